@@ -1,0 +1,1 @@
+"""KFP components of shoprank: one folder a stage, plus `shared`, the nouns they have in common."""

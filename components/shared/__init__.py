@@ -1,0 +1,1 @@
+"""Domain nouns that two or more rooms use; imports neither kfp, kserve nor kubernetes."""

@@ -1,0 +1,56 @@
+"""Every error a person can cause, each with a headline and the mend.
+
+ShoprankError
+├── InputError       a flag, parameter or request field has a value that cannot be used
+│   └── SchemaError  a table lacks a column or holds the wrong type
+├── DataError        the data itself is refused (validation, empty splits)
+├── BundleError      a model bundle is incomplete, tampered with or of another format
+├── RegistryError    a registry operation would break its rules
+├── TrainingError    a training process ended without a model
+└── ServingError     the predictor did not start, or did not answer as it must
+"""
+
+
+class ShoprankError(Exception):
+    """A refusal that names what is wrong and how to mend it.
+
+    Args:
+        headline: One line that names the field, flag, file or column.
+        mend: One line that says what to do; lists what exists where that helps.
+    """
+
+    def __init__(self, headline: str, mend: str):
+        super().__init__(headline, mend)
+        self.headline = headline
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.headline}\n  mend: {self.mend}"
+
+
+class InputError(ShoprankError):
+    """A flag, parameter or request field has a value that cannot be used."""
+
+
+class SchemaError(InputError):
+    """A table lacks a column or holds the wrong type."""
+
+
+class DataError(ShoprankError):
+    """The data itself is refused."""
+
+
+class BundleError(ShoprankError):
+    """A model bundle is incomplete, tampered with or of another format."""
+
+
+class RegistryError(ShoprankError):
+    """A registry operation would break its rules."""
+
+
+class TrainingError(ShoprankError):
+    """A training process ended without a model."""
+
+
+class ServingError(ShoprankError):
+    """The predictor did not start, or did not answer as it must."""

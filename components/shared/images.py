@@ -1,0 +1,19 @@
+"""The container image of each stage, in one place; tags follow the version and are never `latest`.
+
+KFP's cache key holds the image string, so an unchanged tag with changed code would serve stale results.
+"""
+
+import os
+
+from components.shared.version import VERSION
+
+_REGISTRY = os.environ.get("SHOPRANK_IMAGE_REGISTRY", "localhost:5001/shoprank")
+
+DATA_IMAGE = f"{_REGISTRY}/data:{VERSION}"
+"""pyarrow, duckdb, matplotlib: ingest, validate, features, register, deploy."""
+
+TRAIN_IMAGE = f"{_REGISTRY}/train:{VERSION}"
+"""The data image plus torch, torchrec, faiss, onnx: train, evaluate, compile."""
+
+SERVE_IMAGE = f"{_REGISTRY}/serve:{VERSION}"
+"""kserve, onnxruntime, faiss, bm25s; neither torch, torchrec nor kfp: the predictor and its proof."""

@@ -1,0 +1,16 @@
+"""One line of progress, printed by stages and read by `shoprank run` to draw its bars."""
+
+import re
+
+_LINE = re.compile(r"progress (?P<stage>[a-z_]+) (?P<share>[01]\.\d{3})(?: (?P<note>.*))?$")
+
+
+def report(stage: str, share: float, note: str = "") -> None:
+    """Print that `share` (0 to 1) of `stage` is done, with a short note such as a loss."""
+    print(f"progress {stage} {min(max(share, 0.0), 1.0):.3f} {note}".rstrip(), flush=True)
+
+
+def parse(line: str) -> tuple[str, float, str] | None:
+    """Find a progress report in a log line: (stage, share, note), or None."""
+    found = _LINE.search(line.rstrip())
+    return (found["stage"], float(found["share"]), found["note"] or "") if found else None

@@ -1,0 +1,59 @@
+"""The one dial: `tiny`, `small` or `full` sets every batch, dimension and epoch count."""
+
+from dataclasses import dataclass
+
+from components.shared.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What the dial sets; each stage reads the fields it needs."""
+
+    name: str
+    shoppers: int
+    """Shoppers kept by the demo source (0: all of them); chosen by a hash of the id, so runs agree."""
+    embedding_dim: int
+    """Width of every embedding row and of the retriever's vectors."""
+    hidden_dim: int
+    """Width of the hidden layers."""
+    batch_size: int
+    """Global batch of the retriever, in training rows."""
+    retriever_epochs: int
+    """Upper limit; early stopping may end sooner."""
+    ranker_epochs: int
+    """Passes over the ranker's rows."""
+    ranker_batch_size: int
+    """Global batch of the ranker, in shopper-item pairs."""
+    snapshots: int
+    """How many moments in time the ranker learns from."""
+    candidates: int
+    """Retrieved candidates a shopper that the ranker scores."""
+    bootstrap: int
+    """Bootstrap resamples behind every interval."""
+
+
+_SIZES = {
+    "tiny": Size(
+        name="tiny", shoppers=60, embedding_dim=16, hidden_dim=32, batch_size=256, retriever_epochs=2,
+        ranker_epochs=1, ranker_batch_size=1024, snapshots=1, candidates=100, bootstrap=200,
+    ),
+    "small": Size(
+        name="small", shoppers=500, embedding_dim=32, hidden_dim=64, batch_size=512, retriever_epochs=4,
+        ranker_epochs=2, ranker_batch_size=4096, snapshots=2, candidates=200, bootstrap=500,
+    ),
+    "full": Size(
+        name="full", shoppers=0, embedding_dim=64, hidden_dim=128, batch_size=1024, retriever_epochs=10,
+        ranker_epochs=3, ranker_batch_size=4096, snapshots=4, candidates=400, bootstrap=1000,
+    ),
+}  # fmt: skip
+
+
+def size_named(name: str) -> Size:
+    """The size called `name`.
+
+    Raises:
+        InputError: there is no such size.
+    """
+    if name not in _SIZES:
+        raise InputError(f"size is '{name}'", f"use one of: {', '.join(_SIZES)}")
+    return _SIZES[name]

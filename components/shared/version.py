@@ -1,0 +1,3 @@
+"""The version of shoprank: images, bundles and the distribution all carry this one."""
+
+VERSION = "0.1.0"

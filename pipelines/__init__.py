@@ -1,0 +1,1 @@
+"""The DAGs: stages composed, with resources, caching, conditions, and the `shoprank` command."""

@@ -1,0 +1,1 @@
+"""The KServe predictor: one bundle in, ranked and explained answers out."""
