@@ -22,8 +22,8 @@ class Size:
     """Upper limit; early stopping may end sooner."""
     ranker_epochs: int
     """Passes over the ranker's rows."""
-    ranker_batch_size: int
-    """Global batch of the ranker, in shopper-item pairs."""
+    ranker_batch_shoppers: int
+    """Global batch of the ranker, in shoppers, each with all of its candidates."""
     snapshots: int
     """How many moments in time the ranker learns from."""
     candidates: int
@@ -35,15 +35,15 @@ class Size:
 _SIZES = {
     "tiny": Size(
         name="tiny", shoppers=60, embedding_dim=16, hidden_dim=32, batch_size=256, retriever_epochs=2,
-        ranker_epochs=1, ranker_batch_size=1024, snapshots=1, candidates=100, bootstrap=200,
+        ranker_epochs=1, ranker_batch_shoppers=8, snapshots=1, candidates=100, bootstrap=200,
     ),
     "small": Size(
         name="small", shoppers=500, embedding_dim=32, hidden_dim=64, batch_size=512, retriever_epochs=4,
-        ranker_epochs=2, ranker_batch_size=4096, snapshots=2, candidates=200, bootstrap=500,
+        ranker_epochs=2, ranker_batch_shoppers=16, snapshots=2, candidates=200, bootstrap=500,
     ),
     "full": Size(
         name="full", shoppers=0, embedding_dim=64, hidden_dim=128, batch_size=1024, retriever_epochs=10,
-        ranker_epochs=3, ranker_batch_size=4096, snapshots=4, candidates=400, bootstrap=1000,
+        ranker_epochs=3, ranker_batch_shoppers=32, snapshots=4, candidates=400, bootstrap=1000,
     ),
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Stage: raw events to encoded histories, training rows and the feature spec."""

@@ -1,0 +1,218 @@
+"""Build everything that models and the predictor know: catalogue, histories, training rows and the feature spec.
+
+SQL cleans, encodes and counts; `shared/shopper.py` turns histories into features, here and in the predictor alike.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.build_features import encode
+from components.build_features.cleaning import CleaningConfig, clean
+from components.build_features.leakage import check_leakage
+from components.build_features.vocabulary import Vocabularies, VocabularyConfig, encode_items
+from components.shared.catalog import Catalog
+from components.shared.errors import DataError
+from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.history import HistoryStore
+from components.shared.progress import report
+from components.shared.ragged import Ragged
+from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
+from components.shared.shopper import shopper_features
+from components.shared.storage import atomic_directory, write_json
+from components.shared.timeline import Timeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureConfig:
+    """How features are made; everything else is derived from the data."""
+
+    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
+    """Thresholds of the cleaning rules."""
+    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
+    """Limits of the vocabularies."""
+    event_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_EVENT_WEIGHTS))
+    """Weight of each event type in interests and sequences."""
+    half_life_days: float = 30.0
+    """Days after which an event counts half."""
+    horizon_days: float = 28.0
+    """Length of the label windows; shorter data gets shorter ones."""
+    snapshots: int = 2
+    """Moments that the ranker learns from."""
+    sequence_length: int = 50
+    """Events in a behaviour sequence."""
+    interest_length: int = 8
+    """Categories and brands in an interest vector."""
+    query_length: int = 12
+    """Tokens of a query that are read."""
+    interest_history: int = 256
+    """Latest events that make interests and sequences."""
+    max_history: int = 4_096
+    """Latest events of a shopper that are read at all."""
+    popularity_days: tuple[int, ...] = (7, 28, 91)
+    """Windows of the item popularity features."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSummary:
+    """What was built."""
+
+    cleaning: dict[str, int]
+    """Rows touched by each cleaning rule."""
+    rows: dict[str, int]
+    """Rows of each split."""
+    known_users: int
+    """Shoppers with an embedding."""
+    known_items: int
+    """Items with an embedding."""
+    leakage_checked: int
+    """Rows whose newest feature event was compared with their moment."""
+
+
+def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> FeatureSummary:
+    """Write the feature folder.
+
+    Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
+    statistics/<moment>.npy, rows/<split>.parquet, cleaning.json.
+
+    Raises:
+        DataError: nothing is left after cleaning, or a split is empty.
+    """
+    with atomic_directory(out) as folder, duckdb.connect(str(folder / "work.duckdb")) as database:
+        database.execute("SET threads = 2; SET memory_limit = '1500MB'; SET TimeZone = 'UTC'")
+        database.execute(f"SET temp_directory = '{folder}/spill'")
+        counts = clean(database, events, items, config.cleaning)
+        report("build_features", 0.2, f"{counts['events_kept']:,} events kept")
+        target = encode.strongest_event(database)
+        first, last = database.execute("SELECT epoch(min(timestamp))::BIGINT, epoch(max(timestamp))::BIGINT FROM clean "
+                                       "WHERE event_type = ?", [target]).fetchone()  # fmt: skip
+        timeline = Timeline.plan(first, last, config.horizon_days, config.snapshots)
+        vocabularies = encode_items(database, folder, timeline.retriever_end, config.vocabulary)
+        report("build_features", 0.4, f"{vocabularies.known_items:,} items")
+        encode.write_history(database, folder / "history")
+        event = EVENT_TYPES.index(target)
+        moments = {**timeline.moments(), "serving": timeline.end}
+        encode.write_statistics(database, folder / "statistics", moments, config.popularity_days, event)
+        report("build_features", 0.6, "histories and item statistics")
+        spec = make_spec(vocabularies, timeline, target, config)
+        spec.write(folder / "spec.json")
+        timeline.write(folder / "timeline.json")
+        write_json(folder / "cleaning.json", counts)
+        rows = _write_rows(database, folder, spec, timeline, event)
+        checked = check_leakage(folder, timeline)
+        database.close()
+        for leftover in folder.glob("work.duckdb*"):
+            leftover.unlink()
+    report("build_features", 1.0, ", ".join(f"{name} {count:,}" for name, count in rows.items()))
+    return FeatureSummary(cleaning=counts, rows=rows, known_users=vocabularies.known_users,
+                          known_items=vocabularies.known_items, leakage_checked=checked)  # fmt: skip
+
+
+def make_spec(
+    vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureConfig
+) -> FeatureSpec:
+    """The spec that follows from the vocabularies and the configuration."""
+    sizes = encode.sparse_sizes(vocabularies)
+    lengths = {
+        "user": 1, "sequence": config.sequence_length, "interest_category": config.interest_length,
+        "interest_brand": config.interest_length, "query": config.query_length,
+        "item": 1, "category": config.vocabulary.category_levels, "brand": 1, "price_bucket": 1,
+        "title": config.vocabulary.title_length,
+    }  # fmt: skip
+    features = {name: SparseFeature(name=name, rows=sizes[name], max_length=lengths[name]) for name in sizes}
+    names = list(features)
+    return FeatureSpec(
+        as_of=timeline.end, target_event=target_event, event_weights=config.event_weights,
+        half_life_days=config.half_life_days, interest_history=config.interest_history,
+        max_history=config.max_history, user_features=tuple(features[name] for name in names[:5]),
+        item_features=tuple(features[name] for name in names[5:]), price_edges=vocabularies.price_edges,
+        price_log_mean=vocabularies.price_log_mean, price_log_std=vocabularies.price_log_std,
+        popularity_days=config.popularity_days, schema_hash=schema_hash(EVENTS, ITEMS, USERS),
+    )  # fmt: skip
+
+
+def _write_rows(
+    database: duckdb.DuckDBPyConnection, folder: Path, spec: FeatureSpec, timeline: Timeline, event: int
+) -> dict[str, int]:
+    """Write rows/<split>.parquet and return the rows of each."""
+    (folder / "rows").mkdir()
+    catalog = Catalog.read(folder / "items.parquet", spec)
+    store = HistoryStore.open(folder / "history", spec.user("user").rows - 1)
+    tokens = encode.token_rows(database)
+    sources = {"retriever": encode.retriever_rows(database, timeline, event)}
+    for name, moment in timeline.moments().items():
+        sources[name] = encode.snapshot_rows(database, moment, timeline.horizon, event)
+    counts = {}
+    for name, source in sources.items():
+        # One cursor at a time: DuckDB ends a connection's open result when the next query starts.
+        counts[name] = 0
+        with pq.ParquetWriter(folder / "rows" / f"{name}.parquet", ROWS, compression="zstd") as writer:
+            for batch in featurise(source, store, catalog, spec, tokens):
+                writer.write_batch(batch)
+                counts[name] += batch.num_rows
+        if not counts[name]:
+            raise DataError(
+                f"split '{name}' has no row: no '{spec.target_event}' event lies in its window",
+                "give events of a longer time or of more shoppers",
+            )
+    return counts
+
+
+FEATURE_COLUMNS = ("user", "sequence", "interest_category", "interest_brand", "query")
+
+ROWS = pa.schema(
+    [
+        pa.field("shopper", pa.int32()),
+        pa.field("timestamp", pa.int64()),
+        pa.field("last_event_at", pa.int64()),
+        pa.field("targets", pa.list_(pa.int32())),
+        *(
+            field
+            for name in FEATURE_COLUMNS
+            for field in (
+                pa.field(name, pa.list_(pa.int32())),
+                pa.field(f"{name}_weight", pa.list_(pa.float32())),
+            )
+        ),
+    ]
+)
+"""Schema of a split: list columns, so that a batch becomes a KeyedJaggedTensor without a loop over rows."""
+
+
+def featurise(
+    source: Iterator[pa.RecordBatch], store: HistoryStore, catalog: Catalog, spec: FeatureSpec, tokens: dict[str, int]
+) -> Iterator[pa.RecordBatch]:
+    """Turn (user, timestamp, query, targets) batches into ROWS batches."""
+    length = spec.user("query").max_length
+    for batch in source:
+        shopper = batch.column("user").to_numpy().astype(np.int64)
+        moment = batch.column("timestamp").to_numpy()
+        histories = store.before(shopper, moment, spec.max_history)
+        query = Ragged.mean(*encode.query_ids(batch.column("query").to_pylist(), tokens, length))
+        features = shopper_features(histories, catalog, spec, query)
+        some = np.diff(histories.offsets) > 0
+        newest = np.full(len(shopper), timeline_floor, np.int64)
+        newest[some] = histories.timestamp[histories.offsets[1:][some] - 1]
+        lists = [column for name in FEATURE_COLUMNS for column in features[name].to_arrow()]
+        yield pa.RecordBatch.from_arrays(
+            [
+                pa.array(shopper.astype(np.int32)), pa.array(moment), pa.array(newest),
+                batch.column("targets").cast(pa.list_(pa.int32())), *lists,
+            ],
+            schema=ROWS,
+        )  # fmt: skip
+
+
+timeline_floor = np.iinfo(np.int64).min
+"""`last_event_at` of a row without history: before everything."""
+
+
+def config_for(snapshots: int) -> FeatureConfig:
+    """The default configuration with the size dial's number of snapshots."""
+    return dataclasses.replace(FeatureConfig(), snapshots=snapshots)

@@ -1,0 +1,134 @@
+"""Encoded histories, item statistics and the list of rows to make: SQL over the cleaned events, streamed to disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from components.build_features.vocabulary import Vocabularies
+from components.shared.feature_spec import DAY
+from components.shared.history import COLUMNS
+from components.shared.schema import EVENT_TYPES
+from components.shared.text import tokenize
+from components.shared.timeline import Timeline
+
+_TYPE_CODE = "CASE event_type " + " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(EVENT_TYPES)) + " END"
+
+
+def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Make table `encoded` and write it as one .npy a column, sorted by shopper and time, plus offsets."""
+    folder.mkdir()
+    database.execute(
+        f"CREATE TABLE encoded AS SELECT user_row.row AS user, item_row.row AS item, ({_TYPE_CODE})::TINYINT AS "
+        "event_type, epoch(timestamp)::BIGINT AS timestamp, price, query, coalesce(session_id, timestamp::date::VARCHAR) "
+        "AS session FROM clean JOIN user_row USING (user_id) JOIN item_row USING (item_id)"
+    )
+    total, users = database.execute("SELECT count(*), (SELECT max(row) FROM user_row) FROM encoded").fetchone()
+    columns = {
+        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total,))
+        for name, dtype in COLUMNS.items()
+    }
+    reader = database.execute(
+        f"SELECT {', '.join(COLUMNS)} FROM encoded ORDER BY user, timestamp, item, event_type"
+    ).to_arrow_reader(100_000)
+    at = 0
+    for batch in reader:
+        for name, column in columns.items():
+            values = batch.column(name).to_numpy(zero_copy_only=False)
+            column[at : at + len(values)] = values
+        at += batch.num_rows
+    for column in columns.values():
+        column.flush()
+    counts = database.execute("SELECT user, count(*) AS events FROM encoded GROUP BY user").fetchnumpy()
+    lengths = np.zeros(users + 1, np.int64)
+    lengths[counts["user"]] = counts["events"]
+    np.save(folder / "offsets.npy", np.r_[0, np.cumsum(lengths)])
+
+
+def write_statistics(
+    database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...], event: int
+) -> None:
+    """Write the item statistics as of each moment: one float32 [items, 5] array a moment (catalog.STATISTICS)."""
+    folder.mkdir()
+    items = int(database.execute("SELECT max(row) FROM item_row").fetchone()[0]) + 1
+    longest = max(windows)
+    for name, moment in moments.items():
+        counts = ", ".join(
+            f"count(*) FILTER (WHERE timestamp >= {moment - days * DAY}) AS window_{days}" for days in windows
+        )
+        found = database.execute(
+            f"SELECT item, {counts}, count(DISTINCT user) AS buyers FROM encoded WHERE event_type = {event} "
+            f"AND timestamp < {moment} AND timestamp >= {moment - longest * DAY} GROUP BY item"
+        ).fetchnumpy()
+        repeats = database.execute(
+            "SELECT item, count(*) AS repeats FROM (SELECT item, user FROM encoded WHERE "
+            f"event_type = {event} AND timestamp < {moment} AND timestamp >= {moment - longest * DAY} "
+            f"GROUP BY item, user HAVING count(DISTINCT timestamp // {DAY}) > 1) GROUP BY item"
+        ).fetchnumpy()
+        table = np.zeros((items, len(windows) + 2), np.float32)
+        for column, days in enumerate(windows):
+            table[found["item"], column] = found[f"window_{days}"]
+        table[found["item"], -2] = found["buyers"]
+        table[repeats["item"], -1] = repeats["repeats"] / table[repeats["item"], -2]
+        np.save(folder / f"{name}.npy", table)
+
+
+def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, event: int) -> Iterator[pa.RecordBatch]:
+    """(user, timestamp, query, targets) of every visit with a target event, and of every search that led to an item.
+
+    Rows come in an order that depends on ids only, so that neighbours in a batch are unrelated.
+    """
+    yield from database.execute(
+        "SELECT user, timestamp, query, targets FROM ("
+        "SELECT user, min(timestamp) AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS targets "
+        f"FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} GROUP BY user, session "
+        "UNION ALL SELECT user, timestamp, query, [item] FROM encoded WHERE query IS NOT NULL "
+        f"AND timestamp < {timeline.retriever_end}) ORDER BY hash(user, timestamp), user, timestamp, query"
+    ).to_arrow_reader(8_192)
+
+
+def snapshot_rows(
+    database: duckdb.DuckDBPyConnection, moment: int, horizon: int, event: int
+) -> Iterator[pa.RecordBatch]:
+    """(user, timestamp, query, targets) of every shopper with a target event within `horizon` after the moment."""
+    yield from database.execute(
+        f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS "
+        f"targets FROM encoded WHERE event_type = {event} AND timestamp >= {moment} AND timestamp < {moment + horizon} "
+        "GROUP BY user ORDER BY user"
+    ).to_arrow_reader(8_192)
+
+
+def token_rows(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Row of every token in the title vocabulary."""
+    return dict(database.execute("SELECT value, row FROM token_vocabulary").fetchall())
+
+
+def query_ids(queries: list[str | None], rows_of_tokens: dict[str, int], length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Offsets and token rows of each query; unknown tokens are row 0, no query has length 0."""
+    ids = [[rows_of_tokens.get(token, 0) for token in tokenize(query or "")[:length]] for query in queries]
+    flat = np.array([token for row in ids for token in row], np.int64)
+    return np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat
+
+
+def strongest_event(database: duckdb.DuckDBPyConnection) -> str:
+    """The event type that models predict: purchase if there is one, else cart, view, search."""
+    found = {name for (name,) in database.execute("SELECT DISTINCT event_type FROM clean").fetchall()}
+    return next(name for name in ("purchase", "cart", "view", "search", "impression") if name in found)
+
+
+def sparse_sizes(vocabularies: Vocabularies) -> dict[str, int]:
+    """Rows of the table behind every sparse feature."""
+    return {
+        "user": vocabularies.known_users + 1,
+        "sequence": vocabularies.known_items + 1,
+        "interest_category": vocabularies.categories,
+        "interest_brand": vocabularies.brands,
+        "query": vocabularies.tokens,
+        "item": vocabularies.known_items + 1,
+        "category": vocabularies.categories,
+        "brand": vocabularies.brands,
+        "price_bucket": len(vocabularies.price_edges) + 2,
+        "title": vocabularies.tokens,
+    }

@@ -1,0 +1,172 @@
+"""Vocabularies and the encoded catalogue: strings become rows, row 0 is the unknown bucket.
+
+Items and users are sorted by how often they occur before `retriever_end`; those seen too rarely keep a catalogue row
+but no embedding row, so nothing about the future decides who has one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from components.shared.text import tokenize
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyConfig:
+    """What is kept of each vocabulary."""
+
+    min_item_events: int = 2
+    """Items with fewer events before retriever_end share the unknown embedding row."""
+    min_user_events: int = 2
+    """Likewise for shoppers."""
+    min_tokens: int = 2
+    """Title tokens of fewer items are unknown."""
+    max_tokens: int = 50_000
+    """At most this many title tokens, the most frequent ones."""
+    category_levels: int = 4
+    """Levels of the category path that are read, root first."""
+    title_length: int = 16
+    """Title tokens kept an item."""
+    price_buckets: int = 16
+    """Quantile buckets of the catalogue's prices."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vocabularies:
+    """Sizes, with the unknown bucket counted, and the price scale."""
+
+    known_users: int
+    known_items: int
+    categories: int
+    brands: int
+    tokens: int
+    price_edges: tuple[float, ...]
+    price_log_mean: float
+    price_log_std: float
+
+
+def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: VocabularyConfig) -> tuple[int, int]:
+    """Make tables `user_row` and `item_row` (id, row) and return how many users and items have an embedding."""
+    database.execute(
+        f"CREATE TABLE user_row AS SELECT user_id, count(*) FILTER (WHERE epoch(timestamp) < {retriever_end}) AS seen, "
+        "row_number() OVER (ORDER BY seen DESC, user_id)::INTEGER AS row FROM clean GROUP BY user_id"
+    )
+    database.execute(
+        "CREATE TABLE item_row AS SELECT item_id, coalesce(seen, 0) AS seen, "
+        "row_number() OVER (ORDER BY coalesce(seen, 0) DESC, item_id)::INTEGER AS row FROM items LEFT JOIN "
+        f"(SELECT item_id, count(*) AS seen FROM clean WHERE epoch(timestamp) < {retriever_end} GROUP BY item_id) "
+        "USING (item_id)"
+    )
+    known = [
+        int(database.execute(f"SELECT count(*) FROM {table} WHERE seen >= ?", [least]).fetchone()[0])
+        for table, least in (("user_row", config.min_user_events), ("item_row", config.min_item_events))
+    ]
+    return known[0], known[1]
+
+
+def encode_items(
+    database: duckdb.DuckDBPyConnection, out: Path, retriever_end: int, config: VocabularyConfig
+) -> Vocabularies:
+    """Write `items.parquet` (row i = catalogue row i) and the vocabularies beside it; return their sizes."""
+    known_users, known_items = encode_ids(database, retriever_end, config)
+    _prices(database, retriever_end)
+    edges, mean, std = _price_scale(database, config.price_buckets)
+    _label_vocabularies(database, config)
+    _title_tokens(database, config)
+    bucket = f"list_sum(list_transform({list(edges)}::FLOAT[], lambda edge: (price > edge)::INTEGER)) + 1"
+    database.execute(
+        f"""COPY (
+        SELECT 0 AS row, '' AS item_id, '' AS title, '' AS brand, []::VARCHAR[] AS categories, NULL::FLOAT AS price,
+               NULL::FLOAT AS list_price, false AS available, []::INTEGER[] AS category_ids, [0] AS brand_ids,
+               [0] AS price_bucket_ids, []::INTEGER[] AS title_ids
+        UNION ALL BY NAME
+        SELECT item_row.row, item_id, coalesce(title, item_id) AS title, coalesce(brand, '') AS brand,
+               coalesce(categories, []) AS categories, price, list_price, coalesce(available, true) AS available,
+               coalesce(category_ids, []) AS category_ids, [coalesce(brand_vocabulary.row, 0)] AS brand_ids,
+               [coalesce({bucket}, 0)::INTEGER] AS price_bucket_ids, coalesce(title_ids, []) AS title_ids
+        FROM (SELECT * EXCLUDE (price) FROM items) JOIN item_row USING (item_id) LEFT JOIN item_price USING (item_id)
+        LEFT JOIN item_category USING (item_id) LEFT JOIN brand_vocabulary ON brand = value
+        LEFT JOIN item_title USING (item_id)
+        ORDER BY row) TO '{out}/items.parquet' (FORMAT parquet, COMPRESSION zstd)"""
+    )
+    for name in ("category", "brand", "token"):
+        database.execute(f"COPY (SELECT row, value FROM {name}_vocabulary ORDER BY row) TO "
+                         f"'{out}/{name}.parquet' (FORMAT parquet)")  # fmt: skip
+    database.execute(f"COPY (SELECT row, user_id FROM user_row ORDER BY row) TO '{out}/users.parquet' (FORMAT parquet)")
+    sizes = [
+        1 + int(database.execute(f"SELECT count(*) FROM {name}_vocabulary").fetchone()[0])
+        for name in ("category", "brand", "token")
+    ]
+    return Vocabularies(known_users=known_users, known_items=known_items, categories=sizes[0], brands=sizes[1],
+                        tokens=sizes[2], price_edges=edges, price_log_mean=mean, price_log_std=std)  # fmt: skip
+
+
+def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:
+    """Item prices: the catalogue's, else the median paid; the one that models see ends at `retriever_end`.
+
+    Without that end, an item first sold in the test window would betray itself by having a price at all.
+    """
+    database.execute(
+        "CREATE TABLE item_price AS SELECT item_id, "
+        f"coalesce(any_value(items.price), median(clean.price) FILTER (WHERE epoch(timestamp) < {retriever_end}))"
+        "::FLOAT AS price, coalesce(any_value(items.price), median(clean.price))::FLOAT AS list_price "
+        "FROM items LEFT JOIN clean USING (item_id) GROUP BY item_id"
+    )
+
+
+def _price_scale(database: duckdb.DuckDBPyConnection, buckets: int) -> tuple[tuple[float, ...], float, float]:
+    """Quantile edges, and mean and deviation of log(1 + price)."""
+    quantiles = [number / buckets for number in range(1, buckets)]
+    edges, mean, std = database.execute(
+        "SELECT quantile_cont(price, ?::DOUBLE[]), avg(ln(1 + price)), stddev_pop(ln(1 + price)) FROM item_price "
+        "WHERE price IS NOT NULL",
+        [quantiles],
+    ).fetchone()
+    return tuple(sorted({round(float(edge), 4) for edge in edges or []})), float(mean or 0.0), float(std or 0.0) or 1.0
+
+
+def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
+    """Category paths ('GROCERY > MILK': equal names in different branches differ) and brands, most frequent first."""
+    database.execute(
+        "CREATE TABLE item_path AS SELECT item_id, unnest(range(1, 1 + least(len(categories), "
+        f"{config.category_levels}))) AS level, array_to_string(categories[1:level], ' > ') AS value FROM items"
+    )
+    for name, source in (("category", "item_path"), ("brand", "(SELECT brand AS value FROM items)")):
+        database.execute(
+            f"CREATE TABLE {name}_vocabulary AS SELECT value, row_number() OVER (ORDER BY count(*) DESC, value)"
+            f"::INTEGER AS row FROM {source} WHERE value IS NOT NULL AND value <> '' GROUP BY value"
+        )
+    database.execute(
+        "CREATE TABLE item_category AS SELECT item_id, list(row ORDER BY level) AS category_ids "
+        "FROM item_path JOIN category_vocabulary USING (value) GROUP BY item_id"
+    )
+
+
+def _title_tokens(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
+    """Tokens of titles; the tokenizer is Python, so titles stream through it in batches."""
+    database.execute("CREATE TABLE item_token (item_id VARCHAR, place INTEGER, value VARCHAR)")
+    reader = database.execute("SELECT item_id, title FROM items WHERE title IS NOT NULL").to_arrow_reader(20_000)
+    batches = []
+    for batch in reader:
+        tokens = [tokenize(title)[: config.title_length] for title in batch.column("title").to_pylist()]
+        lengths = np.array([len(entry) for entry in tokens])
+        ids = batch.column("item_id").take(pa.array(np.repeat(np.arange(len(tokens)), lengths)))
+        places = np.concatenate([np.arange(length) for length in lengths] or [np.zeros(0, np.int64)]).astype(np.int32)
+        flat = pa.array([token for entry in tokens for token in entry], pa.string())
+        batches.append(pa.table({"item_id": ids, "place": places, "value": flat}))
+    for tokens_of_batch in batches:
+        database.register("batch", tokens_of_batch)
+        database.execute("INSERT INTO item_token SELECT item_id, place, value FROM batch")
+        database.unregister("batch")
+    database.execute(
+        "CREATE TABLE token_vocabulary AS SELECT value, row_number() OVER (ORDER BY count(DISTINCT item_id) DESC, value"
+        ")::INTEGER AS row FROM item_token GROUP BY value HAVING count(DISTINCT item_id) >= "
+        f"{config.min_tokens} ORDER BY row LIMIT {config.max_tokens}"
+    )
+    database.execute(
+        "CREATE TABLE item_title AS SELECT item_id, list(row ORDER BY place) AS title_ids "
+        "FROM item_token JOIN token_vocabulary USING (value) GROUP BY item_id"
+    )

@@ -1,0 +1,1 @@
+"""Stage: a blessed and proven version becomes the champion."""

@@ -1,0 +1,41 @@
+"""KFP face of the deploy stage."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input, Metrics, Output
+
+from components.shared.images import DATA_IMAGE
+
+
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+def deploy_model(
+    proof: Input[Artifact],
+    evaluation: Input[Artifact],
+    registry: str,
+    model_name: str,
+    version: str,
+    result: Output[Metrics],
+    backend: str = "local",
+) -> str:
+    """Make a blessed and proven version the champion and remember the one before.
+
+    Args:
+        proof: Output of validate_serving for this version.
+        evaluation: Output of evaluate_model with its decision.
+        registry: Folder of the registry.
+        model_name: Name in the registry.
+        version: Output of register_model.
+        backend: Where it is released: local.
+
+    Returns:
+        result: Whether the champion changed.
+        Output: The version that is served now.
+    """
+    from pathlib import Path
+
+    from components.deploy_model import deploy as stage
+
+    release = stage.Release(registry=Path(registry), name=model_name, version=version, backend=backend)
+    deployment = stage.deploy(release, Path(proof.path), Path(evaluation.path))
+    result.log_metric("changed", float(deployment.changed))
+    result.metadata.update({"version": deployment.version, "previous": deployment.previous})
+    return deployment.version

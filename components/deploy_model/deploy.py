@@ -1,0 +1,94 @@
+"""Releases a version, but only one that evaluation blessed and the real predictor proved; and takes it back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.deploy_model.backends import Backend, backend_named
+from components.shared.bundle import verify
+from components.shared.decision import Decision, read_decision
+from components.shared.errors import RegistryError
+from components.shared.proof import Proof, read_proof
+from components.shared.registry import Registry
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a deployment did.
+
+    Attributes:
+        version: served now. previous: served before, '' when nothing was. changed: False when it was served already.
+    """
+
+    version: str
+    previous: str
+    changed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """Which version is to be released, and where."""
+
+    registry: Path
+    """Folder of the registry."""
+    name: str
+    """Model name."""
+    version: str
+    """A version of the registry."""
+    backend: str = "local"
+    """See backends.backend_named."""
+
+
+def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
+    """Release a version; doing so again changes nothing.
+
+    Args:
+        release: What and where.
+        proof: Output of validate_serving for this very bundle.
+        evaluation: Output of evaluate_model with its decision.
+
+    Raises:
+        RegistryError: it is not blessed, not proven, or not in the registry.
+        BundleError: the registered bundle is not whole any more.
+        InputError: proof or decision cannot be read, or there is no such backend.
+    """
+    backend = backend_named(release.backend, release.registry)
+    bundle = Registry(release.registry).resolve(f"{release.name}/{release.version}")
+    _check_blessed(read_decision(evaluation), release)
+    _check_proven(read_proof(proof), bundle, release)
+    return _release(backend, release)
+
+
+def rollback(registry: Path, name: str, backend: str = "local") -> Deployment:
+    """Serve the version before the current one again.
+
+    Raises:
+        RegistryError: there is none.
+    """
+    target = backend_named(backend, registry)
+    failed = target.current(name)
+    return Deployment(target.rollback(name), failed, True)
+
+
+def _release(backend: Backend, release: Release) -> Deployment:
+    before = backend.current(release.name)
+    backend.release(release.name, release.version)
+    return Deployment(release.version, before, before != release.version)
+
+
+def _check_blessed(decision: Decision, release: Release) -> None:
+    if not decision.blessed:
+        raise RegistryError(
+            f"{release.name}/{release.version} is not blessed: {'; '.join(decision.reasons) or 'no reason given'}",
+            "train a better model; the champion stays as it is",
+        )
+
+
+def _check_proven(proof: Proof, bundle: Path, release: Release) -> None:
+    """The proof must be of exactly these files, not of a version of the same name."""
+    if (proof.name, proof.version) != (release.name, release.version):
+        raise RegistryError(
+            f"the proof is of {proof.name}/{proof.version}, not of {release.name}/{release.version}",
+            "run validate_serving on the version that is to be released",
+        )
+    if proof.content != verify(bundle, None).content:
+        raise RegistryError(f"the proof is of other files than {bundle} holds", "run validate_serving on this version")

@@ -1,0 +1,1 @@
+"""Turn raw shop data into the events, items and users of the data contract."""

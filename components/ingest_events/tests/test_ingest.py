@@ -1,0 +1,399 @@
+"""What ingest keeps, what it refuses, and that nothing is lost between the two."""
+
+import gzip
+import json
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import fsspec
+import pyarrow as pa
+import pyarrow.dataset as dataset
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kfp.dsl import Dataset, Metrics
+
+from components.ingest_events.component import ingest_events
+from components.ingest_events.ingest import IngestOutputs, IngestSummary, ingest, parse_mapping_text
+from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
+from components.shared.schema import EVENT_TYPES, EVENTS, ITEMS, USERS, check_schema
+from components.shared.version import VERSION
+
+FOUNDING = """user,item,event,time
+1,1001,search,2021-01-01 10:00
+1,1002,view,2021-01-01 10:05
+1,1003,purchase,2021-01-01 10:10
+2,1004,search,2021-01-02 10:00
+2,1005,view,2021-01-02 10:05
+2,1006,purchase,2021-01-02 10:10
+"""
+FOUNDING_MAPPING = {"user_id": "user", "item_id": "item", "event_type": "event", "timestamp": "time"}
+HEADER = "user_id,item_id,event_type,timestamp,query,quantity,price\n"
+GOOD = "u1,i1,view,2026-01-01T10:00:00Z,,,\n"
+
+
+def outputs_in(folder: Path) -> IngestOutputs:
+    return IngestOutputs(
+        events=folder / "events", items=folder / "items", users=folder / "users", rejected=folder / "rejected"
+    )
+
+
+def read(folder: Path, table: str = "events") -> list[dict]:
+    schema = {"events": EVENTS, "items": ITEMS, "users": USERS}[table]
+    files = sorted((folder / table).rglob("*.parquet"))
+    return [row for file in files for row in pq.ParquetFile(file).read().select(schema.names).to_pylist()]
+
+
+def rejected(folder: Path) -> list[dict]:
+    return pq.read_table(folder / "rejected" / "part-0.parquet").to_pylist()
+
+
+def ingest_text(folder: Path, text: str | bytes, name: str = "events.csv", **options) -> IngestSummary:
+    source = folder / "source" / name
+    source.parent.mkdir(parents=True, exist_ok=True)
+    source.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return ingest(str(source), outputs_in(folder / "out"), **options)
+
+
+def assert_nothing_written(folder: Path) -> None:
+    assert not folder.exists() or list(folder.iterdir()) == []
+
+
+def test_founding_example(tmp_path):
+    summary = ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
+    assert (summary.events, summary.items, summary.users, summary.rejected_rows) == (6, 6, 2, 0)
+    assert (summary.first, summary.last) == ("2021-01-01T10:00:00+00:00", "2021-01-02T10:10:00+00:00")
+    out = tmp_path / "out"
+    days = sorted(path.name for path in (out / "events").iterdir())
+    assert days == ["date=2021-01-01", "date=2021-01-02"]
+    assert all(p.name.startswith("part-") for p in (out / "events").rglob("*.parquet"))
+    assert [(e["user_id"], e["item_id"], e["event_type"]) for e in read(out)] == [
+        ("1", "1001", "search"),
+        ("1", "1002", "view"),
+        ("1", "1003", "purchase"),
+        ("2", "1004", "search"),
+        ("2", "1005", "view"),
+        ("2", "1006", "purchase"),
+    ]
+    assert read(out)[0]["timestamp"] == datetime(2021, 1, 1, 10, tzinfo=UTC)
+    assert [i["item_id"] for i in read(out, "items")] == ["1001", "1002", "1003", "1004", "1005", "1006"]
+    assert all(i["available"] and i["title"] is None for i in read(out, "items"))
+
+
+def test_outputs_hold_the_data_contract(tmp_path):
+    ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
+    for table, schema in {"events": EVENTS, "items": ITEMS, "users": USERS}.items():
+        found = dataset.dataset(tmp_path / "out" / table, partitioning="hive").schema
+        check_schema(found, schema, table)
+
+
+def test_complete_journey_tiny(tmp_path_factory):
+    tmp_path, again = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("again")
+    summary = ingest("complete-journey", outputs_in(tmp_path), size="tiny")
+    assert ingest("complete-journey", outputs_in(again), size="tiny") == summary
+    assert (summary.users, summary.items, summary.rejected_rows) == (60, 92_331, 0)
+    check_schema(dataset.dataset(tmp_path / "events", partitioning="hive").schema, EVENTS, "events")
+    ice = next(item for item in read(tmp_path, "items") if item["item_id"] == "25671")
+    assert ice["title"] == "Ice crushed/cubed, 22 LB (National)"
+    assert ice["categories"] == ["GROCERY", "FRZN ICE", "ICE - CRUSHED/CUBED"]
+    assert ice["brand"] == "National 2"
+    assert dict(ice["attributes"]) == {"package_size": "22 LB", "manufacturer_id": "2"}
+    unnamed = next(item for item in read(tmp_path, "items") if item["item_id"] == "26081")
+    assert (unnamed["title"], unnamed["categories"]) == ("Miscellaneous (National)", ["MISCELLANEOUS"])
+    events = read(tmp_path)
+    assert len(events) == summary.events
+    assert {event["event_type"] for event in events} == {"purchase"}
+    assert all((event["price"] is None) == (event["quantity"] == 0) for event in events)
+    assert [e["timestamp"] for e in events] == sorted(e["timestamp"] for e in events)
+    assert events == read(again)
+    assert read(tmp_path, "users") == read(again, "users")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (",i1,view,2026-01-01,,,", "user_id is null"),
+        ("  ,i1,view,2026-01-01,,,", "user_id is null"),
+        ("u1,i1,,2026-01-01,,,", "event_type is null"),
+        ("u1,i1,teleport,2026-01-01,,,", "event_type is unknown"),
+        ("u1,i1,view,,,,", "timestamp is null"),
+        ("u1,i1,view,yesterday,,,", "timestamp cannot be read"),
+        ("u1,i1,view,infinity,,,", "timestamp is out of range"),
+        ("u1,i1,view,1066-10-14,,,", "timestamp is out of range"),
+        ("u1,,view,2026-01-01,,,", "item_id is null"),
+        ("u1,,search,2026-01-01,,,", "search without item and query"),
+        ("u1,i1,view,2026-01-01,,,NaN", "price is not finite"),
+        ("u1,i1,view,2026-01-01,,,1e300", "price is not finite"),
+        ("u1,i1,view,2026-01-01,,,-1", "price is negative"),
+        ("u1,i1,view,2026-01-01,,,€5", "price cannot be read"),
+        ("u1,i1,view,2026-01-01,,-2,", "quantity is negative"),
+        ("u1,i1,view,2026-01-01,,inf,", "quantity is not finite"),
+        ("u1,i1,view", "line is malformed"),
+        ("u1,i1,view,2026-01-01,,,,surplus", "line is malformed"),
+        ('u1,i1,view,2026-01-01,"open,,', "line is malformed"),
+    ],
+)
+def test_a_bad_row_is_put_aside_with_its_reason(tmp_path, line, reason):
+    summary = ingest_text(tmp_path, HEADER + GOOD + line + "\n" + GOOD)
+    assert summary.events == 2
+    assert summary.rejected["events"] == {reason: 1}
+    (row,) = rejected(tmp_path / "out")
+    assert (row["table"], row["reason"]) == ("events", reason)
+    assert row["source_file"].endswith("source/events.csv")
+    kept = json.loads(row["row"])
+    assert kept == line if reason == "line is malformed" else ",".join(kept.values()) == line
+
+
+def test_bytes_that_are_not_utf8_cost_their_own_line_only(tmp_path):
+    text = (HEADER + GOOD).encode() + b"u1,\xff\xfe,view,2026-01-01,,,\n" + GOOD.encode()
+    assert ingest_text(tmp_path, text).rejected["events"] == {"line is not UTF-8": 1}
+    lines = b'{"user_id": "u", "item_id": "i", "event_type": "view", "timestamp": 1767261600}\n{"user_id": "\xff"}\n'
+    summary = ingest_text(tmp_path, lines, "events.jsonl")
+    assert (summary.events, summary.rejected["events"]) == (1, {"line is not UTF-8": 1})
+
+
+def test_an_open_quote_costs_one_line_of_a_large_file(tmp_path):
+    """The founding reason for a reader of our own: other engines swallow every line up to the next quote."""
+    text = HEADER + GOOD * 150_000 + 'u1,"i1,view,2026-01-01,,,\n' + GOOD * 150_000 + 'u2,"i,2",view,2026-01-01,,,\n'
+    summary = ingest_text(tmp_path, text)
+    assert (summary.events, summary.rejected["events"]) == (300_001, {"line is malformed": 1})
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_csv_dialects(tmp_path, newline, separator):
+    text = ("\ufeff" + HEADER + GOOD + "\n" + GOOD).replace(",", separator).replace("\n", newline)
+    assert ingest_text(tmp_path, text.removesuffix(newline)).events == 2
+
+
+def test_quoted_csv_values_may_hold_separators_quotes_and_line_breaks(tmp_path):
+    text = HEADER + 'u1,i1,search,2026-01-01,"red, ""big""\nshoes",,\n' + 'u1,i1,search,2026-01-01,5" pipe,,\n'
+    assert ingest_text(tmp_path, text).events == 2
+    assert [e["query"] for e in read(tmp_path / "out")] == ['red, "big"\nshoes', '5" pipe']
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05+08:00", datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
+        ("2026-01-02T03:04:05.123Z", datetime(2026, 1, 2, 3, 4, 5, 123000, tzinfo=UTC)),
+        ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("20260102", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("1767323045", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
+        ("1767323045.5", datetime(2026, 1, 2, 3, 4, 5, 500000, tzinfo=UTC)),
+        ("1767323045123", datetime(2026, 1, 2, 3, 4, 5, 123000, tzinfo=UTC)),
+        ("1767323045123456", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+    ],
+)
+def test_timestamps_of_every_kind(tmp_path, value, moment):
+    ingest_text(tmp_path, HEADER + f"u,i,view,{value},,,\n")
+    assert read(tmp_path / "out")[0]["timestamp"] == moment
+
+
+def test_mapping_renames_values_and_sets_constants(tmp_path):
+    text = "visitor,sku,what,when\nu1,i1,AddToCart,2026-01-01\nu1,i1,View,2026-01-01\n"
+    mapping = {
+        "events": {"user_id": "visitor", "item_id": "sku", "event_type": "what", "timestamp": "when"},
+        "event_types": {"addtocart": "cart"},
+        "constants": {"session_id": "s"},
+    }
+    ingest_text(tmp_path, text, mapping=mapping)
+    assert [(e["event_type"], e["session_id"]) for e in read(tmp_path / "out")] == [("cart", "s"), ("view", "s")]
+
+
+def test_items_and_users_of_their_own(tmp_path):
+    catalogue = tmp_path / "catalogue.jsonl"
+    lines = [
+        {"sku": 1, "name": "燕麦奶 🥛", "path": "Drinks > Milk", "cost": 2.5, "made": "2025-01-01", "colour": "white"},
+        {"sku": "1", "name": "again"},
+        {"sku": 2, "path": ["Drinks", "Tea"], "cost": -1},
+        {"sku": 3, "vector": [0.5, 1], "path": "A|B", "size": "L"},
+        {"sku": 4, "vector": ["x"]},
+    ]
+    catalogue.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    users = tmp_path / "users.csv"
+    users.write_text('user_id,attributes\nu1,"{""age"": 30}"\nu1,\n,\n')
+    mapping = {
+        **FOUNDING_MAPPING,
+        "items": {"item_id": "sku", "title": "name", "categories": "path", "price": "cost", "created_at": "made"},
+        "items.attributes": ["colour", "size"],
+        "items.content_vector": "vector",
+    }
+    options = {"mapping": mapping, "items_source": str(catalogue), "users_source": str(users)}
+    summary = ingest_text(tmp_path, FOUNDING, **options)
+    assert summary.rejected["items"] == {
+        "item_id is a duplicate": 1,
+        "price is negative": 1,
+        "content_vector is not finite": 1,
+    }
+    assert summary.rejected["users"] == {"user_id is a duplicate": 1, "user_id is null": 1}
+    again = next(row for row in rejected(tmp_path / "out") if row["reason"] == "item_id is a duplicate")
+    assert (again["table"], json.loads(again["row"])) == ("items", lines[1])
+    milk, third = read(tmp_path / "out", "items")
+    assert (milk["title"], milk["categories"], milk["price"]) == ("燕麦奶 🥛", ["Drinks", "Milk"], 2.5)
+    assert (dict(milk["attributes"]), milk["created_at"]) == ({"colour": "white"}, datetime(2025, 1, 1, tzinfo=UTC))
+    assert (third["content_vector"], third["categories"]) == ([0.5, 1.0], ["A", "B"])
+    assert read(tmp_path / "out", "users") == [{"user_id": "u1", "attributes": [("age", "30")]}]
+
+
+_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=8).filter(str.strip)
+_ROWS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "user_id": _TEXT,
+            "item_id": st.one_of(st.none(), _TEXT),
+            "event_type": st.sampled_from([*EVENT_TYPES, "teleport"]),
+            "timestamp": st.integers(1_767_225_600, 1_767_300_000).map(
+                lambda s: datetime.fromtimestamp(s, UTC).isoformat()
+            ),
+            "query": st.one_of(
+                st.none(), _TEXT, st.sampled_from(["燕麦奶", "🥛 milk", 'a "b", c', "a|b", "line\nbreak"])
+            ),
+            "price": st.one_of(st.none(), st.floats(-10, 1e6, width=32)),
+        }
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=_ROWS)
+def test_three_formats_of_the_same_rows_give_the_same_events(tmp_path_factory, rows):
+    """Also: every row is kept or refused, whatever it holds."""
+    folder = tmp_path_factory.mktemp("formats")
+    table = pa.Table.from_pylist(rows)
+    pq.write_table(table, folder / "e.parquet")
+    duckdb.from_arrow(table).write_csv(str(folder / "e.csv"), header=True, quotechar='"', escapechar='"')
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (folder / "e.jsonl").write_text(lines, encoding="utf-8", newline="\n")
+    results = []
+    for suffix in ("parquet", "csv", "jsonl"):
+        try:
+            summary = ingest(str(folder / f"e.{suffix}"), outputs_in(folder / suffix))
+            assert summary.events + sum(summary.rejected["events"].values()) == len(rows)
+            results.append((read(folder / suffix), summary))
+        except DataError as error:
+            assert_nothing_written(folder / suffix)
+            results.append(error.headline.split("(")[1])
+    assert results[0] == results[1] == results[2]
+
+
+def test_a_folder_mixes_formats_and_days(tmp_path):
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    (source / "a.csv").write_text(HEADER + GOOD)
+    (source / "deep" / "b.jsonl").write_text(
+        '{"user_id": 7, "item_id": 8, "event_type": "view", "timestamp": 1767261600000}\nnot json\n[1]\n'
+    )
+    pq.write_table(
+        pa.table({"user_id": [7.0], "item_id": [8], "event_type": ["cart"], "timestamp": [datetime(2026, 1, 3)]}),
+        source / "c.parquet",
+    )
+    (source / "_SUCCESS").touch()
+    summary = ingest(source.as_uri(), outputs_in(tmp_path / "out"))
+    assert (summary.events, summary.rejected["events"]) == (3, {"line is malformed": 2})
+    assert {(e["user_id"], e["item_id"]) for e in read(tmp_path / "out")} == {("u1", "i1"), ("7", "8")}
+
+
+def test_its_own_output_can_be_read_again(tmp_path):
+    first = ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
+    out = tmp_path / "out"
+    options = {"items_source": str(out / "items"), "users_source": str(out / "users")}
+    again = ingest(str(out / "events"), outputs_in(tmp_path / "again"), **options)
+    assert again == first
+    assert read(out) == read(tmp_path / "again")
+
+
+def test_an_object_store_is_read_through_fsspec(tmp_path):
+    fsspec.filesystem("memory").pipe("/shop/events.csv.gz", gzip.compress((HEADER + GOOD).encode()))
+    assert ingest("memory://shop", outputs_in(tmp_path)).events == 1
+
+
+def test_refusals_name_what_is_wrong(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    cut = tmp_path / "cut.parquet"
+    pq.write_table(pa.table({"user_id": ["u"] * 1000}), cut)
+    cut.write_bytes(cut.read_bytes()[:-30])
+    no_rows = tmp_path / "none.csv"
+    no_rows.write_text(HEADER)
+    null = tmp_path / "null.csv"
+    null.write_text(HEADER + ",i,view,2026-01-01,,,\n" * 3)
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"user": 1}\n')
+    cases = [
+        (str(empty), {}, InputError, "holds no .parquet"),
+        (str(tmp_path / "absent"), {}, InputError, "does not exist"),
+        ("gopher://x", {}, InputError, "cannot be opened"),
+        ("", {}, InputError, "source is empty"),
+        (str(cut), {}, InputError, "cut.parquet cannot be read as Parquet"),
+        (str(no_rows), {}, InputError, "has no rows"),
+        (str(null), {}, DataError, "user_id is null: 3"),
+        (str(lines), {}, SchemaError, "has no column 'user_id'"),
+        (str(lines), {"mapping": {"user_id": "nobody"}}, SchemaError, "'nobody' (mapped to 'user_id')"),
+        (str(no_rows), {"mapping": {"price": "cost"}}, SchemaError, "'cost' (mapped to 'price')"),
+        (str(no_rows), {"mapping": {"colour": "x"}}, SchemaError, "'colour' is no column of ours"),
+        (str(no_rows), {"mapping": {"items.colour": "x"}}, SchemaError, "'items.colour' is no column of ours"),
+        (str(no_rows), {"mapping": {"price": 3}}, InputError, "'price' is 3"),
+        (str(no_rows), {"mapping": {"event_types": {"x": "y"}}}, InputError, "event type 'x'"),
+        (str(no_rows), {"size": "huge"}, InputError, "size is 'huge'"),
+        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "mapped already"),
+    ]
+    for source, options, kind, words in cases:
+        with pytest.raises(ShoprankError) as refusal:
+            ingest(source, outputs_in(tmp_path / "out"), **options)
+        assert isinstance(refusal.value, kind), source
+        assert words in refusal.value.headline and refusal.value.mend
+        assert_nothing_written(tmp_path / "out")
+
+
+def test_a_failed_run_leaves_the_previous_output_alone(tmp_path):
+    ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
+    before = read(tmp_path / "out")
+    with pytest.raises(DataError):
+        ingest_text(tmp_path, HEADER + ",,,,,,\n")
+    assert read(tmp_path / "out") == before
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["events", "items", "rejected", "users"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of four megabytes, where this machine lets us mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
+    with pytest.raises(InputError, match="cannot write"):
+        ingest("complete-journey", outputs_in(small_disk), size="tiny")
+    assert_nothing_written(small_disk)
+
+
+def test_kfp_face(tmp_path):
+    (tmp_path / "events.csv").write_text(FOUNDING)
+    made = {name: Dataset(uri=str(tmp_path / name)) for name in ("events", "items", "users", "rejected")}
+    summary = Metrics(uri=str(tmp_path / "summary"))
+    source = str(tmp_path / "events.csv")
+    ingest_events.python_func(source, "tiny", **made, summary=summary, mapping=json.dumps(FOUNDING_MAPPING))
+    assert summary.metadata == {
+        "events": 6, "items": 6, "users": 2, "rejected_events": 0, "rejected_items": 0, "rejected_users": 0,
+    }  # fmt: skip
+    assert made["events"].metadata["rows"] == 6
+    assert made["events"].metadata["code_version"] == VERSION
+    assert len(read(tmp_path)) == 6
+
+
+def test_kfp_face_refuses_a_mapping_that_is_not_json():
+    with pytest.raises(InputError, match="mapping is not JSON"):
+        parse_mapping_text("user_id=visitor")

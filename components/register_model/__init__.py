@@ -1,0 +1,1 @@
+"""Stage: a compiled model becomes a signed bundle and a version in the registry."""

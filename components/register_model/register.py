@@ -1,0 +1,106 @@
+"""Assembles the bundle (DESIGN.md section 6), signs it and adds it to the registry as the candidate."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.shared.bundle import BundleFacts, sign, verify, write_manifest
+from components.shared.decision import read_decision
+from components.shared.errors import BundleError, InputError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.golden import GOLDEN, read_golden
+from components.shared.registry import CANDIDATE, Registry
+from components.shared.signing import load_or_create_key
+from components.shared.storage import atomic_directory, read_json
+from components.shared.version import VERSION
+
+REQUIRED = (
+    "spec.json", "items.parquet", "users.parquet", "category.parquet", "brand.parquet", "token.parquet",
+    "history/offsets.npy", "statistics.npy", "retriever/user.onnx", "retriever/item_vectors.npy",
+    "retriever/item_bias.npy", "retriever/index.faiss", "ranker/ranker.onnx", "ranker/ranker.json", "lexical",
+    "training_statistics.json", GOLDEN, "compile.json", "licences.json",
+)  # fmt: skip
+"""What a compiled model must hold before it is worth a version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterConfig:
+    """Where the bundle goes and who signs it."""
+
+    registry: Path
+    """Folder of the registry."""
+    name: str
+    """Model name in the registry."""
+    signing_key: Path
+    """PEM Ed25519 private key; created with its .pub beside it when it does not exist."""
+    lineage: dict[str, str] = field(default_factory=dict)
+    """Run, data and code that made the model, free text by name; the code version is added."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What was registered.
+
+    Attributes:
+        version: content-derived. bytes: size of the bundle's files. files: their number.
+    """
+
+    version: str
+    bytes: int
+    files: int
+
+
+def parse_lineage(text: str) -> dict[str, str]:
+    """Lineage from the JSON of a pipeline parameter; '' is none.
+
+    Raises:
+        InputError: it is no JSON object of texts.
+    """
+    mend = 'give a JSON object of texts such as {"run": "..."}'
+    try:
+        value = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise InputError(f"parameter 'lineage' is not JSON: {error}", mend) from error
+    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
+        raise InputError("parameter 'lineage' is not an object of texts", mend)
+    return value
+
+
+def register(compiled: Path, evaluation: Path | None, bundle: Path, config: RegisterConfig) -> Registered:
+    """Write `compiled` as a signed bundle, add it to the registry and point `candidate` at it.
+
+    The same compiled model registers as the same version, whichever day and however often.
+
+    Args:
+        compiled: Output of compile_model.
+        evaluation: Output of evaluate_model; its metrics go into the manifest.
+        bundle: Folder to write.
+        config: Registry, name, key and lineage.
+
+    Raises:
+        BundleError: a file of the compiled model is missing or it holds a link.
+        InputError: key, name or registry cannot be used.
+        RegistryError: the version exists with other content.
+    """
+    for path in REQUIRED:
+        if not (compiled / path).exists():
+            raise BundleError(f"{compiled / path} is missing", "run compile_model again")
+    read_golden(compiled)
+    key, spec = load_or_create_key(config.signing_key), FeatureSpec.read(compiled / "spec.json")
+    facts = BundleFacts(
+        name=config.name, as_of=spec.as_of, schema_hash=spec.schema_hash,
+        tasks=tuple(read_json(compiled / "ranker" / "ranker.json")["tasks"]),
+        metrics=read_decision(evaluation).metrics if evaluation else {},
+        lineage={**config.lineage, "shoprank": VERSION},
+    )  # fmt: skip
+    with atomic_directory(bundle) as folder:
+        # Links stay links here, so that write_manifest refuses them instead of copying what they point at.
+        shutil.copytree(compiled, folder, dirs_exist_ok=True, symlinks=True)
+        write_manifest(folder, facts)
+        sign(folder, key)
+    manifest = verify(bundle, key.public_key())
+    registry = Registry(config.registry)
+    version = registry.add(bundle)
+    registry.set_alias(config.name, CANDIDATE, version)
+    return Registered(version, manifest.size, len(manifest.files))

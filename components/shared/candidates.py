@@ -1,0 +1,79 @@
+"""Where candidates come from: the shopper's own items, the retriever, what is popular, and words of the query."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+import numpy as np
+
+from components.shared.pairs import Touches
+from components.shared.ragged import offsets_of, top_of_rows
+
+
+class Source(IntFlag):
+    """Why an item is a candidate; sources add up."""
+
+    OWN = 1
+    RETRIEVED = 2
+    POPULAR = 4
+    LEXICAL = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateConfig:
+    """How many candidates each source may bring a shopper."""
+
+    own: int = 300
+    """Items the shopper has touched, those of the highest decayed event weight first."""
+    retrieved: int = 200
+    """Nearest items to the user vector."""
+    popular: int = 50
+    """Items of the most target events in the middle popularity window."""
+    lexical: int = 200
+    """Items that match the query's words."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Distinct (row, item) pairs sorted by row, then item.
+
+    Attributes:
+        row: int64 [pairs]. item: int64 [pairs], catalogue rows. source: int64 [pairs], Source flags.
+        lexical: float32 [pairs], BM25 score, 0 without a match.
+    """
+
+    row: np.ndarray
+    item: np.ndarray
+    source: np.ndarray
+    lexical: np.ndarray
+
+    def starts(self, rows: int) -> np.ndarray:
+        """int64 [rows + 1], where each row's candidates start."""
+        return offsets_of(np.bincount(self.row, minlength=rows))
+
+
+def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowed: np.ndarray | None) -> Candidates:
+    """Unite (row, item, source) lists; row 0 of the catalogue (unknown) and rows not `allowed` are left out."""
+    row, item = (np.concatenate([part[column] for part in parts]).astype(np.int64) for column in (0, 1))
+    source = np.concatenate([np.full(len(part[0]), int(part[2])) for part in parts])
+    keep = item > 0 if allowed is None else (item > 0) & allowed[item]
+    key, inverse = np.unique(row[keep] * items + item[keep], return_inverse=True)
+    flags = np.zeros(len(key), np.int64)
+    np.bitwise_or.at(flags, inverse, source[keep])
+    return Candidates(key // items, key % items, flags, np.zeros(len(key), np.float32))
+
+
+def own_items(touched: Touches, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The shoppers' own items, those of the highest decayed weight first."""
+    picked = top_of_rows(touched.key // items, touched.weight, count)
+    return touched.key[picked] // items, touched.key[picked] % items, Source.OWN
+
+
+def popular_items(
+    statistics: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The same most popular items for every row: by the middle window, then the longest, then catalogue order."""
+    eligible = np.arange(1, len(statistics)) if allowed is None else np.flatnonzero(allowed)
+    eligible = eligible[eligible > 0]
+    order = np.lexsort((eligible, -statistics[eligible, 2], -statistics[eligible, 1]))[:count]
+    best = eligible[order]
+    return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR

@@ -1,0 +1,79 @@
+"""The catalogue: what is known of every item, row i of every array being item i (row 0: the unknown item).
+
+Rows are sorted by how often items were seen in training, so the first `known_items` rows have an embedding of their own
+and all later ones share the unknown row and live by their attributes.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.feature_spec import FeatureSpec
+from components.shared.ragged import Ragged
+
+STATISTICS = ("popularity_short", "popularity_middle", "popularity_long", "buyers", "repeat_rate")
+"""Columns of the item statistics: target events in the three windows, distinct shoppers and the share of them who
+came back for the item within the longest window. One float32 [items, 5] array for each moment."""
+
+ATTRIBUTE_FEATURES = ("category", "brand", "price_bucket", "title")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items as arrays.
+
+    Attributes:
+        item_id: Arrow strings [items].
+        title: Arrow strings [items].
+        brand: Arrow strings [items].
+        categories: Arrow lists of strings [items], root first.
+        price: float32 [items], NaN when unknown.
+        available: bool [items].
+        features: inputs of the item tower by name, rows = items.
+        known_items: rows up to this one have an embedding of their own.
+    """
+
+    item_id: pa.StringArray
+    title: pa.StringArray
+    brand: pa.StringArray
+    categories: pa.ListArray
+    price: np.ndarray
+    available: np.ndarray
+    features: dict[str, Ragged]
+    known_items: int
+
+    def __len__(self) -> int:
+        return len(self.price)
+
+    def embedding_row(self, item: np.ndarray) -> np.ndarray:
+        """Row of the item table for catalogue rows: itself when seen in training, else 0."""
+        return np.where(item <= self.known_items, item, 0)
+
+    @functools.cached_property
+    def row_of(self) -> dict[str, int]:
+        """Catalogue row by item id."""
+        return {item_id: row for row, item_id in enumerate(self.item_id.to_pylist()) if row}
+
+    @classmethod
+    def read(cls, path: Path, spec: FeatureSpec) -> "Catalog":
+        """Read `items.parquet` as build_features writes it."""
+        table = pq.read_table(path).combine_chunks()
+
+        def column(name: str) -> pa.Array:
+            chunked = table.column(name)
+            return chunked.chunk(0) if chunked.num_chunks else pa.array([], chunked.type)
+
+        known = spec.item("item").rows - 1
+        rows = np.arange(table.num_rows)
+        features = {name: Ragged.from_arrow(column(f"{name}_ids")) for name in ATTRIBUTE_FEATURES}
+        return cls(
+            item_id=column("item_id"), title=column("title"), brand=column("brand"), categories=column("categories"),
+            price=column("price").to_numpy(zero_copy_only=False).astype(np.float32),
+            available=column("available").to_numpy(zero_copy_only=False).astype(bool),
+            features={"item": Ragged.ones(np.where(rows <= known, rows, 0)), **features},
+            known_items=known,
+        )  # fmt: skip

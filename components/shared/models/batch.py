@@ -1,0 +1,24 @@
+"""Ragged features to KeyedJaggedTensor: one concatenation a batch, no loop over rows."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torchrec import KeyedJaggedTensor
+
+from components.shared.feature_spec import SparseFeature
+from components.shared.ragged import Ragged
+
+
+def keyed_jagged(features: dict[str, Ragged], wanted: Sequence[SparseFeature]) -> KeyedJaggedTensor:
+    """Join features, key by key, into one weighted KeyedJaggedTensor of as many rows as each of them has.
+
+    Ids outside a table are an error in TorchRec's fused kernels, so they must have been mapped to 0 before.
+    """
+    chosen = [features[feature.name] for feature in wanted]
+    return KeyedJaggedTensor(
+        keys=[feature.name for feature in wanted],
+        values=torch.from_numpy(np.concatenate([ragged.values for ragged in chosen])),
+        weights=torch.from_numpy(np.concatenate([ragged.weights for ragged in chosen])),
+        lengths=torch.from_numpy(np.concatenate([ragged.lengths for ragged in chosen])),
+    )

@@ -1,0 +1,76 @@
+"""The split by time: who may learn from what, and which moments are asked about.
+
+    start ---- retriever rows ----|--- ranker snapshots, each with its window ---|- validation -|-- test --| end
+                            retriever_end                                     validation      test
+
+Every window is `horizon` seconds long. The ranker learns from a time the retriever has not seen, because a retriever's
+scores on its own training rows are better than they will ever be in life.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.shared.errors import DataError
+from components.shared.storage import read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeline:
+    """Moments in epoch seconds; features of a row use events strictly before its moment."""
+
+    start: int
+    """First event."""
+    retriever_end: int
+    """Retriever rows, vocabularies and price statistics come from events before this."""
+    ranker: tuple[int, ...]
+    """Moments of the ranker's snapshots, oldest first; labels lie within `horizon` after each."""
+    validation: int
+    """Early stopping and every choice look at labels in [validation, validation + horizon)."""
+    test: int
+    """Labels in [test, test + horizon) are looked at once, by evaluate_model."""
+    horizon: int
+    """Length of every label window in seconds."""
+    end: int
+    """Just after the last event: the moment that the bundle serves from."""
+
+    def moments(self) -> dict[str, int]:
+        """Name of every snapshot and its moment."""
+        ranker = {f"ranker-{number}": moment for number, moment in enumerate(self.ranker)}
+        return {**ranker, "validation": self.validation, "test": self.test}
+
+    def write(self, path: Path) -> None:
+        """Write as JSON."""
+        write_json(path, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> "Timeline":
+        """Read from JSON."""
+        raw = read_json(path)
+        return cls(**{**raw, "ranker": tuple(raw["ranker"])})
+
+    @classmethod
+    def plan(cls, start: int, last: int, horizon_days: float, snapshots: int) -> "Timeline":
+        """Lay the windows out from the end backwards; short data gets shorter windows.
+
+        Args:
+            start: Epoch seconds of the first event.
+            last: Epoch seconds of the last event.
+            horizon_days: Wanted length of a label window; at most a tenth of the time span is taken.
+            snapshots: Moments the ranker learns from, a quarter of a horizon apart.
+
+        Raises:
+            DataError: the events span less than a hundred seconds, so nothing can be split by time.
+        """
+        end, span = last + 1, last + 1 - start
+        if span < 100:
+            raise DataError(
+                f"column 'timestamp': all events lie within {span} s, a split by time is impossible",
+                "give events of at least some hours, or check the unit of the time stamps (seconds, milliseconds)",
+            )
+        horizon = int(min(horizon_days * 86_400, span * 0.1))
+        test, validation = end - horizon, end - 2 * horizon
+        newest = validation - horizon
+        ranker = tuple(newest - step * (horizon // 4) for step in reversed(range(snapshots)))
+        return cls(start=start, retriever_end=ranker[0], ranker=ranker, validation=validation, test=test,
+                   horizon=horizon, end=end)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Distributed training with TorchRec: process group, sharding, checkpoints, launch."""

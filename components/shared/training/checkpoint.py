@@ -1,0 +1,100 @@
+"""Checkpoints by torch.distributed.checkpoint: complete or absent, resumable by another number of ranks.
+
+A checkpoint counts only when it holds `.metadata`, which is written last.
+"""
+
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+from torch import nn
+from torch.distributed.checkpoint.stateful import Stateful
+from torchrec.optim.keyed import CombinedOptimizer
+
+from components.shared.errors import TrainingError
+
+_KEPT = 2
+
+
+class TrainState(Stateful):
+    """Model, optimisers, position and notes of a run, as DCP saves and restores them in place."""
+
+    def __init__(self, model: nn.Module, optimizer: CombinedOptimizer):
+        self.model, self.optimizer = model, optimizer
+        self.position = torch.zeros(2, dtype=torch.int64)
+        """Epoch and step within it: with the seed this says which batch comes next."""
+        self.best = torch.full((2,), -1.0, dtype=torch.float64)
+        """Best validation recall and the epoch that reached it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a resumed run needs."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "position": self.position,
+            "best": self.best,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Put a restored state in place."""
+        self.model.load_state_dict(state_dict["model"])
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self.position.copy_(state_dict["position"])
+        self.best.copy_(state_dict["best"])
+
+
+def save(state: TrainState, folder: Path, step: int) -> None:
+    """Write `folder/step_<step>`, then let go of all but the latest two."""
+    dcp.save({"app": state}, checkpoint_id=folder / f"step_{step}")
+    if dist.get_rank() == 0:
+        for old in complete(folder)[:-_KEPT]:
+            shutil.rmtree(folder / f"step_{old}")
+    dist.barrier()
+
+
+def complete(folder: Path) -> list[int]:
+    """Steps with a whole checkpoint, ascending."""
+    return sorted(int(path.parent.name.removeprefix("step_")) for path in folder.glob("step_*/.metadata"))
+
+
+def resume(state: TrainState, folder: Path) -> int:
+    """Load the newest whole checkpoint, the same one on every rank.
+
+    Returns:
+        Its step, 0 when there is none.
+    """
+    newest = [max(complete(folder), default=0)]
+    dist.broadcast_object_list(newest, src=0)
+    if newest[0]:
+        dcp.load({"app": state}, checkpoint_id=folder / f"step_{newest[0]}")
+    return newest[0]
+
+
+def export_weights(module: nn.Module, run: Path, out: Path) -> None:
+    """Write the best checkpoint of a run as `out/weights.safetensors`, without sharding or a process group.
+
+    Args:
+        module: The model, unsharded; its weights are overwritten.
+        run: Folder of the loop, holding `best/`.
+        out: Folder to write to.
+
+    Raises:
+        TrainingError: the run has no best checkpoint.
+    """
+    steps = complete(run / "best")
+    if not steps:
+        raise TrainingError(
+            "training ended without a checkpoint that was validated",
+            "give the split 'validation' rows with targets, and at least one epoch",
+        )
+    weights = module.state_dict()
+    with warnings.catch_warnings():
+        # Loading without a process group is what is wanted here, and the only thing the warning says.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
+        dcp.load({"app": {"model": weights}}, checkpoint_id=run / "best" / f"step_{steps[-1]}", no_dist=True)
+    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")

@@ -1,0 +1,53 @@
+"""The process group of a torchrun worker: nccl on GPUs, gloo on CPUs, safe to restart."""
+
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Group:
+    """Where this process stands."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    def share(self, count: int) -> slice:
+        """This rank's part of `count` rows; `count` must divide by the number of ranks."""
+        part = count // self.world
+        return slice(self.rank * part, (self.rank + 1) * part)
+
+
+def quiet_third_parties() -> None:
+    """Silence three known deprecation warnings of fbgemm, torchmetrics and torch's DDP on import and use."""
+    warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(fbgemm_gpu|torchmetrics|torchrec|torch)\b")
+    warnings.filterwarnings("ignore", message=r".*(broadcast_buffers|use DTensor instead).*", category=FutureWarning)
+
+
+@contextlib.contextmanager
+def process_group(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Group]:
+    """Join the group that torchrun's environment describes; leave it at the end.
+
+    The store's keys carry the restart count: torchrun shares one store between restarts, and a fresh rank that reads a
+    dead rank's address there cannot connect (pytorch issue 135712).
+    """
+    cuda = torch.cuda.is_available()
+    local_rank = int(os.environ["LOCAL_RANK"])
+    device = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    store, rank, world = next(dist.rendezvous("env://"))
+    store.set_timeout(timeout)
+    store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=world, timeout=timeout)
+    try:
+        yield Group(rank, world, device)
+    finally:
+        dist.destroy_process_group()

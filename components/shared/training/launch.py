@@ -1,0 +1,58 @@
+"""Run a worker module under torchrun in this pod and report its end in words."""
+
+import os
+import subprocess
+import sys
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.shared.errors import TrainingError
+from components.shared.storage import write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig:
+    """How many processes, and how often a failed group is restarted."""
+
+    processes: int = 1
+    """Worker processes; on a GPU node one a GPU."""
+    max_restarts: int = 3
+    """Group restarts, each from the last whole checkpoint."""
+    threads: int = 0
+    """Threads of each worker (0: cores divided by processes)."""
+
+
+def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None:
+    """Run `python -m worker --job JOB` in `config.processes` processes and pass its output through.
+
+    Args:
+        worker: Module name, such as components.train_retriever.worker.
+        job: What the worker is to do, as JSON values; written to `folder/job.json`.
+        folder: Where the job's file lies.
+        config: Number of processes and restarts.
+
+    Raises:
+        TrainingError: the group failed more than `max_restarts` times; quotes the worker's last lines.
+    """
+    write_json(folder / "job.json", job)
+    threads = config.threads or max(1, (os.cpu_count() or 1) // config.processes)
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}",
+        f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", worker, "--job",
+        str(folder / "job.json"),
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    environment.pop("_KFP_RUNTIME", None)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    last: deque[str] = deque(maxlen=40)
+    assert process.stdout is not None
+    for line in process.stdout:
+        print(line, end="", flush=True)
+        last.append(line.rstrip())
+    if process.wait():
+        telling = [line for line in last if "Error" in line or "exitcode" in line] or list(last)
+        raise TrainingError(
+            f"{worker} failed with exit code {process.returncode}: {' | '.join(telling[-3:])}",
+            "read the worker's lines above; out of memory needs a smaller size or batch, a killed worker a retry",
+        )

@@ -1,0 +1,125 @@
+"""The loop of every trained model: epochs, checkpoints, resume, early stopping, learning curve.
+
+Which batch comes next follows from the step alone, so a run that was killed ends with the weights of one that was not.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+import torch.distributed as dist
+
+from components.shared.errors import TrainingError
+from components.shared.progress import report
+from components.shared.storage import read_json, write_json
+from components.shared.training import checkpoint
+from components.shared.training.group import Group
+
+
+class Trainable(Protocol):
+    """What a worker brings to the loop."""
+
+    state: checkpoint.TrainState
+
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch, the same on every rank."""
+        ...
+
+    def step(self, epoch: int, at: int) -> torch.Tensor:
+        """Do step `at` of `epoch`; returns this rank's share of the loss, a scalar whose sum over ranks is the loss."""
+        ...
+
+    def validate(self) -> float:
+        """The validation metric, higher is better, the same on every rank."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long to train and how often to save."""
+
+    stage: str
+    """Name in progress reports."""
+    metric: str
+    """Name of the validation metric."""
+    epochs: int
+    """Upper limit of passes over the rows."""
+    patience: int = 2
+    """Epochs without a better validation metric before training ends."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+
+
+class Loop:
+    """Runs a Trainable from its newest checkpoint to the end."""
+
+    def __init__(self, config: LoopConfig, trainable: Trainable, group: Group, folder: Path):
+        self.config, self.trainable, self.group, self.folder = config, trainable, group, folder
+        self.started = time.monotonic()
+
+    def run(self) -> None:
+        """Train until the last epoch or until the metric stops rising.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
+        state = self.trainable.state
+        step = checkpoint.resume(state, self.folder / "checkpoints")
+        curve = [point for point in self._old_curve() if point["step"] <= step]
+        steps = self.trainable.steps_per_epoch()
+        while step < steps * self.config.epochs and not self._exhausted(step // steps):
+            epoch, losses = step // steps, []
+            for at in range(step % steps, steps):
+                losses.append(self._step(epoch, at))
+                step += 1
+                if step % self.config.checkpoint_every == 0 and step % steps:
+                    checkpoint.save(state, self.folder / "checkpoints", step)
+                if at % 20 == 0:
+                    self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {losses[-1]:.4f}")
+            metric = self.trainable.validate()
+            curve.append(self._point(step, epoch, losses, metric))
+            if self.group.rank == 0:
+                write_json(self.folder / "curve.json", curve)
+            self._note(metric, epoch, step)
+            self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} {self.config.metric} {metric:.4f}")
+
+    def _step(self, epoch: int, at: int) -> float:
+        loss = self.trainable.step(epoch, at).detach().double().clone()
+        dist.all_reduce(loss)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"{self.config.stage}: the loss is {loss.item()} at epoch {epoch + 1}, step {at + 1}",
+                "lower the learning rate; check the rows for infinite values",
+            )
+        return loss.item()
+
+    def _note(self, metric: float, epoch: int, step: int) -> None:
+        """Remember the best epoch and save: the best under a name of its own, the newest for a resumed run."""
+        state = self.trainable.state
+        if metric > float(state.best[0]):
+            state.best[:] = torch.tensor([metric, epoch], dtype=torch.float64)
+            checkpoint.save(state, self.folder / "best", step)
+        checkpoint.save(state, self.folder / "checkpoints", step)
+
+    def _exhausted(self, epoch: int) -> bool:
+        best = int(self.trainable.state.best[1])
+        return best >= 0 and epoch - 1 - best >= self.config.patience
+
+    def _point(self, step: int, epoch: int, losses: list[float], metric: float) -> dict:
+        return {"step": step, "epoch": epoch + 1, "loss": sum(losses) / len(losses), self.config.metric: metric,
+                "seconds": round(time.monotonic() - self.started, 2)}  # fmt: skip
+
+    def _old_curve(self) -> list[dict]:
+        path = self.folder / "curve.json"
+        return read_json(path) if path.exists() else []
+
+    def _report(self, share: float, note: str) -> None:
+        if self.group.rank == 0:
+            report(self.config.stage, share, note)
+
+
+def best_point(curve: list[dict], metric: str) -> dict:
+    """The point of a learning curve with the highest `metric`."""
+    return max(curve, key=lambda point: point[metric])

@@ -1,0 +1,71 @@
+"""Approximate nearest neighbours by inner product (faiss) over item vectors with their bias as one more coordinate.
+
+score = user_vector . item_vector + item_bias = [user_vector, 1] . [item_vector, item_bias]
+"""
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+EXACT_UP_TO = 200_000
+"""Catalogues up to this many items are searched exactly: a flat scan of them takes a few milliseconds."""
+
+
+class VectorIndex:
+    """Catalogue rows by user vector."""
+
+    def __init__(self, index: faiss.Index):
+        self._index = index
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, bias: np.ndarray, exact_up_to: int = EXACT_UP_TO) -> "VectorIndex":
+        """Index item vectors.
+
+        Args:
+            vectors: float32 [items, dim].
+            bias: float32 [items].
+            exact_up_to: Larger catalogues get a graph (HNSW, Malkov and Yashunin 2016) instead of a flat scan.
+        """
+        joined = np.ascontiguousarray(np.c_[vectors, bias], np.float32)
+        kind = "Flat" if len(joined) <= exact_up_to else "HNSW32,Flat"
+        index = faiss.index_factory(joined.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+        index.add(joined)
+        return cls(index)
+
+    def save(self, path: Path) -> None:
+        """Write the index."""
+        faiss.write_index(self._index, str(path))
+
+    @classmethod
+    def load(cls, path: Path) -> "VectorIndex":
+        """Read the index."""
+        return cls(faiss.read_index(str(path)))
+
+    def search(
+        self, users: np.ndarray, count: int, allowed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows int64 [users, count] and scores float32 [users, count], best first; row 0 and missing places are row 0.
+
+        Args:
+            users: float32 [users, dim].
+            count: Items wanted a user.
+            allowed: bool [items], which rows may be returned.
+        """
+        queries = np.ascontiguousarray(np.c_[users, np.ones(len(users))], np.float32)
+        count = min(count, self._index.ntotal)
+        parameters = self._parameters(count, allowed)
+        scores, rows = self._index.search(queries, count, params=parameters)
+        return np.maximum(rows, 0), scores
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Stored vectors with their bias as the last column, float32 [rows, dim + 1]."""
+        return self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+
+    def _parameters(self, count: int, allowed: np.ndarray | None) -> "faiss.SearchParameters | None":
+        selector = None
+        if allowed is not None:
+            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if isinstance(self._index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=max(64, 2 * count))
+        return faiss.SearchParameters(sel=selector) if selector is not None else None

@@ -1,0 +1,1 @@
+"""Stage: train the multi-task ranker on retrieved candidates, distributed by TorchRec."""

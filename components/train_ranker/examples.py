@@ -1,0 +1,137 @@
+"""The ranker's training pairs: what the retriever and the other sources really bring, labelled by what followed.
+
+One Parquet row a shopper and moment; its candidates, labels and dense features are list columns.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.candidates import CandidateConfig
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.offline import open_offline
+from components.shared.pairs import DENSE_NAMES
+from components.shared.progress import report
+from components.shared.ragged import Ragged, expand_ranges, offsets_of
+from components.shared.recommender import Recommender
+from components.shared.rows import Rows
+
+_SHOPPERS = 64
+
+
+def pairs_schema(spec: FeatureSpec) -> pa.Schema:
+    """Columns of a pairs file."""
+    sparse = [
+        field
+        for feature in spec.user_features
+        for field in (
+            pa.field(feature.name, pa.list_(pa.int32())),
+            pa.field(f"{feature.name}_weight", pa.list_(pa.float32())),
+        )
+    ]
+    return pa.schema(
+        [pa.field("item", pa.list_(pa.int32())), pa.field("label", pa.list_(pa.int8())),
+         pa.field("dense", pa.list_(pa.float32())), *sparse]
+    )  # fmt: skip
+
+
+def write_pairs(
+    features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0
+) -> int:
+    """Write the pairs of one snapshot; returns how many.
+
+    Args:
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        moment: Name of the snapshot, such as ranker-0.
+        out: Parquet file to write.
+        config: How many candidates each source brings, as in serving.
+        shoppers: At most this many shoppers (0: all).
+    """
+    recommender = open_offline(features, retriever, None, config, moment)
+    rows = Rows.read(features / "rows" / f"{moment}.parquet", recommender.spec)
+    chosen = np.arange(len(rows) if not shoppers else min(shoppers, len(rows)))
+    total = 0
+    with pq.ParquetWriter(out, pairs_schema(recommender.spec), compression="zstd") as writer:
+        for batch in _batches(recommender, rows, chosen):
+            writer.write_batch(batch)
+            total += len(batch.column("item").values)
+            report("train_ranker", 0.0, f"{moment}: {total:,} pairs")
+    return total
+
+
+def _batches(recommender: Recommender, rows: Rows, chosen: np.ndarray) -> Iterator[pa.RecordBatch]:
+    spec, items = recommender.spec, len(recommender.catalog)
+    for start in range(0, len(chosen), _SHOPPERS):
+        part = chosen[start : start + _SHOPPERS]
+        histories = recommender.store.before(rows.shopper[part], rows.timestamp[part], spec.max_history)
+        scored = recommender.candidates(histories)
+        targets = rows.targets.take(part)
+        wanted = np.repeat(np.arange(len(part)), targets.lengths) * items + targets.values
+        found = scored.found
+        label = np.isin(found.row * items + found.item, wanted).astype(np.int8)
+        starts = found.starts(len(part))
+        flat = starts.astype(np.int32)
+        columns = [
+            pa.ListArray.from_arrays(pa.array(flat), pa.array(found.item.astype(np.int32))),
+            pa.ListArray.from_arrays(pa.array(flat), pa.array(label)),
+            pa.ListArray.from_arrays(pa.array(flat * len(DENSE_NAMES)), pa.array(scored.dense.ravel())),
+        ]
+        columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
+        yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec))
+
+
+@dataclass(frozen=True)
+class PairRows:
+    """Pairs of many shoppers in memory.
+
+    Attributes:
+        features: user features by name, a row a shopper.
+        offsets: int64 [shoppers + 1], where each shopper's pairs start.
+        item: int64 [pairs], catalogue rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
+    """
+
+    features: dict[str, Ragged]
+    offsets: np.ndarray
+    item: np.ndarray
+    label: np.ndarray
+    dense: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @classmethod
+    def read(cls, paths: list[Path], spec: FeatureSpec) -> "PairRows":
+        """Read pairs files one after the other."""
+        table = pa.concat_tables([pq.read_table(path) for path in paths]).combine_chunks()
+
+        def column(name: str) -> pa.ListArray:
+            return table.column(name).chunk(0)
+
+        features = {
+            f.name: Ragged.from_arrow(column(f.name), column(f"{f.name}_weight")) for f in spec.user_features
+        }
+        dense = column("dense").values.to_numpy().reshape(-1, len(DENSE_NAMES))
+        return cls(
+            features, column("item").offsets.to_numpy().astype(np.int64),
+            column("item").values.to_numpy().astype(np.int64), column("label").values.to_numpy().astype(np.float32),
+            dense,
+        )  # fmt: skip
+
+    def take(self, shoppers: np.ndarray) -> "PairRows":
+        """The named shoppers with all their pairs."""
+        lengths = np.diff(self.offsets)[shoppers]
+        flat = expand_ranges(self.offsets[shoppers], lengths)
+        return PairRows(
+            {name: ragged.take(shoppers) for name, ragged in self.features.items()}, offsets_of(lengths),
+            self.item[flat], self.label[flat], self.dense[flat],
+        )  # fmt: skip
+
+    @property
+    def row(self) -> np.ndarray:
+        """int64 [pairs], the shopper of each pair."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))

@@ -1,0 +1,124 @@
+"""Train the multi-task ranker: write candidate pairs, run torchrun over them, leave plain weights and the curve."""
+
+import dataclasses
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.shared.candidates import CandidateConfig
+from components.shared.errors import DataError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.ranker import Ranker, RankerConfig, ranker_tasks
+from components.shared.sizes import Size
+from components.shared.storage import atomic_directory, read_json, write_json
+from components.shared.timeline import Timeline
+from components.shared.training.checkpoint import export_weights
+from components.shared.training.launch import LaunchConfig, torchrun
+from components.shared.training.loop import best_point
+from components.shared.training.sharding import OptimizerConfig
+from components.train_ranker.examples import PairRows, write_pairs
+from components.train_ranker.worker import METRIC, WorkerJob
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerTraining:
+    """Everything that decides how the ranker is trained."""
+
+    embedding_dim: int
+    """Width of embedding rows."""
+    hidden_dim: int
+    """Width of the hidden layers."""
+    epochs: int
+    """Upper limit of passes over the pairs."""
+    batch_shoppers: int
+    """Shoppers of a global batch, each with all of its pairs."""
+    candidates: CandidateConfig
+    """How many candidates each source brings, in training and in serving."""
+    id_dropout: float = 0.2
+    """Share of shopper ids replaced by the unknown bucket."""
+    patience: int = 1
+    """Epochs without a better validation AUC before training ends."""
+    optimizer: OptimizerConfig = dataclasses.field(
+        default_factory=lambda: OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3)
+    )
+    """Learning rates and seed."""
+    launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
+    """Processes and restarts."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints."""
+
+    @classmethod
+    def from_size(cls, size: Size, seed: int, processes: int) -> "RankerTraining":
+        """What the dial says."""
+        return cls(
+            embedding_dim=size.embedding_dim // 2, hidden_dim=size.hidden_dim, epochs=size.ranker_epochs,
+            batch_shoppers=size.ranker_batch_shoppers,
+            candidates=CandidateConfig(own=size.candidates, retrieved=size.candidates),
+            optimizer=OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3, seed=seed),
+            launch=LaunchConfig(processes=processes),
+        )  # fmt: skip
+
+
+def train(
+    features: Path, retriever: Path, out: Path, config: RankerTraining, checkpoints: Path | None = None
+) -> dict[str, float]:
+    """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch with the best validation AUC.
+
+    Args:
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        out: Folder to write.
+        config: How to train.
+        checkpoints: A lasting folder, so that a retried step resumes; by default they go with the run.
+
+    Returns:
+        Best validation AUC, its epoch, and how many pairs were seen.
+
+    Raises:
+        DataError: no candidate was ever wanted, so there is nothing to learn.
+        TrainingError: the workers failed more often than `config.launch.max_restarts`.
+    """
+    spec = FeatureSpec.read(features / "spec.json")
+    moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
+    with atomic_directory(out) as folder:
+        work = checkpoints or folder / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        files = [work / f"{moment}.parquet" for moment in (*moments, "validation")]
+        for moment, path in zip((*moments, "validation"), files, strict=True):
+            write_pairs(features, retriever, moment, path, config.candidates)
+        model_config = _model_config(spec, files[:-1], config)
+        model_config.write(folder / "config.json")
+        job = WorkerJob(
+            features=str(features), config=str(folder / "config.json"), pairs=[str(path) for path in files[:-1]],
+            validation_pairs=str(files[-1]), folder=str(work), batch_shoppers=config.batch_shoppers,
+            id_dropout=config.id_dropout, optimizer=dataclasses.asdict(config.optimizer),
+            loop={"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every},
+        )  # fmt: skip
+        torchrun("components.train_ranker.worker", dataclasses.asdict(job), work, config.launch)
+        export_weights(Ranker(model_config, torch.device("cpu")), work, folder)
+        write_json(folder / "candidates.json", dataclasses.asdict(config.candidates))
+        shutil.copy(work / "curve.json", folder / "curve.json")
+        shutil.rmtree(folder / "work", ignore_errors=True)
+    curve = read_json(out / "curve.json")
+    best = best_point(curve, METRIC)
+    return {METRIC: best[METRIC], "best_epoch": best["epoch"], "last_loss": curve[-1]["loss"]}
+
+
+def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) -> RankerConfig:
+    """The ranker's shape, with its dense inputs normalised by the training pairs."""
+    pairs = PairRows.read(files, spec)
+    if not pairs.label.any():
+        raise DataError(
+            f"none of {len(pairs.label):,} candidate pairs was followed by a '{spec.target_event}'",
+            "give events of more shoppers or of a longer time, or raise the number of candidates",
+        )
+    std = pairs.dense.std(0, dtype=np.float64)
+    return RankerConfig(
+        user_features=spec.user_features[:-1], item_features=spec.item_features, tasks=ranker_tasks(spec),
+        dense_mean=tuple(pairs.dense.mean(0, dtype=np.float64).tolist()),
+        dense_std=tuple(np.where(std > 1e-6, std, 1.0).tolist()),
+        embedding_dim=config.embedding_dim, hidden_dim=config.hidden_dim,
+    )  # fmt: skip

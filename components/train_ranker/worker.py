@@ -1,0 +1,136 @@
+"""One process of the ranker's training; started by torchrun."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from sklearn.metrics import roc_auc_score
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from components.shared.catalog import Catalog
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.batch import keyed_jagged
+from components.shared.models.ranker import Ranker, RankerConfig
+from components.shared.ragged import Ragged
+from components.shared.storage import read_json
+from components.shared.training import checkpoint
+from components.shared.training.group import Group, process_group, quiet_third_parties
+from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.sharding import OptimizerConfig, distribute
+from components.train_ranker.examples import PairRows
+
+METRIC = "validation_auc"
+"""Name of the validation metric in curve.json: mean over the tasks of the area under the ROC curve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """What a worker is told, as JSON."""
+
+    features: str
+    """Feature folder of build_features."""
+    config: str
+    """RankerConfig as JSON file."""
+    pairs: list[str]
+    """Training pairs files."""
+    validation_pairs: str
+    """Validation pairs file."""
+    folder: str
+    """Folder that receives checkpoints/, best/ and curve.json."""
+    batch_shoppers: int
+    """Shoppers of a global batch, each with all of its pairs."""
+    id_dropout: float
+    """Share of ids replaced by the unknown bucket."""
+    optimizer: dict
+    """Fields of OptimizerConfig."""
+    loop: dict
+    """epochs, patience and checkpoint_every of LoopConfig."""
+
+
+class Training:
+    """A run in one process."""
+
+    def __init__(self, job: WorkerJob, group: Group):
+        self.job, self.group = job, group
+        self.spec = FeatureSpec.read(Path(job.features) / "spec.json")
+        self.catalog = Catalog.read(Path(job.features) / "items.parquet", self.spec)
+        self.pairs = PairRows.read([Path(path) for path in job.pairs], self.spec)
+        self.validation = PairRows.read([Path(job.validation_pairs)], self.spec)
+        optimizer = OptimizerConfig(**job.optimizer)
+        self.seed = optimizer.seed
+        torch.manual_seed(self.seed)
+        self.config = RankerConfig.read(Path(job.config))
+        self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
+        self.state = checkpoint.TrainState(self.model, self.optimizer)
+        self.batch = min(job.batch_shoppers, len(self.pairs) // group.world * group.world)
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches of shoppers in an epoch."""
+        return len(self.pairs) // self.batch
+
+    def step(self, epoch: int, at: int) -> torch.Tensor:
+        """One optimiser step; returns this rank's share of the mean loss over all pairs of the global batch."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
+        chosen = order[at * self.batch : (at + 1) * self.batch]
+        pairs = self.pairs.take(chosen[self.group.share(self.batch)])
+        dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(self.batch) < self.job.id_dropout
+        self.optimizer.zero_grad()
+        logits = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
+        label = torch.from_numpy(pairs.label).to(self.group.device)
+        count = torch.tensor(float(len(label)), device=self.group.device)
+        dist.all_reduce(count)
+        loss = binary_cross_entropy_with_logits(logits, label, reduction="sum") / count
+        # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
+        (loss * self.group.world).backward()
+        self.optimizer.step()
+        return loss
+
+    def _logits(self, model: torch.nn.Module, pairs: PairRows, dropped: np.ndarray | None = None) -> torch.Tensor:
+        """Logit of each pair's own task: 'again' for items bought before, else 'first'; [pairs]."""
+        device = self.group.device
+        features = dict(pairs.features)
+        if dropped is not None:
+            features["user"] = Ragged.ones(np.where(dropped, 0, features["user"].values))
+        items = {name: ragged.take(pairs.item) for name, ragged in self.catalog.features.items()}
+        dense = torch.from_numpy(pairs.dense).to(device)
+        both = model(
+            keyed_jagged(features, self.config.user_features).to(device),
+            keyed_jagged(items, self.config.item_features).to(device),
+            torch.from_numpy(pairs.row).to(device), dense,
+        )  # fmt: skip
+        return torch.where(dense[:, 0] > 0, both[:, 0], both[:, 1])
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Mean over the tasks of the validation AUC."""
+        self.model.eval()
+        parts = [
+            self._logits(self.model.module, self.validation.take(np.arange(start, min(start + 64, len(self.validation)))))
+            for start in range(0, len(self.validation), 64)
+        ]
+        self.model.train()
+        logits, again = torch.cat(parts).cpu().numpy(), self.validation.dense[:, 0] > 0
+        areas = [
+            roc_auc_score(self.validation.label[task], logits[task])
+            for task in (again, ~again)
+            if 0 < self.validation.label[task].sum() < task.sum()
+        ]
+        return float(np.mean(areas)) if areas else 0.5
+
+
+def main() -> None:
+    """Entry point of torchrun."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", type=Path, required=True)
+    job = WorkerJob(**read_json(parser.parse_args().job))
+    quiet_third_parties()
+    with process_group() as group:
+        loop = LoopConfig(stage="train_ranker", metric=METRIC, **job.loop)
+        Loop(loop, Training(job, group), group, Path(job.folder)).run()
+
+
+if __name__ == "__main__":
+    main()

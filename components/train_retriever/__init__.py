@@ -1,0 +1,1 @@
+"""Stage: train the two-tower retriever on visits, distributed by TorchRec."""

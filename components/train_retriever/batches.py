@@ -1,0 +1,98 @@
+"""Batches of training rows; which batch comes next follows from (seed, epoch, step)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.shared.catalog import Catalog
+from components.shared.ragged import Ragged, offsets_of
+from components.shared.rows import Rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How rows become batches."""
+
+    batch_size: int
+    """Rows of a global batch, over all ranks."""
+    targets: int = 4
+    """Targets drawn from each row; all of the batch's targets are candidates of every row."""
+    id_dropout: float = 0.1
+    """Share of ids replaced by the unknown bucket, so that it is trained for new shoppers and items."""
+    title_queries: float = 0.1
+    """Share of rows that ask for one of their targets by words of its title, so that queries meet items."""
+    seed: int = 0
+    """Of orders, draws and dropouts."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One global batch.
+
+    Attributes:
+        features: user features of B rows.
+        items: item features of the B * K drawn targets.
+        item: int64 [B * K], their catalogue rows.
+    """
+
+    features: dict[str, Ragged]
+    items: dict[str, Ragged]
+    item: np.ndarray
+
+
+def steps_per_epoch(rows: Rows, config: SamplingConfig) -> int:
+    """Whole batches in an epoch; a split smaller than one batch is one batch with repeats."""
+    return max(1, len(rows) // config.batch_size)
+
+
+def epoch_order(rows: Rows, config: SamplingConfig, epoch: int) -> np.ndarray:
+    """Order of the rows in an epoch, the same on every rank."""
+    order = np.random.default_rng([config.seed, epoch]).permutation(len(rows))
+    return np.resize(order, max(len(order), config.batch_size))
+
+
+def draw_batch(
+    rows: Rows, catalog: Catalog, config: SamplingConfig, order: np.ndarray, at: tuple[int, int], part: slice
+) -> Batch:
+    """Draw this rank's part of the global batch at (epoch, step).
+
+    Draws are made for the whole global batch and then cut, so that every number of ranks sees the same batch.
+    """
+    random = np.random.default_rng([config.seed, 1 + at[0], at[1]])
+    chosen = order[at[1] * config.batch_size : (at[1] + 1) * config.batch_size]
+    lengths = rows.targets.lengths[chosen]
+    places = (random.random((len(chosen), config.targets)) * lengths[:, None]).astype(np.int64)
+    item = rows.targets.values[rows.targets.offsets[chosen][:, None] + places]
+    asked = random.random(len(chosen)) < config.title_queries
+    item[asked] = item[asked, :1]
+    drop_user = random.random(len(chosen)) < config.id_dropout
+    drop_item = random.random(item.shape) < config.id_dropout
+    word = random.random((len(chosen), 2))
+    chosen, item, asked, drop_user, drop_item, word = (
+        values[part] for values in (chosen, item, asked, drop_user, drop_item, word)
+    )
+    features = {name: ragged.take(chosen) for name, ragged in rows.features.items()}
+    features["user"] = Ragged.ones(np.where(drop_user, 0, features["user"].values))
+    features["query"] = _with_title_queries(features["query"], catalog.features["title"], item[:, 0], asked, word)
+    flat = item.ravel()
+    items = {name: ragged.take(flat) for name, ragged in catalog.features.items()}
+    items["item"] = Ragged.ones(np.where(drop_item.ravel(), 0, items["item"].values))
+    return Batch(features, items, flat)
+
+
+def _with_title_queries(
+    query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray
+) -> Ragged:
+    """Where `asked` and no real query exists, two words drawn from the item's title become the query."""
+    lengths = titles.lengths[item]
+    asked = asked & (query.lengths == 0) & (lengths > 0)
+    places = (word * np.maximum(lengths, 1)[:, None]).astype(np.int64)
+    new_lengths = np.where(asked, 2, query.lengths)
+    offsets = offsets_of(new_lengths)
+    values, weights = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.float32)
+    own = np.repeat(asked, new_lengths)
+    values[own] = titles.values[(titles.offsets[:-1][item][:, None] + places)[asked]].ravel()
+    weights[own] = 0.5
+    kept = np.repeat(~asked, query.lengths)
+    values[~own], weights[~own] = query.values[kept], query.weights[kept]
+    return Ragged(offsets, values, weights)

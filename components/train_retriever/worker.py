@@ -1,0 +1,130 @@
+"""One process of the retriever's training; started by torchrun, never imported by a KFP face.
+
+A worker that is killed resumes from the last whole checkpoint and ends with the weights of an undisturbed run.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from components.shared.catalog import Catalog
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.batch import keyed_jagged
+from components.shared.models.retriever import Retriever, RetrieverConfig
+from components.shared.rows import Rows
+from components.shared.storage import read_json
+from components.shared.training import checkpoint
+from components.shared.training.group import Group, process_group, quiet_third_parties
+from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.sharding import OptimizerConfig, distribute
+from components.train_retriever.loss import sampled_softmax
+from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
+
+METRIC = "validation_recall_at_20"
+"""Name of the validation metric in curve.json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """What a worker is told, as JSON."""
+
+    features: str
+    """Feature folder of build_features."""
+    folder: str
+    """Folder that receives checkpoints/, best/ and curve.json."""
+    embedding_dim: int
+    """Width of embeddings and vectors."""
+    hidden_dim: int
+    """Width of the hidden layers."""
+    sampling: dict
+    """Fields of SamplingConfig."""
+    optimizer: dict
+    """Fields of OptimizerConfig."""
+    loop: dict
+    """epochs, patience and checkpoint_every of LoopConfig."""
+
+
+class Training:
+    """A run in one process: data, sharded model, position."""
+
+    def __init__(self, job: WorkerJob, group: Group):
+        self.job, self.group = job, group
+        folder = Path(job.features)
+        self.spec = FeatureSpec.read(folder / "spec.json")
+        self.catalog = Catalog.read(folder / "items.parquet", self.spec)
+        self.rows = Rows.read(folder / "rows" / "retriever.parquet", self.spec)
+        self.validation = Rows.read(folder / "rows" / "validation.parquet", self.spec)
+        self.sampling = SamplingConfig(**job.sampling)
+        optimizer = OptimizerConfig(**job.optimizer)
+        torch.manual_seed(optimizer.seed)
+        config = RetrieverConfig.from_spec(self.spec, job.embedding_dim, job.hidden_dim)
+        self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
+        self.state = checkpoint.TrainState(self.model, self.optimizer)
+        self.order, self.order_epoch = np.zeros(0, np.int64), -1
+        self.log_q = torch.from_numpy(self.rows.log_q(len(self.catalog))).to(group.device)
+
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch."""
+        return steps_per_epoch(self.rows, self.sampling)
+
+    def step(self, epoch: int, at: int) -> torch.Tensor:
+        """One optimiser step; returns this rank's share of the mean loss."""
+        if epoch != self.order_epoch:
+            self.order, self.order_epoch = epoch_order(self.rows, self.sampling, epoch), epoch
+        part = self.group.share(self.sampling.batch_size)
+        batch = draw_batch(self.rows, self.catalog, self.sampling, self.order, (epoch, at), part)
+        self.optimizer.zero_grad()
+        item = torch.from_numpy(batch.item).to(self.group.device)
+        users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
+        items = keyed_jagged(batch.items, self.spec.item_features).to(self.group.device)
+        user_vectors, item_vectors, biases = self.model(users, items)
+        loss = sampled_softmax(user_vectors, item_vectors, biases, item, self.log_q[item])
+        loss.backward()
+        self.optimizer.step()
+        return loss / self.group.world
+
+    @torch.no_grad()
+    def validate(self, k: int = 20, part: int = 4_096) -> float:
+        """Mean share of each shopper's validation targets among the k best of the whole catalogue."""
+        model = self.model.module
+        every = np.arange(len(self.catalog))
+        vectors, biases = [], []
+        for start in range(0, len(every), part):
+            rows = every[start : start + part]
+            items = {name: ragged.take(rows) for name, ragged in self.catalog.features.items()}
+            vector, bias = model.item_vectors(keyed_jagged(items, self.spec.item_features).to(self.group.device))
+            vectors.append(vector)
+            biases.append(bias)
+        item_vectors, item_biases = torch.cat(vectors), torch.cat(biases)
+        recalls = []
+        for start in range(0, len(self.validation), 512):
+            rows = np.arange(start, min(start + 512, len(self.validation)))
+            users = {name: ragged.take(rows) for name, ragged in self.validation.features.items()}
+            keyed = keyed_jagged(users, self.spec.user_features).to(self.group.device)
+            scores = model.user_vectors(keyed) @ item_vectors.T + item_biases
+            scores[:, 0] = float("-inf")
+            top = scores.topk(min(k, scores.shape[1]), 1).indices.cpu().numpy()
+            targets = self.validation.targets.take(rows)
+            width = len(self.catalog)
+            row = np.repeat(np.arange(len(rows)), targets.lengths)
+            hits = np.isin(row * width + targets.values, np.arange(len(rows))[:, None] * width + top)
+            recalls.append(np.bincount(row, weights=hits, minlength=len(rows)) / np.minimum(targets.lengths, k))
+        return float(np.concatenate(recalls).mean())
+
+
+def main() -> None:
+    """Entry point of torchrun."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", type=Path, required=True)
+    job = WorkerJob(**read_json(parser.parse_args().job))
+    quiet_third_parties()
+    with process_group() as group:
+        loop = LoopConfig(stage="train_retriever", metric=METRIC, **job.loop)
+        Loop(loop, Training(job, group), group, Path(job.folder)).run()
+
+
+if __name__ == "__main__":
+    main()

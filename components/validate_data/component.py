@@ -1,0 +1,49 @@
+"""KFP face of the validate stage."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
+
+from components.shared.images import DATA_IMAGE
+
+
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+def validate_data(
+    events: Input[Dataset],
+    items: Input[Dataset],
+    users: Input[Dataset],
+    rejected: Input[Dataset],
+    statistics: Output[Artifact],
+    report: Output[HTML],
+    summary: Output[Metrics],
+    previous_statistics: str = "",
+):
+    """Check the ingested tables against the rules; an error stops the pipeline after the page is written.
+
+    Args:
+        events: Output of ingest_events.
+        items: Output of ingest_events.
+        users: Output of ingest_events.
+        rejected: Output of ingest_events.
+        previous_statistics: Path of an earlier run's statistics; empty: sizes are not compared.
+
+    Returns:
+        statistics: Folder with statistics.json: every column's profile, the drift baseline, and the findings.
+        report: Page with the findings and plots.
+        summary: Rows and warnings.
+    """
+    from pathlib import Path
+
+    from components.validate_data import validate as stage
+
+    result = stage.validate(
+        Path(events.path),
+        Path(items.path),
+        Path(users.path),
+        Path(statistics.path),
+        Path(report.path),
+        previous=Path(previous_statistics) if previous_statistics else None,
+        rejected=Path(rejected.path),
+    )
+    statistics.metadata.update(result.metadata())
+    for name, value in result.metrics().items():
+        summary.log_metric(name, value)

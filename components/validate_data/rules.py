@@ -1,0 +1,223 @@
+"""The rules that data must pass; each is a small function from the statistics and a few aggregates to findings."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from components.shared.schema import EVENT_TYPES
+from components.validate_data.findings import Context, Finding, Level
+
+_AGAIN = "mend the source or the column mapping and run ingest_events again"
+_USEFUL = {"events": ("session_id",), "items": ("title", "categories", "price")}
+
+
+def null_rates(context: Context) -> Iterator[Finding]:
+    """Required columns hold no null; useful ones not too many."""
+    for column in ("events.user_id", "events.event_type", "events.timestamp", "items.item_id", "users.user_id"):
+        condition = f"{column.partition('.')[2]} IS NULL"
+        yield from context.breaches("null_rate", column, condition, (0.0, 0.0), f"the column is required: {_AGAIN}")
+    missing = "item_id IS NULL AND (event_type <> 'search' OR query IS NULL)"
+    mend = f"only a search with a query may lack an item: {_AGAIN}"
+    yield from context.breaches("null_rate", "events.item_id", missing, (0.0, 0.0), mend)
+    for table, columns in _USEFUL.items():
+        for column in columns:
+            nulls = context.statistics["tables"][table]["columns"][column]["nulls"]
+            limits = (context.config.null_warning, None)
+            mend = "map a column that holds it, if the shop has one; models learn less without"
+            yield from context.graded("null_rate", f"{table}.{column}", nulls, limits, mend)
+
+
+def unique_ids(context: Context) -> Iterator[Finding]:
+    """The catalogue holds an item once, the users a user once."""
+    for table, key in (("items", "item_id"), ("users", "user_id")):
+        repeated = f"(SELECT {key}, count(*) AS n FROM {table} WHERE {key} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)"
+        count = int(context.tables.row(f"SELECT coalesce(sum(n - 1), 0) FROM {repeated}")[0])
+        mend = "keep one row for each id; ingest_events does so"
+        yield from context.graded("unique_ids", f"{table}.{key}", count, (0.0, 0.0), mend, repeated)
+
+
+def value_ranges(context: Context) -> Iterator[Finding]:
+    """Prices and quantities are finite, not negative and not absurd."""
+    limits = {
+        "events.price": context.config.max_price,
+        "events.quantity": context.config.max_quantity,
+        "items.price": context.config.max_price,
+    }
+    for column, largest in limits.items():
+        name = column.partition(".")[2]
+        impossible = f"(NOT isfinite({name}) OR {name} < 0)"
+        yield from context.breaches("value_range", column, impossible, (0.0, 0.0), f"no {name} is like this: {_AGAIN}")
+        mend = f"check the unit; raise max_{name} if it is right"
+        yield from context.breaches(
+            "value_range", column, f"isfinite({name}) AND {name} > {largest}", (0.0, None), mend
+        )
+
+
+def content_vectors(context: Context) -> Iterator[Finding]:
+    """All content vectors have the same length."""
+    column = context.statistics["tables"]["items"]["columns"]["content_vector"]
+    if column["count"] and column["shortest"] != column["longest"]:
+        odd = f"items WHERE len(content_vector) <> {column['longest']}"
+        count = context.tables.row(f"SELECT count(*) FROM {odd}")[0]
+        mend = "embed every item with the same model"
+        yield from context.graded("content_vectors", "items.content_vector", count, (0.0, 0.0), mend, odd)
+
+
+def duplicate_events(context: Context) -> Iterator[Finding]:
+    """Few events repeat another one in every column."""
+    # A 64-bit hash of the row: grouping whole rows would hold them all.
+    groups = "SELECT hash(e) AS h, count(*) AS n FROM events e GROUP BY 1 HAVING count(*) > 1"
+    context.tables.create("duplicate_hashes", groups)
+    count = int(context.tables.row("SELECT coalesce(sum(n - 1), 0) FROM duplicate_hashes")[0])
+    limits = (context.config.duplicate_warning, context.config.duplicate_error)
+    examples = "events e WHERE hash(e) IN (SELECT h FROM duplicate_hashes ORDER BY h LIMIT 3)"
+    mend = "remove repeated files from the source; a till that writes one line a unit should send a quantity"
+    yield from context.graded("duplicate_events", "events.*", count, limits, mend, examples)
+
+
+def future_timestamps(context: Context) -> Iterator[Finding]:
+    """No event happened after now."""
+    now = context.config.now or datetime.now(UTC)
+    latest = (now + timedelta(hours=context.config.clock_skew_hours)).isoformat()
+    limits = (0.0, context.config.future_error)
+    mend = "check the time zone and the unit (seconds or milliseconds) of the timestamps"
+    condition = f"timestamp > TIMESTAMPTZ '{latest}'"
+    yield from context.breaches("future_timestamps", "events.timestamp", condition, limits, mend)
+
+
+def event_mix(context: Context) -> Iterator[Finding]:
+    """Event types are known, and some of them show what shoppers chose."""
+    known = ", ".join(f"'{name}'" for name in EVENT_TYPES)
+    mend = f"map the values with event_types; known are {', '.join(EVENT_TYPES)}"
+    yield from context.breaches("event_mix", "events.event_type", f"event_type NOT IN ({known})", (0.0, 0.0), mend)
+    mix: dict[str, int] = context.statistics["event_mix"]
+    rows = context.rows("events")
+    if rows and not any(mix.get(name) for name in ("view", "cart", "purchase")):
+        yield Finding(
+            level="warning",
+            rule="event_mix",
+            column="events.event_type",
+            message="no view, cart or purchase: nothing shows what shoppers chose",
+            count=rows,
+            share=1.0,
+            mend="add the events that follow a search or an impression",
+        )
+    shares = ", ".join(f"{name} {count / max(rows, 1):.1%}" for name, count in mix.items())
+    yield Finding(
+        level="info", rule="event_mix", column="events.event_type", message=shares or "no events", count=rows, share=1.0
+    )
+
+
+def orphan_items(context: Context) -> Iterator[Finding]:
+    """Events name items of the catalogue."""
+    strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
+    count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
+    limits = (context.config.orphan_warning, context.config.orphan_error)
+    mend = "give a newer or more complete catalogue as items_source, and check that its ids are those of the events"
+    examples = "events ANTI JOIN items USING (item_id) WHERE item_id IS NOT NULL"
+    yield from context.graded("orphan_items", "events.item_id", count, limits, mend, examples)
+
+
+def enough_data(context: Context) -> Iterator[Finding]:
+    """There is more than one user, item and event."""
+    config = context.config
+    counts = [
+        ("events.*", context.rows("events"), config.min_events),
+        ("events.user_id", context.statistics["users"]["distinct"], config.min_users),
+        ("events.item_id", context.statistics["items"]["distinct"], config.min_items),
+        ("items.*", context.rows("items"), config.min_items),
+        ("users.*", context.rows("users"), config.min_users),
+    ]
+    for column, count, least in counts:
+        if count < least:
+            noun = "different values" if column.endswith("_id") else "rows"
+            yield Finding(
+                level="error",
+                rule="enough_data",
+                column=column,
+                message=f"{count} {noun}; at least {least} are needed",
+                count=count,
+                share=1.0,
+                threshold=least,
+                mend="ingest a longer period or more shoppers",
+                examples=context.tables.examples(column.partition(".")[0]),
+            )
+
+
+def time_span(context: Context) -> Iterator[Finding]:
+    """Events spread over time, because splits are by time."""
+    column = context.statistics["tables"]["events"]["columns"]["timestamp"]
+    days, rows = len(context.statistics["events_per_day"]), context.rows("events")
+    if rows and column["min"] == column["max"]:
+        yield Finding(
+            level="error",
+            rule="time_span",
+            column="events.timestamp",
+            message=f"all {rows:,} events are at {column['min']}",
+            count=rows,
+            share=1.0,
+            mend="map the column that holds the moment of the event",
+            examples=context.tables.examples("events"),
+        )
+    elif rows and days < context.config.min_days:
+        yield Finding(
+            level="warning",
+            rule="time_span",
+            column="events.timestamp",
+            message=f"events on {days} days; {context.config.min_days} or more are better",
+            count=days,
+            share=1.0,
+            threshold=context.config.min_days,
+            mend="ingest a longer period",
+        )
+
+
+def size_against_previous(context: Context) -> Iterator[Finding]:
+    """No table shrank or grew by much since the previous run."""
+    if context.previous is None:
+        return
+    config = context.config
+    for table in ("events", "items", "users"):
+        before, now = context.previous["tables"][table]["rows"], context.rows(table)
+        ratio = now / max(before, 1)
+        if config.shrink_warning <= ratio <= 1 / config.shrink_warning:
+            continue
+        level: Level = "error" if ratio < config.shrink_error else "warning"
+        yield Finding(
+            level=level,
+            rule="size_against_previous",
+            column=f"{table}.*",
+            message=f"{now:,} rows, {ratio:.2g} times the {before:,} of the previous run",
+            count=now,
+            share=ratio,
+            threshold=config.shrink_error if level == "error" else config.shrink_warning,
+            mend="check that the source is complete; validate without previous statistics if the change is meant",
+        )
+
+
+def rejected_share(context: Context) -> Iterator[Finding]:
+    """ingest_events put few rows aside."""
+    count = sum(context.rejected.values())
+    total = count + context.rows("events")
+    share = count / max(total, 1)
+    config = context.config
+    if share <= min(config.rejected_warning, config.rejected_error):
+        return
+    level: Level = "error" if share > config.rejected_error else "warning"
+    reasons = ", ".join(f"{reason}: {rows:,}" for reason, rows in context.rejected.items())
+    yield Finding(
+        level=level,
+        rule="rejected_share",
+        column="events.*",
+        message=f"{count:,} of {total:,} rows ({share:.2%}) were rejected ({reasons})",
+        count=count,
+        share=share,
+        threshold=config.rejected_error if level == "error" else config.rejected_warning,
+        mend=_AGAIN,
+    )
+
+
+RULES = (
+    null_rates, unique_ids, value_ranges, content_vectors, duplicate_events, future_timestamps, event_mix,
+    orphan_items, enough_data, time_span, size_against_previous, rejected_share,
+)  # fmt: skip
+"""In the order in which they are shown."""

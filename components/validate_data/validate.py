@@ -1,0 +1,166 @@
+"""Validate the tables of ingest_events: statistics as JSON, a page for people, and a refusal when a rule is broken."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from components.shared.errors import DataError, InputError
+from components.shared.page import Page
+from components.shared.progress import report
+from components.shared.schema import schema_hash
+from components.shared.storage import read_json, write_json
+from components.shared.version import VERSION
+from components.validate_data.findings import Context, Finding, ValidationConfig
+from components.validate_data.profile import VERSION as LAYOUT
+from components.validate_data.profile import profile
+from components.validate_data.report import build_page, schema_page
+from components.validate_data.rules import RULES
+from components.validate_data.tables import SCHEMAS, opened, rejected_reasons, schema_problem
+
+__all__ = ["ValidationConfig", "ValidationResult", "statistics_file", "validate"]
+
+STAGE = "validate_data"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationResult:
+    """What was found; data with an error never gets here."""
+
+    events: int
+    """Rows."""
+    items: int
+    """Rows."""
+    users: int
+    """Rows."""
+    findings: tuple[Finding, ...]
+    """In the order of the rules."""
+    statistics: Path
+    """The JSON file."""
+    html: Path
+    """The page."""
+
+    def metrics(self) -> dict[str, float]:
+        """The counts, by metric name."""
+        warnings = sum(finding.level == "warning" for finding in self.findings)
+        return {"events": self.events, "items": self.items, "users": self.users, "warnings": warnings}
+
+    def metadata(self) -> dict[str, str | int]:
+        """What the artifact of the statistics carries."""
+        return {"rows": self.events, "schema_hash": schema_hash(*SCHEMAS.values()), "code_version": VERSION}
+
+
+def statistics_file(path: Path) -> Path:
+    """The JSON file that `path` names: itself if it ends in .json, else `statistics.json` inside it."""
+    return path if path.suffix == ".json" else path / "statistics.json"
+
+
+def validate(
+    events: Path,
+    items: Path,
+    users: Path,
+    statistics: Path,
+    html: Path,
+    config: ValidationConfig | None = None,
+    previous: Path | None = None,
+    rejected: Path | None = None,
+) -> ValidationResult:
+    """Check ingested data against every rule.
+
+    The statistics and the page are written before an error is raised, so that a person can look into it.
+
+    Args:
+        events: Folder of Parquet, schema EVENTS.
+        items: Folder of Parquet, schema ITEMS.
+        users: Folder of Parquet, schema USERS.
+        statistics: Where to write the statistics: a .json file, or a folder that gets `statistics.json`.
+        html: The page to write.
+        config: Thresholds; None: the defaults.
+        previous: Statistics of the previous run (file or folder), to compare sizes with.
+        rejected: The `rejected` output of ingest_events.
+
+    Raises:
+        InputError: a folder holds no Parquet, a file is corrupt, or the disk is full.
+        DataError: a rule found an error.
+    """
+    report(STAGE, 0.0, "reading")
+    folders = {"events": events, "items": items, "users": users}
+    earlier = _previous(previous)
+    target = statistics_file(statistics)
+    findings = [finding for name, folder in folders.items() for finding in _schema(name, folder)]
+    if findings:
+        _write({"version": LAYOUT}, findings, schema_page(findings), target, html)
+        raise _refusal(findings, html)
+    found, findings, page = _judge(folders, config or ValidationConfig(), earlier, rejected)
+    _write(found, findings, page, target, html)
+    if any(finding.level == "error" for finding in findings):
+        raise _refusal(findings, html)
+    report(STAGE, 1.0, f"{len(findings)} findings")
+    rows = {name: found["tables"][name]["rows"] for name in SCHEMAS}
+    return ValidationResult(**rows, findings=tuple(findings), statistics=target, html=html)
+
+
+def _judge(
+    folders: dict[str, Path], config: ValidationConfig, earlier: dict[str, Any] | None, rejected: Path | None
+) -> tuple[dict[str, Any], list[Finding], Page]:
+    """Compute the statistics, apply every rule and draw the page."""
+    try:
+        with opened(folders) as tables:
+            found = profile(tables)
+            report(STAGE, 0.5, "checking")
+            refused = rejected_reasons(tables, rejected) if rejected else {}
+            context = Context(tables=tables, statistics=found, config=config, previous=earlier, rejected=refused)
+            findings = [finding for rule in RULES for finding in rule(context)]
+            report(STAGE, 0.8, "drawing")
+            return found, findings, build_page(context, findings)
+    except duckdb.Error as error:
+        raise InputError(
+            f"the tables cannot be read: {str(error).splitlines()[0]}",
+            "a Parquet file is damaged or the disk is full; run ingest_events again",
+        ) from error
+
+
+def _previous(previous: Path | None) -> dict[str, Any] | None:
+    if previous is None:
+        return None
+    found = read_json(statistics_file(previous))
+    if not isinstance(found, dict) or found.get("version") != LAYOUT or "tables" not in found:
+        raise InputError(
+            f"previous statistics {previous} are not of layout {LAYOUT}",
+            "give the statistics of an earlier, accepted validate_data run, or none",
+        )
+    return found
+
+
+def _schema(name: str, folder: Path) -> list[Finding]:
+    problem = schema_problem(folder, name)
+    if problem is None:
+        return []
+    finding = Finding(
+        level="error",
+        rule="schema",
+        column=f"{name}.*",
+        message=problem.headline,
+        count=1,
+        share=1.0,
+        mend=problem.mend,
+    )
+    return [finding]
+
+
+def _write(found: dict[str, Any], findings: list[Finding], page: Page, target: Path, html: Path) -> None:
+    write_json(target, {**found, "findings": [finding.as_dict() for finding in findings]})
+    page.write(html)
+
+
+def _refusal(findings: list[Finding], html: Path) -> DataError:
+    errors = [finding for finding in findings if finding.level == "error"]
+    first = errors[0]
+    more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+    rows = "".join(f"\n    {example}" for example in first.examples)
+    shown = f"; the first rows are:{rows}\n " if rows else ";"
+    return DataError(
+        f"{first.column} breaks the rule {first.rule}: {first.message}{more}",
+        f"{first.mend}{shown} the page {html} shows all",
+    )

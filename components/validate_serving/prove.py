@@ -1,0 +1,132 @@
+"""Proves a bundle on the real predictor: golden answers over HTTP, latency and memory within limits."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from components.shared.bundle import read_manifest
+from components.shared.errors import InputError, ServingError
+from components.shared.golden import TOLERANCE, Golden, read_golden
+from components.shared.progress import report
+from components.shared.proof import PROOF, Proof
+from components.shared.storage import atomic_directory, write_json
+from components.validate_serving.predictor import Predictor, PredictorConfig, running
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofConfig:
+    """Limits, and how much is asked."""
+
+    max_p99_ms: float = 200.0
+    """Largest 99th percentile of a request, over HTTP on loopback, one at a time."""
+    max_memory_mb: float = 2_000.0
+    """Largest resident memory of the predictor."""
+    requests: int = 300
+    """Warm requests that are timed."""
+    warm_up: int = 20
+    """Requests before that."""
+    tolerance: float = TOLERANCE
+    """Largest difference of a score from its golden one."""
+    predictor: PredictorConfig = dataclasses.field(default_factory=PredictorConfig)
+    """How the predictor is started; its clock must be the bundle's."""
+
+
+def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
+    """Start the predictor on `bundle`, ask it, and write `output`/proof.json; a proof that fails is no proof.
+
+    Args:
+        bundle: A registered bundle.
+        output: Folder to write.
+        config: Limits.
+
+    Raises:
+        ServingError: it did not start, answered otherwise than the trained model, was too slow or too large.
+        InputError: a limit cannot be met by anything.
+    """
+    if min(config.max_p99_ms, config.max_memory_mb, config.requests) <= 0:
+        raise InputError("max_p99_ms, max_memory_mb or requests is not above 0", "give limits above 0")
+    manifest, golden = read_manifest(bundle), read_golden(bundle)
+    report("validate_serving", 0.0, "starting the predictor")
+    with (
+        running(bundle, config.predictor) as predictor,
+        httpx.Client(base_url=predictor.url, trust_env=False, timeout=30.0) as client,
+    ):
+        report("validate_serving", 0.3, "golden requests")
+        worst = _replay(client, predictor, golden, config.tolerance)
+        milliseconds = _time(client, predictor, golden, config)
+        memory = predictor.peak_memory_mb()
+        proof = Proof(
+            name=manifest.name, version=manifest.version,
+            content=manifest.content,
+            golden=len(golden), max_score_difference=worst, requests=config.requests,
+            p50_ms=float(np.percentile(milliseconds, 50)), p99_ms=float(np.percentile(milliseconds, 99)),
+            memory_mb=memory, startup_s=predictor.startup_s,
+            max_p99_ms=config.max_p99_ms, max_memory_mb=config.max_memory_mb,
+        )  # fmt: skip
+        _check_limits(proof, predictor)
+    with atomic_directory(output) as folder:
+        write_json(folder / PROOF, dataclasses.asdict(proof))
+    report("validate_serving", 1.0, f"p99 {proof.p99_ms:.1f} ms, {memory:.0f} MB")
+    return proof
+
+
+def _ask(client: httpx.Client, predictor: Predictor, request: dict[str, Any]) -> list[dict[str, Any]]:
+    """Items of the answer to one request."""
+    try:
+        answer = client.post(f"/v1/models/{predictor.name}:predict", json={"instances": [request]})
+    except httpx.TransportError as error:
+        raise ServingError(
+            f"the predictor stopped answering: {error}", f"see its last words:\n{predictor.log_tail()}"
+        ) from error
+    if answer.status_code != 200:
+        raise ServingError(
+            f"the predictor answered {answer.status_code}: {answer.text[:500]}",
+            f"see its last words:\n{predictor.log_tail()}",
+        )
+    return answer.json()["predictions"][0]["items"]
+
+
+def _replay(client: httpx.Client, predictor: Predictor, golden: list[Golden], tolerance: float) -> float:
+    """Ask every golden request; the largest score difference."""
+    worst = 0.0
+    for place, one in enumerate(golden, 1):
+        items = _ask(client, predictor, one.request)
+        scores = [item["score"] for item in items]
+        found = one.difference([item["item_id"] for item in items], scores, tolerance)
+        if found:
+            raise ServingError(
+                f"golden request {place} of {len(golden)} is answered otherwise: {found}",
+                "compile the model again; the request: " + str(one.request)[:300],
+            )
+        worst = max([worst, *(abs(a - b) for a, b in zip(scores, one.scores, strict=True))])
+    return worst
+
+
+def _time(client: httpx.Client, predictor: Predictor, golden: list[Golden], config: ProofConfig) -> list[float]:
+    """Milliseconds of each warm request, golden ones in turn."""
+    spent = []
+    for number in range(config.warm_up + config.requests):
+        start = time.perf_counter()
+        _ask(client, predictor, golden[number % len(golden)].request)
+        spent.append((time.perf_counter() - start) * 1000)
+        if number % 100 == 99:
+            report("validate_serving", 0.4 + 0.6 * number / (config.warm_up + config.requests), "timing requests")
+    return spent[config.warm_up :]
+
+
+def _check_limits(proof: Proof, predictor: Predictor) -> None:
+    if proof.p99_ms > proof.max_p99_ms:
+        raise ServingError(
+            f"p99 latency is {proof.p99_ms:.1f} ms, the limit (max_p99_ms) is {proof.max_p99_ms:.1f} ms",
+            "retrieve fewer candidates, train a smaller size, or raise the limit",
+        )
+    if proof.memory_mb > proof.max_memory_mb:
+        raise ServingError(
+            f"the predictor holds {proof.memory_mb:.0f} MB, the limit (max_memory_mb) is {proof.max_memory_mb:.0f} MB",
+            f"train a smaller size or raise the limit; started in {predictor.startup_s:.1f} s",
+        )

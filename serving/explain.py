@@ -1,0 +1,211 @@
+"""Why an item is in the answer: short reasons a shopper reads, and the detailed account behind `:explain`."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from components.shared.candidates import Source
+from components.shared.catalog import Catalog
+from components.shared.feature_spec import DAY, FeatureSpec
+from components.shared.history import Histories
+from components.shared.onnx_models import Models
+from components.shared.pairs import DENSE_NAMES
+from components.shared.recommender import Ranking, wanted_probability
+from components.shared.schema import EVENT_TYPES
+from components.shared.text import tokenize
+
+MAX_REASONS = 3
+_OFTEN = 0.05
+"""Share of a shopper's event weight from which a category is 'often'."""
+_POPULAR = 0.95
+"""Quantile of the items with any target event in a window from which an item is called popular."""
+_DUE = 0.6
+"""Value of the 'due' feature from which the shopper's usual time between two purchases is about over."""
+_DONE = {"search": "searched for", "impression": "shown", "view": "viewed", "cart": "put in the cart",
+         "purchase": "bought"}  # fmt: skip
+
+FEATURE_GROUPS = {
+    "own history with the item": DENSE_NAMES[:12],
+    "what kind of shopper": DENSE_NAMES[12:18],
+    "how the shop treats the item": DENSE_NAMES[18:24],
+    "price": DENSE_NAMES[24:27],
+    "category and brand affinity": DENSE_NAMES[27:32],
+    "retrieval score": DENSE_NAMES[32:],
+}
+"""Dense inputs of the ranker by topic; the contribution of a topic is what its absence would change."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """All that reasons are drawn from.
+
+    Attributes:
+        histories: one row, the shopper. ranking: the answer. query: '' when nothing was searched for.
+    """
+
+    histories: Histories
+    ranking: Ranking
+    query: str
+
+    @property
+    def known(self) -> bool:
+        """Whether the shopper has any event."""
+        return bool(self.histories.offsets[-1])
+
+
+class Explainer:
+    """Draws reasons from one catalogue and its statistics.
+
+    Args:
+        catalog: Titles and categories.
+        statistics: float32 [items, len(catalog.STATISTICS)].
+        spec: Target event and popularity windows.
+    """
+
+    def __init__(self, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec):
+        self._catalog, self._statistics, self._spec = catalog, statistics, spec
+        self._done = _DONE[spec.target_event]
+        windows = np.asarray(statistics)[:, : len(spec.popularity_days)]
+        self._popular_from = [max(2.0, float(np.quantile(counts[counts > 0], _POPULAR))) if counts.any() else np.inf
+                              for counts in windows.T]  # fmt: skip
+
+    def reasons(self, case: Case) -> list[list[str]]:
+        """At most three reasons for every answered item, the most telling first."""
+        words = _query_words(case.query)
+        answers = []
+        for place, item in enumerate(case.ranking.item.tolist()):
+            dense: dict[str, float] = dict(zip(DENSE_NAMES, case.ranking.dense[place].tolist(), strict=True))
+            source = int(case.ranking.source[place])
+            found = [
+                self._match(item, words, case.query) if source & Source.LEXICAL else "",
+                self._record(item, case.histories),
+                self._due(dense),
+                self._category(item, dense),
+                self._popular(item),
+                self._discovery(dense, source, case),
+            ]
+            chosen = [reason for reason in found if reason][:MAX_REASONS]
+            answers.append(chosen or [self._fallback(item, source, case)])
+        return answers
+
+    def _match(self, item: int, words: list[tuple[str, set[str]]], query: str) -> str:
+        text = f"{self._title(item)} {' '.join(self._path(item))}"
+        title = set(tokenize(text))
+        met = [word for word, tokens in words if tokens & title]
+        if not met:
+            return ""
+        return f"matches '{' '.join(met) if len(met) < len(words) else _short(query)}'"
+
+    def _record(self, item: int, histories: Histories) -> str:
+        """The shopper's own events with the item: those of the target event, else of the latest other type."""
+        at = np.flatnonzero(histories.item == item)
+        if not len(at):
+            return ""
+        target = at[histories.event_type[at] == EVENT_TYPES.index(self._spec.target_event)]
+        if len(target):
+            times = "once" if len(target) == 1 else f"{len(target)} times"
+            last = "" if len(target) == 1 else "last "
+            return f"{self._done} {times}, {last}{_ago(histories.now[0] - histories.timestamp[target[-1]])}"
+        done = _DONE[EVENT_TYPES[int(histories.event_type[at[-1]])]]
+        return f"{done} {_ago(histories.now[0] - histories.timestamp[at[-1]])}"
+
+    def _due(self, dense: dict[str, float]) -> str:
+        if dense["due"] < _DUE or dense["days_bought"] < np.log1p(3):
+            return ""
+        return "about time to buy it again" if self._spec.target_event == "purchase" else "about time for it again"
+
+    def _category(self, item: int, dense: dict[str, float]) -> str:
+        if dense["category_leaf"] < _OFTEN:
+            return ""
+        path = self._path(item)
+        verb = "buy from" if self._spec.target_event == "purchase" else "look at"
+        return f"you often {verb} {' > '.join(path)}" if path else ""
+
+    def _popular(self, item: int) -> str:
+        """The shortest window in which the item is among the best-selling."""
+        windows = zip(self._spec.popularity_days, self._statistics[item].tolist(), self._popular_from, strict=False)
+        for days, count, enough in windows:
+            if count >= enough:
+                when = "this week" if days == 7 else f"in the last {days} days"
+                return f"popular {when}: {count:,.0f} {self._spec.target_event}s"
+        return ""
+
+    def _discovery(self, dense: dict[str, float], source: int, case: Case) -> str:
+        if not case.known or dense["any_weight"] > 0 or not source & Source.RETRIEVED:
+            return ""
+        return f"new to you; similar to what you {'buy' if self._spec.target_event == 'purchase' else 'look at'}"
+
+    def _fallback(self, item: int, source: int, case: Case) -> str:
+        if case.query:
+            return f"close in meaning to '{_short(case.query)}'"
+        return self._popular(item) or ("fits your taste" if case.known else "a good start for new shoppers")
+
+    def _title(self, item: int) -> str:
+        return self._catalog.title[item].as_py() or ""
+
+    def _path(self, item: int) -> list[str]:
+        return [name for name in self._catalog.categories[item].as_py() or [] if name]
+
+    def account(self, case: Case, models: Models, inputs: "PairInputs") -> list[dict[str, Any]]:
+        """The detailed account of every answered item (see `:explain`).
+
+        `contributions` says for every topic how much the probability falls when the topic's inputs are taken
+        away (set to 0), all else kept: leave-one-group-out.
+        """
+        ranking = case.ranking
+        full = wanted_probability(ranking.tasks, ranking.dense)
+        drops = {name: full - self._without(ranking, columns, models, inputs)
+                 for name, columns in FEATURE_GROUPS.items()}  # fmt: skip
+        accounts = []
+        for place in range(len(ranking.item)):
+            dense = zip(DENSE_NAMES, ranking.dense[place].tolist(), strict=True)
+            accounts.append({
+                "sources": [flag.name.lower() for flag in Source if flag.name and ranking.source[place] & flag],
+                "retrieval_score": float(ranking.dense[place, DENSE_NAMES.index("retrieval_score")]),
+                "lexical_score": float(ranking.lexical[place]),
+                "probabilities": dict(zip(models.tasks, ranking.tasks[place].tolist(), strict=True)),
+                "features": {name: round(value, 6) for name, value in dense if value},
+                "contributions": {name: round(float(drop[place]), 6) for name, drop in drops.items()},
+            })  # fmt: skip
+        return accounts
+
+    def _without(self, ranking: Ranking, names: Sequence[str], models: Models, inputs: "PairInputs") -> np.ndarray:
+        dense = ranking.dense.copy()
+        dense[:, [DENSE_NAMES.index(name) for name in names]] = 0
+        row = np.zeros(len(dense), np.int64)
+        # Which task speaks is decided by the true features: the question stays the same.
+        return wanted_probability(models.task_probabilities(inputs.user, inputs.item, row, dense), ranking.dense)
+
+
+@dataclass(frozen=True)
+class PairInputs:
+    """The ranker's sparse inputs of one shopper and the answered items.
+
+    Attributes:
+        user: ids int64 and weights float32 [1, width]. item: the same, [items, width].
+    """
+
+    user: tuple[np.ndarray, np.ndarray]
+    item: tuple[np.ndarray, np.ndarray]
+
+
+@functools.lru_cache(maxsize=1024)
+def _query_words(query: str) -> list[tuple[str, set[str]]]:
+    """Words of the query as the shopper wrote them, each with its tokens; those without tokens are left out."""
+    words = [(word, set(tokenize(word))) for word in _short(query, 500).split()]
+    return [(word, tokens) for word, tokens in words if tokens]
+
+
+def _short(text: str, length: int = 60) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _ago(seconds: float) -> str:
+    days = int(seconds // DAY)
+    if days < 1:
+        return "today"
+    return "yesterday" if days == 1 else f"{days} days ago"

@@ -1,0 +1,283 @@
+"""The wire forms: requests become `Ask`, answers become V1 objects or V2 columns; every refusal names its field.
+
+Pydantic (which kserve brings) checks types and ranges strictly: no text becomes a number, no unknown field passes.
+"""
+
+import datetime
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from components.shared.errors import InputError
+
+MAX_K = 500
+MAX_INSTANCES = 64
+"""Questions in one HTTP or gRPC request."""
+MAX_QUERY = 10_000
+MAX_LIST = 5_000
+"""Entries of history and exclude."""
+_LATEST = 4_102_444_800
+"""Epoch seconds of the year 2100; anything later is a time stamp in milliseconds."""
+
+
+class RequestError(InputError):
+    """A request that cannot be answered; `field` names the part, '' when the whole is meant."""
+
+    def __init__(self, headline: str, mend: str, field: str = ""):
+        super().__init__(headline, mend)
+        self.field = field
+
+
+def _whole_text(value: str) -> str:
+    """Refuse half surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half a surrogate pair, which is no character") from error
+    return value
+
+
+def _epoch(value: object) -> object:
+    """Epoch seconds from a number or an ISO 8601 text (UTC where no zone is named)."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = datetime.datetime.fromisoformat(value)
+    except ValueError as error:
+        raise ValueError("should be epoch seconds or an ISO 8601 time such as 2026-11-23T12:00:00Z") from error
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+
+
+Text = Annotated[str, Field(max_length=512), AfterValidator(_whole_text)]
+Moment = Annotated[int, BeforeValidator(_epoch), Field(ge=0, le=_LATEST)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Part(BaseModel):
+    """Strict, frozen, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Filters(_Part):
+    """What may be answered at all; every given filter must pass."""
+
+    available: bool = True
+    """False lets items through that cannot be bought now."""
+    price_min: Price | None = None
+    price_max: Price | None = None
+    categories: list[Text] = Field(default=[], max_length=100)
+    """Any of these, compared without case with every element of an item's category path."""
+    brands: list[Text] = Field(default=[], max_length=100)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Filters":
+        if self.price_min is not None and self.price_max is not None and self.price_min > self.price_max:
+            raise ValueError("price_min is above price_max")
+        return self
+
+
+class Event(_Part):
+    """One event of an inline history."""
+
+    item_id: Text
+    event_type: Literal["search", "impression", "view", "cart", "purchase"]
+    timestamp: Moment
+    price: Price | None = None
+
+
+class Context(_Part):
+    """Circumstances of the question."""
+
+    timestamp: Moment | None = None
+
+
+class Ask(_Part):
+    """One question to the predictor."""
+
+    user_id: Text | None = None
+    query: Annotated[str, Field(max_length=MAX_QUERY), AfterValidator(_whole_text)] | None = None
+    k: int = Field(default=10, ge=1, le=MAX_K)
+    filters: Filters = Filters()
+    context: Context = Context()
+    history: list[Event] | None = Field(default=None, max_length=MAX_LIST)
+    """Replaces the stored history of the user; an empty list means a shopper without events."""
+    exclude: list[Text] = Field(default=[], max_length=MAX_LIST)
+
+
+class Item(BaseModel):
+    """One answered item."""
+
+    item_id: str
+    title: str
+    price: float | None
+    """None when unknown."""
+    score: float
+    reasons: list[str]
+
+
+class Answer(BaseModel):
+    """The answer to one `Ask`."""
+
+    items: list[Item]
+    model_version: str
+    request_id: str
+    note: str = ""
+    """Set when the shopper is unknown."""
+    warnings: list[str] = []
+    """What of the request was not used, and why."""
+
+
+def parse_ask(raw: object, where: str = "") -> Ask:
+    """Check one request.
+
+    Args:
+        raw: Decoded JSON.
+        where: Put before field names, such as 'instances[3].'.
+
+    Raises:
+        RequestError: names the field, what it was and what it may be.
+    """
+    if not isinstance(raw, dict):
+        name = where.rstrip(".") or "request"
+        raise RequestError(f"{name} is {_shown(raw)}, not an object", "send {} or {'user_id': ...}", name)
+    try:
+        return Ask.model_validate(raw)
+    except ValidationError as error:
+        raise _refusal(error.errors(include_url=False, include_context=False)[0], where) from error
+
+
+def parse_v1(body: object) -> list[Ask]:
+    """Check a V1 body: {"instances": [request, ...]}.
+
+    Raises:
+        RequestError: the body has another form, or a request is wrong.
+    """
+    if not isinstance(body, dict) or set(body) - {"instances", "parameters"} or "instances" not in body:
+        raise RequestError("the body is not {'instances': [...]}", "send {'instances': [{'user_id': ..., 'k': 10}]}")
+    instances = body["instances"]
+    if not isinstance(instances, list):
+        raise RequestError(f"instances is {_shown(instances)}, not a list", "send a list of requests", "instances")
+    _check_count(len(instances), "instances")
+    return [parse_ask(one, f"instances[{place}].") for place, one in enumerate(instances)]
+
+
+def decode_json(body: bytes, charset: str = "utf-8") -> object:
+    """JSON from bytes in the named charset; NaN and Infinity, which JSON does not know, are refused.
+
+    Raises:
+        RequestError: unknown charset, wrong bytes or no JSON.
+    """
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is not JSON")
+
+    try:
+        return json.loads(body.decode(charset), parse_constant=refuse)
+    except LookupError as error:
+        raise RequestError(f"charset '{charset}' is unknown", "send UTF-8", "content-type") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON: {error}", "send one JSON object in UTF-8") from error
+
+
+V2_INPUTS = {
+    "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
+    "filters": "BYTES", "history": "BYTES", "exclude": "BYTES",
+}  # fmt: skip
+"""V2 input tensors, shape [n] or [n, 1] each, one row a request; filters, history and exclude hold JSON text."""
+_JSON_INPUTS = ("filters", "history", "exclude")
+
+
+def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Ask]:
+    """Check V2 inputs, given as a list of plain values for each named tensor.
+
+    A tensor with one value holds for all rows; an empty text stands for a field that is not given.
+
+    Raises:
+        RequestError: an unknown or missing tensor, lengths that do not agree, or a wrong value.
+    """
+    for name in columns:
+        if name not in V2_INPUTS:
+            raise RequestError(f"unknown input '{name}'", f"the inputs are: {', '.join(V2_INPUTS)}", name)
+    rows = max((len(values) for values in columns.values()), default=0)
+    _check_count(rows, "inputs")
+    for name, values in columns.items():
+        if len(values) not in (1, rows):
+            raise RequestError(f"input '{name}' has {len(values)} values", f"give 1 or {rows} of them", name)
+    asks = []
+    for row in range(rows):
+        raw: dict[str, Any] = {}
+        for name, values in columns.items():
+            _set_field(raw, name, values[0] if len(values) == 1 else values[row])
+        asks.append(parse_ask(raw, f"rows[{row}]." if rows > 1 else ""))
+    return asks
+
+
+def _set_field(raw: dict[str, Any], name: str, value: Any) -> None:
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise RequestError(f"input '{name}' is not UTF-8", "encode texts in UTF-8", name) from error
+    if value == "":
+        return
+    if name in _JSON_INPUTS:
+        if not isinstance(value, str):
+            raise RequestError(f"input '{name}' is {_shown(value)}", "send JSON text in a BYTES tensor", name)
+        value = decode_json(value.encode("utf-8", "surrogatepass"))
+    if name == "timestamp":
+        raw["context"] = {"timestamp": value}
+    else:
+        raw[name] = value
+
+
+V2_OUTPUTS = {
+    "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
+    "note": "BYTES", "warnings": "BYTES",
+}  # fmt: skip
+"""V2 output tensors: [n, width] up to `reasons` (texts joined by '; '), [n] after. Rows are padded to the longest
+answer; only the first `count` places of a row hold items. An unknown price is 0."""
+
+
+def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
+    """Width of the widest answer, and the flat values of every V2 output."""
+    width = max((len(answer.items) for answer in answers), default=0)
+    padding = Item(item_id="", title="", price=None, score=0.0, reasons=[])
+    items = [item for answer in answers for item in [*answer.items, *[padding] * (width - len(answer.items))]]
+    return width, {
+        "item_id": [item.item_id for item in items],
+        "title": [item.title for item in items],
+        "price": [item.price or 0.0 for item in items],
+        "score": [item.score for item in items],
+        "reasons": ["; ".join(item.reasons) for item in items],
+        "count": [len(answer.items) for answer in answers],
+        "note": [answer.note for answer in answers],
+        "warnings": ["; ".join(answer.warnings) for answer in answers],
+    }
+
+
+def _check_count(count: int, field: str) -> None:
+    if not 1 <= count <= MAX_INSTANCES:
+        raise RequestError(f"{field} holds {count} requests", f"send 1 to {MAX_INSTANCES} at once", field)
+
+
+def _refusal(error: Any, where: str) -> RequestError:
+    """A pydantic error in our form."""
+    field = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    if error["type"] == "extra_forbidden":
+        owner: type[BaseModel] = {"filters": Filters, "context": Context, "history": Event}.get(error["loc"][0], Ask)
+        owner = owner if len(error["loc"]) > 1 else Ask
+        return RequestError(f"unknown field '{field}'", f"the fields are: {', '.join(owner.model_fields)}", field)
+    message = error["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    return RequestError(f"field '{field}' is {_shown(error['input'])}", message, field)
+
+
+def _shown(value: object) -> str:
+    """A value, short and safe to print."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."

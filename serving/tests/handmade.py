@@ -1,0 +1,198 @@
+"""A small compiled model made by hand: 40 items, 4 shoppers, ONNX graphs with chosen weights, real indexes.
+
+Its answers can be foreseen, so tests of the predictor need no training.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
+from onnx import TensorProto, helper, numpy_helper
+
+from components.shared.bundle import BundleFacts, sign, write_manifest
+from components.shared.feature_spec import DAY, FeatureSpec, SparseFeature
+from components.shared.history import COLUMNS
+from components.shared.lexical import LexicalIndex
+from components.shared.pairs import DENSE_NAMES
+from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
+from components.shared.signing import load_or_create_key
+from components.shared.text import tokenize
+from components.shared.vector_index import VectorIndex
+
+AS_OF = 1_700_000_000
+DIM = 4
+ITEMS = [
+    ("oat", "Oat milk 1L", ["DAIRY", "MILK"], "Oatly", 2.49, True),
+    ("whole", "Whole milk 1L", ["DAIRY", "MILK"], "FarmCo", 1.19, True),
+    ("yogurt", "Greek yogurt", ["DAIRY", "YOGURT"], "FarmCo", 3.5, True),
+    ("berries", "Blueberries 500g", ["PRODUCE", "BERRIES"], None, 4.99, True),
+    ("燕麦", "燕麦奶 1L", ["DAIRY", "MILK"], "燕麦", 2.3, True),
+    ("gone", "Old cheese", ["DAIRY", "CHEESE"], "FarmCo", 5.0, False),
+    ("box", "Mystery box", [], None, None, True),
+    *((f"snack{n}", f"Snack number {n}", ["SNACKS"], "Crunch", 1.0 + n, True) for n in range(33)),
+]
+EVENTS = [
+    *(("ann", "oat", "purchase", AS_OF - days * DAY) for days in (79, 65, 51, 37, 23, 9)),
+    ("ann", "yogurt", "purchase", AS_OF - 30 * DAY), ("ann", "berries", "view", AS_OF - 2 * DAY),
+    ("ann", "gone", "purchase", AS_OF - 5 * DAY),
+    *(("bob", "snack1", "purchase", AS_OF - days * DAY) for days in (12, 4)),
+    ("late", "whole", "purchase", AS_OF - 3 * DAY),
+]  # fmt: skip
+USERS = {"ann": 1, "bob": 2, "late": 3, "silent": 4}
+"""`late` and `silent` are known but have no embedding of their own; `silent` has no events either."""
+
+
+def write_compiled(folder: Path) -> Path:
+    """Write what compile_model would write."""
+    folder.mkdir(parents=True)
+    columns = _item_columns()
+    spec = _spec(columns)
+    spec.write(folder / "spec.json")
+    pq.write_table(pa.table(columns), folder / "items.parquet")
+    pq.write_table(pa.table({"row": list(USERS.values()), "user_id": list(USERS)}), folder / "users.parquet")
+    for name in ("category", "brand", "token"):
+        values = _VALUES[name]
+        pq.write_table(pa.table({"row": list(values.values()), "value": list(values)}), folder / f"{name}.parquet")
+    _write_history(folder / "history", [""] + [item[0] for item in ITEMS])
+    statistics = np.zeros((len(ITEMS) + 1, 5), np.float32)
+    statistics[2] = [312, 900, 2000, 150, 0.4]  # whole milk
+    statistics[1] = [12, 60, 170, 40, 0.6]  # oat milk
+    statistics[8:] = 1
+    np.save(folder / "statistics.npy", statistics)
+    _write_models(folder, spec)
+    texts = [""] + [f"{title} {' '.join(path)}" for _, title, path, *_ in ITEMS]
+    LexicalIndex.build(texts).save(folder / "lexical")
+    for name in ("training_statistics", "compile", "licences"):
+        (folder / f"{name}.json").write_text("{}\n")
+    return folder
+
+
+def write_golden(folder: Path) -> None:
+    """Let the engine answer three questions and keep the answers as golden."""
+    from serving.engine import Engine, TimedRecommender
+    from serving.protocol import parse_ask
+
+    engine = Engine(TimedRecommender.open(folder), "golden", "bundle")
+    golden = []
+    for request in ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"user_id": "nobody", "k": 5}):
+        items = engine.answer(parse_ask(request), "golden").items
+        golden.append({"request": request, "items": [item.item_id for item in items],
+                       "scores": [item.score for item in items]})  # fmt: skip
+    (folder / "golden.json").write_text(json.dumps(golden))
+
+
+def write_bundle(folder: Path, key: Path) -> Path:
+    """A signed bundle of the handmade model; `key` is created when missing."""
+    write_compiled(folder)
+    write_golden(folder)
+    tasks = ("purchase_again", "purchase_first")
+    write_manifest(folder, BundleFacts(name="handmade", as_of=AS_OF, schema_hash="x", tasks=tasks, metrics={"n": 1.0}))
+    sign(folder, load_or_create_key(key))
+    return folder
+
+
+_VALUES: dict[str, dict[str, int]] = {"category": {}, "brand": {}, "token": {}}
+
+
+def _row(name: str, value: str) -> int:
+    return _VALUES[name].setdefault(value, len(_VALUES[name]) + 1)
+
+
+def _item_columns() -> dict[str, pa.Array]:
+    ids: dict[str, list[list[int]]] = {"category": [[]], "brand": [[]], "price_bucket": [[0]], "title": [[]]}
+    for _, title, path, brand, price, _ in ITEMS:
+        ids["category"].append([_row("category", name) for name in path])
+        ids["brand"].append([_row("brand", brand)] if brand else [0])
+        ids["price_bucket"].append([0 if price is None else 1 + int(price > 2) + int(price > 5)])
+        ids["title"].append([_row("token", token) for token in tokenize(title)][:8])
+    ids["brand"][0] = [0]
+    unknown = ("", "", [], None, None, False)
+    rows = list(zip(unknown, *ITEMS, strict=True))
+    return {
+        "item_id": pa.array(rows[0]), "title": pa.array(rows[1]),
+        "categories": pa.array(rows[2], pa.list_(pa.string())), "brand": pa.array(rows[3], pa.string()),
+        "price": pa.array(rows[4], pa.float32()),
+        "available": pa.array(rows[5]),
+        **{f"{name}_ids": pa.array(values, pa.list_(pa.int32())) for name, values in ids.items()},
+    }  # fmt: skip
+
+
+def _spec(columns: dict[str, pa.Array]) -> FeatureSpec:
+    rows = {name: len(values) + 1 for name, values in _VALUES.items()}
+
+    def feature(name: str, count: int, length: int) -> SparseFeature:
+        return SparseFeature(name=name, rows=count, max_length=length)
+
+    return FeatureSpec(
+        as_of=AS_OF, target_event="purchase", event_weights=DEFAULT_EVENT_WEIGHTS, half_life_days=30.0,
+        interest_history=50, max_history=200, price_edges=(2.0, 5.0), price_log_mean=1.0, price_log_std=0.5,
+        popularity_days=(7, 28, 91), schema_hash="x",
+        user_features=(feature("user", 3, 1), feature("sequence", len(ITEMS), 8),
+                       feature("interest_category", rows["category"], 4), feature("interest_brand", rows["brand"], 4),
+                       feature("query", rows["token"], 8)),
+        item_features=(feature("item", len(ITEMS), 1), feature("category", rows["category"], 4),
+                       feature("brand", rows["brand"], 1), feature("price_bucket", 4, 1),
+                       feature("title", rows["token"], 8)),
+    )  # fmt: skip
+
+
+def _write_history(folder: Path, item_ids: list[str]) -> None:
+    folder.mkdir()
+    events = sorted((USERS[user], moment, item_ids.index(item), EVENT_TYPES.index(kind)) for user, item, kind, moment
+                    in EVENTS)  # fmt: skip
+    values = {"item": [e[2] for e in events], "event_type": [e[3] for e in events],
+              "timestamp": [e[1] for e in events], "price": [1.0] * len(events)}  # fmt: skip
+    for name, dtype in COLUMNS.items():
+        np.save(folder / f"{name}.npy", np.array(values[name], dtype))
+    counts = np.bincount([e[0] for e in events], minlength=max(USERS.values()) + 1)
+    np.save(folder / "offsets.npy", np.r_[0, np.cumsum(counts)])
+
+
+def _write_models(folder: Path, spec: FeatureSpec) -> None:
+    (folder / "retriever").mkdir()
+    (folder / "ranker").mkdir()
+    random = np.random.default_rng(1)
+    vectors, bias = random.normal(size=(len(ITEMS) + 1, DIM)).astype(np.float32), np.zeros(len(ITEMS) + 1, np.float32)
+    np.save(folder / "retriever" / "item_vectors.npy", vectors)
+    np.save(folder / "retriever" / "item_bias.npy", bias)
+    VectorIndex.build(vectors, bias).save(folder / "retriever" / "index.faiss")
+    table = random.normal(size=(max(f.rows for f in spec.user_features), DIM)).astype(np.float32)
+    _save(
+        folder / "retriever" / "user.onnx",
+        [helper.make_node("Gather", ["table", "ids"], ["rows"]),
+         helper.make_node("Unsqueeze", ["weights", "two"], ["w"]),
+         helper.make_node("Mul", ["rows", "w"], ["weighted"]),
+         helper.make_node("ReduceSum", ["weighted", "one"], ["vector"], keepdims=0)],
+        [("ids", TensorProto.INT64, 2), ("weights", TensorProto.FLOAT, 2)], "vector",
+        {"table": table, "two": np.array([2]), "one": np.array([1])},
+    )  # fmt: skip
+    weight = np.zeros((len(DENSE_NAMES), 2), np.float32)
+    weight[DENSE_NAMES.index("times")] = [2.0, 0.0]
+    weight[DENSE_NAMES.index("recency_30")] = [1.0, 0.0]
+    weight[DENSE_NAMES.index("category_leaf")] = 1.0
+    weight[DENSE_NAMES.index("popularity_short")] = 0.1
+    weight[DENSE_NAMES.index("retrieval_score")] = 0.05
+    _save(
+        folder / "ranker" / "ranker.onnx",
+        [helper.make_node("MatMul", ["dense", "weight"], ["logit"]),
+         helper.make_node("Sub", ["logit", "three"], ["low"]),
+         helper.make_node("Sigmoid", ["low"], ["tasks"])],
+        [("user_ids", TensorProto.INT64, 2), ("user_weights", TensorProto.FLOAT, 2), ("item_ids", TensorProto.INT64, 2),
+         ("item_weights", TensorProto.FLOAT, 2), ("row", TensorProto.INT64, 1), ("dense", TensorProto.FLOAT, 2)],
+        "tasks", {"weight": weight, "three": np.array([3.0], np.float32)},
+    )  # fmt: skip
+    config = {"tasks": ["purchase_again", "purchase_first"], "candidates": {"retrieved": 20, "popular": 10}}
+    (folder / "ranker" / "ranker.json").write_text(json.dumps(config))
+
+
+def _save(path: Path, nodes: list, inputs: list[tuple[str, int, int]], output: str, constants: dict) -> None:
+    graph = helper.make_graph(
+        nodes, "handmade",
+        [helper.make_tensor_value_info(name, kind, [None] * rank) for name, kind, rank in inputs],
+        [helper.make_tensor_value_info(output, TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)

@@ -1,0 +1,82 @@
+"""Report pages: escaped, self-contained, one SVG a figure with ids of its own."""
+
+import re
+from html.parser import HTMLParser
+
+from components.shared.page import COLOURS, Page, new_figure
+
+ATTACK = "<script>alert('x')</script>"
+
+
+class _Ids(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.ids: list[str] = []
+        self.tags: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value)
+            for found in re.findall(r"url\(#([^)]+)\)", value or ""):
+                self.references.append(found)
+            if name.endswith("href") and (value or "").startswith("#"):
+                self.references.append(value[1:])
+
+
+def _plot(label: str = "days"):
+    figure = new_figure(4, 2)
+    axes = figure.subplots()
+    axes.plot([1, 2, 3], [3, 1, 2], marker="o", label=label)
+    axes.bar([1, 2], [1, 2])
+    axes.set_xlabel(label)
+    axes.legend()
+    return figure
+
+
+def test_everything_a_caller_passes_is_escaped():
+    page = Page(ATTACK, ATTACK).section(ATTACK, ATTACK).text(ATTACK).badge(ATTACK, ATTACK, note=ATTACK)
+    page.table([ATTACK], [[ATTACK]]).figure(_plot(ATTACK), ATTACK)
+    html = page.html()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_two_figures_share_no_id_and_every_reference_is_met():
+    parser = _Ids()
+    parser.feed(Page("Two plots").section("Plots").figure(_plot(), "one").figure(_plot(), "two").html())
+    assert parser.tags.count("svg") == 2
+    assert len(parser.ids) == len(set(parser.ids))
+    assert set(parser.references) <= set(parser.ids)
+
+
+def test_a_page_loads_nothing_and_is_the_same_twice():
+    def build():
+        return Page("Report").section("A").figure(_plot("燕麦奶 🥛"), "caption").table(["n"], [[1]]).html()
+
+    html = build()
+    assert html == build()
+    assert not re.search(r"""(src|href)=["'](?!#)|@import|url\((?!#)""", html)
+    assert "燕麦奶 🥛" in html
+
+
+def test_tables_format_numbers_and_mark_rows():
+    html = Page("T").table(["name", "value"], [["a", 1234567], ["b", None], ["c", 0.123456]], {1: "bad"}).html()
+    assert "1,234,567" in html and "–" in html and "0.1235" in html
+    assert html.count('<tr class="bad">') == 1
+
+
+def test_neighbouring_badges_share_a_row_and_write_is_atomic(tmp_path):
+    page = Page("Cards").section("Numbers").badge("events", 5).badge("users", 2, "good").text("x").badge("items", 1)
+    page.write(tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert html.count('class="cards"') == 2
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_figures_are_in_house_style_without_global_state():
+    axes = new_figure().subplots(1, 2)[0]
+    assert not axes.spines["top"].get_visible()
+    assert axes.plot([1, 2])[0].get_color() == COLOURS[0]
