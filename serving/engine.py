@@ -20,6 +20,7 @@ from components.shared.errors import BundleError
 from components.shared.golden import TOLERANCE, read_golden
 from components.shared.history import Histories
 from components.shared.onnx_models import Models
+from components.shared.pairs import DENSE_NAMES
 from components.shared.recommender import Ranking, Recommender, side_by_side
 from components.shared.text import tokenize
 from serving.explain import Case, Explainer, PairInputs
@@ -174,7 +175,7 @@ class Engine:
             empty = np.zeros(0, np.int64)
             return Ranking(empty, np.zeros(0, np.float32), empty, np.zeros(0, np.float32),
                            np.zeros((0, len(self._recommender.models.tasks)), np.float32),
-                           np.zeros((0, 1), np.float32))  # fmt: skip
+                           np.zeros((0, len(DENSE_NAMES)), np.float32))  # fmt: skip
         return self._recommender.rank(histories, k, [query] if query else None, allowed)[0]
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:

@@ -18,7 +18,7 @@ from components.shared.schema import EVENT_TYPES
 from components.shared.text import tokenize
 
 MAX_REASONS = 3
-_OFTEN = 0.05
+_OFTEN = 0.02
 """Share of a shopper's event weight from which a category is 'often'."""
 _POPULAR = 0.95
 """Quantile of the items with any target event in a window from which an item is called popular."""
@@ -106,9 +106,10 @@ class Explainer:
             return ""
         target = at[histories.event_type[at] == EVENT_TYPES.index(self._spec.target_event)]
         if len(target):
-            times = "once" if len(target) == 1 else f"{len(target)} times"
-            last = "" if len(target) == 1 else "last "
-            return f"{self._done} {times}, {last}{_ago(histories.now[0] - histories.timestamp[target[-1]])}"
+            ago = _ago(histories.now[0] - histories.timestamp[target[-1]])
+            if len(target) == 1:
+                return f"{self._done} once, {ago}"
+            return f"{self._done} {len(target)} times, {'last' if ago[0].isdigit() else 'most recently'} {ago}"
         done = _DONE[EVENT_TYPES[int(histories.event_type[at[-1]])]]
         return f"{done} {_ago(histories.now[0] - histories.timestamp[at[-1]])}"
 

@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import REFUSED
@@ -57,6 +58,7 @@ def install(app: FastAPI) -> None:
     app.add_middleware(BodyLimit)
     app.add_exception_handler(RefusedRequest, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _plain)
 
 
 async def _refused(_: Request, error: Any) -> JSONResponse:
@@ -71,3 +73,9 @@ async def _malformed(_: Request, error: Any) -> JSONResponse:
     field = ".".join(str(part) for part in first["loc"])
     return JSONResponse({"error": f"'{field}': {first['msg']}", "mend": "see the Open Inference Protocol",
                          "field": field}, 400)  # fmt: skip
+
+
+async def _plain(_: Request, error: Any) -> JSONResponse:
+    """FastAPI's own refusals (unknown path, V2 body that is no JSON) in the same form."""
+    return JSONResponse({"error": str(error.detail), "mend": "see the README for the paths and bodies", "field": ""},
+                        error.status_code, error.headers)  # fmt: skip

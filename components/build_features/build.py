@@ -25,8 +25,10 @@ from components.shared.progress import report
 from components.shared.ragged import Ragged
 from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.shopper import shopper_features
+from components.shared.sizes import size_named
 from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
+from components.shared.version import VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,19 @@ class FeatureSummary:
     """Items with an embedding."""
     leakage_checked: int
     """Rows whose newest feature event was compared with their moment."""
+    schema_hash: str
+    """Of the data contract."""
+
+    def metrics(self) -> dict[str, float]:
+        """Everything counted, by flat name."""
+        rows = {f"rows_{name.replace('-', '_')}": count for name, count in self.rows.items()}
+        sizes = {"known_users": self.known_users, "known_items": self.known_items,
+                 "leakage_checked": self.leakage_checked}  # fmt: skip
+        return {name: float(value) for name, value in {**self.cleaning, **rows, **sizes}.items()}
+
+    def metadata(self) -> dict[str, str | int]:
+        """What the artifact carries."""
+        return {"rows": sum(self.rows.values()), "schema_hash": self.schema_hash, "code_version": VERSION}
 
 
 def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> FeatureSummary:
@@ -111,7 +126,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
             leftover.unlink()
     report("build_features", 1.0, ", ".join(f"{name} {count:,}" for name, count in rows.items()))
     return FeatureSummary(cleaning=counts, rows=rows, known_users=vocabularies.known_users,
-                          known_items=vocabularies.known_items, leakage_checked=checked)  # fmt: skip
+                          known_items=vocabularies.known_items, leakage_checked=checked,
+                          schema_hash=spec.schema_hash)  # fmt: skip
 
 
 def make_spec(
@@ -185,6 +201,10 @@ ROWS = pa.schema(
 """Schema of a split: list columns, so that a batch becomes a KeyedJaggedTensor without a loop over rows."""
 
 
+_NO_EVENT = np.iinfo(np.int64).min
+"""`last_event_at` of a row without history: before everything."""
+
+
 def featurise(
     source: Iterator[pa.RecordBatch], store: HistoryStore, catalog: Catalog, spec: FeatureSpec, tokens: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
@@ -197,7 +217,7 @@ def featurise(
         query = Ragged.mean(*encode.query_ids(batch.column("query").to_pylist(), tokens, length))
         features = shopper_features(histories, catalog, spec, query)
         some = np.diff(histories.offsets) > 0
-        newest = np.full(len(shopper), timeline_floor, np.int64)
+        newest = np.full(len(shopper), _NO_EVENT, np.int64)
         newest[some] = histories.timestamp[histories.offsets[1:][some] - 1]
         lists = [column for name in FEATURE_COLUMNS for column in features[name].to_arrow()]
         yield pa.RecordBatch.from_arrays(
@@ -209,10 +229,6 @@ def featurise(
         )  # fmt: skip
 
 
-timeline_floor = np.iinfo(np.int64).min
-"""`last_event_at` of a row without history: before everything."""
-
-
-def config_for(snapshots: int) -> FeatureConfig:
+def config_for(size: str) -> FeatureConfig:
     """The default configuration with the size dial's number of snapshots."""
-    return dataclasses.replace(FeatureConfig(), snapshots=snapshots)
+    return dataclasses.replace(FeatureConfig(), snapshots=size_named(size).snapshots)

@@ -30,7 +30,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total,))
         for name, dtype in COLUMNS.items()
     }
-    reader = database.execute(
+    reader = database.sql(
         f"SELECT {', '.join(COLUMNS)} FROM encoded ORDER BY user, timestamp, item, event_type"
     ).to_arrow_reader(100_000)
     at = 0
@@ -80,7 +80,7 @@ def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, even
 
     Rows come in an order that depends on ids only, so that neighbours in a batch are unrelated.
     """
-    yield from database.execute(
+    yield from database.sql(
         "SELECT user, timestamp, query, targets FROM ("
         "SELECT user, min(timestamp) AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS targets "
         f"FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} GROUP BY user, session "
@@ -93,7 +93,7 @@ def snapshot_rows(
     database: duckdb.DuckDBPyConnection, moment: int, horizon: int, event: int
 ) -> Iterator[pa.RecordBatch]:
     """(user, timestamp, query, targets) of every shopper with a target event within `horizon` after the moment."""
-    yield from database.execute(
+    yield from database.sql(
         f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS "
         f"targets FROM encoded WHERE event_type = {event} AND timestamp >= {moment} AND timestamp < {moment + horizon} "
         "GROUP BY user ORDER BY user"

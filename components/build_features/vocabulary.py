@@ -148,7 +148,7 @@ def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyC
 def _title_tokens(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
     """Tokens of titles; the tokenizer is Python, so titles stream through it in batches."""
     database.execute("CREATE TABLE item_token (item_id VARCHAR, place INTEGER, value VARCHAR)")
-    reader = database.execute("SELECT item_id, title FROM items WHERE title IS NOT NULL").to_arrow_reader(20_000)
+    reader = database.sql("SELECT item_id, title FROM items WHERE title IS NOT NULL").to_arrow_reader(20_000)
     batches = []
     for batch in reader:
         tokens = [tokenize(title)[: config.title_length] for title in batch.column("title").to_pylist()]

@@ -73,19 +73,21 @@ def kept_households(shoppers: int) -> str:
 
 @dataclass(frozen=True)
 class JourneyItems:
-    """The whole catalogue, whoever bought it; the price is the median paid for one unit."""
+    """The whole catalogue, whoever bought it.
+
+    It has no list prices, and none are made up from what was paid: an item that has a price only because it was sold
+    later would betray the future. build_features derives prices from the past alone.
+    """
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
         """Yield every product."""
-        prices = f"SELECT raw_product_id, median({_UNIT_PRICE}) AS unit_price FROM {_raw('transactions')} GROUP BY ALL"
         yield Selection(
-            relation=f"(FROM {_raw('products')} LEFT JOIN ({prices}) USING (raw_product_id) ORDER BY raw_product_id)",
+            relation=f"(FROM {_raw('products')} ORDER BY raw_product_id)",
             values={
                 "item_id": "raw_product_id::VARCHAR",
                 "title": _title(),
                 "categories": _path(),
                 "brand": "raw_brand || ' ' || raw_manufacturer_id",
-                "price": "unit_price::FLOAT",
                 "available": "true",
                 "attributes": _attributes("package_size", "manufacturer_id"),
             },

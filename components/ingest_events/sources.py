@@ -40,15 +40,14 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class DerivedItems:
-    """Items known only from the events: their id and the last price paid."""
+    """Items known only from the events: their id. Prices are derived later, from the past of each moment alone."""
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
         """Yield the distinct items of the events that were accepted."""
-        last_price = "arg_max(price, timestamp) FILTER (price IS NOT NULL) AS last_price"
         known = "FROM staged_events WHERE reason IS NULL AND item_id IS NOT NULL"
         yield Selection(
-            relation=f"(SELECT item_id AS id, {last_price} {known} GROUP BY item_id ORDER BY id)",
-            values={"item_id": "id", "price": "last_price", "available": "true"},
+            relation=f"(SELECT DISTINCT item_id AS id {known} ORDER BY id)",
+            values={"item_id": "id", "available": "true"},
         )
 
 

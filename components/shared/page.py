@@ -243,7 +243,8 @@ h2{font-size:18px;margin:0 0 4px;letter-spacing:-.01em}.intro{color:var(--soft);
 .card.bad{background:var(--bad-bg)}.card.bad b{color:var(--bad)}
 .scroll{overflow-x:auto;margin:14px 0}table{border-collapse:collapse;width:100%;font-size:13.5px}
 th{text-align:left;font-weight:600;color:var(--soft);border-bottom:2px solid var(--line);white-space:nowrap}
-th,td{padding:7px 12px 7px 8px;vertical-align:top}td{border-bottom:1px solid var(--line);overflow-wrap:anywhere;white-space:pre-line}
+th,td{padding:7px 12px 7px 8px;vertical-align:top}
+td{border-bottom:1px solid var(--line);overflow-wrap:anywhere;white-space:pre-line}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 tr.good td{background:var(--good-bg)}tr.warning td{background:var(--warning-bg)}tr.bad td{background:var(--bad-bg)}
 figure{margin:16px 0;padding:12px;background:#fff;border:1px solid var(--line);border-radius:10px}

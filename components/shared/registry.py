@@ -185,8 +185,14 @@ class Registry:
     def _log(self, name: str, action: str, **facts: Any) -> None:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"action": action, **facts, "who": _who(), "when": now})
-        with (self._folder(name) / "history.jsonl").open("a", encoding="utf-8") as stream:
-            stream.write(line + "\n")
+        path = self._folder(name) / "history.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as stream:
+                stream.write(line + "\n")
+        except OSError as error:
+            raise InputError(
+                f"cannot write {path}: {error.strerror}", f"free space; the change itself ({action}) is done"
+            ) from error
 
 
 def _who() -> str:

@@ -5,6 +5,7 @@ The signature names only the key's fingerprint: whom to trust is told to the ver
 
 import base64
 import binascii
+import contextlib
 import hashlib
 import json
 import os
@@ -40,12 +41,12 @@ def load_or_create_key(path: Path) -> Ed25519PrivateKey:
             f"{path} is not a PEM private key without password", "remove it to get a new key, or name another file"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(
-            f"{path} holds a key of another kind", "make one with: openssl genpkey -algorithm ed25519"
-        )
+        raise InputError(f"{path} holds a key of another kind", "make one with: openssl genpkey -algorithm ed25519")
     public = public_path(path)
     if not public.exists():
-        public.write_bytes(_public_pem(key.public_key()))
+        # A key mounted read-only signs as well; its public half can be written whenever it is asked for.
+        with contextlib.suppress(OSError):
+            public.write_bytes(_public_pem(key.public_key()))
     return key
 
 

@@ -113,7 +113,7 @@ def test_an_empty_folder_and_a_bad_name_are_refused(tmp_path, bundle):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError, match="holds no files"):
         write_manifest(tmp_path / "empty", FACTS)
-    with pytest.raises(InputError, match="model name is '../x'"):
+    with pytest.raises(InputError, match=r"model name is '\.\./x'"):
         write_manifest(bundle, BundleFacts(name="../x", as_of=0, schema_hash=""))
 
 

@@ -1,0 +1,38 @@
+"""KFP face of the build stage."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
+
+from components.shared.images import DATA_IMAGE
+
+
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+def build_features(
+    events: Input[Dataset],
+    items: Input[Dataset],
+    statistics: Input[Artifact],
+    size: str,
+    features: Output[Dataset],
+    summary: Output[Metrics],
+):
+    """Clean the events and build vocabularies, histories, item statistics, training rows and the feature spec.
+
+    Args:
+        events: Output of ingest_events.
+        items: Output of ingest_events.
+        statistics: Output of validate_data; asked for so that nothing is built from refused data.
+        size: tiny, small or full; how many moments the ranker learns from.
+
+    Returns:
+        features: Feature folder with spec.json, catalogue, histories and rows of every split.
+        summary: Rows of each split, vocabulary sizes and what cleaning touched.
+    """
+    from pathlib import Path
+
+    from components.build_features import build as stage
+
+    config = stage.config_for(size)
+    result = stage.build(Path(events.path), Path(items.path), Path(features.path), config)
+    features.metadata.update(result.metadata())
+    for name, value in result.metrics().items():
+        summary.log_metric(name, value)

@@ -1,0 +1,38 @@
+"""KFP face of the compile stage."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from components.shared.images import TRAIN_IMAGE
+
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def compile_model(
+    features: Input[Dataset],
+    retriever: Input[Model],
+    ranker: Input[Model],
+    statistics: Input[Artifact],
+    compiled: Output[Model],
+    summary: Output[Metrics],
+    precision: str = "int8",
+):
+    """Export to ONNX, quantise, index, and refuse a result that does not answer like the trained models.
+
+    Args:
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        ranker: Output of train_ranker.
+        statistics: Output of validate_data, the drift baseline that travels with the model.
+        precision: Embedding rows as fp32, fp16 or int8.
+
+    Returns:
+        compiled: Everything a bundle needs but its manifest and signature.
+        summary: Sizes before and after, parity, latency.
+    """
+    from pathlib import Path
+
+    from components.compile_model import compile as stage
+
+    inputs = (Path(artifact.path) for artifact in (features, retriever, ranker, statistics))
+    for name, value in stage.compile_model(*inputs, Path(compiled.path), stage.config_for(precision)).items():
+        summary.log_metric(name, value)

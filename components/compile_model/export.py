@@ -1,0 +1,64 @@
+"""torch.export to ONNX, one self-contained file a graph."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.export import Dim
+
+from components.compile_model.flat import FlatRanker, FlatUserTower, Precision
+from components.shared.models.ranker import Ranker
+from components.shared.models.retriever import Retriever
+from components.shared.pairs import DENSE_NAMES
+
+
+def export_user_tower(retriever: Retriever, path: Path, precision: Precision) -> None:
+    """Write the user tower: ids [B, W] and weights [B, W] to vectors [B, D]."""
+    width = sum(feature.max_length for feature in retriever.config.user_features)
+    batch = Dim("batch", min=1, max=65_536)
+    _export(
+        FlatUserTower(retriever, precision), path,
+        {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: batch}),
+         "weights": (torch.zeros(2, width), {0: batch})},
+    )  # fmt: skip
+
+
+def export_ranker(ranker: Ranker, query_width: int, path: Path, precision: Precision) -> None:
+    """Write the ranker; shoppers [S] and pairs [P] vary.
+
+    Args:
+        ranker: The trained ranker.
+        query_width: Columns of the query, which callers pass along and the ranker does not read.
+        path: File to write.
+        precision: How embedding rows are stored.
+    """
+    user = query_width + sum(feature.max_length for feature in ranker.config.user_features)
+    item = sum(feature.max_length for feature in ranker.config.item_features)
+    shoppers, pairs = Dim("shoppers", min=1, max=65_536), Dim("pairs", min=1, max=16_777_216)
+    _export(
+        FlatRanker(ranker, precision), path,
+        {"user_ids": (torch.zeros(2, user, dtype=torch.int64), {0: shoppers}),
+         "user_weights": (torch.zeros(2, user), {0: shoppers}),
+         "item_ids": (torch.zeros(3, item, dtype=torch.int64), {0: pairs}),
+         "item_weights": (torch.zeros(3, item), {0: pairs}),
+         "row": (torch.tensor([0, 0, 1]), {0: pairs}),
+         "dense": (torch.zeros(3, len(DENSE_NAMES)), {0: pairs})},
+    )  # fmt: skip
+
+
+def _export(module: nn.Module, path: Path, inputs: dict[str, tuple[torch.Tensor, dict]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # onnxscript and torch.export deprecate parts of each other; nothing here calls the deprecated names.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            module.eval(), tuple(tensor for tensor, _ in inputs.values()), dynamo=True, verbose=False,
+            input_names=list(inputs), output_names=["out"],
+            dynamic_shapes=tuple(shape for _, shape in inputs.values()), external_data=False,
+        )  # fmt: skip
+    assert program is not None
+    program.save(path, external_data=False)

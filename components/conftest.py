@@ -1,0 +1,107 @@
+"""The whole training road on sixty real shoppers, run once a session and stage by stage as tests ask for it."""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+
+import pytest
+
+from components.shared.sizes import size_named
+
+SIZE = size_named("tiny")
+SEED = 3
+
+
+class TinyRun:
+    """Folders of the stages on Complete Journey tiny; a stage runs when its folder is first asked for.
+
+    Treat every folder as read-only and copy what you want to change. The folder on disk is the memory, so two
+    conftests that both know the fixture share one run.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def _made(self, name: str, make: Callable[[Path], object]) -> Path:
+        path = self.root / name
+        if not path.exists():
+            self.root.mkdir(exist_ok=True)
+            make(path)
+        return path
+
+    def _ingested(self, name: str) -> Path:
+        from components.ingest_events.ingest import IngestOutputs, ingest
+
+        names = ("events", "items", "users", "rejected")
+        outputs = IngestOutputs(**{output: self.root / output for output in names})
+        return self._made(name, lambda _: ingest("complete-journey", outputs, SIZE.name))
+
+    @cached_property
+    def events(self) -> Path:
+        """Output of ingest_events."""
+        return self._ingested("events")
+
+    @cached_property
+    def items(self) -> Path:
+        """Output of ingest_events."""
+        return self._ingested("items")
+
+    @cached_property
+    def users(self) -> Path:
+        """Output of ingest_events."""
+        return self._ingested("users")
+
+    @cached_property
+    def rejected(self) -> Path:
+        """Output of ingest_events."""
+        return self._ingested("rejected")
+
+    @cached_property
+    def statistics(self) -> Path:
+        """The statistics.json of validate_data; its page lies beside it as data.html."""
+        from components.validate_data.validate import validate
+
+        def make(path: Path) -> None:
+            validate(self.events, self.items, self.users, path, self.root / "data.html", rejected=self.rejected)
+
+        return self._made("statistics.json", make)
+
+    @cached_property
+    def features(self) -> Path:
+        """Output of build_features."""
+        from components.build_features.build import build, config_for
+
+        return self._made("features", lambda out: build(self.events, self.items, out, config_for(SIZE.name)))
+
+    @cached_property
+    def retriever(self) -> Path:
+        """Output of train_retriever."""
+        from components.train_retriever.train import RetrieverTraining, train
+
+        config = RetrieverTraining.from_size(SIZE, SEED, 1)
+        return self._made("retriever", lambda out: train(self.features, out, config))
+
+    @cached_property
+    def ranker(self) -> Path:
+        """Output of train_ranker."""
+        from components.train_ranker.train import RankerTraining, train
+
+        config = RankerTraining.from_size(SIZE, SEED, 1)
+        return self._made("ranker", lambda out: train(self.features, self.retriever, out, config))
+
+    @cached_property
+    def compiled(self) -> Path:
+        """Output of compile_model; it opens with Recommender.open."""
+        from components.compile_model.compile import CompileConfig, compile_model
+
+        config = CompileConfig()
+        return self._made(
+            "compiled",
+            lambda out: compile_model(self.features, self.retriever, self.ranker, self.statistics, out, config),
+        )
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """Real outputs of every training stage; the first use of the deepest one takes most of a minute."""
+    return TinyRun(tmp_path_factory.getbasetemp() / "tiny_run")

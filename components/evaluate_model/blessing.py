@@ -1,0 +1,23 @@
+"""KFP face of the gate: the blessing as the single output that a condition can read, locally and in a cluster alike."""
+
+from kfp import dsl
+from kfp.dsl import Artifact, Input
+
+from components.shared.images import DATA_IMAGE
+
+
+@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+def read_blessing(evaluation: Input[Artifact]) -> bool:
+    """Say whether evaluate_model blessed the model.
+
+    Args:
+        evaluation: Output of evaluate_model.
+
+    Returns:
+        Output: Whether the model may replace the champion.
+    """
+    from pathlib import Path
+
+    from components.shared.decision import read_decision
+
+    return read_decision(Path(evaluation.path)).blessed

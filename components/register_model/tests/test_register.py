@@ -1,0 +1,86 @@
+"""Registering a compiled model: a signed bundle, the same version whenever, and nothing for half a model."""
+
+import shutil
+
+import pytest
+from kfp.dsl import Artifact, Model
+
+from components.register_model.component import register_model
+from components.register_model.register import RegisterConfig, parse_lineage, register
+from components.shared.bundle import verify
+from components.shared.decision import Decision
+from components.shared.errors import BundleError, InputError
+from components.shared.registry import Registry
+from components.shared.signing import load_public_key
+from serving.tests.handmade import write_compiled, write_golden
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory):
+    folder = write_compiled(tmp_path_factory.mktemp("register") / "compiled")
+    write_golden(folder)
+    return folder
+
+
+@pytest.fixture
+def evaluation(tmp_path):
+    (tmp_path / "evaluation").mkdir()
+    Decision(True, ("better everywhere",), {"ndcg_at_10": 0.25}).write(tmp_path / "evaluation")
+    return tmp_path / "evaluation"
+
+
+@pytest.fixture
+def config(tmp_path):
+    return RegisterConfig(registry=tmp_path / "registry", name="shop", signing_key=tmp_path / "key.pem",
+                          lineage={"run": "r1"})  # fmt: skip
+
+
+def test_a_compiled_model_becomes_the_signed_candidate(compiled, evaluation, config, tmp_path):
+    result = register(compiled, evaluation, tmp_path / "bundle", config)
+    manifest = verify(tmp_path / "bundle", load_public_key(tmp_path / "key.pem.pub"))
+    assert manifest.version == result.version and manifest.name == "shop"
+    assert manifest.metrics == {"ndcg_at_10": 0.25} and manifest.lineage["run"] == "r1"
+    assert manifest.tasks == ("purchase_again", "purchase_first")
+    registry = Registry(config.registry)
+    assert registry.aliases("shop") == {"candidate": result.version}
+    assert verify(registry.resolve("shop/candidate"), load_public_key(tmp_path / "key.pem.pub")) == manifest
+
+
+def test_registering_again_is_the_same_version(compiled, evaluation, config, tmp_path):
+    first = register(compiled, evaluation, tmp_path / "a", config)
+    again = register(compiled, None, tmp_path / "b", config)
+    assert first == again and Registry(config.registry).versions("shop") == [first.version]
+
+
+@pytest.mark.parametrize("missing", ["ranker/ranker.onnx", "golden.json", "lexical", "history/offsets.npy"])
+def test_half_a_model_is_refused_and_leaves_nothing(compiled, config, tmp_path, missing):
+    half = shutil.copytree(compiled, tmp_path / "half")
+    shutil.rmtree(half / missing) if (half / missing).is_dir() else (half / missing).unlink()
+    with pytest.raises(BundleError, match=f"{missing} is missing"):
+        register(half, None, tmp_path / "bundle", config)
+    assert not (tmp_path / "bundle").exists() and not config.registry.exists()
+
+
+def test_a_link_out_of_the_model_is_refused(compiled, config, tmp_path):
+    linked = shutil.copytree(compiled, tmp_path / "linked")
+    (linked / "passwords").symlink_to("/etc/passwd")
+    with pytest.raises(BundleError, match="passwords is a link"):
+        register(linked, None, tmp_path / "bundle", config)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_lineage_must_be_an_object_of_texts():
+    assert parse_lineage("") == {} and parse_lineage('{"a": "b"}') == {"a": "b"}
+    for text in ("{", "[]", '{"a": 1}'):
+        with pytest.raises(InputError, match="'lineage'"):
+            parse_lineage(text)
+
+
+def test_the_kfp_face(compiled, evaluation, tmp_path):
+    bundle = Model(uri=str(tmp_path / "bundle"))
+    version = register_model.python_func(
+        compiled=Model(uri=str(compiled)), evaluation=Artifact(uri=str(evaluation)), bundle=bundle,
+        registry=str(tmp_path / "registry"), model_name="shop", signing_key=str(tmp_path / "key.pem"),
+        lineage='{"run": "r1"}',
+    )  # fmt: skip
+    assert bundle.metadata["version"] == version and (tmp_path / "bundle" / "bundle.sig").exists()

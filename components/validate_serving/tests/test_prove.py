@@ -1,0 +1,81 @@
+"""The proof on the real predictor process: it passes, or says what is wrong with its last log lines, and ends it."""
+
+import json
+import os
+
+import pytest
+from kfp.dsl import Artifact, Metrics, Model
+
+from components.shared.bundle import BundleFacts, sign, write_manifest
+from components.shared.errors import InputError, ServingError
+from components.shared.proof import read_proof
+from components.shared.signing import load_or_create_key
+from components.validate_serving.component import validate_serving
+from components.validate_serving.predictor import PredictorConfig, running
+from components.validate_serving.prove import ProofConfig, prove
+from serving.tests.handmade import AS_OF, write_bundle, write_compiled
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prove")
+    return write_bundle(folder / "bundle", folder / "key.pem")
+
+
+def _config(**changes):
+    return ProofConfig(requests=20, warm_up=2, max_p99_ms=5_000, **changes)
+
+
+def _signed(folder, golden):
+    write_compiled(folder)
+    (folder / "golden.json").write_text(json.dumps(golden))
+    write_manifest(folder, BundleFacts(name="handmade", as_of=AS_OF, schema_hash="x"))
+    sign(folder, load_or_create_key(folder.parent / "key.pem"))
+    return folder
+
+
+def test_a_good_bundle_is_proven_through_the_kfp_face(bundle, tmp_path, capsys):
+    proof, report = Artifact(uri=str(tmp_path / "proof")), Metrics(uri=str(tmp_path / "report"))
+    validate_serving.python_func(
+        bundle=Model(uri=str(bundle)), proof=proof, report=report, max_p99_ms=5_000.0,
+        public_key=str(bundle.parent / "key.pem.pub"),
+    )  # fmt: skip
+    found = read_proof(tmp_path / "proof")
+    assert found.golden == 3 and found.max_score_difference < 1e-3 and found.requests == 300
+    assert 0 < found.p50_ms <= found.p99_ms and 50 < found.memory_mb < 2_000
+    assert report.metadata["p99_ms"] == found.p99_ms
+    assert "progress validate_serving 1.000" in capsys.readouterr().out
+
+
+def test_limits_are_kept_and_nothing_is_written(bundle, tmp_path):
+    with pytest.raises(ServingError, match=r"holds \d+ MB, the limit \(max_memory_mb\) is 10 MB"):
+        prove(bundle, tmp_path / "proof", _config(max_memory_mb=10))
+    with pytest.raises(ServingError, match=r"p99 latency is .* the limit \(max_p99_ms\) is 0.0 ms"):
+        prove(bundle, tmp_path / "proof", ProofConfig(requests=20, warm_up=2, max_p99_ms=0.001))
+    with pytest.raises(InputError, match="not above 0"):
+        prove(bundle, tmp_path / "proof", ProofConfig(max_p99_ms=0))
+    assert not (tmp_path / "proof").exists()
+
+
+def test_a_predictor_that_refuses_is_quoted(tmp_path):
+    wrong = [{"request": {"user_id": "ann", "k": 1}, "items": ["yogurt"], "scores": [0.9]}]
+    bundle = _signed(tmp_path / "bundle", wrong)
+    with pytest.raises(ServingError, match="ended with code 2 before it was ready") as refusal:
+        prove(bundle, tmp_path / "proof", _config())
+    assert "golden request 1" in refusal.value.mend
+
+
+def test_a_start_that_takes_too_long_is_told_and_ended(bundle):
+    with (
+        pytest.raises(ServingError, match="not ready within 0 s"),
+        running(bundle, PredictorConfig(startup_s=0.1)),
+    ):
+        pass
+
+
+def test_the_process_ends_whatever_happens(bundle):
+    with pytest.raises(KeyError), running(bundle, PredictorConfig()) as predictor:
+        raise KeyError("in the body")
+    assert predictor.process.returncode is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(predictor.process.pid, 0)

@@ -1,0 +1,32 @@
+"""One local run in a process of its own: the pipeline object through KFP's SubprocessRunner. Started by `shoprank run`."""
+
+import argparse
+import os
+import warnings
+from pathlib import Path
+
+# KFP and the libraries behind it warn about themselves on import and at every task; a run's log is for its stages.
+warnings.simplefilter("ignore")
+
+from kfp import local  # noqa: E402
+
+from components.shared.storage import read_json  # noqa: E402
+from pipelines.compiling import pipeline_named  # noqa: E402
+
+
+def main() -> None:
+    """Run the pipeline that the job file names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", type=Path, required=True)
+    job = read_json(parser.parse_args().job)
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    os.environ["PYTHONUNBUFFERED"] = "1"
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False), pipeline_root=job["root"], raise_on_error=True,
+        enable_caching=False,
+    )  # fmt: skip
+    pipeline_named(job["pipeline"])(**job["arguments"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""What a local run's log says: which stage runs, how far it is, how it ended, and a user's error with its mend."""
+
+import re
+from dataclasses import dataclass, field
+
+from components.shared import progress
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r"Executing task '(?P<task>[a-z0-9-]+)'")
+_ENDED = re.compile(r"Task '(?P<task>[a-z0-9-]+)' finished with status (?P<status>[A-Z]+)")
+_ERROR = re.compile(r"^\s*components\.shared\.errors\.\w+: (?P<headline>.*)$")
+_MEND = re.compile(r"^\s*mend: (?P<mend>.*)$")
+
+
+@dataclass(frozen=True)
+class Started:
+    """A task began."""
+
+    task: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A task ended; `ok` says how."""
+
+    task: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """A task reported how far it is, 0 to 1."""
+
+    share: float
+    note: str
+
+
+@dataclass
+class LogReader:
+    """Reads a log line by line and remembers the error that stands in it."""
+
+    headline: str = ""
+    mend: str = ""
+    _tail: list[str] = field(default_factory=list)
+
+    def read(self, line: str) -> Started | Ended | Progressed | None:
+        """The event that a line tells of, if any."""
+        line = _COLOUR.sub("", line.rstrip("\n"))
+        if found := _STARTED.search(line):
+            return Started(found["task"])
+        if found := _ENDED.search(line):
+            return Ended(found["task"], found["status"] == "SUCCESS")
+        if found := progress.parse(line):
+            return Progressed(found[1], found[2])
+        if found := _ERROR.match(line):
+            self.headline, self.mend = found["headline"], ""
+        elif (found := _MEND.match(line)) and self.headline and not self.mend:
+            self.mend = found["mend"]
+        elif line.strip():
+            self._tail = [*self._tail[-30:], line.strip()]
+        return None
+
+    def last_words(self) -> str:
+        """The last line that looks like an error, for failures that are not a user's."""
+        telling = [line for line in self._tail if re.match(r"[\w.]*(Error|Exception|Killed)\b", line)]
+        own = [line for line in telling if not line.startswith("RuntimeError: Pipeline")]
+        return (own or telling or self._tail or ["no output"])[-1]

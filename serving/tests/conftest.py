@@ -1,0 +1,21 @@
+"""One handmade bundle and one running predictor a session."""
+
+import pytest
+
+from components.validate_serving.predictor import PredictorConfig, running
+from serving.tests.handmade import write_bundle
+
+
+@pytest.fixture(scope="session")
+def signed(tmp_path_factory):
+    """(bundle, public key file); do not change them, copy them."""
+    folder = tmp_path_factory.mktemp("handmade")
+    bundle = write_bundle(folder / "bundle", folder / "key.pem")
+    return bundle, folder / "key.pem.pub"
+
+
+@pytest.fixture(scope="session")
+def predictor(signed):
+    bundle, public_key = signed
+    with running(bundle, PredictorConfig(public_key=public_key)) as found:
+        yield found

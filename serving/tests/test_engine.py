@@ -1,0 +1,163 @@
+"""The engine on a handmade bundle whose answers can be foreseen: who asks, filters, reasons, the detailed account."""
+
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from components.shared.bundle import verify
+from components.shared.errors import BundleError
+from components.shared.feature_spec import DAY
+from serving.engine import Engine
+from serving.protocol import parse_ask
+from serving.tests.handmade import AS_OF
+
+
+@pytest.fixture(scope="module")
+def engine(signed):
+    bundle, _ = signed
+    return Engine.open(bundle, verify(bundle, None), 1, "bundle")
+
+
+def _ask(engine, **request):
+    return engine.answer(parse_ask(request), "test")
+
+
+def _ids(answer):
+    return [item.item_id for item in answer.items]
+
+
+def test_a_known_shopper_gets_what_they_buy_with_the_reasons(engine):
+    answer = _ask(engine, user_id="ann", k=3)
+    assert _ids(answer)[:2] == ["oat", "yogurt"]
+    assert answer.items[0].reasons == [
+        "bought 6 times, last 9 days ago", "about time to buy it again", "you often buy from DAIRY > MILK"
+    ]  # fmt: skip
+    assert answer.items[1].reasons[0] == "bought once, 30 days ago"
+    assert "popular this week: 312 purchases" in next(i for i in answer.items if i.item_id == "whole").reasons
+    assert (answer.note, answer.warnings) == ("", [])
+    assert answer.items[0].price == 2.49 and answer.model_version.startswith("20231114-")
+
+
+def test_other_events_than_purchases_are_named_too(engine):
+    answer = _ask(engine, user_id="ann", k=40)
+    assert next(i for i in answer.items if i.item_id == "berries").reasons[0] == "viewed 2 days ago"
+
+
+def test_a_search_answers_what_matches(engine):
+    answer = _ask(engine, user_id="ann", query="oat milk")
+    assert _ids(answer)[0] == "oat" and answer.items[0].reasons[0] == "matches 'oat milk'"
+    assert answer.items[1].reasons[0] == "matches 'milk'"
+    assert _ids(_ask(engine, query="燕麦奶"))[0] == "燕麦"
+    assert _ids(_ask(engine, query="Blueberry")) == ["berries"]
+
+
+@pytest.mark.parametrize("query", ["", "   ", "🥛🥛", "!?"])
+def test_a_query_without_words_is_no_query(engine, query):
+    plain, answer = _ask(engine, user_id="ann"), _ask(engine, user_id="ann", query=query)
+    assert _ids(plain) == _ids(answer)
+    assert bool(answer.warnings) == bool(query.strip())
+
+
+def test_a_query_that_matches_nothing_falls_back_and_says_so(engine):
+    answer = _ask(engine, query="zzzz", k=3)
+    assert len(answer.items) == 3 and "no word of it matches" in answer.warnings[0]
+    assert "close in meaning to 'zzzz'" in [reason for item in answer.items for reason in item.reasons]
+
+
+@pytest.mark.parametrize("user", [None, "stranger", "silent", "🦄"])
+def test_newcomers_get_what_is_popular_and_a_note(engine, user):
+    answer = _ask(engine, user_id=user, k=5)
+    assert _ids(answer)[0] == "whole" and len(answer.items) == 5
+    assert "answered for newcomers" in answer.note
+    assert all(item.reasons for item in answer.items)
+
+
+def test_what_cannot_be_bought_is_not_answered_unless_asked_for(engine):
+    assert "gone" not in _ids(_ask(engine, user_id="ann", k=40))
+    assert "gone" in _ids(_ask(engine, user_id="ann", k=40, filters={"available": False}))
+    assert "" not in _ids(_ask(engine, k=500, filters={"available": False}))
+
+
+def test_filters(engine):
+    def ids(**filters):
+        return set(_ids(_ask(engine, k=40, filters=filters)))
+
+    assert ids(categories=["milk"]) == {"oat", "whole", "燕麦"}
+    assert ids(categories=["MILK", "BERRIES"]) == {"oat", "whole", "燕麦", "berries"}
+    assert ids(brands=["farmco"]) == {"whole", "yogurt"}
+    assert ids(price_min=2.0, price_max=2.5) == {"oat", "燕麦", "snack1"}
+    assert "box" not in ids(price_min=0.0)
+    assert ids(categories=["MILK"], brands=["Oatly"]) == {"oat"}
+    assert _ids(_ask(engine, query="milk", filters={"brands": ["Oatly"]})) == ["oat"]
+
+
+def test_filters_that_let_nothing_through_answer_nothing_and_say_so(engine):
+    answer = _ask(engine, user_id="ann", query="milk", filters={"categories": ["NO SUCH"]})
+    assert answer.items == []
+    assert answer.warnings == ["filters.categories: no item has 'NO SUCH'", "filters: no item passes them"]
+    assert engine.explain(parse_ask({"filters": {"price_min": 999}}), "x")["items"] == []
+
+
+def test_excluded_items_stay_out_and_unknown_ones_are_told(engine):
+    answer = _ask(engine, user_id="ann", k=40, exclude=["oat", "nothing"])
+    assert "oat" not in _ids(answer) and answer.warnings == ["exclude: 1 unknown items ignored"]
+
+
+def test_an_inline_history_replaces_the_stored_one(engine):
+    events = [{"item_id": "snack7", "event_type": "purchase", "timestamp": AS_OF - days * DAY} for days in (3, 9, 20)]
+    events.append({"item_id": "nothing", "event_type": "view", "timestamp": AS_OF - DAY})
+    answer = _ask(engine, user_id="ann", history=events)
+    assert _ids(answer)[0] == "snack7" and answer.items[0].reasons[0] == "bought 3 times, last 3 days ago"
+    assert answer.warnings == ["history: 1 events of unknown items ignored, first 'nothing'"]
+    assert "newcomers" in _ask(engine, user_id="ann", history=[]).note
+
+
+def test_now_is_the_bundles_end_or_just_after_the_last_inline_event(engine):
+    later = [{"item_id": "oat", "event_type": "purchase", "timestamp": AS_OF + 5 * DAY}]
+    answer = _ask(engine, history=later)
+    assert answer.items[0].reasons[0] == "bought once, today" and not answer.warnings
+    told = _ask(engine, history=later, context={"timestamp": AS_OF})
+    assert told.warnings == [f"history: 1 events at or after the moment {AS_OF} ignored"]
+    past = _ask(engine, user_id="ann", context={"timestamp": AS_OF - 30 * DAY})
+    assert past.items[0].reasons[0] == "bought 4 times, last 7 days ago"
+
+
+def test_the_system_clock_is_today(signed):
+    bundle, _ = signed
+    engine = Engine.open(bundle, verify(bundle, None), 1, "system")
+    days = int((time.time() - (AS_OF - 9 * DAY)) // DAY)
+    reasons = {item.item_id: item.reasons[0] for item in _ask(engine, user_id="ann", k=40).items}
+    assert reasons["oat"] == f"bought 6 times, last {days} days ago"
+
+
+def test_the_account_adds_up(engine):
+    answer = engine.explain(parse_ask({"user_id": "ann", "k": 2, "query": "milk"}), "x")
+    first = answer["items"][0]
+    assert first["sources"] == ["lexical"] and first["lexical_score"] > 0
+    assert set(first["probabilities"]) == {"purchase_again", "purchase_first"}
+    assert first["features"]["bought_before"] == 1.0 and np.isclose(first["features"]["times"], np.log(7), atol=1e-5)
+    contributions = first["contributions"]
+    # The handmade ranker reads nothing of the price and most of the shopper's own record.
+    assert contributions["price"] == 0 and max(contributions, key=contributions.get) == "own history with the item"
+
+
+def test_answers_do_not_depend_on_how_many_ask_at_once(engine):
+    from concurrent.futures import ThreadPoolExecutor
+
+    requests = [{"user_id": user, "query": query, "k": 20} for user in ("ann", "bob", None) for query in ("milk", None)]
+    alone = [_ask(engine, **request) for request in requests]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda request: _ask(engine, **request), requests * 10))
+    assert together == alone * 10
+
+
+def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
+    bundle, _ = signed
+    manifest = verify(bundle, None)
+    shutil.copytree(bundle, tmp_path / "bundle")
+    text = (tmp_path / "bundle" / "golden.json").read_text()
+    (tmp_path / "bundle" / "golden.json").write_text(text.replace('"oat"', '"bread"', 1))
+    with pytest.raises(BundleError, match=r"golden request 1 of .* is answered otherwise: item 'oat' at place 1"):
+        Engine.open(tmp_path / "bundle", manifest, 1, "bundle")
