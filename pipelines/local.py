@@ -1,4 +1,4 @@
-"""One local run in a process of its own: the pipeline object through KFP's SubprocessRunner. Started by `shoprank run`."""
+"""One local run in its own process: the pipeline through KFP's SubprocessRunner. Started by `shoprank run`."""
 
 import argparse
 import os

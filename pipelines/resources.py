@@ -1,5 +1,9 @@
-"""What each step asks of the cluster: processor, memory, accelerator, retries, caching, volumes. Set here and nowhere else."""
+"""What each step asks of the cluster: processor, memory, accelerator, retries, caching, volumes.
 
+Set here and nowhere else.
+"""
+
+import os
 from dataclasses import dataclass
 
 from kfp import dsl, kubernetes
@@ -11,6 +15,10 @@ REGISTRY_MOUNT = "/mnt/shoprank"
 """Where steps see that volume."""
 
 GPU = "nvidia.com/gpu"
+
+RETRIES_VARIABLE = "SHOPRANK_RETRIES"
+"""Environment variable that overrides every step's retries. A local run sets 0: KFP's local runner would wait half a
+minute before it tells a person, again, that a file does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +56,8 @@ def apply(task: dsl.PipelineTask, profile: Profile) -> dsl.PipelineTask:
     task.set_cpu_limit(profile.cpu).set_cpu_request(_half(profile.cpu))
     task.set_memory_limit(profile.memory).set_memory_request(profile.memory)
     task.set_caching_options(profile.cached)
-    task.set_retry(num_retries=profile.retries, backoff_duration="30s", backoff_factor=2.0)
+    retries = int(os.environ.get(RETRIES_VARIABLE, profile.retries))
+    task.set_retry(num_retries=retries, backoff_duration="30s", backoff_factor=2.0)
     if profile.gpus:
         task.set_accelerator_type(GPU).set_accelerator_limit(profile.gpus)
         kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")

@@ -1,7 +1,7 @@
-"""The output folder of local runs: one run at a time, each in a folder of its own, with what it made and how long it took.
+"""The output folder of local runs: one run at a time, each in its own folder, with what it made and how long it took.
 
-    out/registry/  out/keys/  out/report.html
-    out/runs/<time>/{run.json, run.log, pipeline/<task>/<artifact>}
+out/registry/  out/keys/  out/report.html
+out/runs/<time>/{run.json, run.log, pipeline/<task>/<artifact>}
 """
 
 import contextlib
@@ -88,7 +88,9 @@ def exclusive(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(f"--out {out}: another run is writing there", "wait for it or choose another --out") from None
+            raise InputError(
+                f"--out {out}: another run is writing there", "wait for it or choose another --out"
+            ) from None
         yield
 
 
@@ -104,7 +106,7 @@ def run_local(
     job = {"pipeline": pipeline, "arguments": arguments, "root": str(folder / "pipeline")}
     write_json(folder / "job.json", job)
     reader, stages, began = LogReader(), [], time.monotonic()
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", "SHOPRANK_RETRIES": "0"}
     command = [sys.executable, "-m", "pipelines.local", "--job", str(folder / "job.json")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     assert process.stdout is not None

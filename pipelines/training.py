@@ -1,12 +1,12 @@
-"""The training pipeline: raw events to a signed, proven, released model. Compiled for the cluster and run here alike."""
+"""The training pipeline: raw events to a signed, proven, released model, in a cluster and on a laptop alike."""
 
+from components.evaluate_model.component import evaluate_model
 from kfp import dsl
 
 from components.build_features.component import build_features
 from components.compile_model.component import compile_model
 from components.deploy_model.component import deploy_model
 from components.evaluate_model.blessing import read_blessing
-from components.evaluate_model.component import evaluate_model
 from components.ingest_events.component import ingest_events
 from components.register_model.component import register_model
 from components.train_ranker.component import train_ranker
@@ -61,9 +61,7 @@ def training(
         max_memory_mb: Limit of the predictor's memory.
     """
     raw = apply(
-        ingest_events(
-            source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source
-        ),
+        ingest_events(source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source),
         resources.SOURCE,
     ).outputs
     valid = apply(
@@ -97,9 +95,7 @@ def training(
             resources.RELEASE,
         )  # fmt: skip
         proof = apply(
-            validate_serving(
-                bundle=registered.outputs["bundle"], max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb
-            ),
+            validate_serving(bundle=registered.outputs["bundle"], max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb),
             resources.SERVE,
         ).outputs["proof"]
         apply(

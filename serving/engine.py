@@ -6,7 +6,6 @@ Knows neither HTTP nor kserve; every method may be called from several threads a
 import dataclasses
 import math
 import threading
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from components.shared.bundle import Manifest
-from components.shared.candidates import Candidates, Source
+from components.shared.candidates import Source
 from components.shared.errors import BundleError
 from components.shared.golden import TOLERANCE, read_golden
 from components.shared.history import Histories
-from components.shared.onnx_models import Models
 from components.shared.pairs import DENSE_NAMES
 from components.shared.recommender import Ranking, Recommender, side_by_side
 from components.shared.text import tokenize
@@ -33,39 +31,9 @@ _watches = threading.local()
 
 
 def _stage(name: str) -> AbstractContextManager[None]:
+    """A stage of the request that this thread answers."""
     watch: Stopwatch = _watches.current
     return watch.stage(name)
-
-
-class TimedModels:
-    """Models whose time counts as the stage 'ranking'."""
-
-    def __init__(self, models: Models):
-        self._models = models
-        self.tasks = models.tasks
-
-    def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """See Models."""
-        with _stage("retrieval"):
-            return self._models.user_vectors(ids, weights)
-
-    def task_probabilities(
-        self, user: tuple[np.ndarray, np.ndarray], item: tuple[np.ndarray, np.ndarray], row: np.ndarray,
-        dense: np.ndarray,
-    ) -> np.ndarray:  # fmt: skip
-        """See Models."""
-        with _stage("ranking"):
-            return self._models.task_probabilities(user, item, row, dense)
-
-
-class TimedRecommender(Recommender):
-    """The recommender with its search for candidates timed as 'retrieval'."""
-
-    def _candidates(
-        self, histories: Histories, vectors: np.ndarray, queries: Sequence[str] | None, allowed: np.ndarray | None
-    ) -> Candidates:
-        with _stage("retrieval"):
-            return super()._candidates(histories, vectors, queries, allowed)
 
 
 @dataclass(frozen=True)
@@ -88,7 +56,7 @@ class Engine:
 
     def __init__(self, recommender: Recommender, version: str, clock: Clock):
         self.version = version
-        self._recommender = recommender
+        self._recommender = dataclasses.replace(recommender, timed=_stage)
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
         self._filters = FilterIndex(catalog)
@@ -101,8 +69,7 @@ class Engine:
         Raises:
             BundleError: a golden request is answered otherwise than when the bundle was made.
         """
-        recommender = TimedRecommender.open(folder, threads)
-        recommender.models = TimedModels(recommender.models)
+        recommender = Recommender.open(folder, threads)
         # Golden answers were made at the bundle's moment, whatever clock serves afterwards.
         engine = cls(recommender, manifest.version, "bundle")
         engine.check_golden(folder)
@@ -141,7 +108,7 @@ class Engine:
         """The answer with the detailed account of every item (see Explainer.account), as JSON."""
         ranked, plain, watch = self._ask(ask, request_id)
         answer = plain.model_dump()
-        with watch.stage("explain", less=("retrieval", "ranking")):
+        with watch.stage("explain", less=("features", "retrieval", "ranking")):
             inputs = self._inputs(ranked.case)
             accounts = self._explainer.account(ranked.case, self._recommender.models, inputs)
             for item, account in zip(answer["items"], accounts, strict=True):
@@ -154,10 +121,10 @@ class Engine:
         query = ask.query if ask.query is not None and tokenize(ask.query) else ""
         if ask.query and ask.query.strip() and not query:
             warnings.append("query: it holds no word, so it was not used")
-        with watch.stage("features", less=("retrieval", "ranking")):
+        with watch.stage("features"):
             histories = self._shoppers.histories(ask, warnings)
             allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
-            ranking = self._ranking(histories, ask.k, query, allowed)
+        ranking = self._ranking(histories, ask.k, query, allowed)
         if not allowed.any():
             warnings.append("filters: no item passes them")
         elif query and not (ranking.source & Source.LEXICAL).any():
@@ -183,7 +150,7 @@ class Engine:
         items = []
         reasons = self._explainer.reasons(ranked.case)
         for item, score, why in zip(ranking.item.tolist(), ranking.score.tolist(), reasons, strict=True):
-            price = float(catalog.price[item])
+            price = float(catalog.list_price[item])
             items.append(Item(
                 item_id=catalog.item_id[item].as_py(), title=catalog.title[item].as_py() or "",
                 price=None if math.isnan(price) else round(price, 4), score=score, reasons=why,

@@ -28,7 +28,7 @@ class FilterIndex:
         """Allowed items, bool [items]; names that match nothing are told in `warnings`."""
         allowed = self._catalog.available.copy() if filters.available else np.ones(len(self._catalog), bool)
         allowed[0] = False
-        price = self._catalog.price
+        price = self._catalog.list_price
         # A comparison with NaN is False: an unknown price passes no price filter.
         if filters.price_min is not None:
             allowed &= price >= filters.price_min

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.build_features import encode
-from components.build_features.cleaning import CleaningConfig, clean
+from components.build_features.cleaning import CleaningConfig, clean, limit_outliers
 from components.build_features.leakage import check_leakage
+from components.build_features.queries import literal
 from components.build_features.vocabulary import Vocabularies, VocabularyConfig, encode_items
 from components.shared.catalog import Catalog
 from components.shared.errors import DataError
@@ -101,13 +102,12 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
     """
     with atomic_directory(out) as folder, duckdb.connect(str(folder / "work.duckdb")) as database:
         database.execute("SET threads = 2; SET memory_limit = '1500MB'; SET TimeZone = 'UTC'")
-        database.execute(f"SET temp_directory = '{folder}/spill'")
+        database.execute(f"SET temp_directory = {literal(folder / 'spill')}")
         counts = clean(database, events, items, config.cleaning)
         report("build_features", 0.2, f"{counts['events_kept']:,} events kept")
         target = encode.strongest_event(database)
-        first, last = database.execute("SELECT epoch(min(timestamp))::BIGINT, epoch(max(timestamp))::BIGINT FROM clean "
-                                       "WHERE event_type = ?", [target]).fetchone()  # fmt: skip
-        timeline = Timeline.plan(first, last, config.horizon_days, config.snapshots)
+        timeline = Timeline.plan(*encode.span(database, target), config.horizon_days, config.snapshots)
+        counts |= limit_outliers(database, timeline.retriever_end, config.cleaning)
         vocabularies = encode_items(database, folder, timeline.retriever_end, config.vocabulary)
         report("build_features", 0.4, f"{vocabularies.known_items:,} items")
         encode.write_history(database, folder / "history")
@@ -130,9 +130,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
                           schema_hash=spec.schema_hash)  # fmt: skip
 
 
-def make_spec(
-    vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureConfig
-) -> FeatureSpec:
+def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureConfig) -> FeatureSpec:
     """The spec that follows from the vocabularies and the configuration."""
     sizes = encode.sparse_sizes(vocabularies)
     lengths = {

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import duckdb
 
-from components.shared.errors import DataError
+from components.build_features.queries import count, literal, only_row
+from components.shared.errors import DataError, InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,58 +16,69 @@ class CleaningConfig:
     robot_events_per_day: int = 2_000
     """A shopper with more events than this on any day is a robot; all of its events are dropped."""
     price_quantile: float = 0.999
-    """A price above ten times this quantile of all prices is an outlier and becomes unknown."""
+    """A price above ten times this quantile of the prices before `retriever_end` is an outlier and becomes unknown."""
     quantity_quantile: float = 0.999
-    """Quantities are capped at this quantile."""
+    """Quantities are capped at this quantile of those before `retriever_end`."""
 
 
 def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config: CleaningConfig) -> dict[str, int]:
-    """Make table `clean` from the events and return how many rows each rule touched.
+    """Make table `clean` and view `items`; return how many rows each rule touched.
 
     Rules, in order: exact duplicates are merged; robots are dropped; events of items outside the catalogue are
-    dropped; outlying prices become null; outlying quantities are capped.
+    dropped. `limit_outliers` is the last rule and needs the timeline.
 
     Raises:
+        InputError: a folder holds no Parquet file.
         DataError: no event is left.
     """
+    for name, folder in (("events", events), ("items", items)):
+        if not any(folder.rglob("*.parquet")):
+            raise InputError(f"{name}: {folder} holds no Parquet file", "run ingest_events and name its output")
     database.execute(
-        f"CREATE TABLE raw AS SELECT user_id, item_id, event_type, timestamp, query, session_id, quantity, price "
-        f"FROM read_parquet('{events}/**/*.parquet', hive_partitioning = false)"
+        "CREATE TABLE raw AS SELECT user_id, item_id, event_type, timestamp, query, session_id, quantity, price "
+        f"FROM read_parquet({literal(events / '**/*.parquet')}, hive_partitioning = false)"
     )
-    database.execute(f"CREATE VIEW items AS SELECT * FROM read_parquet('{items}/*.parquet')")
-    count = lambda table: int(database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: E731
-    counts = {"events_read": count("raw")}
+    database.execute(f"CREATE VIEW items AS SELECT * FROM read_parquet({literal(items / '*.parquet')})")
+    counts = {"events_read": count(database, "raw")}
     database.execute("CREATE TABLE single AS SELECT DISTINCT * FROM raw")
-    counts["duplicates_merged"] = counts["events_read"] - count("single")
+    counts["duplicates_merged"] = counts["events_read"] - count(database, "single")
     database.execute(
         "CREATE TABLE human AS SELECT * FROM single ANTI JOIN (SELECT DISTINCT user_id FROM (SELECT user_id, "
         "timestamp::date AS day, count(*) AS events FROM single GROUP BY ALL) WHERE events > ?) USING (user_id)",
         [config.robot_events_per_day],
     )
-    counts["robot_events_dropped"] = count("single") - count("human")
-    database.execute("CREATE TABLE listed AS SELECT * FROM human WHERE item_id IS NULL OR item_id IN "
+    counts["robot_events_dropped"] = count(database, "single") - count(database, "human")
+    database.execute("CREATE TABLE clean AS SELECT * FROM human WHERE item_id IS NULL OR item_id IN "
                      "(SELECT item_id FROM items)")  # fmt: skip
-    counts["orphan_events_dropped"] = count("human") - count("listed")
-    price_limit, quantity_limit = database.execute(
-        "SELECT 10 * quantile_cont(price, ?), quantile_cont(quantity, ?) FROM listed",
-        [config.price_quantile, config.quantity_quantile],
-    ).fetchone()
-    limits = {"price": price_limit or 0.0, "quantity": quantity_limit or 0.0}
-    for name, limit in limits.items():
-        counts[f"{name}_outliers"] = int(
-            database.execute(f"SELECT count(*) FROM listed WHERE {name} > ?", [limit]).fetchone()[0]
-        )
-    database.execute(
-        "CREATE TABLE clean AS SELECT * REPLACE (CASE WHEN price <= ? THEN price END AS price, "
-        "least(quantity, ?) AS quantity) FROM listed",
-        [limits["price"], limits["quantity"]],
-    )
-    for table in ("raw", "single", "human", "listed"):
+    counts["orphan_events_dropped"] = count(database, "human") - count(database, "clean")
+    for table in ("raw", "single", "human"):
         database.execute(f"DROP TABLE {table}")
-    counts["events_kept"] = count("clean")
+    counts["events_kept"] = count(database, "clean")
     if not counts["events_kept"]:
         raise DataError(
             f"no event is left after cleaning ({counts})",
             "check the events and the item table; the counts say which rule took them",
         )
     return counts
+
+
+def limit_outliers(
+    database: duckdb.DuckDBPyConnection, retriever_end: int, config: CleaningConfig
+) -> dict[str, int]:
+    """Null outlying prices and cap outlying quantities of table `clean`; return how many of each.
+
+    The limits come from events before `retriever_end`, so that no price paid later decides what models see of an
+    earlier one. A column without a positive value there has no limit.
+    """
+    limits = only_row(
+        database,
+        "SELECT 10 * quantile_cont(price, ?), quantile_cont(quantity, ?) FROM clean WHERE epoch(timestamp) < ?",
+        [config.price_quantile, config.quantity_quantile, retriever_end],
+    )
+    found = {}
+    for (name, instead), limit in zip({"price": "NULL", "quantity": "?"}.items(), limits, strict=True):
+        found[f"{name}_outliers"] = count(database, f"clean WHERE {name} > {limit}") if limit else 0
+        if found[f"{name}_outliers"]:
+            parameters = [limit] * (1 + instead.count("?"))
+            database.execute(f"UPDATE clean SET {name} = {instead} WHERE {name} > ?", parameters)
+    return found

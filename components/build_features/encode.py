@@ -7,31 +7,38 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from components.build_features.queries import count, only_row
 from components.build_features.vocabulary import Vocabularies
+from components.shared.errors import DataError
 from components.shared.feature_spec import DAY
 from components.shared.history import COLUMNS
 from components.shared.schema import EVENT_TYPES
 from components.shared.text import tokenize
 from components.shared.timeline import Timeline
 
-_TYPE_CODE = "CASE event_type " + " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(EVENT_TYPES)) + " END"
+_TYPE_CODE = (
+    "CASE event_type " + " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(EVENT_TYPES)) + " END"
+)
 
 
 def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Make table `encoded` and write it as one .npy a column, sorted by shopper and time, plus offsets."""
+    """Make table `encoded` and write it as one .npy a column, sorted by shopper and time, plus offsets.
+
+    Time stamps are cut to whole seconds, as the predictor cuts those of a request.
+    """
     folder.mkdir()
     database.execute(
         f"CREATE TABLE encoded AS SELECT user_row.row AS user, item_row.row AS item, ({_TYPE_CODE})::TINYINT AS "
-        "event_type, epoch(timestamp)::BIGINT AS timestamp, price, query, coalesce(session_id, timestamp::date::VARCHAR) "
-        "AS session FROM clean JOIN user_row USING (user_id) JOIN item_row USING (item_id)"
+        "event_type, floor(epoch(timestamp))::BIGINT AS timestamp, price, query, "
+        "coalesce(session_id, timestamp::date::VARCHAR) AS session FROM clean JOIN user_row USING (user_id) JOIN item_row USING (item_id)"
     )
-    total, users = database.execute("SELECT count(*), (SELECT max(row) FROM user_row) FROM encoded").fetchone()
+    total, users = count(database, "encoded"), count(database, "user_row")
     columns = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total,))
         for name, dtype in COLUMNS.items()
     }
     reader = database.sql(
-        f"SELECT {', '.join(COLUMNS)} FROM encoded ORDER BY user, timestamp, item, event_type"
+        f"SELECT {', '.join(COLUMNS)} FROM encoded ORDER BY user, timestamp, item, event_type, price"
     ).to_arrow_reader(100_000)
     at = 0
     for batch in reader:
@@ -52,7 +59,7 @@ def write_statistics(
 ) -> None:
     """Write the item statistics as of each moment: one float32 [items, 5] array a moment (catalog.STATISTICS)."""
     folder.mkdir()
-    items = int(database.execute("SELECT max(row) FROM item_row").fetchone()[0]) + 1
+    items = count(database, "item_row") + 1
     longest = max(windows)
     for name, moment in moments.items():
         counts = ", ".join(
@@ -82,10 +89,10 @@ def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, even
     """
     yield from database.sql(
         "SELECT user, timestamp, query, targets FROM ("
-        "SELECT user, min(timestamp) AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS targets "
-        f"FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} GROUP BY user, session "
+        "SELECT user, min(timestamp) AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) "
+        f"AS targets FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} GROUP BY user, session "
         "UNION ALL SELECT user, timestamp, query, [item] FROM encoded WHERE query IS NOT NULL "
-        f"AND timestamp < {timeline.retriever_end}) ORDER BY hash(user, timestamp), user, timestamp, query"
+        f"AND timestamp < {timeline.retriever_end}) ORDER BY hash(user, timestamp), user, timestamp, query, targets"
     ).to_arrow_reader(8_192)
 
 
@@ -113,9 +120,30 @@ def query_ids(queries: list[str | None], rows_of_tokens: dict[str, int], length:
 
 
 def strongest_event(database: duckdb.DuckDBPyConnection) -> str:
-    """The event type that models predict: purchase if there is one, else cart, view, search."""
-    found = {name for (name,) in database.execute("SELECT DISTINCT event_type FROM clean").fetchall()}
-    return next(name for name in ("purchase", "cart", "view", "search", "impression") if name in found)
+    """The event type that models predict: purchase if there is one, else cart, view, search.
+
+    Raises:
+        DataError: no event names an item.
+    """
+    names = database.execute("SELECT DISTINCT event_type FROM clean WHERE item_id IS NOT NULL").fetchall()
+    if not names:
+        raise DataError(
+            "column 'item_id': no event names an item, so there is nothing to learn",
+            "map the column that holds the item; a search names the item that was opened from it",
+        )
+    order = ("purchase", "cart", "view", "search", "impression")
+    return min((name for (name,) in names), key=order.index)
+
+
+def span(database: duckdb.DuckDBPyConnection, event_type: str) -> tuple[int, int]:
+    """First and last second with an event of that type that names an item."""
+    first, last = only_row(
+        database,
+        "SELECT floor(epoch(min(timestamp)))::BIGINT, floor(epoch(max(timestamp)))::BIGINT FROM clean "
+        "WHERE event_type = ? AND item_id IS NOT NULL",
+        [event_type],
+    )
+    return first, last
 
 
 def sparse_sizes(vocabularies: Vocabularies) -> dict[str, int]:

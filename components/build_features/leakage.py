@@ -4,8 +4,11 @@ from pathlib import Path
 
 import duckdb
 
+from components.build_features.queries import literal, only_row
 from components.shared.errors import DataError
 from components.shared.timeline import Timeline
+
+_MEND = "this is a bug of build_features: report it with the feature configuration"
 
 
 def check_leakage(folder: Path, timeline: Timeline) -> int:
@@ -15,23 +18,21 @@ def check_leakage(folder: Path, timeline: Timeline) -> int:
         How many rows were checked.
 
     Raises:
-        DataError: a feature was computed from an event at or after its label; names the split and the count.
+        DataError: a feature was computed from an event at or after its label, or a row lies outside its split's
+            window; names the split and the count.
     """
-    checked = 0
-    for path in sorted((folder / "rows").glob("*.parquet")):
-        count, late = duckdb.execute(
-            f"SELECT count(*), count(*) FILTER (WHERE last_event_at >= timestamp) FROM read_parquet('{path}')"
-        ).fetchone()
-        if late:
-            raise DataError(
-                f"{path.stem}: {late} of {count} rows use events at or after their label",
-                "this is a bug of build_features: report it with the feature configuration",
+    moments, checked = timeline.moments(), 0
+    with duckdb.connect() as database:
+        for path in sorted((folder / "rows").glob("*.parquet")):
+            window = f"= {moments[path.stem]}" if path.stem in moments else f"< {timeline.retriever_end}"
+            rows, late, outside = only_row(
+                database,
+                "SELECT count(*), count(*) FILTER (WHERE last_event_at >= timestamp), "
+                f"count(*) FILTER (WHERE NOT timestamp {window}) FROM read_parquet({literal(path)})",
             )
-        checked += count
-    newest = duckdb.execute(f"SELECT max(timestamp) FROM read_parquet('{folder}/rows/retriever.parquet')").fetchone()[0]
-    if newest >= timeline.retriever_end:
-        raise DataError(
-            f"a retriever row at {newest} lies after retriever_end {timeline.retriever_end}",
-            "this is a bug of build_features: report it with the feature configuration",
-        )
+            if late:
+                raise DataError(f"{path.stem}: {late} of {rows} rows use events at or after their label", _MEND)
+            if outside:
+                raise DataError(f"{path.stem}: {outside} of {rows} rows lie outside the split's window", _MEND)
+            checked += rows
     return checked

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from components.build_features.queries import count, literal, only_row
 from components.shared.text import tokenize
 
 
@@ -60,11 +61,8 @@ def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: 
         f"(SELECT item_id, count(*) AS seen FROM clean WHERE epoch(timestamp) < {retriever_end} GROUP BY item_id) "
         "USING (item_id)"
     )
-    known = [
-        int(database.execute(f"SELECT count(*) FROM {table} WHERE seen >= ?", [least]).fetchone()[0])
-        for table, least in (("user_row", config.min_user_events), ("item_row", config.min_item_events))
-    ]
-    return known[0], known[1]
+    users = count(database, f"user_row WHERE seen >= {config.min_user_events}")
+    return users, count(database, f"item_row WHERE seen >= {config.min_item_events}")
 
 
 def encode_items(
@@ -90,16 +88,14 @@ def encode_items(
         FROM (SELECT * EXCLUDE (price) FROM items) JOIN item_row USING (item_id) LEFT JOIN item_price USING (item_id)
         LEFT JOIN item_category USING (item_id) LEFT JOIN brand_vocabulary ON brand = value
         LEFT JOIN item_title USING (item_id)
-        ORDER BY row) TO '{out}/items.parquet' (FORMAT parquet, COMPRESSION zstd)"""
+        ORDER BY row) TO {literal(out / "items.parquet")} (FORMAT parquet, COMPRESSION zstd)"""
     )
     for name in ("category", "brand", "token"):
         database.execute(f"COPY (SELECT row, value FROM {name}_vocabulary ORDER BY row) TO "
-                         f"'{out}/{name}.parquet' (FORMAT parquet)")  # fmt: skip
-    database.execute(f"COPY (SELECT row, user_id FROM user_row ORDER BY row) TO '{out}/users.parquet' (FORMAT parquet)")
-    sizes = [
-        1 + int(database.execute(f"SELECT count(*) FROM {name}_vocabulary").fetchone()[0])
-        for name in ("category", "brand", "token")
-    ]
+                         f"{literal(out / f'{name}.parquet')} (FORMAT parquet)")  # fmt: skip
+    database.execute(f"COPY (SELECT row, user_id FROM user_row ORDER BY row) TO {literal(out / 'users.parquet')} "
+                     "(FORMAT parquet)")  # fmt: skip
+    sizes = [1 + count(database, f"{name}_vocabulary") for name in ("category", "brand", "token")]
     return Vocabularies(known_users=known_users, known_items=known_items, categories=sizes[0], brands=sizes[1],
                         tokens=sizes[2], price_edges=edges, price_log_mean=mean, price_log_std=std)  # fmt: skip
 
@@ -120,11 +116,12 @@ def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:
 def _price_scale(database: duckdb.DuckDBPyConnection, buckets: int) -> tuple[tuple[float, ...], float, float]:
     """Quantile edges, and mean and deviation of log(1 + price)."""
     quantiles = [number / buckets for number in range(1, buckets)]
-    edges, mean, std = database.execute(
+    edges, mean, std = only_row(
+        database,
         "SELECT quantile_cont(price, ?::DOUBLE[]), avg(ln(1 + price)), stddev_pop(ln(1 + price)) FROM item_price "
         "WHERE price IS NOT NULL",
         [quantiles],
-    ).fetchone()
+    )
     return tuple(sorted({round(float(edge), 4) for edge in edges or []})), float(mean or 0.0), float(std or 0.0) or 1.0
 
 

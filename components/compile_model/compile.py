@@ -12,15 +12,16 @@ from components.compile_model.export import export_ranker, export_user_tower
 from components.compile_model.flat import Precision
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
+from components.shared.lexical import LexicalIndex
 from components.shared.models.offline import TorchModels, item_vectors, open_offline
 from components.shared.progress import report
 from components.shared.ranking_metrics import overlap_at_k
 from components.shared.recommender import Ranking, Recommender
 from components.shared.rows import Rows
 from components.shared.storage import atomic_directory, read_json, write_json
-from components.shared.version import VERSION
-from components.shared.lexical import LexicalIndex
+from components.shared.text import tokenize
 from components.shared.vector_index import EXACT_UP_TO, VectorIndex
+from components.shared.version import VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,12 +200,10 @@ def write_golden(compiled: Recommender, rows: Rows, path: Path, shoppers: int = 
     words = [title.split()[0].strip(",.;:/-") for title in titles[1:4] if title and title.split()]
     asked = [({"user_id": name, "k": 10}, row, "") for name, row in known]
     asked.append(({"k": 10}, 0, ""))
-    asked += [({"user_id": known[0][0], "query": word, "k": 5}, known[0][1], word) for word in words if word]
+    asked += [({"user_id": known[0][0], "query": word, "k": 5}, known[0][1], word) for word in words if tokenize(word)]
     golden = []
     for request, row, query in asked:
-        histories = compiled.store.before(
-            np.array([row]), np.array([compiled.spec.as_of]), compiled.spec.max_history
-        )
+        histories = compiled.store.before(np.array([row]), np.array([compiled.spec.as_of]), compiled.spec.max_history)
         queries = [query] if query else None
         answer = compiled.rank(histories, request["k"], queries, compiled.catalog.available)[0]
         items = compiled.catalog.item_id.take(answer.item).to_pylist()

@@ -1,6 +1,6 @@
 """The models as onnxruntime likes them: all embedding tables of one side in one flat table, padded ids, plain ops.
 
-    ids [B, W] + row offset of each column -> rows of the flat table -> * weights -> sum per feature -> dense part
+ids [B, W] + row offset of each column -> rows of the flat table -> * weights -> sum per feature -> dense part
 """
 
 from typing import Literal

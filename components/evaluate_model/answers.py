@@ -35,8 +35,8 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
         answers = recommender.rank(histories, items)
         for row, answer in zip(at, answers, strict=True):
             again = answer.dense[:, 0] > 0
-            _fill(overall[row], answer.item)
-            _fill(first[row], answer.item[~again])
+            fill(overall[row], answer.item)
+            fill(first[row], answer.item[~again])
         lengths = np.array([len(answer.item) for answer in answers])
         row = np.repeat(at, lengths)
         item = np.concatenate([answer.item for answer in answers])
@@ -49,7 +49,8 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
     return Lists(overall, first), Pool(*columns)
 
 
-def _fill(place: np.ndarray, items: np.ndarray) -> None:
+def fill(place: np.ndarray, items: np.ndarray) -> None:
+    """Write the first items into the places of one list; places beyond them keep their 0."""
     count = min(len(place), len(items))
     place[:count] = items[:count]
 

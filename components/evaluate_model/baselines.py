@@ -3,6 +3,7 @@
 Each returns top lists, int64 [shoppers, k], of all items and of items new to the shopper.
 """
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,40 +46,72 @@ class Past:
     total: np.ndarray
 
     @classmethod
-    def of(cls, asked: Histories, everyone: Histories, items: int, spec: FeatureSpec, window_days: int) -> "Past":
-        """Count the target events of histories that end at the same moment."""
+    def of(
+        cls, asked: Histories, everyone: Histories | Iterable[Histories], items: int, spec: FeatureSpec,
+        window_days: int,
+    ) -> "Past":  # fmt: skip
+        """Count the target events of histories that end at the same moment.
+
+        Args:
+            asked: Of the shoppers asked about.
+            everyone: Of all shoppers, at once or in parts, so that not all of them are in memory together.
+            items: Catalogue rows.
+            spec: Names the target event.
+            window_days: What counts as recent.
+        """
         target = EVENT_TYPES.index(spec.target_event)
         touched = touches(asked, items, spec)
         bought = touched.times > 0
         place = (touched.key[bought] // items, touched.key[bought] % items)
         shape = (len(asked), items)
-        wanted = everyone.event_type == target
-        row, item = everyone.row[wanted], everyone.item[wanted]
-        recent = everyone.timestamp[wanted] >= everyone.now[row] - window_days * DAY
-        binary = sparse.csr_matrix((np.ones(len(row), np.float32), (row, item)), shape=(len(everyone), items))
-        binary.data[:] = 1.0
+        recent, total, blocks = np.zeros(items), np.zeros(items), []
+        for part in [everyone] if isinstance(everyone, Histories) else everyone:
+            wanted = part.event_type == target
+            row, item = part.row[wanted], part.item[wanted]
+            late = part.timestamp[wanted] >= part.now[row] - window_days * DAY
+            recent += np.bincount(item[late], minlength=items)
+            total += np.bincount(item, minlength=items)
+            blocks.append(_binary(row, item, (len(part), items)))
         return cls(
             sparse.csr_matrix((touched.times[bought], place), shape=shape),
-            sparse.csr_matrix((touched.last[bought] / DAY, place), shape=shape), binary,
-            np.bincount(item[recent], minlength=items).astype(np.float64),
-            np.bincount(item, minlength=items).astype(np.float64),
+            sparse.csr_matrix((touched.last[bought] / DAY, place), shape=shape),
+            sparse.csr_matrix(sparse.vstack(blocks)) if blocks else _binary(*np.zeros((2, 0), np.int64), (0, items)),
+            recent, total,
         )  # fmt: skip
+
+
+def _binary(row: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sparse.csr_matrix:
+    found = sparse.csr_matrix((np.ones(len(row), np.float32), (row, item)), shape=shape)
+    found.data[:] = 1.0
+    return found
 
 
 def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
     """Every baseline's lists."""
-    shoppers = past.counts.shape[0]
-    return {
-        "popularity": _from_scores(lambda rows: np.tile(past.total, (len(rows), 1)), past, k),
-        "recent popularity": _from_scores(
-            lambda rows: np.tile(past.recent + 1e-6 * past.total, (len(rows), 1)), past, k
-        ),
-        "personal frequency": _from_scores(_frequency(past), past, k),
-        "item-kNN": _from_scores(_item_knn(past), past, k),
-    } if shoppers else {}  # fmt: skip
+    # An item that nobody ever took scores 0 everywhere; most of a large catalogue is left out of all the work.
+    taken = past.total > 0
+    taken[0] = True
+    seen = np.flatnonzero(taken)
+    small = Past(past.counts[:, seen], past.last[:, seen], past.everybody[:, seen], past.recent[seen], past.total[seen])
+    scorers = {
+        "popularity": _same(small.total),
+        "recent popularity": _same(small.recent + 1e-6 * small.total),
+        "personal frequency": _frequency(small),
+        "item-kNN": _item_knn(small),
+    }
+    found = {name: _from_scores(scores_of, small, k) for name, scores_of in scorers.items()}
+    return {name: Lists(seen[lists.overall], seen[lists.first]) for name, lists in found.items()}
 
 
-def _frequency(past: Past):
+_ScoresOf = Callable[[np.ndarray], np.ndarray]
+"""Rows of shoppers asked -> scores [rows, items]; only positive ones are listed."""
+
+
+def _same(scores: np.ndarray) -> _ScoresOf:
+    return lambda rows: np.tile(scores, (len(rows), 1))
+
+
+def _frequency(past: Past) -> _ScoresOf:
     """How often the shopper took the item, then how lately, then how popular it is."""
     top = past.total / max(past.total.max(), 1.0)
 
@@ -90,13 +123,15 @@ def _frequency(past: Past):
     return scores
 
 
-def _item_knn(past: Past, neighbours: int = 100, min_buyers: int = 3):
+def _item_knn(past: Past, neighbours: int = 100, min_buyers: int = 3, max_items: int = 60_000) -> _ScoresOf:
     """Sum over the shopper's items of cosine similarity, each item keeping its nearest neighbours.
 
-    Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
+    Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004). All pairs of items are compared,
+    so only the `max_items` with the most buyers take part.
     """
     buyers = np.asarray(past.everybody.sum(0)).ravel()
     eligible = np.flatnonzero(buyers >= min_buyers)
+    eligible = np.sort(eligible[np.argsort(-buyers[eligible], kind="stable")[:max_items]])
     scaled = past.everybody[:, eligible] @ sparse.diags(1.0 / np.sqrt(np.maximum(buyers[eligible], 1)))
     scaled = sparse.csc_matrix(scaled, dtype=np.float32)
     blocks = []
@@ -121,8 +156,8 @@ def _item_knn(past: Past, neighbours: int = 100, min_buyers: int = 3):
     return scores
 
 
-def _from_scores(scores_of, past: Past, k: int, part: int = 128) -> Lists:
-    overall, first = [], []
+def _from_scores(scores_of: _ScoresOf, past: Past, k: int, part: int = 128) -> Lists:
+    overall, first = [np.zeros((0, k), np.int64)], [np.zeros((0, k), np.int64)]
     for start in range(0, past.counts.shape[0], part):
         rows = np.arange(start, min(start + part, past.counts.shape[0]))
         scores = np.array(scores_of(rows), np.float64)
@@ -135,10 +170,15 @@ def _from_scores(scores_of, past: Past, k: int, part: int = 128) -> Lists:
 
 def top_lists(scores: np.ndarray, k: int) -> np.ndarray:
     """Columns of the k highest positive scores of each row, best first, ties by column; 0 where fewer are positive."""
-    k = min(k, scores.shape[1])
-    best = np.argpartition(-scores, k - 1, 1)[:, :k]
-    best.sort(1)
-    value = np.take_along_axis(scores, best, 1)
+    found = min(k, scores.shape[1])
+    least = np.partition(scores, scores.shape[1] - found, 1)[:, -found][:, None]
+    above, equal = scores > least, scores == least
+    # Of the items that share the last place, the first columns are taken.
+    best = above | (equal & (np.cumsum(equal, 1) <= found - above.sum(1, keepdims=True)))
+    columns = np.nonzero(best)[1].reshape(len(scores), found)
+    value = np.take_along_axis(scores, columns, 1)
     order = np.argsort(-value, 1, kind="stable")
-    ranked, value = np.take_along_axis(best, order, 1), np.take_along_axis(value, order, 1)
-    return np.where(value > 0, ranked, 0)
+    lists = np.zeros((len(scores), k), np.int64)
+    ranked = np.take_along_axis(columns, order, 1)
+    lists[:, :found] = np.where(np.take_along_axis(value, order, 1) > 0, ranked, 0)
+    return lists

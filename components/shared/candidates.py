@@ -68,12 +68,15 @@ def own_items(touched: Touches, items: int, count: int) -> tuple[np.ndarray, np.
     return touched.key[picked] // items, touched.key[picked] % items, Source.OWN
 
 
+def popularity_order(statistics: np.ndarray) -> np.ndarray:
+    """Catalogue rows by the middle popularity window, then the longest, then catalogue order; without the unknown."""
+    rows = np.arange(1, len(statistics))
+    return rows[np.lexsort((rows, -statistics[rows, 2], -statistics[rows, 1]))]
+
+
 def popular_items(
-    statistics: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
+    order: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The same most popular items for every row: by the middle window, then the longest, then catalogue order."""
-    eligible = np.arange(1, len(statistics)) if allowed is None else np.flatnonzero(allowed)
-    eligible = eligible[eligible > 0]
-    order = np.lexsort((eligible, -statistics[eligible, 2], -statistics[eligible, 1]))[:count]
-    best = eligible[order]
+    """The same most popular items for every row; `order` is `popularity_order`."""
+    best = (order if allowed is None else order[allowed[order]])[:count]
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR

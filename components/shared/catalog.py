@@ -31,7 +31,8 @@ class Catalog:
         title: Arrow strings [items].
         brand: Arrow strings [items].
         categories: Arrow lists of strings [items], root first.
-        price: float32 [items], NaN when unknown.
+        price: float32 [items], what models see: as of the end of the retriever's rows, NaN when unknown.
+        list_price: float32 [items], what people see: as of the end of the data, NaN when unknown.
         available: bool [items].
         features: inputs of the item tower by name, rows = items.
         known_items: rows up to this one have an embedding of their own.
@@ -42,6 +43,7 @@ class Catalog:
     brand: pa.StringArray
     categories: pa.ListArray
     price: np.ndarray
+    list_price: np.ndarray
     available: np.ndarray
     features: dict[str, Ragged]
     known_items: int
@@ -73,6 +75,7 @@ class Catalog:
         return cls(
             item_id=column("item_id"), title=column("title"), brand=column("brand"), categories=column("categories"),
             price=column("price").to_numpy(zero_copy_only=False).astype(np.float32),
+            list_price=column("list_price").to_numpy(zero_copy_only=False).astype(np.float32),
             available=column("available").to_numpy(zero_copy_only=False).astype(bool),
             features={"item": Ragged.ones(np.where(rows <= known, rows, 0)), **features},
             known_items=known,

@@ -16,4 +16,4 @@ TRAIN_IMAGE = f"{_REGISTRY}/train:{VERSION}"
 """The data image plus torch, torchrec, faiss, onnx: train, evaluate, compile."""
 
 SERVE_IMAGE = f"{_REGISTRY}/serve:{VERSION}"
-"""kserve, onnxruntime, faiss, bm25s; neither torch, torchrec nor kfp: the predictor and its proof."""
+"""The data image plus kserve, onnxruntime, faiss, bm25s; neither torch nor torchrec: the predictor and its proof."""

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from components.shared import storage
+from components.shared.page_style import CSS, TEMPLATE
 from components.shared.version import VERSION
 
 Tone = Literal["neutral", "good", "warning", "bad"]
@@ -76,10 +77,9 @@ def new_figure(width: float = 7.6, height: float = 3.0) -> Figure:
 class _Block:
     """One piece of a section; the template switches on `kind`."""
 
-    kind: Literal["text", "badges", "table", "figure"]
+    kind: Literal["text", "badges", "banner", "checks", "table", "figures", "answers"]
     content: Any
     highlight: Mapping[int, Tone] = field(default_factory=dict)
-    caption: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +96,13 @@ class Page:
     Args:
         title: Shown on top and in the browser's tab.
         subtitle: One line below it.
+        footer: Facts at the very end, before the version.
     """
 
-    def __init__(self, title: str, subtitle: str = ""):
+    def __init__(self, title: str, subtitle: str = "", footer: str = ""):
         self._title = title
         self._subtitle = subtitle
+        self._footer = footer
         self._sections: list[_Section] = []
         self._figures = 0
 
@@ -134,7 +136,8 @@ class Page:
             highlight: Tone of a row by its index, for instance the champion or an error.
         """
         cells = [[(format_value(cell), _is_number(cell)) for cell in row] for row in rows]
-        content = {"columns": list(columns), "rows": cells}
+        numeric = [any(_is_number(row[at]) for row in rows) for at in range(len(columns))]
+        content = {"columns": list(zip(columns, numeric, strict=True)), "rows": cells}
         return self._add(_Block(kind="table", content=content, highlight=dict(highlight or {})))
 
     def figure(self, figure: Figure, caption: str) -> "Page":
@@ -144,16 +147,39 @@ class Page:
             figure: Usually from `new_figure`.
             caption: Shown below it and read out by screen readers.
         """
-        self._figures += 1
-        svg = _inline_svg(figure, prefix=f"figure{self._figures}-", label=caption)
-        return self._add(_Block(kind="figure", content=Markup(svg), caption=caption))
+        return self.figures([(figure, caption)])
+
+    def figures(self, figures: Sequence[tuple[Figure, str]]) -> "Page":
+        """Add plots side by side, each with its caption; see `figure`."""
+        drawn = []
+        for figure, caption in figures:
+            self._figures += 1
+            drawn.append((Markup(_inline_svg(figure, prefix=f"figure{self._figures}-", label=caption)), caption))
+        return self._add(_Block(kind="figures", content=drawn))
+
+    def banner(self, headline: str, tone: Tone, note: str = "") -> "Page":
+        """Add a sentence that nobody can miss."""
+        return self._add(_Block(kind="banner", content={"headline": headline, "tone": tone, "note": note}))
+
+    def checks(self, sentences: Sequence[tuple[Tone, str]]) -> "Page":
+        """Add a list of sentences, each with the mark of its tone."""
+        return self._add(_Block(kind="checks", content=list(sentences)))
+
+    def answers(self, answers: Sequence[Mapping[str, Any]]) -> "Page":
+        """Add ranked products as cards.
+
+        Args:
+            answers: Each {title, request, items: [{title, price, score, reasons}]}; a price or score may be None.
+        """
+        return self._add(_Block(kind="answers", content=[_answer(answer) for answer in answers]))
 
     def html(self) -> str:
         """The page as one HTML document."""
         environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-        return environment.from_string(_TEMPLATE).render(
-            title=self._title, subtitle=self._subtitle, sections=self._sections, css=Markup(_CSS), version=VERSION
-        )
+        return environment.from_string(TEMPLATE).render(
+            title=self._title, subtitle=self._subtitle, sections=self._sections, css=Markup(CSS), version=VERSION,
+            footer=self._footer,
+        )  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write the page to `path`, atomically.
@@ -172,6 +198,20 @@ class Page:
     def _add(self, block: _Block) -> "Page":
         self._blocks().append(block)
         return self
+
+
+def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """An answer as the template reads it; bars are relative to the best score of the answer."""
+    best = max((item.get("score") or 0.0 for item in answer["items"]), default=0.0)
+    items = [
+        {
+            "title": item["title"], "price": "" if item.get("price") is None else f"{item['price']:.2f}",
+            "score": format_value(item.get("score")), "reasons": " · ".join(item.get("reasons") or ()),
+            "share": f"{(item.get('score') or 0.0) / best:.3f}" if best > 0 else "0",
+        }
+        for item in answer["items"]
+    ]  # fmt: skip
+    return {"title": answer["title"], "request": answer.get("request", ""), "items": items}
 
 
 def format_value(value: Any) -> str:
@@ -215,80 +255,3 @@ def _inline_svg(figure: Figure, prefix: str, label: str) -> str:
     root.set("role", "img")
     root.set("aria-label", label)
     return ElementTree.tostring(root, encoding="unicode")
-
-
-_CSS = """
-:root{--ink:#1c2430;--soft:#5d6775;--line:#e3e7ed;--paper:#fff;--ground:#f5f7fa;--accent:#2f6fdb;
---good:#1d7f5c;--good-bg:#e5f5ee;--warning:#9a5b08;--warning-bg:#fdf2dc;--bad:#b3263e;--bad-bg:#fdeaed}
-@media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--soft:#9aa5b4;--line:#2e3744;--paper:#1a212b;--ground:#12171e;
---accent:#82aef7;--good:#6fd3ab;--good-bg:#14352a;--warning:#f0bd69;--warning-bg:#3a2c10;--bad:#ff93a4;--bad-bg:#411a22}}
-*{box-sizing:border-box}html{scroll-behavior:smooth}
-body{margin:0;background:var(--ground);color:var(--ink);line-height:1.55;
-font:15px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","PingFang SC","Microsoft YaHei",sans-serif}
-.frame{max-width:1160px;margin:0 auto;padding:32px 24px 64px;display:grid;grid-template-columns:190px minmax(0,1fr);
-column-gap:40px}
-header{grid-column:1/-1;margin-bottom:24px}h1{font-size:28px;line-height:1.2;letter-spacing:-.02em;margin:0}
-header p{margin:6px 0 0;color:var(--soft)}
-nav{position:sticky;top:24px;align-self:start;font-size:13px;border-left:2px solid var(--line)}
-nav a{display:block;padding:4px 0 4px 14px;color:var(--soft);text-decoration:none}nav a:hover{color:var(--accent)}
-section{background:var(--paper);border:1px solid var(--line);border-radius:12px;padding:22px 26px;margin:0 0 20px;
-scroll-margin-top:16px}
-h2{font-size:18px;margin:0 0 4px;letter-spacing:-.01em}.intro{color:var(--soft);margin:0 0 14px}p{margin:10px 0}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(140px,1fr));gap:12px;margin:14px 0}
-.card{border:1px solid var(--line);border-radius:10px;padding:12px 14px}
-.card b{display:block;font-size:22px;line-height:1.25;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-.card span{font-size:12px;color:var(--soft)}.card small{display:block;color:var(--soft)}
-.card.good{background:var(--good-bg)}.card.good b{color:var(--good)}
-.card.warning{background:var(--warning-bg)}.card.warning b{color:var(--warning)}
-.card.bad{background:var(--bad-bg)}.card.bad b{color:var(--bad)}
-.scroll{overflow-x:auto;margin:14px 0}table{border-collapse:collapse;width:100%;font-size:13.5px}
-th{text-align:left;font-weight:600;color:var(--soft);border-bottom:2px solid var(--line);white-space:nowrap}
-th,td{padding:7px 12px 7px 8px;vertical-align:top}
-td{border-bottom:1px solid var(--line);overflow-wrap:anywhere;white-space:pre-line}
-td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-tr.good td{background:var(--good-bg)}tr.warning td{background:var(--warning-bg)}tr.bad td{background:var(--bad-bg)}
-figure{margin:16px 0;padding:12px;background:#fff;border:1px solid var(--line);border-radius:10px}
-figure svg{display:block;width:100%;height:auto}figcaption{font-size:13px;color:#5d6775;margin-top:8px}
-footer{grid-column:2;color:var(--soft);font-size:12px}
-@media (max-width:820px){.frame{display:block;padding:20px 14px}nav{display:flex;flex-wrap:wrap;position:sticky;top:0;
-z-index:1;background:var(--ground);border:0;margin-bottom:12px}nav a{padding:6px 12px 6px 0}section{padding:16px}}
-@media print{nav{display:none}.frame{display:block}section{break-inside:avoid-page}}
-"""
-
-_TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title>
-<style>{{ css }}</style>
-</head>
-<body><div class="frame">
-<header><h1>{{ title }}</h1>{% if subtitle %}<p>{{ subtitle }}</p>{% endif %}</header>
-<nav>{% for s in sections if s.heading %}<a href="#{{ s.anchor }}">{{ s.heading }}</a>{% endfor %}</nav>
-<main>
-{% for s in sections %}
-<section id="{{ s.anchor }}">
-{% if s.heading %}<h2>{{ s.heading }}</h2>{% endif %}
-{% if s.intro %}<p class="intro">{{ s.intro }}</p>{% endif %}
-{% for block in s.blocks %}
-{% if block.kind == "text" %}<p>{{ block.content }}</p>
-{% elif block.kind == "badges" %}<div class="cards">{% for card in block.content %}
-<div class="card {{ card.tone }}"><span>{{ card.label }}</span><b>{{ card.value }}</b>
-{% if card.note %}<small>{{ card.note }}</small>{% endif %}</div>{% endfor %}</div>
-{% elif block.kind == "table" %}<div class="scroll"><table>
-<thead><tr>{% for name in block.content.columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in block.content.rows %}
-<tr{% if loop.index0 in block.highlight %} class="{{ block.highlight[loop.index0] }}"{% endif %}>
-{% for text, number in row %}<td{% if number %} class="number"{% endif %}>{{ text }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table></div>
-{% else %}<figure>{{ block.content }}<figcaption>{{ block.caption }}</figcaption></figure>
-{% endif %}
-{% endfor %}
-</section>
-{% endfor %}
-</main>
-<footer>Written by shoprank {{ version }}</footer>
-</div></body>
-</html>
-"""

@@ -80,7 +80,8 @@ def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
     np.maximum.at(last, inverse[target], histories.timestamp[target])
     np.maximum.at(last_any, inverse, histories.timestamp)
     day = histories.timestamp // DAY
-    distinct = np.unique(np.stack([inverse[target], day[target]], 1), axis=0)[:, 0] if target.any() else inverse[:0]
+    first_day, width = _span(day)
+    distinct = np.unique(inverse[target] * width + day[target] - first_day) // width
     return Touches(
         key=key, times=times, days=np.bincount(distinct, minlength=count).astype(np.float64),
         first=np.where(times > 0, first, 0), last=last,
@@ -90,18 +91,18 @@ def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
 
 
 def pair_features(
-    histories: Histories, pairs: Pairs, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec
+    histories: Histories, touched: Touches, pairs: Pairs, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec
 ) -> np.ndarray:
     """Dense inputs of the ranker, float32 [pairs, len(DENSE_NAMES)]; counts are log(1 + x), recencies lie in (0, 1].
 
     Args:
         histories: Events before each row's moment.
+        touched: `touches` of the histories.
         pairs: Which item for which row.
         catalog: Prices, categories and brands.
         statistics: float32 [items, len(catalog.STATISTICS)] as of the rows' moment.
         spec: Event weights, half-life, normalisation of prices.
     """
-    touched = touches(histories, len(catalog), spec)
     user = _user_columns(histories, touched, len(catalog), spec)
     columns = [
         *_own_columns(histories, pairs, touched, len(catalog), user["visits"]),
@@ -112,6 +113,11 @@ def pair_features(
         pairs.score,
     ]
     return np.stack(columns, 1).astype(np.float32)
+
+
+def _span(day: np.ndarray) -> tuple[int, int]:
+    """First day and number of days up to the last one, to join a row and a day in one integer."""
+    return (int(day.min()), int(day.max() - day.min()) + 1) if len(day) else (0, 1)
 
 
 def _own_columns(
@@ -147,8 +153,9 @@ def _user_columns(histories: Histories, touched: Touches, items: int, spec: Feat
     """What kind of shopper each row is, float64 [rows] each."""
     rows = len(histories)
     events = np.diff(histories.offsets).astype(np.float64)
-    day = np.unique(np.stack([histories.row, histories.timestamp // DAY], 1), axis=0)[:, 0] if events.any() else None
-    visits = np.bincount(day, minlength=rows).astype(np.float64) if day is not None else np.zeros(rows)
+    day = histories.timestamp // DAY
+    first_day, width = _span(day)
+    visits = np.bincount(np.unique(histories.row * width + day - first_day) // width, minlength=rows).astype(np.float64)
     distinct = np.bincount(touched.key // items, minlength=rows).astype(np.float64)
     first, last = np.zeros(rows), np.zeros(rows)
     some = events > 0

@@ -1,8 +1,8 @@
 """Rows of different lengths held as one flat array, the layout of Arrow lists and of KeyedJaggedTensor.
 
-    row 0: [7, 8]   row 1: []   row 2: [9]
-    values  = [7, 8, 9]
-    offsets = [0, 2, 2, 3]
+row 0: [7, 8]   row 1: []   row 2: [9]
+values  = [7, 8, 9]
+offsets = [0, 2, 2, 3]
 """
 
 from dataclasses import dataclass

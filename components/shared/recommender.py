@@ -1,19 +1,29 @@
 """From histories to ranked items: candidates, features, ranker, order. Evaluation and the predictor both run this."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.shared.candidates import CandidateConfig, Candidates, Source, merge, own_items, popular_items
+from components.shared.candidates import (
+    CandidateConfig,
+    Candidates,
+    Source,
+    merge,
+    own_items,
+    popular_items,
+    popularity_order,
+)
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
 from components.shared.history import Histories, HistoryStore
 from components.shared.lexical import LexicalIndex
 from components.shared.onnx_models import Models, OnnxModels
-from components.shared.pairs import Pairs, pair_features, touches
+from components.shared.pairs import Pairs, Touches, pair_features, touches
 from components.shared.ragged import Ragged
 from components.shared.shopper import shopper_features
 from components.shared.storage import read_json
@@ -79,8 +89,11 @@ class Recommender:
     store: HistoryStore
     user_row: dict[str, int]
     config: CandidateConfig
+    timed: Callable[[str], AbstractContextManager[None]] = lambda stage: contextlib.nullcontext()
+    """Wraps the stages 'features', 'retrieval' and 'ranking', for whoever measures them."""
 
     def __post_init__(self) -> None:
+        self._by_popularity = popularity_order(self.statistics)
         names = [feature.name for feature in self.spec.item_features]
         self._item_inputs = side_by_side(
             {name: self.catalog.features[name] for name in names},
@@ -114,21 +127,26 @@ class Recommender:
         """
         scored = self.candidates(histories, queries, allowed)
         found = scored.found
-        tasks = self.models.task_probabilities(
-            scored.user, (self._item_inputs[0][found.item], self._item_inputs[1][found.item]), found.row, scored.dense
-        )
-        return self._ordered(found, scored.dense, tasks, k, len(histories))
+        with self.timed("ranking"):
+            item = (self._item_inputs[0][found.item], self._item_inputs[1][found.item])
+            tasks = self.models.task_probabilities(scored.user, item, found.row, scored.dense)
+            return self._ordered(found, scored.dense, tasks, k, len(histories))
 
     def candidates(
         self, histories: Histories, queries: Sequence[str] | None = None, allowed: np.ndarray | None = None
     ) -> "Scored":
         """Candidates of every row with the ranker's inputs; see `rank` for the arguments."""
-        features = shopper_features(histories, self.catalog, self.spec, self._query_features(queries, len(histories)))
-        user = side_by_side(features, [(f.name, f.max_length) for f in self.spec.user_features])
-        vectors = self.models.user_vectors(*user)
-        found = self._candidates(histories, vectors, queries, allowed)
-        pairs = Pairs(found.row, found.item, self._retrieval_scores(vectors, found))
-        dense = pair_features(histories, pairs, self.catalog, self.statistics, self.spec)
+        with self.timed("features"):
+            query = self._query_features(queries, len(histories))
+            features = shopper_features(histories, self.catalog, self.spec, query)
+            user = side_by_side(features, [(f.name, f.max_length) for f in self.spec.user_features])
+            touched = touches(histories, len(self.catalog), self.spec)
+        with self.timed("retrieval"):
+            vectors = self.models.user_vectors(*user)
+            found = self._candidates(touched, vectors, queries, allowed)
+            pairs = Pairs(found.row, found.item, self._retrieval_scores(vectors, found))
+        with self.timed("features"):
+            dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
         return Scored(found, features, user, dense)
 
     def _query_features(self, queries: Sequence[str] | None, rows: int) -> Ragged | None:
@@ -140,14 +158,13 @@ class Recommender:
         return Ragged.mean(np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat)
 
     def _candidates(
-        self, histories: Histories, vectors: np.ndarray, queries: Sequence[str] | None, allowed: np.ndarray | None
+        self, touched: Touches, vectors: np.ndarray, queries: Sequence[str] | None, allowed: np.ndarray | None
     ) -> Candidates:
-        items, rows = len(self.catalog), len(histories)
+        items, rows = len(self.catalog), len(vectors)
         nearest, _ = self.index.search(vectors, self.config.retrieved, allowed)
         parts = [(np.repeat(np.arange(rows), nearest.shape[1]), nearest.ravel(), Source.RETRIEVED)]
-        touched = touches(histories, items, self.spec)
         parts.append(own_items(touched, items, self.config.own))
-        parts.append(popular_items(self.statistics, rows, self.config.popular, allowed))
+        parts.append(popular_items(self._by_popularity, rows, self.config.popular, allowed))
         if queries is None or not any(queries):
             return merge(parts, items, allowed)
         return self._searched(parts, queries, allowed)
@@ -175,13 +192,11 @@ class Recommender:
         return Candidates(merged.row, merged.item, merged.source, lexical)
 
     def _retrieval_scores(self, vectors: np.ndarray, found: Candidates) -> np.ndarray:
-        """score = user_vector . item_vector + item_bias of every pair."""
+        """Score = user_vector . item_vector + item_bias of every pair."""
         joined = self.index.vectors(found.item)
         return (np.einsum("pd,pd->p", vectors[found.row], joined[:, :-1]) + joined[:, -1]).astype(np.float32)
 
-    def _ordered(
-        self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: int, rows: int
-    ) -> list[Ranking]:
+    def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: int, rows: int) -> list[Ranking]:
         wanted = wanted_probability(tasks, dense)
         starts, answers = found.starts(rows), []
         for row in range(rows):
@@ -193,7 +208,9 @@ class Recommender:
             order = np.argsort(-score, kind="stable")[:k]
             pick = starts[row] + order
             answers.append(
-                Ranking(found.item[pick], score[order], found.source[pick], found.lexical[pick], tasks[pick], dense[pick])
+                Ranking(
+                    found.item[pick], score[order], found.source[pick], found.lexical[pick], tasks[pick], dense[pick]
+                )
             )
         return answers
 

@@ -45,6 +45,6 @@ class Rows:
         )  # fmt: skip
 
     def log_q(self, items: int) -> np.ndarray:
-        """log of each item's probability to be drawn as a row's target, float32 [items]."""
+        """Log of each item's probability to be drawn as a row's target, float32 [items]."""
         share = np.bincount(self.targets.values, weights=self.targets.weights, minlength=items) / len(self)
         return np.log(np.maximum(share, 1e-12)).astype(np.float32)

@@ -35,11 +35,11 @@ class Size:
 _SIZES = {
     "tiny": Size(
         name="tiny", shoppers=60, embedding_dim=16, hidden_dim=32, batch_size=256, retriever_epochs=2,
-        ranker_epochs=1, ranker_batch_shoppers=8, snapshots=1, candidates=100, bootstrap=200,
+        ranker_epochs=10, ranker_batch_shoppers=4, snapshots=1, candidates=100, bootstrap=200,
     ),
     "small": Size(
         name="small", shoppers=500, embedding_dim=32, hidden_dim=64, batch_size=512, retriever_epochs=4,
-        ranker_epochs=2, ranker_batch_shoppers=16, snapshots=2, candidates=200, bootstrap=500,
+        ranker_epochs=4, ranker_batch_shoppers=8, snapshots=2, candidates=200, bootstrap=500,
     ),
     "full": Size(
         name="full", shoppers=0, embedding_dim=64, hidden_dim=128, batch_size=1024, retriever_epochs=10,

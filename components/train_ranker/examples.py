@@ -112,9 +112,7 @@ class PairRows:
         def column(name: str) -> pa.ListArray:
             return table.column(name).chunk(0)
 
-        features = {
-            f.name: Ragged.from_arrow(column(f.name), column(f"{f.name}_weight")) for f in spec.user_features
-        }
+        features = {f.name: Ragged.from_arrow(column(f.name), column(f"{f.name}_weight")) for f in spec.user_features}
         dense = column("dense").values.to_numpy().reshape(-1, len(DENSE_NAMES))
         return cls(
             features, column("item").offsets.to_numpy().astype(np.int64),

@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError
 from components.shared.feature_spec import FeatureSpec
-from components.shared.models.ranker import Ranker, RankerConfig, ranker_tasks
+from components.shared.models.ranker import RankerConfig, ranker_tasks
 from components.shared.sizes import Size
-from components.shared.storage import atomic_directory, read_json, write_json
+from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
-from components.shared.training.checkpoint import export_weights
-from components.shared.training.launch import LaunchConfig, torchrun
-from components.shared.training.loop import best_point
-from components.shared.training.sharding import OptimizerConfig
+from components.shared.training.curve import summary
+from components.shared.training.launch import LaunchConfig, check_shares, torchrun
+from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.examples import PairRows, write_pairs
-from components.train_ranker.worker import METRIC, WorkerJob
+from components.train_ranker.job import METRIC, WorkerJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +35,12 @@ class RankerTraining:
     """Shoppers of a global batch, each with all of its pairs."""
     candidates: CandidateConfig
     """How many candidates each source brings, in training and in serving."""
-    id_dropout: float = 0.2
+    id_dropout: float = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
     patience: int = 1
     """Epochs without a better validation AUC before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=lambda: OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3)
+        default_factory=lambda: OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3)
     )
     """Learning rates and seed."""
     launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
@@ -57,7 +55,7 @@ class RankerTraining:
             embedding_dim=size.embedding_dim // 2, hidden_dim=size.hidden_dim, epochs=size.ranker_epochs,
             batch_shoppers=size.ranker_batch_shoppers,
             candidates=CandidateConfig(own=size.candidates, retrieved=size.candidates),
-            optimizer=OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3, seed=seed),
+            optimizer=OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3, seed=seed),
             launch=LaunchConfig(processes=processes),
         )  # fmt: skip
 
@@ -72,19 +70,22 @@ def train(
         retriever: Output of train_retriever.
         out: Folder to write.
         config: How to train.
-        checkpoints: A lasting folder, so that a retried step resumes; by default they go with the run.
+        checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
+            with the run.
 
     Returns:
-        Best validation AUC, its epoch, and how many pairs were seen.
+        Best validation AUC, its epoch, and the last loss.
 
     Raises:
+        InputError: the processes cannot share a batch out evenly.
         DataError: no candidate was ever wanted, so there is nothing to learn.
         TrainingError: the workers failed more often than `config.launch.max_restarts`.
     """
+    check_shares(config.batch_shoppers, config.launch.processes, "shoppers")
     spec = FeatureSpec.read(features / "spec.json")
     moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
     with atomic_directory(out) as folder:
-        work = checkpoints or folder / "work"
+        work = _lasting(checkpoints, features, retriever, config) if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         files = [work / f"{moment}.parquet" for moment in (*moments, "validation")]
         for moment, path in zip((*moments, "validation"), files, strict=True):
@@ -98,13 +99,18 @@ def train(
             loop={"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every},
         )  # fmt: skip
         torchrun("components.train_ranker.worker", dataclasses.asdict(job), work, config.launch)
-        export_weights(Ranker(model_config, torch.device("cpu")), work, folder)
         write_json(folder / "candidates.json", dataclasses.asdict(config.candidates))
-        shutil.copy(work / "curve.json", folder / "curve.json")
-        shutil.rmtree(folder / "work", ignore_errors=True)
-    curve = read_json(out / "curve.json")
-    best = best_point(curve, METRIC)
-    return {METRIC: best[METRIC], "best_epoch": best["epoch"], "last_loss": curve[-1]["loss"]}
+        for name in ("weights.safetensors", "curve.json"):
+            shutil.copyfile(work / name, folder / name)
+        shutil.rmtree(work)
+    return summary(out, METRIC)
+
+
+def _lasting(checkpoints: Path, features: Path, retriever: Path, config: RankerTraining) -> Path:
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
+    rows = sorted((features / "rows").glob("*.parquet"))
+    inputs = [features / "spec.json", features / "items.parquet", *rows, retriever / "weights.safetensors"]
+    return lasting_folder(checkpoints, settings, inputs)
 
 
 def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) -> RankerConfig:

@@ -1,7 +1,6 @@
 """One process of the ranker's training; started by torchrun."""
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,33 +20,7 @@ from components.shared.training.group import Group, process_group, quiet_third_p
 from components.shared.training.loop import Loop, LoopConfig
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
-
-METRIC = "validation_auc"
-"""Name of the validation metric in curve.json: mean over the tasks of the area under the ROC curve."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerJob:
-    """What a worker is told, as JSON."""
-
-    features: str
-    """Feature folder of build_features."""
-    config: str
-    """RankerConfig as JSON file."""
-    pairs: list[str]
-    """Training pairs files."""
-    validation_pairs: str
-    """Validation pairs file."""
-    folder: str
-    """Folder that receives checkpoints/, best/ and curve.json."""
-    batch_shoppers: int
-    """Shoppers of a global batch, each with all of its pairs."""
-    id_dropout: float
-    """Share of ids replaced by the unknown bucket."""
-    optimizer: dict
-    """Fields of OptimizerConfig."""
-    loop: dict
-    """epochs, patience and checkpoint_every of LoopConfig."""
+from components.train_ranker.job import METRIC, WorkerJob
 
 
 class Training:
@@ -108,7 +81,9 @@ class Training:
         """Mean over the tasks of the validation AUC."""
         self.model.eval()
         parts = [
-            self._logits(self.model.module, self.validation.take(np.arange(start, min(start + 64, len(self.validation)))))
+            self._logits(
+                self.model.module, self.validation.take(np.arange(start, min(start + 64, len(self.validation))))
+            )
             for start in range(0, len(self.validation), 64)
         ]
         self.model.train()
@@ -130,6 +105,9 @@ def main() -> None:
     with process_group() as group:
         loop = LoopConfig(stage="train_ranker", metric=METRIC, **job.loop)
         Loop(loop, Training(job, group), group, Path(job.folder)).run()
+    if group.rank == 0:
+        ranker = Ranker(RankerConfig.read(Path(job.config)), torch.device("cpu"))
+        checkpoint.export_weights(ranker, Path(job.folder), Path(job.folder))
 
 
 if __name__ == "__main__":

@@ -80,9 +80,7 @@ def draw_batch(
     return Batch(features, items, flat)
 
 
-def _with_title_queries(
-    query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray
-) -> Ragged:
+def _with_title_queries(query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray) -> Ragged:
     """Where `asked` and no real query exists, two words drawn from the item's title become the query."""
     lengths = titles.lengths[item]
     asked = asked & (query.lengths == 0) & (lengths > 0)

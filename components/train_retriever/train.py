@@ -5,18 +5,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from components.shared.feature_spec import FeatureSpec
-from components.shared.models.retriever import Retriever, RetrieverConfig
 from components.shared.sizes import Size
-from components.shared.storage import atomic_directory, read_json
-from components.shared.training.checkpoint import export_weights
-from components.shared.training.launch import LaunchConfig, torchrun
-from components.shared.training.loop import best_point
-from components.shared.training.sharding import OptimizerConfig
+from components.shared.storage import atomic_directory
+from components.shared.training.curve import summary
+from components.shared.training.launch import LaunchConfig, check_shares, torchrun
+from components.shared.training.optimizer import OptimizerConfig
 from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.worker import METRIC, WorkerJob
+from components.train_retriever.job import METRIC, WorkerJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,35 +52,28 @@ def train(features: Path, out: Path, config: RetrieverTraining, checkpoints: Pat
         features: Output of build_features.
         out: Folder to write.
         config: How to train.
-        checkpoints: A lasting folder, so that a retried step resumes; by default they go with the run.
+        checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
+            with the run.
 
     Returns:
         Best validation recall@20, its epoch, and the last loss.
 
     Raises:
+        InputError: the processes cannot share a batch out evenly.
         TrainingError: the workers failed more often than `config.launch.max_restarts`, or no epoch was validated.
     """
+    check_shares(config.sampling.batch_size, config.launch.processes, "rows")
     with atomic_directory(out) as folder:
-        work = checkpoints or folder / "work"
+        work = _lasting(checkpoints, features, config) if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         job = WorkerJob(
             features=str(features), folder=str(work), embedding_dim=config.embedding_dim,
-            hidden_dim=config.hidden_dim, sampling=dataclasses.asdict(config.sampling), optimizer=dataclasses.asdict(config.optimizer),
+            hidden_dim=config.hidden_dim, sampling=dataclasses.asdict(config.sampling),
+            optimizer=dataclasses.asdict(config.optimizer),
             loop={"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every},
         )  # fmt: skip
         torchrun("components.train_retriever.worker", dataclasses.asdict(job), work, config.launch)
-        model_config = RetrieverConfig.from_spec(
-            FeatureSpec.read(features / "spec.json"), config.embedding_dim, config.hidden_dim
-        )
-        model_config.write(folder / "config.json")
-        export_weights(Retriever(model_config, torch.device("cpu")), work, folder)
-        shutil.copy(work / "curve.json", folder / "curve.json")
+        for name in ("config.json", "weights.safetensors", "curve.json"):
+            shutil.copyfile(work / name, folder / name)
         shutil.rmtree(folder / "work", ignore_errors=True)
-    return summary(out)
-
-
-def summary(model: Path) -> dict[str, float]:
-    """Best validation recall@20, the epoch that reached it (from 1), and the last training loss."""
-    curve = read_json(model / "curve.json")
-    best = best_point(curve, METRIC)
-    return {METRIC: best[METRIC], "best_epoch": best["epoch"], "last_loss": curve[-1]["loss"]}
+    return summary(out, METRIC)

@@ -4,7 +4,6 @@ A worker that is killed resumes from the last whole checkpoint and ends with the
 """
 
 import argparse
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +19,9 @@ from components.shared.training import checkpoint
 from components.shared.training.group import Group, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
 from components.shared.training.sharding import OptimizerConfig, distribute
-from components.train_retriever.loss import sampled_softmax
 from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
-
-METRIC = "validation_recall_at_20"
-"""Name of the validation metric in curve.json."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerJob:
-    """What a worker is told, as JSON."""
-
-    features: str
-    """Feature folder of build_features."""
-    folder: str
-    """Folder that receives checkpoints/, best/ and curve.json."""
-    embedding_dim: int
-    """Width of embeddings and vectors."""
-    hidden_dim: int
-    """Width of the hidden layers."""
-    sampling: dict
-    """Fields of SamplingConfig."""
-    optimizer: dict
-    """Fields of OptimizerConfig."""
-    loop: dict
-    """epochs, patience and checkpoint_every of LoopConfig."""
+from components.train_retriever.job import METRIC, WorkerJob
+from components.train_retriever.loss import sampled_softmax
 
 
 class Training:
@@ -124,6 +101,11 @@ def main() -> None:
     with process_group() as group:
         loop = LoopConfig(stage="train_retriever", metric=METRIC, **job.loop)
         Loop(loop, Training(job, group), group, Path(job.folder)).run()
+    if group.rank == 0:
+        spec = FeatureSpec.read(Path(job.features) / "spec.json")
+        config = RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim)
+        config.write(Path(job.folder) / "config.json")
+        checkpoint.export_weights(Retriever(config, torch.device("cpu")), Path(job.folder), Path(job.folder))
 
 
 if __name__ == "__main__":

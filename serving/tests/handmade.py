@@ -72,10 +72,11 @@ def write_compiled(folder: Path) -> Path:
 
 def write_golden(folder: Path) -> None:
     """Let the engine answer three questions and keep the answers as golden."""
-    from serving.engine import Engine, TimedRecommender
+    from components.shared.recommender import Recommender
+    from serving.engine import Engine
     from serving.protocol import parse_ask
 
-    engine = Engine(TimedRecommender.open(folder), "golden", "bundle")
+    engine = Engine(Recommender.open(folder), "golden", "bundle")
     golden = []
     for request in ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"user_id": "nobody", "k": 5}):
         items = engine.answer(parse_ask(request), "golden").items
@@ -114,6 +115,7 @@ def _item_columns() -> dict[str, pa.Array]:
     return {
         "item_id": pa.array(rows[0]), "title": pa.array(rows[1]),
         "categories": pa.array(rows[2], pa.list_(pa.string())), "brand": pa.array(rows[3], pa.string()),
+        "list_price": pa.array(rows[4], pa.float32()),
         "price": pa.array(rows[4], pa.float32()),
         "available": pa.array(rows[5]),
         **{f"{name}_ids": pa.array(values, pa.list_(pa.int32())) for name, values in ids.items()},

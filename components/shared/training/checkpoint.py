@@ -3,8 +3,11 @@
 A checkpoint counts only when it holds `.metadata`, which is written last.
 """
 
+import hashlib
+import json
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +25,12 @@ _KEPT = 2
 
 
 class TrainState(Stateful):
-    """Model, optimisers, position and notes of a run, as DCP saves and restores them in place."""
+    """Model, optimisers and notes of a run, as DCP saves and restores them in place."""
 
     def __init__(self, model: nn.Module, optimizer: CombinedOptimizer):
         self.model, self.optimizer = model, optimizer
-        self.position = torch.zeros(2, dtype=torch.int64)
-        """Epoch and step within it: with the seed this says which batch comes next."""
+        self.epoch_loss = torch.zeros((), dtype=torch.float64)
+        """Sum of the losses of this epoch's steps, so that a resumed epoch reports the mean of all of them."""
         self.best = torch.full((2,), -1.0, dtype=torch.float64)
         """Best validation recall and the epoch that reached it."""
 
@@ -36,7 +39,7 @@ class TrainState(Stateful):
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "position": self.position,
+            "epoch_loss": self.epoch_loss,
             "best": self.best,
         }
 
@@ -44,13 +47,20 @@ class TrainState(Stateful):
         """Put a restored state in place."""
         self.model.load_state_dict(state_dict["model"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
-        self.position.copy_(state_dict["position"])
+        self.epoch_loss.copy_(state_dict["epoch_loss"])
         self.best.copy_(state_dict["best"])
 
 
 def save(state: TrainState, folder: Path, step: int) -> None:
-    """Write `folder/step_<step>`, then let go of all but the latest two."""
-    dcp.save({"app": state}, checkpoint_id=folder / f"step_{step}")
+    """Write `folder/step_<step>`, then let go of all but the latest two.
+
+    What a killed run left under that name goes first: it may come from another number of ranks.
+    """
+    target = folder / f"step_{step}"
+    if dist.get_rank() == 0:
+        shutil.rmtree(target, ignore_errors=True)
+    dist.barrier()
+    dcp.save({"app": state}, checkpoint_id=target)
     if dist.get_rank() == 0:
         for old in complete(folder)[:-_KEPT]:
             shutil.rmtree(folder / f"step_{old}")
@@ -73,6 +83,23 @@ def resume(state: TrainState, folder: Path) -> int:
     if newest[0]:
         dcp.load({"app": state}, checkpoint_id=folder / f"step_{newest[0]}")
     return newest[0]
+
+
+def lasting_folder(parent: Path, settings: dict[str, Any], inputs: Sequence[Path]) -> Path:
+    """The subfolder of `parent` for runs with these settings over these files.
+
+    A retried step finds its checkpoints there; a run over other data or with other settings must not, and gets another.
+
+    Args:
+        parent: A folder on a lasting volume.
+        settings: JSON values; the number of processes is left out, because a run may resume with another one.
+        inputs: Files that decide the result; their contents count, not their names.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in inputs:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return parent / digest.hexdigest()[:16]
 
 
 def export_weights(module: nn.Module, run: Path, out: Path) -> None:

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.shared.errors import TrainingError
+from components.shared.errors import InputError, TrainingError
 from components.shared.storage import write_json
 
 
@@ -21,6 +21,20 @@ class LaunchConfig:
     """Group restarts, each from the last whole checkpoint."""
     threads: int = 0
     """Threads of each worker (0: cores divided by processes)."""
+
+
+def check_shares(batch: int, processes: int, unit: str) -> None:
+    """Refuse a number of processes that cannot share a global batch out evenly; ranks must do the same steps.
+
+    Raises:
+        InputError: names the numbers of processes that can.
+    """
+    if processes < 1 or batch % processes:
+        fitting = [str(number) for number in range(1, batch + 1) if batch % number == 0]
+        raise InputError(
+            f"processes is {processes}, which does not divide a batch of {batch} {unit}",
+            f"use one of: {', '.join(fitting)}",
+        )
 
 
 def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None:
@@ -44,13 +58,14 @@ def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     environment.pop("_KFP_RUNTIME", None)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
     last: deque[str] = deque(maxlen=40)
-    assert process.stdout is not None
-    for line in process.stdout:
-        print(line, end="", flush=True)
-        last.append(line.rstrip())
-    if process.wait():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    with subprocess.Popen(command, env=environment, **pipes) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last.append(line.rstrip())
+    if process.returncode:
         telling = [line for line in last if "Error" in line or "exitcode" in line] or list(last)
         raise TrainingError(
             f"{worker} failed with exit code {process.returncode}: {' | '.join(telling[-3:])}",

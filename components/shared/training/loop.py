@@ -68,18 +68,22 @@ class Loop:
         state = self.trainable.state
         step = checkpoint.resume(state, self.folder / "checkpoints")
         curve = [point for point in self._old_curve() if point["step"] <= step]
+        if curve:
+            self.started -= curve[-1]["seconds"]
         steps = self.trainable.steps_per_epoch()
         while step < steps * self.config.epochs and not self._exhausted(step // steps):
-            epoch, losses = step // steps, []
+            epoch = step // steps
             for at in range(step % steps, steps):
-                losses.append(self._step(epoch, at))
+                loss = self._step(epoch, at)
+                state.epoch_loss += loss
                 step += 1
                 if step % self.config.checkpoint_every == 0 and step % steps:
                     checkpoint.save(state, self.folder / "checkpoints", step)
                 if at % 20 == 0:
-                    self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {losses[-1]:.4f}")
+                    self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {loss:.4f}")
             metric = self.trainable.validate()
-            curve.append(self._point(step, epoch, losses, metric))
+            curve.append(self._point(step, epoch, float(state.epoch_loss) / steps, metric))
+            state.epoch_loss.zero_()
             if self.group.rank == 0:
                 write_json(self.folder / "curve.json", curve)
             self._note(metric, epoch, step)
@@ -107,8 +111,8 @@ class Loop:
         best = int(self.trainable.state.best[1])
         return best >= 0 and epoch - 1 - best >= self.config.patience
 
-    def _point(self, step: int, epoch: int, losses: list[float], metric: float) -> dict:
-        return {"step": step, "epoch": epoch + 1, "loss": sum(losses) / len(losses), self.config.metric: metric,
+    def _point(self, step: int, epoch: int, loss: float, metric: float) -> dict:
+        return {"step": step, "epoch": epoch + 1, "loss": loss, self.config.metric: metric,
                 "seconds": round(time.monotonic() - self.started, 2)}  # fmt: skip
 
     def _old_curve(self) -> list[dict]:
@@ -118,8 +122,3 @@ class Loop:
     def _report(self, share: float, note: str) -> None:
         if self.group.rank == 0:
             report(self.config.stage, share, note)
-
-
-def best_point(curve: list[dict], metric: str) -> dict:
-    """The point of a learning curve with the highest `metric`."""
-    return max(curve, key=lambda point: point[metric])

@@ -5,7 +5,6 @@ many processes train the same model.
 """
 
 import zlib
-from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
@@ -23,18 +22,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 from components.shared.training.group import Group
-
-
-@dataclass(frozen=True, kw_only=True)
-class OptimizerConfig:
-    """Learning rates and the seed of the initial weights."""
-
-    embedding_lr: float = 0.05
-    """Row-wise Adagrad on embedding rows, fused into the backward pass."""
-    dense_lr: float = 1e-3
-    """Adam on the towers."""
-    seed: int = 0
-    """Of the initial weights and of every sampled batch."""
+from components.shared.training.optimizer import OptimizerConfig
 
 
 def distribute(
@@ -50,9 +38,7 @@ def distribute(
     bags = [module for module in model.modules() if isinstance(module, EmbeddingBagCollection)]
     for collection in bags:
         # A fused table without an optimiser of ours would be moved by fbgemm's default SGD.
-        apply_optimizer_in_backward(
-            RowWiseAdagrad, collection.parameters(), {"lr": config.embedding_lr, "eps": 1e-8}
-        )
+        apply_optimizer_in_backward(RowWiseAdagrad, collection.parameters(), {"lr": config.embedding_lr, "eps": 1e-8})
     tables = [table.name for collection in bags for table in collection.embedding_bag_configs()]
     topology = TopologyFactory.create_topology(
         TrainerConfig(world_size=group.world, local_world_size=group.world),

@@ -1,0 +1,43 @@
+# What a person runs. Each target does its own set-up; nothing else needs to be installed before.
+PYTHON ?= python3
+SHELL := /bin/bash
+BIN := .venv/bin
+SIZE ?= small
+OUT ?= out
+
+.PHONY: demo test lint pictures bench quality clean
+
+demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
+	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
+
+test: .venv/ready            ## style, types and all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+	$(BIN)/shoprank compile --check
+	$(BIN)/python -m pytest
+
+lint: .venv/ready            ## style and types only
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/basedpyright
+
+pictures: .venv/ready        ## draw the pictures of the README (needs chromium for the report's)
+	$(BIN)/python -m pipelines.drawing
+
+bench: .venv/ready           ## speed and memory beside plain baselines, written to the README's table
+	$(BIN)/python -m pipelines.bench
+
+quality: .venv/ready         ## three seeds on all transactions, pooled into the README's results table
+	$(BIN)/python -m pipelines.quality --out $(OUT)/quality
+
+clean:                       ## remove the environment and all output
+	rm -rf .venv $(OUT)
+
+# torch first and with its dependencies (whichever build this machine gets), the rest exactly as locked.
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check torch==2.13.0 setuptools==84.2.1
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@

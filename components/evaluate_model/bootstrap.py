@@ -1,0 +1,59 @@
+"""Intervals of means by resampling shoppers; one resample serves all methods and metrics, so differences are paired."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+_CELLS = 16_000_000
+"""Counts held at once, which bounds memory to about 200 MB."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapConfig:
+    """How intervals are made."""
+
+    resamples: int = 1_000
+    """Resamples behind every interval."""
+    confidence: float = 0.95
+    """Share of the resampled means that an interval holds."""
+    seed: int = 0
+    """Of the resamples."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and the interval around it; NaN where there is nothing to average."""
+
+    mean: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """JSON has no NaN."""
+        return {name: None if np.isnan(value) else float(value) for name, value in vars(self).items()}
+
+
+def intervals(values: np.ndarray, config: BootstrapConfig) -> list[Interval]:
+    """Mean and percentile interval of every column (Efron and Tibshirani, An Introduction to the Bootstrap, 1993).
+
+    Args:
+        values: float [shoppers, columns]; columns of the same call share their resamples.
+        config: How many resamples, their seed, the confidence.
+    """
+    shoppers, columns = values.shape
+    if not shoppers:
+        return [Interval(np.nan, np.nan, np.nan)] * columns
+    means = np.concatenate([counts @ values / shoppers for counts in _resamples(shoppers, config)])
+    tail = (1 - config.confidence) / 2
+    low, high = np.quantile(means, (tail, 1 - tail), axis=0)
+    return [Interval(*row) for row in np.stack([values.mean(0), low, high], 1).tolist()]
+
+
+def _resamples(shoppers: int, config: BootstrapConfig) -> Iterator[np.ndarray]:
+    """How often each shopper stands in each resample, float64 [part of the resamples, shoppers]."""
+    random = np.random.default_rng(config.seed)
+    part = max(1, _CELLS // shoppers)
+    for start in range(0, config.resamples, part):
+        count = min(part, config.resamples - start)
+        yield random.multinomial(shoppers, np.full(shoppers, 1 / shoppers), count).astype(np.float64)

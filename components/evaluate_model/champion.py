@@ -1,0 +1,123 @@
+"""The champion on the same shoppers: found in the registry, fed with this run's histories, matched by ids."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.evaluate_model.answers import fill
+from components.evaluate_model.baselines import Lists
+from components.shared.errors import BundleError
+from components.shared.history import Histories
+from components.shared.ragged import offsets_of
+from components.shared.recommender import Recommender
+from components.shared.registry import CHAMPION, Registry
+
+
+@dataclass(frozen=True)
+class ChampionAnswers:
+    """What the champion answers, or why it was not asked.
+
+    Attributes:
+        name: Folder name of the bundle, which is its version in a registry.
+        lists: None when it could not be asked.
+        comparable: Whether the comparison may decide.
+        note: A sentence for people; empty when the comparison is plain.
+    """
+
+    name: str
+    lists: Lists | None
+    comparable: bool
+    note: str = ""
+
+
+def champion_of(registry: str, model_name: str) -> Path | None:
+    """The champion's bundle, or None when there is no registry, no such model or no champion yet."""
+    if not registry or not model_name or not Path(registry).is_dir():
+        return None
+    found = Registry(Path(registry))
+    return found.resolve(f"{model_name}/{CHAMPION}") if CHAMPION in found.aliases(model_name) else None
+
+
+def champion_answers(bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int) -> ChampionAnswers:
+    """Let the champion rank its catalogue for the shoppers of the test split.
+
+    Its item statistics are its own: a champion in service would not have newer ones.
+
+    Args:
+        bundle: A bundle folder.
+        ours: Whose catalogue the answers are given in.
+        shoppers: int64 [rows], shopper indexes of this run.
+        asked: Their histories before the test moment.
+        k: Length of the lists.
+    """
+    try:
+        champion = Recommender.open(bundle)
+    except BundleError as error:
+        # A champion of an older format must not stand in the way of every later model.
+        note = f"The champion {bundle.name} cannot be read by this release ({error.headline}), so it was not compared."
+        return ChampionAnswers(bundle.name, None, False, note)
+    lists = _ranked(champion, ours, recode(asked, shoppers, ours, champion), k)
+    moment = int(asked.now.max(initial=0))
+    if champion.spec.as_of > moment:
+        note = (
+            f"The champion {bundle.name} learned from events up to {_day(champion.spec.as_of)}, the test window begins "
+            f"on {_day(moment)}: it has seen what it is asked, so the comparison is information and decides nothing."
+        )
+        return ChampionAnswers(bundle.name, lists, False, note)
+    if champion.spec.target_event != ours.spec.target_event:
+        note = (
+            f"The champion {bundle.name} predicts the event '{champion.spec.target_event}', this model "
+            f"'{ours.spec.target_event}', so the comparison is information and decides nothing."
+        )
+        return ChampionAnswers(bundle.name, lists, False, note)
+    return ChampionAnswers(bundle.name, lists, True)
+
+
+def recode(asked: Histories, shoppers: np.ndarray, ours: Recommender, champion: Recommender) -> Histories:
+    """Our histories in the champion's rows: items by item id (unknown ones are dropped), users by user id."""
+    row_of = _item_rows(ours, champion)
+    item = row_of[asked.item]
+    known = item > 0
+    name_of = {row: name for name, row in ours.user_row.items()}
+    user = np.array([champion.user_row.get(name_of.get(int(shopper), ""), 0) for shopper in shoppers], np.int64)
+    lengths = np.bincount(asked.row[known], minlength=len(asked))
+    recoded = Histories(
+        np.where(user <= champion.store.known_users, user, 0), asked.now, offsets_of(lengths), item[known],
+        asked.event_type[known], asked.timestamp[known], asked.price[known],
+    )  # fmt: skip
+    return recoded.last(champion.spec.max_history)
+
+
+def _item_rows(source: Recommender, target: Recommender) -> np.ndarray:
+    """Row in `target`'s catalogue of every row of `source`'s, 0 where it has none, int64 [items of source]."""
+    rows = np.zeros(len(source.catalog), np.int64)
+    for item_id, row in source.catalog.row_of.items():
+        rows[row] = target.catalog.row_of.get(item_id, 0)
+    return rows
+
+
+def _ranked(champion: Recommender, ours: Recommender, histories: Histories, k: int, part: int = 64) -> Lists:
+    """Answers in our catalogue rows; an item that we no longer have keeps its place as an empty one."""
+    row_of = _item_rows(champion, ours)
+    overall, first = np.zeros((len(histories), k), np.int64), np.zeros((len(histories), k), np.int64)
+    for start in range(0, len(histories), part):
+        rows = np.arange(start, min(start + part, len(histories)))
+        for row, answer in zip(rows, champion.rank(_rows(histories, rows), len(champion.catalog)), strict=True):
+            fill(overall[row], row_of[answer.item])
+            fill(first[row], row_of[answer.item[answer.dense[:, 0] == 0]])
+    return Lists(overall, first)
+
+
+def _rows(histories: Histories, rows: np.ndarray) -> Histories:
+    """Consecutive rows."""
+    start, end = histories.offsets[rows[0]], histories.offsets[rows[-1] + 1]
+    events = slice(start, end)
+    return Histories(
+        histories.user[rows], histories.now[rows], histories.offsets[rows[0] : rows[-1] + 2] - start,
+        histories.item[events], histories.event_type[events], histories.timestamp[events], histories.price[events],
+    )  # fmt: skip
+
+
+def _day(moment: int) -> str:
+    return str(np.datetime64(moment, "s").astype("datetime64[D]"))

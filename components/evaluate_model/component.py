@@ -1,0 +1,50 @@
+"""KFP face of the evaluation stage."""
+
+from kfp import dsl
+from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
+
+from components.shared.images import TRAIN_IMAGE
+
+
+@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+def evaluate_model(
+    features: Input[Dataset],
+    retriever: Input[Model],
+    ranker: Input[Model],
+    evaluation: Output[Artifact],
+    report: Output[HTML],
+    metrics: Output[Metrics],
+    classification: Output[ClassificationMetrics],
+    registry: str = "",
+    model_name: str = "",
+    size: str = "small",
+) -> bool:
+    """Hold a trained model against baselines and the champion on the test window, and bless or refuse it.
+
+    Args:
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        ranker: Output of train_ranker.
+        registry: Folder of the registry that holds the champion; empty: there is none.
+        model_name: Name in the registry.
+        size: tiny, small or full; how many resamples make an interval.
+
+    Returns:
+        evaluation: decision.json, metrics.json and lists.parquet.
+        report: Page with the comparison and the decision.
+        metrics: Every figure of the model.
+        classification: ROC curve and confusion matrix of the ranker.
+        Output: Whether the model is blessed.
+    """
+    from pathlib import Path
+
+    from components.evaluate_model import evaluate as stage
+
+    inputs = (Path(features.path), Path(retriever.path), Path(ranker.path))
+    outputs = (Path(evaluation.path), Path(report.path))
+    decision = stage.evaluate(*inputs, *outputs, stage.config_for(size), stage.champion_of(registry, model_name))
+    for name, value in decision.metrics.items():
+        metrics.log_metric(name, value)
+    classification.log_roc_curve(*stage.roc_points(outputs[0]))
+    classification.log_confusion_matrix(["not wanted", "wanted"], stage.confusion_matrix(outputs[0]))
+    return decision.blessed

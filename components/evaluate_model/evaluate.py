@@ -1,0 +1,220 @@
+"""Hold a trained model against simple methods and the champion on the test window, and bless or refuse it."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from components.evaluate_model.answers import Pool, model_answers
+from components.evaluate_model.baselines import Past, baseline_lists
+from components.evaluate_model.bootstrap import BootstrapConfig
+from components.evaluate_model.champion import ChampionAnswers, champion_answers, champion_of
+from components.evaluate_model.compare import CHAMPION, MODEL, Scope, subset, summarise
+from components.evaluate_model.flat import flat_metrics
+from components.evaluate_model.lists_file import write_lists
+from components.evaluate_model.ranker_quality import quality
+from components.evaluate_model.report import evaluation_page
+from components.evaluate_model.rules import Rules, apply_rules
+from components.evaluate_model.slices import SliceFacts, slices
+from components.shared.candidates import CandidateConfig
+from components.shared.decision import Decision
+from components.shared.feature_spec import DAY
+from components.shared.history import Histories
+from components.shared.models.offline import open_offline
+from components.shared.progress import report
+from components.shared.recommender import Recommender
+from components.shared.rows import Rows
+from components.shared.sizes import size_named
+from components.shared.storage import atomic_directory, read_json, write_json
+from components.shared.timeline import Timeline
+
+__all__ = ["EvaluationConfig", "champion_of", "config_for", "confusion_matrix", "evaluate", "roc_points"]
+
+STAGE = "evaluate_model"
+METRICS = "metrics.json"
+LIST_LENGTH = 20
+"""Places of every list; the deepest metric looks at twenty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How a model is measured and what it must show."""
+
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
+    """Resamples, confidence and seed of every interval."""
+    rules: Rules = field(default_factory=Rules)
+    """Limits of the decision."""
+    recent_days: int = 28
+    """Window of the recent popularity baseline."""
+    new_below_visits: int = 20
+    """Shoppers with fewer visits before the test moment are the slice of new ones."""
+    calibration_bins: int = 10
+    """Bins of equal counts."""
+    max_shoppers: int = 20_000
+    """Of a larger test split, evenly spaced shoppers are taken, so that memory stays bounded."""
+
+
+def config_for(size: str) -> EvaluationConfig:
+    """What the size dial says.
+
+    Raises:
+        InputError: there is no such size.
+    """
+    return EvaluationConfig(bootstrap=BootstrapConfig(resamples=size_named(size).bootstrap))
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split with everything known before its moment.
+
+    Attributes:
+        recommender: the trained models with item statistics as of the moment.
+        rows: shoppers and targets. asked: their histories.
+    """
+
+    recommender: Recommender
+    rows: Rows
+    asked: Histories
+
+    @classmethod
+    def open(cls, features: Path, name: str, recommender: Recommender, limit: int) -> "Split":
+        """Read rows/<name>.parquet and the histories before it."""
+        statistics = np.load(features / "statistics" / f"{name}.npy")
+        rows = _at_most(Rows.read(features / "rows" / f"{name}.parquet", recommender.spec), limit)
+        asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
+        return cls(dataclasses.replace(recommender, statistics=statistics), rows, asked)
+
+
+def evaluate(
+    features: Path, retriever: Path, ranker: Path, out: Path, html: Path, config: EvaluationConfig,
+    champion: Path | None = None,
+) -> Decision:  # fmt: skip
+    """Write decision.json, metrics.json, lists.parquet and the page.
+
+    Args:
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        ranker: Output of train_ranker.
+        out: Folder to write.
+        html: Page to write.
+        config: How to measure and what to demand.
+        champion: Bundle of the model in service.
+
+    Returns:
+        The decision with every reason and the flat metrics.
+    """
+    report(STAGE, 0.0, "opening")
+    candidates = CandidateConfig(**read_json(ranker / "candidates.json"))
+    opened = open_offline(features, retriever, ranker, candidates, "test")
+    test = Split.open(features, "test", opened, config.max_shoppers)
+    validation = Split.open(features, "validation", opened, config.max_shoppers)
+    past = Past.of(test.asked, _everyone(test), len(opened.catalog), opened.spec, config.recent_days)
+    lists, pool = model_answers(test.recommender, test.rows, LIST_LENGTH)
+    report(STAGE, 0.3, "model ranked")
+    methods = {MODEL: lists, **baseline_lists(past, LIST_LENGTH)}
+    report(STAGE, 0.6, "baselines ranked")
+    held = None
+    if champion is not None:
+        held = champion_answers(champion, test.recommender, test.rows.shopper, test.asked, LIST_LENGTH)
+        methods |= {CHAMPION: held.lists} if held.lists else {}
+    scopes, bought = _scopes(test, past, methods)
+    result = {
+        **_measure(test, past, scopes, bought, config),
+        "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
+        "ranker": quality(pool, _validation_pool(validation), config.calibration_bins),
+        "champion": _champion_facts(held),
+        "curves": {"retriever": read_json(retriever / "curve.json"), "ranker": read_json(ranker / "curve.json")},
+        "config": dataclasses.asdict(config),
+    }
+    report(STAGE, 0.8, "measured")
+    return _write(result, scopes, test, out, html, config)
+
+
+def _at_most(rows: Rows, limit: int) -> Rows:
+    if len(rows) <= limit:
+        return rows
+    keep = np.linspace(0, len(rows) - 1, limit).astype(np.int64)
+    features = {name: ragged.take(keep) for name, ragged in rows.features.items()}
+    return Rows(rows.shopper[keep], rows.timestamp[keep], features, rows.targets.take(keep))
+
+
+def _everyone(test: Split, part: int = 5_000) -> Iterator[Histories]:
+    """Histories of all shoppers up to the test moment, part by part."""
+    store = test.recommender.store
+    shoppers, moment = len(store.offsets) - 1, int(test.rows.timestamp[0])
+    for start in range(0, shoppers, part):
+        rows = np.arange(start, min(start + part, shoppers))
+        yield store.before(rows, np.full(len(rows), moment), test.recommender.spec.max_history)
+
+
+def _scopes(test: Split, past: Past, methods: dict[str, Any]) -> tuple[dict[str, Scope], np.ndarray]:
+    """Both questions measured, and which targets were bought before."""
+    targets = test.rows.targets
+    row = np.repeat(np.arange(len(test.rows)), targets.lengths)
+    bought = np.asarray(past.counts[row, targets.values]).ravel() > 0
+    overall = {method: lists.overall for method, lists in methods.items()}
+    first = {method: lists.first for method, lists in methods.items()}
+    return {
+        "overall": Scope.of("overall", targets, overall),
+        "first": Scope.of("first", subset(targets, ~bought), first),
+    }, bought
+
+
+def _measure(
+    test: Split, past: Past, scopes: dict[str, Scope], bought: np.ndarray, config: EvaluationConfig
+) -> dict[str, Any]:
+    rows = len(test.rows)
+    day = np.unique(np.stack([test.asked.row, test.asked.timestamp // DAY], 1), axis=0)[:, 0]
+    facts = SliceFacts(past.total, np.bincount(day, minlength=rows), bought, config.new_below_visits)
+    return {
+        "scopes": {name: summarise(scope, past.total, config.bootstrap) for name, scope in scopes.items()},
+        "slices": slices(test.rows.targets, scopes["overall"].lists, scopes["first"], facts, config.bootstrap),
+    }
+
+
+def _validation_pool(validation: Split) -> Pool:
+    return model_answers(validation.recommender, validation.rows, LIST_LENGTH)[1]
+
+
+def _describe(test: Split, bought: np.ndarray, timeline: Timeline) -> dict[str, Any]:
+    return {
+        "from": str(np.datetime64(timeline.test, "s")), "to": str(np.datetime64(timeline.test + timeline.horizon, "s")),
+        "days": timeline.horizon / DAY, "shoppers": len(test.rows), "targets": len(bought),
+        "first_share": float(1 - bought.mean()), "items": len(test.recommender.catalog) - 1,
+        "target_event": test.recommender.spec.target_event,
+    }  # fmt: skip
+
+
+def _champion_facts(held: ChampionAnswers | None) -> dict[str, Any] | None:
+    return None if held is None else {"name": held.name, "comparable": held.comparable, "note": held.note}
+
+
+def _write(
+    result: dict[str, Any], scopes: dict[str, Scope], test: Split, out: Path, html: Path, config: EvaluationConfig
+) -> Decision:
+    checks = apply_rules(result, config.rules)
+    blessed = all(check.passed for check in checks)
+    result["checks"] = [dataclasses.asdict(check) for check in checks]
+    decision = Decision(blessed, tuple(check.sentence for check in checks), flat_metrics(result))
+    with atomic_directory(out) as folder:
+        decision.write(folder)
+        write_json(folder / METRICS, result)
+        write_lists(folder / "lists.parquet", scopes, test.rows.shopper, test.recommender)
+    evaluation_page(result, decision).write(html)
+    report(STAGE, 1.0, "blessed" if blessed else "refused")
+    return decision
+
+
+def roc_points(evaluation: Path) -> tuple[list[float], list[float], list[float]]:
+    """False positive rate, true positive rate and threshold of the ranker on all its candidates; the diagonal if it
+    could not be measured."""
+    roc = read_json(evaluation / METRICS)["ranker"]["all"]["roc"]
+    return (roc["fpr"], roc["tpr"], roc["threshold"]) if roc else ([0.0, 1.0], [0.0, 1.0], [1.0, 0.0])
+
+
+def confusion_matrix(evaluation: Path) -> list[list[int]]:
+    """[[true negatives, false positives], [false negatives, true positives]] at the threshold chosen on validation."""
+    return read_json(evaluation / METRICS)["ranker"]["all"]["confusion"] or [[0, 0], [0, 0]]

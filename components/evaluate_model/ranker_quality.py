@@ -1,0 +1,135 @@
+"""How well the ranker's probabilities separate and how true they are, on the candidates it is really given."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn import metrics as sk
+
+from components.evaluate_model.answers import Pool
+
+ROC_POINTS = 200
+"""Points of a ROC curve that are kept; KFP's page draws them all."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pairs of one task.
+
+    Attributes:
+        row: int64 [pairs], shopper. probability: float64 [pairs]. label: bool [pairs].
+    """
+
+    row: np.ndarray
+    probability: np.ndarray
+    label: np.ndarray
+
+    @property
+    def has_both(self) -> bool:
+        """Whether some pairs came true and some did not."""
+        return bool(self.label.any() and not self.label.all())
+
+
+def parts(pool: Pool) -> dict[str, Part]:
+    """All pairs, pairs bought before, pairs not bought before; each task is judged on its own pairs."""
+    masks = {"all": np.ones(len(pool.row), bool), "again": pool.again, "first": ~pool.again}
+    return {
+        name: Part(pool.row[mask], pool.probability[mask].astype(np.float64), pool.label[mask])
+        for name, mask in masks.items()
+    }
+
+
+def quality(test: Pool, validation: Pool, bins: int) -> dict[str, Any]:
+    """Metrics of every task: see `_task`. The threshold comes from the validation split, everything else from test."""
+    chosen = {name: best_threshold(part) for name, part in parts(validation).items()}
+    return {name: _task(part, chosen[name], bins) for name, part in parts(test).items()}
+
+
+def _task(part: Part, threshold: float, bins: int) -> dict[str, Any]:
+    """Everything of one task; None where one class is missing."""
+    count, wanted = len(part.label), int(part.label.sum())
+    found: dict[str, Any] = {
+        "pairs": count, "wanted": wanted, "threshold": threshold, "auc": None, "gauc": gauc(part), "log_loss": None,
+        "roc": None, **_at_threshold(part, threshold), **calibration(part, bins),
+    }  # fmt: skip
+    if part.has_both:
+        clipped = np.clip(part.probability, 1e-7, 1 - 1e-7)
+        found["auc"] = float(sk.roc_auc_score(part.label, part.probability))
+        found["log_loss"] = float(sk.log_loss(part.label, clipped))
+        found["roc"] = roc(part)
+    return found
+
+
+def gauc(part: Part) -> float | None:
+    """Mean area under the ROC curve of the shoppers that have both classes (Zhu et al., KDD 2018, without weights).
+
+    The area of one shopper is the Mann-Whitney statistic of ranks within the shopper, ties sharing their mean rank.
+    """
+    if not len(part.row):
+        return None
+    shopper = np.unique(part.row, return_inverse=True)[1]
+    order = np.lexsort((part.probability, shopper))
+    # Ranks over (shopper, probability) minus the pairs of earlier shoppers are ranks within the shopper.
+    step = np.r_[1, (np.diff(shopper[order]) != 0) | (np.diff(part.probability[order]) != 0)]
+    rank = np.empty(len(order))
+    rank[order] = rankdata(np.cumsum(step), method="average")
+    total = np.bincount(shopper)
+    rank -= (np.cumsum(total) - total)[shopper]
+    wanted = np.bincount(shopper, weights=part.label)
+    summed = np.bincount(shopper, weights=rank * part.label)
+    both = (wanted > 0) & (wanted < total)
+    if not both.any():
+        return None
+    area = (summed - wanted * (wanted + 1) / 2)[both] / (wanted * (total - wanted))[both]
+    return float(area.mean())
+
+
+def roc(part: Part) -> dict[str, list[float]]:
+    """At most ROC_POINTS points from (0, 0) to (1, 1); thresholds are finite, because JSON and KFP know no infinity."""
+    fpr, tpr, threshold = sk.roc_curve(part.label, part.probability)
+    keep = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).astype(int))
+    columns = {"fpr": fpr[keep], "tpr": tpr[keep], "threshold": np.minimum(threshold[keep], 1.0)}
+    return {name: column.astype(float).tolist() for name, column in columns.items()}
+
+
+def best_threshold(part: Part) -> float:
+    """The threshold with the highest F1; 0.5 where one class is missing."""
+    if not part.has_both:
+        return 0.5
+    precision, recall, threshold = sk.precision_recall_curve(part.label, part.probability)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return float(threshold[f1[:-1].argmax()])
+
+
+def _at_threshold(part: Part, threshold: float) -> dict[str, Any]:
+    if not len(part.label):
+        return dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion"))
+    answer = part.probability >= threshold
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(
+        part.label, answer, average="binary", zero_division=0.0
+    )
+    return {
+        "accuracy": float(sk.accuracy_score(part.label, answer)),
+        "precision": float(precision), "recall": float(recall), "f1": float(f1),
+        "confusion": sk.confusion_matrix(part.label, answer, labels=[False, True]).tolist(),
+    }  # fmt: skip
+
+
+def calibration(part: Part, bins: int) -> dict[str, Any]:
+    """Bins of equal counts by probability, their mean error, and predicted over observed target events.
+
+    Source: Nguyen and O'Connor, Posterior calibration and exploratory analysis for NLP models (EMNLP 2015). Bins of
+    equal width would put nearly all pairs into the first one.
+    """
+    count = len(part.label)
+    if not count:
+        return {"calibration_error": None, "calibration_ratio": None, "calibration": []}
+    found, error = [], 0.0
+    for pairs in np.array_split(np.argsort(part.probability, kind="stable"), min(bins, count)):
+        predicted, observed = float(part.probability[pairs].mean()), float(part.label[pairs].mean())
+        error += abs(predicted - observed) * len(pairs) / count
+        found.append({"predicted": predicted, "observed": observed, "pairs": len(pairs)})
+    observed = float(part.label.sum())
+    ratio = float(part.probability.sum()) / observed if observed else None
+    return {"calibration_error": error, "calibration_ratio": ratio, "calibration": found}

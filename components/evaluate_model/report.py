@@ -1,0 +1,44 @@
+"""The page about the evaluation: the decision and its reasons, then what it rests on."""
+
+from typing import Any
+
+from components.evaluate_model.compare import DIVERSITY_METRICS, LIST_METRICS
+from components.shared import evaluation_sections as sections
+from components.shared.decision import Decision
+from components.shared.page import Page
+
+_HEADINGS = {
+    "ndcg_at_10": "NDCG@10", "recall_at_10": "recall@10", "recall_at_20": "recall@20", "mrr": "MRR",
+    "hit_rate_at_10": "hit rate@10", "coverage": "coverage@10", "novelty": "novelty (bits)", "gini": "Gini",
+}  # fmt: skip
+
+
+def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
+    """Draw metrics.json."""
+    split = result["split"]
+    page = Page(
+        "Model evaluation",
+        f"{split['shoppers']:,} shoppers, what they took from {split['from'][:10]} to {split['to'][:10]}",
+    )
+    sections.verdict(page, decision.blessed, result["checks"])
+    sections.key_numbers(page, result)
+    sections.comparison(page, result)
+    _tables(page, result)
+    sections.slices(page, result)
+    sections.ranker(page, result)
+    sections.training(page, result["curves"])
+    return page
+
+
+def _tables(page: Page, result: dict[str, Any]) -> None:
+    """All list metrics of all methods."""
+    page.section("Every list metric", "Means, and their intervals where a resample of shoppers gives one.")
+    for scope, title in (("overall", "All items"), ("first", "Items new to the shopper")):
+        found = result["scopes"][scope]
+        methods = sections.in_order(found["methods"])
+        page.text(f"{title}: {found['shoppers']:,} shoppers, {found['relevant']:,} items taken")
+        rows = [
+            [_HEADINGS[name], *(sections.estimate(found["methods"][method][name]) for method in methods)]
+            for name in (*LIST_METRICS, *DIVERSITY_METRICS)
+        ]
+        page.table(["", *methods], rows)

@@ -1,0 +1,135 @@
+"""What a model must show before it may replace the champion; every rule gives a sentence with its numbers."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from components.evaluate_model.compare import CHAMPION
+
+METRIC = "ndcg_at_10"
+"""The metric that decides comparisons."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Limits of the decision. The defaults tell a trained model from an untrained one even on sixty shoppers."""
+
+    beat: tuple[str, ...] = ("popularity", "recent popularity", "personal frequency", "item-kNN")
+    """Baselines that the model is held against, by overall NDCG@10."""
+    tolerance: float = 0.03
+    """How far the mean difference to a baseline or to the champion may fall below zero, as long as its interval
+    reaches above zero: on few shoppers, that is noise."""
+    certain: bool = False
+    """Whether intervals of the difference to every baseline must lie wholly above zero; for large data."""
+    min_shoppers: int = 10
+    """Fewer test shoppers prove nothing."""
+    min_auc: float = 0.6
+    """Least area under the ROC curve of the ranker on its candidates."""
+    max_calibration_error: float = 0.05
+    """Largest mean difference between predicted and observed probability."""
+    max_calibration_ratio: float = 2.5
+    """Predicted over observed target events must lie between its inverse and this."""
+    min_coverage: float = 0.002
+    """Least share of the catalogue that the ten best of all test shoppers hold together."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One rule applied.
+
+    Attributes:
+        rule: field of Rules. passed: whether it holds. sentence: with the numbers, for people.
+        decides: False for what is told but cannot refuse.
+    """
+
+    rule: str
+    passed: bool
+    sentence: str
+    decides: bool = True
+
+
+def apply_rules(result: dict[str, Any], rules: Rules) -> list[Check]:
+    """Hold metrics.json against every rule; broken rules come first."""
+    overall = result["scopes"]["overall"]
+    checks = [_shoppers(overall["shoppers"], rules)]
+    checks += [_difference(overall, name, rules) for name in rules.beat if name in overall["methods"]]
+    checks += _champion(result, rules)
+    checks += _ranker(result["ranker"]["all"], rules)
+    checks.append(_coverage(overall["methods"]["model"]["coverage"]["mean"], rules))
+    return sorted(checks, key=lambda check: check.passed)
+
+
+def _shoppers(count: int, rules: Rules) -> Check:
+    passed = count >= rules.min_shoppers
+    return Check(
+        "min_shoppers", passed,
+        f"The test window has {count:,} shoppers, {'enough' if passed else 'too few'} (at least {rules.min_shoppers}).",
+    )  # fmt: skip
+
+
+def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:
+    """Model against one other method."""
+    difference, rule = overall["differences"][name][METRIC], "champion" if name == CHAMPION else "beat"
+    model, other = (overall["methods"][method][METRIC]["mean"] for method in ("model", name))
+    if difference["mean"] is None:
+        return Check(rule, False, f"The model cannot be compared with {name}: no test shopper has a target.")
+    mean, low, high = (difference[key] for key in ("mean", "low", "high"))
+    needs_certainty = rules.certain and rule == "beat"
+    passed = low > 0 if needs_certainty else mean >= -rules.tolerance and high > 0
+    if low > 0:
+        words = "above"
+    elif high <= 0:
+        words = "below"
+    else:
+        words = "not distinguishable from"
+    numbers = f"NDCG@10 {model:.4f} is {words} that of {name}, {other:.4f}"
+    interval = f"difference {mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+    limit = "the interval must lie above zero" if needs_certainty else (
+        f"the difference may fall {rules.tolerance} short and its interval must reach above zero"
+    )  # fmt: skip
+    return Check(rule, passed, f"{numbers} ({interval}{'' if passed else '; ' + limit}).")
+
+
+def _champion(result: dict[str, Any], rules: Rules) -> Iterator[Check]:
+    champion = result["champion"]
+    if champion is None:
+        yield Check("champion", True, "There is no champion to compare with.", decides=False)
+    elif not champion["comparable"]:
+        yield Check("champion", True, champion["note"], decides=False)
+    else:
+        yield _difference(result["scopes"]["overall"], CHAMPION, rules)
+
+
+def _ranker(task: dict[str, Any], rules: Rules) -> Iterator[Check]:
+    auc, error, ratio = task["auc"], task["calibration_error"], task["calibration_ratio"]
+    if auc is None or error is None or ratio is None:
+        yield Check("min_auc", False, "The ranker cannot be judged: its candidates hold no target, or nothing else.")
+        return
+    yield Check(
+        "min_auc", auc >= rules.min_auc,
+        f"The ranker's AUC on its candidates is {auc:.4f}, {_side(auc >= rules.min_auc, 'at least')} {rules.min_auc}.",
+    )  # fmt: skip
+    yield Check(
+        "max_calibration_error", error <= rules.max_calibration_error,
+        f"Its calibration error is {error:.4f}, "
+        f"{_side(error <= rules.max_calibration_error, 'at most')} {rules.max_calibration_error}.",
+    )  # fmt: skip
+    inside = 1 / rules.max_calibration_ratio <= ratio <= rules.max_calibration_ratio
+    yield Check(
+        "max_calibration_ratio", inside,
+        f"It predicts {ratio:.2f} times the target events that came, {'inside' if inside else 'outside'} "
+        f"{1 / rules.max_calibration_ratio:.2f} to {rules.max_calibration_ratio:.2f}.",
+    )  # fmt: skip
+
+
+def _coverage(share: float, rules: Rules) -> Check:
+    passed = share >= rules.min_coverage
+    return Check(
+        "min_coverage", passed,
+        f"The ten best of all test shoppers hold {share:.2%} of the catalogue, "
+        f"{_side(passed, 'at least')} {rules.min_coverage:.2%}.",
+    )  # fmt: skip
+
+
+def _side(passed: bool, limit: str) -> str:
+    return limit if passed else f"not {limit}"

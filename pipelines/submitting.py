@@ -1,0 +1,79 @@
+"""Submit a compiled pipeline to a Kubeflow Pipelines server."""
+
+import json
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from components.shared.errors import InputError, ServingError
+from pipelines.compiling import COMPILED, pipeline_named
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """Where and as what a run is submitted."""
+
+    pipeline: str
+    """Name of the pipeline."""
+    host: str
+    """Address of the KFP API or UI."""
+    namespace: str
+    """Namespace of the run; empty for a single-user server."""
+    experiment: str
+    """Experiment the run belongs to."""
+    arguments: dict[str, Any]
+    """Pipeline arguments; the rest keep their defaults."""
+
+
+def parse_arguments(pipeline: str, given: list[str]) -> dict[str, Any]:
+    """`key=value` words to arguments of the pipeline's own types.
+
+    Raises:
+        InputError: a word has no '=', names no parameter, or its value has the wrong type.
+    """
+    inputs = pipeline_named(pipeline).component_spec.inputs or {}
+    arguments = {}
+    for word in given:
+        key, found, value = word.partition("=")
+        if not found or key not in inputs:
+            raise InputError(f"--arg {word}", f"write key=value with one of: {', '.join(inputs)}")
+        kind = inputs[key].type
+        try:
+            arguments[key] = value if kind == "String" else json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InputError(f"--arg {word}: '{value}' is no {kind}", f"give a value of type {kind}") from error
+        if (kind == "Integer" and not isinstance(arguments[key], int)) or isinstance(arguments[key], dict):
+            raise InputError(f"--arg {word}: '{value}' is no {kind}", f"give a value of type {kind}")
+    return arguments
+
+
+def submit(submission: Submission) -> str:
+    """Create the run and return its address.
+
+    Raises:
+        InputError: the compiled pipeline is missing.
+        ServingError: no KFP server answers, or it refuses.
+    """
+    path = COMPILED / f"{submission.pipeline}.yaml"
+    pipeline_named(submission.pipeline)
+    if not path.exists():
+        raise InputError(f"{path} does not exist", "run `shoprank compile`")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import kfp
+        import kfp_server_api
+        import urllib3
+
+        try:
+            client = kfp.Client(host=submission.host, namespace=submission.namespace or "kubeflow")
+            result = client.create_run_from_pipeline_package(
+                str(path), arguments=submission.arguments, experiment_name=submission.experiment,
+                namespace=submission.namespace or None, enable_caching=None,
+            )  # fmt: skip
+        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, RuntimeError) as error:
+            reason = getattr(error, "reason", None) or str(error).splitlines()[0]
+            raise ServingError(
+                f"--host {submission.host}: {reason}",
+                "check the address (kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80) and your access",
+            ) from error
+    return f"{submission.host.rstrip('/')}/#/runs/details/{result.run_id}"

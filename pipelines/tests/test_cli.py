@@ -1,0 +1,104 @@
+"""The command as a person types it, in a process of its own."""
+
+import fcntl
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+
+def shoprank(*words, cwd=None, timeout=120):
+    command = [sys.executable, "-c", "from pipelines.cli import main; main()", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "headline", "mend"),
+    [
+        (("run", "nonsense"), "PIPELINE is 'nonsense'", "training"),
+        (("run", "training", "--size", "huge"), "size is 'huge'", "tiny, small, full"),
+        (("run", "training", "--arg", "seed"), "--arg seed", "key=value"),
+        (("run", "training", "--arg", "seed=x"), "--arg seed=x", "INTEGER"),
+        (("submit", "training", "--host", "http://127.0.0.1:9", "--arg", "nope=1"), "--arg nope=1", "source, size"),
+        (("report", "nowhere"), "RUN: nowhere holds no run", "output folder"),
+        (("rollback", "--out", "nowhere"), "shop", ""),
+    ],
+)
+def test_a_users_mistake_is_a_headline_and_a_mend(tmp_path, words, headline, mend):
+    done = shoprank(*words, cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert headline in done.stderr and "mend:" in done.stderr and mend.lower() in done.stderr.lower()
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_missing_data_stops_the_run_with_the_stages_own_words(tmp_path):
+    done = shoprank("run", "training", "--size", "tiny", "--data", tmp_path / "nothing", "--out", tmp_path / "out")
+    assert done.returncode == 1 and "does not exist" in done.stderr and "mend:" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not list((tmp_path / "out").glob("runs/*/run.json"))
+    assert not (tmp_path / "out" / "registry").exists()
+
+
+def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
+    with (tmp_path / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = shoprank("run", "training", "--size", "tiny", "--out", tmp_path)
+    assert done.returncode == 2 and "another run is writing there" in done.stderr
+
+
+def test_asking_where_nobody_serves(tmp_path):
+    done = shoprank("ask", "--url", "http://127.0.0.1:9", "--user", "1")
+    assert done.returncode == 1 and "--url http://127.0.0.1:9" in done.stderr and "shoprank serve" in done.stderr
+
+
+class _Kfp(BaseHTTPRequestHandler):
+    """The few answers of the KFP API that kfp.Client needs to create a run (kubeflow.md section G)."""
+
+    runs: list[dict] = []
+
+    def _answer(self, body: dict) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_GET(self):
+        self._answer({"experiments": [{"experiment_id": "e1", "display_name": "shoprank"}]}
+                     if "experiments" in self.path else {"multi_user": False})  # fmt: skip
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.path.endswith("/runs"):
+            self.runs.append(body)
+        self._answer({"run_id": "r1", "experiment_id": "e1", "display_name": "x"})
+
+    def log_message(self, *_):
+        pass
+
+
+def test_submit_sends_both_documents_and_the_arguments():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Kfp)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        host = f"http://127.0.0.1:{server.server_port}"
+        done = shoprank("submit", "training", "--host", host, "--arg", "size=tiny", "--arg", "seed=7")
+        assert done.returncode == 0, done.stderr
+        assert f"{host}/#/runs/details/r1" in done.stdout
+    finally:
+        server.shutdown()
+        server.server_close()
+    sent = _Kfp.runs[-1]
+    assert sent["runtime_config"]["parameters"] == {"size": "tiny", "seed": 7}
+    assert set(sent["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
+    assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "shoprank-training"
+
+
+def test_submit_to_a_dead_host():
+    done = shoprank("submit", "training", "--host", "http://127.0.0.1:9")
+    assert done.returncode == 1 and "--host http://127.0.0.1:9" in done.stderr and "mend:" in done.stderr
+    assert "Traceback" not in done.stderr

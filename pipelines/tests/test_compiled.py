@@ -1,0 +1,90 @@
+"""The compiled pipeline is what a cluster gets; what kfp.local ignores is checked here, on the YAML."""
+
+import pytest
+import yaml
+
+from components.shared.errors import InputError
+from pipelines import resources
+from pipelines.compiling import COMPILED, PIPELINES, compile_all, compiled_yaml
+from pipelines.drawing import depths, draw_pipeline, tasks_of
+
+TEXT = (COMPILED / "training.yaml").read_text()
+SPECIFICATION, PLATFORM = yaml.safe_load_all(TEXT)
+EXECUTORS = SPECIFICATION["deploymentSpec"]["executors"]
+TASKS = tasks_of(SPECIFICATION)
+TRAINING = ("exec-train-retriever", "exec-train-ranker")
+
+
+def test_the_checked_in_yaml_is_current():
+    assert compile_all(check=True) == [COMPILED / "training.yaml"]
+
+
+def test_a_stale_file_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipelines.compiling.COMPILED", tmp_path)
+    with pytest.raises(InputError, match="is stale"):
+        compile_all(check=True)
+    compile_all(check=False)
+    assert compile_all(check=True)
+
+
+def test_compiling_twice_gives_the_same_text():
+    assert compiled_yaml(PIPELINES["training"]) == TEXT
+
+
+def test_nothing_is_installed_at_run_time():
+    assert "pip install" not in TEXT and "latest" not in {e["container"]["image"].split(":")[-1] for e in EXECUTORS.values()}
+
+
+def test_every_step_has_limits_and_retries():
+    for name, executor in EXECUTORS.items():
+        limits = executor["container"]["resources"]
+        assert limits["resourceCpuLimit"] and limits["resourceMemoryLimit"], name
+
+    def walk(dag):
+        for task in dag["tasks"].values():
+            component = SPECIFICATION["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                walk(component["dag"])
+            else:
+                assert task["retryPolicy"]["maxRetryCount"] == 2
+
+    walk(SPECIFICATION["root"]["dag"])
+
+
+def test_training_steps_alone_ask_for_gpus_and_tolerate_their_taint():
+    platform = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name, executor in EXECUTORS.items():
+        accelerator = executor["container"]["resources"].get("accelerator")
+        tolerations = platform.get(name, {}).get("tolerations", [])
+        assert bool(accelerator) == bool(tolerations) == (name in TRAINING), name
+        if accelerator:
+            assert accelerator["resourceType"] == tolerations[0]["key"] == resources.GPU
+
+
+def test_release_steps_are_never_cached():
+    def cached(dag, found):
+        for name, task in dag["tasks"].items():
+            component = SPECIFICATION["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                cached(component["dag"], found)
+            else:
+                found[name] = bool(task.get("cachingOptions", {}).get("enableCache"))
+        return found
+
+    found = cached(SPECIFICATION["root"]["dag"], {})
+    assert {name for name, on in found.items() if on} == {
+        "validate-data", "build-features", "train-retriever", "train-ranker", "compile-model",
+    }  # fmt: skip
+
+
+def test_only_a_blessed_model_goes_on():
+    guarded = {name for name, (_, condition) in TASKS.items() if condition}
+    assert guarded == {"compile-model", "register-model", "validate-serving", "deploy-model"}
+    depth = depths(TASKS)
+    assert depth["ingest-events"] == 0 and depth["deploy-model"] == max(depth.values())
+
+
+def test_the_picture_shows_every_task_and_is_the_same_each_time(tmp_path):
+    draw_pipeline(COMPILED / "training.yaml", tmp_path / "a.svg")
+    text = (tmp_path / "a.svg").read_text()
+    assert all(part in text for name in TASKS for part in name.split("-"))

@@ -1,0 +1,31 @@
+from components.shared import progress
+from pipelines.log import Ended, LogReader, Progressed, Started
+
+LOG = """\
+02:00:00.1 - INFO - Executing task \x1b[96m'ingest-events'\x1b[0m
+    progress ingest_events 0.500 150,000 rows
+    Traceback (most recent call last):
+    components.shared.errors.InputError: source '/x' does not exist
+      mend: give a folder
+02:00:01.1 - ERROR - Task \x1b[96m'ingest-events'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
+"""
+
+
+def test_a_log_tells_stages_progress_and_the_users_error():
+    reader = LogReader()
+    events = [event for line in LOG.splitlines() if (event := reader.read(line))]
+    assert events == [Started("ingest-events"), Progressed(0.5, "150,000 rows"), Ended("ingest-events", False)]
+    assert (reader.headline, reader.mend) == ("source '/x' does not exist", "give a folder")
+
+
+def test_the_last_error_line_is_told_when_no_user_caused_it():
+    reader = LogReader()
+    for line in ("some line", "ValueError: 3 is not 4", "more", "RuntimeError: Pipeline 'x' finished with status"):
+        reader.read(line)
+    assert reader.last_words() == "ValueError: 3 is not 4"
+
+
+def test_progress_lines_survive_the_round_trip(capsys):
+    progress.report("train_ranker", 1.7, "epoch 2 loss 0.1")
+    assert progress.parse(capsys.readouterr().out) == ("train_ranker", 1.0, "epoch 2 loss 0.1")
+    assert progress.parse("no progress here") is None
