@@ -5,7 +5,7 @@ BIN := .venv/bin
 SIZE ?= small
 OUT ?= out
 
-.PHONY: demo test lint pictures bench quality clean
+.PHONY: demo test test-containers lint pictures bench quality clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -16,6 +16,11 @@ test: .venv/ready            ## style, types and all tests
 	$(BIN)/basedpyright
 	$(BIN)/shoprank compile --check
 	$(BIN)/python -m pytest
+
+test-containers: .venv/ready ## build the images and run the tiny pipeline in them (as root on Debian, or with DOCKER_HOST)
+	test -n "$$DOCKER_HOST" || { command -v dockerd && command -v mmdebstrap; } >/dev/null || \
+	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends docker.io mmdebstrap; } || true
+	$(BIN)/python -m pytest tests/containers -m containers
 
 lint: .venv/ready            ## style and types only
 	$(BIN)/ruff check --fix .

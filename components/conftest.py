@@ -1,6 +1,5 @@
 """The whole training road on sixty real shoppers, run once a session and stage by stage as tests ask for it."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +8,7 @@ import pytest
 
 from components.shared.sizes import size_named
 
-# With the dial's one epoch of six steps the ranker stays untrained, and evaluate_model would rightly refuse it.
-SIZE = dataclasses.replace(size_named("tiny"), ranker_epochs=10, ranker_batch_shoppers=4)
+SIZE = size_named("tiny")
 SEED = 3
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from components.shared.errors import InputError, ShoprankError
+from components.shared.signing import public_path
 from components.shared.sizes import size_named
 from components.shared.version import VERSION
 from pipelines.console import StageBars, console, show_answer, show_error
@@ -46,7 +47,7 @@ def demo(
     started = time.monotonic()
     finished = _run("training", size, "complete-journey", "", out, [])
     console.print("\n[bold]Asking the real predictor[/]\n")
-    answers = rooms.ask_all(rooms.champion(out / "registry"), out / "keys" / "signing.pub")
+    answers = rooms.ask_all(rooms.champion(out / "registry"), public_path(out / "keys" / "signing.pem"))
     for question, answer in answers:
         show_answer(question.title, answer)
     path = rooms.report(finished, out / "report.html", answers)
@@ -125,7 +126,7 @@ def serve(
     if (bundle / "registry").is_dir():
         from pipelines.demo import champion
 
-        key = key or bundle / "keys" / "signing.pub"
+        key = key or public_path(bundle / "keys" / "signing.pem")
         bundle = champion(bundle / "registry")
     command = [sys.executable, "-m", "serving", "--model_dir", str(bundle), "--http_port", str(port),
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip

@@ -61,7 +61,8 @@ def report(run: Run, out: Path, answers: list[tuple[Question, dict[str, Any]]]) 
         return run.artifact(task, name) if run.has(task) else None
 
     folders = RunFolders(
-        statistics=artifact("validate-data", "statistics"), retriever=artifact("train-retriever", "model"),
+        statistics=artifact("validate-data", "statistics"), features=artifact("build-features", "features"),
+        retriever=artifact("train-retriever", "model"),
         ranker=artifact("train-ranker", "model"), evaluation=artifact("evaluate-model", "evaluation"),
         compiled=artifact("compile-model", "compiled"), proof=artifact("validate-serving", "proof"),
         stages=run.stages, command=f"shoprank run {run.pipeline} --size {run.arguments['size']}",

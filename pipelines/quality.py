@@ -68,7 +68,8 @@ def pooled(evaluations: list[Path], resamples: int = 2_000) -> dict[str, dict]:
                 difference = (model - values).mean(0)
                 low, high = np.quantile(difference[draws].mean(1), [0.025, 0.975])
                 result[scope][method][metric] = {
-                    "mean": float(values.mean()), "seeds_std": float(values.mean(1).std(ddof=1)) if len(values) > 1 else 0.0,
+                    "mean": float(values.mean()),
+                    "seeds_std": float(values.mean(1).std(ddof=1)) if len(values) > 1 else 0.0,
                     "difference": float(difference.mean()), "low": float(low), "high": float(high),
                 }  # fmt: skip
     return result
@@ -112,8 +113,8 @@ def main() -> None:
     split = read_json(evaluations[0] / "metrics.json")["split"]
     write_json(root / "quality.json", {"result": result, "split": split, "seeds": arguments.seeds})
     facts = (
-        f"{split['shoppers']:,} shoppers, {split['targets']:,} purchases from {split['from'][:10]} to {split['to'][:10]} "
-        f"({split['first_share']:.0%} of them new to the shopper), ranked among all {split['items']:,} products; "
+        f"{split['shoppers']:,} shoppers, {split['targets']:,} purchases from {split['from'][:10]} to "
+        f"{split['to'][:10]} ({split['first_share']:.0%} of them new to the shopper), ranked among all {split['items']:,} products; "
         f"everything learned and chosen before. Mean over {len(arguments.seeds)} seeds ± their standard deviation; "
         "intervals by paired bootstrap over shoppers."
     )

@@ -33,6 +33,6 @@ def provenance(command: str) -> str:
         platform.machine(),
     )
     return (
-        f"`{command}`, commit {commit.stdout.strip() or 'unknown'}, {os.cpu_count()} cores of {model}, {memory:.0f} GB, "
-        f"no GPU, {datetime.now(UTC):%Y-%m-%d}"
+        f"`{command}`, commit {commit.stdout.strip() or 'unknown'}, {os.cpu_count()} cores of {model}, "
+        f"{memory:.0f} GB, no GPU, {datetime.now(UTC):%Y-%m-%d}"
     )

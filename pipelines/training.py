@@ -1,12 +1,12 @@
 """The training pipeline: raw events to a signed, proven, released model, in a cluster and on a laptop alike."""
 
-from components.evaluate_model.component import evaluate_model
 from kfp import dsl
 
 from components.build_features.component import build_features
 from components.compile_model.component import compile_model
 from components.deploy_model.component import deploy_model
 from components.evaluate_model.blessing import read_blessing
+from components.evaluate_model.component import evaluate_model
 from components.ingest_events.component import ingest_events
 from components.register_model.component import register_model
 from components.train_ranker.component import train_ranker

@@ -62,9 +62,7 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
     return counts
 
 
-def limit_outliers(
-    database: duckdb.DuckDBPyConnection, retriever_end: int, config: CleaningConfig
-) -> dict[str, int]:
+def limit_outliers(database: duckdb.DuckDBPyConnection, retriever_end: int, config: CleaningConfig) -> dict[str, int]:
     """Null outlying prices and cap outlying quantities of table `clean`; return how many of each.
 
     The limits come from events before `retriever_end`, so that no price paid later decides what models see of an

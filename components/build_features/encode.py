@@ -30,7 +30,8 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
     database.execute(
         f"CREATE TABLE encoded AS SELECT user_row.row AS user, item_row.row AS item, ({_TYPE_CODE})::TINYINT AS "
         "event_type, floor(epoch(timestamp))::BIGINT AS timestamp, price, query, "
-        "coalesce(session_id, timestamp::date::VARCHAR) AS session FROM clean JOIN user_row USING (user_id) JOIN item_row USING (item_id)"
+        "coalesce(session_id, timestamp::date::VARCHAR) AS session FROM clean JOIN user_row USING (user_id) "
+        "JOIN item_row USING (item_id)"
     )
     total, users = count(database, "encoded"), count(database, "user_row")
     columns = {
@@ -90,8 +91,8 @@ def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, even
     yield from database.sql(
         "SELECT user, timestamp, query, targets FROM ("
         "SELECT user, min(timestamp) AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) "
-        f"AS targets FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} GROUP BY user, session "
-        "UNION ALL SELECT user, timestamp, query, [item] FROM encoded WHERE query IS NOT NULL "
+        f"AS targets FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} "
+        "GROUP BY user, session UNION ALL SELECT user, timestamp, query, [item] FROM encoded WHERE query IS NOT NULL "
         f"AND timestamp < {timeline.retriever_end}) ORDER BY hash(user, timestamp), user, timestamp, query, targets"
     ).to_arrow_reader(8_192)
 

@@ -18,7 +18,7 @@ def export_user_tower(retriever: Retriever, path: Path, precision: Precision) ->
     """Write the user tower: ids [B, W] and weights [B, W] to vectors [B, D]."""
     width = sum(feature.max_length for feature in retriever.config.user_features)
     batch = Dim("batch", min=1, max=65_536)
-    _export(
+    export_onnx(
         FlatUserTower(retriever, precision), path,
         {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: batch}),
          "weights": (torch.zeros(2, width), {0: batch})},
@@ -37,7 +37,7 @@ def export_ranker(ranker: Ranker, query_width: int, path: Path, precision: Preci
     user = query_width + sum(feature.max_length for feature in ranker.config.user_features)
     item = sum(feature.max_length for feature in ranker.config.item_features)
     shoppers, pairs = Dim("shoppers", min=1, max=65_536), Dim("pairs", min=1, max=16_777_216)
-    _export(
+    export_onnx(
         FlatRanker(ranker, precision), path,
         {"user_ids": (torch.zeros(2, user, dtype=torch.int64), {0: shoppers}),
          "user_weights": (torch.zeros(2, user), {0: shoppers}),
@@ -48,13 +48,22 @@ def export_ranker(ranker: Ranker, query_width: int, path: Path, precision: Preci
     )  # fmt: skip
 
 
-def _export(module: nn.Module, path: Path, inputs: dict[str, tuple[torch.Tensor, dict]]) -> None:
+def export_onnx(module: nn.Module, path: Path, inputs: dict[str, tuple[torch.Tensor, dict]]) -> None:
+    """Write any module with one output tensor, named 'out', as one self-contained ONNX file.
+
+    Args:
+        module: Returns one tensor.
+        path: File to write.
+        inputs: Name of each input, in the order of `forward`, with an example and its varying dimensions.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # onnxscript and torch.export deprecate parts of each other; nothing here calls the deprecated names.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        # Inputs that share a dimension, as is meant here, can name it only once in the graph.
+        warnings.filterwarnings("ignore", message=".*The axis name: .* will not be used", category=UserWarning)
         program = torch.onnx.export(
             module.eval(), tuple(tensor for tensor, _ in inputs.values()), dynamo=True, verbose=False,
             input_names=list(inputs), output_names=["out"],

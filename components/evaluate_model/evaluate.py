@@ -124,7 +124,7 @@ def evaluate(
     result = {
         **_measure(test, past, scopes, bought, config),
         "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
-        "ranker": quality(pool, _validation_pool(validation), config.calibration_bins),
+        "ranker": quality(pool, _validation_pool(validation), bought, config.calibration_bins),
         "champion": _champion_facts(held),
         "curves": {"retriever": read_json(retriever / "curve.json"), "ranker": read_json(ranker / "curve.json")},
         "config": dataclasses.asdict(config),

@@ -5,7 +5,7 @@ from typing import Any
 from components.evaluate_model.compare import DIVERSITY_METRICS, LIST_METRICS, MODEL
 
 _RANKER = ("auc", "gauc", "log_loss", "calibration_error", "calibration_ratio", "accuracy", "precision", "recall", "f1",
-           "threshold")  # fmt: skip
+           "threshold", "candidate_recall")  # fmt: skip
 
 
 def flat_metrics(result: dict[str, Any]) -> dict[str, float]:

@@ -40,10 +40,21 @@ def parts(pool: Pool) -> dict[str, Part]:
     }
 
 
-def quality(test: Pool, validation: Pool, bins: int) -> dict[str, Any]:
-    """Metrics of every task: see `_task`. The threshold comes from the validation split, everything else from test."""
+def quality(test: Pool, validation: Pool, bought: np.ndarray, bins: int) -> dict[str, Any]:
+    """Metrics of every task: see `_task`. The threshold comes from the validation split, everything else from test.
+
+    Args:
+        test: Pairs of the test split.
+        validation: Pairs of the validation split.
+        bought: bool [targets of the test split], bought before; tells which targets never became candidates.
+        bins: Of the calibration.
+    """
     chosen = {name: best_threshold(part) for name, part in parts(validation).items()}
-    return {name: _task(part, chosen[name], bins) for name, part in parts(test).items()}
+    targets = {"all": len(bought), "again": int(bought.sum()), "first": int((~bought).sum())}
+    found = {name: _task(part, chosen[name], bins) for name, part in parts(test).items()}
+    for name, task in found.items():
+        task["candidate_recall"] = task["wanted"] / targets[name] if targets[name] else None
+    return found
 
 
 def _task(part: Part, threshold: float, bins: int) -> dict[str, Any]:

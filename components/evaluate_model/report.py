@@ -20,8 +20,10 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
         "Model evaluation",
         f"{split['shoppers']:,} shoppers, what they took from {split['from'][:10]} to {split['to'][:10]}",
     )
-    sections.verdict(page, decision.blessed, result["checks"])
+    page.section("Decision")
+    sections.banner(page, decision.blessed, result["checks"])
     sections.key_numbers(page, result)
+    sections.reasons(page, result["checks"])
     sections.comparison(page, result)
     _tables(page, result)
     sections.slices(page, result)

@@ -10,14 +10,17 @@ _SCOPES = {"overall": "All items", "first": "Items new to the shopper"}
 _TASKS = {"all": "all", "again": "bought before", "first": "never bought"}
 
 
-def verdict(page: Page, blessed: bool, checks: Sequence[Mapping[str, Any]]) -> None:
-    """The decision and every reason."""
+def banner(page: Page, blessed: bool, checks: Sequence[Mapping[str, Any]]) -> None:
+    """The decision in a word."""
     broken = sum(not check["passed"] for check in checks)
-    page.section("Decision")
     if blessed:
         page.banner("Blessed", "good", "Every rule holds: the model may replace the champion.")
     else:
-        page.banner("Refused", "bad", f"{broken} of {len(checks)} rules are broken; the model goes no further.")
+        page.banner("Refused", "bad", f"{broken} of {len(checks)} rules are broken: the model goes no further.")
+
+
+def reasons(page: Page, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Every rule with its numbers, broken ones first."""
     page.checks([(_tone(check), check["sentence"]) for check in checks])
 
 
@@ -36,8 +39,8 @@ def key_numbers(page: Page, result: Mapping[str, Any]) -> None:
         note = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
         page.badge(label, found["mean"], note=note)
     page.badge("coverage@10", f"{model['coverage']['mean']:.1%}", note="of the catalogue")
-    page.badge("ranker AUC", ranker["auc"], note=f"within a shopper {_short(ranker['gauc'])}")
-    page.badge("predicted / observed", ranker["calibration_ratio"], note=f"error {_short(ranker['calibration_error'])}")
+    page.badge("ranker AUC", ranker["auc"], note=f"per shopper {_short(ranker['gauc'])}")
+    page.badge("calibration", ranker["calibration_ratio"], note="predicted / observed")
 
 
 def comparison(page: Page, result: Mapping[str, Any]) -> None:
@@ -104,6 +107,11 @@ def in_order(methods: Mapping[str, Any]) -> list[str]:
     return sorted(methods, key=lambda name: (name != "model", name != "champion", -_mean(methods[name])))
 
 
+def simple_methods(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are neither the model nor the champion."""
+    return {name: found for name, found in methods.items() if name not in ("model", "champion")}
+
+
 def _mean(metrics: Mapping[str, Any]) -> float:
     return metrics["ndcg_at_10"]["mean"] or 0.0
 
@@ -122,9 +130,9 @@ def ranker(page: Page, result: Mapping[str, Any]) -> None:
         (plots.roc_curves(roc), "ROC curves by what the shopper has had before"),
         (plots.calibration(bins), "Calibration: on the dashed line, predictions come true as often as they say"),
     ])  # fmt: skip
-    names = ("pairs", "wanted", "auc", "gauc", "log_loss", "calibration_error", "calibration_ratio", "threshold",
+    names = ("pairs", "wanted", "candidate_recall", "auc", "gauc", "log_loss", "calibration_error", "calibration_ratio", "threshold",
              "accuracy", "precision", "recall", "f1")  # fmt: skip
-    headings = ("pairs", "wanted", "AUC", "GAUC", "log loss", "calibration error", "predicted / observed", "threshold",
+    headings = ("candidates", "taken of them", "share of all that was taken", "AUC", "GAUC", "log loss", "calibration error", "predicted / observed", "threshold",
                 "accuracy", "precision", "recall", "F1")  # fmt: skip
     rows = [[heading, *(tasks[label][name] for label in tasks)] for name, heading in zip(names, headings, strict=True)]
     page.table(["", *tasks], rows)

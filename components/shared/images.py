@@ -15,5 +15,8 @@ DATA_IMAGE = f"{_REGISTRY}/data:{VERSION}"
 TRAIN_IMAGE = f"{_REGISTRY}/train:{VERSION}"
 """The data image plus torch, torchrec, faiss, onnx: train, evaluate, compile."""
 
-SERVE_IMAGE = f"{_REGISTRY}/serve:{VERSION}"
-"""The data image plus kserve, onnxruntime, faiss, bm25s; neither torch nor torchrec: the predictor and its proof."""
+SERVE_IMAGE = f"{_REGISTRY}/prove:{VERSION}"
+"""The predictor image plus kfp's executor: the step that proves the server, on the very packages that will serve."""
+
+PREDICTOR_IMAGE = f"{_REGISTRY}/predictor:{VERSION}"
+"""kserve, onnxruntime, faiss, bm25s, and neither torch nor kfp: what the ServingRuntime of manifests/base runs."""

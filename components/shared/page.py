@@ -4,6 +4,7 @@ Everything a caller passes is escaped; plots come from `new_figure`, which uses 
 """
 
 import io
+import json
 import math
 import re
 import warnings
@@ -169,7 +170,7 @@ class Page:
         """Add ranked products as cards.
 
         Args:
-            answers: Each {title, request, items: [{title, price, score, reasons}]}; a price or score may be None.
+            answers: Each {title, request (JSON), items: [{title, price, score, reasons}]}; a price or score may be None.
         """
         return self._add(_Block(kind="answers", content=[_answer(answer) for answer in answers]))
 
@@ -207,11 +208,12 @@ def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
         {
             "title": item["title"], "price": "" if item.get("price") is None else f"{item['price']:.2f}",
             "score": format_value(item.get("score")), "reasons": " · ".join(item.get("reasons") or ()),
-            "share": f"{(item.get('score') or 0.0) / best:.3f}" if best > 0 else "0",
+            "share": f"{100 * (item.get('score') or 0.0) / best:.1f}" if best > 0 else "0",
         }
         for item in answer["items"]
     ]  # fmt: skip
-    return {"title": answer["title"], "request": answer.get("request", ""), "items": items}
+    request = json.dumps(answer["request"], ensure_ascii=False) if answer.get("request") else ""
+    return {"title": answer["title"], "request": request, "items": items}
 
 
 def format_value(value: Any) -> str:

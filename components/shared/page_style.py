@@ -43,8 +43,8 @@ figure svg{display:block;width:100%;height:auto}figcaption{font-size:13px;color:
 .checks li.bad::before{content:"✕";color:var(--bad)}.checks li.neutral::before{content:"·";color:var(--soft)}
 .checks li.warning::before{content:"!";color:var(--warning)}
 .side{display:grid;grid-template-columns:repeat(auto-fit,minmax(310px,1fr));gap:16px}.side figure{margin:0}
-.answers{display:grid;grid-template-columns:repeat(auto-fill,minmax(370px,1fr));gap:18px;margin:14px 0}
-.answer{border:1px solid var(--line);border-radius:12px;padding:14px 16px}
+.answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(232px,1fr));gap:16px;margin:14px 0}
+.answer{border:1px solid var(--line);border-radius:12px;padding:14px 14px 8px}
 .answer h3{margin:0;font-size:15px}.answer code{display:block;font-size:11.5px;color:var(--soft);margin:4px 0 10px;
 overflow-wrap:anywhere}.answer ol{list-style:none;margin:0;padding:0;counter-reset:place}
 .answer li{display:grid;grid-template-columns:22px minmax(0,1fr) auto;column-gap:8px;padding:7px 0;
@@ -53,7 +53,8 @@ border-top:1px solid var(--line);counter-increment:place}
 .answer li b{font-weight:600;font-size:13.5px;overflow-wrap:anywhere}
 .answer li span{font-variant-numeric:tabular-nums;font-size:13px;text-align:right}
 .answer li small{grid-column:2/-1;color:var(--soft);font-size:12px}
-.answer meter{grid-column:2/-1;width:100%;height:7px;margin:2px 0 1px}
+.answer i{grid-column:2/-1;display:block;height:3px;border-radius:2px;background:var(--line);margin:4px 0 3px}
+.answer i i{margin:0;background:var(--accent)}
 footer{grid-column:2;color:var(--soft);font-size:12px}
 @media (max-width:820px){.frame{display:block;padding:20px 14px}nav{display:flex;flex-wrap:wrap;position:sticky;top:0;
 z-index:1;background:var(--ground);border:0;margin-bottom:12px}nav a{padding:6px 12px 6px 0}section{padding:16px}}
@@ -65,6 +66,7 @@ TEMPLATE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
 <title>{{ title }}</title>
 <style>{{ css }}</style>
 </head>
@@ -96,7 +98,7 @@ TEMPLATE = """<!doctype html>
 <div class="answer"><h3>{{ answer.title }}</h3>{% if answer.request %}<code>{{ answer.request }}</code>{% endif %}
 <ol>{% for item in answer["items"] %}
 <li><b>{{ item.title }}</b><span>{{ item.price }}</span>
-<meter min="0" max="1" value="{{ item.share }}" title="score {{ item.score }}"></meter>
+<i title="score {{ item.score }}"><i style="width:{{ item.share }}%"></i></i>
 <small>{{ item.reasons }}</small></li>{% endfor %}</ol></div>{% endfor %}</div>
 {% else %}<div{% if block.content|length > 1 %} class="side"{% endif %}>{% for svg, caption in block.content %}
 <figure>{{ svg }}<figcaption>{{ caption }}</figcaption></figure>{% endfor %}</div>

@@ -15,7 +15,7 @@ from components.shared.sizes import Size
 from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
 from components.shared.training.curve import summary
-from components.shared.training.launch import LaunchConfig, check_shares, torchrun
+from components.shared.training.launch import LaunchConfig, check_shares, lasting_folder, torchrun
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.job import METRIC, WorkerJob

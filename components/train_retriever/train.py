@@ -8,7 +8,7 @@ from pathlib import Path
 from components.shared.sizes import Size
 from components.shared.storage import atomic_directory
 from components.shared.training.curve import summary
-from components.shared.training.launch import LaunchConfig, check_shares, torchrun
+from components.shared.training.launch import LaunchConfig, check_shares, lasting_folder, torchrun
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_retriever.batches import SamplingConfig
 from components.train_retriever.job import METRIC, WorkerJob
@@ -75,5 +75,11 @@ def train(features: Path, out: Path, config: RetrieverTraining, checkpoints: Pat
         torchrun("components.train_retriever.worker", dataclasses.asdict(job), work, config.launch)
         for name in ("config.json", "weights.safetensors", "curve.json"):
             shutil.copyfile(work / name, folder / name)
-        shutil.rmtree(folder / "work", ignore_errors=True)
+        shutil.rmtree(work)
     return summary(out, METRIC)
+
+
+def _lasting(checkpoints: Path, features: Path, config: RetrieverTraining) -> Path:
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
+    names = ("spec.json", "items.parquet", "rows/retriever.parquet", "rows/validation.parquet")
+    return lasting_folder(checkpoints, settings, [features / name for name in names])

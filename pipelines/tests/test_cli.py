@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_asking_where_nobody_serves(tmp_path):
 class _Kfp(BaseHTTPRequestHandler):
     """The few answers of the KFP API that kfp.Client needs to create a run (kubeflow.md section G)."""
 
-    runs: list[dict] = []
+    runs: ClassVar[list[dict]] = []
 
     def _answer(self, body: dict) -> None:
         text = json.dumps(body).encode()

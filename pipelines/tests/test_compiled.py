@@ -32,7 +32,9 @@ def test_compiling_twice_gives_the_same_text():
 
 
 def test_nothing_is_installed_at_run_time():
-    assert "pip install" not in TEXT and "latest" not in {e["container"]["image"].split(":")[-1] for e in EXECUTORS.values()}
+    assert "pip install" not in TEXT and "latest" not in {
+        e["container"]["image"].split(":")[-1] for e in EXECUTORS.values()
+    }
 
 
 def test_every_step_has_limits_and_retries():

@@ -3,11 +3,8 @@
 A checkpoint counts only when it holds `.metadata`, which is written last.
 """
 
-import hashlib
-import json
 import shutil
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +80,6 @@ def resume(state: TrainState, folder: Path) -> int:
     if newest[0]:
         dcp.load({"app": state}, checkpoint_id=folder / f"step_{newest[0]}")
     return newest[0]
-
-
-def lasting_folder(parent: Path, settings: dict[str, Any], inputs: Sequence[Path]) -> Path:
-    """The subfolder of `parent` for runs with these settings over these files.
-
-    A retried step finds its checkpoints there; a run over other data or with other settings must not, and gets another.
-
-    Args:
-        parent: A folder on a lasting volume.
-        settings: JSON values; the number of processes is left out, because a run may resume with another one.
-        inputs: Files that decide the result; their contents count, not their names.
-    """
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for path in inputs:
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return parent / digest.hexdigest()[:16]
 
 
 def export_weights(module: nn.Module, run: Path, out: Path) -> None:

@@ -1,11 +1,15 @@
 """Run a worker module under torchrun in this pod and report its end in words."""
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import write_json
@@ -37,6 +41,23 @@ def check_shares(batch: int, processes: int, unit: str) -> None:
         )
 
 
+def lasting_folder(parent: Path, settings: dict[str, Any], inputs: Sequence[Path]) -> Path:
+    """The subfolder of `parent` for runs with these settings over these files.
+
+    A retried step finds its checkpoints there; a run over other data or with other settings must not, and gets another.
+
+    Args:
+        parent: A folder on a lasting volume.
+        settings: JSON values; the number of processes is left out, because a run may resume with another one.
+        inputs: Files that decide the result; their contents count, not their names.
+    """
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for path in inputs:
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return parent / digest.hexdigest()[:16]
+
+
 def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None:
     """Run `python -m worker --job JOB` in `config.processes` processes and pass its output through.
 
@@ -59,8 +80,9 @@ def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     environment.pop("_KFP_RUNTIME", None)
     last: deque[str] = deque(maxlen=40)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
-    with subprocess.Popen(command, env=environment, **pipes) as process:
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)

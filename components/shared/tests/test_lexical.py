@@ -1,0 +1,57 @@
+"""BM25 over a small bilingual catalogue."""
+
+import numpy as np
+import pytest
+
+from components.shared.lexical import LexicalIndex
+
+TITLES = ["", "Whole Milk 1L dairy", "Oat Milk", "全脂牛奶 250ml", "燕麦奶 Oat drink", "Bread", "🥛🥛", "MILK chocolate milk"]
+
+
+@pytest.fixture(scope="module", params=["built", "loaded"])
+def index(request, tmp_path_factory) -> LexicalIndex:
+    built = LexicalIndex.build(TITLES)
+    if request.param == "built":
+        return built
+    folder = tmp_path_factory.mktemp("lexical")
+    built.save(folder)
+    assert not list(folder.glob("*.pkl")) and not list(folder.glob("*.pickle"))
+    return LexicalIndex.load(folder)
+
+
+def test_words_find_titles_whatever_their_case_and_number(index):
+    rows, scores = index.search("milks", 10)
+    assert set(rows.tolist()) == {1, 2, 7}
+    assert rows[0] == 7, "the word stands twice there"
+    assert (np.diff(scores) <= 0).all() and (scores > 0).all()
+
+
+def test_chinese_without_spaces_is_found_whole_word_first(index):
+    rows, _ = index.search("牛奶", 10)
+    assert rows[0] == 3
+    assert set(rows.tolist()) == {3, 4}, "燕麦奶 shares one character"
+
+
+@pytest.mark.parametrize("query", ["", "   ", "🥛", "😀🚚", "zzz", "的", "\0"])
+def test_what_no_title_says_finds_nothing(index, query):
+    rows, scores = index.search(query, 10)
+    assert len(rows) == len(scores) == 0
+
+
+def test_only_allowed_rows_are_found_and_no_more_than_wanted(index):
+    allowed = np.ones(len(TITLES), bool)
+    allowed[7] = False
+    assert set(index.search("milk", 10, allowed)[0].tolist()) == {1, 2}
+    assert len(index.search("milk", 1)[0]) == 1
+    assert len(index.search("milk", 10, np.zeros(len(TITLES), bool))[0]) == 0
+
+
+def test_a_rare_word_outweighs_a_frequent_one(index):
+    rows, _ = index.search("oat milk dairy", 10)
+    assert rows[0] == 1 or rows[0] == 2
+    assert index.search("bread milk", 10)[0][0] == 5
+
+
+@pytest.mark.parametrize("texts", [[""], ["", "🥛"], ["", "", ""]])
+def test_a_catalogue_without_words_answers_nothing(texts):
+    assert len(LexicalIndex.build(texts).search("milk", 5)[0]) == 0

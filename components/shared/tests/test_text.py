@@ -1,0 +1,52 @@
+"""The tokenizer on any text a person or a machine may send."""
+
+import random
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.shared.text import MAX_TEXT_LENGTH, tokenize
+
+HAN = st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FBF), min_size=1, max_size=20)
+EMOJI = st.sampled_from("😀😂🥛🧀🍎👍🏽👩‍👩‍👧‍👦🇨🇳❤️🚚🤖\u200d\ufe0f")
+
+
+@given(st.text(max_size=200))
+def test_any_text_gives_clean_tokens_and_tokens_give_themselves(text):
+    tokens = tokenize(text)
+    assert all(token and not any(sign.isspace() for sign in token) for token in tokens)
+    assert set(tokenize(" ".join(tokens))) == set(tokens)
+
+
+@given(HAN, st.data())
+def test_every_piece_of_a_chinese_title_finds_it(title, data):
+    start = data.draw(st.integers(0, len(title) - 1))
+    piece = title[start : data.draw(st.integers(start + 1, len(title)))]
+    assert set(tokenize(piece)) <= set(tokenize(title))
+
+
+@given(st.lists(EMOJI).map("".join))
+def test_emoji_give_no_tokens(text):
+    assert tokenize(text) == []
+
+
+@given(st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12))
+def test_case_and_width_do_not_matter(word):
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in word)
+    assert tokenize(word.upper()) == tokenize(word) == tokenize(wide)
+
+
+def test_words_people_mean_alike_become_alike():
+    assert tokenize("Crème brûlée") == tokenize("creme brulee")
+    assert tokenize("BERRIES yogurts glass") == ["berry", "yogurt", "glass"]
+    assert tokenize("100% Oat-Milk 1.5L") == ["100", "oat", "milk", "1", "5l"]
+    assert tokenize("iPhone手机壳") == ["iphone", "手", "机", "壳", "手机", "机壳"]
+    assert tokenize("") == tokenize("  \n\t ") == tokenize("!?—…") == []
+
+
+def test_a_huge_text_costs_no_more_than_a_long_one():
+    text = "".join(random.Random(0).choices("牛奶milk 🥛", k=10_000_000))
+    started = time.perf_counter()
+    assert tokenize(text) == tokenize(text[:MAX_TEXT_LENGTH])
+    assert time.perf_counter() - started < 1.0

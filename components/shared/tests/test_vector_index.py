@@ -1,0 +1,80 @@
+"""The vector index against the scores written out; graph against flat scan; masks."""
+
+import gc
+
+import numpy as np
+import pytest
+
+from components.shared.vector_index import VectorIndex
+
+ITEMS, DIM, USERS = 2_000, 16, 40
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(7)
+    return tuple(
+        random.normal(size=size).astype(np.float32) for size in ((ITEMS, DIM), (ITEMS,), (USERS, DIM))
+    )  # fmt: skip
+
+
+def best(data, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    vectors, bias, users = data
+    scores = users @ vectors.T + bias
+    if allowed is not None:
+        scores = np.where(allowed, scores, -np.inf)
+    rows = np.argsort(-scores, 1, kind="stable")[:, :count]
+    return rows, np.take_along_axis(scores, rows, 1)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_flat_scan_is_exact(data, masked):
+    allowed = np.random.default_rng(1).random(ITEMS) < 0.1 if masked else None
+    index = VectorIndex.build(data[0], data[1])
+    gc.collect()
+    rows, scores = index.search(data[2], 20, allowed)
+    wanted_rows, wanted_scores = best(data, 20, allowed)
+    np.testing.assert_allclose(scores, wanted_scores, rtol=1e-5, atol=1e-5)
+    assert (rows == wanted_rows).mean() > 0.999
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_graph_finds_nearly_all_of_the_best(data, masked):
+    allowed = np.arange(ITEMS) % 2 == 0 if masked else None
+    index = VectorIndex.build(data[0], data[1], exact_up_to=100)
+    rows, scores = index.search(data[2], 20, allowed)
+    wanted, _ = best(data, 20, allowed)
+    overlap = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(rows.tolist(), wanted.tolist(), strict=True)])
+    assert overlap > 0.95
+    exact = np.take_along_axis(data[2] @ data[0].T + data[1], rows, 1)
+    np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-4)
+    if allowed is not None:
+        assert allowed[rows].all()
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 10_000])
+def test_places_that_nothing_fills_are_row_zero(data, exact_up_to):
+    allowed = np.zeros(ITEMS, bool)
+    allowed[[5, 9]] = True
+    rows, scores = VectorIndex.build(data[0], data[1], exact_up_to).search(data[2], 6, allowed)
+    assert rows.shape == scores.shape == (USERS, 6)
+    if exact_up_to:
+        assert {tuple(sorted(row)) for row in rows.tolist()} == {(0, 0, 0, 0, 5, 9)}
+    assert set(rows.ravel().tolist()) <= {0, 5, 9}
+
+
+def test_more_wanted_than_there_are_gives_all(data):
+    rows, _ = VectorIndex.build(data[0][:7], data[1][:7]).search(data[2], 50)
+    assert rows.shape == (USERS, 7) and set(rows[0].tolist()) == set(range(7))
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 10_000])
+def test_saved_and_loaded_it_answers_the_same(data, tmp_path, exact_up_to):
+    index = VectorIndex.build(data[0], data[1], exact_up_to)
+    index.save(tmp_path / "index.faiss")
+    loaded = VectorIndex.load(tmp_path / "index.faiss")
+    allowed = np.arange(ITEMS) % 3 > 0
+    for mask in (None, allowed):
+        for one, other in zip(index.search(data[2], 10, mask), loaded.search(data[2], 10, mask), strict=True):
+            np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(loaded.vectors(np.array([3, 0, 3])), np.c_[data[0], data[1]][[3, 0, 3]])

@@ -1,0 +1,73 @@
+"""The images: what they hold, what they lack, as whom they run."""
+
+import json
+import re
+
+import pytest
+
+from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, SERVE_IMAGE, TRAIN_IMAGE
+from tests.containers.building import IMAGES, ROOT
+
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
+
+STAGE_IMAGES = (DATA_IMAGE, TRAIN_IMAGE, SERVE_IMAGE)
+LOCKED = dict(
+    line.lower().replace("_", "-").split("==") for line in (ROOT / "requirements.lock").read_text().splitlines()
+    if "==" in line and not line.startswith("#")
+)  # fmt: skip
+
+
+def inside(engine, image, *command):
+    """What a command says in a container that has no network and cannot write."""
+    said = engine.run("run", "--rm", "--network", "none", "--read-only", "--memory", "2g", "--entrypoint", command[0],
+                      image, *command[1:])  # fmt: skip
+    return said.stdout.strip()
+
+
+def found(engine, image, *modules):
+    code = "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec(m)])"
+    return inside(engine, image, "python", "-c", code, *modules).split()
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_images_run_as_an_ordinary_user(images, image):
+    config = json.loads(images.run("image", "inspect", image).stdout)[0]["Config"]
+    assert config["User"] == "1000"
+    assert inside(images, image, "id", "-u") == "1000"
+    code = "import os, components; print(os.access(os.path.dirname(components.__file__), os.W_OK))"
+    assert inside(images, image, "python", "-c", code) == "False"
+
+
+@pytest.mark.parametrize("image", STAGE_IMAGES)
+def test_stage_images_leave_the_command_to_kfp(images, image):
+    assert not json.loads(images.run("image", "inspect", image).stdout)[0]["Config"]["Entrypoint"]
+    assert found(images, image, "kfp") == ["kfp"]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_every_package_has_its_locked_version(images, image):
+    frozen = inside(images, image, "python", "-m", "pip", "freeze", "--all", "--exclude", "shoprank")
+    installed = dict(re.fullmatch(r"([^= ]+)==(\S+)", line).groups() for line in frozen.splitlines())
+    names = {name.lower().replace("_", "-"): version for name, version in installed.items()}
+    base = {"pip", "setuptools", "wheel"}
+    torch = {"torch", "triton", "filelock", "sympy", "mpmath", "networkx"}
+    for name, version in names.items():
+        if name in base or name.startswith("nvidia-") or (name in torch and name not in LOCKED):
+            continue
+        assert LOCKED.get(name) == version, f"{name} {version} is not what requirements.lock says"
+    assert not {"hatchling", "pytest", "ruff", "basedpyright"} & set(names)
+
+
+def test_each_image_holds_what_its_stages_need_and_no_more(images):
+    heavy = ("torch", "torchrec", "fbgemm_gpu", "kserve", "kfp", "onnxruntime", "faiss", "duckdb")
+    assert found(images, DATA_IMAGE, *heavy) == ["kfp", "duckdb"]
+    assert found(images, TRAIN_IMAGE, *heavy) == [
+        "torch", "torchrec", "fbgemm_gpu", "kfp", "onnxruntime", "faiss", "duckdb",
+    ]  # fmt: skip
+    assert found(images, SERVE_IMAGE, *heavy) == ["kserve", "kfp", "onnxruntime", "faiss"]
+    assert found(images, PREDICTOR_IMAGE, *heavy) == ["kserve", "onnxruntime", "faiss"]
+
+
+def test_tests_stay_outside(images):
+    code = "import components, pathlib; print(*pathlib.Path(components.__path__[0]).rglob('test_*.py'))"
+    assert inside(images, DATA_IMAGE, "python", "-c", code) == ""

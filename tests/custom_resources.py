@@ -1,0 +1,54 @@
+"""Strict validation of custom resources: a CRD's own schema, with every field it does not know an error."""
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+FOLDER = Path(os.environ.get("SHOPRANK_CRDS", Path(__file__).parents[2] / "shared" / "crds"))
+"""Where the CRDs lie, as JSON; they are not ours to keep here."""
+
+
+def errors(document: dict[str, Any], folder: Path = FOLDER) -> list[str]:
+    """What the CRD of the document's kind has against it; empty when nothing.
+
+    Raises:
+        KeyError: no CRD of that kind and version is in the folder.
+    """
+    validator = Draft202012Validator(_schemas(folder)[document["apiVersion"], document["kind"]])
+    return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(document)]
+
+
+def _schemas(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
+    found = {}
+    for path in folder.glob("*.json"):
+        definition = json.loads(path.read_text())["spec"]
+        for version in definition["versions"]:
+            place = f"{definition['group']}/{version['name']}", definition["names"]["kind"]
+            schema = copy.deepcopy(version["schema"]["openAPIV3Schema"])
+            # The API server checks the metadata; a CRD says only that it is an object.
+            schema.get("properties", {}).pop("metadata", None)
+            found[place] = _strict(schema, metadata={"type": "object"})
+    return found
+
+
+def _strict(schema: Any, **extra: Any) -> Any:
+    """OpenAPI v3 of a CRD as JSON Schema that refuses unknown fields."""
+    if isinstance(schema, list):
+        return [_strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: _strict(part) for key, part in schema.items() if not key.startswith("x-kubernetes-")}
+    if schema.get("x-kubernetes-int-or-string"):
+        strict.pop("anyOf", None)
+        strict["type"] = ["integer", "string"]
+    if strict.pop("nullable", False):
+        strict["type"] = [strict["type"], "null"]
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        strict["properties"].update(extra)
+        if "additionalProperties" not in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
+            strict["additionalProperties"] = False
+    return strict

@@ -1,0 +1,61 @@
+"""The README says what is true: its tree, its files, its commands, its generated parts."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines.readme import replace_between
+from pipelines.tree import ROOT, tracked, tree
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def part(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", README, re.DOTALL)
+    assert found, f"README has no part '{name}'"
+    return found[1].strip()
+
+
+def test_the_tree_names_every_file():
+    assert part("tree") == tree(), "run `python -m pipelines.tree` and commit the README"
+    assert all(f"{Path(name).name} " in part("tree") or Path(name).name in part("tree") for name in tracked())
+
+
+def test_every_link_leads_to_a_file():
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+    assert len([link for link in links if link.endswith(".py")]) >= 5
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_every_command_exists():
+    helps = {}
+    for line in re.findall(r"^shoprank (\w+)(.*)$", README, re.MULTILINE):
+        word, rest = line
+        if word not in helps:
+            command = [sys.executable, "-c", "from pipelines.cli import main; main()", word, "--help"]
+            helps[word] = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        for flag in re.findall(r"--[\w-]+", rest.split("#")[0]):
+            assert flag in helps[word], f"shoprank {word} has no {flag}"
+    targets = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", targets, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["demo", "quality", "bench"])
+def test_measured_parts_are_filled(name):
+    assert len(part(name)) > 200
+
+
+@pytest.mark.parametrize("name", ["quality", "bench"])
+def test_measurements_say_how_they_were_made(name):
+    assert re.search(r"`make \w+`, commit [0-9a-f]{12}, \d+ cores of .*, \d{4}-\d\d-\d\d", part(name))
+
+
+def test_parts_are_replaced_whole(tmp_path):
+    page = tmp_path / "R.md"
+    page.write_text("a\n<!-- x -->\nold\n<!-- /x -->\nb\n")
+    replace_between(page, "x", "new\n")
+    assert page.read_text() == "a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"
