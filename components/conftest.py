@@ -1,5 +1,6 @@
 """The whole training road on sixty real shoppers, run once a session and stage by stage as tests ask for it."""
 
+import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -86,8 +87,19 @@ class TinyRun:
         """Output of train_ranker."""
         from components.train_ranker.train import RankerTraining, train
 
-        config = RankerTraining.from_size(SIZE, SEED, 1)
+        # On sixty shoppers the second epoch is often a little worse by chance, which must not end the training.
+        config = dataclasses.replace(RankerTraining.from_size(SIZE, SEED, 1), patience=SIZE.ranker_epochs)
         return self._made("ranker", lambda out: train(self.features, self.retriever, out, config))
+
+    @cached_property
+    def evaluation(self) -> Path:
+        """Output of evaluate_model, without a champion; its page lies beside it as evaluation.html."""
+        from components.evaluate_model.evaluate import config_for, evaluate
+
+        html, config = self.root / "evaluation.html", config_for(SIZE.name)
+        return self._made(
+            "evaluation", lambda out: evaluate(self.features, self.retriever, self.ranker, out, html, config)
+        )
 
     @cached_property
     def compiled(self) -> Path:

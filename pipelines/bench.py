@@ -79,6 +79,7 @@ def plain_training(folder: Path) -> dict[str, float]:
     from components.shared.feature_spec import FeatureSpec
     from components.shared.models.retriever import RetrieverConfig
     from components.shared.rows import Rows
+    from components.shared.rows import log_q as log_probability
     from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
     from components.train_retriever.loss import sampled_softmax
     from pipelines.rivals import PlainRetriever, clocked
@@ -90,7 +91,7 @@ def plain_training(folder: Path) -> dict[str, float]:
     catalog = Catalog.read(folder / "features" / "items.parquet", spec)
     rows = Rows.read(folder / "features" / "rows" / "retriever.parquet", spec)
     sampling = SamplingConfig(**job.sampling)
-    log_q = torch.from_numpy(rows.log_q(len(catalog)))
+    log_q = torch.from_numpy(log_probability(rows.targets, len(catalog)))
     model = PlainRetriever(RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim))
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     order, every = epoch_order(rows, sampling, 0), slice(0, sampling.batch_size)

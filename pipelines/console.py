@@ -1,5 +1,6 @@
 """What a person sees: stages with bars and elapsed time, answers as a table, errors as headline and mend."""
 
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 from components.shared.errors import ShoprankError
 from pipelines.log import Ended, Progressed, Started
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -63,7 +64,7 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
     for heading in ("#", "product", "price", "score", "why"):
         table.add_column(heading, justify="right" if heading in {"#", "price", "score"} else "left")
     for place, item in enumerate(answer["items"], 1):
-        price = "" if item.get("price") is None else f"{item['price']:.2f}"
+        price = "" if item.get("price") is None else f"{item['price']:.{2 if item['price'] >= 0.01 else 4}f}"
         table.add_row(str(place), item["title"], price, f"{item['score']:.3f}", "; ".join(item["reasons"]))
     console.print(table)
     for warning in answer.get("warnings", []):

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from components.shared.run_report import RunFolders, write_report
 
 from components.shared.errors import DataError
 from components.shared.registry import Registry
+from components.shared.run_report import RunFolders, write_report
 from components.validate_serving.predictor import PredictorConfig, running
 from pipelines.asking import ask
 from pipelines.runs import Run

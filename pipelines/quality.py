@@ -112,11 +112,11 @@ def main() -> None:
     result = pooled(evaluations, BootstrapConfig().resamples)
     split = read_json(evaluations[0] / "metrics.json")["split"]
     write_json(root / "quality.json", {"result": result, "split": split, "seeds": arguments.seeds})
+    window, new = f"{split['from'][:10]} to {split['to'][:10]}", f"{split['first_share']:.0%}"
     facts = (
-        f"{split['shoppers']:,} shoppers, {split['targets']:,} purchases from {split['from'][:10]} to "
-        f"{split['to'][:10]} ({split['first_share']:.0%} of them new to the shopper), ranked among all {split['items']:,} products; "
-        f"everything learned and chosen before. Mean over {len(arguments.seeds)} seeds ± their standard deviation; "
-        "intervals by paired bootstrap over shoppers."
+        f"{split['shoppers']:,} shoppers, {split['targets']:,} purchases from {window} ({new} of them "
+        f"new to the shopper), ranked among all {split['items']:,} products; everything learned and chosen before. "
+        f"Mean over {len(arguments.seeds)} seeds ± their deviation; intervals by paired bootstrap over shoppers."
     )
     text = f"{facts}\n\n{table(result)}\n{provenance('make quality')}\n"
     replace_between(arguments.readme, "quality", text)

@@ -27,13 +27,19 @@ _DUE = 0.6
 _DONE = {"search": "searched for", "impression": "shown", "view": "viewed", "cart": "put in the cart",
          "purchase": "bought"}  # fmt: skip
 
+
+
+def _from_to(first: str, last: str) -> tuple[str, ...]:
+    return DENSE_NAMES[DENSE_NAMES.index(first) : DENSE_NAMES.index(last) + 1]
+
+
 FEATURE_GROUPS = {
-    "own history with the item": DENSE_NAMES[:12],
-    "what kind of shopper": DENSE_NAMES[12:18],
-    "how the shop treats the item": DENSE_NAMES[18:24],
-    "price": DENSE_NAMES[24:27],
-    "category and brand affinity": DENSE_NAMES[27:32],
-    "retrieval score": DENSE_NAMES[32:],
+    "own history with the item": _from_to("bought_before", "any_recency_7"),
+    "what kind of shopper": _from_to("user_events", "user_pace"),
+    "how the shop treats the item": _from_to("popularity_short", "discovery_share"),
+    "price": _from_to("price", "has_price"),
+    "category and brand affinity": _from_to("category_root", "leaf_times"),
+    "retrieval score": ("retrieval_score",),
 }
 """Dense inputs of the ranker by topic; the contribution of a topic is what its absence would change."""
 
@@ -123,7 +129,7 @@ class Explainer:
             return ""
         path = self._path(item)
         verb = "buy from" if self._spec.target_event == "purchase" else "look at"
-        return f"you often {verb} {' > '.join(path)}" if path else ""
+        return f"you often {verb} {path[-1]}" if path else ""
 
     def _popular(self, item: int) -> str:
         """The shortest window in which the item is among the best-selling."""

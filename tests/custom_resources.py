@@ -1,6 +1,7 @@
 """Strict validation of custom resources: a CRD's own schema, with every field it does not know an error."""
 
 import copy
+import functools
 import json
 import os
 from pathlib import Path
@@ -22,6 +23,7 @@ def errors(document: dict[str, Any], folder: Path = FOLDER) -> list[str]:
     return [f"{'.'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(document)]
 
 
+@functools.cache
 def _schemas(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
     for path in folder.glob("*.json"):

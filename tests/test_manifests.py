@@ -108,7 +108,7 @@ def soft_spots(resources: dict[str, dict]) -> list[str]:
         "keeps capabilities": own["capabilities"] == {"drop": ["ALL"]},
         "no seccomp": pod["seccompProfile"] == own["seccompProfile"] == {"type": "RuntimeDefault"},
         "holds a token": not predictor["automountServiceAccountToken"],
-        "no limits": set(container["resources"]["limits"]) == set(container["resources"]["requests"]) == {"cpu", "memory"},
+        "no limits": all(set(container["resources"][kind]) == {"cpu", "memory"} for kind in ("limits", "requests")),
         "tag moves": not container["image"].endswith(":latest") and ":" in container["image"].rsplit("/", 1)[-1],
         "tmp is not writable": {mount["mountPath"] for mount in container["volumeMounts"]} == {"/tmp"}
         and "emptyDir" in runtime["spec"]["volumes"][0],

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from components.build_features.queries import count, only_row
 from components.build_features.vocabulary import Vocabularies
+from components.shared.catalog import STATISTICS
 from components.shared.errors import DataError
 from components.shared.feature_spec import DAY
 from components.shared.history import COLUMNS
@@ -58,7 +59,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
 def write_statistics(
     database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...], event: int
 ) -> None:
-    """Write the item statistics as of each moment: one float32 [items, 5] array a moment (catalog.STATISTICS)."""
+    """Write the item statistics as of each moment: one float32 [items, 7] array a moment (catalog.STATISTICS)."""
     folder.mkdir()
     items = count(database, "item_row") + 1
     longest = max(windows)
@@ -75,11 +76,17 @@ def write_statistics(
             f"event_type = {event} AND timestamp < {moment} AND timestamp >= {moment - longest * DAY} "
             f"GROUP BY item, user HAVING count(DISTINCT timestamp // {DAY}) > 1) GROUP BY item"
         ).fetchnumpy()
-        table = np.zeros((items, len(windows) + 2), np.float32)
+        new = database.execute(
+            f"SELECT item, count(*) FILTER (WHERE first >= {moment - windows[0] * DAY}) AS short, count(*) AS middle "
+            f"FROM (SELECT item, user, min(timestamp) AS first FROM encoded WHERE event_type = {event} "
+            f"AND timestamp < {moment} GROUP BY item, user) WHERE first >= {moment - windows[1] * DAY} GROUP BY item"
+        ).fetchnumpy()
+        table = np.zeros((items, len(STATISTICS)), np.float32)
         for column, days in enumerate(windows):
             table[found["item"], column] = found[f"window_{days}"]
-        table[found["item"], -2] = found["buyers"]
-        table[repeats["item"], -1] = repeats["repeats"] / table[repeats["item"], -2]
+        table[found["item"], 3] = found["buyers"]
+        table[repeats["item"], 4] = repeats["repeats"] / table[repeats["item"], 3]
+        table[new["item"], 5], table[new["item"], 6] = new["short"], new["middle"]
         np.save(folder / f"{name}.npy", table)
 
 

@@ -122,7 +122,9 @@ def _price_scale(database: duckdb.DuckDBPyConnection, buckets: int) -> tuple[tup
         "WHERE price IS NOT NULL",
         [quantiles],
     )
-    return tuple(sorted({round(float(edge), 4) for edge in edges or []})), float(mean or 0.0), float(std or 0.0) or 1.0
+    # Rounded, because the order in which threads add up must not change the spec.
+    scale = round(float(mean or 0.0), 9), round(float(std or 0.0), 9) or 1.0
+    return tuple(sorted({round(float(edge), 4) for edge in edges or []})), *scale
 
 
 def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
@@ -143,27 +145,25 @@ def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyC
 
 
 def _title_tokens(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
-    """Tokens of titles; the tokenizer is Python, so titles stream through it in batches."""
-    database.execute("CREATE TABLE item_token (item_id VARCHAR, place INTEGER, value VARCHAR)")
-    reader = database.sql("SELECT item_id, title FROM items WHERE title IS NOT NULL").to_arrow_reader(20_000)
-    batches = []
-    for batch in reader:
+    """Tokens of titles; the tokenizer is Python, so distinct titles stream through it in batches."""
+    database.execute("CREATE TABLE title_token (title VARCHAR, place INTEGER, value VARCHAR)")
+    # A cursor of its own: the insert below would end the result that is being read.
+    titles = database.cursor().sql("SELECT DISTINCT title FROM items WHERE title IS NOT NULL ORDER BY title")
+    for batch in titles.to_arrow_reader(20_000):
         tokens = [tokenize(title)[: config.title_length] for title in batch.column("title").to_pylist()]
         lengths = np.array([len(entry) for entry in tokens])
-        ids = batch.column("item_id").take(pa.array(np.repeat(np.arange(len(tokens)), lengths)))
+        repeated = batch.column("title").take(pa.array(np.repeat(np.arange(len(tokens)), lengths)))
         places = np.concatenate([np.arange(length) for length in lengths] or [np.zeros(0, np.int64)]).astype(np.int32)
         flat = pa.array([token for entry in tokens for token in entry], pa.string())
-        batches.append(pa.table({"item_id": ids, "place": places, "value": flat}))
-    for tokens_of_batch in batches:
-        database.register("batch", tokens_of_batch)
-        database.execute("INSERT INTO item_token SELECT item_id, place, value FROM batch")
+        database.register("batch", pa.table({"title": repeated, "place": places, "value": flat}))
+        database.execute("INSERT INTO title_token SELECT title, place, value FROM batch")
         database.unregister("batch")
     database.execute(
         "CREATE TABLE token_vocabulary AS SELECT value, row_number() OVER (ORDER BY count(DISTINCT item_id) DESC, value"
-        ")::INTEGER AS row FROM item_token GROUP BY value HAVING count(DISTINCT item_id) >= "
-        f"{config.min_tokens} ORDER BY row LIMIT {config.max_tokens}"
+        ")::INTEGER AS row FROM title_token JOIN items USING (title) GROUP BY value "
+        f"HAVING count(DISTINCT item_id) >= {config.min_tokens} ORDER BY row LIMIT {config.max_tokens}"
     )
     database.execute(
-        "CREATE TABLE item_title AS SELECT item_id, list(row ORDER BY place) AS title_ids "
-        "FROM item_token JOIN token_vocabulary USING (value) GROUP BY item_id"
+        "CREATE TABLE item_title AS SELECT item_id, title_ids FROM items JOIN (SELECT title, list(row ORDER BY place) "
+        "AS title_ids FROM title_token JOIN token_vocabulary USING (value) GROUP BY title) USING (title)"
     )

@@ -75,7 +75,7 @@ class Past:
         return cls(
             sparse.csr_matrix((touched.times[bought], place), shape=shape),
             sparse.csr_matrix((touched.last[bought] / DAY, place), shape=shape),
-            sparse.csr_matrix(sparse.vstack(blocks)) if blocks else _binary(*np.zeros((2, 0), np.int64), (0, items)),
+            sparse.csr_matrix(sparse.vstack(blocks)) if blocks else sparse.csr_matrix((0, items), dtype=np.float32),
             recent, total,
         )  # fmt: skip
 
@@ -142,7 +142,7 @@ def _item_knn(past: Past, neighbours: int = 100, min_buyers: int = 3, max_items:
         row = np.repeat(np.arange(len(similar)), keep)
         blocks.append(sparse.csr_matrix((np.take_along_axis(similar, column, 1).ravel(), (row, column.ravel())),
                                         shape=similar.shape))  # fmt: skip
-    items = past.counts.shape[1]
+    items = len(past.total)
     similarity = sparse.csr_matrix(sparse.vstack(blocks)) if blocks else sparse.csr_matrix((0, 0), dtype=np.float32)
     top = past.total / max(past.total.max(), 1.0)
 
@@ -158,8 +158,9 @@ def _item_knn(past: Past, neighbours: int = 100, min_buyers: int = 3, max_items:
 
 def _from_scores(scores_of: _ScoresOf, past: Past, k: int, part: int = 128) -> Lists:
     overall, first = [np.zeros((0, k), np.int64)], [np.zeros((0, k), np.int64)]
-    for start in range(0, past.counts.shape[0], part):
-        rows = np.arange(start, min(start + part, past.counts.shape[0]))
+    shoppers = len(past.counts.indptr) - 1
+    for start in range(0, shoppers, part):
+        rows = np.arange(start, min(start + part, shoppers))
         scores = np.array(scores_of(rows), np.float64)
         scores[:, 0] = 0.0
         overall.append(top_lists(scores, k))

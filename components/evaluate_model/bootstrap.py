@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CONFIDENCE = 0.95
+"""Share of the resampled means that an interval holds; pages and reasons say so in words."""
 _CELLS = 16_000_000
 """Counts held at once, which bounds memory to about 200 MB."""
 
@@ -15,8 +17,6 @@ class BootstrapConfig:
 
     resamples: int = 1_000
     """Resamples behind every interval."""
-    confidence: float = 0.95
-    """Share of the resampled means that an interval holds."""
     seed: int = 0
     """Of the resamples."""
 
@@ -39,13 +39,13 @@ def intervals(values: np.ndarray, config: BootstrapConfig) -> list[Interval]:
 
     Args:
         values: float [shoppers, columns]; columns of the same call share their resamples.
-        config: How many resamples, their seed, the confidence.
+        config: How many resamples, and their seed.
     """
     shoppers, columns = values.shape
     if not shoppers:
         return [Interval(np.nan, np.nan, np.nan)] * columns
     means = np.concatenate([counts @ values / shoppers for counts in _resamples(shoppers, config)])
-    tail = (1 - config.confidence) / 2
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(means, (tail, 1 - tail), axis=0)
     return [Interval(*row) for row in np.stack([values.mean(0), low, high], 1).tolist()]
 

@@ -39,7 +39,9 @@ def champion_of(registry: str, model_name: str) -> Path | None:
     return found.resolve(f"{model_name}/{CHAMPION}") if CHAMPION in found.aliases(model_name) else None
 
 
-def champion_answers(bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int) -> ChampionAnswers:
+def champion_answers(
+    bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int
+) -> ChampionAnswers:
     """Let the champion rank its catalogue for the shoppers of the test split.
 
     Its item statistics are its own: a champion in service would not have newer ones.

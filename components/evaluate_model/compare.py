@@ -75,7 +75,9 @@ def summarise(scope: Scope, popularity: np.ndarray, config: BootstrapConfig) -> 
     table = {method: np.stack([scope.metrics[method][name] for name in LIST_METRICS], 1) for method in methods}
     columns = [*(table[method] for method in methods), *(table[MODEL] - table[method] for method in others)]
     found = [interval.to_json() for interval in intervals(np.concatenate(columns, 1), config)]
-    groups = [dict(zip(LIST_METRICS, found[at:], strict=False)) for at in range(0, len(found), len(LIST_METRICS))]
+    groups: list[dict[str, Any]] = [
+        dict(zip(LIST_METRICS, found[at:], strict=False)) for at in range(0, len(found), len(LIST_METRICS))
+    ]
     summary = dict(zip(methods, groups, strict=False))
     for method in methods:
         lists, items = scope.lists[method], len(popularity) - 1

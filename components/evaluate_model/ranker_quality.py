@@ -117,12 +117,11 @@ def _at_threshold(part: Part, threshold: float) -> dict[str, Any]:
     if not len(part.label):
         return dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion"))
     answer = part.probability >= threshold
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        part.label, answer, average="binary", zero_division=0.0
-    )
+    # A threshold above all probabilities answers nothing: precision is 0 then (the stub knows no number).
+    scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
     return {
         "accuracy": float(sk.accuracy_score(part.label, answer)),
-        "precision": float(precision), "recall": float(recall), "f1": float(f1),
+        **{name: float(score(part.label, answer, zero_division=0.0)) for name, score in scores.items()},  # pyright: ignore[reportArgumentType]
         "confusion": sk.confusion_matrix(part.label, answer, labels=[False, True]).tolist(),
     }  # fmt: skip
 

@@ -54,6 +54,7 @@ def apply_rules(result: dict[str, Any], rules: Rules) -> list[Check]:
     overall = result["scopes"]["overall"]
     checks = [_shoppers(overall["shoppers"], rules)]
     checks += [_difference(overall, name, rules) for name in rules.beat if name in overall["methods"]]
+    checks += [_told(overall, name) for name in overall["differences"] if name not in (*rules.beat, CHAMPION)]
     checks += _champion(result, rules)
     checks += _ranker(result["ranker"]["all"], rules)
     checks.append(_coverage(overall, result["split"]["items"], rules))
@@ -69,26 +70,31 @@ def _shoppers(count: int, rules: Rules) -> Check:
 
 
 def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:
-    """Model against one other method."""
+    """Model against a method that it must not fall behind."""
     difference, rule = overall["differences"][name][METRIC], "champion" if name == CHAMPION else "beat"
-    model, other = (overall["methods"][method][METRIC]["mean"] for method in ("model", name))
-    if difference["mean"] is None:
-        return Check(rule, False, f"The model cannot be compared with {name}: no test shopper has a target.")
     mean, low, high = (difference[key] for key in ("mean", "low", "high"))
+    if mean is None:
+        return Check(rule, False, f"The model cannot be compared with {name}: no test shopper has a target.")
     needs_certainty = rules.certain and rule == "beat"
     passed = low > 0 if needs_certainty else mean >= -rules.tolerance and high > 0
-    if low > 0:
-        words = "above"
-    elif high <= 0:
-        words = "below"
-    else:
-        words = "not distinguishable from"
-    numbers = f"NDCG@10 {model:.4f} is {words} that of {name}, {other:.4f}"
-    interval = f"difference {mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
     limit = "the interval must lie above zero" if needs_certainty else (
-        f"the difference may fall {rules.tolerance} short and its interval must reach above zero"
+        f"it may fall {rules.tolerance} short and its interval must reach above zero"
     )  # fmt: skip
-    return Check(rule, passed, f"{numbers} ({interval}{'' if passed else '; ' + limit}).")
+    return Check(rule, passed, f"{_numbers(overall, name)}{'' if passed else ': ' + limit}.")
+
+
+def _told(overall: dict[str, Any], name: str) -> Check:
+    """A baseline that the rules do not name: compared, but without consequence."""
+    return Check("beat", True, f"{_numbers(overall, name)}; this decides nothing.", decides=False)
+
+
+def _numbers(overall: dict[str, Any], name: str) -> str:
+    """Model against one other method, in words; at least one shopper was asked."""
+    model, other = (overall["methods"][method][METRIC]["mean"] or 0.0 for method in ("model", name))
+    mean, low, high = (overall["differences"][name][METRIC][key] or 0.0 for key in ("mean", "low", "high"))
+    words = "above" if low > 0 else "below" if high <= 0 else "not distinguishable from"
+    interval = f"difference {mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+    return f"NDCG@10 {model:.4f} is {words} that of {name}, {other:.4f} ({interval})"
 
 
 def _champion(result: dict[str, Any], rules: Rules) -> Iterator[Check]:

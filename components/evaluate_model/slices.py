@@ -31,7 +31,7 @@ class SliceFacts:
 
 
 def head_items(popularity: np.ndarray) -> np.ndarray:
-    """bool [items]: the most popular items that together make up the first half of all target events."""
+    """Whether each item is one of the most popular that together make up half of all target events, bool [items]."""
     order = np.argsort(-popularity, kind="stable")
     before = np.cumsum(popularity[order]) - popularity[order]
     head = np.zeros(len(popularity), bool)

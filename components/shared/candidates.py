@@ -5,6 +5,7 @@ from enum import IntFlag
 
 import numpy as np
 
+from components.shared.catalog import STATISTICS
 from components.shared.pairs import Touches
 from components.shared.ragged import offsets_of, top_of_rows
 
@@ -27,7 +28,7 @@ class CandidateConfig:
     retrieved: int = 200
     """Nearest items to the user vector."""
     popular: int = 50
-    """Items of the most target events in the middle popularity window."""
+    """Items of the most target events in the middle popularity window, and as many with the most new shoppers."""
     lexical: int = 200
     """Items that match the query's words."""
 
@@ -68,15 +69,23 @@ def own_items(touched: Touches, items: int, count: int) -> tuple[np.ndarray, np.
     return touched.key[picked] // items, touched.key[picked] % items, Source.OWN
 
 
-def popularity_order(statistics: np.ndarray) -> np.ndarray:
-    """Catalogue rows by the middle popularity window, then the longest, then catalogue order; without the unknown."""
+def popularity_orders(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Catalogue rows without the unknown, by target events and by first-time shoppers, both in the middle window.
+
+    Ties go to the longest window, then to the catalogue's order.
+    """
     rows = np.arange(1, len(statistics))
-    return rows[np.lexsort((rows, -statistics[rows, 2], -statistics[rows, 1]))]
+    middle, long, discovered = (statistics[rows, STATISTICS.index(name)] for name in _ORDERED_BY)
+    return rows[np.lexsort((rows, -long, -middle))], rows[np.lexsort((rows, -middle, -discovered))]
 
 
 def popular_items(
-    order: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
+    orders: tuple[np.ndarray, ...], rows: int, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The same most popular items for every row; `order` is `popularity_order`."""
-    best = (order if allowed is None else order[allowed[order]])[:count]
+    """The same items for every row: the first `count` allowed ones of each of the `popularity_orders`."""
+    chosen = [(order if allowed is None else order[allowed[order]])[:count] for order in orders]
+    best = np.unique(np.concatenate(chosen))
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR
+
+
+_ORDERED_BY = ("popularity_middle", "popularity_long", "discovery_middle")

@@ -15,9 +15,13 @@ import pyarrow.parquet as pq
 from components.shared.feature_spec import FeatureSpec
 from components.shared.ragged import Ragged
 
-STATISTICS = ("popularity_short", "popularity_middle", "popularity_long", "buyers", "repeat_rate")
-"""Columns of the item statistics: target events in the three windows, distinct shoppers and the share of them who
-came back for the item within the longest window. One float32 [items, 5] array for each moment."""
+STATISTICS = (
+    "popularity_short", "popularity_middle", "popularity_long", "buyers", "repeat_rate",
+    "discovery_short", "discovery_middle",
+)  # fmt: skip
+"""Columns of the item statistics: target events in the three windows, distinct shoppers and the share of them who came
+back for the item within the longest window, and shoppers who took the item for the first time within the short and
+the middle window. One float32 [items, 7] array for each moment."""
 
 ATTRIBUTE_FEATURES = ("category", "brand", "price_bucket", "title")
 

@@ -31,6 +31,9 @@ Tone = Literal["neutral", "good", "warning", "bad"]
 COLOURS = ("#2f6fdb", "#e07b39", "#2a9d74", "#c44569", "#7a5cc0", "#8a8f98")
 """The fixed colour cycle of every plot, readable on white and told apart by colour-blind readers."""
 
+_SHORT, _LONG = 25, 40
+"""Characters of a table cell."""
+
 _SVG = "http://www.w3.org/2000/svg"
 _HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -136,7 +139,7 @@ class Page:
             rows: Cells; numbers stay numbers, so that they are formatted in one way everywhere.
             highlight: Tone of a row by its index, for instance the champion or an error.
         """
-        cells = [[(format_value(cell), _is_number(cell)) for cell in row] for row in rows]
+        cells = [[_cell(value) for value in row] for row in rows]
         numeric = [any(_is_number(row[at]) for row in rows) for at in range(len(columns))]
         content = {"columns": list(zip(columns, numeric, strict=True)), "rows": cells}
         return self._add(_Block(kind="table", content=content, highlight=dict(highlight or {})))
@@ -170,7 +173,7 @@ class Page:
         """Add ranked products as cards.
 
         Args:
-            answers: Each {title, request (JSON), items: [{title, price, score, reasons}]}; a price or score may be None.
+            answers: Each {title, request, items: [{title, price, score, reasons}]}; a price or score may be None.
         """
         return self._add(_Block(kind="answers", content=[_answer(answer) for answer in answers]))
 
@@ -227,6 +230,14 @@ def format_value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
     return str(value)
+
+
+def _cell(value: Any) -> tuple[str, str]:
+    """A cell's text and its class: short texts stay on their lines, long ones may break anywhere."""
+    text = format_value(value)
+    if _is_number(value):
+        return text, "number"
+    return text, "short" if len(text) <= _SHORT else "long" if len(text) > _LONG else ""
 
 
 def _is_number(value: Any) -> bool:

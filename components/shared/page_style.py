@@ -20,7 +20,8 @@ h2{font-size:18px;margin:0 0 4px;letter-spacing:-.01em}.intro{color:var(--soft);
 .cards{display:grid;grid-template-columns:repeat(auto-fit,minmax(114px,1fr));gap:10px;margin:14px 0}
 .card{border:1px solid var(--line);border-radius:10px;padding:11px 12px}
 .card b{display:block;font-size:22px;line-height:1.25;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}
-.card span{font-size:12px;color:var(--soft)}.card small{display:block;color:var(--soft);font-size:11.5px;line-height:1.35}
+.card span{font-size:12px;color:var(--soft)}
+.card small{display:block;color:var(--soft);font-size:11.5px;line-height:1.35}
 .card.good{background:var(--good-bg)}.card.good b{color:var(--good)}
 .card.warning{background:var(--warning-bg)}.card.warning b{color:var(--warning)}
 .card.bad{background:var(--bad-bg)}.card.bad b{color:var(--bad)}
@@ -33,7 +34,8 @@ td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-spa
 tr.good td{background:var(--good-bg)}tr.warning td{background:var(--warning-bg)}tr.bad td{background:var(--bad-bg)}
 figure{margin:16px 0;padding:12px;background:#fff;border:1px solid var(--line);border-radius:10px}
 figure svg{display:block;width:100%;height:auto}figcaption{font-size:13px;color:#5d6775;margin-top:8px}
-.banner{border-radius:12px;padding:16px 20px;margin:6px 0 16px;border-left:6px solid var(--soft);background:var(--ground)}
+.banner{border-radius:12px;padding:16px 20px;margin:6px 0 16px;
+border-left:6px solid var(--soft);background:var(--ground)}
 .banner b{display:block;font-size:20px;letter-spacing:-.01em}.banner p{margin:2px 0 0}
 .banner.good{background:var(--good-bg);border-color:var(--good)}.banner.good b{color:var(--good)}
 .banner.warning{background:var(--warning-bg);border-color:var(--warning)}.banner.warning b{color:var(--warning)}
@@ -49,7 +51,8 @@ figure svg{display:block;width:100%;height:auto}figcaption{font-size:13px;color:
 overflow-wrap:anywhere}.answer ol{list-style:none;margin:0;padding:0;counter-reset:place}
 .answer li{display:grid;grid-template-columns:22px minmax(0,1fr) auto;column-gap:8px;padding:7px 0;
 border-top:1px solid var(--line);counter-increment:place}
-.answer li::before{content:counter(place);color:var(--soft);font-size:12px;font-variant-numeric:tabular-nums;padding-top:2px}
+.answer li::before{content:counter(place);color:var(--soft);font-size:12px;padding-top:2px;
+font-variant-numeric:tabular-nums}
 .answer li b{font-weight:600;font-size:13.5px;overflow-wrap:anywhere}
 .answer li span{font-variant-numeric:tabular-nums;font-size:13px;text-align:right}
 .answer li small{grid-column:2/-1;color:var(--soft);font-size:12px}
@@ -88,7 +91,7 @@ TEMPLATE = """<!doctype html>
 <th{% if number %} class="number"{% endif %}>{{ name }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in block.content.rows %}
 <tr{% if loop.index0 in block.highlight %} class="{{ block.highlight[loop.index0] }}"{% endif %}>
-{% for text, number in row %}<td{% if number %} class="number"{% elif text|length > 40 %} class="long"{% elif text|length < 26 %} class="short"{% endif %}>{{ text }}</td>{% endfor %}</tr>
+{% for text, kind in row %}<td{% if kind %} class="{{ kind }}"{% endif %}>{{ text }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div>
 {% elif block.kind == "banner" %}<div class="banner {{ block.content.tone }}"><b>{{ block.content.headline }}</b>
 {% if block.content.note %}<p>{{ block.content.note }}</p>{% endif %}</div>

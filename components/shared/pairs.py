@@ -19,6 +19,7 @@ DENSE_NAMES = (
     "due", "share_of_visits", "any_weight", "any_recency_7",
     "user_events", "user_visits", "user_items", "user_recency", "user_repeat_share", "user_pace",
     "popularity_short", "popularity_middle", "popularity_long", "trend", "buyers", "repeat_rate",
+    "discovery_short", "discovery_middle", "discovery_share",
     "price", "price_gap", "has_price",
     "category_root", "category_middle", "category_leaf", "brand_affinity", "leaf_times", "retrieval_score",
 )  # fmt: skip
@@ -168,16 +169,16 @@ def _user_columns(histories: Histories, touched: Touches, items: int, spec: Feat
         "log_visits": np.log1p(visits),
         "log_items": np.log1p(distinct),
         "recency": np.where(some, np.exp2(-(histories.now - last) / DAY / spec.half_life_days), 0.0),
-        "repeat": 1.0 - distinct / np.maximum(events, 1.0),
+        "repeat": np.where(some, 1.0 - distinct / np.maximum(events, 1.0), 0.0),
         "pace": np.log1p(30.0 * visits / np.maximum(span, 1.0)),
     }
 
 
 def _item_columns(pairs: Pairs, statistics: np.ndarray) -> list[np.ndarray]:
     """How the whole shop treats the item."""
-    short, middle, long, buyers, repeat_rate = statistics[pairs.item].astype(np.float64).T
+    short, middle, long, buyers, repeat_rate, new_short, new_middle = statistics[pairs.item].astype(np.float64).T
     return [np.log1p(short), np.log1p(middle), np.log1p(long), np.log1p(short) - np.log1p(long), np.log1p(buyers),
-            repeat_rate]  # fmt: skip
+            repeat_rate, np.log1p(new_short), np.log1p(new_middle), new_middle / np.maximum(middle, 1.0)]  # fmt: skip
 
 
 def _price_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec) -> list[np.ndarray]:

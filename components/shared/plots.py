@@ -1,7 +1,7 @@
-"""The plots that more than one report draws; each takes plain JSON of the stages and gives a figure for `Page.figure`."""
+"""The plots that more than one report draws; each takes plain JSON of the stages and gives a figure for a Page."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -59,7 +59,8 @@ def differences(panels: Mapping[str, Estimates], label: str) -> Figure:
         for row, (mean, low, high) in enumerate(zip(means, *spans, strict=True)):
             colour = _GOOD if mean - low > 0 else _BAD if mean + high < 0 else "#7b8494"
             axes.errorbar(mean, row, xerr=[[low], [high]], fmt="o", color=colour, markersize=5, capsize=3, linewidth=2)
-            axes.annotate(f"{mean:+.{3 if abs(mean) >= 0.01 else 4}f}", (mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8,
+            label_text = f"{mean:+.3f}" if abs(mean) >= 0.01 else f"{mean:+.4f}"
+            axes.annotate(label_text, (mean, row), (0, 6), textcoords="offset points", ha="center", fontsize=8,
                           color=colour)  # fmt: skip
         axes.set_yticks(range(len(known)), list(known))
         axes.set_ylim(-0.6, len(known) - 0.3)
@@ -108,7 +109,7 @@ def roc_curves(tasks: Mapping[str, Mapping[str, Any] | None]) -> Figure:
 
 
 def calibration(tasks: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Observed against predicted share on logarithmic axes; bins of {predicted, observed, pairs}, empty ones left out."""
+    """Observed against predicted share on logarithmic axes; bins of {predicted, observed}, empty ones left out."""
     figure = new_figure(width=3.7, height=3.3)
     axes = figure.subplots()
     low, high = 1.0, 0.0
@@ -190,7 +191,7 @@ def _spans(estimates: Sequence[Mapping[str, float | None]]) -> tuple[np.ndarray,
     return means, np.maximum(np.stack([means - low, high - means]), 0.0)
 
 
-def _legend(axes: Axes, place: str) -> None:
+def _legend(axes: Axes, place: Literal["lower right", "upper left"]) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc=place, fontsize=8, frameon=False)
 

@@ -103,10 +103,20 @@ def expand_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.arange(total, dtype=np.int64) + np.repeat(shift, lengths)
 
 
+_DENSE_KEYS = 20_000_000
+"""Up to this many possible keys, counting in an array of all of them beats sorting the ones that occur."""
+
+
 def group_sums(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct keys in ascending order and the sum of weights of each (float64)."""
-    distinct, inverse = np.unique(keys, return_inverse=True)
-    return distinct, np.bincount(inverse, weights=weights, minlength=len(distinct))
+    """Distinct keys (int, not negative) in ascending order and the sum of weights of each (float64)."""
+    highest = int(keys.max(initial=0))
+    if len(keys) * 4 < highest or highest >= _DENSE_KEYS:
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        return distinct, np.bincount(inverse, weights=weights, minlength=len(distinct))
+    present = np.zeros(highest + 1, bool)
+    present[keys] = True
+    distinct = np.flatnonzero(present)
+    return distinct, np.bincount(keys, weights=weights, minlength=highest + 1)[distinct]
 
 
 def top_of_rows(rows: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:

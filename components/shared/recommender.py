@@ -16,7 +16,7 @@ from components.shared.candidates import (
     merge,
     own_items,
     popular_items,
-    popularity_order,
+    popularity_orders,
 )
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
@@ -93,7 +93,7 @@ class Recommender:
     """Wraps the stages 'features', 'retrieval' and 'ranking', for whoever measures them."""
 
     def __post_init__(self) -> None:
-        self._by_popularity = popularity_order(self.statistics)
+        self._by_popularity = popularity_orders(self.statistics)
         names = [feature.name for feature in self.spec.item_features]
         self._item_inputs = side_by_side(
             {name: self.catalog.features[name] for name in names},

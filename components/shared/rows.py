@@ -44,7 +44,8 @@ class Rows:
             Ragged.from_arrow(table.column("targets").chunk(0)),
         )  # fmt: skip
 
-    def log_q(self, items: int) -> np.ndarray:
-        """Log of each item's probability to be drawn as a row's target, float32 [items]."""
-        share = np.bincount(self.targets.values, weights=self.targets.weights, minlength=items) / len(self)
-        return np.log(np.maximum(share, 1e-12)).astype(np.float32)
+
+def log_q(targets: Ragged, items: int) -> np.ndarray:
+    """Log of each item's probability to be drawn as a row's target, float32 [items]."""
+    share = np.bincount(targets.values, weights=targets.weights, minlength=items) / max(len(targets), 1)
+    return np.log(np.maximum(share, 1e-12)).astype(np.float32)

@@ -104,7 +104,8 @@ def write_report(run: RunFolders, out: Path) -> None:
         _proof(page, run.proof)
     if run.stages:
         page.section("Where the time went", f"{seconds:.1f} seconds in {len(run.stages)} stages, one after the other.")
-        page.figure(plots.durations([(name.replace("-", " "), length) for name, length in run.stages]), "From start to end")
+        stages = [(name.replace("-", " "), length) for name, length in run.stages]
+        page.figure(plots.durations(stages), "Every stage from its start to its end")
     page.write(out)
 
 
@@ -144,8 +145,9 @@ def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int]
     counts = {level: sum(finding["level"] == level for finding in findings) for level in _TONES}
     page.section("The data", f"Events from {str(span['min'])[:10]} to {str(span['max'])[:10]}.")
     page.badge("events", events["rows"])
-    page.badge("shoppers", statistics["users"]["distinct"], note=f"median {statistics['users']['events']['p50']} events")
-    page.badge("items with events", statistics["items"]["distinct"], note=f"of {statistics['tables']['items']['rows']:,} known")
+    users, items = statistics["users"], statistics["items"]
+    page.badge("shoppers", users["distinct"], note=f"median {users['events']['p50']} events")
+    page.badge("items with events", items["distinct"], note=f"of {statistics['tables']['items']['rows']:,} known")
     page.badge("visits", statistics["sessions"]["distinct"])
     page.badge("errors", counts["error"], "bad" if counts["error"] else "good")
     page.badge("warnings", counts["warning"], "warning" if counts["warning"] else "good")
@@ -156,7 +158,7 @@ def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int]
     else:
         page.text(f"Every event is of one type: {', '.join(statistics['event_mix'])}.")
     if findings:
-        tones = {row: _TONES[finding["level"]] for row, finding in enumerate(findings) if finding["level"] != "info"}
+        tones: dict[int, Tone] = {row: _TONES[finding["level"]] for row, finding in enumerate(findings)}
         names = ("level", "rule", "column", "message")
         page.table(["level", "rule", "column", "what"], [[found[name] for name in names] for found in findings], tones)
     if cleaning:

@@ -42,8 +42,8 @@ _SIZES = {
         ranker_epochs=4, ranker_batch_shoppers=8, snapshots=2, candidates=200, bootstrap=500,
     ),
     "full": Size(
-        name="full", shoppers=0, embedding_dim=64, hidden_dim=128, batch_size=1024, retriever_epochs=10,
-        ranker_epochs=3, ranker_batch_shoppers=32, snapshots=4, candidates=400, bootstrap=1000,
+        name="full", shoppers=0, embedding_dim=64, hidden_dim=128, batch_size=1024, retriever_epochs=6,
+        ranker_epochs=2, ranker_batch_shoppers=32, snapshots=4, candidates=400, bootstrap=1000,
     ),
 }  # fmt: skip
 

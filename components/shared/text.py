@@ -12,6 +12,7 @@ MAX_TEXT_LENGTH = 2_000
 
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _PIECES = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])[^\W_])+")
+_WORDS = re.compile(r"[^\W_]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 
 
@@ -30,6 +31,9 @@ def tokenize(text: str) -> list[str]:
     >>> tokenize("Fresh BLUEBERRIES 2% 燕麦奶")
     ['fresh', 'blueberry', '2', '燕', '麦', '奶', '燕麦', '麦奶']
     """
+    folded = text[:MAX_TEXT_LENGTH].casefold()
+    if folded.isascii():
+        return [_stem(piece) for piece in _WORDS.findall(folded)]
     folded = unicodedata.normalize("NFKD", text[:MAX_TEXT_LENGTH]).casefold()
     folded = unicodedata.normalize("NFC", "".join(c for c in folded if not unicodedata.combining(c)))
     tokens: list[str] = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from components.shared.candidates import CandidateConfig
-from components.shared.errors import DataError
+from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.ranker import RankerConfig, ranker_tasks
 from components.shared.sizes import Size
@@ -77,7 +77,7 @@ def train(
         Best validation AUC, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly.
+        InputError: the processes cannot share a batch out evenly, or outnumber the shoppers.
         DataError: no candidate was ever wanted, so there is nothing to learn.
         TrainingError: the workers failed more often than `config.launch.max_restarts`.
     """
@@ -116,6 +116,11 @@ def _lasting(checkpoints: Path, features: Path, retriever: Path, config: RankerT
 def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) -> RankerConfig:
     """The ranker's shape, with its dense inputs normalised by the training pairs."""
     pairs = PairRows.read(files, spec)
+    if len(pairs) < config.launch.processes:
+        raise InputError(
+            f"processes is {config.launch.processes}, but there are {len(pairs)} shoppers to learn from",
+            "use fewer processes, or events of more shoppers",
+        )
     if not pairs.label.any():
         raise DataError(
             f"none of {len(pairs.label):,} candidate pairs was followed by a '{spec.target_event}'",

@@ -13,7 +13,7 @@ from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.retriever import Retriever, RetrieverConfig
-from components.shared.rows import Rows
+from components.shared.rows import Rows, log_q
 from components.shared.storage import read_json
 from components.shared.training import checkpoint
 from components.shared.training.group import Group, process_group, quiet_third_parties
@@ -32,16 +32,16 @@ class Training:
         folder = Path(job.features)
         self.spec = FeatureSpec.read(folder / "spec.json")
         self.catalog = Catalog.read(folder / "items.parquet", self.spec)
+        self.sampling = SamplingConfig(**job.sampling)
         self.rows = Rows.read(folder / "rows" / "retriever.parquet", self.spec)
         self.validation = Rows.read(folder / "rows" / "validation.parquet", self.spec)
-        self.sampling = SamplingConfig(**job.sampling)
         optimizer = OptimizerConfig(**job.optimizer)
         torch.manual_seed(optimizer.seed)
         config = RetrieverConfig.from_spec(self.spec, job.embedding_dim, job.hidden_dim)
         self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         self.order, self.order_epoch = np.zeros(0, np.int64), -1
-        self.log_q = torch.from_numpy(self.rows.log_q(len(self.catalog))).to(group.device)
+        self.log_q = torch.from_numpy(log_q(self.rows.targets, len(self.catalog))).to(group.device)
 
     def steps_per_epoch(self) -> int:
         """Steps in an epoch."""

@@ -57,9 +57,9 @@ def write_compiled(folder: Path) -> Path:
         values = _VALUES[name]
         pq.write_table(pa.table({"row": list(values.values()), "value": list(values)}), folder / f"{name}.parquet")
     _write_history(folder / "history", [""] + [item[0] for item in ITEMS])
-    statistics = np.zeros((len(ITEMS) + 1, 5), np.float32)
-    statistics[2] = [312, 900, 2000, 150, 0.4]  # whole milk
-    statistics[1] = [12, 60, 170, 40, 0.6]  # oat milk
+    statistics = np.zeros((len(ITEMS) + 1, 7), np.float32)
+    statistics[2] = [312, 900, 2000, 150, 0.4, 5, 20]  # whole milk
+    statistics[1] = [12, 60, 170, 40, 0.6, 2, 8]  # oat milk
     statistics[8:] = 1
     np.save(folder / "statistics.npy", statistics)
     _write_models(folder, spec)

@@ -66,7 +66,9 @@ class PipelineRun:
         return self.root / "keys" / "signing.pem.pub"
 
     def artifact(self, task: str, name: str) -> Path:
-        return next(iter(self.root.glob(f"*/**/{task}/{name}")))
+        found = list(self.root.glob(f"*/**/{task}/{name}"))
+        assert found, f"{task} left no {name}; the run's last words:\n{self.log[-6000:]}"
+        return found[0]
 
 
 @pytest.fixture(scope="session")

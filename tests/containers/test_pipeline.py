@@ -6,6 +6,7 @@ KFP's DockerRunner can call a failed step a success, so nothing here trusts its 
 import pytest
 
 from components.shared.bundle import verify
+from components.shared.decision import read_decision
 from components.shared.proof import PROOF
 from components.shared.signing import load_public_key
 from components.shared.storage import read_json
@@ -14,13 +15,15 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 
 def test_every_stage_left_its_output(pipeline):
+    decision = read_decision(pipeline.artifact("evaluate-model", "evaluation"))
+    assert decision.blessed, decision.reasons
     outputs = {
         "ingest-events": "events", "validate-data": "statistics", "build-features": "features",
         "train-retriever": "model", "train-ranker": "model", "evaluate-model": "evaluation",
         "compile-model": "compiled", "register-model": "bundle", "validate-serving": "proof",
     }  # fmt: skip
-    missing = [task for task, name in outputs.items() if not list(pipeline.root.glob(f"*/**/{task}/{name}"))]
-    assert not missing and pipeline.code == 0, pipeline.log[-6000:]
+    assert [pipeline.artifact(task, name).exists() for task, name in outputs.items()] == [True] * len(outputs)
+    assert pipeline.code == 0, pipeline.log[-6000:]
 
 
 def test_the_champion_is_whole_signed_and_proven(pipeline):

@@ -1,5 +1,7 @@
 """The history store against a loop over a list of events."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,7 +28,7 @@ def rows_of(histories: Histories) -> list[list[tuple]]:
             histories.price.tolist(), strict=True)
     )  # fmt: skip
     edges = histories.offsets.tolist()
-    return [events[start:end] for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    return [events[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @given(SHOPPERS, st.data())

@@ -5,7 +5,16 @@ import pytest
 
 from components.shared.lexical import LexicalIndex
 
-TITLES = ["", "Whole Milk 1L dairy", "Oat Milk", "全脂牛奶 250ml", "燕麦奶 Oat drink", "Bread", "🥛🥛", "MILK chocolate milk"]
+TITLES = [
+    "",
+    "Whole Milk 1L dairy",
+    "Oat Milk",
+    "全脂牛奶 250ml",
+    "燕麦奶 Oat drink",
+    "Bread",
+    "🥛🥛",
+    "MILK choc milk",
+]
 
 
 @pytest.fixture(scope="module", params=["built", "loaded"])

@@ -14,7 +14,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch import nn
 from torch.distributed.checkpoint.stateful import Stateful
-from torchrec.optim.keyed import CombinedOptimizer
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
 from components.shared.errors import TrainingError
 
@@ -78,6 +78,10 @@ def resume(state: TrainState, folder: Path) -> int:
     newest = [max(complete(folder), default=0)]
     dist.broadcast_object_list(newest, src=0)
     if newest[0]:
+        for _, part in state.optimizer.optimizers:
+            # Adam makes its moments in its first step; DCP restores in place and leaves out what is not there yet.
+            if isinstance(part, KeyedOptimizerWrapper) and not part.state:
+                part.init_state()
         dcp.load({"app": state}, checkpoint_id=folder / f"step_{newest[0]}")
     return newest[0]
 

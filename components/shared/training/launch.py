@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import deque
@@ -14,6 +15,11 @@ from typing import Any
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import write_json
 
+_RANK = re.compile(r"^\[rank\d+\]: ?")
+_OWN = re.compile(r"^components\.shared\.errors\.\w+: (?P<headline>.*)$")
+_ERROR = re.compile(r"^[\w.]*(?:Error|Exception)\b")
+_EXIT = re.compile(r"exitcode\s*: (?P<code>-?\d+)")
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchConfig:
@@ -24,7 +30,7 @@ class LaunchConfig:
     max_restarts: int = 3
     """Group restarts, each from the last whole checkpoint."""
     threads: int = 0
-    """Threads of each worker (0: cores divided by processes)."""
+    """Threads of each worker (0: the cores this process may use, divided by processes)."""
 
 
 def check_shares(batch: int, processes: int, unit: str) -> None:
@@ -68,10 +74,10 @@ def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None
         config: Number of processes and restarts.
 
     Raises:
-        TrainingError: the group failed more than `max_restarts` times; quotes the worker's last lines.
+        TrainingError: the group failed more than `max_restarts` times; says what the worker said last.
     """
     write_json(folder / "job.json", job)
-    threads = config.threads or max(1, (os.cpu_count() or 1) // config.processes)
+    threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.processes)
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}",
         f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", worker, "--job",
@@ -79,7 +85,7 @@ def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
     environment.pop("_KFP_RUNTIME", None)
-    last: deque[str] = deque(maxlen=40)
+    last: deque[str] = deque(maxlen=400)
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as process:
@@ -88,8 +94,18 @@ def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None
             print(line, end="", flush=True)
             last.append(line.rstrip())
     if process.returncode:
-        telling = [line for line in last if "Error" in line or "exitcode" in line] or list(last)
-        raise TrainingError(
-            f"{worker} failed with exit code {process.returncode}: {' | '.join(telling[-3:])}",
-            "read the worker's lines above; out of memory needs a smaller size or batch, a killed worker a retry",
-        )
+        raise _failure(worker, [_RANK.sub("", line) for line in last])
+
+
+def _failure(worker: str, lines: list[str]) -> TrainingError:
+    """The worker's own refusal if there is one; else exit codes and its last error, not torchrun's report of it."""
+    for at in reversed(range(len(lines))):
+        if found := _OWN.match(lines[at]):
+            mend = lines[at + 1].strip().removeprefix("mend: ") if at + 1 < len(lines) else ""
+            return TrainingError(found["headline"], mend)
+    codes = sorted({found["code"] for line in lines if (found := _EXIT.search(line))})
+    errors = [line for line in lines if _ERROR.match(line) and "ChildFailedError" not in line]
+    return TrainingError(
+        f"{worker} failed with exit code {', '.join(codes)}: {(errors or lines or ['no output'])[-1]}",
+        "read the worker's lines above; out of memory (-9) needs a smaller size or batch, a killed worker a retry",
+    )

@@ -1,0 +1,117 @@
+"""Data that is small, empty or strange: a sensible folder, or a refusal that names the cause and leaves nothing."""
+
+import datetime
+
+import pytest
+
+from components.build_features.build import FeatureConfig, build
+from components.shared.errors import DataError, InputError, ShoprankError
+
+
+def refused(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankError:
+    events, items = shop.write(folder)
+    with pytest.raises(kind) as caught:
+        build(events, items, folder / "features", FeatureConfig(horizon_days=5.0))
+    assert sorted(path.name for path in folder.iterdir()) == ["events", "items"], "nothing may be left half-written"
+    assert caught.value.headline and caught.value.mend
+    return caught.value
+
+
+def test_no_events(shop, tmp_path):
+    shop.events.clear()
+    assert "no event is left" in refused(shop, tmp_path).headline
+
+
+def test_no_items_leaves_no_event(shop, tmp_path):
+    shop.items.clear()
+    error = refused(shop, tmp_path)
+    assert "no event is left" in error.headline and f"'orphan_events_dropped': {len(shop.events)}" in error.headline
+
+
+def test_folders_without_files_are_named(shop, tmp_path):
+    events, items = shop.write(tmp_path)
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(InputError, match=r"events: .*nothing holds no Parquet"):
+        build(tmp_path / "nothing", items, tmp_path / "out", FeatureConfig())
+    with pytest.raises(InputError, match=r"items: .*nothing holds no Parquet"):
+        build(events, tmp_path / "nothing", tmp_path / "out", FeatureConfig())
+    assert not (tmp_path / "out").exists()
+
+
+def test_searches_that_opened_nothing_are_nothing_to_learn_from(shop, tmp_path):
+    for event in shop.events:
+        event.update(item_id=None, event_type="search", query="milk")
+    assert "column 'item_id'" in refused(shop, tmp_path).headline
+
+
+def test_everything_at_once_cannot_be_split_by_time(shop, tmp_path):
+    for event in shop.events:
+        event["timestamp"] = shop.events[0]["timestamp"]
+    assert "column 'timestamp'" in refused(shop, tmp_path).headline
+
+
+def test_a_window_without_a_purchase_is_named(shop, tmp_path):
+    shop.events.sort(key=lambda event: event["timestamp"])
+    last = shop.events[-1]["timestamp"]
+    quiet = last - datetime.timedelta(days=25)
+    shop.events = [event for event in shop.events if event["timestamp"] < quiet or event["timestamp"] == last]
+    shop.events[-1]["event_type"] = "purchase"
+    assert "split 'ranker-0' has no row" in refused(shop, tmp_path).headline
+
+
+def test_one_shopper_is_enough(make_shop, built_from):
+    found = built_from(make_shop(users=1))
+    assert found.users == ["", "u00"] and found.summary.rows["test"] == 1
+
+
+def test_one_item_is_enough(make_shop, built_from):
+    shop = make_shop()
+    shop.items = [item for item in shop.items if item["item_id"] == shop.events[0]["item_id"]]
+    found = built_from(shop)
+    assert len(found.catalog) == 2 and found.summary.rows["test"] >= 1
+    assert found.rows("test")["targets"].to_pylist() == [[1]] * found.summary.rows["test"]
+
+
+def test_columns_that_are_all_null_cost_their_features_only(shop, built_from):
+    for event in shop.events:
+        event.update(price=None, quantity=None, query=None, session_id=None)
+    for item in shop.items:
+        item.update(title=None, brand=None, categories=None)
+    found = built_from(shop)
+    assert found.summary.rows["retriever"] > 50, "without sessions a day is a visit"
+    assert found.spec.price_edges == () and found.spec.price_log_std == 1.0
+    assert found.catalog.title.to_pylist()[1:] == found.catalog.item_id.to_pylist()[1:]
+    rows = found.rows("test")
+    for name in ("interest_category", "interest_brand", "query"):
+        assert not any(rows[name].to_pylist()), name
+    assert all(rows["sequence"].to_pylist())
+
+
+def test_nested_nulls_in_a_category_path_are_skipped(shop, built_from):
+    shop.items[0]["categories"] = ["food", None, "odd"]
+    shop.items[1]["categories"] = [""]
+    assert "food > odd" in built_from(shop).vocabulary("category")
+
+
+def test_without_purchases_the_next_stronger_event_is_predicted(shop, built_from):
+    for event in shop.events:
+        if event["event_type"] == "purchase":
+            event["event_type"] = "cart"
+    assert built_from(shop).spec.target_event == "cart"
+
+
+def test_a_quote_in_a_folder_name_is_only_a_letter(shop, tmp_path):
+    folder = tmp_path / "the shop's 'data'"
+    summary = build(*shop.write(folder), folder / "features", FeatureConfig(horizon_days=5.0))
+    assert summary.rows["test"] > 0 and (folder / "features" / "spec.json").exists()
+
+
+def test_an_earlier_result_is_replaced_whole_and_survives_a_refusal(shop, tmp_path):
+    events, items = shop.write(tmp_path)
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "stale.json").write_text("{}")
+    with pytest.raises(InputError):
+        build(tmp_path / "gone", items, tmp_path / "features", FeatureConfig(horizon_days=5.0))
+    assert (tmp_path / "features" / "stale.json").exists()
+    build(events, items, tmp_path / "features", FeatureConfig(horizon_days=5.0))
+    assert not (tmp_path / "features" / "stale.json").exists()

@@ -1,0 +1,89 @@
+"""The same shopper at the same moment gives the same tensors in a training row and in a live request, bit for bit."""
+
+import numpy as np
+import pytest
+
+from components.build_features.encode import query_ids
+from components.shared.ragged import Ragged
+from components.shared.rows import Rows
+from components.shared.schema import EVENT_TYPES
+from components.shared.shopper import shopper_features
+from serving.protocol import parse_ask
+from serving.shoppers import Shoppers
+
+
+@pytest.fixture(params=["made up", "complete-journey"])
+def folder(request, built, tiny_run):
+    """A made-up shop with searches, and sixty real shoppers."""
+    return built if request.param == "made up" else type(built)(tiny_run.features, built.summary)
+
+
+def online(found, user: str | None, now: int, query: Ragged, history: list[dict] | None = None) -> dict[str, Ragged]:
+    """Features of one request, as the predictor computes them."""
+    user_row = {name: row for row, name in enumerate(found.users) if row}
+    shoppers = Shoppers(found.spec, found.catalog, found.store, user_row, clock="bundle")
+    ask = parse_ask(
+        {"user_id": user, "context": {"timestamp": now}} | ({} if history is None else {"history": history})
+    )
+    warnings: list[str] = []
+    histories = shoppers.histories(ask, warnings)
+    assert not warnings and len(histories) == 1
+    return shopper_features(histories, found.catalog, found.spec, query)
+
+
+def same(offline: Ragged, live: Ragged, where: str) -> None:
+    np.testing.assert_array_equal(offline.values, live.values, err_msg=where)
+    assert offline.weights.tobytes() == live.weights.tobytes(), where
+
+
+def inline(found, shopper: int, now: int) -> list[dict]:
+    """A stored history as a request would spell it, prices included."""
+    events = found.store.before(np.array([shopper]), np.array([now]), found.spec.max_history)
+    return [
+        {"item_id": found.catalog.item_id[int(item)].as_py(), "event_type": EVENT_TYPES[kind], "timestamp": int(when)}
+        | ({} if np.isnan(price) else {"price": float(price)})
+        for item, kind, when, price in zip(events.item, events.event_type, events.timestamp, events.price, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_stored_and_inline_histories_give_the_training_rows_again(folder, split):
+    rows = Rows.read(folder.folder / "rows" / f"{split}.parquet", folder.spec)
+    assert len(rows) > 8
+    for at in range(len(rows)):
+        one = np.array([at])
+        shopper, now = int(rows.shopper[at]), int(rows.timestamp[at])
+        query = rows.features["query"].take(one)
+        stored = online(folder, folder.users[shopper], now, query)
+        told = online(folder, folder.users[shopper], now, query, inline(folder, shopper, now))
+        for name in stored:
+            same(rows.features[name].take(one), stored[name], f"{split} row {at}, {name}, stored history")
+            same(stored[name], told[name], f"{split} row {at}, {name}, inline history")
+
+
+def test_rows_of_searches_carry_the_tokens_that_a_live_query_gets(built):
+    rows = Rows.read(built.folder / "rows" / "retriever.parquet", built.spec)
+    tokens = {value: row for row, value in enumerate(built.vocabulary("token")) if row}
+    live = Ragged.mean(*query_ids(["牛奶"], tokens, built.spec.user("query").max_length))
+    asked = [at for at in range(len(rows)) if rows.features["query"].lengths[at] == 3]
+    assert asked
+    for at in asked[:5]:
+        now = int(rows.timestamp[at])
+        found = online(built, built.users[int(rows.shopper[at])], now, live)
+        for name in found:
+            same(rows.features[name].take(np.array([at])), found[name], f"row {at}, {name}")
+
+
+def test_padding_for_the_exported_graph_loses_nothing(folder):
+    rows = Rows.read(folder.folder / "rows" / "test.parquet", folder.spec)
+    for feature in folder.spec.user_features:
+        ragged = rows.features[feature.name]
+        assert ragged.lengths.max() <= feature.max_length
+        assert ragged.values.max(initial=0) < feature.rows
+        ids, weights = ragged.padded(feature.max_length)
+        np.testing.assert_allclose(weights.sum(1), np.add.reduceat(np.r_[ragged.weights, 0], ragged.offsets[:-1])
+                                   * (ragged.lengths > 0), rtol=1e-5)  # fmt: skip
+        assert ids.shape == (len(rows), feature.max_length)
+    for feature in folder.spec.item_features:
+        ragged = folder.catalog.features[feature.name]
+        assert ragged.lengths.max() <= feature.max_length and ragged.values.max(initial=0) < feature.rows

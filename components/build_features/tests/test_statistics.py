@@ -1,0 +1,49 @@
+"""Item statistics against counting by hand."""
+
+import numpy as np
+import pytest
+
+from components.build_features.build import FeatureConfig
+from components.shared.catalog import STATISTICS
+from components.shared.feature_spec import DAY
+
+
+def purchases(shop, before: int) -> list[tuple[str, str, int]]:
+    """(user, item, epoch second) of every purchase before a moment."""
+    found = [
+        (event["user_id"], event["item_id"], int(event["timestamp"].timestamp()))
+        for event in shop.events
+        if event["event_type"] == "purchase"
+    ]
+    return [event for event in found if event[2] < before]
+
+
+@pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])
+def test_statistics_count_purchases_before_the_moment(shop, built, name):
+    moment = {**built.timeline.moments(), "serving": built.timeline.end}[name]
+    short, middle, long = FeatureConfig().popularity_days
+    events = purchases(shop, moment)
+    table = np.load(built.folder / "statistics" / f"{name}.npy")
+    assert table.dtype == np.float32 and table.shape == (len(built.catalog), len(STATISTICS))
+    assert not table[0].any()
+    first: dict[tuple[str, str], int] = {}
+    for user, item, when in events:
+        first[user, item] = min(when, first.get((user, item), when))
+    for row in range(1, len(built.catalog)):
+        of_item = [event for event in events if event[1] == built.catalog.item_id[row].as_py()]
+        within = {
+            days: [event for event in of_item if event[2] >= moment - days * DAY] for days in (short, middle, long)
+        }
+        days_of: dict[str, set[int]] = {}
+        for user, _, when in within[long]:
+            days_of.setdefault(user, set()).add(when // DAY)
+        again = sum(len(days) > 1 for days in days_of.values())
+        new = [when for (_, item), when in first.items() if of_item and item == of_item[0][1]]
+        wanted = {
+            "popularity_short": len(within[short]), "popularity_middle": len(within[middle]),
+            "popularity_long": len(within[long]), "buyers": len(days_of),
+            "repeat_rate": again / len(days_of) if days_of else 0.0,
+            "discovery_short": sum(when >= moment - short * DAY for when in new),
+            "discovery_middle": sum(when >= moment - middle * DAY for when in new),
+        }  # fmt: skip
+        assert dict(zip(STATISTICS, table[row].tolist(), strict=True)) == pytest.approx(wanted)

@@ -1,0 +1,106 @@
+"""Rows of the vocabularies: most frequent first, unknown is row 0, and only the past decides."""
+
+import collections
+import datetime
+
+import numpy as np
+
+from components.build_features.vocabulary import VocabularyConfig
+
+
+def seen_before(shop, moment: int, key: str) -> collections.Counter:
+    return collections.Counter(
+        event[key] for event in shop.events if event["timestamp"].timestamp() < moment and event.get(key)
+    )
+
+
+def test_shoppers_and_items_stand_by_how_often_they_were_seen_before_the_retriever_ends(shop, built):
+    end = built.timeline.retriever_end
+    users = seen_before(shop, end, "user_id")
+    assert built.users[1:] == sorted(users, key=lambda user: (-users[user], user))
+    items = seen_before(shop, end, "item_id")
+    every = [item["item_id"] for item in shop.items]
+    assert built.catalog.item_id.to_pylist()[1:] == sorted(every, key=lambda item: (-items[item], item))
+    assert built.catalog.known_items == sum(count >= 2 for count in items.values())
+    assert built.spec.item("item").rows == built.catalog.known_items + 1
+
+
+def test_the_unknown_item_is_row_zero_and_no_answer(built):
+    catalog = built.catalog
+    assert catalog.item_id[0].as_py() == "" and not catalog.available[0] and np.isnan(catalog.price[0])
+    assert "" not in catalog.row_of
+    for name, ragged in catalog.features.items():
+        assert not ragged.take(np.array([0])).values.any(), name
+
+
+def test_who_is_rare_shares_the_unknown_row(shop, built_from):
+    found = built_from(shop, vocabulary=VocabularyConfig(min_item_events=20, min_user_events=60))
+    catalog, items = found.catalog, seen_before(shop, found.timeline.retriever_end, "item_id")
+    known = {item for item, count in items.items() if count >= 20}
+    assert 0 < len(known) < len(shop.items)
+    rows = catalog.embedding_row(np.arange(len(catalog)))
+    assert {catalog.item_id[int(row)].as_py() for row in np.flatnonzero(rows)} == known
+    assert rows.max() == len(known) == found.spec.user("sequence").rows - 1
+    users = found.rows("test")["user"].combine_chunks().values.to_numpy()
+    assert 0 in users and users.max() < found.spec.user("user").rows
+    for split in ("retriever", "test"):
+        assert found.rows(split)["sequence"].combine_chunks().values.to_numpy().max() <= len(known)
+
+
+def test_someone_first_seen_later_has_no_row_of_their_own(shop, built_from):
+    late = max(event["timestamp"] for event in shop.events) - datetime.timedelta(hours=9)
+    shop.items.append({"item_id": "new", "title": "Whole Milk"})
+    shop.events += [
+        {"user_id": "newcomer", "item_id": "new", "event_type": "purchase", "price": 7.0,
+         "timestamp": late + datetime.timedelta(minutes=n)}
+        for n in range(5)
+    ]  # fmt: skip
+    found = built_from(shop)
+    row = found.catalog.row_of["new"]
+    assert row > found.catalog.known_items
+    assert found.users.index("newcomer") > found.store.known_users
+    # What was paid later is shown to people but hidden from models, which would know the future by it.
+    assert np.isnan(found.catalog.price[row]) and found.catalog.list_price[row] == 7.0
+    histories = found.store.before(np.array([found.users.index("newcomer")]), np.array([found.spec.as_of]), 10)
+    assert histories.user.tolist() == [0] and set(histories.item.tolist()) == {row}
+
+
+def test_tokens_of_chinese_and_english_titles_share_one_vocabulary(shop, built):
+    tokens = built.vocabulary("token")
+    assert {"milk", "bread", "燕", "燕麦", "牛奶", "奶", "apple"} <= set(tokens)
+    counts = collections.Counter(
+        token for item in shop.items for token in {"燕麦奶": ["奶"], "全脂牛奶": ["奶"], "Oat Milk": ["milk"],
+                                                   "Whole Milk": ["milk"]}.get(item["title"] or "", [])
+    )  # fmt: skip
+    assert tokens.index("milk") < tokens.index("燕麦") and counts["奶"] == counts["milk"]
+    row = next(item["item_id"] for item in shop.items if item["title"] == "燕麦奶")
+    ids = built.catalog.features["title"].take(np.array([built.catalog.row_of[row]])).values
+    assert [tokens[token] for token in ids] == ["燕", "麦", "奶", "燕麦", "麦奶"]
+
+
+def test_rare_tokens_are_left_out_and_the_vocabulary_is_bounded(shop, built_from):
+    shop.items[0]["title"] = "onceonly milk"
+    found = built_from(shop, vocabulary=VocabularyConfig(max_tokens=5))
+    tokens = found.vocabulary("token")
+    assert len(tokens) == 1 + 5 and "onceonly" not in tokens
+    assert found.spec.item("title").rows == found.spec.user("query").rows == 6
+
+
+def test_equal_names_in_different_branches_are_different_categories(built):
+    names = built.vocabulary("category")
+    assert names[1] == "food", "the root stands on every item"
+    assert "food > aisle 1" in names and "aisle 1" not in names
+    assert built.spec.item("category").rows == built.spec.user("interest_category").rows == len(names)
+
+
+def test_price_buckets_follow_the_edges(built):
+    edges = np.array(built.spec.price_edges, np.float32)
+    assert (np.diff(edges) > 0).all()
+    buckets = built.catalog.features["price_bucket"].values
+    for price, bucket in zip(built.catalog.price[1:], buckets[1:], strict=True):
+        assert bucket == (0 if np.isnan(price) else 1 + (price > edges).sum())
+    assert buckets.max() < built.spec.item("price_bucket").rows
+    scaled = np.log1p(built.catalog.price[1:].astype(float))
+    assert built.spec.price_log_mean == np.nanmean(scaled).round(12) or abs(
+        built.spec.price_log_mean - np.nanmean(scaled)
+    ) < 1e-5  # fmt: skip

@@ -1,0 +1,53 @@
+"""Intervals behave: equal methods hold zero, a known difference is found, width falls with the square root."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from components.evaluate_model import bootstrap
+from components.evaluate_model.bootstrap import BootstrapConfig, intervals
+
+CONFIG = BootstrapConfig(resamples=2_000, seed=3)
+
+
+def test_equal_methods_differ_by_exactly_zero():
+    values = np.random.default_rng(0).random((200, 1))
+    found = intervals(values - values, CONFIG)[0]
+    assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_two_methods_of_equal_quality_are_not_told_apart():
+    random = np.random.default_rng(1)
+    found = intervals(random.normal(0.0, 0.2, (400, 1)) - random.normal(0.0, 0.2, (400, 1)), CONFIG)[0]
+    assert found.low < 0 < found.high
+
+
+def test_a_known_difference_is_found_with_the_width_of_the_normal_interval():
+    random = np.random.default_rng(2)
+    values = random.normal(0.05, 0.2, (1_000, 1))
+    found = intervals(values, CONFIG)[0]
+    low, high = stats.norm.interval(0.95, values.mean(), values.std() / np.sqrt(len(values)))
+    assert found.mean == pytest.approx(values.mean())
+    assert 0 < found.low < found.high
+    assert found.low == pytest.approx(low, abs=0.002)
+    assert found.high == pytest.approx(high, abs=0.002)
+
+
+def test_columns_share_their_resamples_and_the_seed_decides():
+    values = np.random.default_rng(4).random((60, 2))
+    one, other = intervals(np.c_[values, values], CONFIG)[:2], intervals(np.c_[values, values], CONFIG)[2:]
+    assert one == other
+    again = intervals(values, BootstrapConfig(resamples=2_000, seed=4))
+    assert one != again
+
+
+def test_resamples_in_parts_are_the_same(monkeypatch):
+    values = np.random.default_rng(5).random((50, 3))
+    whole = intervals(values, CONFIG)
+    monkeypatch.setattr(bootstrap, "_CELLS", 50 * 7)
+    assert intervals(values, CONFIG) == whole
+
+
+def test_nobody_has_no_interval():
+    found = intervals(np.zeros((0, 2)), CONFIG)
+    assert found[0].to_json() == {"mean": None, "low": None, "high": None}

@@ -1,0 +1,106 @@
+"""Every rule blesses and refuses, in whole sentences with the numbers."""
+
+import copy
+
+import pytest
+
+from components.evaluate_model.rules import Rules, apply_rules
+
+BASELINES = ("popularity", "recent popularity", "personal frequency", "item-kNN")
+
+
+def _estimate(mean, half):
+    return {"mean": mean, "low": mean - half, "high": mean + half}
+
+
+def _result(champion=None):
+    names = [*BASELINES, *(["champion"] if champion else [])]
+    methods = {name: {"ndcg_at_10": _estimate(0.30, 0.02)} for name in names}
+    methods["model"] = {"ndcg_at_10": _estimate(0.35, 0.02), "coverage": {"mean": 0.2, "low": None, "high": None}}
+    differences = {name: {"ndcg_at_10": _estimate(0.05, 0.02)} for name in names}
+    return {
+        "split": {"items": 1_000},
+        "scopes": {"overall": {"shoppers": 200, "methods": methods, "differences": differences}},
+        "ranker": {"all": {"auc": 0.8, "calibration_error": 0.01, "calibration_ratio": 1.1}},
+        "champion": champion,
+    }
+
+
+def _change(result, path, value):
+    changed = copy.deepcopy(result)
+    *way, last = path
+    place = changed
+    for name in way:
+        place = place[name]
+    place[last] = value
+    return changed
+
+
+def _broken(result, rules=None):
+    return [check for check in apply_rules(result, rules or Rules()) if not check.passed]
+
+
+def test_a_good_model_passes_and_every_reason_is_a_sentence():
+    checks = apply_rules(_result(), Rules())
+    assert all(check.passed for check in checks)
+    assert all(check.sentence[0].isupper() and check.sentence.endswith(".") for check in checks)
+    assert "NDCG@10 0.3500 is above that of personal frequency, 0.3000 (difference +0.0500" in " ".join(
+        check.sentence for check in checks
+    )
+
+
+DIFFERENCE = ("scopes", "overall", "differences", "personal frequency", "ndcg_at_10")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "rule"),
+    [
+        (("scopes", "overall", "shoppers"), 3, "min_shoppers"),
+        (DIFFERENCE, _estimate(-0.02, 0.01), "beat"),
+        (DIFFERENCE, _estimate(-0.06, 0.10), "beat"),
+        (("ranker", "all", "auc"), 0.55, "min_auc"),
+        (("ranker", "all", "auc"), None, "min_auc"),
+        (("ranker", "all", "calibration_error"), 0.2, "max_calibration_error"),
+        (("ranker", "all", "calibration_ratio"), 4.0, "max_calibration_ratio"),
+        (("ranker", "all", "calibration_ratio"), 0.2, "max_calibration_ratio"),
+        (("scopes", "overall", "methods", "model", "coverage", "mean"), 0.005, "min_coverage"),
+    ],
+)
+def test_one_broken_rule_refuses_and_comes_first(path, value, rule):
+    result = _change(_result(), path, value)
+    assert [check.rule for check in _broken(result)] == [rule]
+    assert apply_rules(result, Rules())[0].rule == rule
+
+
+def test_noise_below_zero_does_not_refuse_unless_certainty_is_asked_for():
+    noisy = _change(_result(), DIFFERENCE, _estimate(-0.01, 0.04))
+    assert not _broken(noisy)
+    assert [check.rule for check in _broken(noisy, Rules(certain=True))] == ["beat"]
+    assert not _broken(_result(), Rules(certain=True))
+
+
+def test_only_the_named_baselines_count():
+    worse = _change(_result(), DIFFERENCE, _estimate(-0.2, 0.01))
+    rules = Rules(beat=("popularity",))
+    assert not _broken(worse, rules)
+    told = [check for check in apply_rules(worse, rules) if "personal frequency" in check.sentence]
+    assert [check.decides for check in told] == [False]
+    assert "is below that of personal frequency" in told[0].sentence and "decides nothing" in told[0].sentence
+
+
+def test_a_comparable_champion_decides():
+    champion = {"name": "20180101-ab", "comparable": True, "note": ""}
+    assert not _broken(_result(champion))
+    worse = _change(
+        _result(champion), ("scopes", "overall", "differences", "champion", "ndcg_at_10"), _estimate(-0.02, 0.01)
+    )
+    assert [check.rule for check in _broken(worse)] == ["champion"]
+
+
+def test_a_champion_that_has_seen_the_test_window_is_information():
+    champion = {"name": "20180101-ab", "comparable": False, "note": "The champion 20180101-ab has seen it."}
+    result = _change(
+        _result(champion), ("scopes", "overall", "differences", "champion", "ndcg_at_10"), _estimate(-0.2, 0.01)
+    )
+    told = [check for check in apply_rules(result, Rules()) if check.rule == "champion"]
+    assert [(check.passed, check.decides, check.sentence) for check in told] == [(True, False, champion["note"])]

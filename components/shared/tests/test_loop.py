@@ -1,0 +1,155 @@
+"""The training loop with a small real model: early stopping, checkpoints, resuming, the learning curve."""
+
+import shutil
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
+
+from components.shared.errors import TrainingError
+from components.shared.storage import read_json
+from components.shared.training import checkpoint
+from components.shared.training.curve import best_point
+from components.shared.training.group import Group
+from components.shared.training.loop import Loop, LoopConfig
+
+STEPS = 5
+
+
+class Interrupted(Exception):
+    """Stands for the end of the process."""
+
+
+class Line:
+    """Fits a line to points that follow from the step; validates by what the test says."""
+
+    def __init__(self, metrics: list[float], interrupt_at: int = 0, explode_at: int = 0):
+        torch.manual_seed(0)
+        self.model = nn.Linear(3, 1)
+        wrapped = KeyedOptimizerWrapper(
+            dict(self.model.named_parameters()), lambda weights: torch.optim.Adam(weights, lr=0.1)
+        )
+        self.optimizer = CombinedOptimizer([wrapped])
+        self.state = checkpoint.TrainState(self.model, self.optimizer)
+        self.metrics, self.interrupt_at, self.explode_at, self.validated = metrics, interrupt_at, explode_at, 0
+
+    def steps_per_epoch(self) -> int:
+        return STEPS
+
+    def step(self, epoch: int, at: int) -> torch.Tensor:
+        now = epoch * STEPS + at + 1
+        if now == self.interrupt_at:
+            raise Interrupted
+        points = torch.randn(8, 3, generator=torch.Generator().manual_seed(now))
+        self.optimizer.zero_grad()
+        loss = (self.model(points)[:, 0] - points.sum(1)).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        self.epoch = epoch
+        return loss * torch.nan if now == self.explode_at else loss
+
+    def validate(self) -> float:
+        self.validated += 1
+        return self.metrics[self.epoch]
+
+
+@pytest.fixture(autouse=True)
+def group():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
+
+
+@pytest.fixture
+def run(tmp_path):
+    def train(line: Line, epochs: int = 4, patience: int = 9, every: int = 2) -> list[dict]:
+        config = LoopConfig(stage="line", metric="quality", epochs=epochs, patience=patience, checkpoint_every=every)
+        Loop(config, line, Group(0, 1, torch.device("cpu")), tmp_path).run()
+        return read_json(tmp_path / "curve.json")
+
+    return train
+
+
+def without_time(curve: list[dict]) -> list[dict]:
+    return [{name: value for name, value in point.items() if name != "seconds"} for point in curve]
+
+
+def test_training_ends_when_the_metric_no_longer_rises(run, tmp_path):
+    line = Line([0.1, 0.4, 0.3, 0.4, 0.9])
+    curve = run(line, epochs=5, patience=2)
+    assert [point["quality"] for point in curve] == [0.1, 0.4, 0.3, 0.4] and line.validated == 4
+    assert best_point(curve, "quality")["epoch"] == 2
+    assert checkpoint.complete(tmp_path / "best")[-1] == 2 * STEPS
+
+
+def test_a_rising_metric_is_trained_to_the_last_epoch(run):
+    assert [point["step"] for point in run(Line([0.1, 0.2, 0.3, 0.4]))] == [5, 10, 15, 20]
+
+
+def test_the_exported_weights_are_those_of_the_best_epoch(run, tmp_path):
+    best = Line([0.9])
+    run(best, epochs=1)
+    shutil.rmtree(tmp_path / "checkpoints")
+    shutil.rmtree(tmp_path / "best")
+    run(Line([0.9, 0.1, 0.1]), epochs=3)
+    exported = nn.Linear(3, 1)
+    checkpoint.export_weights(exported, tmp_path, tmp_path)
+    assert torch.equal(exported.weight, best.model.weight)
+
+
+@pytest.mark.parametrize("at", [1, 3, 4, 6, 8, 20])
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, at):
+    metrics = [0.1, 0.3, 0.2, 0.4]
+    whole = Line(metrics)
+    curve = run(whole)
+    for name in ("checkpoints", "best"):
+        shutil.rmtree(tmp_path / name)
+    (tmp_path / "curve.json").unlink()
+    with pytest.raises(Interrupted):
+        run(Line(metrics, interrupt_at=at))
+    resumed = Line(metrics)
+    assert without_time(run(resumed)) == without_time(curve)
+    assert torch.equal(resumed.model.weight, whole.model.weight)
+    assert checkpoint.complete(tmp_path / "best")[-1] == 20
+
+
+def test_a_finished_run_is_not_trained_again(run):
+    curve = run(Line([0.1, 0.2, 0.3, 0.4]))
+    again = Line([0.1, 0.2, 0.3, 0.4])
+    assert run(again) == curve and again.validated == 0
+
+
+def test_a_stopped_run_stays_stopped(run):
+    run(Line([0.5, 0.1, 0.1, 0.9]), patience=2)
+    again = Line([0.5, 0.1, 0.1, 0.9])
+    assert len(run(again, patience=2)) == 3 and again.validated == 0
+
+
+def test_half_a_checkpoint_does_not_count(run, tmp_path):
+    whole = Line([0.1, 0.2, 0.3, 0.4])
+    run(whole)
+    newest = checkpoint.complete(tmp_path / "checkpoints")[-1]
+    (tmp_path / "checkpoints" / f"step_{newest}" / ".metadata").unlink()
+    assert checkpoint.complete(tmp_path / "checkpoints")[-1] < newest
+    resumed = Line([0.1, 0.2, 0.3, 0.4])
+    run(resumed)
+    assert torch.equal(resumed.model.weight, whole.model.weight)
+
+
+def test_only_the_latest_two_checkpoints_are_kept(run, tmp_path):
+    run(Line([0.1, 0.2, 0.3, 0.4]), every=1)
+    assert checkpoint.complete(tmp_path / "checkpoints") == [19, 20]
+    assert checkpoint.complete(tmp_path / "best") == [15, 20]
+
+
+def test_a_loss_without_a_value_ends_the_run(run, tmp_path):
+    with pytest.raises(TrainingError, match="line: the loss is nan at epoch 2, step 3"):
+        run(Line([0.1] * 4, explode_at=8))
+    assert checkpoint.complete(tmp_path / "checkpoints")[-1] == 6
+
+
+def test_nothing_validated_is_nothing_to_export(tmp_path):
+    with pytest.raises(TrainingError, match="without a checkpoint that was validated"):
+        checkpoint.export_weights(nn.Linear(3, 1), tmp_path, tmp_path)

@@ -1,0 +1,122 @@
+"""Training under torchrun: one process and two agree, the past repeats, and the loss is what it says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import log_loss, roc_auc_score
+
+from components.shared.candidates import CandidateConfig
+from components.shared.catalog import Catalog
+from components.shared.errors import DataError, InputError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.offline import TorchModels, load_ranker, load_retriever
+from components.shared.recommender import side_by_side
+from components.shared.storage import read_json
+from components.shared.training.optimizer import OptimizerConfig
+from components.train_ranker.examples import PairRows, write_pairs
+from components.train_ranker.job import METRIC
+
+STORED = Path(__file__).parent / "curve.json"
+"""Losses and areas of the fixed seed. Changed on purpose? Then copy the file that the failure names over it."""
+
+
+def curve(model: Path, name: str) -> list[float]:
+    return [point[name] for point in read_json(model / "curve.json")]
+
+
+@pytest.fixture(scope="module")
+def pairs(tiny_run, config, tmp_path_factory) -> dict[str, PairRows]:
+    """The pairs that training reads, by moment."""
+    folder, spec = tmp_path_factory.mktemp("pairs"), FeatureSpec.read(tiny_run.features / "spec.json")
+    found = {}
+    for moment in ("ranker-0", "validation"):
+        path = folder / f"{moment}.parquet"
+        write_pairs(tiny_run.features, tiny_run.retriever, moment, path, config.candidates)
+        found[moment] = PairRows.read([path], spec)
+    return found
+
+
+@pytest.fixture(scope="module")
+def probabilities(tiny_run):
+    """Probability of each pair's own task by the plain model, as evaluation and export see it."""
+
+    def compute(model: Path, pairs: PairRows) -> np.ndarray:
+        spec = FeatureSpec.read(tiny_run.features / "spec.json")
+        catalog = Catalog.read(tiny_run.features / "items.parquet", spec)
+        models = TorchModels(load_retriever(tiny_run.retriever), load_ranker(model))
+        user = side_by_side(pairs.features, [(feature.name, feature.max_length) for feature in spec.user_features])
+        items = {name: ragged.take(pairs.item) for name, ragged in catalog.features.items()}
+        item = side_by_side(items, [(feature.name, feature.max_length) for feature in spec.item_features])
+        tasks = models.task_probabilities(user, item, pairs.row, pairs.dense)
+        return np.where(pairs.dense[:, 0] > 0, tasks[:, 0], tasks[:, 1]).astype(np.float64)
+
+    return compute
+
+
+@pytest.mark.slow
+def test_the_fixed_seed_repeats_the_stored_curve(alone):
+    stored, found = read_json(STORED), alone / "curve.json"
+    assert [point["step"] for point in stored] == curve(alone, "step")
+    assert curve(alone, "loss") == pytest.approx([point["loss"] for point in stored], rel=1e-3), found
+    assert curve(alone, METRIC) == pytest.approx([point[METRIC] for point in stored], abs=0.004), found
+    assert curve(alone, "loss")[1] < curve(alone, "loss")[0]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_that_one_does(fit, alone):
+    pair = fit(2)
+    assert curve(pair, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
+    assert curve(pair, METRIC) == pytest.approx(curve(alone, METRIC), abs=1e-3)
+    one, other = (load_file(model / "weights.safetensors") for model in (pair, alone))
+    assert one.keys() == other.keys()
+    for name in one:
+        assert np.linalg.norm(one[name] - other[name]) <= 0.01 * np.linalg.norm(other[name]) + 0.005, name
+
+
+@pytest.mark.slow
+def test_the_loss_is_the_cross_entropy_of_each_pairs_own_task(fit, pairs, probabilities):
+    still = fit(1, epochs=1, id_dropout=0.0, optimizer=OptimizerConfig(embedding_lr=0.0, dense_lr=0.0, seed=7))
+    shown = pairs["ranker-0"]
+    order = np.random.default_rng([7, 0]).permutation(len(shown))
+    losses = []
+    for step in range(len(shown) // 10):
+        batch = shown.take(order[step * 10 : step * 10 + 10])
+        losses.append(log_loss(batch.label, probabilities(still, batch), labels=[0, 1]))
+    assert curve(still, "loss") == pytest.approx([np.mean(losses)], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_the_exported_model_has_the_validation_area_that_the_curve_says(alone, pairs, probabilities):
+    shown = pairs["validation"]
+    found, again = probabilities(alone, shown), shown.dense[:, 0] > 0
+    areas = [roc_auc_score(shown.label[task], found[task]) for task in (again, ~again)]
+    assert np.mean(areas) == pytest.approx(max(curve(alone, METRIC)), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_the_model_folder_is_plain(alone, config):
+    names = {"config.json", "candidates.json", "weights.safetensors", "curve.json"}
+    assert {path.name for path in alone.iterdir()} == names
+    assert CandidateConfig(**read_json(alone / "candidates.json")) == config.candidates
+    written = read_json(alone / "config.json")
+    assert written["tasks"] == ["purchase_again", "purchase_first"]
+    assert [feature["name"] for feature in written["user_features"]][-1] != "query"
+    assert min(written["dense_std"]) > 0
+
+
+@pytest.mark.parametrize("processes", [0, 3])
+def test_processes_that_cannot_share_a_batch_are_refused_at_once(fit, processes):
+    with pytest.raises(InputError, match=f"processes is {processes}, which does not divide a batch of 10 shoppers"):
+        fit(processes)
+
+
+def test_more_processes_than_shoppers_are_refused(fit):
+    with pytest.raises(InputError, match=r"processes is 1000, but there are \d+ shoppers"):
+        fit(1000, batch_shoppers=1000)
+
+
+def test_candidates_that_nobody_wanted_teach_nothing(fit):
+    with pytest.raises(DataError, match="none of .* candidate pairs was followed by a 'purchase'"):
+        fit(1, candidates=CandidateConfig(own=0, retrieved=1, popular=0))

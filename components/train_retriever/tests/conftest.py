@@ -1,0 +1,97 @@
+"""Runs of the real trainer under the real torchrun, small enough to repeat, and a hand that kills workers."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from components.shared.errors import TrainingError
+from components.shared.training.launch import LaunchConfig
+from components.shared.training.optimizer import OptimizerConfig
+from components.train_retriever.batches import SamplingConfig
+from components.train_retriever.train import RetrieverTraining, train
+
+CONFIG = RetrieverTraining(
+    sampling=SamplingConfig(batch_size=256, seed=7), embedding_dim=8, hidden_dim=16, epochs=2, checkpoint_every=3,
+    optimizer=OptimizerConfig(seed=7),
+)  # fmt: skip
+"""Twelve steps an epoch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A model folder, or why there is none."""
+
+    folder: Path
+    error: TrainingError | None
+
+
+def workers_of(checkpoints: Path) -> list[int]:
+    """Processes that train into `checkpoints`, torchrun itself left out; only our own children are looked at."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(str(checkpoints) in word for word in words) and "torch.distributed.run" not in words:
+            found.append(int(process.name))
+    return sorted(found)
+
+
+class Killer(threading.Thread):
+    """Sends SIGKILL to one worker as soon as a checkpoint in mid-epoch is whole."""
+
+    def __init__(self, checkpoints: Path):
+        super().__init__(daemon=True)
+        self.checkpoints, self.killed, self.stop = checkpoints, 0, threading.Event()
+
+    def run(self) -> None:
+        while not self.stop.is_set() and not self.killed:
+            if any(self.checkpoints.glob("*/checkpoints/step_*/.metadata")):
+                self.killed = workers_of(self.checkpoints)[-1]
+                os.kill(self.killed, signal.SIGKILL)
+            time.sleep(0.005)
+
+
+@pytest.fixture(scope="session")
+def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
+    """Train with 1 or more processes; with `kill`, one worker dies in the middle of the first epoch."""
+
+    def run(
+        processes: int, checkpoints: Path | None = None, kill: bool = False, restarts: int = 1, **changes
+    ) -> Trained:
+        launch = LaunchConfig(processes=processes, max_restarts=restarts, threads=1)
+        folder = tmp_path_factory.mktemp("retriever")
+        checkpoints = checkpoints or folder / "checkpoints"
+        config = dataclasses.replace(CONFIG, launch=launch, **changes)
+        killer, error = Killer(checkpoints), None
+        if kill:
+            killer.start()
+        try:
+            train(tiny_run.features, folder / "model", config, checkpoints)
+        except TrainingError as caught:
+            error = caught
+        finally:
+            killer.stop.set()
+        assert bool(killer.killed) == kill, "the worker must have died in the middle"
+        return Trained(folder / "model", error)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def alone(fit) -> Trained:
+    """One process, undisturbed."""
+    return fit(1)
+
+
+@pytest.fixture(scope="session")
+def pair(fit) -> Trained:
+    """Two processes, undisturbed."""
+    return fit(2)

@@ -1,0 +1,96 @@
+"""Batches follow from (seed, epoch, step) alone, whoever draws them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from components.shared.catalog import Catalog
+from components.shared.feature_spec import FeatureSpec
+from components.shared.rows import Rows
+from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
+
+CONFIG = SamplingConfig(batch_size=64, targets=3, seed=5)
+
+
+@pytest.fixture(scope="module")
+def data(tiny_run) -> tuple[Rows, Catalog]:
+    spec = FeatureSpec.read(tiny_run.features / "spec.json")
+    catalog = Catalog.read(tiny_run.features / "items.parquet", spec)
+    return Rows.read(tiny_run.features / "rows" / "retriever.parquet", spec), catalog
+
+
+def draw(data, config=CONFIG, at=(0, 1), part=slice(None)):
+    rows, catalog = data
+    return draw_batch(rows, catalog, config, epoch_order(rows, config, at[0]), at, part)
+
+
+def test_the_parts_of_all_ranks_make_the_batch_of_one(data):
+    whole = draw(data)
+    parts = [draw(data, part=slice(start, start + 16)) for start in range(0, 64, 16)]
+    np.testing.assert_array_equal(np.concatenate([part.item for part in parts]), whole.item)
+    for side in ("features", "items"):
+        for name, ragged in getattr(whole, side).items():
+            pieces = [getattr(part, side)[name] for part in parts]
+            np.testing.assert_array_equal(np.concatenate([piece.values for piece in pieces]), ragged.values, name)
+            np.testing.assert_array_equal(np.concatenate([piece.weights for piece in pieces]), ragged.weights, name)
+
+
+def test_the_same_place_gives_the_same_batch_and_another_place_another(data):
+    one, again = draw(data), draw(data)
+    np.testing.assert_array_equal(one.item, again.item)
+    for other in (draw(data, at=(0, 2)), draw(data, at=(1, 1)), draw(data, dataclasses.replace(CONFIG, seed=6))):
+        assert (one.item != other.item).any()
+
+
+def test_an_epoch_visits_every_row_once(data):
+    order = epoch_order(data[0], CONFIG, 3)
+    assert sorted(order.tolist()) == list(range(len(data[0])))
+    assert steps_per_epoch(data[0], CONFIG) == len(data[0]) // 64
+    assert (order != epoch_order(data[0], CONFIG, 4)).any()
+
+
+def test_a_split_smaller_than_a_batch_repeats_its_rows(data):
+    rows, catalog = data
+    few = dataclasses.replace(
+        rows, shopper=rows.shopper[:5], timestamp=rows.timestamp[:5], targets=rows.targets.take(np.arange(5)),
+        features={name: ragged.take(np.arange(5)) for name, ragged in rows.features.items()},
+    )  # fmt: skip
+    assert steps_per_epoch(few, CONFIG) == 1
+    batch = draw_batch(few, catalog, CONFIG, epoch_order(few, CONFIG, 0), (0, 0), slice(None))
+    assert len(batch.item) == 64 * 3 and len(batch.features["user"]) == 64
+
+
+def test_targets_are_the_rows_own(data):
+    rows, _ = data
+    quiet = dataclasses.replace(CONFIG, id_dropout=0.0, title_queries=0.0)
+    batch, chosen = draw(data, quiet), epoch_order(rows, quiet, 0)[64:128]
+    for row, drawn in zip(chosen, batch.item.reshape(64, 3), strict=True):
+        assert set(drawn.tolist()) <= set(rows.targets.take(np.array([row])).values.tolist())
+    np.testing.assert_array_equal(batch.features["user"].values, rows.features["user"].take(chosen).values)
+    assert not batch.features["query"].lengths.any()
+
+
+def test_dropout_sends_about_its_share_to_the_unknown_bucket(data):
+    for share in (0.3, 1.0):
+        batch = draw(data, dataclasses.replace(CONFIG, batch_size=1024, id_dropout=share))
+        kept = draw(data, dataclasses.replace(CONFIG, batch_size=1024, id_dropout=0.0))
+        for side, name in (("features", "user"), ("items", "item")):
+            known = getattr(kept, side)[name].values > 0
+            dropped = (getattr(batch, side)[name].values == 0)[known].mean()
+            assert dropped == pytest.approx(share, abs=0.06), name
+
+
+def test_title_queries_are_words_of_the_one_target_asked_for(data):
+    asking = dataclasses.replace(CONFIG, title_queries=1.0)
+    batch, catalog = draw(data, asking), data[1]
+    items = batch.item.reshape(64, 3)
+    assert (items == items[:, :1]).all(), "who asks for one thing wants that thing"
+    for row, item in enumerate(items[:, 0]):
+        title = catalog.features["title"].take(np.array([item])).values.tolist()
+        query = batch.features["query"].take(np.array([row]))
+        if title:
+            assert len(query.values) == 2 and set(query.values.tolist()) <= set(title)
+            assert query.weights.tolist() == [0.5, 0.5]
+        else:
+            assert not len(query.values)

@@ -1,0 +1,98 @@
+"""Training under torchrun: one process and two agree, a killed run ends like an undisturbed one, the past repeats."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from components.shared.errors import InputError, TrainingError
+from components.shared.storage import read_json
+from components.shared.training.optimizer import OptimizerConfig
+from components.train_retriever.batches import SamplingConfig
+from components.train_retriever.job import METRIC
+
+STORED = Path(__file__).parent / "curve.json"
+"""Losses and recalls of the fixed seed. Changed on purpose? Then copy the file that the failure names over it."""
+
+
+def curve(trained, name: str) -> list[float]:
+    return [point[name] for point in read_json(trained.folder / "curve.json")]
+
+
+def weights(trained) -> dict[str, np.ndarray]:
+    return load_file(trained.folder / "weights.safetensors")
+
+
+def assert_near(one, other) -> None:
+    """Alike up to rounding, which Adagrad and Adam magnify where a gradient is nearly zero."""
+    assert one.keys() == other.keys()
+    for name in one:
+        assert np.linalg.norm(one[name] - other[name]) <= 0.01 * np.linalg.norm(other[name]) + 0.005, name
+
+
+@pytest.mark.slow
+def test_the_fixed_seed_repeats_the_stored_curve(alone):
+    stored = read_json(STORED)
+    assert [point["step"] for point in stored] == curve(alone, "step") == [12, 24]
+    found = alone.folder / "curve.json"
+    assert curve(alone, "loss") == pytest.approx([point["loss"] for point in stored], rel=1e-3), found
+    assert curve(alone, METRIC) == pytest.approx([point[METRIC] for point in stored], abs=0.004), found
+    assert curve(alone, "loss")[1] < curve(alone, "loss")[0]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_model_that_one_does(alone, pair):
+    assert curve(pair, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
+    assert_near(weights(pair), weights(alone))
+
+
+@pytest.mark.slow
+def test_a_run_whose_worker_was_killed_ends_with_the_same_weights(fit, pair, tmp_path):
+    killed = fit(2, tmp_path / "lasting", kill=True, restarts=2)
+    assert killed.error is None
+    one, other = weights(killed), weights(pair)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    for name in ("loss", METRIC, "step", "epoch"):
+        assert curve(killed, name) == curve(pair, name)
+    assert not list((tmp_path / "lasting").iterdir()), "checkpoints of a finished run are in nobody's way"
+
+
+@pytest.mark.slow
+def test_too_many_deaths_end_the_run_and_another_number_of_processes_takes_over(fit, alone, tmp_path):
+    lasting = tmp_path / "lasting"
+    killed = fit(2, lasting, kill=True, restarts=0)
+    assert isinstance(killed.error, TrainingError)
+    assert "components.train_retriever.worker failed with exit code" in killed.error.headline
+    assert "-9" in killed.error.headline
+    assert not killed.folder.exists() and not list(killed.folder.parent.glob(".*partial*"))
+    (work,) = lasting.iterdir()
+    reached = max(int(path.parent.name.removeprefix("step_")) for path in work.glob("checkpoints/step_*/.metadata"))
+    assert 0 < reached < 24
+    resumed = fit(1, lasting)
+    assert curve(resumed, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
+    assert_near(weights(resumed), weights(alone))
+
+
+@pytest.mark.slow
+def test_a_loss_that_explodes_is_said_in_the_workers_own_words(fit):
+    failed = fit(1, restarts=0, optimizer=OptimizerConfig(embedding_lr=1e30, dense_lr=1e30, seed=7))
+    assert failed.error is not None and not failed.folder.exists()
+    assert failed.error.headline.startswith("train_retriever: the loss is ")
+    assert "epoch 1, step" in failed.error.headline and "learning rate" in failed.error.mend
+
+
+@pytest.mark.parametrize(("processes", "batch"), [(3, 256), (0, 256), (-1, 256), (7, 5)])
+def test_processes_that_cannot_share_a_batch_are_refused_at_once(fit, processes, batch):
+    with pytest.raises(InputError, match=f"processes is {processes}, which does not divide a batch of {batch} rows"):
+        fit(processes, sampling=SamplingConfig(batch_size=batch))
+
+
+@pytest.mark.slow
+def test_the_model_folder_is_plain(alone):
+    assert {path.name for path in alone.folder.iterdir()} == {"config.json", "weights.safetensors", "curve.json"}
+    tables = {name for name in weights(alone) if "embedding_bags" in name}
+    assert len(tables) == 10
+    assert all(np.isfinite(values).all() for values in weights(alone).values())
