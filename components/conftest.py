@@ -1,6 +1,5 @@
 """The whole training road on sixty real shoppers, run once a session and stage by stage as tests ask for it."""
 
-import dataclasses
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -87,8 +86,7 @@ class TinyRun:
         """Output of train_ranker."""
         from components.train_ranker.train import RankerTraining, train
 
-        # On sixty shoppers the second epoch is often a little worse by chance, which must not end the training.
-        config = dataclasses.replace(RankerTraining.from_size(SIZE, SEED, 1), patience=SIZE.ranker_epochs)
+        config = RankerTraining.from_size(SIZE, SEED, 1)
         return self._made("ranker", lambda out: train(self.features, self.retriever, out, config))
 
     @cached_property

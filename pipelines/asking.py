@@ -25,7 +25,7 @@ def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: boo
             f"--url {url}: {error}", "start one with `shoprank serve BUNDLE`, or name its address"
         ) from error
     try:
-        body = response.json()
+        body: dict[str, Any] = response.json()
     except ValueError:
         body = {"error": response.text[:200]}
     if response.status_code == 400:

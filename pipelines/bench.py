@@ -33,7 +33,7 @@ def our_rows(folder: Path) -> dict[str, float]:
     from components.build_features.build import build, config_for
     from components.ingest_events.ingest import IngestOutputs, ingest
 
-    outputs = IngestOutputs(*(folder / name for name in ("events", "items", "users", "rejected")))
+    outputs = IngestOutputs(**{name: folder / name for name in ("events", "items", "users", "rejected")})
     started = time.perf_counter()
     events = ingest("complete-journey", outputs, SIZE).events
     build(folder / "events", folder / "items", folder / "features", config_for(SIZE))
@@ -48,7 +48,7 @@ def pandas_rows(folder: Path) -> dict[str, float]:
     from components.shared.timeline import Timeline
     from pipelines.rivals import pandas_rows as rival
 
-    until = pd.Timestamp(Timeline.read(folder / "features" / "timeline.json").retriever_end, unit="s", tz="UTC")
+    until = pd.to_datetime(Timeline.read(folder / "features" / "timeline.json").retriever_end, unit="s", utc=True)
     rows = sum(pq.read_metadata(path).num_rows for path in (folder / "events").rglob("*.parquet"))
     started = time.perf_counter()
     rival(folder / "events", folder / "items", until)
@@ -101,7 +101,8 @@ def plain_training(folder: Path) -> dict[str, float]:
         batch = draw_batch(rows, catalog, sampling, order, at, every)
         item = torch.from_numpy(batch.item)
         adam.zero_grad()
-        sampled_softmax(*model(batch.features, batch.items), item, log_q[item]).backward()
+        users, items, biases = model(batch.features, batch.items)
+        sampled_softmax(users, items, biases, item, log_q[item]).backward()
         adam.step()
 
     seconds = clocked(step, WARM, STEPS)

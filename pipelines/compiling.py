@@ -3,6 +3,7 @@
 import tempfile
 import warnings
 from pathlib import Path
+from typing import cast
 
 from kfp.compiler import Compiler
 from kfp.dsl.base_component import BaseComponent
@@ -13,7 +14,7 @@ from pipelines.training import training
 
 COMPILED = Path(__file__).parent / "compiled"
 
-PIPELINES: dict[str, BaseComponent] = {"training": training}
+PIPELINES: dict[str, BaseComponent] = {"training": cast(BaseComponent, training)}
 """Every pipeline by the word that runs, compiles and submits it."""
 
 

@@ -1,4 +1,6 @@
 """What a user would write instead: features in pandas, training in plain torch; pipelines.bench measures both."""
+# pandas-stubs are not installed; its overloads confuse the checker.
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false
 
 import time
 from pathlib import Path

@@ -28,7 +28,6 @@ _DONE = {"search": "searched for", "impression": "shown", "view": "viewed", "car
          "purchase": "bought"}  # fmt: skip
 
 
-
 def _from_to(first: str, last: str) -> tuple[str, ...]:
     return DENSE_NAMES[DENSE_NAMES.index(first) : DENSE_NAMES.index(last) + 1]
 

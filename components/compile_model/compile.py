@@ -176,12 +176,12 @@ def compare(trained: Recommender, compiled: Recommender, rows: Rows, config: Com
 def latency(compiled: Recommender, rows: Rows, requests: int) -> dict[str, float]:
     """Milliseconds of single requests (median, 99th percentile) and of a batch of 32, in this process, one thread."""
     shoppers = np.arange(requests) % len(rows)
-    for one in shoppers[:5]:
-        _answers(compiled, rows, one[None], 10)
+    for one in range(5):
+        _answers(compiled, rows, shoppers[one : one + 1], 10)
     seconds = []
-    for one in shoppers:
+    for one in range(requests):
         started = time.perf_counter()
-        _answers(compiled, rows, one[None], 10)
+        _answers(compiled, rows, shoppers[one : one + 1], 10)
         seconds.append(time.perf_counter() - started)
     started = time.perf_counter()
     _answers(compiled, rows, np.arange(32) % len(rows), 10)

@@ -33,6 +33,7 @@ def compile_model(
 
     from components.compile_model import compile as stage
 
-    inputs = (Path(artifact.path) for artifact in (features, retriever, ranker, statistics))
-    for name, value in stage.compile_model(*inputs, Path(compiled.path), stage.config_for(precision)).items():
+    models = (Path(features.path), Path(retriever.path), Path(ranker.path))
+    config, out = stage.config_for(precision), Path(compiled.path)
+    for name, value in stage.compile_model(*models, Path(statistics.path), out, config).items():
         summary.log_metric(name, value)

@@ -18,6 +18,11 @@ Precision = Literal["fp32", "fp16", "int8"]
 class FlatTable(nn.Module):
     """Embedding tables under each other, stored as fp32, fp16 or int8 with a scale and a minimum a row."""
 
+    column_start: torch.Tensor
+    rows: torch.Tensor
+    scale: torch.Tensor
+    low: torch.Tensor
+
     def __init__(self, tables: list[torch.Tensor], features: tuple[SparseFeature, ...], precision: Precision):
         super().__init__()
         self.lengths = [feature.max_length for feature in features]

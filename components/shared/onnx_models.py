@@ -13,7 +13,10 @@ from components.shared.storage import read_json
 class Models(Protocol):
     """What ranking needs of trained models, exported or not."""
 
-    tasks: tuple[str, ...]
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the ranker's heads."""
+        ...
 
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """User vectors, float32 [rows, dim].
@@ -62,7 +65,7 @@ class OnnxModels:
 
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """See Models."""
-        return self.retriever.run(None, {"ids": ids, "weights": weights})[0]
+        return np.asarray(self.retriever.run(None, {"ids": ids, "weights": weights})[0])
 
     def task_probabilities(
         self, user: tuple[np.ndarray, np.ndarray], item: tuple[np.ndarray, np.ndarray], row: np.ndarray,
@@ -75,4 +78,4 @@ class OnnxModels:
             "user_ids": user[0], "user_weights": user[1], "item_ids": item[0], "item_weights": item[1],
             "row": row, "dense": dense,
         }  # fmt: skip
-        return self.ranker.run(None, inputs)[0]
+        return np.asarray(self.ranker.run(None, inputs)[0])

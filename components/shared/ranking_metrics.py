@@ -37,7 +37,8 @@ def ndcg_at_k(found: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
     """Normalised discounted cumulative gain with binary gains, [shoppers] (Jaervelin and Kekaelaeinen 2002)."""
     discounts = 1.0 / np.log2(np.arange(2, k + 2))
     ideal = np.r_[0.0, np.cumsum(discounts)]
-    return (found[:, :k] * discounts[: found[:, :k].shape[1]]).sum(1) / ideal[np.minimum(relevant, k)]
+    gained = found[:, :k] @ discounts[: found[:, :k].shape[1]]
+    return gained / ideal[np.minimum(relevant, k)]
 
 
 def reciprocal_rank(found: np.ndarray) -> np.ndarray:
@@ -47,7 +48,7 @@ def reciprocal_rank(found: np.ndarray) -> np.ndarray:
 
 def hit_rate_at_k(found: np.ndarray, k: int) -> np.ndarray:
     """1 with a hit in the first k places, else 0, [shoppers]."""
-    return found[:, :k].any(1).astype(np.float64)
+    return np.asarray(found[:, :k].any(1), np.float64)
 
 
 def per_shopper(lists: np.ndarray, relevant: Ragged) -> dict[str, np.ndarray]:

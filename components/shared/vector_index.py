@@ -2,6 +2,8 @@
 
 score = user_vector . item_vector + item_bias = [user_vector, 1] . [item_vector, item_bias]
 """
+# faiss is a SWIG module whose classes take keyword arguments that its stubs do not know.
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false
 
 from pathlib import Path
 

@@ -37,7 +37,7 @@ class RankerTraining:
     """How many candidates each source brings, in training and in serving."""
     id_dropout: float = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
-    patience: int = 1
+    patience: int = 10
     """Epochs without a better validation AUC before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3)

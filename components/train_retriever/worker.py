@@ -5,6 +5,7 @@ A worker that is killed resumes from the last whole checkpoint and ends with the
 
 import argparse
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ class Training:
     @torch.no_grad()
     def validate(self, k: int = 20, part: int = 4_096) -> float:
         """Mean share of each shopper's validation targets among the k best of the whole catalogue."""
-        model = self.model.module
+        model = cast(Retriever, self.model.module)
         every = np.arange(len(self.catalog))
         vectors, biases = [], []
         for start in range(0, len(every), part):

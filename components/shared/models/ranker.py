@@ -64,6 +64,7 @@ class RankerHead(nn.Module):
 
     dense_mean: torch.Tensor
     dense_std: torch.Tensor
+    upper: torch.Tensor
 
     def __init__(self, config: RankerConfig):
         super().__init__()

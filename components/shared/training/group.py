@@ -28,7 +28,11 @@ class Group:
 def quiet_third_parties() -> None:
     """Silence known deprecation warnings of fbgemm, torchmetrics and torch's DDP on import and use."""
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(fbgemm_gpu|torchmetrics|torchrec|torch)\b")
-    warnings.filterwarnings("ignore", message=r".*(broadcast_buffers|use DTensor instead|all_gather is deprecated).*", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore",
+        message=r".*(broadcast_buffers|use DTensor instead|all_gather is deprecated).*",
+        category=FutureWarning,
+    )
 
 
 @contextlib.contextmanager

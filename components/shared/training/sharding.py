@@ -5,6 +5,7 @@ many processes train the same model.
 """
 
 import zlib
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,7 @@ from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
 from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterConstraints
 from torchrec.distributed.planner.storage_reservations import FixedPercentageStorageReservation
 from torchrec.distributed.planner.types import HardwareConfig, KernelConfig, TopologyFactory, TrainerConfig
+from torchrec.distributed.types import ModuleSharder
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.optim import RowWiseAdagrad
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
@@ -51,7 +53,7 @@ def distribute(
     planner = EmbeddingShardingPlanner(
         topology=topology, constraints=constraints, storage_reservation=FixedPercentageStorageReservation(0.05)
     )
-    sharders = [EmbeddingBagCollectionSharder()]
+    sharders = [cast(ModuleSharder[nn.Module], EmbeddingBagCollectionSharder())]
     plan = planner.collective_plan(model, sharders, dist.group.WORLD)
     sharded = DistributedModelParallel(model, device=group.device, plan=plan, sharders=sharders)
     initialise_tables(sharded, config.seed)

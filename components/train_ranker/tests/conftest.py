@@ -12,7 +12,8 @@ from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.train import RankerTraining, train
 
 CONFIG = RankerTraining(
-    embedding_dim=8, hidden_dim=16, epochs=2, batch_shoppers=10, candidates=CandidateConfig(own=40, retrieved=30, popular=10),
+    embedding_dim=8, hidden_dim=16, epochs=2, batch_shoppers=10,
+    candidates=CandidateConfig(own=40, retrieved=30, popular=10),
     optimizer=OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3, seed=7), checkpoint_every=2,
 )  # fmt: skip
 """Five steps an epoch."""
@@ -27,11 +28,11 @@ def config() -> RankerTraining:
 def fit(tiny_run, tmp_path_factory) -> Callable[..., Path]:
     """Train with 1 or more processes and give the model folder."""
 
-    def run(processes: int, **changes) -> Path:
+    def run(processes: int, features: Path | None = None, **changes) -> Path:
         folder = tmp_path_factory.mktemp("ranker")
         launch = LaunchConfig(processes=processes, max_restarts=0, threads=1)
         made = dataclasses.replace(CONFIG, launch=launch, **changes)
-        train(tiny_run.features, tiny_run.retriever, folder / "model", made, folder / "lasting")
+        train(features or tiny_run.features, tiny_run.retriever, folder / "model", made, folder / "lasting")
         assert not list((folder / "lasting").iterdir()), "checkpoints of a finished run are in nobody's way"
         return folder / "model"
 

@@ -1,8 +1,11 @@
 """Training under torchrun: one process and two agree, the past repeats, and the loss is what it says."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import log_loss, roc_auc_score
@@ -49,7 +52,7 @@ def probabilities(tiny_run):
         user = side_by_side(pairs.features, [(feature.name, feature.max_length) for feature in spec.user_features])
         items = {name: ragged.take(pairs.item) for name, ragged in catalog.features.items()}
         item = side_by_side(items, [(feature.name, feature.max_length) for feature in spec.item_features])
-        tasks = models.task_probabilities(user, item, pairs.row, pairs.dense)
+        tasks = models.task_probabilities(user, item, pairs.row, pairs.dense.copy())
         return np.where(pairs.dense[:, 0] > 0, tasks[:, 0], tasks[:, 1]).astype(np.float64)
 
     return compute
@@ -117,6 +120,11 @@ def test_more_processes_than_shoppers_are_refused(fit):
         fit(1000, batch_shoppers=1000)
 
 
-def test_candidates_that_nobody_wanted_teach_nothing(fit):
-    with pytest.raises(DataError, match="none of .* candidate pairs was followed by a 'purchase'"):
-        fit(1, candidates=CandidateConfig(own=0, retrieved=1, popular=0))
+def test_candidates_that_nobody_wanted_teach_nothing(fit, tiny_run, tmp_path):
+    shutil.copytree(tiny_run.features, tmp_path / "features")
+    path = tmp_path / "features" / "rows" / "ranker-0.parquet"
+    table, at = pq.read_table(path), pq.read_schema(path).get_field_index("targets")
+    field = table.schema.field(at)
+    pq.write_table(table.set_column(at, field, pa.array([[0]] * table.num_rows, field.type)), path)
+    with pytest.raises(DataError, match=r"none of .* candidate pairs was followed by a 'purchase'"):
+        fit(1, tmp_path / "features")

@@ -25,9 +25,12 @@ def weights(trained) -> dict[str, np.ndarray]:
 
 
 def assert_near(one, other) -> None:
-    """Alike up to rounding, which Adagrad and Adam magnify where a gradient is nearly zero."""
+    """Alike up to rounding, which Adagrad and Adam magnify where a gradient is nearly zero.
+
+    One bias is left out: the same vector added to every item cancels in the softmax, so its gradient is rounding alone.
+    """
     assert one.keys() == other.keys()
-    for name in one:
+    for name in one.keys() - {"item_tower.deep.2.bias"}:
         assert np.linalg.norm(one[name] - other[name]) <= 0.01 * np.linalg.norm(other[name]) + 0.005, name
 
 
