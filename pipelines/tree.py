@@ -63,7 +63,7 @@ def tree() -> str:
             marker = ROOT / folder / "__init__.py"
             about = (ast.get_docstring(ast.parse(marker.read_text())) or "").splitlines()[0] if marker.exists() else ""
             if str(folder) != ".":
-                lines.append(f"{folder}/".ljust(34) + about.rstrip("."))
+                lines.append((f"{folder}/".ljust(34) + about.rstrip(".")).rstrip())
         indent = "  " if str(folder) != "." else ""
         lines.append(f"{indent}{path.name}".ljust(34) + phrase(name))
     return "\n".join([*lines, "```"])

@@ -3,12 +3,16 @@
 Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009); Lucene's idf.
 """
 
+import logging
 from pathlib import Path
 
 import bm25s
 import numpy as np
 
 from components.shared.text import tokenize
+
+# bm25s logs every index it builds at level DEBUG, whatever the root logger says.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class LexicalIndex:

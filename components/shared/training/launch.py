@@ -79,7 +79,8 @@ def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None
     write_json(folder / "job.json", job)
     threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.processes)
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={config.processes}",
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
+        f"--nproc-per-node={config.processes}",
         f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", worker, "--job",
         str(folder / "job.json"),
     ]  # fmt: skip

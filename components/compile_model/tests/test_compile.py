@@ -1,0 +1,181 @@
+"""The compiled model answers like the trained one, is smaller, and is refused when it does not."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.build_features.encode import query_ids
+from components.compile_model.compile import CompileConfig, compare, compile_model, config_for, write_golden
+from components.compile_model.export import export_ranker, export_user_tower
+from components.shared.candidates import CandidateConfig
+from components.shared.errors import DataError, InputError
+from components.shared.feature_spec import SparseFeature
+from components.shared.golden import read_golden
+from components.shared.models.offline import TorchModels, item_vectors, load_ranker, load_retriever, open_offline
+from components.shared.onnx_models import OnnxModels
+from components.shared.pairs import DENSE_NAMES
+from components.shared.ragged import Ragged
+from components.shared.recommender import Recommender
+from components.shared.rows import Rows
+from components.shared.storage import read_json
+
+TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2}
+"""Largest difference of a vector's coordinate or of a probability."""
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_run) -> TorchModels:
+    return TorchModels(load_retriever(tiny_run.retriever), load_ranker(tiny_run.ranker))
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory) -> dict[str, Path]:
+    """Both graphs at each precision, in folders that OnnxModels can open."""
+    folders = {}
+    width = next(feature.max_length for feature in trained.retriever.config.user_features if feature.name == "query")
+    for precision in TOLERANCE:
+        folders[precision] = folder = tmp_path_factory.mktemp(precision)
+        export_user_tower(trained.retriever, folder / "retriever" / "user.onnx", precision)
+        export_ranker(trained.ranker, width, folder / "ranker" / "ranker.onnx", precision)
+        (folder / "ranker" / "ranker.json").write_text(json.dumps({"tasks": trained.tasks}))
+    return folders
+
+
+def random_inputs(features: tuple[SparseFeature, ...], rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Any ids that the tables hold, with weights that sum to at most 1 a feature; some places are padding."""
+    random = np.random.default_rng(seed)
+    ids = [random.integers(0, feature.rows, (rows, feature.max_length)) for feature in features]
+    weights = [random.random((rows, feature.max_length)) / feature.max_length for feature in features]
+    keep = [random.random(part.shape) < 0.8 for part in ids]
+    return (
+        np.concatenate([part * kept for part, kept in zip(ids, keep, strict=True)], 1).astype(np.int64),
+        np.concatenate([part * kept for part, kept in zip(weights, keep, strict=True)], 1).astype(np.float32),
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", TOLERANCE)
+def test_random_inputs_give_the_trained_answers(exported, trained, precision):
+    served, tolerance = OnnxModels.load(exported[precision]), TOLERANCE[precision]
+    assert served.tasks == trained.tasks == ("purchase_again", "purchase_first")
+    retriever, ranker = trained.retriever.config, trained.ranker.config
+    for rows in (1, 2, 33):
+        user = random_inputs(retriever.user_features, rows, rows)
+        np.testing.assert_allclose(served.user_vectors(*user), trained.user_vectors(*user), atol=tolerance)
+        pairs = 3 * rows + 1
+        item = random_inputs(ranker.item_features, pairs, rows + 100)
+        row = np.sort(np.random.default_rng(rows).integers(0, rows, pairs))
+        dense = np.random.default_rng(rows).normal(0, 3, (pairs, len(DENSE_NAMES))).astype(np.float32)
+        found, wanted = (models.task_probabilities(user, item, row, dense) for models in (served, trained))
+        assert found.shape == (pairs, 2) and found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, atol=tolerance)
+    none = np.zeros((0, len(DENSE_NAMES)), np.float32)
+    assert served.task_probabilities(user, item, np.zeros(0, np.int64), none).shape == (0, 2)
+
+
+@pytest.mark.slow
+def test_each_lower_precision_is_smaller(exported):
+    sizes = {
+        precision: sum(path.stat().st_size for path in folder.rglob("*.onnx")) for precision, folder in exported.items()
+    }
+    assert sizes["fp32"] > 1.5 * sizes["fp16"] > 1.5 * sizes["int8"]
+    assert all(not list(folder.rglob("*.data")) for folder in exported.values()), "one file a graph"
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_run) -> tuple[Recommender, Recommender, Rows]:
+    """The trained and the compiled recommender, and the shoppers they are compared on."""
+    config = CandidateConfig(**read_json(tiny_run.ranker / "candidates.json"))
+    offline = open_offline(tiny_run.features, tiny_run.retriever, tiny_run.ranker, config)
+    return offline, Recommender.open(tiny_run.compiled), Rows.read(
+        tiny_run.features / "rows" / "validation.parquet", offline.spec
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_folder_holds_what_a_bundle_needs_and_says_how_good_it_is(tiny_run):
+    figures = read_json(tiny_run.compiled / "compile.json")
+    assert figures["precision"] == "int8"
+    assert figures["max_probability_difference"] <= 0.02 and figures["rank_overlap_at_10"] >= 0.95
+    assert figures["compiled_mb"] < figures["trained_mb"]
+    assert 0 < figures["single_p50_ms"] <= figures["single_p99_ms"]
+    for name in ("spec.json", "items.parquet", "users.parquet", "token.parquet", "statistics.npy", "golden.json",
+                 "history/offsets.npy", "retriever/index.faiss", "lexical/rows.npy", "training_statistics.json",
+                 "licences.json"):  # fmt: skip
+        assert (tiny_run.compiled / name).exists(), name
+    assert not [path for path in tiny_run.compiled.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
+
+
+@pytest.mark.slow
+def test_comparing_passes_within_the_limits_and_refuses_beyond(opened):
+    figures = compare(*opened, CompileConfig(parity_shoppers=20))
+    assert 0 < figures["max_probability_difference"] <= 0.02
+    with pytest.raises(DataError, match="the compiled model differs: probabilities by up to") as caught:
+        compare(*opened, CompileConfig(parity_shoppers=20, max_probability_difference=1e-9))
+    assert "use precision fp16 or fp32" in caught.value.mend
+    with pytest.raises(DataError, match=r"overlap@10"):
+        compare(*opened, CompileConfig(parity_shoppers=20, min_rank_overlap=1.01))
+
+
+@pytest.mark.slow
+def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
+    config = CompileConfig(max_probability_difference=1e-9, parity_shoppers=10)
+    with pytest.raises(DataError):
+        compile_model(
+            tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics, tmp_path / "out", config
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_golden_requests_are_written_the_same_again_and_answered_the_same(tiny_run, opened, tmp_path):
+    _, compiled, rows = opened
+    write_golden(compiled, rows, tmp_path / "golden.json")
+    assert (tmp_path / "golden.json").read_bytes() == (tiny_run.compiled / "golden.json").read_bytes()
+    golden = read_golden(tiny_run.compiled)
+    asked = [one.request for one in golden]
+    assert any("query" in request for request in asked) and any("user_id" not in request for request in asked)
+    for one in golden:
+        shopper = np.array([compiled.user_row.get(one.request.get("user_id", ""), 0)])
+        histories = compiled.store.before(shopper, np.array([compiled.spec.as_of]), compiled.spec.max_history)
+        queries = [one.request["query"]] if "query" in one.request else None
+        answer = compiled.rank(histories, one.request["k"], queries, compiled.catalog.available)[0]
+        assert len(answer.item) == len(one.items) > 0
+        assert one.difference(compiled.catalog.item_id.take(answer.item).to_pylist(), answer.score.tolist()) == ""
+
+
+@pytest.mark.slow
+def test_the_index_holds_the_trained_item_vectors_and_never_the_unknown_item(tiny_run, opened, trained):
+    _, compiled, rows = opened
+    vectors, bias = item_vectors(trained.retriever, compiled.catalog)
+    stored = compiled.index.vectors(np.arange(len(compiled.catalog)))
+    np.testing.assert_allclose(stored[:, :-1], vectors, atol=1e-6)
+    np.testing.assert_allclose(stored[1:, -1], bias[1:], atol=1e-6)
+    now = np.full(len(rows), compiled.spec.as_of)
+    histories = compiled.store.before(rows.shopper, now, compiled.spec.max_history)
+    assert (compiled.candidates(histories).found.item > 0).all()
+
+
+@pytest.mark.slow
+def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
+    _, compiled, _ = opened
+    queries = ["Organic MILK", "牛奶", "", "🥛", "zzz unheard of milk " * 9]
+    histories = compiled.store.before(np.zeros(5, np.int64), np.full(5, compiled.spec.as_of), 10)
+    live = compiled.candidates(histories, queries).features["query"]
+    offline = Ragged.mean(*query_ids(list(queries), compiled.tokens, compiled.spec.user("query").max_length))
+    for one, other in ((live.offsets, offline.offsets), (live.values, offline.values), (live.weights, offline.weights)):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("precision", ["", "int4", "FP16", "float32"])
+def test_other_precisions_are_refused_and_the_known_ones_listed(precision):
+    with pytest.raises(InputError, match=f"precision is '{precision}'") as caught:
+        config_for(precision)
+    assert caught.value.mend == "use one of: fp32, fp16, int8"
+
+
+def test_a_known_precision_keeps_the_default_limits():
+    assert config_for("fp16") == dataclasses.replace(CompileConfig(), precision="fp16")
