@@ -20,6 +20,7 @@ from components.shared.candidates import CandidateConfig
 from components.shared.decision import read_decision
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.offline import open_offline
+from components.shared.ranking_metrics import overlap_at_k
 from components.shared.recommender import Recommender
 from components.shared.rows import Rows
 from components.shared.storage import read_json
@@ -126,10 +127,12 @@ def test_the_same_model_answers_the_same_as_champion(tiny_run, recommender, hone
     assert (recoded.item == asked.item).all() and (recoded.user == asked.user).all()
     held = champion_answers(tiny_run.compiled, recommender, rows.shopper, asked, 20)
     assert held.lists is not None and not held.comparable
-    frame = pq.read_table(honest[0] / "ev" / "lists.parquet").to_pandas()
-    means = frame.loc[frame["scope"] == "overall"].groupby("method")["ndcg_at_10"].mean()
-    # The compiled champion differs by its later item statistics only.
-    assert means["champion"] == pytest.approx(means["model"], abs=0.08)
+    # Beside its int8 tables the champion differs by its later item statistics only.
+    statistics = np.load(tiny_run.features / "statistics" / "test.npy")
+    ours = dataclasses.replace(recommender, statistics=statistics).rank(asked, 10)
+    theirs = dataclasses.replace(champion, statistics=statistics).rank(recoded, 10)
+    both = [overlap_at_k(one.item[None], other.item[None])[0] for one, other in zip(ours, theirs, strict=True)]
+    assert np.mean(both) > 0.97
 
 
 def test_a_champion_with_another_catalogue_is_met_by_ids(tiny_run, recommender, tmp_path):
