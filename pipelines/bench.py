@@ -222,21 +222,23 @@ def prepare(folder: Path) -> None:
 
 
 def measure(name: str, folder: Path) -> dict[str, float]:
-    """Run one measurement in a process of its own and add that process's peak memory.
+    """Run one measurement in a process of its own; its figures hold its peak memory.
 
     Raises:
         BenchFailed: it ended without a figure.
     """
     command = [sys.executable, "-W", "ignore", "-m", "pipelines.bench", "--out", str(folder), "--measure", name]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise BenchFailed(f"{name} ended with code {process.returncode}", "run it alone with --measure to see why")
-    figures = json.loads(output.splitlines()[-1])
-    return {"memory_mb": usage.ru_maxrss / 1024, **figures}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise BenchFailed(f"{name} ended with code {done.returncode}", "run it alone with --measure to see why")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process in MB (VmHWM: getrusage would count what its parent held before exec)."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
@@ -279,7 +281,8 @@ def main() -> None:
     folder = arguments.out.resolve()
     if arguments.measure:
         chosen = next(one for one in MEASURES if one.__name__ == arguments.measure)
-        print(json.dumps(chosen(folder)))
+        figures = chosen(folder)
+        print(json.dumps({"memory_mb": peak_memory_mb(), **figures}))
         return
     folder.mkdir(parents=True, exist_ok=True)
     found = {}
