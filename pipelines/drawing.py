@@ -30,11 +30,22 @@ def tasks_of(specification: dict[str, Any]) -> dict[str, tuple[set[str], bool]]:
             if "dag" in component:
                 walk(component["dag"], True, before)
             else:
-                inner = {one for one in before if one in found or one in dag["tasks"]}
-                found[name] = (inner, guarded)
+                found[name] = (before, guarded)
 
     walk(specification["root"]["dag"], False, set())
-    return found
+    return {name: (before & set(found), guarded) for name, (before, guarded) in found.items()}
+
+
+def needed_arrows(tasks: dict[str, tuple[set[str], bool]]) -> dict[str, set[str]]:
+    """The tasks that each task waits for, without those that it waits for through another one anyway."""
+
+    def all_before(name: str) -> set[str]:
+        return tasks[name][0].union(*(all_before(one) for one in tasks[name][0]))
+
+    return {
+        name: {one for one in before if not any(one in all_before(other) for other in before)}
+        for name, (before, _) in tasks.items()
+    }
 
 
 def depths(tasks: dict[str, tuple[set[str], bool]]) -> dict[str, int]:
@@ -63,12 +74,13 @@ def draw_pipeline(compiled: Path, out: Path) -> None:
     place = {
         name: (index, 1.0) if index < columns else (2 * columns - 1 - index, 0.0) for index, name in enumerate(order)
     }
-    for name, (before, guarded) in tasks.items():
+    arrows = needed_arrows(tasks)
+    for name, (_, guarded) in tasks.items():
         x, y = place[name]
         colour = COLOURS[1] if guarded else COLOURS[0]
         axes.text(x, y, name.replace("-", "\n"), ha="center", va="center", fontsize=10, color="white",
                   bbox={"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "none"})  # fmt: skip
-        for one in before & set(tasks):
+        for one in arrows[name]:
             curve = "arc3,rad=-0.25" if abs(place[one][0] - x) > 1 and place[one][1] == y else "arc3"
             axes.annotate("", (x, y), place[one], zorder=0,
                           arrowprops={"arrowstyle": "-|>", "color": "0.65", "shrinkA": 34, "shrinkB": 34,

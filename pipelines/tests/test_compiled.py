@@ -6,7 +6,7 @@ import yaml
 from components.shared.errors import InputError
 from pipelines import resources
 from pipelines.compiling import COMPILED, PIPELINES, compile_all, compiled_yaml
-from pipelines.drawing import depths, draw_pipeline, tasks_of
+from pipelines.drawing import depths, draw_pipeline, needed_arrows, tasks_of
 
 TEXT = (COMPILED / "training.yaml").read_text()
 SPECIFICATION, PLATFORM = yaml.safe_load_all(TEXT)
@@ -82,6 +82,7 @@ def test_release_steps_are_never_cached():
 def test_only_a_blessed_model_goes_on():
     guarded = {name for name, (_, condition) in TASKS.items() if condition}
     assert guarded == {"compile-model", "register-model", "validate-serving", "deploy-model"}
+    assert needed_arrows(TASKS)["compile-model"] == {"read-blessing"}
     depth = depths(TASKS)
     assert depth["ingest-events"] == 0 and depth["deploy-model"] == max(depth.values())
 
