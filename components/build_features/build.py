@@ -19,6 +19,7 @@ from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
 from components.build_features.vocabulary import Vocabularies, VocabularyConfig, encode_items
 from components.shared.catalog import Catalog
+from components.shared.disk import disk_errors
 from components.shared.errors import DataError
 from components.shared.feature_spec import FeatureSpec, SparseFeature
 from components.shared.history import HistoryStore
@@ -99,8 +100,13 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
 
     Raises:
         DataError: nothing is left after cleaning, or a split is empty.
+        InputError: the disk is full.
     """
-    with atomic_directory(out) as folder, duckdb.connect(str(folder / "work.duckdb")) as database:
+    with (
+        disk_errors(out),
+        atomic_directory(out) as folder,
+        duckdb.connect(str(folder / "work.duckdb")) as database,
+    ):
         database.execute("SET threads = 2; SET memory_limit = '1500MB'; SET TimeZone = 'UTC'")
         database.execute(f"SET temp_directory = {literal(folder / 'spill')}")
         counts = clean(database, events, items, config.cleaning)

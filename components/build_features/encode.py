@@ -10,6 +10,7 @@ import pyarrow as pa
 from components.build_features.queries import count, only_row
 from components.build_features.vocabulary import Vocabularies
 from components.shared.catalog import STATISTICS
+from components.shared.disk import new_array
 from components.shared.errors import DataError
 from components.shared.feature_spec import DAY
 from components.shared.history import COLUMNS
@@ -35,10 +36,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
         "JOIN item_row USING (item_id)"
     )
     total, users = count(database, "encoded"), count(database, "user_row")
-    columns = {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total,))
-        for name, dtype in COLUMNS.items()
-    }
+    columns = {name: new_array(folder / f"{name}.npy", dtype, total) for name, dtype in COLUMNS.items()}
     reader = database.sql(
         f"SELECT {', '.join(COLUMNS)} FROM encoded ORDER BY user, timestamp, item, event_type, price"
     ).to_arrow_reader(100_000)

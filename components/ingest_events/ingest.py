@@ -18,6 +18,7 @@ from components.ingest_events import complete_journey, rules, sql
 from components.ingest_events.mapping import SCHEMAS, ColumnMapping, parse_mapping, parse_mapping_text
 from components.ingest_events.sources import DerivedItems, DerivedUsers, Selection, Source
 from components.ingest_events.tabular import TabularFiles
+from components.shared.disk import disk_errors
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report
 from components.shared.schema import schema_hash
@@ -32,8 +33,6 @@ MEMORY_LIMIT = "1GB"
 """DuckDB spills to the staging folder beyond it."""
 THREADS = min(4, os.cpu_count() or 1)
 """Every thread holds buffers of its own, so more of them would need more memory."""
-
-_DISK_SIGNS = ("No space left", "ermission denied", "Read-only file system", "Disk quota", "failed to offload")
 
 _ORDER = {"events": "timestamp, user_id, rowid", "items": "rowid", "users": "rowid"}
 _SHARES = {"events": (0.0, 0.7), "items": (0.7, 0.8), "users": (0.8, 0.85)}
@@ -153,7 +152,7 @@ def _staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         InputError: the disk is full or cannot be written.
     """
-    try:
+    with disk_errors(beside):
         beside.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".ingest-", dir=beside.parent) as folder:
             with contextlib.closing(duckdb.connect(str(Path(folder) / "staged.duckdb"))) as connection:
@@ -166,14 +165,6 @@ def _staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                     extra = "reason VARCHAR, row VARCHAR, source_file VARCHAR"
                     connection.execute(f"CREATE TABLE staged_{table} ({columns}, {extra})")
                 yield connection
-    except (OSError, duckdb.Error) as error:
-        # DuckDB raises one class for a full disk in a write, others in a commit, a spill or a checkpoint.
-        if isinstance(error, duckdb.Error) and not any(sign in str(error) for sign in _DISK_SIGNS):
-            raise
-        raise InputError(
-            f"cannot write beside {beside}: {str(error).splitlines()[0]}",
-            "free space or choose another folder; nothing was left half-written",
-        ) from error
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> None:

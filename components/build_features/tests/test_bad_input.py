@@ -1,10 +1,13 @@
 """Data that is small, empty or strange: a sensible folder, or a refusal that names the cause and leaves nothing."""
 
 import datetime
+import subprocess
 
+import numpy as np
 import pytest
 
 from components.build_features.build import FeatureConfig, build
+from components.shared.disk import new_array
 from components.shared.errors import DataError, InputError, ShoprankError
 
 
@@ -115,3 +118,28 @@ def test_an_earlier_result_is_replaced_whole_and_survives_a_refusal(shop, tmp_pa
     assert (tmp_path / "features" / "stale.json").exists()
     build(events, items, tmp_path / "features", FeatureConfig(horizon_days=5.0))
     assert not (tmp_path / "features" / "stale.json").exists()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of four hundred kilobytes, where this machine lets us mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(shop, tmp_path, small_disk):
+    events, items = shop.write(tmp_path / "raw")
+    with pytest.raises(InputError, match="cannot write"):
+        build(events, items, small_disk / "features", FeatureConfig(horizon_days=5.0))
+    assert not list(small_disk.iterdir())
+
+
+def test_an_array_on_a_full_disk_is_an_error_and_not_the_end_of_the_process(small_disk):
+    with pytest.raises(OSError, match="No space left"):
+        new_array(small_disk / "item.npy", np.int64, 1_000_000)

@@ -1,0 +1,46 @@
+"""A full disk, told as one: DuckDB has no single error for it, and a memory map would end the process."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from components.shared.errors import InputError
+
+_SIGNS = ("No space left", "ermission denied", "Read-only file system", "Disk quota", "failed to offload")
+
+
+@contextlib.contextmanager
+def disk_errors(where: Path) -> Iterator[None]:
+    """Turn errors of the disk under `where` into an InputError; others pass.
+
+    Raises:
+        InputError: the disk is full or cannot be written.
+    """
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        # DuckDB raises one class for a full disk in a write, others in a commit, a spill or a checkpoint.
+        if isinstance(error, duckdb.Error) and not any(sign in str(error) for sign in _SIGNS):
+            raise
+        raise InputError(
+            f"cannot write {where}: {str(error).splitlines()[0]}",
+            "free space or choose another folder; nothing was left half-written",
+        ) from error
+
+
+def new_array(path: Path, dtype: type, length: int) -> np.memmap:
+    """A new .npy file of one dimension, mapped for writing.
+
+    Its blocks are taken at once: writing into the hole of a sparse file on a full disk kills the process (SIGBUS).
+
+    Raises:
+        OSError: the disk is full.
+    """
+    array = np.lib.format.open_memmap(path, "w+", dtype, (length,))
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
