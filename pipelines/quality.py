@@ -115,7 +115,7 @@ def main() -> None:
     window, new = f"{split['from'][:10]} to {split['to'][:10]}", f"{split['first_share']:.0%}"
     facts = (
         f"{split['shoppers']:,} shoppers, {split['targets']:,} purchases from {window} ({new} of them "
-        f"new to the shopper), ranked among all {split['items']:,} products; everything learned and chosen before. "
+        f"new to the shopper), ranked among all {split['items']:,} products; all models learned from earlier events. "
         f"Mean over {len(arguments.seeds)} seeds ± their deviation; intervals by paired bootstrap over shoppers."
     )
     text = f"{facts}\n\n{table(result)}\n{provenance('make quality')}\n"
