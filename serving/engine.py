@@ -60,7 +60,7 @@ class Engine:
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
         self._filters = FilterIndex(catalog)
-        self._explainer = Explainer(catalog, recommender.statistics, recommender.spec)
+        self._explainer = Explainer(catalog, recommender.statistics, recommender.neighbours, recommender.spec)
 
     @classmethod
     def open(cls, folder: Path, manifest: Manifest, threads: int, clock: Clock) -> "Engine":

@@ -11,10 +11,12 @@ from components.shared.candidates import Source
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import DAY, FeatureSpec
 from components.shared.history import Histories
+from components.shared.neighbours import Neighbours
 from components.shared.onnx_models import Models
 from components.shared.pairs import DENSE_NAMES
 from components.shared.recommender import Ranking, wanted_probability
 from components.shared.schema import EVENT_TYPES
+from components.shared.shopper import item_interest
 from components.shared.text import tokenize
 
 MAX_REASONS = 3
@@ -38,6 +40,7 @@ FEATURE_GROUPS = {
     "how the shop treats the item": _from_to("popularity_short", "discovery_share"),
     "price": _from_to("price", "has_price"),
     "category and brand affinity": _from_to("category_root", "leaf_times"),
+    "goes with what the shopper has": _from_to("similar", "similar_share"),
     "retrieval score": ("retrieval_score",),
 }
 """Dense inputs of the ranker by topic; the contribution of a topic is what its absence would change."""
@@ -67,11 +70,13 @@ class Explainer:
     Args:
         catalog: Titles and categories.
         statistics: float32 [items, len(catalog.STATISTICS)].
+        neighbours: Which items go together.
         spec: Target event and popularity windows.
     """
 
-    def __init__(self, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec):
+    def __init__(self, catalog: Catalog, statistics: np.ndarray, neighbours: Neighbours, spec: FeatureSpec):
         self._catalog, self._statistics, self._spec = catalog, statistics, spec
+        self._neighbours = neighbours
         self._done = _DONE[spec.target_event]
         windows = np.asarray(statistics)[:, : len(spec.popularity_days)]
         self._popular_from = [max(2.0, float(np.quantile(counts[counts > 0], _POPULAR))) if counts.any() else np.inf
@@ -80,6 +85,7 @@ class Explainer:
     def reasons(self, case: Case) -> list[list[str]]:
         """At most three reasons for every answered item, the most telling first."""
         words = _query_words(case.query)
+        beside = self._beside(case)
         answers = []
         for place, item in enumerate(case.ranking.item.tolist()):
             dense: dict[str, float] = dict(zip(DENSE_NAMES, case.ranking.dense[place].tolist(), strict=True))
@@ -90,7 +96,7 @@ class Explainer:
                 self._due(dense),
                 self._category(item, dense),
                 self._popular(item),
-                self._discovery(dense, source, case),
+                self._goes_with(beside[place], dense) or self._discovery(dense, source, case),
             ]
             chosen = [reason for reason in found if reason][:MAX_REASONS]
             answers.append(chosen or [self._fallback(item, source, case)])
@@ -138,6 +144,15 @@ class Explainer:
                 when = "this week" if days == 7 else f"in the last {days} days"
                 return f"popular {when}: {count:,.0f} {self._spec.target_event}s"
         return ""
+
+    def _beside(self, case: Case) -> list[int]:
+        """For every answered item the one of the shopper's items that speaks loudest for it, 0 for none."""
+        _, own, weight = item_interest(case.histories, self._spec)
+        return self._neighbours.nearest_own(own, weight, case.ranking.item).tolist()
+
+    def _goes_with(self, other: int, dense: dict[str, float]) -> str:
+        title = self._title(other) if other else ""
+        return f"new to you; goes with {_short(title, 40)}" if title and not dense["any_weight"] else ""
 
     def _discovery(self, dense: dict[str, float], source: int, case: Case) -> str:
         if not case.known or dense["any_weight"] > 0 or not source & Source.RETRIEVED:

@@ -27,6 +27,7 @@ from components.shared.progress import report
 from components.shared.ragged import Ragged
 from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.shopper import shopper_features
+from components.shared.similarity import SimilarityConfig
 from components.shared.sizes import size_named
 from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
@@ -61,6 +62,8 @@ class FeatureConfig:
     """Latest events of a shopper that are read at all."""
     popularity_days: tuple[int, ...] = (7, 28, 91)
     """Windows of the item popularity features."""
+    similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    """Which items are compared by their shoppers, and how many neighbours they keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +99,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
     """Write the feature folder.
 
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
-    statistics/<moment>.npy, rows/<split>.parquet, cleaning.json.
+    statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json.
 
     Raises:
         DataError: nothing is left after cleaning, or a split is empty.
@@ -120,7 +123,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
         event = EVENT_TYPES.index(target)
         moments = {**timeline.moments(), "serving": timeline.end}
         encode.write_statistics(database, folder / "statistics", moments, config.popularity_days, event)
-        report("build_features", 0.6, "histories and item statistics")
+        encode.write_neighbours(database, folder / "neighbours", moments, event, config.similarity)
+        report("build_features", 0.6, "histories, item statistics and neighbours")
         spec = make_spec(vocabularies, timeline, target, config)
         spec.write(folder / "spec.json")
         timeline.write(folder / "timeline.json")

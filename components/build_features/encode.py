@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+from scipy import sparse
 
 from components.build_features.queries import count, only_row
 from components.build_features.vocabulary import Vocabularies
@@ -15,6 +16,7 @@ from components.shared.errors import DataError
 from components.shared.feature_spec import DAY
 from components.shared.history import COLUMNS
 from components.shared.schema import EVENT_TYPES
+from components.shared.similarity import SimilarityConfig, cosine_neighbours
 from components.shared.text import tokenize
 from components.shared.timeline import Timeline
 
@@ -86,6 +88,22 @@ def write_statistics(
         table[repeats["item"], 4] = repeats["repeats"] / table[repeats["item"], 3]
         table[new["item"], 5], table[new["item"], 6] = new["short"], new["middle"]
         np.save(folder / f"{name}.npy", table)
+
+
+def write_neighbours(
+    database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], event: int, config: SimilarityConfig
+) -> None:
+    """Write neighbours/<moment>/: each item's nearest by the shoppers who took it before the moment."""
+    shape = (count(database, "user_row") + 1, count(database, "item_row") + 1)
+    for name, moment in moments.items():
+        found = database.execute(
+            "SELECT DISTINCT user, item FROM encoded SEMI JOIN (SELECT row AS user FROM user_row "
+            "ORDER BY hash(row), row LIMIT ?) USING (user) WHERE event_type = ? AND timestamp < ?",
+            [config.max_shoppers, event, moment],
+        ).fetchnumpy()
+        ones = np.ones(len(found["user"]), np.float32)
+        taken = sparse.csr_matrix((ones, (found["user"], found["item"])), shape=shape)
+        cosine_neighbours(taken, config).save(folder / name)
 
 
 def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, event: int) -> Iterator[pa.RecordBatch]:

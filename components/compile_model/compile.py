@@ -122,6 +122,7 @@ def _copy_state(features: Path, statistics: Path | None, folder: Path) -> None:
         shutil.copyfile(features / name, folder / name)
     shutil.copytree(features / "history", folder / "history")
     shutil.copyfile(features / "statistics" / "serving.npy", folder / "statistics.npy")
+    shutil.copytree(features / "neighbours" / "serving", folder / "neighbours")
     if statistics is not None:
         shutil.copyfile(statistics / "statistics.json", folder / "training_statistics.json")
     write_json(

@@ -13,6 +13,7 @@ from components.shared.feature_spec import DAY, FeatureSpec
 from components.shared.history import Histories
 from components.shared.pairs import touches
 from components.shared.schema import EVENT_TYPES
+from components.shared.similarity import SimilarityConfig, cosine_neighbours
 
 
 @dataclass(frozen=True)
@@ -123,35 +124,18 @@ def _frequency(past: Past) -> _ScoresOf:
     return scores
 
 
-def _item_knn(past: Past, neighbours: int = 100, min_buyers: int = 3, max_items: int = 60_000) -> _ScoresOf:
-    """Sum over the shopper's items of cosine similarity, each item keeping its nearest neighbours.
+def _item_knn(past: Past) -> _ScoresOf:
+    """Sum over the shopper's items of cosine similarity, an item being its own nearest neighbour.
 
-    Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004). All pairs of items are compared,
-    so only the `max_items` with the most buyers take part.
+    Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
     """
-    buyers = np.asarray(past.everybody.sum(0)).ravel()
-    eligible = np.flatnonzero(buyers >= min_buyers)
-    eligible = np.sort(eligible[np.argsort(-buyers[eligible], kind="stable")[:max_items]])
-    scaled = past.everybody[:, eligible] @ sparse.diags(1.0 / np.sqrt(np.maximum(buyers[eligible], 1)))
-    scaled = sparse.csc_matrix(scaled, dtype=np.float32)
-    blocks = []
-    for start in range(0, len(eligible), 1_000):
-        similar = (scaled[:, start : start + 1_000].T @ scaled).toarray()
-        keep = min(neighbours, similar.shape[1])
-        column = np.argpartition(-similar, keep - 1, 1)[:, :keep]
-        row = np.repeat(np.arange(len(similar)), keep)
-        blocks.append(sparse.csr_matrix((np.take_along_axis(similar, column, 1).ravel(), (row, column.ravel())),
-                                        shape=similar.shape))  # fmt: skip
-    items = len(past.total)
-    similarity = sparse.csr_matrix(sparse.vstack(blocks)) if blocks else sparse.csr_matrix((0, 0), dtype=np.float32)
+    similarity = cosine_neighbours(past.everybody, SimilarityConfig()).similarity
+    itself = sparse.diags_array((similarity.getnnz(1) > 0).astype(np.float32))
+    similarity = sparse.csr_matrix(similarity + itself)
     top = past.total / max(past.total.max(), 1.0)
 
     def scores(rows: np.ndarray) -> np.ndarray:
-        own = past.counts[rows][:, eligible]
-        own = own.sign()
-        out = np.tile(1e-6 * top, (len(rows), 1))
-        out[:, eligible] += (own @ similarity).toarray()
-        return out[:, :items]
+        return (past.counts[rows].sign() @ similarity).toarray() + 1e-6 * top
 
     return scores
 

@@ -24,6 +24,7 @@ from components.shared.decision import Decision
 from components.shared.feature_spec import DAY
 from components.shared.history import Histories
 from components.shared.models.offline import open_offline
+from components.shared.neighbours import Neighbours
 from components.shared.progress import report
 from components.shared.recommender import Recommender
 from components.shared.rows import Rows
@@ -89,7 +90,8 @@ class Split:
         statistics = np.load(features / "statistics" / f"{name}.npy")
         rows = _at_most(Rows.read(features / "rows" / f"{name}.parquet", recommender.spec), limit)
         asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
-        return cls(dataclasses.replace(recommender, statistics=statistics), rows, asked)
+        neighbours = Neighbours.open(features / "neighbours" / name)
+        return cls(dataclasses.replace(recommender, statistics=statistics, neighbours=neighbours), rows, asked)
 
 
 def evaluate(

@@ -17,6 +17,7 @@ class Source(IntFlag):
     RETRIEVED = 2
     POPULAR = 4
     LEXICAL = 8
+    SIMILAR = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,8 @@ class CandidateConfig:
     """Nearest items to the user vector."""
     popular: int = 50
     """Items of the most target events in the middle popularity window, and as many with the most new shoppers."""
+    similar: int = 200
+    """Items near to what the shopper has touched, those that newcomers take lately first."""
     lexical: int = 200
     """Items that match the query's words."""
 
@@ -86,6 +89,25 @@ def popular_items(
     chosen = [(order if allowed is None else order[allowed[order]])[:count] for order in orders]
     best = np.unique(np.concatenate(chosen))
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR
+
+
+def similar_items(
+    reach: np.ndarray, statistics: np.ndarray, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The items of the highest reach times log(1 + shoppers who lately took the item for the first time).
+
+    Args:
+        reach: float32 [rows, items], see neighbours.Neighbours.reach.
+        statistics: float32 [items, len(catalog.STATISTICS)].
+        count: Items a row; fewer where fewer are in reach.
+        allowed: bool [items], which items may be answered.
+    """
+    pull = np.log1p(statistics[:, STATISTICS.index("discovery_middle")])
+    score = reach * (pull if allowed is None else pull * allowed)
+    keep = min(count, score.shape[1])
+    item = np.argpartition(-score, keep - 1, 1)[:, :keep]
+    near = np.take_along_axis(score, item, 1) > 0
+    return np.repeat(np.arange(len(score)), near.sum(1)), item[near], Source.SIMILAR
 
 
 _ORDERED_BY = ("popularity_middle", "popularity_long", "discovery_middle")

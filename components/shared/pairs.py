@@ -21,7 +21,8 @@ DENSE_NAMES = (
     "popularity_short", "popularity_middle", "popularity_long", "trend", "buyers", "repeat_rate",
     "discovery_short", "discovery_middle", "discovery_share",
     "price", "price_gap", "has_price",
-    "category_root", "category_middle", "category_leaf", "brand_affinity", "leaf_times", "retrieval_score",
+    "category_root", "category_middle", "category_leaf", "brand_affinity", "leaf_times",
+    "similar", "similar_share", "retrieval_score",
 )  # fmt: skip
 """Names of the dense inputs, in order. 'bought' stands for the spec's target event."""
 
@@ -36,11 +37,15 @@ class Pairs:
         row: int64 [pairs], row in the histories.
         item: int64 [pairs], catalogue row.
         score: float32 [pairs], the retriever's score.
+        reach: float32 [pairs], how near the item is to what the shopper has touched (neighbours.Neighbours.reach).
+        reach_share: float32 [pairs], the same as a share of the shopper's nearest item.
     """
 
     row: np.ndarray
     item: np.ndarray
     score: np.ndarray
+    reach: np.ndarray
+    reach_share: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,8 @@ def pair_features(
         *_item_columns(pairs, statistics),
         *_price_columns(histories, pairs, catalog, spec),
         *_affinity_columns(histories, pairs, catalog, spec),
+        np.log1p(100.0 * pairs.reach),
+        pairs.reach_share,
         pairs.score,
     ]
     return np.stack(columns, 1).astype(np.float32)

@@ -17,11 +17,13 @@ from components.shared.candidates import (
     own_items,
     popular_items,
     popularity_orders,
+    similar_items,
 )
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
 from components.shared.history import Histories, HistoryStore
 from components.shared.lexical import LexicalIndex
+from components.shared.neighbours import Neighbours
 from components.shared.onnx_models import Models, OnnxModels
 from components.shared.pairs import Pairs, Touches, pair_features, touches
 from components.shared.ragged import Ragged
@@ -85,6 +87,7 @@ class Recommender:
     models: Models
     index: VectorIndex
     lexical: LexicalIndex
+    neighbours: Neighbours
     tokens: dict[str, int]
     store: HistoryStore
     user_row: dict[str, int]
@@ -108,7 +111,8 @@ class Recommender:
             spec=spec, catalog=Catalog.read(folder / "items.parquet", spec),
             statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=OnnxModels.load(folder, threads),
             index=VectorIndex.load(folder / "retriever" / "index.faiss"),
-            lexical=LexicalIndex.load(folder / "lexical"), tokens=read_tokens(folder / "token.parquet"),
+            lexical=LexicalIndex.load(folder / "lexical"), neighbours=Neighbours.open(folder / "neighbours"),
+            tokens=read_tokens(folder / "token.parquet"),
             store=HistoryStore.open(folder / "history", spec.user("user").rows - 1),
             user_row=read_users(folder / "users.parquet"),
             config=config or CandidateConfig(**read_json(folder / "ranker" / "ranker.json")["candidates"]),
@@ -143,8 +147,9 @@ class Recommender:
             touched = touches(histories, len(self.catalog), self.spec)
         with self.timed("retrieval"):
             vectors = self.models.user_vectors(*user)
-            found = self._candidates(touched, vectors, queries, allowed)
-            pairs = Pairs(found.row, found.item, self._retrieval_scores(vectors, found))
+            reach = self.neighbours.reach(touched, len(histories))
+            found = self._candidates(touched, vectors, reach, queries, allowed)
+            pairs = self._pairs(found, vectors, reach)
         with self.timed("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
         return Scored(found, features, user, dense)
@@ -158,13 +163,15 @@ class Recommender:
         return Ragged.mean(np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat)
 
     def _candidates(
-        self, touched: Touches, vectors: np.ndarray, queries: Sequence[str] | None, allowed: np.ndarray | None
-    ) -> Candidates:
+        self, touched: Touches, vectors: np.ndarray, reach: np.ndarray, queries: Sequence[str] | None,
+        allowed: np.ndarray | None,
+    ) -> Candidates:  # fmt: skip
         items, rows = len(self.catalog), len(vectors)
         nearest, _ = self.index.search(vectors, self.config.retrieved, allowed)
         parts = [(np.repeat(np.arange(rows), nearest.shape[1]), nearest.ravel(), Source.RETRIEVED)]
         parts.append(own_items(touched, items, self.config.own))
         parts.append(popular_items(self._by_popularity, rows, self.config.popular, allowed))
+        parts.append(similar_items(reach, self.statistics, self.config.similar, allowed))
         if queries is None or not any(queries):
             return merge(parts, items, allowed)
         return self._searched(parts, queries, allowed)
@@ -191,10 +198,14 @@ class Recommender:
         lexical[np.searchsorted(merged.row * items + merged.item, row * items + item)] = scores
         return Candidates(merged.row, merged.item, merged.source, lexical)
 
-    def _retrieval_scores(self, vectors: np.ndarray, found: Candidates) -> np.ndarray:
-        """Score = user_vector . item_vector + item_bias of every pair."""
+    def _pairs(self, found: Candidates, vectors: np.ndarray, reach: np.ndarray) -> Pairs:
+        """The candidates with score = user_vector . item_vector + item_bias and their reach."""
         joined = self.index.vectors(found.item)
-        return (np.einsum("pd,pd->p", vectors[found.row], joined[:, :-1]) + joined[:, -1]).astype(np.float32)
+        score = np.einsum("pd,pd->p", vectors[found.row], joined[:, :-1]) + joined[:, -1]
+        own = reach[found.row, found.item]
+        return Pairs(
+            found.row, found.item, score.astype(np.float32), own, own / np.maximum(reach.max(1), 1e-9)[found.row]
+        )
 
     def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: int, rows: int) -> list[Ranking]:
         wanted = wanted_probability(tasks, dense)

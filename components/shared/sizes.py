@@ -43,7 +43,7 @@ _SIZES = {
     ),
     "full": Size(
         name="full", shoppers=0, embedding_dim=64, hidden_dim=128, batch_size=1024, retriever_epochs=6,
-        ranker_epochs=2, ranker_batch_shoppers=32, snapshots=4, candidates=400, bootstrap=1000,
+        ranker_epochs=5, ranker_batch_shoppers=16, snapshots=4, candidates=400, bootstrap=1000,
     ),
 }  # fmt: skip
 

@@ -54,7 +54,7 @@ class RankerTraining:
         return cls(
             embedding_dim=size.embedding_dim // 2, hidden_dim=size.hidden_dim, epochs=size.ranker_epochs,
             batch_shoppers=size.ranker_batch_shoppers,
-            candidates=CandidateConfig(own=size.candidates, retrieved=size.candidates),
+            candidates=CandidateConfig(own=size.candidates, retrieved=size.candidates, similar=size.candidates),
             optimizer=OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3, seed=seed),
             launch=LaunchConfig(processes=processes),
         )  # fmt: skip

@@ -11,11 +11,13 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
+from scipy import sparse
 
 from components.shared.bundle import BundleFacts, sign, write_manifest
 from components.shared.feature_spec import DAY, FeatureSpec, SparseFeature
 from components.shared.history import COLUMNS
 from components.shared.lexical import LexicalIndex
+from components.shared.neighbours import Neighbours
 from components.shared.pairs import DENSE_NAMES
 from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 from components.shared.signing import load_or_create_key
@@ -62,6 +64,7 @@ def write_compiled(folder: Path) -> Path:
     statistics[1] = [12, 60, 170, 40, 0.6, 2, 8]  # oat milk
     statistics[8:] = 1
     np.save(folder / "statistics.npy", statistics)
+    _write_neighbours(folder / "neighbours")
     _write_models(folder, spec)
     texts = [""] + [f"{title} {' '.join(path)}" for _, title, path, *_ in ITEMS]
     LexicalIndex.build(texts).save(folder / "lexical")
@@ -151,6 +154,12 @@ def _write_history(folder: Path, item_ids: list[str]) -> None:
         np.save(folder / f"{name}.npy", np.array(values[name], dtype))
     counts = np.bincount([e[0] for e in events], minlength=max(USERS.values()) + 1)
     np.save(folder / "offsets.npy", np.r_[0, np.cumsum(counts)])
+
+
+def _write_neighbours(folder: Path) -> None:
+    """Who buys oat milk (row 1) also buys snack 0 (row 8)."""
+    items = len(ITEMS) + 1
+    Neighbours(sparse.csr_matrix(([0.5, 0.5], ([1, 8], [8, 1])), shape=(items, items), dtype=np.float32)).save(folder)
 
 
 def _write_models(folder: Path, spec: FeatureSpec) -> None:

@@ -161,3 +161,11 @@ def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
     (tmp_path / "bundle" / "golden.json").write_text(text.replace('"oat"', '"bread"', 1))
     with pytest.raises(BundleError, match=r"golden request 1 of .* is answered otherwise: item 'oat' at place 1"):
         Engine.open(tmp_path / "bundle", manifest, 1, "bundle")
+
+
+def test_what_goes_with_a_shoppers_items_is_answered_and_says_so(engine):
+    items = {item.item_id: item.reasons for item in _ask(engine, user_id="ann", k=40).items}
+    assert "new to you; goes with Oat milk 1L" in items["snack0"]
+    account = engine.explain(parse_ask({"user_id": "ann", "k": 40}), "test")["items"]
+    snack = next(item for item in account if item["item_id"] == "snack0")
+    assert snack["features"]["similar"] > 0 and "goes with what the shopper has" in snack["contributions"]

@@ -18,6 +18,7 @@ from components.shared.lexical import LexicalIndex
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.models.retriever import Retriever, RetrieverConfig
+from components.shared.neighbours import Neighbours
 from components.shared.recommender import Recommender, read_tokens, read_users
 from components.shared.vector_index import VectorIndex
 
@@ -108,14 +109,15 @@ def item_vectors(retriever: Retriever, catalog: Catalog, part: int = 8_192) -> t
 def open_offline(
     features: Path, retriever: Path, ranker: Path | None, config: CandidateConfig, moment: str = "serving"
 ) -> Recommender:
-    """A Recommender over a feature folder and trained modules, with item statistics as of a named moment."""
+    """A Recommender over a feature folder and trained modules; statistics and neighbours as of a named moment."""
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
     models = TorchModels(load_retriever(retriever), load_ranker(ranker) if ranker else None)
     return Recommender(
         spec=spec, catalog=catalog, statistics=np.load(features / "statistics" / f"{moment}.npy"), models=models,
         index=VectorIndex.build(*item_vectors(models.retriever, catalog)),
-        lexical=LexicalIndex.build([""]), tokens=read_tokens(features / "token.parquet"),
+        lexical=LexicalIndex.build([""]), neighbours=Neighbours.open(features / "neighbours" / moment),
+        tokens=read_tokens(features / "token.parquet"),
         store=HistoryStore.open(features / "history", spec.user("user").rows - 1),
         user_row=read_users(features / "users.parquet"), config=config,
     )  # fmt: skip

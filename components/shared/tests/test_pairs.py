@@ -106,8 +106,9 @@ def test_every_column_says_what_its_name_says(shop, histories_of, rows):
     items = len(catalog)
     row, item = (grid.ravel() for grid in np.meshgrid(np.arange(len(rows)), np.arange(1, items), indexing="ij"))
     score = np.linspace(-1, 1, len(row)).astype(np.float32)
+    reach = np.linspace(0, 2, len(row)).astype(np.float32)
     found = pair_features(
-        histories, touches(histories, items, spec), Pairs(row, item, score), catalog, STATISTICS, spec
+        histories, touches(histories, items, spec), Pairs(row, item, score, reach, reach / 2), catalog, STATISTICS, spec
     )  # fmt: skip
     assert found.dtype == np.float32 and np.isfinite(found).all()
     now = int(histories.now[0])
@@ -115,7 +116,9 @@ def test_every_column_says_what_its_name_says(shop, histories_of, rows):
         events = rows[place]
         wanted = {
             **own(events, what, now), **shopper(events, now), **of_item(what), **price(shop, events, what),
-            **affinity(shop, events, what), "retrieval_score": float(score[at]),
+            **affinity(shop, events, what),
+            "similar": math.log1p(100 * float(reach[at])), "similar_share": float(reach[at]) / 2,
+            "retrieval_score": float(score[at]),
         }  # fmt: skip
         assert tuple(wanted) == DENSE_NAMES
         assert dict(zip(DENSE_NAMES, found[at].tolist(), strict=True)) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
@@ -125,7 +128,8 @@ def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
     spec, catalog = shop.spec(), shop.catalog()
     weekly = [(1, "purchase", age * DAY) for age in (28, 21, 14, 7)]
     histories = histories_of([weekly, [(1, "purchase", 28 * DAY), (1, "purchase", 1 * DAY)]])
-    pairs = Pairs(np.array([0, 1]), np.array([1, 1]), np.zeros(2, np.float32))
+    zeros = np.zeros(2, np.float32)
+    pairs = Pairs(np.array([0, 1]), np.array([1, 1]), zeros, zeros, zeros)
     dense = pair_features(histories, touches(histories, len(catalog), spec), pairs, catalog, STATISTICS, spec)
     due = dense[:, DENSE_NAMES.index("due")]
     assert due[0] == pytest.approx(1.0)
@@ -134,6 +138,7 @@ def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
 
 def test_nobody_with_no_pairs_has_no_rows(shop, histories_of):
     catalog, spec, histories = shop.catalog(), shop.spec(), histories_of([[]])
-    none = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    nothing, zeros = np.zeros(0, np.int64), np.zeros(0, np.float32)
+    none = Pairs(nothing, nothing, zeros, zeros, zeros)
     dense = pair_features(histories, touches(histories, len(catalog), spec), none, catalog, STATISTICS, spec)
     assert dense.shape == (0, len(DENSE_NAMES))

@@ -1,0 +1,27 @@
+"""Neighbours of a moment know the purchases before it and no others."""
+
+import math
+
+import pytest
+
+from components.build_features.tests.test_statistics import purchases
+from components.shared.neighbours import Neighbours
+from components.shared.similarity import SimilarityConfig
+
+
+@pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])
+def test_neighbours_count_shoppers_before_the_moment(shop, built, name):
+    moment = {**built.timeline.moments(), "serving": built.timeline.end}[name]
+    found = Neighbours.open(built.folder / "neighbours" / name).similarity
+    who: dict[str, set[str]] = {}
+    for user, item, _ in purchases(shop, moment):
+        who.setdefault(item, set()).add(user)
+    ids = built.catalog.item_id.to_pylist()
+    assert found.shape == (len(ids), len(ids)) and found.nnz > 0
+    least = SimilarityConfig().min_shoppers
+    for one in range(1, len(ids)):
+        for other in range(1, len(ids)):
+            left, right = who.get(ids[one], set()), who.get(ids[other], set())
+            enough = one != other and min(len(left), len(right)) >= least
+            wanted = len(left & right) / math.sqrt(len(left) * len(right)) if enough else 0.0
+            assert found[one, other] == pytest.approx(wanted, abs=1e-6)

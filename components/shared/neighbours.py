@@ -1,0 +1,69 @@
+"""Items that go together: each item with its nearest neighbours by who took them, as of one moment.
+
+own items [rows, items]  x  similarity [items, items]  =  reach [rows, items]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from components.shared.pairs import Touches
+
+_FILES = {"offsets": np.int64, "item": np.int32, "similarity": np.float32}
+"""One .npy file an array of the matrix in compressed rows."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Who goes with whom.
+
+    Attributes:
+        similarity: sparse float32 [items, items]; row i holds the nearest neighbours of catalogue row i, not itself.
+    """
+
+    similarity: sparse.csr_matrix
+
+    def save(self, folder: Path) -> None:
+        """Write one file an array."""
+        folder.mkdir(parents=True)
+        arrays = (self.similarity.indptr, self.similarity.indices, self.similarity.data)
+        for (name, dtype), values in zip(_FILES.items(), arrays, strict=True):
+            np.save(folder / f"{name}.npy", values.astype(dtype))
+
+    @classmethod
+    def open(cls, folder: Path) -> "Neighbours":
+        """Map the files of `folder`."""
+        offsets, item, similarity = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES)
+        items = len(offsets) - 1
+        return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
+
+    def reach(self, touched: Touches, rows: int) -> np.ndarray:
+        """How near every item is to what each shopper has touched, float32 [rows, items].
+
+        The sum over the shopper's items of log(1 + decayed event weight) times similarity.
+
+        Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
+        """
+        items = len(self.similarity.indptr) - 1
+        weight = np.log1p(touched.weight).astype(np.float32)
+        own = sparse.csr_matrix((weight, (touched.key // items, touched.key % items)), shape=(rows, items))
+        return sparse.csr_matrix(own @ self.similarity).toarray()
+
+    def nearest_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Which of a shopper's items speaks loudest for each item.
+
+        Args:
+            own: int64 [n], the shopper's distinct items.
+            weight: float [n], their weights.
+            item: int64 [m], catalogue rows.
+
+        Returns:
+            int64 [m], rows out of `own`; 0 where none is a neighbour.
+        """
+        if not len(own) or not len(item):
+            return np.zeros(len(item), np.int64)
+        voices = self.similarity[own][:, item].toarray() * weight[:, None]
+        best = voices.argmax(0)
+        return np.where(voices[best, np.arange(len(item))] > 0, own[best], 0)

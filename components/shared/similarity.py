@@ -1,0 +1,50 @@
+"""Cosine similarity of items by the shoppers who took them, keeping each item's nearest (sparse_dot_topn)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sparse_dot_topn import sp_matmul_topn
+
+from components.shared.neighbours import Neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityConfig:
+    """Which items are compared and how many neighbours they keep."""
+
+    neighbours: int = 100
+    """Nearest items kept of each item."""
+    min_shoppers: int = 3
+    """Items of fewer shoppers have no neighbours: two shoppers in common say nothing yet."""
+    max_items: int = 200_000
+    """At most these many items, those of the most shoppers, take part."""
+    max_shoppers: int = 200_000
+    """Of more shoppers, so many are taken by a hash of their index; similarities need no more."""
+    threads: int = 2
+    """Threads of the multiplication."""
+
+
+def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Neighbours:
+    """Nearest neighbours of every item.
+
+    Args:
+        taken: Binary [shoppers, items], who took what; column 0 is the unknown item.
+        config: Limits.
+    """
+    shoppers = np.asarray(taken.sum(0)).ravel()
+    items = len(shoppers)
+    shoppers[0] = 0
+    eligible = np.flatnonzero(shoppers >= config.min_shoppers)
+    eligible = np.sort(eligible[np.argsort(-shoppers[eligible], kind="stable")[: config.max_items]])
+    if len(eligible) < 2:
+        return Neighbours(sparse.csr_matrix((items, items), dtype=np.float32))
+    scaled = sparse.csr_matrix(taken[:, eligible] @ sparse.diags(1.0 / np.sqrt(shoppers[eligible])), dtype=np.float32)
+    # One more than wanted: an item's nearest is itself.
+    keep = min(config.neighbours + 1, len(eligible))
+    found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=config.threads).tocoo()
+    other = found.row != found.col
+    place = (eligible[found.row[other]], eligible[found.col[other]])
+    similarity = sparse.csr_matrix((found.data[other], place), shape=(items, items))
+    similarity.sort_indices()
+    return Neighbours(similarity)

@@ -1,0 +1,90 @@
+"""Neighbours and their similarity against slow references in plain Python."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from components.shared.candidates import Source, similar_items
+from components.shared.catalog import STATISTICS
+from components.shared.neighbours import Neighbours
+from components.shared.pairs import touches
+from components.shared.similarity import SimilarityConfig, cosine_neighbours
+
+TAKEN = st.lists(st.sets(st.integers(1, 8), max_size=6), min_size=1, max_size=12)
+"""What each shopper took; 0 is the unknown item."""
+
+
+def matrix(taken, items=9):
+    dense = np.zeros((len(taken), items), np.float32)
+    for row, own in enumerate(taken):
+        dense[row, sorted(own)] = 1
+    return sparse.csr_matrix(dense)
+
+
+@settings(max_examples=60)
+@given(TAKEN, st.integers(1, 3))
+def test_similarity_is_the_cosine_of_two_items_shoppers(taken, least):
+    found = cosine_neighbours(matrix(taken), SimilarityConfig(min_shoppers=least)).similarity.toarray()
+    who = [{row for row, own in enumerate(taken) if item in own} for item in range(9)]
+    for one in range(9):
+        for other in range(9):
+            enough = one and other and one != other and min(len(who[one]), len(who[other])) >= least
+            wanted = len(who[one] & who[other]) / math.sqrt(len(who[one]) * len(who[other])) if enough else 0.0
+            assert found[one, other] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_an_item_keeps_its_nearest_and_the_rarest_items_give_way():
+    taken = [{1, 2, 3}] * 3 + [{1, 2}] * 2 + [{1}]
+    nearest = cosine_neighbours(matrix(taken), SimilarityConfig(neighbours=1)).similarity
+    assert [set(nearest[item].indices) for item in (1, 2, 3)] == [{2}, {1}, {2}]
+    two = cosine_neighbours(matrix(taken), SimilarityConfig(max_items=2)).similarity
+    assert two.nnz == 2 and two[1, 2] == two[2, 1] > 0
+
+
+@settings(max_examples=30)
+@given(st.lists(st.lists(st.tuples(st.integers(1, 8), st.just("purchase"), st.integers(1, 9_000_000)), max_size=8),
+                min_size=1, max_size=3))  # fmt: skip
+def test_reach_sums_over_what_a_shopper_touched(shop, histories_of, rows):
+    similarity = np.triu(np.random.default_rng(0).random((9, 9)).astype(np.float32), 1)
+    rows = [sorted(row, key=lambda event: -event[2]) for row in rows]
+    touched = touches(histories_of(rows), 9, shop.spec())
+    found = Neighbours(sparse.csr_matrix(similarity)).reach(touched, len(rows))
+    for at, row in enumerate(rows):
+        weight = {item: sum(0.5 ** (age / 86_400 / 30) for what, _, age in row if what == item) for item, *_ in row}
+        wanted = sum((math.log1p(w) * similarity[item] for item, w in weight.items()), np.zeros(9))
+        assert found[at] == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+
+
+def test_files_bring_the_same_back(tmp_path):
+    neighbours = cosine_neighbours(matrix([{1, 2}, {1, 2}, {2, 1, 5}]), SimilarityConfig())
+    neighbours.save(tmp_path / "neighbours")
+    assert (Neighbours.open(tmp_path / "neighbours").similarity != neighbours.similarity).nnz == 0
+
+
+def test_nobody_in_common_leaves_everything_out_of_reach(tmp_path):
+    none = cosine_neighbours(matrix([{1}, {2}]), SimilarityConfig())
+    none.save(tmp_path / "none")
+    assert Neighbours.open(tmp_path / "none").similarity.shape == (9, 9) and none.similarity.nnz == 0
+    assert none.nearest_own(np.array([1]), np.ones(1), np.array([2])).tolist() == [0]
+
+
+def test_the_loudest_of_a_shoppers_items_is_named():
+    neighbours = Neighbours(sparse.csr_matrix(([0.5, 0.4, 0.3], ([1, 2, 2], [3, 3, 4])), shape=(9, 9)))
+    own, item = np.array([1, 2]), np.array([3, 4, 5])
+    assert neighbours.nearest_own(own, np.array([1.0, 1.0]), item).tolist() == [1, 2, 0]
+    assert neighbours.nearest_own(own, np.array([1.0, 2.0]), item).tolist() == [2, 2, 0]
+    assert neighbours.nearest_own(own[:0], np.zeros(0), item).tolist() == [0, 0, 0]
+
+
+def test_similar_items_are_near_allowed_and_new_to_somebody_lately():
+    statistics = np.zeros((5, len(STATISTICS)), np.float32)
+    statistics[:, STATISTICS.index("discovery_middle")] = [0, 9, 9, 0, 2]
+    reach = np.array([[0, 0.1, 0.2, 9, 1], [0, 0, 0, 0, 0.1]], np.float32)
+    row, item, source = similar_items(reach, statistics, 2, None)
+    assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 2), (0, 4), (1, 4)} and source == Source.SIMILAR
+    row, item, _ = similar_items(reach, statistics, 9, np.array([True, True, True, True, False]))
+    assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 1), (0, 2)}
