@@ -11,7 +11,7 @@ from typing import Any
 from components.shared.errors import BundleError
 from components.shared.storage import read_json, write_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 DAY = 86_400
 """Seconds."""
 

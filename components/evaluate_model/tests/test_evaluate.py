@@ -20,6 +20,7 @@ from components.shared.candidates import CandidateConfig
 from components.shared.decision import read_decision
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.offline import open_offline
+from components.shared.neighbours import Neighbours
 from components.shared.ranking_metrics import overlap_at_k
 from components.shared.recommender import Recommender
 from components.shared.rows import Rows
@@ -127,10 +128,11 @@ def test_the_same_model_answers_the_same_as_champion(tiny_run, recommender, hone
     assert (recoded.item == asked.item).all() and (recoded.user == asked.user).all()
     held = champion_answers(tiny_run.compiled, recommender, rows.shopper, asked, 20)
     assert held.lists is not None and not held.comparable
-    # Beside its int8 tables the champion differs by its later item statistics only.
-    statistics = np.load(tiny_run.features / "statistics" / "test.npy")
-    ours = dataclasses.replace(recommender, statistics=statistics).rank(asked, 10)
-    theirs = dataclasses.replace(champion, statistics=statistics).rank(recoded, 10)
+    # Beside its int8 tables the champion differs by its later item statistics and neighbours only.
+    known = {"statistics": np.load(tiny_run.features / "statistics" / "test.npy"),
+             "neighbours": Neighbours.open(tiny_run.features / "neighbours" / "test")}  # fmt: skip
+    ours = dataclasses.replace(recommender, **known).rank(asked, 10)
+    theirs = dataclasses.replace(champion, **known).rank(recoded, 10)
     both = [overlap_at_k(one.item[None], other.item[None])[0] for one, other in zip(ours, theirs, strict=True)]
     assert np.mean(both) > 0.97
 

@@ -8,7 +8,7 @@ from components.shared.models.offline import open_offline
 from components.shared.rows import Rows
 from components.train_ranker.examples import PairRows, write_pairs
 
-CANDIDATES = CandidateConfig(own=30, retrieved=20, popular=5)
+CANDIDATES = CandidateConfig(own=30, retrieved=20, popular=5, similar=20)
 
 
 @pytest.fixture(scope="module")
