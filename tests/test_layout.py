@@ -55,8 +55,10 @@ def belongs(module: str, *packages: str) -> bool:
 def allowed(path: Path) -> tuple[str, ...]:
     """Our own packages that a file may import."""
     room, part = path.relative_to(ROOT).parts[:2]
+    if room == "components" and part == "cluster":
+        return ("components.shared", "components.cluster")
     if room == "components" and part != "shared" and (ROOT / room / part).is_dir():
-        return ("components.shared", f"components.{part}")
+        return ("components.shared", "components.cluster", f"components.{part}")
     return {
         "components": ("components.shared",),
         "serving": ("components.shared", "serving"),
@@ -73,6 +75,12 @@ def test_arrows_run_down(path):
 @pytest.mark.parametrize("path", [path for path in CODE if "shared" in path.parts], ids=name)
 def test_the_shared_nouns_know_no_cluster(path):
     assert [module for module in imports(path) if module.split(".")[0] in CLUSTER] == []
+
+
+@pytest.mark.parametrize("path", CODE, ids=name)
+def test_one_room_alone_knows_the_kubernetes_client(path):
+    found = [module for module in imports(path) if module.split(".")[0] == "kubernetes"]
+    assert found == [] or belongs(name(path).replace("/", "."), "components.cluster")
 
 
 @pytest.mark.parametrize("path", [path for path in CODE if path.parent in STAGES], ids=name)

@@ -7,7 +7,10 @@ ShoprankError
 ├── BundleError      a model bundle is incomplete, tampered with or of another format
 ├── RegistryError    a registry operation would break its rules
 ├── TrainingError    a training process ended without a model
-└── ServingError     the predictor did not start, or did not answer as it must
+├── ServingError     the predictor did not start, or did not answer as it must
+└── ClusterError     the Kubernetes API refused, or could not be reached
+    ├── MissingObject    no such object, or the cluster does not know the kind
+    └── ChangedObject    somebody else made or changed the object in between
 """
 
 
@@ -54,3 +57,15 @@ class TrainingError(ShoprankError):
 
 class ServingError(ShoprankError):
     """The predictor did not start, or did not answer as it must."""
+
+
+class ClusterError(ShoprankError):
+    """The Kubernetes API refused, or could not be reached."""
+
+
+class MissingObject(ClusterError):
+    """No such object, or the cluster does not know the kind."""
+
+
+class ChangedObject(ClusterError):
+    """Somebody else made or changed the object in between."""

@@ -1,0 +1,35 @@
+"""The custom resources that shoprank reads or writes, by the API fields that are alive (KServe 0.20, Trainer 2.3)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One resource of the Kubernetes API.
+
+    Attributes:
+        group: API group. version: of the group. plural: as in the URL. kind: as in a manifest.
+        needs: what has to be installed for it, told when it is absent.
+        namespaced: False for what a whole cluster shares.
+    """
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    needs: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As `apiVersion` of a manifest."""
+        return f"{self.group}/{self.version}"
+
+
+INFERENCE_SERVICE = Kind("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService", "KServe 0.20")
+HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", "the Gateway API's CRDs")
+TRAIN_JOB = Kind("trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob", "Kubeflow Trainer 2.3")
+CLUSTER_TRAINING_RUNTIME = Kind(
+    "trainer.kubeflow.org", "v1alpha1", "clustertrainingruntimes", "ClusterTrainingRuntime", "Kubeflow Trainer 2.3",
+    namespaced=False,
+)  # fmt: skip
