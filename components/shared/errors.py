@@ -6,6 +6,7 @@ ShoprankError
 ├── DataError        the data itself is refused (validation, empty splits)
 ├── BundleError      a model bundle is incomplete, tampered with or of another format
 ├── RegistryError    a registry operation would break its rules
+├── AuditError       the audit log is not the one that was written
 ├── TrainingError    a training process ended without a model
 ├── ServingError     the predictor did not start, or did not answer as it must
 └── ClusterError     the Kubernetes API refused, or could not be reached
@@ -49,6 +50,10 @@ class BundleError(ShoprankError):
 
 class RegistryError(ShoprankError):
     """A registry operation would break its rules."""
+
+
+class AuditError(ShoprankError):
+    """The audit log is not the one that was written."""
 
 
 class TrainingError(ShoprankError):

@@ -2,23 +2,20 @@
 
     <root>/<name>/versions/<version>/    bundles
     <root>/<name>/aliases.json           candidate, champion, previous, earlier (older champions, newest last)
-    <root>/<name>/history.jsonl          one line a change
+    <root>/<name>/rollouts/<version>/    records of its rollouts, one folder each
+    <root>/<name>/audit.jsonl            one line a change, hash-chained (see audit)
 
 Changes hold an advisory lock on <root>/<name>/.lock; aliases.json is replaced in one rename, so readers need none.
 """
 
 import contextlib
-import datetime
 import fcntl
-import getpass
-import json
-import os
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from components.shared.audit import AuditLog
 from components.shared.bundle import check_name, read_manifest, verify
 from components.shared.errors import InputError, RegistryError
 from components.shared.storage import atomic_directory, read_json, write_json
@@ -60,7 +57,7 @@ class Registry:
                 return manifest.version
             with atomic_directory(target) as folder:
                 shutil.copytree(bundle, folder, dirs_exist_ok=True)
-            self._log(manifest.name, "add", version=manifest.version)
+            self.audit(manifest.name).append("add", version=manifest.version)
         return manifest.version
 
     def resolve(self, reference: str) -> Path:
@@ -136,11 +133,34 @@ class Registry:
                         replaced=failed)  # fmt: skip
             return champion
 
-    def history(self, name: str) -> list[dict[str, Any]]:
-        """Every change, oldest first: action, version, replaced, who, when (ISO 8601, UTC)."""
-        path = self._folder(name) / "history.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        return [json.loads(line) for line in lines]
+    def audit(self, name: str) -> AuditLog:
+        """The log of every change to a model; deployments and rollouts write there too."""
+        return AuditLog(self._folder(name) / "audit.jsonl")
+
+    def attach(self, name: str, version: str, record: Path) -> Path:
+        """Keep the record of a rollout with its version; the version itself never changes.
+
+        Args:
+            name: Model name.
+            version: A version of the registry.
+            record: Folder to copy; its name is that of the rollout.
+
+        Returns:
+            Where it lies now.
+
+        Raises:
+            RegistryError: the version is unknown.
+        """
+        self._known(name, version)
+        target = self._folder(name) / "rollouts" / version / check_name(record.name, "rollout")
+        with self._changing(name), atomic_directory(target) as folder:
+            shutil.copytree(record, folder, dirs_exist_ok=True)
+        return target
+
+    def rollouts(self, name: str, version: str) -> list[Path]:
+        """Records of a version's rollouts, oldest first."""
+        folder = self._folder(name) / "rollouts" / check_name(version, "version")
+        return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
 
     def _folder(self, name: str) -> Path:
         return self.root / check_name(name, "model name")
@@ -180,22 +200,4 @@ class Registry:
 
     def _write(self, name: str, state: dict[str, Any], action: str, **facts: Any) -> None:
         write_json(self._folder(name) / "aliases.json", state)
-        self._log(name, action, **facts)
-
-    def _log(self, name: str, action: str, **facts: Any) -> None:
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"action": action, **facts, "who": _who(), "when": now})
-        path = self._folder(name) / "history.jsonl"
-        try:
-            with path.open("a", encoding="utf-8") as stream:
-                stream.write(line + "\n")
-        except OSError as error:
-            raise InputError(
-                f"cannot write {path}: {error.strerror}", f"free space; the change itself ({action}) is done"
-            ) from error
-
-
-def _who() -> str:
-    # A pod often runs as a user id without a name; getpass would fail there.
-    user = os.environ.get("USER") or (getpass.getuser() if os.getuid() == 0 else str(os.getuid()))
-    return f"{user}@{socket.gethostname()}"
+        self.audit(name).append(action, **facts)

@@ -4,12 +4,12 @@ import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
 
 from components.shared.bundle import read_manifest
+from components.shared.endpoint import Endpoint
 from components.shared.errors import InputError, ServingError
 from components.shared.golden import TOLERANCE, Golden, read_golden
 from components.shared.progress import report
@@ -57,8 +57,9 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
         httpx.Client(base_url=predictor.url, trust_env=False, timeout=30.0) as client,
     ):
         report("validate_serving", 0.3, "golden requests")
-        worst = _replay(client, predictor, golden, config.tolerance)
-        milliseconds = _time(client, predictor, golden, config)
+        asked = Endpoint(client, predictor.name, lambda: f"see its last words:\n{predictor.log_tail()}")
+        worst = asked.replay(golden, config.tolerance)
+        milliseconds = _time(asked, golden, config)
         memory = predictor.peak_memory_mb()
         proof = Proof(
             name=manifest.name, version=manifest.version,
@@ -75,44 +76,12 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
     return proof
 
 
-def _ask(client: httpx.Client, predictor: Predictor, request: dict[str, Any]) -> list[dict[str, Any]]:
-    """Items of the answer to one request."""
-    try:
-        answer = client.post(f"/v1/models/{predictor.name}:predict", json={"instances": [request]})
-    except httpx.TransportError as error:
-        raise ServingError(
-            f"the predictor stopped answering: {error}", f"see its last words:\n{predictor.log_tail()}"
-        ) from error
-    if answer.status_code != 200:
-        raise ServingError(
-            f"the predictor answered {answer.status_code}: {answer.text[:500]}",
-            f"see its last words:\n{predictor.log_tail()}",
-        )
-    return answer.json()["predictions"][0]["items"]
-
-
-def _replay(client: httpx.Client, predictor: Predictor, golden: list[Golden], tolerance: float) -> float:
-    """Ask every golden request; the largest score difference."""
-    worst = 0.0
-    for place, one in enumerate(golden, 1):
-        items = _ask(client, predictor, one.request)
-        scores = [item["score"] for item in items]
-        found = one.difference([item["item_id"] for item in items], scores, tolerance)
-        if found:
-            raise ServingError(
-                f"golden request {place} of {len(golden)} is answered otherwise: {found}",
-                "compile the model again; the request: " + str(one.request)[:300],
-            )
-        worst = max([worst, *(abs(a - b) for a, b in zip(scores, one.scores, strict=True))])
-    return worst
-
-
-def _time(client: httpx.Client, predictor: Predictor, golden: list[Golden], config: ProofConfig) -> list[float]:
+def _time(asked: Endpoint, golden: list[Golden], config: ProofConfig) -> list[float]:
     """Milliseconds of each warm request, golden ones in turn."""
     spent = []
     for number in range(config.warm_up + config.requests):
         start = time.perf_counter()
-        _ask(client, predictor, golden[number % len(golden)].request)
+        asked.answer(golden[number % len(golden)].request)
         spent.append((time.perf_counter() - start) * 1000)
         if number % 100 == 99:
             report("validate_serving", 0.4 + 0.6 * number / (config.warm_up + config.requests), "timing requests")

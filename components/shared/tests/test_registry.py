@@ -31,7 +31,7 @@ def test_the_same_bundle_registers_once(registry, tmp_path):
     assert registry.add(tmp_path / "a") == version
     assert registry.add(_bundle(tmp_path / "b", "one")) == version
     assert registry.versions("shop") == [version]
-    assert [entry["action"] for entry in registry.history("shop")] == ["add"]
+    assert [entry["action"] for entry in registry.audit("shop").entries()] == ["add"]
     assert (registry.resolve(f"shop/{version}") / "model.bin").read_text() == "one"
 
 
@@ -65,10 +65,10 @@ def test_the_champion_moves_and_comes_back(registry, tmp_path):
     with pytest.raises(RegistryError, match="no previous champion"):
         registry.rollback("shop")
     assert registry.aliases("shop")["champion"] == one
-    actions = [(entry["action"], entry["version"]) for entry in registry.history("shop")][3:]
+    actions = [(entry["action"], entry["version"]) for entry in registry.audit("shop").entries()][3:]
     assert actions == [("candidate", one), ("promote", one), ("promote", two), ("promote", three),
                        ("rollback", two), ("rollback", one)]  # fmt: skip
-    assert all(entry["who"] and entry["when"] for entry in registry.history("shop"))
+    assert all(entry["who"] and entry["when"] for entry in registry.audit("shop").entries())
 
 
 def test_what_is_not_there_is_told_with_what_is(registry, tmp_path):
@@ -100,7 +100,7 @@ def test_processes_at_once_lose_nothing(tmp_path):
         versions = list(pool.map(_add_and_promote, [tmp_path / "registry"] * 12, bundles))
     registry = Registry(tmp_path / "registry")
     assert set(registry.versions("shop")) == set(versions) and len(set(versions)) == 3
-    history = registry.history("shop")
+    history = registry.audit("shop").entries()
     assert sum(entry["action"] == "add" for entry in history) == 3
     promoted = [entry for entry in history if entry["action"] == "promote"]
     assert registry.aliases("shop")["champion"] == promoted[-1]["version"]

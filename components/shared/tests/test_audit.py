@@ -1,0 +1,121 @@
+"""The audit log: every way of tampering is found, a crash between its two files is not mistaken for one."""
+
+import json
+import shutil
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.shared.audit import AuditLog
+from components.shared.errors import AuditError, InputError
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    log = AuditLog(tmp_path_factory.mktemp("log") / "audit.jsonl")
+    for number in range(6):
+        log.append("promote", version=f"v{number}", note="燕麦")
+    return log
+
+
+def tampered(written, folder, change):
+    """A copy whose lines went through `change`."""
+    folder.mkdir(exist_ok=True)
+    copy = AuditLog(folder / "audit.jsonl")
+    shutil.copy(written.path.with_suffix(".head"), copy.path.with_suffix(".head"))
+    lines = written.path.read_text().splitlines()
+    copy.path.write_text("".join(line + "\n" for line in change(lines)))
+    return copy
+
+
+def test_entries_are_complete_and_hold(written):
+    assert written.verify() == 6
+    entries = written.entries()
+    assert [entry["version"] for entry in entries] == [f"v{number}" for number in range(6)]
+    assert all(entry["who"] and entry["when"].endswith("+00:00") for entry in entries)
+    assert written.verify(head=entries[-1]["hash"]) == 6
+    with pytest.raises(AuditError, match="ends with"):
+        written.verify(head=entries[-2]["hash"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: [*lines[:2], lines[2].replace("v2", "v9"), *lines[3:]], "line 3 was changed"),
+        (lambda lines: [*lines[:2], *lines[3:]], "line 3: it says it is line 4"),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], "line 2: it says it is line 3"),
+        (lambda lines: [*lines, lines[-1]], "line 7: it says it is line 6"),
+        (lambda lines: lines[:-1], "has 5 lines and its head names line 6"),
+        (lambda lines: [], "has 0 lines and its head names line 6"),
+        (lambda lines: [*lines[:3], "{", *lines[4:]], "line 4 is not JSON"),
+        (lambda lines: [*lines[:3], "[]", *lines[4:]], "line 4 is not an object"),
+    ],
+    ids=["changed", "removed", "reordered", "repeated", "cut", "emptied", "broken", "replaced"],
+)
+def test_tampering_is_found(written, tmp_path, change, said):
+    with pytest.raises(AuditError, match=said):
+        tampered(written, tmp_path / "log", change).verify()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_changed_character_goes_unseen(written, tmp_path_factory, data):
+    text = written.path.read_text()
+    place = data.draw(st.integers(0, len(text) - 2))
+    letter = data.draw(st.sampled_from('0aZ}"燕 '))
+    changed = text[:place] + letter + text[place + 1 :]
+    same = [json.loads(line) for line in text.splitlines()]
+    try:
+        if [json.loads(line) for line in changed.splitlines()] == same:
+            return
+    except json.JSONDecodeError:
+        pass
+    with pytest.raises(AuditError):
+        tampered(written, tmp_path_factory.mktemp("log") / "log", lambda _: changed.splitlines()).verify()
+
+
+def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(written, tmp_path):
+    forged = AuditLog(tmp_path / "audit.jsonl")
+    for entry in written.entries()[:5]:
+        forged.append("promote", version=entry["version"])
+    assert forged.verify() == 5
+    with pytest.raises(AuditError, match="ends with"):
+        forged.verify(head=written.entries()[-1]["hash"])
+
+
+def test_a_crash_before_the_head_is_mended_by_the_next_line(written, tmp_path):
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.append("add")
+    old = log.path.with_suffix(".head").read_text()
+    log.append("promote")
+    log.path.with_suffix(".head").write_text(old)
+    assert log.verify() == 2
+    log.append("rollback")
+    assert log.verify() == 3
+
+
+def test_appending_to_a_cut_log_is_refused(written, tmp_path):
+    cut = tampered(written, tmp_path / "log", lambda lines: lines[:-2])
+    with pytest.raises(AuditError, match="has 4 lines"):
+        cut.append("promote")
+
+
+def test_many_writers_make_one_chain(tmp_path):
+    def write(number):
+        for _ in range(5):
+            AuditLog(tmp_path / "audit.jsonl").append("promote", writer=number)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert AuditLog(tmp_path / "audit.jsonl").verify() == 30
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        AuditLog(tmp_path / "file" / "audit.jsonl").append("add")
