@@ -94,6 +94,10 @@ class Cluster:
         self.client, self.namespace, self._patience = client, namespace, patience
         self._objects = CustomObjectsApi(client)
 
+    def close(self) -> None:
+        """End all connections."""
+        self.client.rest_client.pool_manager.clear()
+
     def get(self, kind: Kind, name: str) -> Manifest:
         """The object as it is now.
 
@@ -239,11 +243,12 @@ class Cluster:
 
     def _call(self, kind: Kind, name: str, verb: str, given: dict[str, Any]) -> Any:
         method, place = self._method(kind, verb)
-        deadline = time.monotonic() + self._patience.unknown_kind_s
+        deadline = None
         while True:
             try:
                 return method(**place, **given)
             except ApiException as error:
+                deadline = deadline or time.monotonic() + self._patience.unknown_kind_s
                 if error.status != 404 or _reason(error) == "NotFound" or time.monotonic() > deadline:
                     raise _refused(error, kind, name, verb) from error
             except _TRANSPORT as error:

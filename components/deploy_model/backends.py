@@ -1,11 +1,9 @@
-"""Where a version can be released; every target implements `Backend`.
-
-KServe on a cluster will be one more class here: `release` writes the InferenceService, `current` reads it.
-"""
+"""Where a version can be released: the registry's champion alone, or an InferenceService (kserve.KServeBackend)."""
 
 from pathlib import Path
 from typing import Protocol
 
+from components.deploy_model.kserve import KServeBackend, KServeTarget
 from components.shared.errors import InputError
 from components.shared.registry import CHAMPION, Registry
 
@@ -49,13 +47,21 @@ class LocalBackend:
         return self._registry.rollback(name)
 
 
-def backend_named(name: str, registry: Path) -> Backend:
+def backend_named(name: str, registry: Path, target: KServeTarget | None = None) -> Backend:
     """The backend called `name`.
 
+    Args:
+        name: local or kserve.
+        registry: Folder of the registry.
+        target: For kserve.
+
     Raises:
-        InputError: there is no such backend.
+        InputError: there is no such backend, or the target of kserve is not said.
     """
-    backends = {"local": LocalBackend}
-    if name not in backends:
-        raise InputError(f"backend is '{name}'", f"use one of: {', '.join(backends)}")
-    return backends[name](registry)
+    if name == "local":
+        return LocalBackend(registry)
+    if name != "kserve":
+        raise InputError(f"backend is '{name}'", "use one of: local, kserve")
+    if target is None:
+        raise InputError("backend is 'kserve' without a service", "name the InferenceService")
+    return KServeBackend(registry, target)

@@ -15,6 +15,9 @@ def deploy_model(
     version: str,
     result: Output[Metrics],
     backend: str = "local",
+    service: str = "shoprank",
+    storage: str = "pvc://shoprank-registry/registry",
+    mode: str = "Standard",
 ) -> str:
     """Make a blessed and proven version the champion and remember the one before.
 
@@ -24,7 +27,10 @@ def deploy_model(
         registry: Folder of the registry.
         model_name: Name in the registry.
         version: Output of register_model.
-        backend: Where it is released: local.
+        backend: Where it is released: local (the registry's champion alone) or kserve (an InferenceService).
+        service: Name of the InferenceService.
+        storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://.
+        mode: KServe's deployment mode: Standard or Knative.
 
     Returns:
         result: Whether the champion changed.
@@ -34,7 +40,8 @@ def deploy_model(
 
     from components.deploy_model import deploy as stage
 
-    release = stage.Release(registry=Path(registry), name=model_name, version=version, backend=backend)
+    target = stage.kserve_target(model_name, service, storage, mode)
+    release = stage.Release(registry=Path(registry), name=model_name, version=version, backend=backend, target=target)
     deployment = stage.deploy(release, Path(proof.path), Path(evaluation.path))
     result.log_metric("changed", float(deployment.changed))
     result.metadata.update({"version": deployment.version, "previous": deployment.previous})

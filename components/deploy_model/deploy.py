@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from components.cluster.inference_service import Mode, ServiceSpec
 from components.deploy_model.backends import Backend, backend_named
+from components.deploy_model.kserve import KServeTarget
 from components.shared.bundle import verify
 from components.shared.decision import Decision, read_decision
 from components.shared.errors import RegistryError
@@ -36,6 +39,8 @@ class Release:
     """A version of the registry."""
     backend: str = "local"
     """See backends.backend_named."""
+    target: KServeTarget | None = None
+    """Where and how, for the backend kserve."""
 
 
 def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
@@ -50,23 +55,36 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
         RegistryError: it is not blessed, not proven, or not in the registry.
         BundleError: the registered bundle is not whole any more.
         InputError: proof or decision cannot be read, or there is no such backend.
+        ServingError: the service did not become ready, or answered otherwise; the version before serves again.
+        ClusterError: the Kubernetes API refused or is away.
     """
-    backend = backend_named(release.backend, release.registry)
+    backend = backend_named(release.backend, release.registry, release.target)
     bundle = Registry(release.registry).resolve(f"{release.name}/{release.version}")
     _check_blessed(read_decision(evaluation), release)
     _check_proven(read_proof(proof), bundle, release)
     return _release(backend, release)
 
 
-def rollback(registry: Path, name: str, backend: str = "local") -> Deployment:
-    """Serve the version before the current one again.
+def kserve_target(model: str, service: str, storage: str, mode: str) -> KServeTarget:
+    """What the stage's parameters say of an InferenceService.
+
+    Raises:
+        InputError: mode or storage cannot be.
+    """
+    return KServeTarget(service=ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode)))
+
+
+def rollback(registry: Path, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:
+    """Serve the version before the current one again: weights, indexes, feature spec and thresholds are one bundle.
 
     Raises:
         RegistryError: there is none.
+        ServingError: it does not serve any more.
+        ClusterError: the API refused or is away.
     """
-    target = backend_named(backend, registry)
-    failed = target.current(name)
-    return Deployment(target.rollback(name), failed, True)
+    place = backend_named(backend, registry, target)
+    failed = place.current(name)
+    return Deployment(place.rollback(name), failed, True)
 
 
 def _release(backend: Backend, release: Release) -> Deployment:

@@ -34,13 +34,15 @@ class ApiServer:
     folder: Path
     kubeconfig: Path
     revived: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    connected: list[Cluster] = field(default_factory=list)
 
     def connect(self, patience: Patience = QUICK) -> Cluster:
         """A connection to a namespace of its own."""
         before = os.environ.get("KUBECONFIG")
         os.environ["KUBECONFIG"] = str(self.kubeconfig)
         try:
-            return connect(namespace=f"t-{uuid.uuid4().hex[:12]}", patience=patience)
+            self.connected.append(connect(namespace=f"t-{uuid.uuid4().hex[:12]}", patience=patience))
+            return self.connected[-1]
         finally:
             os.environ.pop("KUBECONFIG") if before is None else os.environ.update(KUBECONFIG=before)
 
@@ -64,6 +66,8 @@ class ApiServer:
 
     def stop(self) -> None:
         """End server and store."""
+        for cluster in self.connected:
+            cluster.close()
         subprocess.run([sys.executable, TOOL, "stop", "--dir", self.folder], check=False, timeout=60)
         for process in self.revived:
             process.wait(30)

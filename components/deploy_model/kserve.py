@@ -1,0 +1,166 @@
+"""Release on KServe: an InferenceService on a registered bundle, proven through its URL, taken back when it fails."""
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.cluster.api import Cluster, Manifest, connect
+from components.cluster.inference_service import (
+    VERSION_ANNOTATION,
+    ServiceSpec,
+    address,
+    check_mode,
+    is_ready,
+    manifest,
+    served_model,
+    wait_ready,
+)
+from components.cluster.kinds import INFERENCE_SERVICE
+from components.shared.endpoint import Endpoint, endpoint
+from components.shared.errors import ClusterError, ServingError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.golden import read_golden
+from components.shared.registry import PREVIOUS, Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class KServeTarget:
+    """Where and how a model is served on KServe."""
+
+    service: ServiceSpec
+    """The InferenceService."""
+    namespace: str = ""
+    """'' is the pod's own, or the kubeconfig's."""
+    context: str = ""
+    """Context of the kubeconfig; '' is the pod's cluster, or the current context."""
+    url: str = ""
+    """Address to ask from outside the cluster; '' is the one that the status names."""
+    ready_s: float = 900.0
+    """Seconds that a version may take to become ready."""
+    settle_s: float = 60.0
+    """Seconds after that until the pods of the version before have stopped answering."""
+
+
+@dataclass
+class KServeBackend:
+    """The Backend of an InferenceService.
+
+    Attributes:
+        registry: its folder. target: the service. cluster: connected at first use.
+    """
+
+    registry: Path
+    target: KServeTarget
+    cluster: Cluster | None = field(default=None)
+
+    def current(self, name: str) -> str:
+        """See Backend."""
+        service = self._cluster().find(INFERENCE_SERVICE, self.target.service.name)
+        return self._version(service) if service else ""
+
+    def release(self, name: str, version: str) -> None:
+        """See Backend; only a version that answers its golden requests through the service's URL stays.
+
+        Raises:
+            ServingError: it was not ready, or answered otherwise; the version before serves again.
+            ClusterError: the API refused or is away.
+        """
+        started, before = time.monotonic(), self.current(name)
+        written = self._write(version)
+        changed = before != version
+        try:
+            self._prove(name, version, written)
+        except (ServingError, ClusterError) as error:
+            if changed:
+                self._take_back(name, version, before, error)
+            raise
+        registry = Registry(self.registry)
+        registry.promote(name, version)
+        if changed:
+            self._log(name, "deploy", version=version, replaced=before, seconds=round(time.monotonic() - started, 2))
+
+    def rollback(self, name: str) -> str:
+        """See Backend.
+
+        Raises:
+            RegistryError: there is no version before.
+            ServingError: it was not ready in time, or answered otherwise.
+        """
+        registry = Registry(self.registry)
+        previous = registry.aliases(name).get(PREVIOUS)
+        if previous is None:
+            return registry.rollback(name)
+        started, failed = time.monotonic(), self.current(name)
+        self._prove(name, previous, self._write(previous))
+        registry.rollback(name)
+        self._log(name, "rollback_served", version=previous, replaced=failed,
+                  seconds=round(time.monotonic() - started, 2))  # fmt: skip
+        return previous
+
+    def _cluster(self) -> Cluster:
+        if self.cluster is None:
+            self.cluster = connect(self.target.context, self.target.namespace)
+        return self.cluster
+
+    def _version(self, service: Manifest) -> str:
+        """Version of the stable predictor: by what it loads, not by what an annotation says."""
+        model = service["spec"]["predictor"].get("model", {})
+        return self.target.service.version_of(model.get("storageUri", ""))
+
+    def _write(self, version: str) -> Manifest:
+        """Create the service, or let its stable predictor serve `version` alone; no change when it does already."""
+        spec, cluster = self.target.service, self._cluster()
+        if cluster.find(INFERENCE_SERVICE, spec.name) is None:
+            return cluster.create(INFERENCE_SERVICE, manifest(spec, version))
+
+        def change(present: Manifest) -> Manifest | None:
+            check_mode(present, spec)
+            split = present["spec"].get("canary") or "canaryTrafficPercent" in present["spec"]["predictor"]
+            noted = present["metadata"].get("annotations", {}).get(VERSION_ANNOTATION)
+            if self._version(present) == noted == version and not split:
+                return None
+            stable = {"model": served_model(spec, version), "canaryTrafficPercent": None}
+            return {
+                "metadata": {"annotations": {VERSION_ANNOTATION: version}},
+                "spec": {"predictor": stable, "canary": None},
+            }
+
+        return cluster.update(INFERENCE_SERVICE, spec.name, change)
+
+    def _prove(self, name: str, version: str, written: Manifest) -> None:
+        """Wait for the generation that was written and ask the golden requests of the version."""
+        spec, cluster = self.target.service, self._cluster()
+        generation = written["metadata"].get("generation", 0)
+        ready = wait_ready(cluster, spec.name, generation, self.target.ready_s)
+        bundle = Registry(self.registry).resolve(f"{name}/{version}")
+        url = self.target.url or address(ready)
+        if not url:
+            raise ServingError(f"InferenceService {spec.name} has no address", "see its status, or give the url")
+        with endpoint(url, spec.name) as asked:
+            _wait_for_version(asked, version, self.target.settle_s)
+            asked.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)
+        # Ready, then a crash under the first requests: the status must still say so after the answers.
+        if not is_ready(cluster.get(INFERENCE_SERVICE, spec.name)):
+            wait_ready(cluster, spec.name, generation, self.target.ready_s)
+
+    def _take_back(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
+        if before:
+            self._write(before)
+        else:
+            self._cluster().delete(INFERENCE_SERVICE, self.target.service.name)
+        self._log(name, "deploy_failed", version=version, restored=before, why=error.headline)
+
+    def _log(self, name: str, action: str, **facts: str | float) -> None:
+        place = {"service": self.target.service.name, "namespace": self._cluster().namespace}
+        Registry(self.registry).audit(name).append(action, **place, **facts)
+
+
+def _wait_for_version(asked: Endpoint, version: str, seconds: float) -> None:
+    """Let a rolling update end: pods of the version before answer until they are gone."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ServingError):
+            if asked.version() == version:
+                return
+        time.sleep(0.5)

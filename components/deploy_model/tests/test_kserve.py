@@ -1,0 +1,179 @@
+"""Releases on KServe's API: a real API server, real predictors, a controller of the test's that plays KServe."""
+
+import dataclasses
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+
+from components.cluster.inference_service import ServiceSpec, manifest
+from components.cluster.kinds import INFERENCE_SERVICE
+from components.deploy_model.deploy import kserve_target, rollback
+from components.deploy_model.kserve import KServeBackend, KServeTarget
+from components.shared.bundle import BundleFacts, sign, write_manifest
+from components.shared.errors import InputError, RegistryError, ServingError
+from components.shared.registry import Registry
+from components.shared.signing import load_or_create_key
+from serving.tests.handmade import AS_OF, write_bundle
+from tests.cluster.kserve_controller import Controller
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
+    pytest.mark.slow,
+]
+
+
+@pytest.fixture(scope="module")
+def shelves(tmp_path_factory):
+    """A registry with two servable versions of one model; copy it before writing."""
+    folder = tmp_path_factory.mktemp("shelves")
+    bundle = write_bundle(folder / "one", folder / "key.pem")
+    shutil.copytree(bundle, folder / "two")
+    (folder / "two" / "licences.json").write_text('{"second": true}\n')
+    facts = BundleFacts(name="handmade", as_of=AS_OF, schema_hash="x", tasks=("purchase_again", "purchase_first"))
+    write_manifest(folder / "two", facts)
+    sign(folder / "two", load_or_create_key(folder / "key.pem"))
+    registry = Registry(folder / "registry")
+    return folder / "registry", registry.add(bundle), registry.add(folder / "two")
+
+
+class Shop:
+    """One registry, one namespace, one backend."""
+
+    def __init__(self, root, cluster, versions):
+        self.registry, self.cluster = Registry(root), cluster
+        self.one, self.two = versions
+        self.spec = ServiceSpec(model="handmade")
+        self.backend = KServeBackend(root, KServeTarget(service=self.spec, ready_s=25, settle_s=10), cluster)
+
+    def bundle_of(self, uri):
+        return self.registry.resolve(f"handmade/{Path(uri).name}")
+
+    def service(self):
+        return self.cluster.get(INFERENCE_SERVICE, "shoprank")
+
+    def actions(self):
+        return [entry["action"] for entry in self.registry.audit("handmade").entries()]
+
+
+@pytest.fixture
+def shop(shelves, cluster, tmp_path):
+    shutil.copytree(shelves[0], tmp_path / "registry")
+    return Shop(tmp_path / "registry", cluster, shelves[1:])
+
+
+def test_a_version_is_created_replaced_and_taken_back_through_its_own_url(shop):
+    with Controller(shop.cluster, shop.bundle_of):
+        assert shop.backend.current("handmade") == ""
+        shop.backend.release("handmade", shop.one)
+        first = shop.service()
+        assert first["spec"]["predictor"]["model"]["storageUri"].endswith(f"/handmade/versions/{shop.one}")
+        assert shop.backend.current("handmade") == shop.one == shop.registry.aliases("handmade")["champion"]
+
+        before, lines = first["metadata"]["generation"], shop.actions()
+        shop.backend.release("handmade", shop.one)
+        assert shop.service()["metadata"]["generation"] == before and shop.actions() == lines
+
+        shop.backend.release("handmade", shop.two)
+        assert shop.backend.current("handmade") == shop.two
+        assert shop.backend.rollback("handmade") == shop.one == shop.backend.current("handmade")
+        with pytest.raises(RegistryError, match="no previous champion"):
+            shop.backend.rollback("handmade")
+    entries = shop.registry.audit("handmade").entries()
+    assert [entry["action"] for entry in entries] == [
+        "add", "add", "promote", "deploy", "promote", "deploy", "rollback", "rollback_served",
+    ]  # fmt: skip
+    assert entries[-1]["seconds"] > 0 and entries[-1]["namespace"] == shop.cluster.namespace
+    assert shop.registry.audit("handmade").verify() == 8
+
+
+def test_a_version_that_never_gets_ready_leaves_the_one_before(shop):
+    with Controller(shop.cluster, shop.bundle_of) as kserve:
+        shop.backend.release("handmade", shop.one)
+        kserve.never_ready.add(shop.two)
+        impatient = dataclasses.replace(shop.backend.target, ready_s=3)
+        with pytest.raises(ServingError, match=r"not ready within 3 s: Ready is False \(MinimumReplicas"):
+            KServeBackend(shop.backend.registry, impatient, shop.cluster).release("handmade", shop.two)
+        assert shop.backend.current("handmade") == shop.one == shop.registry.aliases("handmade")["champion"]
+        kserve.never_ready.clear()
+        kserve.fails_to_load.add(shop.two)
+        with pytest.raises(ServingError, match="failed to load: ModelLoadFailed: bundle is not signed"):
+            shop.backend.release("handmade", shop.two)
+    failed = [entry for entry in shop.registry.audit("handmade").entries() if entry["action"] == "deploy_failed"]
+    assert [(entry["version"], entry["restored"]) for entry in failed] == [(shop.two, shop.one)] * 2
+
+
+def test_a_first_version_that_fails_leaves_no_service(shop):
+    with Controller(shop.cluster, shop.bundle_of) as kserve:
+        kserve.fails_to_load.add(shop.one)
+        with pytest.raises(ServingError, match="failed to load"):
+            shop.backend.release("handmade", shop.one)
+        assert shop.cluster.find(INFERENCE_SERVICE, "shoprank") is None
+    assert "champion" not in shop.registry.aliases("handmade")
+
+
+def test_ready_and_then_a_crash_is_no_release(shop):
+    with Controller(shop.cluster, shop.bundle_of) as kserve:
+        kserve.crashes.add(shop.one)
+        with pytest.raises(ServingError):
+            shop.backend.release("handmade", shop.one)
+
+
+def test_another_model_behind_the_url_is_no_release(shop):
+    """The status says Ready, but the pods of the version before still answer."""
+    with Controller(shop.cluster, lambda uri: shop.registry.resolve(f"handmade/{shop.one}")):
+        target = dataclasses.replace(shop.backend.target, settle_s=2)
+        shop.backend.release("handmade", shop.one)
+        with pytest.raises(ServingError, match=f"answered by {shop.one}, not by {shop.two}"):
+            KServeBackend(shop.backend.registry, target, shop.cluster).release("handmade", shop.two)
+
+
+def test_a_conflict_and_an_absent_server_do_not_stop_a_release(shop, api_server):
+    from components.cluster.api import Patience
+
+    patient = api_server.connect(Patience())
+    patient.namespace = shop.cluster.namespace
+    backend = KServeBackend(shop.backend.registry, shop.backend.target, patient)
+    with Controller(patient, shop.bundle_of):
+        backend.release("handmade", shop.one)
+        over = threading.Event()
+
+        def rival():
+            while not over.wait(0.05):
+                note = {"metadata": {"annotations": {"rival": str(id(object()))}}}
+                patient.patch(INFERENCE_SERVICE, "shoprank", note)
+
+        writer = threading.Thread(target=rival)
+        writer.start()
+        away = threading.Timer(0.3, api_server.restart, (5,))
+        away.start()
+        try:
+            backend.release("handmade", shop.two)
+        finally:
+            over.set()
+            writer.join()
+            away.join()
+        assert backend.current("handmade") == shop.two
+
+
+def test_a_service_of_another_mode_or_model_is_refused(shop):
+    shop.cluster.create(INFERENCE_SERVICE, manifest(dataclasses.replace(shop.spec, mode="Knative"), shop.one))
+    with pytest.raises(InputError, match="is in mode Knative, not Standard"):
+        shop.backend.release("handmade", shop.one)
+    shop.cluster.delete(INFERENCE_SERVICE, "shoprank")
+    shop.cluster.create(INFERENCE_SERVICE, manifest(ServiceSpec(model="other"), shop.one))
+    with pytest.raises(InputError, match="serves model 'other', not 'handmade'"):
+        shop.backend.release("handmade", shop.two)
+
+
+def test_parameters_that_cannot_be_are_named(tmp_path):
+    assert kserve_target("shop", "s", "minio://mlpipeline/registry", "Standard").service.uri("v1") == (
+        "s3://mlpipeline/registry/shop/versions/v1"
+    )
+    with pytest.raises(InputError, match="mode is 'Serverless'"):
+        kserve_target("shop", "s", "pvc://claim/registry", "Serverless")
+    with pytest.raises(InputError, match="storage is '/mnt/registry'"):
+        kserve_target("shop", "s", "/mnt/registry", "Standard")
+    with pytest.raises(InputError, match="'kserve' without a service"):
+        rollback(tmp_path, "shop", "kserve")
