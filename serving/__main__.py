@@ -14,6 +14,7 @@ from kserve.model_server import parser as kserve_parser
 from components.shared.errors import InputError, ShoprankError
 from serving.limits import install
 from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane
+from serving.shadow import ShadowConfig
 
 logger = logging.getLogger("kserve.shoprank")
 
@@ -43,6 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="Requests answered at once.")
     parser.add_argument("--model_threads", type=int, default=1, help="Threads of one onnxruntime call.")
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
+    log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."
+    parser.add_argument("--inference_log", type=Path, default=None, help=log)
+    shadow = "Address of another version's predictor that answers copies of live requests. Default: none."
+    parser.add_argument("--shadow_url", default="", help=shadow)
     return parser
 
 
@@ -52,7 +57,8 @@ def _serve(options: argparse.Namespace) -> None:
         logger.warning("no --public_key: the bundle's files are checked, not who signed them")
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
-        model_threads=options.model_threads, max_pending=options.max_pending,
+        model_threads=options.model_threads, max_pending=options.max_pending, inference_log=options.inference_log,
+        shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
     ))  # fmt: skip
     model.load()
     server = kserve.ModelServer(

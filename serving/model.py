@@ -5,6 +5,7 @@ The only module beside __main__ that imports kserve (which reads sys.argv when i
 
 import asyncio
 import re
+import socket
 import struct
 import time
 import uuid
@@ -22,6 +23,7 @@ from kserve.protocol.infer_type import InferInput, InferOutput, InferRequest, In
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
 from components.shared.bundle import verify
+from components.shared.inference_log import LogWriter
 from components.shared.signing import load_public_key
 from serving.engine import Engine
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
@@ -36,7 +38,9 @@ from serving.protocol import (
     parse_v1,
     parse_v2,
 )
+from serving.shadow import HEADER, ShadowConfig
 from serving.shoppers import Clock
+from serving.watching import Watch
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
@@ -58,6 +62,10 @@ class ModelConfig:
     """Threads of one onnxruntime call."""
     max_pending: int = 256
     """Requests that may wait or run before new ones are refused with 503."""
+    inference_log: Path | None = None
+    """Folder of the inference log; None writes none."""
+    shadow: ShadowConfig | None = None
+    """Where copies of live requests go; None copies nothing."""
 
 
 class RefusedRequest(InvalidInput):
@@ -83,6 +91,8 @@ class Question:
     asks: list[Ask]
     request_id: str
     v2: InferRequest | None
+    copy: bool = False
+    """Whether it is a shadow's copy of a request that another version answers."""
 
 
 class ShoprankModel(kserve.Model):
@@ -97,6 +107,7 @@ class ShoprankModel(kserve.Model):
         self._config = config
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="ask")
         self._engine: Engine | None = None
+        self._watch = Watch("", None, None)
         self._pending = 0
 
     def load(self) -> bool:
@@ -110,6 +121,8 @@ class ShoprankModel(kserve.Model):
         key = load_public_key(config.public_key) if config.public_key else None
         manifest = verify(config.folder, key)
         self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock)
+        log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
+        self._watch = Watch(manifest.version, log, config.shadow)
         MODEL.labels(manifest.name, manifest.version).set(1)
         self.ready = True
         return True
@@ -121,21 +134,22 @@ class ShoprankModel(kserve.Model):
         """Refuse new requests and let the threads end."""
         self.ready = False
         self._pool.shutdown(wait=False)
+        self._watch.close()
 
     async def preprocess(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Any, headers: dict[str, str] | None = None
     ) -> Question:
         """Parse any of the wire forms."""
-        request_id = _request_id(payload, headers or {})
+        request_id, copy = _request_id(payload, headers or {}), HEADER in (headers or {})
         try:
             with STAGE.labels("parse").time():
                 if isinstance(payload, InferRequest):
-                    return Question(parse_v2(_columns(payload)), request_id, payload)
+                    return Question(parse_v2(_columns(payload)), request_id, payload, copy)
                 if isinstance(payload, bytes):
                     # kserve decodes no body whose content type carries a charset.
                     charset = _CHARSET.search((headers or {}).get("content-type", ""))
                     payload = decode_json(payload, charset[1] if charset else "utf-8")
-                return Question(parse_v1(payload), request_id, None)
+                return Question(parse_v1(payload), request_id, None, copy)
         except RequestError as error:
             REFUSED.labels("field" if error.field else "body").inc()
             raise RefusedRequest(error.headline, error.mend, error.field) from error
@@ -144,7 +158,10 @@ class ShoprankModel(kserve.Model):
         self, payload: Question, headers: dict[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
         """Answer every question of the request, in a thread of our own so that health probes never wait."""
-        answers = await self._in_thread(payload, self._loaded().answer)
+        started = time.perf_counter()
+        with self._watch.counting_failures(payload.request_id, payload.copy, Busy):
+            answers = await self._in_thread(payload, self._loaded().answer)
+        self._watch.answered(payload.asks, answers, time.perf_counter() - started, payload.copy)
         if payload.v2 is None:
             return {"predictions": [answer.model_dump() for answer in answers]}
         return _v2_response(payload.v2, self.name, self._loaded().version, payload.request_id, answers)

@@ -36,6 +36,8 @@ class PredictorConfig:
     """0 takes a free one."""
     grpc_port: int = 0
     """0 takes a free one."""
+    further: tuple[str, ...] = ()
+    """Further words of its command, such as --inference_log and its folder."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def running(bundle: Path, config: PredictorConfig) -> Iterator[Predictor]:
     command = [
         sys.executable, "-m", "serving", "--model_dir", str(bundle.resolve()), "--model_name", config.name,
         "--http_port", str(http_port), "--grpc_port", str(grpc_port), "--clock", config.clock,
-        "--threads", str(config.threads),
+        "--threads", str(config.threads), *config.further,
     ]  # fmt: skip
     if config.public_key is not None:
         command += ["--public_key", str(config.public_key.resolve())]

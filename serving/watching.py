@@ -1,0 +1,71 @@
+"""What becomes of every question: counted by version and outcome, timed, logged, and copied to a shadow."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+
+from components.shared.inference_log import BUSY, EMPTY, ERROR, OK, Answered, LogWriter
+from serving.metrics import ANSWER_SECONDS, LOG_DROPPED, OUTCOMES
+from serving.protocol import Answer, Ask
+from serving.shadow import Shadow, ShadowConfig
+
+
+class Watch:
+    """Of one served version.
+
+    Args:
+        version: Of the bundle.
+        log: Where answers are logged; None: nowhere.
+        shadow: Where copies go; None: nowhere.
+    """
+
+    def __init__(self, version: str, log: LogWriter | None, shadow: ShadowConfig | None):
+        self._version, self._log = version, log
+        self._shadow = Shadow(shadow, self._log.write if self._log else lambda _: None) if shadow else None
+
+    @contextlib.contextmanager
+    def counting_failures(self, request_id: str, copy: bool, busy: type[Exception]) -> Iterator[None]:
+        """Count the body as one failed question when it raises; `busy` means refused for lack of threads."""
+        started, outcome = time.perf_counter(), ERROR
+        try:
+            yield
+            outcome = ""
+        except busy:
+            outcome = BUSY
+            raise
+        finally:
+            if outcome:
+                self._note(request_id, outcome, time.perf_counter() - started, copy, ())
+
+    def answered(self, asks: Sequence[Ask], answers: Sequence[Answer], seconds: float, copy: bool) -> None:
+        """Note the answers to one request.
+
+        Args:
+            asks: Its questions.
+            answers: One each.
+            seconds: That the request took.
+            copy: Whether it is a shadow's copy; copies are not copied on.
+        """
+        for ask, answer in zip(asks, answers, strict=True):
+            items = tuple(item.item_id for item in answer.items)
+            self._note(answer.request_id, OK if items else EMPTY, seconds, copy, items)
+            if self._shadow and not copy:
+                self._shadow.send(ask, answer)
+
+    def close(self) -> None:
+        """Write and compare what waits."""
+        if self._shadow:
+            self._shadow.close()
+        if self._log:
+            self._log.close()
+
+    def _note(self, request_id: str, outcome: str, seconds: float, copy: bool, items: tuple[str, ...]) -> None:
+        traffic = "shadow" if copy else "live"
+        OUTCOMES.labels(self._version, outcome, traffic).inc()
+        ANSWER_SECONDS.labels(self._version, traffic).observe(seconds)
+        if self._log:
+            self._log.write(Answered(
+                time=time.time(), request_id=request_id, version=self._version, outcome=outcome,
+                seconds=round(seconds, 6), shadow=copy, items=items,
+            ))  # fmt: skip
+            LOG_DROPPED.set(self._log.dropped)
