@@ -95,6 +95,23 @@ def compile_(
         console.print(f"{path} {'is current' if check else 'written'}")
 
 
+@app.command("lint")
+def lint_(files: Annotated[list[Path], typer.Argument(help="compiled pipelines, in either form")]) -> None:
+    """Say what speaks against giving compiled pipelines to a cluster; ends with 1 when something does."""
+    from pipelines.linting import lint
+
+    found = 0
+    for path in files:
+        if not path.is_file():
+            raise InputError(f"FILES: {path} does not exist", "name compiled pipelines (pipelines/compiled/*.yaml)")
+        for finding in lint(path.read_text(encoding="utf-8")):
+            console.print(f"{path}: {finding}", highlight=False, soft_wrap=True)
+            found += 1
+    console.print(f"{len(files)} files, {found} findings")
+    if found:
+        raise typer.Exit(1)
+
+
 @app.command()
 def submit(
     pipeline: Annotated[str, typer.Argument(help="training")],

@@ -1,0 +1,105 @@
+"""The lint finds a planted mistake of each kind in our own YAML; Kubernetes' form is valid by its CRD."""
+
+import copy
+
+import pytest
+import yaml
+
+from components.shared.errors import InputError
+from pipelines.cli import main
+from pipelines.compiling import COMPILED
+from pipelines.linting import lint
+from tests import custom_resources
+
+TEXT = (COMPILED / "training.yaml").read_text()
+NATIVE = (COMPILED / "training.kubernetes.yaml").read_text()
+
+
+def container(documents, name="exec-train-ranker"):
+    return documents[0]["deploymentSpec"]["executors"][name]["container"]
+
+
+def platform(documents, name="exec-train-ranker"):
+    return documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"].setdefault(name, {})
+
+
+def task(documents, name="deploy-model"):
+    blessed = next(part for part in documents[0]["components"].values() if name in part.get("dag", {}).get("tasks", {}))
+    return blessed["dag"]["tasks"][name]
+
+
+def inputs(documents):
+    return documents[0]["root"]["inputDefinitions"]["parameters"]
+
+
+MISTAKES = {
+    "run-time install": [
+        lambda d: container(d).update(command=["sh", "-c", "python3 -m pip install kfp && exec $0"]),
+        lambda d: container(d).update(args=["apt-get install -y git"]),
+    ],
+    "moving image": [
+        lambda d: container(d).update(image="localhost:5001/shoprank/train:latest"),
+        lambda d: container(d).update(image="localhost:5001/shoprank/train"),
+    ],
+    "no resources": [
+        lambda d: [container(d)["resources"].pop(part) for part in ("resourceMemoryLimit", "memoryLimit")],
+        lambda d: container(d).pop("resources") and platform(d).pop("tolerations"),
+    ],
+    "accelerator without toleration": [lambda d: platform(d).pop("tolerations")],
+    "toleration without accelerator": [lambda d: container(d)["resources"].pop("accelerator")],
+    "secret": [
+        lambda d: inputs(d).update(registry_password={"parameterType": "STRING"}),
+        lambda d: inputs(d)["signing_key"].update(defaultValue="-----BEGIN PRIVATE KEY-----"),
+        lambda d: inputs(d)["lineage"].update(defaultValue="AKIA" + "ABCDEFGH12345678"),
+        lambda d: container(d).update(env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}]),
+        lambda d: task(d)["inputs"]["parameters"].update(
+            version={"runtimeValue": {"constant": "c2VjcmV0" * 6}}
+        ),
+    ],
+    "cached release": [lambda d: task(d).update(cachingOptions={"enableCache": True})],
+}  # fmt: skip
+
+
+def test_what_is_checked_in_has_no_findings():
+    assert lint(TEXT) == [] and lint(NATIVE) == []
+
+
+@pytest.mark.parametrize(("rule", "plant"), [(rule, plant) for rule, plants in MISTAKES.items() for plant in plants])
+def test_a_planted_mistake_is_found_alone(rule, plant):
+    documents = copy.deepcopy(list(yaml.safe_load_all(TEXT)))
+    plant(documents)
+    found = lint(yaml.safe_dump_all(documents))
+    assert [finding.rule for finding in found] == [rule], found
+    assert found[0].where and found[0].mend
+
+
+def test_a_mistake_in_the_native_form_is_found():
+    pipeline, version = yaml.safe_load_all(NATIVE)
+    executors = version["spec"]["pipelineSpec"]["deploymentSpec"]["executors"]
+    executors["exec-train-ranker"]["container"]["image"] = "train:latest"
+    assert [finding.rule for finding in lint(yaml.safe_dump_all([pipeline, version]))] == ["moving image"]
+
+
+@pytest.mark.skipif(not custom_resources.FOLDER.is_dir(), reason=f"no CRDs in {custom_resources.FOLDER}")
+def test_the_native_form_is_valid_and_holds_the_same_pipeline():
+    pipeline, version = yaml.safe_load_all(NATIVE)
+    assert custom_resources.errors(pipeline) == [] and custom_resources.errors(version) == []
+    assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
+    specification, platforms = yaml.safe_load_all(TEXT)
+    assert version["spec"]["pipelineSpec"] == specification and version["spec"]["platformSpec"] == platforms
+
+
+@pytest.mark.parametrize("text", ["a: [", "just words", "kind: Pod", "- 1\n- 2"])
+def test_what_is_no_pipeline_is_refused(text):
+    with pytest.raises(InputError, match=r"not YAML|no pipeline in it"):
+        lint(text)
+
+
+def test_the_command_tells_findings_and_ends_with_one(tmp_path, monkeypatch, capsys):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(TEXT.replace("train:0.1.0", "train:latest"))
+    monkeypatch.setattr("sys.argv", ["shoprank", "lint", str(COMPILED / "training.yaml"), str(wrong)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 1 and "moving image: exec-train-ranker" in said and "2 files, 4 findings" in said
