@@ -34,8 +34,8 @@ class ServiceSpec:
     """ServingRuntime."""
     service_account: str = "shoprank-predictor"
     """Whom the pods run as; its secrets hold the object store's credentials."""
-    min_replicas: int = 1
-    """Pods at least."""
+    min_replicas: int = 2
+    """Pods at least; with one, draining its node is an outage."""
     max_replicas: int = 4
     """Pods at most, scaled by processor use."""
 

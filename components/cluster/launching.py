@@ -1,0 +1,25 @@
+"""The launcher that a stage's settings name; apart from the cluster's client, which only `trainjob` imports."""
+
+from components.shared.errors import InputError
+from components.shared.training.launch import LaunchConfig, Launcher
+from components.shared.training.process import Torchrun
+
+
+def launcher_for(config: LaunchConfig) -> Launcher:
+    """The way to run workers that `config.launch` names.
+
+    Raises:
+        InputError: there is none of that name, or a setting does not go with it.
+    """
+    if config.launch == "process":
+        if config.nodes != 1:
+            raise InputError(f"nodes is {config.nodes} with launch=process", "use launch=trainjob, or nodes=1")
+        return Torchrun(config)
+    if config.launch == "trainjob":
+        from components.cluster.api import connect
+        from components.cluster.pods import PodLogs
+        from components.cluster.train_job import TrainJobLauncher
+
+        cluster = connect()
+        return TrainJobLauncher(cluster=cluster, logs=PodLogs(cluster), config=config)
+    raise InputError(f"launch is '{config.launch}'", "use one of: process, trainjob")

@@ -1,0 +1,225 @@
+"""Every kustomization renders offline, is valid by schema, and agrees with the code, the images and its neighbours."""
+
+import copy
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from components.cluster.kinds import HTTP_ROUTE, INFERENCE_SERVICE, TRAIN_JOB
+from components.shared.images import PREDICTOR_IMAGE, TRAIN_IMAGE
+from pipelines.resources import GPU, REGISTRY_VOLUME
+from tests import custom_resources
+
+ROOT = Path(__file__).parents[1]
+MANIFESTS = ROOT / "manifests"
+KUBERNETES = "1.35"
+FOLDERS = sorted(path.parent for path in MANIFESTS.rglob("kustomization.yaml"))
+WHOLE = [path for path in FOLDERS if "kind: Kustomization" in (path / "kustomization.yaml").read_text()]
+WITHOUT_SCHEMA = {"ServiceMonitor", "Gateway"}
+"""Custom kinds whose CRDs are not at hand; what we rely on in them is asserted below."""
+
+pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl (Debian: kubernetes-client)")
+
+
+def name(folder: Path) -> str:
+    return str(folder.relative_to(MANIFESTS))
+
+
+@cache
+def rendered(folder: str) -> list[dict]:
+    said = subprocess.run(["kubectl", "kustomize", MANIFESTS / folder], capture_output=True, text=True, check=True)
+    assert not said.stderr
+    return list(yaml.safe_load_all(said.stdout))
+
+
+def one(folder: str, kind: str, named: str = "") -> dict:
+    found = [doc for doc in rendered(folder) if doc["kind"] == kind and (not named or doc["metadata"]["name"] == named)]
+    assert len(found) == 1, f"{len(found)} {kind} {named} in {folder}"
+    return copy.deepcopy(found[0])
+
+
+def against(document: dict) -> list[str]:
+    """What the schema of its kind has against a document."""
+    if document["kind"] in WITHOUT_SCHEMA:
+        return []
+    if document["apiVersion"].partition("/")[0].endswith((".kserve.io", ".kubeflow.org", "gateway.networking.k8s.io")):
+        return custom_resources.errors(document) if custom_resources.FOLDER.is_dir() else []
+    try:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [error.message]
+    return []
+
+
+@pytest.mark.parametrize("folder", WHOLE, ids=name)
+def test_it_renders_and_every_document_is_valid(folder):
+    documents = rendered(name(folder))
+    found = {f"{doc['kind']} {doc['metadata']['name']}": against(doc) for doc in documents}
+    assert {what: errors for what, errors in found.items() if errors} == {}
+    assert len(found) == len(documents), "no object twice"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name)
+def test_every_file_is_used(folder):
+    text = (folder / "kustomization.yaml").read_text()
+    for path in folder.iterdir():
+        assert path.name == "kustomization.yaml" or path.is_dir() or path.name in text, path
+
+
+@pytest.mark.parametrize("component", ["monitoring", "gateway", "inference-log", "keda"])
+def test_a_component_can_be_added(component, tmp_path):
+    own = MANIFESTS / "overlays" / f"try-{component}"
+    own.mkdir()
+    try:
+        listed = "resources: [../../base, ../../endpoint]\ncomponents: [../../components/" + component + "]\n"
+        (own / "kustomization.yaml").write_text(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: shoprank\n" + listed
+        )
+        said = subprocess.run(["kubectl", "kustomize", own], capture_output=True, text=True, check=True)
+    finally:
+        shutil.rmtree(own)
+    documents = list(yaml.safe_load_all(said.stdout))
+    assert {doc["kind"]: against(doc) for doc in documents if against(doc)} == {}
+    if component == "keda":
+        service = next(doc for doc in documents if doc["kind"] == "InferenceService")
+        assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "keda"
+        assert "scaleMetric" not in service["spec"]["predictor"]
+    if component == "inference-log":
+        runtime = next(doc for doc in documents if doc["kind"] == "ServingRuntime")["spec"]
+        mount = next(entry for entry in runtime["containers"][0]["volumeMounts"] if entry["name"] == "inference-log")
+        assert f"--inference_log={mount['mountPath']}" in runtime["containers"][0]["args"]
+        assert {"name": "inference-log", "persistentVolumeClaim": {"claimName": REGISTRY_VOLUME}} in runtime["volumes"]
+
+
+@pytest.mark.parametrize("overlay", ["overlays/kind", "overlays/gpu", "overlays/knative"])
+def test_an_overlay_is_whole_and_in_one_namespace(overlay):
+    namespaces = {doc["metadata"].get("namespace") for doc in rendered(overlay) if doc["kind"] not in
+                  ("Namespace", "PersistentVolume")}  # fmt: skip
+    assert namespaces == {one(overlay, "Namespace")["metadata"]["name"]} == {"shoprank"}
+    labels = one(overlay, "Namespace")["metadata"]["labels"]
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert labels["app.kubernetes.io/part-of"] == "kubeflow-profile", "KFP's object store answers no other"
+    runtime = one(overlay, "ServingRuntime")["spec"]
+    assert runtime["containers"][0]["image"] == PREDICTOR_IMAGE
+    assert one(overlay, "PersistentVolumeClaim")["metadata"]["name"] == REGISTRY_VOLUME
+
+
+def test_steps_have_exactly_the_rights_that_the_code_uses():
+    role = one("base", "Role")
+    rights = {(group, resource): set(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"]
+              for resource in rule["resources"]}  # fmt: skip
+    writes = {"create", "get", "list", "watch", "patch"}
+    assert rights[TRAIN_JOB.group, TRAIN_JOB.plural] == writes | {"delete"}
+    assert rights[INFERENCE_SERVICE.group, INFERENCE_SERVICE.plural] == writes | {"delete"}
+    assert rights[HTTP_ROUTE.group, HTTP_ROUTE.plural] == writes
+    assert rights["", "pods/log"] == {"get", "list", "watch"}
+    assert not any(resource in ("secrets", "*") or "*" in verbs for (_, resource), verbs in rights.items())
+    binding = one("base", "RoleBinding")
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "pipeline-runner", "namespace": "kubeflow"}]
+
+
+def test_network_policies_open_the_ports_of_the_runtime_and_no_other():
+    ports = {port["containerPort"] for port in one("base", "ServingRuntime")["spec"]["containers"][0]["ports"]}
+    policy = one("base", "NetworkPolicy", "shoprank-predictor")["spec"]
+    opened = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert opened == ports and all(rule["from"] for rule in policy["ingress"]), "nobody without a label"
+    asked = {key for rule in policy["ingress"] for peer in rule["from"] for key in
+             peer.get("namespaceSelector", {}).get("matchLabels", {})}  # fmt: skip
+    labels = one("overlays/kind", "Namespace")["metadata"]["labels"]
+    assert asked == {"shoprank.example/may-ask", "shoprank.example/may-scrape"} and "shoprank.example/may-ask" in labels
+    training = one("base", "NetworkPolicy", "shoprank-training")["spec"]
+    assert training["ingress"][0]["from"][0]["podSelector"] == training["podSelector"]
+
+
+def test_budget_and_node_port_select_the_stable_predictor():
+    service = one("endpoint", "InferenceService")
+    labels = {"app": f"isvc.{service['metadata']['name']}-predictor"}
+    budget = one("base", "PodDisruptionBudget")["spec"]
+    assert budget["selector"]["matchLabels"] == labels
+    assert service["spec"]["predictor"]["minReplicas"] > budget["minAvailable"], "else a node can never be drained"
+    node_port = one("overlays/kind", "Service")["spec"]
+    assert node_port["selector"] == labels
+    cluster = yaml.safe_load((ROOT / "kind-cluster.yaml").read_text())
+    mapped = {entry["containerPort"] for entry in cluster["nodes"][0]["extraPortMappings"]}
+    assert {port["nodePort"] for port in node_port["ports"]} <= mapped
+
+
+def test_the_quota_lets_one_training_run_and_the_endpoint_in():
+    hard = one("base", "ResourceQuota")["spec"]["hard"]
+    assert int(hard[f"requests.{GPU}"]) >= 1 and int(hard["requests.cpu"]) >= 8
+    assert one("base", "LimitRange")["spec"]["limits"][0]["defaultRequest"]
+
+
+def test_the_object_store_has_kserves_annotated_form():
+    secret = one("overlays/kind", "Secret")
+    assert set(secret["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert secret["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] == "seaweedfs.kubeflow:9000"
+    listed = one("overlays/kind", "ServiceAccount")["secrets"]
+    assert {"name": secret["metadata"]["name"]} in listed
+    assert [doc for doc in rendered("overlays/gpu") if doc["kind"] == "Secret"] == [], "a real login is no file of ours"
+
+
+def test_kinds_registry_is_one_folder_for_both_namespaces():
+    cluster = yaml.safe_load((ROOT / "kind-cluster.yaml").read_text())
+    mounted = {mount["containerPath"] for node in cluster["nodes"] for mount in node.get("extraMounts", [])}
+    for overlay, namespace in (("overlays/kind", "shoprank"), ("overlays/kind/kubeflow", "kubeflow")):
+        volume, claim = one(overlay, "PersistentVolume"), one(overlay, "PersistentVolumeClaim")
+        assert {volume["spec"]["hostPath"]["path"]} == mounted
+        assert claim["spec"]["volumeName"] == volume["metadata"]["name"]
+        assert volume["spec"]["claimRef"] == {"namespace": namespace, "name": claim["metadata"]["name"]}
+        assert claim["metadata"]["namespace"] == namespace
+        assert claim["spec"]["accessModes"] == volume["spec"]["accessModes"] == ["ReadWriteMany"]
+
+
+def test_knative_has_one_port_and_addresses_by_tag():
+    service, runtime = one("overlays/knative", "InferenceService"), one("overlays/knative", "ServingRuntime")
+    annotations = service["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/deploymentMode"] == "Knative"
+    assert annotations["serving.kserve.io/enable-tag-routing"] == "true"
+    assert "serving.kserve.io/autoscalerClass" not in annotations
+    assert [port["name"] for port in runtime["spec"]["containers"][0]["ports"]] == ["http"]
+
+
+def test_prometheus_and_gateway_meet_what_they_name():
+    monitor, gateway = one("overlays/gpu", "ServiceMonitor"), one("overlays/gpu", "Gateway")
+    ports = {port["containerPort"] for port in one("overlays/gpu", "ServingRuntime")["spec"]["containers"][0]["ports"]}
+    assert monitor["spec"]["endpoints"][0]["targetPort"] in ports
+    assert monitor["spec"]["endpoints"][0]["path"] == "/metrics"
+    assert gateway["spec"]["listeners"][0]["allowedRoutes"]["namespaces"] == {"from": "Same"}
+
+
+def test_the_training_runtime_runs_the_image_of_the_training_steps():
+    runtime = one("cluster", "ClusterTrainingRuntime")
+    job = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]
+    container = job["template"]["spec"]["template"]["spec"]["containers"][0]
+    assert (job["name"], container["name"], container["image"]) == ("node", "node", TRAIN_IMAGE)
+    assert "namespace" not in runtime["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("Role", "rules/0/verb", ["get"]),
+        ("NetworkPolicy", "spec/ingress/0/ports/0/port", {"http": 8080}),
+        ("PodDisruptionBudget", "spec/minAvailabel", 1),
+        ("ResourceQuota", "spec/hards", {}),
+        ("ServingRuntime", "spec/containers/0/args", "--http_port=8080"),
+        ("InferenceService", "spec/canary", [{"percent": 5}]),
+    ],
+)
+def test_a_planted_mistake_is_found(kind, path, value):
+    folder = "endpoint" if kind == "InferenceService" else "base"
+    document = copy.deepcopy(next(doc for doc in rendered(folder) if doc["kind"] == kind))
+    assert against(document) == []
+    *way, last = path.split("/")
+    place = document
+    for step in way:
+        place = place[int(step) if step.isdigit() else step]
+    place[last] = value
+    assert against(document)
