@@ -20,7 +20,7 @@ MANIFESTS = ROOT / "manifests"
 KUBERNETES = "1.35"
 FOLDERS = sorted(path.parent for path in MANIFESTS.rglob("kustomization.yaml"))
 WHOLE = [path for path in FOLDERS if "kind: Kustomization" in (path / "kustomization.yaml").read_text()]
-WITHOUT_SCHEMA = {"ServiceMonitor", "Gateway"}
+WITHOUT_SCHEMA = {"ServiceMonitor", "Gateway", "GatewayClass"}
 """Custom kinds whose CRDs are not at hand; what we rely on in them is asserted below."""
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl (Debian: kubernetes-client)")
@@ -99,7 +99,7 @@ def test_a_component_can_be_added(component, tmp_path):
 @pytest.mark.parametrize("overlay", ["overlays/kind", "overlays/gpu", "overlays/knative"])
 def test_an_overlay_is_whole_and_in_one_namespace(overlay):
     namespaces = {doc["metadata"].get("namespace") for doc in rendered(overlay) if doc["kind"] not in
-                  ("Namespace", "PersistentVolume")}  # fmt: skip
+                  ("Namespace", "PersistentVolume", "GatewayClass")}  # fmt: skip
     assert namespaces == {one(overlay, "Namespace")["metadata"]["name"]} == {"shoprank"}
     labels = one(overlay, "Namespace")["metadata"]["labels"]
     assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -191,6 +191,7 @@ def test_prometheus_and_gateway_meet_what_they_name():
     ports = {port["containerPort"] for port in one("overlays/gpu", "ServingRuntime")["spec"]["containers"][0]["ports"]}
     assert monitor["spec"]["endpoints"][0]["targetPort"] in ports
     assert monitor["spec"]["endpoints"][0]["path"] == "/metrics"
+    assert gateway["spec"]["gatewayClassName"] == one("overlays/kind", "GatewayClass")["metadata"]["name"]
     assert gateway["spec"]["listeners"][0]["allowedRoutes"]["namespaces"] == {"from": "Same"}
 
 

@@ -18,7 +18,7 @@ def launcher_for(config: LaunchConfig) -> Launcher:
     if config.launch == "trainjob":
         from components.cluster.api import connect
         from components.cluster.pods import PodLogs
-        from components.cluster.train_job import TrainJobLauncher
+        from components.cluster.train_launcher import TrainJobLauncher
 
         cluster = connect()
         return TrainJobLauncher(cluster=cluster, logs=PodLogs(cluster), config=config)

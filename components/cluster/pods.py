@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import urllib3
-from kubernetes.client import ApiException, CoreV1Api, V1Pod
+from kubernetes.client import ApiException, CoreV1Api
 
 from components.cluster.api import Cluster
 
@@ -76,7 +76,7 @@ class PodLogs:
             return f"pods cannot be listed ({_reason(error)})"
         return "; ".join(f"{pod.metadata.name}: {said}" for pod in pods if (said := _waiting(pod)))
 
-    def pods(self, job: str) -> list[V1Pod]:
+    def pods(self, job: str) -> list[Any]:
         """Pods of the job."""
         found: Any = CoreV1Api(self.cluster.client).list_namespaced_pod(
             self.cluster.namespace, label_selector=f"{JOB_LABEL}={job}", _request_timeout=30
@@ -106,7 +106,7 @@ class _Follower:
                 return
             self.closing.wait(self.logs.every_s)
 
-    def _read(self, pod: V1Pod) -> None:
+    def _read(self, pod: Any) -> None:
         statuses = [one for one in pod.status.container_statuses or [] if one.name == CONTAINER]
         if not statuses or statuses[0].state.waiting:
             return
@@ -164,7 +164,7 @@ def _seconds_since(stamp: str) -> int:
     return max(1, math.ceil(time.time() - then) + 1)
 
 
-def _waiting(pod: V1Pod) -> str:
+def _waiting(pod: Any) -> str:
     for status in pod.status.container_statuses or []:
         if status.state.waiting:
             return f"{status.state.waiting.reason}: {status.state.waiting.message or ''}".rstrip(": ")

@@ -12,6 +12,7 @@ from components.cluster.inference_service import (
     ServiceSpec,
     address,
     check_mode,
+    is_ready,
     predictor,
     served_model,
     wait_ready,
@@ -45,6 +46,10 @@ class Traffic(Protocol):
 
     def urls(self) -> tuple[str, str]:
         """Addresses that reach the champion and the candidate alone."""
+        ...
+
+    def ready(self) -> bool:
+        """Whether the candidate's pods are up; requests that reach none are counted by nobody."""
         ...
 
     def shift(self, percent: int) -> None:
@@ -145,6 +150,10 @@ class StandardTraffic(_ServiceTraffic):
             self._placement.candidate_url or f"http://{self._candidate_service}.{base}",
         )
 
+    def ready(self) -> bool:
+        """See Traffic."""
+        return is_ready(self._present(), "CanaryReady")
+
     def shift(self, percent: int) -> None:
         """See Traffic."""
         self._write({"canary": [self._canary(self.candidate(), percent)]})
@@ -238,6 +247,10 @@ class KnativeTraffic(_ServiceTraffic):
                 "annotate it with serving.kserve.io/enable-tag-routing: 'true'",
             )
         return tagged.get("prev") or address(present), tagged["latest"]
+
+    def ready(self) -> bool:
+        """See Traffic."""
+        return is_ready(self._present())
 
     def shift(self, percent: int) -> None:
         """See Traffic."""

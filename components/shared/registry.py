@@ -3,6 +3,7 @@
     <root>/<name>/versions/<version>/    bundles
     <root>/<name>/aliases.json           candidate, champion, previous, earlier (older champions, newest last)
     <root>/<name>/rollouts/<version>/    records of its rollouts, one folder each
+    <root>/<name>/rollout.json           state of the rollout that is under way
     <root>/<name>/audit.jsonl            one line a change, hash-chained (see audit)
 
 Changes hold an advisory lock on <root>/<name>/.lock; aliases.json is replaced in one rename, so readers need none.
@@ -156,6 +157,10 @@ class Registry:
         with self._changing(name), atomic_directory(target) as folder:
             shutil.copytree(record, folder, dirs_exist_ok=True)
         return target
+
+    def open_rollout(self, name: str) -> Path:
+        """Where a rollout that is under way keeps its state, so that a retried step goes on with it."""
+        return self._folder(name) / "rollout.json"
 
     def rollouts(self, name: str, version: str) -> list[Path]:
         """Records of a version's rollouts, oldest first."""

@@ -1,0 +1,233 @@
+"""Where a rollout's figures come from: Prometheus that scrapes the predictors, or their inference log.
+
+Both count what happened since the last look. A source that is away gives an interval without requests: no data, which
+the judge answers with a rollback in the end.
+"""
+
+import contextlib
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import numpy as np
+
+from components.rollout_model.guards import Arm, Interval
+from components.shared.errors import InputError, ServingError
+from components.shared.inference_log import EMPTY, OK, Answered, Compared, LogReader
+from components.shared.latency import bound_above
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Whom to compare.
+
+    Attributes:
+        champion: serves now. candidate: is to serve.
+    """
+
+    champion: str
+    candidate: str
+
+
+class Evidence(Protocol):
+    """Counts of champion and candidate, interval by interval."""
+
+    def p99(self) -> float | None:
+        """99th percentile of the champion's time of an answer in seconds, over what is there; None without answers."""
+        ...
+
+    def begin(self, slow: float) -> None:
+        """Leave out everything up to now; `slow` as for `read`."""
+        ...
+
+    def read(self, slow: float) -> Interval:
+        """What happened since the last look; `slow` is the limit in seconds."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Where this stands, to go on after a crash."""
+        ...
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """Take up what `to_json` gave."""
+        ...
+
+
+class PrometheusEvidence:
+    """Counters of `shoprank_outcomes_total`, `shoprank_answer_seconds` and `shoprank_shadow_overlap`.
+
+    Each series is followed by itself and a restart of a pod is seen as a counter that falls, so counts are whole and
+    none is extrapolated, as `increase()` would.
+
+    Args:
+        url: Address of the Prometheus server.
+        versions: Whom to compare.
+        selector: Further label matchers, such as `namespace="shoprank"`.
+    """
+
+    def __init__(self, url: str, versions: Versions, selector: str = ""):
+        if not url.startswith(("http://", "https://")):
+            raise InputError(f"prometheus is '{url}'", "give its address, such as http://prometheus.monitoring:9090")
+        self._url, self._versions = url.rstrip("/"), versions
+        self._selector = f",{selector}" if selector else ""
+        self._last: dict[str, float] = {}
+        self._looked = time.time()
+
+    def p99(self) -> float | None:
+        """See Evidence; the upper bound of the bucket that holds it."""
+        counts: dict[float, float] = defaultdict(float)
+        for labels, value in self._query(f"shoprank_answer_seconds_bucket{{{self._arms(self._versions.champion)}}}"):
+            counts[float(labels["le"])] += value
+        if not counts or not counts[float("inf")]:
+            return None
+        return next(bound for bound in sorted(counts) if counts[bound] >= 0.99 * counts[float("inf")])
+
+    def begin(self, slow: float) -> None:
+        """See Evidence."""
+        self._last, self._looked = {}, time.time()
+        for labels, value in self._series(repr(bound_above(slow))):
+            self._last[_key(labels)] = value
+
+    def read(self, slow: float) -> Interval:
+        """See Evidence."""
+        now = time.time()
+        seconds, self._looked = now - self._looked, now
+        risen: list[tuple[dict[str, str], float]] = []
+        with contextlib.suppress(ServingError):
+            for labels, value in self._series(repr(bound_above(slow))):
+                before = self._last.get(_key(labels), 0.0)
+                risen.append((labels, value - before if value >= before else value))
+                self._last[_key(labels)] = value
+        arms = [_arm(risen, version) for version in (self._versions.champion, self._versions.candidate)]
+        return Interval(seconds=seconds, champion=arms[0], candidate=arms[1], overlaps=_overlaps(risen))
+
+    def to_json(self) -> dict[str, Any]:
+        """See Evidence."""
+        return {"last": self._last, "looked": self._looked}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """See Evidence."""
+        self._last, self._looked = dict(state["last"]), state["looked"]
+
+    def _arms(self, *versions: str) -> str:
+        return f'traffic="live",version=~"{"|".join(versions)}"{self._selector}'
+
+    def _series(self, slow: str) -> list[tuple[dict[str, str], float]]:
+        both = self._arms(self._versions.champion, self._versions.candidate)
+        bounds = "|".join({slow.replace(".", r"\\."), r"\\+Inf"})
+        return (
+            self._query(f"shoprank_outcomes_total{{{both}}}")
+            + self._query(f'shoprank_answer_seconds_bucket{{{both},le=~"{bounds}"}}')
+            + self._query(f'shoprank_shadow_overlap_bucket{{candidate="{self._versions.candidate}"{self._selector}}}')
+        )
+
+    def _query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of every series now.
+
+        Raises:
+            ServingError: Prometheus does not answer, or refuses.
+        """
+        mend = "check its address and that it runs; without figures a rollout goes back"
+        try:
+            with httpx.Client(trust_env=False, timeout=10.0) as client:
+                said = client.get(f"{self._url}/api/v1/query", params={"query": expression})
+        except httpx.TransportError as error:
+            raise ServingError(f"Prometheus at {self._url} does not answer: {error!r}", mend) from error
+        if said.status_code != 200:
+            raise ServingError(f"Prometheus refused {expression}: {said.text[:300]}", mend)
+        return [(one["metric"], float(one["value"][1])) for one in said.json()["data"]["result"]]
+
+
+def _key(labels: dict[str, str]) -> str:
+    return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
+
+
+def _arm(risen: list[tuple[dict[str, str], float]], version: str) -> Arm:
+    """Counts of one version; a request that was scraped in one counter and not yet in the other waits for the next."""
+    outcomes: Counter[str] = Counter()
+    within: Counter[str] = Counter()
+    for labels, value in risen:
+        if labels.get("version") != version:
+            continue
+        if labels["__name__"] == "shoprank_outcomes_total":
+            outcomes[labels["outcome"]] += int(value)
+        elif labels["__name__"] == "shoprank_answer_seconds_bucket":
+            within["all" if labels["le"] == "+Inf" else "quick"] += int(value)
+    requests = sum(outcomes.values())
+    slow = within["all"] - within["quick"] if "quick" in within else 0
+    return Arm(
+        requests=requests, errors=requests - outcomes[OK] - outcomes[EMPTY], empty=outcomes[EMPTY],
+        slow=min(max(slow, 0), requests),
+    )  # fmt: skip
+
+
+def _overlaps(risen: list[tuple[dict[str, str], float]]) -> tuple[float, ...]:
+    """Values behind a cumulative histogram with bounds 0, 0.1 ... 1: exact for ten items, else rounded up."""
+    at_most: Counter[float] = Counter()
+    for labels, value in risen:
+        if labels["__name__"] == "shoprank_shadow_overlap_bucket" and labels["le"] != "+Inf":
+            at_most[float(labels["le"])] += int(value)
+    found: list[float] = []
+    below = 0
+    for bound in sorted(at_most):
+        found += [bound] * max(at_most[bound] - below, 0)
+        below = max(at_most[bound], below)
+    return tuple(found)
+
+
+@dataclass
+class LogEvidence:
+    """Counts from a folder of inference logs; needs no Prometheus.
+
+    Attributes:
+        folder: of the logs of all predictors. versions: whom to compare.
+    """
+
+    folder: Path
+    versions: Versions
+    _reader: LogReader = field(init=False)
+    _looked: float = field(default_factory=time.time, init=False)
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise InputError(
+                f"inference log {self.folder} does not exist", "serve with --inference_log, mount its volume"
+            )
+        self._reader = LogReader(self.folder)
+
+    def p99(self) -> float | None:
+        """See Evidence."""
+        times = [one.seconds for one in LogReader(self.folder).read()
+                 if isinstance(one, Answered) and one.version == self.versions.champion and not one.shadow]  # fmt: skip
+        return float(np.quantile(times, 0.99, method="higher")) if times else None
+
+    def begin(self, slow: float) -> None:
+        """See Evidence."""
+        self._reader.skip()
+        self._looked = time.time()
+
+    def read(self, slow: float) -> Interval:
+        """See Evidence."""
+        now = time.time()
+        seconds, self._looked = now - self._looked, now
+        counts: dict[str, Counter[str]] = {self.versions.champion: Counter(), self.versions.candidate: Counter()}
+        overlaps = []
+        for one in self._reader.read():
+            if isinstance(one, Compared):
+                overlaps += [one.overlap] if one.candidate == self.versions.candidate else []
+            elif one.version in counts and not one.shadow:
+                counts[one.version].update({"all": 1, one.outcome: 1, "slow": int(one.seconds > slow)})
+        arms = [Arm(requests=count["all"], errors=count["all"] - count[OK] - count[EMPTY], empty=count[EMPTY],
+                    slow=count["slow"]) for count in counts.values()]  # fmt: skip
+        return Interval(seconds=seconds, champion=arms[0], candidate=arms[1], overlaps=tuple(overlaps))
+
+    def to_json(self) -> dict[str, Any]:
+        """See Evidence."""
+        return {"places": self._reader.places, "looked": self._looked}
+
+    def go_on(self, state: dict[str, Any]) -> None:
+        """See Evidence."""
+        self._reader.places, self._looked = dict(state["places"]), state["looked"]

@@ -1,0 +1,279 @@
+"""A local cluster with everything in it: `python -m pipelines.kind up | demo | down`; each may be run twice.
+
+What is installed comes from the projects' own releases at the versions of manifests/versions.env.
+"""
+
+import contextlib
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.shared.errors import InputError, ServingError
+from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, SERVE_IMAGE, TRAIN_IMAGE
+from components.shared.signing import load_or_create_key, public_path
+from pipelines.console import console, show_error
+
+ROOT = Path(__file__).parents[1]
+MANIFESTS = ROOT / "manifests"
+CLUSTER, CONTEXT, NAMESPACE = "shoprank", "kind-shoprank", "shoprank"
+SHARED = Path("/tmp/shoprank-kind")
+"""Mounted into every worker (kind-cluster.yaml): registry, keys and inference log."""
+
+DEMO_GUARDS = {
+    "min_sample": 200, "min_duration_s": 30.0, "max_duration_s": 600.0, "error_tolerance": 5.0, "slow_tolerance": 20.0,
+    "empty_tolerance": 5.0, "negligible": 0.02, "min_overlap": 0.1,
+}  # fmt: skip
+"""Wide limits: a laptop's few hundred requests show that the road works, not which of two models is better."""
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+
+def versions() -> dict[str, str]:
+    """What manifests/versions.env pins."""
+    lines = (MANIFESTS / "versions.env").read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def addresses() -> dict[str, list[str]]:
+    """What is applied for each part, in order: arguments of `kubectl apply`."""
+    pinned = versions()
+    kfp = f"https://github.com/kubeflow/pipelines/manifests/kustomize/{{}}?ref={pinned['KFP']}"
+    kserve = f"https://github.com/kserve/kserve/raw/{pinned['KSERVE']}/install/{pinned['KSERVE']}"
+    trainer = f"https://github.com/kubeflow/trainer.git/manifests/overlays/{{}}?ref={pinned['TRAINER']}"
+    release = "https://github.com/{}/releases/download/{}"
+    manager, gateway, envoy = pinned["CERT_MANAGER"], pinned["GATEWAY_API"], pinned["ENVOY_GATEWAY"]
+    return {
+        "cert-manager": ["-f", release.format("cert-manager/cert-manager", f"{manager}/cert-manager.yaml")],
+        "gateway-api": ["-f", release.format("kubernetes-sigs/gateway-api", f"{gateway}/standard-install.yaml")],
+        "envoy-gateway": ["-f", release.format("envoyproxy/gateway", f"{envoy}/install.yaml")],
+        "pipelines-crds": ["-k", kfp.format("cluster-scoped-resources")],
+        "pipelines": ["-k", kfp.format("env/platform-agnostic")],
+        "kserve-crds": ["-f", f"{kserve}/kserve-crds.yaml"],
+        "kserve": ["-f", f"{kserve}/kserve.yaml"],
+        "trainer": ["-k", trainer.format("manager")],
+    }  # fmt: skip
+
+
+@app.command()
+def up() -> None:
+    """Make the cluster, install the platform and our manifests, build and push our images."""
+    _check_programs()
+    SHARED.mkdir(exist_ok=True)
+    # Steps and predictors run as user 1000 on any node.
+    SHARED.chmod(0o1777)
+    _cluster()
+    _registry()
+    _gpus()
+    for part, words in addresses().items():
+        # Server-side: KServe's CRDs are larger than the annotation that a client-side apply writes.
+        _retry(part, "kubectl", "--context", CONTEXT, "apply", "--server-side", "--force-conflicts", *words)
+        _wait(part)
+    _standard_mode()
+    _images()
+    _keys()
+    for overlay in ("cluster", "overlays/kind", "overlays/kind/kubeflow"):
+        _run("kubectl", "--context", CONTEXT, "apply", "-k", str(MANIFESTS / overlay))
+    _kubectl("label", "namespace", "kubeflow", "shoprank.example/may-ask=true", "--overwrite")
+    console.print(f"the cluster is up: kubectl --context {CONTEXT} get pods -A")
+
+
+@app.command()
+def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny") -> None:
+    """Train and deploy a first model, roll a second one out under live load, and ask the endpoint."""
+    from pipelines.asking import ask
+
+    common = ["backend=kserve", f"namespace={NAMESPACE}", f"size={size}", "signing_key=/mnt/shoprank/keys/signing.pem"]
+    guarded = ["seed=1", "strategy=guarded", "gateway=shoprank", "evidence=/mnt/shoprank/inference-log",
+               f"guards={json.dumps(DEMO_GUARDS)}"]  # fmt: skip
+    with _forwarded("kubeflow", "svc/ml-pipeline", 8888) as api:
+        _submit(api, [*common, "seed=0"])
+        door = _kubectl("-n", "envoy-gateway-system", "get", "service", "-o", "name", "-l",
+                        "gateway.envoyproxy.io/owning-gateway-name=shoprank").strip()  # fmt: skip
+        with _forwarded("envoy-gateway-system", door, 80) as gate, asked_all_the_time(gate):
+            _submit(api, [*common, *guarded])
+            console.print_json(json.dumps(ask(gate, {"query": "milk", "k": 3})))
+
+
+@contextlib.contextmanager
+def asked_all_the_time(url: str, workers: int = 4) -> Iterator[list[int]]:
+    """Shoppers who ask `url` without a pause while the body runs; yields [answers, failures]."""
+    from pipelines.asking import ask
+
+    over, counts = threading.Event(), [0, 0]
+
+    def shop(number: int) -> None:
+        requests = ({"k": 10}, {"query": "milk", "k": 10}, {"query": "bread", "k": 5})
+        for turn in itertools.count(number):
+            if over.is_set():
+                return
+            try:
+                ask(url, dict(requests[turn % len(requests)]))
+                counts[0] += 1
+            except ServingError:
+                counts[1] += 1
+                over.wait(0.2)
+
+    threads = [threading.Thread(target=shop, args=(number,), daemon=True) for number in range(workers)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@contextlib.contextmanager
+def _forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
+    """A port of the cluster on a free port of this machine; yields its address."""
+    command = ["kubectl", "--context", CONTEXT, "-n", namespace, "port-forward", target, f":{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        if not found:
+            raise ServingError(f"`{' '.join(command)}` forwards nothing: {line.strip()}", "see whether it runs")
+        yield f"http://127.0.0.1:{found[1]}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _submit(api: str, arguments: list[str]) -> None:
+    words = [word for one in arguments for word in ("--arg", one)]
+    _run(sys.executable, "-m", "pipelines.cli", "submit", "training", "--host", api, "--wait", *words)
+
+
+@app.command()
+def down() -> None:
+    """Remove the cluster and its image registry; the folder with registry and keys stays."""
+    _run("kind", "delete", "cluster", "--name", CLUSTER)
+    subprocess.run(["docker", "rm", "-f", "kind-registry"], check=False, capture_output=True)
+    console.print(f"{SHARED} is left; remove it to begin anew")
+
+
+def _check_programs() -> None:
+    missing = [name for name in ("docker", "kind", "kubectl") if shutil.which(name) is None]
+    if missing:
+        raise InputError(f"not on the PATH: {', '.join(missing)}", "install Docker, kind >= 0.31 and kubectl >= 1.34")
+
+
+def _cluster() -> None:
+    if CLUSTER not in _said("kind", "get", "clusters").split():
+        _run("kind", "create", "cluster", "--config", str(ROOT / "kind-cluster.yaml"))
+
+
+def _registry() -> None:
+    """A registry on localhost:5001 that every node finds under the same name."""
+    running = _said("docker", "ps", "-a", "--filter", "name=^kind-registry$", "--format", "{{.State}}").strip()
+    if not running:
+        _run("docker", "run", "-d", "--restart=always", "-p", "127.0.0.1:5001:5000", "--network", "kind",
+             "--name", "kind-registry", versions()["REGISTRY_IMAGE"])  # fmt: skip
+    elif running != "running":
+        _run("docker", "start", "kind-registry")
+    folder = "/etc/containerd/certs.d/localhost:5001"
+    hosts = f"mkdir -p {folder} && echo '[host.\"http://kind-registry:5000\"]' > {folder}/hosts.toml"
+    for node in _said("kind", "get", "nodes", "--name", CLUSTER).split():
+        _run("docker", "exec", node, "sh", "-c", hosts)
+
+
+def _gpus(count: int = 2) -> None:
+    """Let the scheduler believe in GPUs on the tainted worker; the pods there train on the processor."""
+    patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(count)}]
+    for node in _kubectl("get", "nodes", "-l", "shoprank.example/pool=gpu", "-o", "name").split():
+        _kubectl("patch", node, "--subresource=status", "--type=json", "-p", json.dumps(patch))
+
+
+def _wait(part: str) -> None:
+    """Until what the next part needs is there."""
+    namespaces = {"cert-manager": "cert-manager", "envoy-gateway": "envoy-gateway-system", "kserve": "kserve",
+                  "pipelines": "kubeflow", "trainer": "kubeflow-system"}  # fmt: skip
+    if part == "pipelines-crds":
+        _kubectl("wait", "--for=condition=established", "--timeout=120s", "crd/applications.app.k8s.io")
+    if part in namespaces:
+        _run("kubectl", "--context", CONTEXT, "-n", namespaces[part], "wait", "deployment", "--all",
+             "--for=condition=Available", "--timeout=900s")  # fmt: skip
+
+
+def _standard_mode() -> None:
+    """KServe without Knative, its routes by the Gateway API."""
+    raw = _kubectl("-n", "kserve", "get", "configmap", "inferenceservice-config", "-o", "json")
+    data = json.loads(raw)["data"]
+    deploy, ingress = json.loads(data["deploy"]), json.loads(data["ingress"])
+    deploy["defaultDeploymentMode"] = "Standard"
+    # Our own HTTPRoute carries the weights of a rollout (KServe 0.20 writes none).
+    ingress["disableIngressCreation"] = True
+    patch = {"data": {"deploy": json.dumps(deploy), "ingress": json.dumps(ingress)}}
+    _kubectl("-n", "kserve", "patch", "configmap", "inferenceservice-config", "-p", json.dumps(patch))
+
+
+def _images() -> None:
+    targets = (("components", "data", DATA_IMAGE), ("components", "train", TRAIN_IMAGE),
+               ("serving", "prove", SERVE_IMAGE), ("serving", "predictor", PREDICTOR_IMAGE))  # fmt: skip
+    for folder, target, image in targets:
+        _run("docker", "build", "-f", str(ROOT / folder / "Dockerfile"), "--target", target, "-t", image, str(ROOT))
+        _run("docker", "push", image)
+
+
+def _keys() -> None:
+    """The signing key on the shared folder, its public half as the ConfigMap that predictors trust."""
+    key = SHARED / "keys" / "signing.pem"
+    load_or_create_key(key)
+    key.parent.chmod(0o1777)
+    # Made by whoever runs this, read by user 1000 in the pods: on a laptop's own folder that is one person.
+    key.chmod(0o644)
+    _kubectl("apply", "-k", str(MANIFESTS / "namespace"))
+    made = _kubectl("-n", NAMESPACE, "create", "configmap", "shoprank-signing-key", "--dry-run=client", "-o", "yaml",
+                    f"--from-file=signing.pem.pub={public_path(key)}")  # fmt: skip
+    subprocess.run(["kubectl", "--context", CONTEXT, "apply", "-f", "-"], input=made, text=True, check=True)
+
+
+def _kubectl(*words: str) -> str:
+    return _said("kubectl", "--context", CONTEXT, *words)
+
+
+def _run(*command: str) -> None:
+    console.print(f"[dim]$ {' '.join(command)}[/]", highlight=False, soft_wrap=True)
+    code = subprocess.run(command, check=False).returncode
+    if code:
+        raise ServingError(f"`{' '.join(command)}` ended with {code}", "mend what it says above and run it again")
+
+
+def _said(*command: str) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise ServingError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[-500:]}",
+                           "mend what it says and run it again")  # fmt: skip
+    return done.stdout
+
+
+def _retry(part: str, *command: str, attempts: int = 5) -> None:
+    """A part may need a webhook or a CRD of the part before that is still starting."""
+    for attempt in range(1, attempts + 1):
+        try:
+            return _run(*command)
+        except ServingError:
+            if attempt == attempts:
+                raise
+            console.print(f"{part}: attempt {attempt} of {attempts} failed; again in 15 s")
+            time.sleep(15)
+
+
+if __name__ == "__main__":
+    try:
+        app()
+    except (InputError, ServingError) as error:
+        show_error(error)
+        raise SystemExit(1) from error
