@@ -14,9 +14,13 @@ from components.shared.errors import InputError, ShoprankError
 from components.shared.signing import public_path
 from components.shared.sizes import size_named
 from components.shared.version import VERSION
+from pipelines.bundles import audit, bundle
 from pipelines.console import StageBars, console, show_answer, show_error
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+app.add_typer(bundle, name="bundle")
+app.add_typer(audit, name="audit")
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for runs, registry, keys and report.")]
 
@@ -132,7 +136,7 @@ def submit(
 
 @app.command()
 def serve(
-    bundle: Annotated[Path, typer.Argument(help="a bundle, or an output folder whose champion is meant")],
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a bundle, or an output folder, its champion meant")],
     port: Annotated[int, typer.Option(help="REST port")] = 8080,
     grpc_port: Annotated[int, typer.Option(help="V2 gRPC port")] = 8081,
     clock: Annotated[str, typer.Option(help="bundle or system: what 'now' is when a request does not say")] = "system",
@@ -140,12 +144,12 @@ def serve(
 ) -> None:
     """Serve a bundle until stopped."""
     key = public_key
-    if (bundle / "registry").is_dir():
+    if (folder / "registry").is_dir():
         from pipelines.demo import champion
 
-        key = key or public_path(bundle / "keys" / "signing.pem")
-        bundle = champion(bundle / "registry")
-    command = [sys.executable, "-m", "serving", "--model_dir", str(bundle), "--http_port", str(port),
+        key = key or public_path(folder / "keys" / "signing.pem")
+        folder = champion(folder / "registry")
+    command = [sys.executable, "-m", "serving", "--model_dir", str(folder), "--http_port", str(port),
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
     process = subprocess.Popen([*command, "--public_key", str(key)] if key else command)
     # The predictor stops in its own order; this command only waits for it.

@@ -1,9 +1,11 @@
-"""Which processes may share a batch, and which lasting folder belongs to which run."""
+"""Which processes may share a batch, and which digest belongs to which run."""
+
+import re
 
 import pytest
 
 from components.shared.errors import InputError
-from components.shared.training.launch import check_shares, lasting_folder
+from components.shared.training.launch import check_shares, run_digest
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
@@ -20,14 +22,14 @@ def test_others_are_told_the_divisors(processes):
     assert caught.value.mend == "use one of: 1, 2, 4, 8"
 
 
-def test_a_lasting_folder_belongs_to_settings_and_contents(tmp_path):
+def test_a_digest_belongs_to_settings_and_contents(tmp_path):
     data, moved = tmp_path / "rows.parquet", tmp_path / "elsewhere.parquet"
     data.write_bytes(b"rows of monday")
     moved.write_bytes(b"rows of monday")
     settings = {"epochs": 2, "sampling": {"seed": 1}}
-    folder = lasting_folder(tmp_path, settings, [data])
-    assert folder.parent == tmp_path
-    assert lasting_folder(tmp_path, {"sampling": {"seed": 1}, "epochs": 2}, [moved]) == folder
-    assert lasting_folder(tmp_path, {"epochs": 3, "sampling": {"seed": 1}}, [data]) != folder
+    digest = run_digest(settings, [data])
+    assert re.fullmatch("[0-9a-f]{16}", digest)
+    assert run_digest({"sampling": {"seed": 1}, "epochs": 2}, [moved]) == digest
+    assert run_digest({"epochs": 3, "sampling": {"seed": 1}}, [data]) != digest
     data.write_bytes(b"rows of tuesday")
-    assert lasting_folder(tmp_path, settings, [data]) != folder
+    assert run_digest(settings, [data]) != digest

@@ -1,9 +1,8 @@
 """Checkpoints by torch.distributed.checkpoint: complete or absent, resumable by another number of ranks.
 
-A checkpoint counts only when it holds `.metadata`, which is written last.
+A checkpoint counts only when it holds `.metadata`, which is written last. Folders are paths or s3:// URIs.
 """
 
-import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch.distributed.checkpoint.stateful import Stateful
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
 from components.shared.errors import TrainingError
+from components.shared.training.exchange import SharedFolder
 
 _KEPT = 2
 
@@ -48,45 +48,45 @@ class TrainState(Stateful):
         self.best.copy_(state_dict["best"])
 
 
-def save(state: TrainState, folder: Path, step: int) -> None:
+def save(state: TrainState, folder: SharedFolder, step: int) -> None:
     """Write `folder/step_<step>`, then let go of all but the latest two.
 
     What a killed run left under that name goes first: it may come from another number of ranks.
     """
     target = folder / f"step_{step}"
     if dist.get_rank() == 0:
-        shutil.rmtree(target, ignore_errors=True)
+        target.remove()
     dist.barrier()
-    dcp.save({"app": state}, checkpoint_id=target)
+    dcp.save({"app": state}, checkpoint_id=target.place)
     if dist.get_rank() == 0:
         for old in complete(folder)[:-_KEPT]:
-            shutil.rmtree(folder / f"step_{old}")
+            (folder / f"step_{old}").remove()
     dist.barrier()
 
 
-def complete(folder: Path) -> list[int]:
+def complete(folder: SharedFolder | Path) -> list[int]:
     """Steps with a whole checkpoint, ascending."""
-    return sorted(int(path.parent.name.removeprefix("step_")) for path in folder.glob("step_*/.metadata"))
+    return sorted(int(name.removeprefix("step_")) for name in SharedFolder(folder).holding(".metadata"))
 
 
-def resume(state: TrainState, folder: Path) -> int:
+def resume(state: TrainState, folder: SharedFolder) -> int:
     """Load the newest whole checkpoint, the same one on every rank.
 
     Returns:
         Its step, 0 when there is none.
     """
-    newest = [max(complete(folder), default=0)]
+    newest = [max(complete(folder), default=0) if dist.get_rank() == 0 else 0]
     dist.broadcast_object_list(newest, src=0)
     if newest[0]:
         for _, part in state.optimizer.optimizers:
             # Adam makes its moments in its first step; DCP restores in place and leaves out what is not there yet.
             if isinstance(part, KeyedOptimizerWrapper) and not part.state:
                 part.init_state()
-        dcp.load({"app": state}, checkpoint_id=folder / f"step_{newest[0]}")
+        dcp.load({"app": state}, checkpoint_id=(folder / f"step_{newest[0]}").place)
     return newest[0]
 
 
-def export_weights(module: nn.Module, run: Path, out: Path) -> None:
+def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path) -> None:
     """Write the best checkpoint of a run as `out/weights.safetensors`, without sharding or a process group.
 
     Args:
@@ -97,7 +97,8 @@ def export_weights(module: nn.Module, run: Path, out: Path) -> None:
     Raises:
         TrainingError: the run has no best checkpoint.
     """
-    steps = complete(run / "best")
+    best = SharedFolder(run) / "best"
+    steps = complete(best)
     if not steps:
         raise TrainingError(
             "training ended without a checkpoint that was validated",
@@ -107,5 +108,5 @@ def export_weights(module: nn.Module, run: Path, out: Path) -> None:
     with warnings.catch_warnings():
         # Loading without a process group is what is wanted here, and the only thing the warning says.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
-        dcp.load({"app": {"model": weights}}, checkpoint_id=run / "best" / f"step_{steps[-1]}", no_dist=True)
+        dcp.load({"app": {"model": weights}}, checkpoint_id=(best / f"step_{steps[-1]}").place, no_dist=True)
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")

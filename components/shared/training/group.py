@@ -6,9 +6,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
+
+from components.shared.training.exchange import SharedFolder, copy_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,10 @@ class Group:
     rank: int
     world: int
     device: torch.device
+    local_rank: int = 0
+    """Its place on its node."""
+    local_world: int = 1
+    """Processes of its node."""
 
     def share(self, count: int) -> slice:
         """This rank's part of `count` rows; `count` must divide by the number of ranks."""
@@ -52,6 +59,20 @@ def process_group(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Group]
     store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=world, timeout=timeout)
     try:
-        yield Group(rank, world, device)
+        yield Group(rank, world, device, local_rank, int(os.environ["LOCAL_WORLD_SIZE"]))
     finally:
         dist.destroy_process_group()
+
+
+def local_copy(address: str, group: Group) -> Path:
+    """A folder of inputs on this node: a path itself, or what one process of the node has downloaded from the URI.
+
+    Raises:
+        InputError: the folder is empty or cannot be read, or this node's disk is full.
+    """
+    copy, folder = copy_of(address), SharedFolder(address)
+    if folder.remote:
+        if group.local_rank == 0 and not copy.exists():
+            folder.download(copy)
+        dist.barrier()
+    return copy

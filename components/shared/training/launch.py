@@ -1,59 +1,136 @@
-"""Run a worker module under torchrun in this pod and report its end in words."""
+"""What every way to launch workers shares: the task they get, the settings, the words for a failure.
+
+`process` (process.py) runs them in this pod, `trainjob` (components/cluster/train_launcher.py) on nodes of their own.
+"""
 
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from components.shared.errors import InputError, TrainingError
-from components.shared.storage import write_json
 
-_RANK = re.compile(r"^\[rank\d+\]: ?")
+_PREFIX = re.compile(r"^(?:\[node \d+\] )?(?:\[rank\d+\]: ?)?")
 _OWN = re.compile(r"^components\.shared\.errors\.\w+: (?P<headline>.*)$")
 _ERROR = re.compile(r"^[\w.]*(?:Error|Exception)\b")
 _EXIT = re.compile(r"exitcode\s*: (?P<code>-?\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LaunchConfig:
-    """How many processes, and how often a failed group is restarted."""
+class PodSettings:
+    """What a step's pod was given and its workers' pods are to have too, as JSON of Kubernetes (KFP's TaskConfig)."""
 
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """Requests and limits of a node."""
+    env: Sequence[Mapping[str, Any]] = ()
+    """Environment variables."""
+    volumes: Sequence[Mapping[str, Any]] = ()
+    """Volumes of the pod."""
+    volume_mounts: Sequence[Mapping[str, Any]] = ()
+    """Where its container sees them."""
+    tolerations: Sequence[Mapping[str, Any]] = ()
+    """Taints it tolerates."""
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the nodes it may run on."""
+    affinity: Mapping[str, Any] = field(default_factory=dict)
+    """Affinity to nodes and pods."""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "PodSettings":
+        """From the fields of a TaskConfig, which are None in a local run."""
+        return cls(**{name: value for name, value in fields.items() if value})
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaunchConfig:
+    """Where workers run, how many, and how often a failed group is restarted."""
+
+    launch: str = "process"
+    """`process`: torchrun in this pod. `trainjob`: a Kubeflow Trainer TrainJob."""
+    nodes: int = 1
+    """Nodes of a TrainJob."""
     processes: int = 1
-    """Worker processes; on a GPU node one a GPU."""
+    """Worker processes of a node; on a GPU node one a GPU."""
+    exchange: str = ""
+    """Folder that the step and a TrainJob's nodes share: a path on a volume, or s3://bucket/prefix."""
+    node_gpus: int = 0
+    """GPUs of a TrainJob's node; 0: as many as the step has."""
+    pod: PodSettings = field(default_factory=PodSettings)
+    """What the nodes' pods inherit from the step."""
     max_restarts: int = 3
-    """Group restarts, each from the last whole checkpoint."""
+    """Group restarts of `process`, each from the last whole checkpoint; a TrainJob's are its runtime's."""
     threads: int = 0
     """Threads of each worker (0: the cores this process may use, divided by processes)."""
 
+    @property
+    def workers(self) -> int:
+        """Worker processes of all nodes."""
+        return self.processes * self.nodes
 
-def check_shares(batch: int, processes: int, unit: str) -> None:
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Files of one folder that workers read."""
+
+    folder: Path
+    """Where they lie."""
+    files: tuple[str, ...]
+    """Their names below it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerTask:
+    """A training run, wherever it takes place."""
+
+    stage: str
+    """Name in progress reports, such as train_retriever."""
+    module: str
+    """Worker module, started as `python -m module --job JOB` by torchrun."""
+    digest: str
+    """Of settings and inputs: a retried step finds its run again by it, and no other run does."""
+    settings: Mapping[str, Any]
+    """Fields of the worker's job, as JSON values, but for its folders."""
+    inputs: Mapping[str, Inputs]
+    """Field of the worker's job that names a folder -> the files it reads there."""
+    results: tuple[str, ...]
+    """Files that the workers leave in the job's `folder`."""
+
+
+class Launcher(Protocol):
+    """A way to run workers."""
+
+    def run(self, task: WorkerTask, work: Path) -> None:
+        """Train, and leave the task's results in `work`.
+
+        Raises:
+            TrainingError: training failed; says what the worker said last.
+        """
+        ...
+
+
+def check_shares(batch: int, processes: int, unit: str, nodes: int = 1) -> None:
     """Refuse a number of processes that cannot share a global batch out evenly; ranks must do the same steps.
 
     Raises:
         InputError: names the numbers of processes that can.
     """
-    if processes < 1 or batch % processes:
+    if processes < 1 or nodes < 1 or batch % (processes * nodes):
         fitting = [str(number) for number in range(1, batch + 1) if batch % number == 0]
+        given = f"processes is {processes}" if nodes == 1 else f"processes * nodes is {processes} * {nodes}"
         raise InputError(
-            f"processes is {processes}, which does not divide a batch of {batch} {unit}",
-            f"use one of: {', '.join(fitting)}",
+            f"{given}, which does not divide a batch of {batch} {unit}", f"use one of: {', '.join(fitting)}"
         )
 
 
-def lasting_folder(parent: Path, settings: dict[str, Any], inputs: Sequence[Path]) -> Path:
-    """The subfolder of `parent` for runs with these settings over these files.
+def run_digest(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
+    """A name for the run with these settings over these files.
 
-    A retried step finds its checkpoints there; a run over other data or with other settings must not, and gets another.
+    A retried step finds its checkpoints by it; a run over other data or with other settings must not, and gets another.
 
     Args:
-        parent: A folder on a lasting volume.
         settings: JSON values; the number of processes is left out, because a run may resume with another one.
         inputs: Files that decide the result; their contents count, not their names.
     """
@@ -61,52 +138,25 @@ def lasting_folder(parent: Path, settings: dict[str, Any], inputs: Sequence[Path
     for path in inputs:
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return parent / digest.hexdigest()[:16]
+    return digest.hexdigest()[:16]
 
 
-def torchrun(worker: str, job: dict, folder: Path, config: LaunchConfig) -> None:
-    """Run `python -m worker --job JOB` in `config.processes` processes and pass its output through.
+def failure(worker: str, output: Sequence[str]) -> TrainingError:
+    """Why workers ended: their own refusal if there is one; else exit codes and their last error, not torchrun's.
 
     Args:
-        worker: Module name, such as components.train_retriever.worker.
-        job: What the worker is to do, as JSON values; written to `folder/job.json`.
-        folder: Where the job's file lies.
-        config: Number of processes and restarts.
-
-    Raises:
-        TrainingError: the group failed more than `max_restarts` times; says what the worker said last.
+        worker: Module name.
+        output: Last lines that they and torchrun printed.
     """
-    write_json(folder / "job.json", job)
-    threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.processes)
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
-        f"--nproc-per-node={config.processes}",
-        f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", worker, "--job",
-        str(folder / "job.json"),
-    ]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
-    environment.pop("_KFP_RUNTIME", None)
-    last: deque[str] = deque(maxlen=400)
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            last.append(line.rstrip())
-    if process.returncode:
-        raise _failure(worker, [_RANK.sub("", line) for line in last])
-
-
-def _failure(worker: str, lines: list[str]) -> TrainingError:
-    """The worker's own refusal if there is one; else exit codes and its last error, not torchrun's report of it."""
+    lines = [_PREFIX.sub("", line.rstrip()) for line in output]
     for at in reversed(range(len(lines))):
         if found := _OWN.match(lines[at]):
             mend = lines[at + 1].strip().removeprefix("mend: ") if at + 1 < len(lines) else ""
             return TrainingError(found["headline"], mend)
     codes = sorted({found["code"] for line in lines if (found := _EXIT.search(line))})
     errors = [line for line in lines if _ERROR.match(line) and "ChildFailedError" not in line]
+    ended = f" with exit code {', '.join(codes)}" if codes else ""
     return TrainingError(
-        f"{worker} failed with exit code {', '.join(codes)}: {(errors or lines or ['no output'])[-1]}",
+        f"{worker} failed{ended}: {(errors or lines or ['no output'])[-1]}",
         "read the worker's lines above; out of memory (-9) needs a smaller size or batch, a killed worker a retry",
     )

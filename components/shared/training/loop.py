@@ -13,8 +13,8 @@ import torch.distributed as dist
 
 from components.shared.errors import TrainingError
 from components.shared.progress import report
-from components.shared.storage import read_json, write_json
 from components.shared.training import checkpoint
+from components.shared.training.exchange import SharedFolder
 from components.shared.training.group import Group
 
 
@@ -55,8 +55,8 @@ class LoopConfig:
 class Loop:
     """Runs a Trainable from its newest checkpoint to the end."""
 
-    def __init__(self, config: LoopConfig, trainable: Trainable, group: Group, folder: Path):
-        self.config, self.trainable, self.group, self.folder = config, trainable, group, folder
+    def __init__(self, config: LoopConfig, trainable: Trainable, group: Group, folder: Path | SharedFolder):
+        self.config, self.trainable, self.group, self.folder = config, trainable, group, SharedFolder(folder)
         self.started = time.monotonic()
 
     def run(self) -> None:
@@ -85,7 +85,7 @@ class Loop:
             curve.append(self._point(step, epoch, float(state.epoch_loss) / steps, metric))
             state.epoch_loss.zero_()
             if self.group.rank == 0:
-                write_json(self.folder / "curve.json", curve)
+                self.folder.write_json("curve.json", curve)
             self._note(metric, epoch, step)
             self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} {self.config.metric} {metric:.4f}")
 
@@ -116,8 +116,7 @@ class Loop:
                 "seconds": round(time.monotonic() - self.started, 2)}  # fmt: skip
 
     def _old_curve(self) -> list[dict]:
-        path = self.folder / "curve.json"
-        return read_json(path) if path.exists() else []
+        return self.folder.read_json("curve.json") if self.folder.exists("curve.json") else []
 
     def _report(self, share: float, note: str) -> None:
         if self.group.rank == 0:

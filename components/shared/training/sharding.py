@@ -43,7 +43,7 @@ def distribute(
         apply_optimizer_in_backward(RowWiseAdagrad, collection.parameters(), {"lr": config.embedding_lr, "eps": 1e-8})
     tables = [table.name for collection in bags for table in collection.embedding_bag_configs()]
     topology = TopologyFactory.create_topology(
-        TrainerConfig(world_size=group.world, local_world_size=group.world),
+        TrainerConfig(world_size=group.world, local_world_size=group.local_world),
         HardwareConfig(),
         KernelConfig(compute_device=group.device.type),
     )

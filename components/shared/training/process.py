@@ -1,0 +1,48 @@
+"""Run a worker module under torchrun in this pod and report its end in words."""
+
+import os
+import subprocess
+import sys
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.shared.storage import write_json
+from components.shared.training.launch import LaunchConfig, WorkerTask, failure
+
+
+@dataclass(frozen=True)
+class Torchrun:
+    """Launches worker processes of this pod; a failed group is restarted from the last whole checkpoint."""
+
+    config: LaunchConfig
+    """Number of processes, threads and restarts."""
+
+    def run(self, task: WorkerTask, work: Path) -> None:
+        """Train in `work`, which keeps checkpoints until somebody removes it; workers' output passes through.
+
+        Raises:
+            TrainingError: the group failed more than `max_restarts` times; says what the worker said last.
+        """
+        config = self.config
+        folders = {name: str(inputs.folder) for name, inputs in task.inputs.items()}
+        write_json(work / "job.json", {**task.settings, **folders, "folder": str(work)})
+        threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.processes)
+        command = [
+            sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
+            f"--nproc-per-node={config.processes}",
+            f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", task.module, "--job",
+            str(work / "job.json"),
+        ]  # fmt: skip
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        environment.pop("_KFP_RUNTIME", None)
+        last: deque[str] = deque(maxlen=400)
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                last.append(line)
+        if process.returncode:
+            raise failure(task.module, last)
