@@ -33,7 +33,7 @@ ANSWER_SECONDS = Histogram(
     buckets=LATENCY_BOUNDS,
 )
 SHADOW = Counter(
-    "shoprank_shadow_total", "Copies by what became of them: compared, error, dropped, absent", ["outcome"]
+    "shoprank_shadow_total", "Copies by what became of them: compared, error, dropped, absent, same", ["outcome"]
 )
 SHADOW_OVERLAP = Histogram(
     "shoprank_shadow_overlap",

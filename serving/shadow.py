@@ -95,6 +95,11 @@ class Shadow:
                 SHADOW.labels("error").inc()
             return
         seconds = time.perf_counter() - started
+        if other["model_version"] == answer.model_version:
+            # Champion and candidate run with the same words: a candidate must not be compared with itself.
+            self._absent_until = time.monotonic() + self._config.pause_s
+            SHADOW.labels("same").inc()
+            return
         theirs = {item["item_id"]: item["score"] for item in other["items"]}
         compared = Compared(
             time=time.time(), request_id=answer.request_id, version=answer.model_version,

@@ -16,6 +16,7 @@ def deploy_model(
     result: Output[Metrics],
     backend: str = "local",
     service: str = "shoprank",
+    namespace: str = "",
     storage: str = "pvc://shoprank-registry/registry",
     mode: str = "Standard",
 ) -> str:
@@ -29,6 +30,7 @@ def deploy_model(
         version: Output of register_model.
         backend: Where it is released: local (the registry's champion alone) or kserve (an InferenceService).
         service: Name of the InferenceService.
+        namespace: Where it lives; empty: where the step runs.
         storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://.
         mode: KServe's deployment mode: Standard or Knative.
 
@@ -40,7 +42,7 @@ def deploy_model(
 
     from components.deploy_model import deploy as stage
 
-    target = stage.kserve_target(model_name, service, storage, mode)
+    target = stage.kserve_target(model_name, service, namespace, storage, mode)
     release = stage.Release(registry=Path(registry), name=model_name, version=version, backend=backend, target=target)
     deployment = stage.deploy(release, Path(proof.path), Path(evaluation.path))
     result.log_metric("changed", float(deployment.changed))

@@ -7,10 +7,8 @@ from typing import cast
 from components.cluster.inference_service import Mode, ServiceSpec
 from components.deploy_model.backends import Backend, backend_named
 from components.deploy_model.kserve import KServeTarget
-from components.shared.bundle import verify
-from components.shared.decision import Decision, read_decision
-from components.shared.errors import RegistryError
-from components.shared.proof import Proof, read_proof
+from components.shared.decision import read_decision
+from components.shared.proof import check_papers, read_proof
 from components.shared.registry import Registry
 
 
@@ -60,18 +58,18 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
     """
     backend = backend_named(release.backend, release.registry, release.target)
     bundle = Registry(release.registry).resolve(f"{release.name}/{release.version}")
-    _check_blessed(read_decision(evaluation), release)
-    _check_proven(read_proof(proof), bundle, release)
+    check_papers(bundle, (release.name, release.version), read_decision(evaluation), read_proof(proof))
     return _release(backend, release)
 
 
-def kserve_target(model: str, service: str, storage: str, mode: str) -> KServeTarget:
+def kserve_target(model: str, service: str, namespace: str, storage: str, mode: str) -> KServeTarget:
     """What the stage's parameters say of an InferenceService.
 
     Raises:
         InputError: mode or storage cannot be.
     """
-    return KServeTarget(service=ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode)))
+    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode))
+    return KServeTarget(service=spec, namespace=namespace)
 
 
 def rollback(registry: Path, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:
@@ -91,22 +89,3 @@ def _release(backend: Backend, release: Release) -> Deployment:
     before = backend.current(release.name)
     backend.release(release.name, release.version)
     return Deployment(release.version, before, before != release.version)
-
-
-def _check_blessed(decision: Decision, release: Release) -> None:
-    if not decision.blessed:
-        raise RegistryError(
-            f"{release.name}/{release.version} is not blessed: {'; '.join(decision.reasons) or 'no reason given'}",
-            "train a better model; the champion stays as it is",
-        )
-
-
-def _check_proven(proof: Proof, bundle: Path, release: Release) -> None:
-    """The proof must be of exactly these files, not of a version of the same name."""
-    if (proof.name, proof.version) != (release.name, release.version):
-        raise RegistryError(
-            f"the proof is of {proof.name}/{proof.version}, not of {release.name}/{release.version}",
-            "run validate_serving on the version that is to be released",
-        )
-    if proof.content != verify(bundle, None).content:
-        raise RegistryError(f"the proof is of other files than {bundle} holds", "run validate_serving on this version")

@@ -5,6 +5,7 @@ the judge answers with a rollback in the end.
 """
 
 import contextlib
+import dataclasses
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -217,7 +218,8 @@ class LogEvidence:
         overlaps = []
         for one in self._reader.read():
             if isinstance(one, Compared):
-                overlaps += [one.overlap] if one.candidate == self.versions.candidate else []
+                compared = one.version, one.candidate
+                overlaps += [one.overlap] if compared == dataclasses.astuple(self.versions) else []
             elif one.version in counts and not one.shadow:
                 counts[one.version].update({"all": 1, one.outcome: 1, "slow": int(one.seconds > slow)})
         arms = [Arm(requests=count["all"], errors=count["all"] - count[OK] - count[EMPTY], empty=count[EMPTY],

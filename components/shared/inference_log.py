@@ -145,8 +145,22 @@ class LogReader:
                     self.places[path.name] = self.places.get(path.name, 0) + len(line)
 
     def skip(self) -> None:
-        """Leave out everything that is there already."""
-        self.places = {path.name: path.stat().st_size for path in self.folder.glob(f"*{SUFFIX}")}
+        """Leave out every whole line that is there already."""
+        self.places = {path.name: _whole_lines(path) for path in self.folder.glob(f"*{SUFFIX}")}
+
+
+def _whole_lines(path: Path, chunk: int = 1 << 20) -> int:
+    """Bytes up to the end of the last whole line; the writer may be in the middle of the next one."""
+    with path.open("rb") as stream:
+        end = stream.seek(0, 2)
+        while end:
+            start = max(0, end - chunk)
+            stream.seek(start)
+            newline = stream.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
 
 
 def _record(line: bytes, where: str) -> Answered | Compared:

@@ -1,9 +1,11 @@
-"""The proof that a bundle serves: validate_serving writes it, deploy_model asks for it."""
+"""The proof that a bundle serves: validate_serving writes it, deploy_model and rollout_model ask for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.shared.errors import InputError
+from components.shared.bundle import verify
+from components.shared.decision import Decision
+from components.shared.errors import InputError, RegistryError
 from components.shared.storage import read_json
 
 PROOF = "proof.json"
@@ -55,3 +57,31 @@ def read_proof(folder: Path) -> Proof:
         return Proof(**raw)
     except TypeError as error:
         raise InputError(f"{folder / PROOF} is not a proof: {error}", "run validate_serving again") from error
+
+
+def check_papers(bundle: Path, reference: tuple[str, str], decision: Decision, proof: Proof) -> None:
+    """Refuse to release what is not blessed, or not proven to serve; the proof must be of exactly these files.
+
+    Args:
+        bundle: The registered bundle.
+        reference: Model name and version.
+        decision: Of its evaluation.
+        proof: Of validate_serving.
+
+    Raises:
+        RegistryError: names what is missing.
+        BundleError: the bundle is not whole any more.
+    """
+    name, version = reference
+    if not decision.blessed:
+        raise RegistryError(
+            f"{name}/{version} is not blessed: {'; '.join(decision.reasons) or 'no reason given'}",
+            "train a better model; the champion stays as it is",
+        )
+    if (proof.name, proof.version) != reference:
+        raise RegistryError(
+            f"the proof is of {proof.name}/{proof.version}, not of {name}/{version}",
+            "run validate_serving on the version that is to be released",
+        )
+    if proof.content != verify(bundle, None).content:
+        raise RegistryError(f"the proof is of other files than {bundle} holds", "run validate_serving on this version")

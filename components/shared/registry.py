@@ -138,13 +138,14 @@ class Registry:
         """The log of every change to a model; deployments and rollouts write there too."""
         return AuditLog(self._folder(name) / "audit.jsonl")
 
-    def attach(self, name: str, version: str, record: Path) -> Path:
+    def attach(self, name: str, version: str, record: Path, rollout: str) -> Path:
         """Keep the record of a rollout with its version; the version itself never changes.
 
         Args:
             name: Model name.
             version: A version of the registry.
-            record: Folder to copy; its name is that of the rollout.
+            record: Folder to copy.
+            rollout: Its name from now on.
 
         Returns:
             Where it lies now.
@@ -153,7 +154,7 @@ class Registry:
             RegistryError: the version is unknown.
         """
         self._known(name, version)
-        target = self._folder(name) / "rollouts" / version / check_name(record.name, "rollout")
+        target = self._folder(name) / "rollouts" / version / check_name(rollout, "rollout")
         with self._changing(name), atomic_directory(target) as folder:
             shutil.copytree(record, folder, dirs_exist_ok=True)
         return target

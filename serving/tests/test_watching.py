@@ -138,14 +138,18 @@ def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
     last = sorted(tmp_path.glob("*.jsonl"))[-1]
     with last.open("a") as stream:
         stream.write(line_of(answered(10)) + '{"kind": "answ')
+    late = LogReader(tmp_path)
+    late.skip()
     again = LogReader(tmp_path, json.loads(json.dumps(reader.places)))
     assert [one.request_id for one in again.read()] == ["r10"], "half a line waits"
     with last.open("a") as stream:
         stream.write('ered"}\n')
     with pytest.raises(InputError, match="is no record of the inference log"):
         list(again.read())
-    again.skip()
-    assert list(again.read()) == []
+    with pytest.raises(InputError, match="is no record"):
+        list(late.read())  # it stood before the half line, not in its middle
+    late.skip()
+    assert list(late.read()) == []
 
 
 def test_a_slow_disk_loses_records_and_no_request(tmp_path):

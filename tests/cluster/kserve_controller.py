@@ -78,7 +78,8 @@ class Controller:
 
     def __init__(self, cluster: Cluster, bundle_of: Callable[[str], Path], config: PredictorConfig | None = None):
         self.cluster, self._bundle_of = cluster, bundle_of
-        self._config = config or PredictorConfig(clock="system")
+        self.config = config or PredictorConfig(clock="system")
+        self._rolled_out = ""
         self.never_ready: set[str] = set()
         self.fails_to_load: set[str] = set()
         self.crashes: set[str] = set()
@@ -131,21 +132,33 @@ class Controller:
                 return
 
     def _reconcile(self, service):
-        spec = service["spec"]
-        stable, canaries = spec["predictor"]["model"]["storageUri"], spec.get("canary") or []
-        wanted = {"stable": stable} | (
-            {"candidate": canaries[0]["predictor"]["model"]["storageUri"]} if canaries else {}
-        )
+        canaries, wanted, percent = self._wanted(service)
         failed = {role for role, uri in wanted.items() if Path(uri).name in self.fails_to_load}
         ready = {role: self._serve(role, uri) for role, uri in wanted.items() if role not in failed}
         if "candidate" not in wanted:
             self._roles.pop("candidate", None)
-        self.percent = canaries[0]["trafficPercent"] if canaries else 0
+        self.percent = percent
+        if "candidate" not in wanted and ready.get("stable"):
+            self._rolled_out = wanted["stable"]
         self._keep(set(self._roles.values()))
         self._write(service, ready, failed, canaries)
         for role, uri in wanted.items():
             if Path(uri).name in self.crashes and ready.get(role):
                 self.pod(role).process.kill()
+
+    def _wanted(self, service):
+        """(canaries of Standard mode, storageUri by role, percentage of the candidate)."""
+        predictor, canaries = service["spec"]["predictor"], service["spec"].get("canary") or []
+        uri = predictor["model"]["storageUri"]
+        if service["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Knative":
+            percent = predictor.get("canaryTrafficPercent")
+            if percent is None or not self._rolled_out or uri == self._rolled_out:
+                return [], {"stable": uri}, 0
+            return [], {"stable": self._rolled_out, "candidate": uri}, percent
+        if not canaries:
+            return [], {"stable": uri}, 0
+        candidate = canaries[0]["predictor"]["model"]["storageUri"]
+        return canaries, {"stable": uri, "candidate": candidate}, canaries[0]["trafficPercent"]
 
     def _serve(self, role: str, uri: str) -> bool:
         """Bring the predictor of a bundle up in a role; the one before serves until then."""
@@ -153,7 +166,7 @@ class Controller:
             return False
         if uri not in self._pods:
             stack = contextlib.ExitStack()
-            self._pods[uri] = stack, stack.enter_context(running(self._bundle_of(uri), self._config))
+            self._pods[uri] = stack, stack.enter_context(running(self._bundle_of(uri), self.config))
         self._roles[role] = uri
         return self._pods[uri][1].process.poll() is None
 
@@ -166,11 +179,14 @@ class Controller:
             return {"type": kind, "status": "True" if holds else "False", "reason": "" if holds else "MinimumReplicas",
                     "message": "" if holds else "predictor is not available"}  # fmt: skip
 
-        stable = bool(ready.get("stable"))
+        # In Knative mode the newest revision must be ready too.
+        stable = all(ready.values()) if not canaries else bool(ready.get("stable"))
+        tags = [{"tag": "prev", "url": self.champion.url}, {"tag": "latest", "url": self.candidate.url}]
         blocked = {"transitionStatus": "BlockedByFailedLoad",
                    "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "bundle is not signed"}}  # fmt: skip
         status = {
             "observedGeneration": service["metadata"]["generation"],
+            "components": {"predictor": {"traffic": tags}},
             "address": {"url": self.champion.url}, "url": self.front.url,
             "conditions": [condition("Ready", stable)]
             + ([condition("CanaryReady", bool(ready.get("candidate")))] if canaries else []),

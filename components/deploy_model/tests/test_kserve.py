@@ -168,12 +168,12 @@ def test_a_service_of_another_mode_or_model_is_refused(shop):
 
 
 def test_parameters_that_cannot_be_are_named(tmp_path):
-    assert kserve_target("shop", "s", "minio://mlpipeline/registry", "Standard").service.uri("v1") == (
+    assert kserve_target("shop", "s", "", "minio://mlpipeline/registry", "Standard").service.uri("v1") == (
         "s3://mlpipeline/registry/shop/versions/v1"
     )
     with pytest.raises(InputError, match="mode is 'Serverless'"):
-        kserve_target("shop", "s", "pvc://claim/registry", "Serverless")
+        kserve_target("shop", "s", "", "pvc://claim/registry", "Serverless")
     with pytest.raises(InputError, match="storage is '/mnt/registry'"):
-        kserve_target("shop", "s", "/mnt/registry", "Standard")
+        kserve_target("shop", "s", "", "/mnt/registry", "Standard")
     with pytest.raises(InputError, match="'kserve' without a service"):
         rollback(tmp_path, "shop", "kserve")

@@ -1,0 +1,264 @@
+"""What the rollout's judge is told and what it says: counts of an interval, limits, states and verdicts."""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from components.shared.errors import InputError
+
+
+class Metric(enum.StrEnum):
+    """What is guarded; the value is its name in JSON."""
+
+    ERRORS = "error_rate"
+    SLOW = "p99_latency"
+    EMPTY = "empty_rate"
+    CLICKS = "click_rate"
+    PURCHASES = "purchase_rate"
+    OVERLAP = "rank_overlap"
+
+    @property
+    def label(self) -> str:
+        """As people say it."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    Metric.ERRORS: "error rate", Metric.SLOW: "share slower than the champion's p99",
+    Metric.EMPTY: "empty-answer rate", Metric.CLICKS: "click rate", Metric.PURCHASES: "purchase rate",
+    Metric.OVERLAP: "rank overlap with the champion",
+}  # fmt: skip
+BAD = (Metric.ERRORS, Metric.SLOW, Metric.EMPTY)
+"""Counts of which fewer are better."""
+GOOD = (Metric.CLICKS, Metric.PURCHASES)
+"""Counts of which more are better."""
+COUNTED = (*BAD, *GOOD)
+"""Every guard on counts, in the order of the judge's arrays."""
+
+
+class State(enum.StrEnum):
+    """What one guard says."""
+
+    HARM = "harm"
+    SAFE = "safe"
+    UNDECIDED = "undecided"
+    NO_DATA = "no data"
+
+
+class Action(enum.StrEnum):
+    """What the rollout is to do."""
+
+    WAIT = "wait"
+    PASS = "pass"
+    ROLL_BACK = "roll_back"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """Counts of one version in one polling interval; each request counts at most once in each field."""
+
+    requests: int
+    """Answered or failed."""
+    errors: int
+    """Failed."""
+    empty: int
+    """Answered without an item."""
+    slow: int
+    """Slower than the limit that the rollout fixed before its first step: the champion's p99."""
+    clicks: int | None = None
+    """Requests OF THIS INTERVAL that were followed by a click; None when events carry no request_id."""
+    purchases: int | None = None
+    """Requests of this interval that were followed by a purchase; None when events carry no request_id."""
+
+    def __post_init__(self) -> None:
+        for name in ("requests", "errors", "empty", "slow", "clicks", "purchases"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= self.requests:
+                raise InputError(
+                    f"Arm.{name} is {value} of {self.requests} requests", "count each request at most once in a field"
+                )
+
+    def count(self, metric: Metric) -> int | None:
+        """Events of a counted metric; None when nobody counted them."""
+        return {
+            Metric.ERRORS: self.errors, Metric.SLOW: self.slow, Metric.EMPTY: self.empty,
+            Metric.CLICKS: self.clicks, Metric.PURCHASES: self.purchases,
+        }[metric]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """What happened between two polls."""
+
+    seconds: float
+    """Length."""
+    champion: Arm
+    """Of the version that is to be replaced."""
+    candidate: Arm
+    """Of the version that is to replace it."""
+    overlaps: tuple[float, ...] = ()
+    """Overlap@10, in [0, 1], of the requests that both answered; empty without a shadow."""
+
+    def __post_init__(self) -> None:
+        if not self.seconds >= 0:
+            raise InputError(f"Interval.seconds is {self.seconds}", "give the seconds since the last poll")
+        if any(not 0 <= value <= 1 for value in self.overlaps):
+            raise InputError("Interval.overlaps has a value outside [0, 1]", "give shares of the first ten items")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardConfig:
+    """Limits. The defaults suit some 100 requests a second; a smaller shop takes wider tolerances or longer steps."""
+
+    alpha: float = 0.05
+    """Probability that a candidate equal to the champion is ever found harmful: all guards, steps and looks."""
+    final_look: float = 0.2
+    """Part of alpha for an exact test, once, of guards still undecided at the end of the final step: one planned look
+    finds smaller harm than looks without end."""
+    strict: bool = False
+    """Whether a guard undecided at the end of the final step rolls back by an estimate beyond the tolerance alone.
+    alpha bounds no such rollback: with 5 requests a second a fifth of equal models would be turned back."""
+    beta: float = 0.05
+    """Probability that a guard calls a candidate safe in a step although its harm exceeds the tolerance."""
+    error_tolerance: float = 0.1
+    """Tolerated increase of the error rate, relative to the champion's."""
+    slow_tolerance: float = 0.5
+    """Tolerated increase of the share slower than the champion's p99: 1.5 % instead of 1 % is a p99 some 8 % higher."""
+    empty_tolerance: float = 0.1
+    """Tolerated relative increase of the empty-answer rate."""
+    click_tolerance: float = 0.05
+    """Tolerated relative loss of click rate."""
+    purchase_tolerance: float = 0.1
+    """Tolerated relative loss of purchase rate."""
+    negligible: float = 0.001
+    """A rate of errors, slow or empty answers shown to be below this is safe whatever the champion's is."""
+    min_overlap: float = 0.3
+    """Mean overlap@10 that the candidate must keep."""
+    full_share_factor: float = 2.0
+    """With all traffic on the candidate there is no champion beside it: its rates are held against the champion's of
+    the steps before times this (or divided by it), wide enough for the time of day."""
+    min_sample: int = 2_000
+    """Requests that the candidate must have answered in a step before it may pass."""
+    min_duration_s: float = 600.0
+    """Seconds that a step lasts at least."""
+    max_duration_s: float = 21_600.0
+    """Seconds after which a step is decided on what there is."""
+    judged: tuple[Metric, ...] = tuple(Metric)
+    """Guards that share alpha; leave out what the shop cannot measure, and the others become more sensitive."""
+    required: tuple[Metric, ...] = BAD
+    """Guards without which no step passes."""
+
+    def __post_init__(self) -> None:
+        shares = ("alpha", "final_look", "beta", "negligible", "min_overlap", "click_tolerance", "purchase_tolerance")
+        limits = {
+            **dict.fromkeys(shares, (0.0, 1.0)),
+            **dict.fromkeys(("error_tolerance", "slow_tolerance", "empty_tolerance"), (0.0, 50.0)),
+            "full_share_factor": (1.0, 50.0),
+        }
+        for name, (low, high) in limits.items():
+            if not low < getattr(self, name) < high:
+                raise InputError(f"GuardConfig.{name} is {getattr(self, name)}", f"choose between {low:g} and {high:g}")
+        if self.min_sample < 1:
+            raise InputError(
+                f"GuardConfig.min_sample is {self.min_sample}", "no data means roll back; choose 1 or more"
+            )
+        if not 0 <= self.min_duration_s <= self.max_duration_s or self.max_duration_s <= 0:
+            raise InputError("GuardConfig.min_duration_s exceeds max_duration_s", "choose 0 <= minimum <= maximum > 0")
+        missing = [metric for metric in self.required if metric not in self.judged]
+        if missing or not self.judged:
+            raise InputError(f"GuardConfig.required has {', '.join(missing) or 'no guard'}, which is not judged",
+                             f"add it to judged; guards are {', '.join(Metric)}")  # fmt: skip
+
+    @property
+    def alpha_guard(self) -> float:
+        """Part of alpha that one guard has for all looks."""
+        return self.alpha * (1 - self.final_look) / len(self.judged)
+
+    @property
+    def alpha_final(self) -> float:
+        """Part of alpha that one guard has for the look at the end of the final step."""
+        return self.alpha * self.final_look / len(self.judged)
+
+    def tolerance(self, metric: Metric) -> float:
+        """Tolerated relative harm of a counted metric."""
+        return {
+            Metric.ERRORS: self.error_tolerance, Metric.SLOW: self.slow_tolerance, Metric.EMPTY: self.empty_tolerance,
+            Metric.CLICKS: self.click_tolerance, Metric.PURCHASES: self.purchase_tolerance,
+        }[metric]  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {**dataclasses.asdict(self), "judged": list(self.judged), "required": list(self.required)}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "GuardConfig":
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: a field is unknown or has a value that cannot be used.
+        """
+        try:
+            guards = {name: tuple(map(Metric, raw[name])) for name in ("judged", "required") if name in raw}
+            return cls(**{**raw, **guards})
+        except (TypeError, ValueError) as error:
+            fields = ", ".join(field.name for field in dataclasses.fields(cls))
+            raise InputError(f"guard configuration: {error}", f"fields are {fields}") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardState:
+    """One guard after an observation. Ratios are candidate over champion; counts are those of the step."""
+
+    metric: Metric
+    """Which guard."""
+    state: State
+    """What it says."""
+    champion_events: int = 0
+    """Errors, slow or empty answers, clicks or purchases of the champion; for the overlap 0."""
+    champion_requests: int = 0
+    """Requests among which they were counted."""
+    candidate_events: int = 0
+    """Of the candidate."""
+    candidate_requests: int = 0
+    """Of the candidate; for the overlap the answers compared."""
+    champion_rate: float | None = None
+    """In this step; with all traffic on the candidate, in the steps before."""
+    candidate_rate: float | None = None
+    """In this step."""
+    estimate: float | None = None
+    """Rate ratio in this step (Mantel-Haenszel over intervals), or mean overlap."""
+    low: float | None = None
+    """Lower end of the confidence sequence over the whole rollout, at 1 - GuardConfig.alpha_guard; None: no end."""
+    high: float | None = None
+    """Its upper end."""
+    harm_e: float = 1.0
+    """Largest e-value yet against "not harmful"; harm when it reaches 1 / GuardConfig.alpha_guard."""
+    safe_e: float = 1.0
+    """E-value of this step against "harm beyond the tolerance"; safe when it reaches 1 / beta."""
+    p_value: float = 1.0
+    """Always-valid p-value of "not harmful"."""
+    limit: float = 1.0
+    """Ratio, or mean overlap, that must not be passed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "GuardState":
+        """The inverse of `to_json`."""
+        return cls(**{**raw, "metric": Metric(raw["metric"]), "state": State(raw["state"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What to do now, and why."""
+
+    action: Action
+    """Wait for more, go on to the next step, or roll back."""
+    reasons: tuple[str, ...]
+    """Sentences that name metric, numbers and limit."""
+    guards: tuple[GuardState, ...]
+    """Every judged guard."""

@@ -1,0 +1,213 @@
+"""The guarded rollout: dark launch, golden parity, traffic in steps under the judge's eyes, then promote or roll back.
+
+Everything it decides on lies in the registry's rollout.json after each look, so a step that was killed goes on where it
+stood; a step that is stopped on purpose gives all traffic back first, because nobody would watch it any more.
+"""
+
+import contextlib
+import itertools
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from components.cluster.traffic import Traffic
+from components.rollout_model.evidence import Evidence
+from components.rollout_model.guards import Action, GuardConfig, Interval, Verdict
+from components.rollout_model.judge import Judge
+from components.rollout_model.record import PROMOTED, ROLLED_BACK, RolloutRecord, Seen, thinned
+from components.shared.endpoint import endpoint
+from components.shared.errors import InputError, ServingError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.golden import read_golden
+from components.shared.progress import report
+from components.shared.registry import Registry
+from components.shared.storage import read_json, write_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutPlan:
+    """How a candidate meets live traffic."""
+
+    steps: tuple[int, ...] = (5, 25, 50, 100)
+    """Percentages of live traffic, rising, the last one 100."""
+    guards: GuardConfig = field(default_factory=GuardConfig)
+    """Limits."""
+    poll_s: float = 15.0
+    """Seconds between two looks."""
+    unready_looks: int = 3
+    """Looks in a row at which the candidate's pods may be down; requests that reach no pod are counted by nobody."""
+    model: str = "shoprank"
+    """Name in the predictor's URLs."""
+
+    def __post_init__(self) -> None:
+        rising = all(a < b for a, b in itertools.pairwise(self.steps))
+        if not self.steps or not rising or self.steps[0] < 1 or self.steps[-1] != 100:
+            raise InputError(f"steps are {list(self.steps)}", "give rising percentages from 1 that end with 100")
+        if self.poll_s <= 0:
+            raise InputError(f"poll_s is {self.poll_s}", "give seconds above 0")
+
+
+class Stopped(BaseException):
+    """The step was told to end (SIGTERM, Ctrl-C)."""
+
+
+@dataclass
+class Rollout:
+    """One candidate on its way.
+
+    Attributes:
+        registry: of the models. name: of the model. version: the candidate. plan: steps and limits.
+        traffic: of the service. evidence: what is seen; made once champion and candidate are known.
+    """
+
+    registry: Registry
+    name: str
+    version: str
+    plan: RolloutPlan
+    traffic: Traffic
+    evidence: Evidence
+    _judge: Judge = field(init=False)
+    _state: dict[str, Any] = field(default_factory=dict, init=False)
+    _seen: list[Seen] = field(default_factory=list, init=False)
+
+    def run(self) -> RolloutRecord:
+        """Bring the candidate to all traffic, or back to none.
+
+        Returns:
+            What was seen and decided.
+
+        Raises:
+            ClusterError: the Kubernetes API refused or is away; run it again to go on.
+            Stopped: the step was told to end; all traffic is the champion's again.
+        """
+        self._resume_or_begin()
+        try:
+            with _told_to_end():
+                why = self._dark_launch() or self._steps()
+        except Stopped:
+            self._finish(ROLLED_BACK, ["the step was told to end before the rollout was over"])
+            raise
+        return self._finish(ROLLED_BACK if why else PROMOTED, why)
+
+    def _resume_or_begin(self) -> None:
+        path = self.registry.open_rollout(self.name)
+        state = read_json(path) if path.exists() else {}
+        if state.get("candidate") == self.version and state.get("champion") == self.traffic.champion():
+            self._state, self._judge = state, Judge.from_json(state["judge"])
+            self._seen = [Seen.from_json(one) for one in state["seen"]]
+            self.evidence.go_on(state["evidence"])
+            return
+        self._judge = Judge(self.plan.guards)
+        self._state = {"candidate": self.version, "champion": self.traffic.champion(), "began": time.time(), "at": -1}
+        self._log("rollout_begin")
+        self._save()
+
+    def _dark_launch(self) -> list[str]:
+        """Start the candidate without live traffic; why it must not get any, nothing when it may."""
+        if self._state["at"] >= 0:
+            return []
+        report("rollout_model", 0.0, "dark launch")
+        try:
+            self.traffic.launch(self.version)
+            bundle = self.registry.resolve(f"{self.name}/{self.version}")
+            with endpoint(self.traffic.urls()[1], self.plan.model) as asked:
+                now = FeatureSpec.read(bundle / "spec.json").as_of
+                asked.replay(read_golden(bundle), now=now, version=self.version)
+            slow = self.evidence.p99()
+        except ServingError as error:
+            return [f"dark launch: {error.headline}"]
+        if slow is None:
+            return ["dark launch: the champion has answered nothing, so there is nothing to compare with"]
+        self._state.update(slow=slow, parity=len(read_golden(bundle)))
+        return []
+
+    def _steps(self) -> list[str]:
+        """Walk the steps; why the candidate goes back, nothing when it passed all."""
+        for at, percent in enumerate(self.plan.steps):
+            if at < self._state["at"]:
+                continue
+            if at > self._state["at"]:
+                self.traffic.shift(percent)
+                self._judge.start_step(percent / 100, final=at + 2 >= len(self.plan.steps))
+                self.evidence.begin(self._state["slow"])
+                self._state["at"] = at
+                self._save()
+            why = self._watch(at, percent)
+            if why:
+                return why
+        return []
+
+    def _watch(self, at: int, percent: int) -> list[str]:
+        """Look until the judge has decided this step."""
+        down = 0
+        while True:
+            time.sleep(self.plan.poll_s)
+            interval = self.evidence.read(self._state["slow"])
+            verdict = self._judge.observe(interval)
+            self._note(percent, interval, verdict)
+            report("rollout_model", at / len(self.plan.steps), f"{percent} %: {verdict.reasons[0]}")
+            down = 0 if self.traffic.ready() else down + 1
+            if down >= self.plan.unready_looks:
+                return [f"at {percent} %: the candidate's pods are not ready at {down} looks in a row"]
+            if verdict.action is Action.ROLL_BACK:
+                return list(verdict.reasons)
+            if verdict.action is Action.PASS:
+                return []
+
+    def _note(self, percent: int, interval: Interval, verdict: Verdict) -> None:
+        looked = Seen(time=time.time(), percent=percent, interval=interval, verdict=verdict)
+        self._seen = thinned([*self._seen, looked])
+        self._save()
+
+    def _finish(self, action: str, why: list[str]) -> RolloutRecord:
+        """Move the traffic, tell registry and audit log, keep the record with the version."""
+        decided = time.time()
+        if action == PROMOTED:
+            try:
+                self.traffic.promote()
+            except ServingError as error:
+                action, why = ROLLED_BACK, [f"promotion: {error.headline}"]
+        if action == ROLLED_BACK:
+            self.traffic.abort()
+        else:
+            self.registry.promote(self.name, self.version)
+        moved = time.time()
+        last = self._seen[-1].verdict.reasons if self._seen else ()
+        record = RolloutRecord(
+            model=self.name, champion=self._state["champion"], candidate=self.version, action=action,
+            reasons=tuple(why) or tuple(last), began=self._state["began"], decided=decided, moved=moved,
+            slow=self._state.get("slow"), steps=self.plan.steps, guards=self.plan.guards, seen=tuple(self._seen),
+        )  # fmt: skip
+        self._log(action, reasons=list(record.reasons), seconds_to_move=round(moved - decided, 2))
+        self.registry.open_rollout(self.name).unlink(missing_ok=True)
+        return record
+
+    def _save(self) -> None:
+        write_json(self.registry.open_rollout(self.name), {
+            **self._state, "judge": self._judge.to_json(), "evidence": self.evidence.to_json(),
+            "seen": [one.to_json() for one in self._seen],
+        })  # fmt: skip
+
+    def _log(self, action: str, **facts: Any) -> None:
+        names = {"version": self.version, "champion": self._state["champion"]}
+        self.registry.audit(self.name).append(action, **names, **facts)
+
+
+@contextlib.contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Turn SIGTERM and Ctrl-C into Stopped, in the main thread."""
+
+    def stop(*_: int | FrameType | None) -> None:
+        raise Stopped
+
+    before: dict[int, Callable[..., Any] | int | None] = {}
+    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere nobody sends signals
+        before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

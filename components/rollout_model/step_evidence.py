@@ -1,0 +1,101 @@
+"""What one step of a rollout has seen, as sums over its intervals: all that the judge needs, small enough for JSON."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from components.rollout_model.guards import BAD, COUNTED, GuardConfig, Interval
+from components.rollout_model.sequential import LOG_RATIOS, ratio_evidence
+
+CHAMPION, CANDIDATE = 0, 1
+WORSE_IS_CANDIDATE = np.array([metric in BAD for metric in COUNTED])
+"""A ratio above 1 is harm everywhere: candidate over champion of bad counts, champion over candidate of good ones."""
+
+
+def harm_log_ratios(config: GuardConfig) -> np.ndarray:
+    """Log harm ratios that are tried, float [guards, 242]: LOG_RATIOS, and the guard's tolerance in the last column."""
+    bad = np.array([config.tolerance(metric) for metric in COUNTED])
+    tolerance = np.where(WORSE_IS_CANDIDATE, np.log1p(bad), -np.log1p(-np.minimum(bad, 0.99)))
+    return np.column_stack([np.tile(LOG_RATIOS, (len(COUNTED), 1)), tolerance])
+
+
+@dataclass(kw_only=True)
+class StepEvidence:
+    """Sums of a step; arrays have a row for every metric of COUNTED."""
+
+    share: float
+    """Of the traffic, that the candidate gets."""
+    final: bool
+    """Whether no later step compares both versions."""
+    seconds: float = 0.0
+    """Observed."""
+    requests: int = 0
+    """Answered by the candidate."""
+    log_evidence: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), len(LOG_RATIOS) + 1)))
+    """Of the harm ratios [guards, 242], relative to equality."""
+    events: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
+    """[guards, version], champion first."""
+    counted: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
+    """Requests among which events were counted [guards, version]."""
+    weighted: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
+    """Events of each version weighted by the other's share [guards, version]: the Mantel-Haenszel sums."""
+    overlaps: Counter[float] = field(default_factory=Counter)
+    """How often each overlap came."""
+
+    @property
+    def compares(self) -> bool:
+        """Whether the champion gets traffic too."""
+        return self.share < 1
+
+    def add(self, interval: Interval, log_ratios: np.ndarray) -> None:
+        """Take an interval in.
+
+        Args:
+            interval: The next one.
+            log_ratios: Of `harm_log_ratios`.
+        """
+        arms = (interval.champion, interval.candidate)
+        found = [[arm.count(metric) for arm in arms] for metric in COUNTED]
+        known = np.array([None not in row for row in found])
+        events = np.where(known[:, None], np.array(found, np.float64), 0.0)
+        requests = np.where(known[:, None], [float(arm.requests) for arm in arms], 0.0)
+        self.seconds += interval.seconds
+        self.requests += interval.candidate.requests
+        self.events += events
+        self.counted += requests
+        self.overlaps.update(interval.overlaps)
+        if self.compares:
+            worse = WORSE_IS_CANDIDATE.astype(int)
+            rows = np.arange(len(COUNTED))
+            self.log_evidence += ratio_evidence(
+                log_ratios,
+                events[rows, worse],
+                requests[rows, worse],
+                events[rows, 1 - worse],
+                requests[rows, 1 - worse],
+            )
+            total = np.maximum(requests.sum(1, keepdims=True), 1.0)
+            self.weighted += events * requests[:, ::-1] / total
+
+    def estimate(self) -> np.ndarray:
+        """Rate ratio candidate over champion [guards] (Greenland and Robins 1985); NaN for 0 of 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.weighted[:, CANDIDATE] / self.weighted[:, CHAMPION]
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        arrays = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        overlaps = [[value, times] for value, times in self.overlaps.items()]
+        plain = {name: getattr(self, name) for name in ("share", "final", "seconds", "requests")}
+        return {**plain, **arrays, "overlaps": overlaps}
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> "StepEvidence":
+        """The inverse of `to_json`."""
+        names = ("log_evidence", "events", "counted", "weighted")
+        arrays = {name: np.array(raw[name], np.float64) for name in names}
+        overlaps = Counter({float(value): int(times) for value, times in raw["overlaps"]})
+        return cls(**{**raw, **arrays, "overlaps": overlaps})

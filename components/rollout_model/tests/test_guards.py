@@ -1,0 +1,274 @@
+"""The judge over whole steps: what waits, passes and rolls back, on which numbers, and after a restart."""
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from components.rollout_model.guards import BAD, Action, Arm, GuardConfig, Interval, Metric, State
+from components.rollout_model.judge import Judge
+from components.shared.errors import InputError
+
+QUICK = GuardConfig(min_sample=1_000, min_duration_s=60, max_duration_s=1_800)
+
+
+def arm(requests, errors=0, empty=0, slow=0, clicks=None, purchases=None):
+    return Arm(requests=requests, errors=errors, empty=empty, slow=slow, clicks=clicks, purchases=purchases)
+
+
+def drawn(random, requests, share, candidate=None, clicks=True, overlap=0.6):
+    """An interval of versions with usual rates, the candidate's multiplied by factors."""
+    usual = {"errors": 0.01, "empty": 0.02, "slow": 0.01, **({"clicks": 0.12, "purchases": 0.02} if clicks else {})}
+    mine = random.binomial(requests, share)
+    arms = [
+        arm(number, **{name: int(random.binomial(number, min(rate * factors.get(name, 1.0), 1)))
+                       for name, rate in usual.items()})
+        for number, factors in ((requests - mine, {}), (mine, candidate or {}))
+    ]  # fmt: skip
+    overlaps = tuple((random.binomial(10, overlap, 50) / 10).tolist()) if overlap is not None else ()
+    return Interval(seconds=60.0, champion=arms[0], candidate=arms[1], overlaps=overlaps)
+
+
+def step(judge, random, share, looks=30, requests=10_000, **drawing):
+    """Look until the step is decided."""
+    judge.start_step(share)
+    for _ in range(looks):
+        verdict = judge.observe(drawn(random, requests, share, **drawing))
+        if verdict.action is not Action.WAIT:
+            return verdict
+    return verdict
+
+
+def guard(verdict, metric):
+    return next(one for one in verdict.guards if one.metric is metric)
+
+
+def test_an_equal_model_passes_every_step_with_every_guard_safe():
+    judge, random = Judge(QUICK), np.random.default_rng(0)
+    for share in (0.05, 0.25, 0.5, 1.0):
+        verdict = step(judge, random, share, requests=60_000)
+        assert verdict.action is Action.PASS, verdict.reasons
+    assert {one.state for one in verdict.guards} == {State.SAFE}
+
+
+@pytest.mark.parametrize(("metric", "factors"), [
+    (Metric.ERRORS, {"errors": 10}), (Metric.EMPTY, {"empty": 3}), (Metric.SLOW, {"slow": 4}),
+    (Metric.CLICKS, {"clicks": 0.5}), (Metric.PURCHASES, {"purchases": 0.2}),
+])  # fmt: skip
+def test_each_harm_is_found_at_the_first_share_and_named_with_numbers_and_limit(metric, factors):
+    verdict = step(Judge(QUICK), np.random.default_rng(1), 0.05, candidate=factors)
+    assert verdict.action is Action.ROLL_BACK
+    found = guard(verdict, metric)
+    assert found.state is State.HARM and found.p_value <= QUICK.alpha_guard and found.harm_e >= 1 / QUICK.alpha_guard
+    assert [one.metric for one in verdict.guards if one.state is State.HARM] == [metric]
+    reason = verdict.reasons[0]
+    assert metric.label in reason and f"{found.candidate_events:,} of {found.candidate_requests:,}" in reason
+    assert f"limit at {'most' if metric in BAD else 'least'} {found.limit:.3g}" in reason
+    assert found.low > 1 if metric in BAD else found.high < 1
+
+
+def test_lists_that_are_wholly_other_roll_back():
+    verdict = step(Judge(QUICK), np.random.default_rng(2), 0.05, overlap=0.1)
+    assert verdict.action is Action.ROLL_BACK
+    assert guard(verdict, Metric.OVERLAP).state is State.HARM and "limit at least 0.3" in verdict.reasons[0]
+
+
+def test_without_requests_it_waits_and_then_rolls_back():
+    judge = Judge(QUICK)
+    judge.start_step(0.05)
+    silent = Interval(seconds=600.0, champion=arm(5_000), candidate=arm(0))
+    assert [judge.observe(silent).action for _ in range(3)] == [Action.WAIT, Action.WAIT, Action.ROLL_BACK]
+    assert "no data" in judge.observe(silent).reasons[0]
+
+
+def test_a_sample_below_the_minimum_rolls_back_although_nothing_is_wrong():
+    judge = Judge(QUICK)
+    judge.start_step(0.05)
+    verdict = judge.observe(Interval(seconds=1_800.0, champion=arm(19_000), candidate=arm(999)))
+    assert verdict.action is Action.ROLL_BACK and "999" in verdict.reasons[0] and "1,000" in verdict.reasons[0]
+
+
+def test_no_failure_among_ten_thousand_is_safe_and_among_a_thousand_is_not_yet():
+    judge = Judge(dataclasses.replace(QUICK, judged=BAD))
+    judge.start_step(0.5)
+    first = judge.observe(Interval(seconds=60.0, champion=arm(1_000), candidate=arm(1_000)))
+    assert first.action is Action.WAIT and guard(first, Metric.ERRORS).state is State.UNDECIDED
+    second = judge.observe(Interval(seconds=60.0, champion=arm(9_000), candidate=arm(9_000)))
+    assert second.action is Action.PASS, second.reasons
+
+
+def test_clicks_that_nobody_counted_are_not_judged_and_never_safe():
+    verdict = step(Judge(QUICK), np.random.default_rng(3), 0.5, requests=60_000, clicks=False)
+    assert verdict.action is Action.PASS
+    assert guard(verdict, Metric.CLICKS).state is State.NO_DATA
+    assert f"{Metric.CLICKS.label}: not judged, no data" in verdict.reasons
+
+
+def test_a_required_guard_without_data_rolls_back():
+    config = dataclasses.replace(QUICK, required=(*BAD, Metric.CLICKS))
+    verdict = step(Judge(config), np.random.default_rng(3), 0.5, clicks=False)
+    assert verdict.action is Action.ROLL_BACK and Metric.CLICKS.label in verdict.reasons[0]
+
+
+def test_undecided_goes_on_at_a_small_share_and_is_settled_by_the_planned_look_at_the_final_one():
+    """18 % more errors in little data: too little for endless looks, enough for one that was planned."""
+    config = dataclasses.replace(QUICK, judged=BAD, max_duration_s=60.0)
+    worse = Interval(seconds=60.0, champion=arm(50_000, errors=500), candidate=arm(50_000, errors=620))
+    for final, action in ((False, Action.PASS), (True, Action.ROLL_BACK)):
+        judge = Judge(config)
+        judge.start_step(0.5, final=final)
+        verdict = judge.observe(worse)
+        assert guard(verdict, Metric.ERRORS).state is State.UNDECIDED
+        assert verdict.action is action, verdict.reasons
+    assert "planned look" in verdict.reasons[0]
+
+
+def test_the_strict_rule_turns_back_what_only_looks_worse():
+    worse = Interval(seconds=60.0, champion=arm(5_000, errors=50), candidate=arm(5_000, errors=60))
+    for strict, action in ((False, Action.PASS), (True, Action.ROLL_BACK)):
+        judge = Judge(dataclasses.replace(QUICK, judged=BAD, max_duration_s=60.0, strict=strict))
+        judge.start_step(0.5)
+        assert judge.observe(worse).action is action
+
+
+def test_harm_that_only_a_larger_share_brings_is_found_soon():
+    """Days of good evidence must not outweigh it: the mixture over starts forgets them."""
+    judge, random = Judge(QUICK), np.random.default_rng(4)
+    judge.start_step(0.25)
+    for _ in range(500):
+        judge.observe(drawn(random, 20_000, 0.25))
+    verdict = step(judge, random, 0.5, candidate={"errors": 1.5}, requests=20_000)
+    assert verdict.action is Action.ROLL_BACK and guard(verdict, Metric.ERRORS).state is State.HARM
+
+
+def test_a_small_harm_that_is_shown_to_be_tolerated_is_no_harm():
+    """20 % more slow answers, shown to be more and shown to be less than half as many again."""
+    judge = Judge(QUICK)
+    for share in (0.5, 0.75):
+        judge.start_step(share)
+        interval = Interval(seconds=60.0, champion=arm(500_000, slow=5_000), candidate=arm(500_000, slow=6_000))
+        verdict = judge.observe(interval)
+        found = guard(verdict, Metric.SLOW)
+        assert found.low > 1 and found.high < 1.5
+        assert found.state is State.SAFE and verdict.action is Action.PASS, verdict.reasons
+
+
+def test_at_full_share_the_champions_earlier_rates_are_the_measure():
+    for factor, action in ((1.3, Action.PASS), (4.0, Action.ROLL_BACK)):
+        judge, random = Judge(QUICK), np.random.default_rng(5)
+        assert step(judge, random, 0.5, requests=60_000).action is Action.PASS
+        verdict = step(judge, random, 1.0, candidate={"errors": factor})
+        assert verdict.action is action, verdict.reasons
+    assert guard(verdict, Metric.ERRORS).limit == 2 and "champion's before" in verdict.reasons[0]
+
+
+def test_full_share_without_a_step_before_has_nothing_to_compare_with():
+    assert step(Judge(QUICK), np.random.default_rng(6), 1.0).action is Action.ROLL_BACK
+
+
+def test_a_shock_that_hits_both_is_nobodys_harm():
+    judge, random = Judge(QUICK), np.random.default_rng(7)
+    judge.start_step(0.25)
+    for look in range(30):
+        both = 0.3 if 10 <= look < 15 else 0.01
+        mine = random.binomial(5_000, 0.25)
+        counts = [arm(int(n), errors=int(random.binomial(n, both))) for n in (5_000 - mine, mine)]
+        verdict = judge.observe(Interval(seconds=1.0, champion=counts[0], candidate=counts[1]))
+        assert guard(verdict, Metric.ERRORS).state is not State.HARM
+
+
+def test_an_equal_model_is_rolled_back_no_more_often_than_alpha_however_little_traffic():
+    """Whole rollouts of a shop too small to show safety, looked at 120 times each."""
+    runs, random, backs = 200, np.random.default_rng(8), 0
+    config = dataclasses.replace(QUICK, min_sample=100, max_duration_s=2_400)
+    for _ in range(runs):
+        judge = Judge(config)
+        for share in (0.1, 0.5, 1.0):
+            verdict = step(judge, random, share, looks=40, requests=150)
+            if verdict.action is Action.ROLL_BACK:
+                backs += 1
+                break
+    assert backs <= stats.binom.ppf(0.999, runs, config.alpha)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 7))
+def test_a_judge_written_and_read_again_goes_on_identically(seed, cut):
+    def verdicts(restart):
+        judge, random, found = Judge(QUICK), np.random.default_rng(seed), []
+        for look in range(8):
+            if look % 3 == 0:
+                judge.start_step((0.05, 0.5, 1.0)[look // 3])
+            found.append(judge.observe(drawn(random, 500, (0.05, 0.5, 1.0)[look // 3], clicks=look != 4)))
+            if restart and look == cut:
+                judge = Judge.from_json(json.loads(json.dumps(judge.to_json(), allow_nan=False)))
+        return found
+
+    assert verdicts(restart=True) == verdicts(restart=False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 199))
+def test_one_more_error_of_the_candidate_never_lessens_the_evidence_of_harm(champion, before, candidate):
+    found = []
+    for errors in (candidate, candidate + 1):
+        judge = Judge(QUICK)
+        judge.start_step(0.3)
+        judge.observe(Interval(seconds=60.0, champion=arm(1_000, errors=champion), candidate=arm(400, errors=before)))
+        arms = {"champion": arm(800, errors=champion), "candidate": arm(200, errors=errors)}
+        found.append(guard(judge.observe(Interval(seconds=60.0, **arms)), Metric.ERRORS))
+    assert found[1].harm_e >= found[0].harm_e
+    assert found[1].safe_e <= found[0].safe_e
+    assert found[1].p_value <= found[0].p_value
+
+
+def test_a_look_is_cheap_and_the_state_small_after_a_thousand():
+    judge, random = Judge(QUICK), np.random.default_rng(9)
+    judge.start_step(0.05)
+    interval = drawn(random, 2_000, 0.05)
+    started = time.process_time()
+    for _ in range(1_000):
+        judge.observe(interval)
+    assert (time.process_time() - started) / 1_000 < 0.005
+    assert len(json.dumps(judge.to_json())) < 60_000
+
+
+@pytest.mark.parametrize("change", [
+    {"alpha": 0.0}, {"beta": 1.0}, {"min_sample": 0}, {"min_duration_s": 9e9}, {"click_tolerance": 1.5},
+    {"judged": (), "required": ()}, {"judged": (Metric.ERRORS,)}, {"full_share_factor": 0.5},
+])  # fmt: skip
+def test_limits_that_cannot_be_used_are_refused(change):
+    with pytest.raises(InputError, match=r"GuardConfig\."):
+        GuardConfig(**change)
+
+
+def test_counts_that_cannot_be_are_refused():
+    for wrong in ({"errors": 11}, {"slow": -1}, {"clicks": 11}):
+        with pytest.raises(InputError, match=f"Arm.{next(iter(wrong))}"):
+            arm(10, **wrong)
+    with pytest.raises(InputError, match="overlaps"):
+        Interval(seconds=1.0, champion=arm(1), candidate=arm(1), overlaps=(1.2,))
+    with pytest.raises(InputError, match="seconds"):
+        Interval(seconds=float("nan"), champion=arm(1), candidate=arm(1))
+
+
+def test_the_judge_refuses_percents_no_step_and_foreign_state():
+    judge = Judge(QUICK)
+    with pytest.raises(InputError, match=r"0\.05"):
+        judge.start_step(5)
+    with pytest.raises(InputError, match="no step"):
+        judge.observe(Interval(seconds=1.0, champion=arm(1), candidate=arm(1)))
+    for raw in ({}, {"format": 99}, {**judge.to_json(), "steps": [{}]}, {**judge.to_json(), "config": {"alpha": "x"}}):
+        with pytest.raises(InputError):
+            Judge.from_json(raw)
+
+
+def test_a_configuration_survives_json_and_names_an_unknown_field():
+    assert GuardConfig.from_json(json.loads(json.dumps(QUICK.to_json()))) == QUICK
+    with pytest.raises(InputError, match="alhpa"):
+        GuardConfig.from_json({"alhpa": 0.1})
