@@ -22,6 +22,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(bundle, name="bundle")
 app.add_typer(audit, name="audit")
 
+STORAGE = "pvc://shoprank-registry/registry"
+
 Out = Annotated[Path, typer.Option("--out", help="Folder for runs, registry, keys and report.")]
 
 
@@ -123,15 +125,17 @@ def submit(
     namespace: Annotated[str, typer.Option(help="namespace, on a multi-user server")] = "",
     experiment: Annotated[str, typer.Option(help="experiment of the run")] = "shoprank",
     arg: Annotated[list[str] | None, typer.Option(help="pipeline argument, key=value")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="until the run is over; ends with 1 when it failed")] = False,
 ) -> None:
     """Submit the compiled pipeline to a Kubeflow Pipelines server."""
     from pipelines.submitting import Submission, parse_arguments
     from pipelines.submitting import submit as send
 
     arguments = parse_arguments(pipeline, arg or [])
-    console.print(
-        send(Submission(pipeline=pipeline, host=host, namespace=namespace, experiment=experiment, arguments=arguments))
-    )
+    submission = Submission(
+        pipeline=pipeline, host=host, namespace=namespace, experiment=experiment, arguments=arguments, wait=wait
+    )  # fmt: skip
+    console.print(send(submission, console.print))
 
 
 @app.command()
@@ -192,14 +196,27 @@ def report(
 
 @app.command()
 def rollback(
-    out: Out = Path("out"), model_name: Annotated[str, typer.Option(help="name in the registry")] = "shop"
+    out: Out = Path("out"),
+    model_name: Annotated[str, typer.Option(help="name in the registry")] = "shop",
+    service: Annotated[str, typer.Option(help="InferenceService to roll back; empty: the registry alone")] = "",
+    namespace: Annotated[str, typer.Option(help="its namespace; empty: that of the context")] = "",
+    context: Annotated[str, typer.Option("--kube-context", help="context of the kubeconfig")] = "",
+    storage: Annotated[str, typer.Option(help="URI of the registry as KServe reads it")] = STORAGE,
+    mode: Annotated[str, typer.Option(help="KServe's deployment mode")] = "Standard",
+    url: Annotated[str, typer.Option(help="address of the service from here; empty: the one of its status")] = "",
 ) -> None:
-    """Make the previous champion the champion again."""
+    """Serve the previous champion again: weights, indexes, feature spec and thresholds together."""
+    import dataclasses
+
+    from components.deploy_model.deploy import kserve_target
     from components.deploy_model.deploy import rollback as back
 
-    started = time.monotonic()
-    version = back(out / "registry", model_name)
-    console.print(f"champion is {version} again ({time.monotonic() - started:.2f} s)")
+    started, target = time.monotonic(), None
+    if service:
+        named = kserve_target(model_name, service, namespace, storage, mode)
+        target = dataclasses.replace(named, context=context, url=url)
+    done = back(out / "registry", model_name, "kserve" if service else "local", target)
+    console.print(f"champion is {done.version} again ({time.monotonic() - started:.2f} s)")
 
 
 def _version(wanted: bool) -> None:

@@ -1,7 +1,9 @@
 """Submit a compiled pipeline to a Kubeflow Pipelines server."""
 
 import json
+import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,8 @@ class Submission:
     """Experiment the run belongs to."""
     arguments: dict[str, Any]
     """Pipeline arguments; the rest keep their defaults."""
+    wait: bool = False
+    """Whether to stay until the run is over."""
 
 
 def parse_arguments(pipeline: str, given: list[str]) -> dict[str, Any]:
@@ -47,12 +51,16 @@ def parse_arguments(pipeline: str, given: list[str]) -> dict[str, Any]:
     return arguments
 
 
-def submit(submission: Submission) -> str:
+def submit(submission: Submission, told: Callable[[str], None] = print) -> str:
     """Create the run and return its address.
+
+    Args:
+        submission: Where, what and as what.
+        told: Gets the run's state whenever it changes, while waiting.
 
     Raises:
         InputError: the compiled pipeline is missing.
-        ServingError: no KFP server answers, or it refuses.
+        ServingError: no KFP server answers, it refuses, or the run that was waited for failed.
     """
     path = COMPILED / f"{submission.pipeline}.yaml"
     pipeline_named(submission.pipeline)
@@ -76,4 +84,30 @@ def submit(submission: Submission) -> str:
                 f"--host {submission.host}: {reason}",
                 "check the address (kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80) and your access",
             ) from error
-    return f"{submission.host.rstrip('/')}/#/runs/details/{result.run_id}"
+        address = f"{submission.host.rstrip('/')}/#/runs/details/{result.run_id}"
+        if submission.wait:
+            _follow(client, str(result.run_id), address, told)
+    return address
+
+
+def _follow(client: Any, run_id: str, address: str, told: Callable[[str], None], poll_s: float = 5.0) -> None:
+    """Tell every change of the run's state until it is over; a server that is away for a while is asked again."""
+    import kfp_server_api
+    import urllib3
+
+    last, away = "", 0
+    while last not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
+        try:
+            state, away = str(client.get_run(run_id).state), 0
+        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError) as error:
+            away += 1
+            if away > 24:
+                raise ServingError(f"run {run_id}: the KFP server is away: {error}", f"see {address}") from error
+            state = last
+        if state != last:
+            told(f"run {run_id}: {state}")
+        last = state
+        if last not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
+            time.sleep(poll_s)
+    if last != "SUCCEEDED":
+        raise ServingError(f"run {run_id} ended as {last}", f"see {address}")

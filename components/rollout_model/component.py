@@ -25,6 +25,7 @@ def rollout_model(
     storage: str = "pvc://shoprank-registry/registry",
     mode: str = "Standard",
     gateway: str = "",
+    ready_s: float = 600.0,
 ) -> str:
     """Bring a version to live traffic step by step under sequential tests, then promote it or roll it back.
 
@@ -43,6 +44,7 @@ def rollout_model(
         storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://.
         mode: KServe's deployment mode: Standard or Knative.
         gateway: Gateway of the HTTPRoute that splits traffic in Standard mode; empty: KServe splits it.
+        ready_s: Seconds that a predictor may take to become ready.
 
     Returns:
         record: What was seen at each step and what decided.
@@ -55,7 +57,7 @@ def rollout_model(
     from components.rollout_model import run as stage
 
     plan = stage.parse_plan(steps, guards, poll_s, service)
-    place = stage.placement(model_name, service, storage, mode, gateway)
+    place = stage.placement(model_name, service, storage, mode, gateway, ready_s)
     config = stage.RolloutConfig(
         registry=Path(registry), name=model_name, version=version, placement=place, evidence=evidence, plan=plan,
         namespace=namespace,

@@ -47,7 +47,7 @@ class CountsFound:
     estimate: np.ndarray
     """Ratio in this step; NaN for 0 of 0."""
     low: np.ndarray
-    """Lower end of the confidence sequence of the log ratio over all steps that compare."""
+    """Lower end of the confidence sequence of the log ratio over all steps, where the step compares."""
     high: np.ndarray
     """Upper end."""
     limit: np.ndarray
@@ -94,8 +94,7 @@ class CountGuards:
         harm = np.logaddexp.reduce(weighted, axis=0)
         if len(starts) == 1:
             harm = np.where(own_safe < bar, harm, -np.inf)
-        low, high = ratio_interval((self._earlier[0] if soak and len(self._earlier) else starts[0])[:, :-1],
-                                   self.config.alpha_guard)  # fmt: skip
+        low, high = ratio_interval(starts[0, :, :-1], self.config.alpha_guard)
         return CountsFound(
             known=(step.counted[:, CANDIDATE] > 0) & (reference >= 0), harm=harm, safe=own_safe,
             champion_rate=reference, candidate_rate=rates,

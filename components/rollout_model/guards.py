@@ -138,7 +138,8 @@ class GuardConfig:
     """Mean overlap@10 that the candidate must keep."""
     full_share_factor: float = 2.0
     """With all traffic on the candidate there is no champion beside it: its rates are held against the champion's of
-    the steps before times this (or divided by it), wide enough for the time of day."""
+    the steps before times this (or divided by it), wide enough for the time of day; trouble that would have hit both
+    cannot be told from its own then, so this step is better short."""
     min_sample: int = 2_000
     """Requests that the candidate must have answered in a step before it may pass."""
     min_duration_s: float = 600.0
@@ -230,7 +231,8 @@ class GuardState:
     estimate: float | None = None
     """Rate ratio in this step (Mantel-Haenszel over intervals), or mean overlap."""
     low: float | None = None
-    """Lower end of the confidence sequence over the whole rollout, at 1 - GuardConfig.alpha_guard; None: no end."""
+    """Lower end of the confidence sequence over the whole rollout, at 1 - GuardConfig.alpha_guard; None: no end, or no
+    champion beside the candidate."""
     high: float | None = None
     """Its upper end."""
     harm_e: float = 1.0

@@ -107,6 +107,8 @@ class Judge:
         harms = [guard for guard in guards if guard.state is State.HARM]
         missing = [guard for guard in guards if guard.state is State.NO_DATA and guard.metric in config.required]
         undecided = [guard for guard in guards if guard.state is State.UNDECIDED]
+        # Without a champion beside it there is no proof to wait for: an estimate within the wide limit is enough.
+        pending = [guard for guard in undecided if step.compares or not within(guard, config)]
         sampled = step.requests >= config.min_sample
         over = step.seconds >= config.max_duration_s
         if harms:
@@ -115,7 +117,7 @@ class Judge:
             action, reasons = Action.ROLL_BACK, no_data(missing, step.requests, config, step.share)
         elif over and (worse := self._unsettled(step, undecided)):
             action, reasons = Action.ROLL_BACK, worse
-        elif over or (sampled and not missing and not undecided and step.seconds >= config.min_duration_s):
+        elif over or (sampled and not missing and not pending and step.seconds >= config.min_duration_s):
             action, reasons = Action.PASS, passed(guards, config, step.share)
         else:
             action, reasons = Action.WAIT, waiting(guards, (step.requests, step.seconds), config)
@@ -145,14 +147,14 @@ class Judge:
         metric = COUNTED[at]
         events, counted = step.events[at].astype(int).tolist(), step.counted[at].astype(int).tolist()
         harm, safe = self._worsen(metric, float(found.harm[at])), float(found.safe[at])
+        low, high = np.exp((found.low[at], found.high[at])) if step.compares else (0.0, np.inf)
         return GuardState(
             metric=metric, state=self._state(bool(found.known[at]), harm, safe),
             champion_events=events[CHAMPION], champion_requests=counted[CHAMPION],
             candidate_events=events[CANDIDATE], candidate_requests=counted[CANDIDATE],
             champion_rate=_finite(found.champion_rate[at]), candidate_rate=_finite(found.candidate_rate[at]),
-            estimate=_finite(found.estimate[at]), low=_finite(np.exp(found.low[at])) or None,
-            high=_finite(np.exp(found.high[at])), harm_e=_e(harm), safe_e=_e(safe), p_value=math.exp(-harm),
-            limit=float(found.limit[at]),
+            estimate=_finite(found.estimate[at]), low=_finite(low) or None, high=_finite(high),
+            harm_e=_e(harm), safe_e=_e(safe), p_value=math.exp(-harm), limit=float(found.limit[at]),
         )  # fmt: skip
 
     def _overlap(self, step: StepEvidence) -> list[GuardState]:

@@ -49,7 +49,7 @@ def _decision(page: Page, record: RolloutRecord) -> None:
         cause = f"harm in {labels}" if labels else record.reasons[0] if record.reasons else "no reason was given"
         headline = f"Rolled back: {record.champion} serves all traffic; {cause}"
     page.banner(headline, "good" if record.promoted else "bad")
-    page.badge("looks", len(record.seen))
+    page.badge("looks on this page", len(record.seen))
     page.badge("time until decided", _duration(record.decided - record.began))
     page.badge("time to move the traffic", f"{record.moved - record.decided:.1f} s")
     page.badge("requests the candidate answered", record.candidate_requests,
@@ -80,7 +80,7 @@ def _guards(page: Page, record: RolloutRecord) -> None:
     page.section("Guards at the last look", f"At {last.percent} % of the traffic; counts are those of that step.")
     columns = ["guard", "state", "champion", "candidate", "ratio or mean", "limit", "e-values"]
     rows = [[guard.metric.label, str(guard.state), _rate(guard, "champion"), _rate(guard, "candidate"),
-             _estimate(guard), _limit(guard), f"{guard.harm_e:.2g}; {guard.safe_e:.2g}"]
+             _estimate(guard), _limit(guard), f"{_e(guard.harm_e)}; {_e(guard.safe_e)}"]
             for guard in last.verdict.guards]  # fmt: skip
     page.table(columns, rows, {at: _TONES[guard.state] for at, guard in enumerate(last.verdict.guards)})
     page.text(
@@ -195,15 +195,19 @@ def _rate(guard: GuardState, arm: str) -> str | None:
     if guard.metric is Metric.OVERLAP:
         return f"{requests:,} answers compared"
     counts = f" ({getattr(guard, f'{arm}_events'):,} of {requests:,})" if requests else " (steps before)"
-    return f"{rate:.3%}{counts}"
+    return f"{rate:.2%}{counts}" if rate >= 0.001 else f"{rate:.4%}{counts}"
 
 
 def _estimate(guard: GuardState) -> str | None:
-    if guard.estimate is None:
-        return None
+    if guard.estimate is None or (guard.low is None and guard.high is None):
+        return None if guard.estimate is None else f"{guard.estimate:.3f}"
     low = "0" if guard.low is None else f"{guard.low:.3g}"
     return f"{guard.estimate:.3f} ({low} to {'no end' if guard.high is None else f'{guard.high:.3g}'})"
 
 
 def _limit(guard: GuardState) -> str:
-    return f"{'at most' if guard.metric in BAD else 'at least'} {guard.limit:.3g}"
+    return f"{'≤' if guard.metric in BAD else '≥'} {guard.limit:.3g}"
+
+
+def _e(value: float) -> str:
+    return "> 1000" if value > 1_000 else "< 0.01" if value < 0.01 else f"{value:.2g}"

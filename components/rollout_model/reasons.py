@@ -92,10 +92,12 @@ def _seen(guard: GuardState, share: float) -> str:
             f"{guard.metric.label}: mean {mean} of {guard.candidate_requests:,} answers at {share:.0%} of the traffic"
         )
     candidate = f"{_rate(guard.candidate_rate)} ({guard.candidate_events:,} of {guard.candidate_requests:,})"
-    before = "the champion's before" if share == 1 else "the champion's"
-    counts = "" if share == 1 else f" ({guard.champion_events:,} of {guard.champion_requests:,})"
-    return (f"{guard.metric.label}: {candidate} against {before} {_rate(guard.champion_rate)}{counts} "
-            f"at {share:.0%} of the traffic")  # fmt: skip
+    if share == 1:
+        where = "with all traffic on the candidate"
+        return f"{guard.metric.label}: {candidate} against {_rate(guard.champion_rate)} of the champion before, {where}"
+    counts = f"({guard.champion_events:,} of {guard.champion_requests:,})"
+    champion = f"the champion's {_rate(guard.champion_rate)} {counts}"
+    return f"{guard.metric.label}: {candidate} against {champion} at {share:.0%} of the traffic"
 
 
 def _limit(guard: GuardState, config: GuardConfig) -> str:
@@ -104,9 +106,11 @@ def _limit(guard: GuardState, config: GuardConfig) -> str:
     ratio = "unknown" if guard.estimate is None else f"{guard.estimate:.3f}"
     low = "0" if guard.low is None else f"{guard.low:.3f}"
     high = "no end" if guard.high is None else f"{guard.high:.3f}"
+    span = "" if guard.low is None and guard.high is None else (
+        f" ({1 - config.alpha_guard:.1%} confidence sequence of the rollout {low} to {high})"
+    )  # fmt: skip
     kind = "at most" if guard.metric in BAD else "at least"
-    return (f"ratio {ratio} ({1 - config.alpha_guard:.1%} confidence sequence of the rollout {low} to {high}), "
-            f"limit {kind} {guard.limit:.3g}")  # fmt: skip
+    return f"ratio {ratio}{span}, limit {kind} {guard.limit:.3g}"
 
 
 def _rate(rate: float | None) -> str:

@@ -42,14 +42,14 @@ class RolloutConfig:
     """Context of the kubeconfig."""
 
 
-def placement(model: str, service: str, storage: str, mode: str, gateway: str) -> Placement:
+def placement(model: str, service: str, storage: str, mode: str, gateway: str, ready_s: float) -> Placement:
     """The service that the parameters name.
 
     Raises:
         InputError: mode or storage cannot be.
     """
     spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode))
-    return Placement(service=spec, gateway=gateway)
+    return Placement(service=spec, gateway=gateway, ready_s=ready_s)
 
 
 def parse_plan(steps: str, guards: str, poll_s: float, service: str) -> RolloutPlan:

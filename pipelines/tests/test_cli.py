@@ -59,6 +59,7 @@ class _Kfp(BaseHTTPRequestHandler):
     """The few answers of the KFP API that kfp.Client needs to create a run (kubeflow.md section G)."""
 
     runs: ClassVar[list[dict]] = []
+    states: ClassVar[list[str]] = []
 
     def _answer(self, body: dict) -> None:
         text = json.dumps(body).encode()
@@ -69,6 +70,9 @@ class _Kfp(BaseHTTPRequestHandler):
         self.wfile.write(text)
 
     def do_GET(self):
+        if "/runs/" in self.path:
+            state = self.states.pop(0)
+            return self.send_error(503) if state == "away" else self._answer({"run_id": "r1", "state": state})
         self._answer({"experiments": [{"experiment_id": "e1", "display_name": "shoprank"}]}
                      if "experiments" in self.path else {"multi_user": False})  # fmt: skip
 
@@ -97,6 +101,25 @@ def test_submit_sends_both_documents_and_the_arguments():
     assert sent["runtime_config"]["parameters"] == {"size": "tiny", "seed": 7}
     assert set(sent["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
     assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "shoprank-training"
+
+
+@pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
+def test_submit_waits_for_the_end_over_a_server_that_is_away(end, code):
+    _Kfp.states[:] = ["PENDING", "away", "RUNNING", end]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Kfp)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        done = shoprank("submit", "training", "--host", f"http://127.0.0.1:{server.server_port}", "--wait")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert done.returncode == code, done.stderr
+    assert [state for state in ("PENDING", "RUNNING", end) if f"run r1: {state}" in done.stdout] == [
+        "PENDING",
+        "RUNNING",
+        end,
+    ]
+    assert code == 0 or "run r1 ended as FAILED" in done.stderr
 
 
 def test_submit_to_a_dead_host():

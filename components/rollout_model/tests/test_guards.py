@@ -164,7 +164,19 @@ def test_at_full_share_the_champions_earlier_rates_are_the_measure():
         assert step(judge, random, 0.5, requests=60_000).action is Action.PASS
         verdict = step(judge, random, 1.0, candidate={"errors": factor})
         assert verdict.action is action, verdict.reasons
-    assert guard(verdict, Metric.ERRORS).limit == 2 and "champion's before" in verdict.reasons[0]
+    assert guard(verdict, Metric.ERRORS).limit == 2 and "of the champion before" in verdict.reasons[0]
+
+
+def test_full_share_waits_for_no_proof_but_for_sample_and_time():
+    """60 % more at another time of the day is far from proof against twice as many, and no reason to wait for hours."""
+    judge = Judge(dataclasses.replace(QUICK, judged=BAD))
+    judge.start_step(0.5)
+    both = {name: arm(200_000, errors=20, empty=10, slow=2_000) for name in ("champion", "candidate")}
+    assert judge.observe(Interval(seconds=60.0, **both)).action is Action.PASS
+    judge.start_step(1.0)
+    seen = [judge.observe(Interval(seconds=30.0, champion=arm(0), candidate=arm(600, slow=slow))) for slow in (10, 9)]
+    assert [one.action for one in seen] == [Action.WAIT, Action.PASS]
+    assert guard(seen[1], Metric.SLOW).state is State.UNDECIDED and guard(seen[1], Metric.SLOW).low is None
 
 
 def test_full_share_without_a_step_before_has_nothing_to_compare_with():
