@@ -15,6 +15,8 @@ def register_model(
     model_name: str,
     signing_key: str,
     lineage: str = "",
+    publish: str = "",
+    storage: str = "pvc://shoprank-registry/registry",
 ) -> str:
     """Make a signed bundle of a compiled model and register it as the candidate.
 
@@ -25,6 +27,8 @@ def register_model(
         model_name: Name in the registry.
         signing_key: PEM file of the Ed25519 private key; created when it does not exist.
         lineage: JSON of {name: text}, such as the run and the data; empty for none.
+        publish: Where else to make it known: oci:FOLDER, model-registry:URL (Kubeflow's), or empty.
+        storage: URI of the registry's folder as KServe reads it, told there.
 
     Returns:
         bundle: The signed bundle.
@@ -38,5 +42,6 @@ def register_model(
         registry=Path(registry), name=model_name, signing_key=Path(signing_key), lineage=stage.parse_lineage(lineage)
     )
     result = stage.register(Path(compiled.path), Path(evaluation.path), Path(bundle.path), config)
+    stage.publish(Path(bundle.path), config, publish, storage)
     bundle.metadata.update({"version": result.version, "bytes": result.bytes, "files": result.files})
     return result.version

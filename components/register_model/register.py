@@ -5,7 +5,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.shared.bundle import BundleFacts, sign, verify, write_manifest
+from components.register_model.publishing import publisher_at
+from components.shared.bundle import BundleFacts, read_manifest, sign, verify, write_manifest
 from components.shared.decision import read_decision
 from components.shared.errors import BundleError, InputError
 from components.shared.feature_spec import FeatureSpec
@@ -104,3 +105,28 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
     version = registry.add(bundle)
     registry.set_alias(config.name, CANDIDATE, version)
     return Registered(version, manifest.size, len(manifest.files))
+
+
+def publish(bundle: Path, config: RegisterConfig, place: str, storage: str) -> str:
+    """Make a registered bundle known elsewhere too and write that into the audit log; '' names no place.
+
+    Args:
+        bundle: Output of `register`.
+        config: Of `register`.
+        place: See publishing.publisher_at.
+        storage: URI of the registry's folder as KServe reads it.
+
+    Returns:
+        How it is named there, '' when there is no place.
+
+    Raises:
+        InputError: the place is none.
+        RegistryError: the place refused, or does not answer.
+    """
+    publisher = publisher_at(place, storage)
+    if publisher is None:
+        return ""
+    reference = publisher.publish(bundle)
+    log, version = Registry(config.registry).audit(config.name), read_manifest(bundle).version
+    log.append("publish", version=version, place=place.partition(":")[0], reference=reference)
+    return reference

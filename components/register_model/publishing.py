@@ -1,0 +1,119 @@
+"""Where a registered version is made known beside the registry of files: Kubeflow Model Registry, or an OCI image.
+
+The registry of files stays the one that decides; publishing again changes nothing.
+"""
+
+import urllib.parse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from components.shared.bundle import Manifest, verify
+from components.shared.errors import InputError, RegistryError
+from components.shared.oci_layout import write_layout
+
+FORMAT = "shoprank"
+
+
+class Publisher(Protocol):
+    """A place that learns of versions."""
+
+    def publish(self, bundle: Path) -> str:
+        """Make the bundle known; returns how it is named there."""
+        ...
+
+
+@dataclass(frozen=True)
+class OciFolder:
+    """OCI image layouts, one a version, for `skopeo copy` and KServe's oci:// storage.
+
+    Attributes:
+        folder: holds <name>/<version>/.
+    """
+
+    folder: Path
+
+    def publish(self, bundle: Path) -> str:
+        """See Publisher; the digest of the image."""
+        manifest = verify(bundle, None)
+        return write_layout(bundle, self.folder / manifest.name / manifest.version)
+
+
+@dataclass(frozen=True)
+class KubeflowModelRegistry:
+    """Kubeflow's Model Registry (Kubeflow Hub), by its own client.
+
+    Attributes:
+        address: URL of its server. storage: URI of our registry's folder as KServe reads it.
+        author: told with the version.
+    """
+
+    address: str
+    storage: str
+    author: str = "shoprank"
+
+    def publish(self, bundle: Path) -> str:
+        """See Publisher; `model/version`.
+
+        Raises:
+            RegistryError: the server does not answer, refuses, or holds the version without its artifact.
+        """
+        import aiohttp
+
+        with warnings.catch_warnings():
+            # The client warns of plain HTTP, which is what it is inside a cluster.
+            warnings.simplefilter("ignore")
+            from model_registry import ModelRegistry
+            from model_registry.exceptions import StoreError
+            from mr_openapi.exceptions import ApiException
+
+            parts = urllib.parse.urlsplit(self.address)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+            mend = "check its address (kubectl get svc -A | grep model-registry), then register again"
+            try:
+                server = f"{parts.scheme}://{parts.hostname}"
+                client = ModelRegistry(server, port, author=self.author, is_secure=parts.scheme == "https")
+                return self._register(client, verify(bundle, None))
+            except (StoreError, ApiException, aiohttp.ClientError, OSError) as error:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+                raise RegistryError(f"the model registry at {self.address}: {first}", mend) from error
+
+    def _register(self, client, manifest: Manifest) -> str:
+        name, version = manifest.name, manifest.version
+        known = client.get_registered_model(name)
+        if known is not None and client.get_model_version(name, version) is not None:
+            if client.get_model_artifact(name, version) is None:
+                raise RegistryError(f"{self.address} holds {name}/{version} without its artifact",
+                                    "archive that version there and register again")  # fmt: skip
+            return f"{name}/{version}"
+        facts = {"content_sha256": manifest.content, "schema_hash": manifest.schema_hash, **manifest.lineage}
+        client.register_model(
+            name, f"{self.storage.rstrip('/')}/{name}/versions/{version}", model_format_name=FORMAT,
+            model_format_version=str(manifest.format_version), version=version,
+            version_description=f"{len(manifest.files)} files, {manifest.size} bytes",
+            metadata={**facts, **{metric: float(value) for metric, value in manifest.metrics.items()}},
+        )  # fmt: skip
+        return f"{name}/{version}"
+
+
+def publisher_at(place: str, storage: str) -> Publisher | None:
+    """The publisher that a parameter names.
+
+    Args:
+        place: '' for none, oci:FOLDER, or model-registry:URL.
+        storage: URI of our registry's folder as KServe reads it.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if not place:
+        return None
+    kind, _, where = place.partition(":")
+    if kind == "oci" and where:
+        return OciFolder(Path(where))
+    if kind == "model-registry" and where.startswith(("http://", "https://")):
+        return KubeflowModelRegistry(where, storage)
+    raise InputError(
+        f"parameter 'publish' is '{place}'", "leave it empty, or give oci:FOLDER or model-registry:http://..."
+    )
