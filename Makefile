@@ -5,7 +5,9 @@ BIN := .venv/bin
 SIZE ?= small
 OUT ?= out
 
-.PHONY: demo test test-containers lint pictures bench quality clean
+CONTEXT ?=
+
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down simulate lint pictures bench quality clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -21,6 +23,21 @@ test-containers: .venv/ready ## build the images and run the tiny pipeline in th
 	test -n "$$DOCKER_HOST" || { command -v dockerd && command -v mmdebstrap; } >/dev/null || \
 	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends docker.io mmdebstrap; } || true
 	$(BIN)/python -m pytest tests/containers -m containers
+
+test-cluster: .venv/ready    ## the same checks against a cluster: make test-cluster CONTEXT=kind-shoprank
+	$(BIN)/python -m pytest tests/cluster --kube-context "$(CONTEXT)"
+
+kind-up: .venv/ready         ## a local cluster with KFP, KServe, Trainer, our images and manifests (needs docker, kind, kubectl)
+	$(BIN)/python -m pipelines.kind up
+
+kind-demo: .venv/ready       ## train, deploy, roll a second model out under load, ask the endpoint
+	$(BIN)/python -m pipelines.kind demo
+
+kind-down: .venv/ready       ## remove the local cluster
+	$(BIN)/python -m pipelines.kind down
+
+simulate: .venv/ready        ## simulated rollouts with a known truth: false rollbacks, missed harm, time to stop
+	$(BIN)/python -m pipelines.rollout_simulation --out $(OUT)/rollouts
 
 lint: .venv/ready            ## style and types only
 	$(BIN)/ruff check --fix .

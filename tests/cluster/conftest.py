@@ -2,3 +2,10 @@
 
 from components.conftest import tiny_run  # noqa: F401
 from tests.cluster.api_server import api_server, cluster  # noqa: F401
+
+
+def pytest_addoption(parser):
+    """Only when tests/cluster is named on the command line, as `make test-cluster` does."""
+    parser.addoption(
+        "--kube-context", default="", help="context of a cluster that has the parts (KServe, Trainer, KFP)"
+    )

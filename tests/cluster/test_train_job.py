@@ -12,21 +12,24 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
-import yaml
 from safetensors.numpy import load_file
 
 from components.cluster.kinds import TRAIN_JOB
-from components.cluster.train_job import job_name, train_job
-from components.cluster.train_launcher import TrainJobLauncher, TrainJobLimits
+from components.cluster.train_job import train_job
+from components.cluster.train_launcher import TrainJobLauncher
+from components.shared.candidates import CandidateConfig
 from components.shared.errors import ClusterError, InputError, MissingObject, TrainingError
 from components.shared.progress import parse
 from components.shared.storage import read_json
-from components.shared.training.launch import Inputs, LaunchConfig, PodSettings, WorkerTask
+from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
+from components.train_ranker.train import RankerTraining
+from components.train_ranker.train import train as train_ranker
 from components.train_retriever.batches import SamplingConfig
 from components.train_retriever.train import RetrieverTraining, train
 from tests import custom_resources
-from tests.cluster.trainer_controller import FileLogs, Trainer, write_active, write_end
+from tests.cluster.trainer_controller import FileLogs, Trainer, write_active
+from tests.cluster.training_step import LIMITS, Scene, retrying, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
@@ -35,37 +38,6 @@ CONFIG = RetrieverTraining(
     optimizer=OptimizerConfig(seed=7),
 )  # fmt: skip
 """Twelve steps an epoch."""
-
-LIMITS = TrainJobLimits(start_s=60, run_s=600, gone_s=10)
-
-
-def pod_with(folder: Path) -> PodSettings:
-    """Settings as KFP hands them over, with a claim mounted at `folder`."""
-    return PodSettings.of(
-        {
-            "resources": {
-                "requests": {"cpu": "4", "memory": "32Gi"},
-                "limits": {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "0"},
-            },
-            "env": [{"name": "AWS_REGION", "value": "eu"}, {"name": "KFP_RUN_ID", "value": "r1"}],
-            "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
-            "node_selector": {"shoprank.example/pool": "gpu"},
-            "affinity": None,
-            "volumes": [
-                {"name": "dshm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}},
-                {"name": "shared", "persistentVolumeClaim": {"claimName": "shoprank-registry"}},
-            ],
-            "volume_mounts": [
-                {"name": "dshm", "mountPath": "/dev/shm"},
-                {"name": "shared", "mountPath": str(folder)},
-            ],
-        }
-    )
-
-
-def settings(folder: Path, exchange: str = "", **changes) -> LaunchConfig:
-    given = {"launch": "trainjob", "nodes": 2, "threads": 1, "pod": pod_with(folder)}
-    return LaunchConfig(exchange=exchange or str(folder / "exchange"), **{**given, **changes})
 
 
 def curve(model: Path) -> list[dict]:
@@ -126,7 +98,7 @@ def test_two_nodes_train_the_model_that_two_processes_of_a_pod_do(cluster, tiny_
     (body,) = trainer.bodies
     assert custom_resources.errors({key: body[key] for key in ("apiVersion", "kind", "metadata", "spec")}) == []
     reports = [found for line in capfd.readouterr().out.splitlines() if (found := parse(line))]
-    assert reports[-1][:2] == ("train_retriever", 1.0) and len(reports) > 4
+    assert reports[-1][:2] == ("train_retriever", 1.0) and len(reports) == 4
     assert not list((tmp_path / "exchange/train_retriever").iterdir()), "what is taken back is cleared away"
 
 
@@ -148,54 +120,22 @@ def test_a_killed_node_resumes_from_a_checkpoint_in_the_object_store(cluster, bu
     assert store.find(bucket) == []
 
 
-def task_in(folder: Path) -> WorkerTask:
-    (folder / "data.txt").write_text("rows")
-    return WorkerTask(
-        stage="train_retriever", module="components.train_retriever.worker", digest="0123456789abcdef",
-        settings={"epochs": 1}, inputs={"features": Inputs(folder=folder, files=("data.txt",))},
-        results=("curve.json",),
+@pytest.mark.slow
+def test_the_ranker_trains_on_nodes_too(cluster, tiny_run, tmp_path):
+    base = RankerTraining(
+        embedding_dim=8, hidden_dim=16, epochs=1, batch_shoppers=10, checkpoint_every=2,
+        candidates=CandidateConfig(own=40, retrieved=30, popular=10, similar=30),
     )  # fmt: skip
-
-
-class Scene:
-    """A step with a TrainJob whose controller and workers a test plays by hand."""
-
-    def __init__(self, cluster, folder: Path):
-        self.cluster, self.folder = cluster, folder
-        self.task, self.name = task_in(folder), job_name(task_in(folder), "")
-        self.run_folder = folder / "exchange/train_retriever" / self.name / "run"
-
-    def launch(self, **limits) -> None:
-        limit = dataclasses.replace(LIMITS, **limits)
-        launcher = TrainJobLauncher(
-            cluster=self.cluster, logs=FileLogs(self.folder), config=settings(self.folder), limits=limit
-        )
-        (self.folder / "work").mkdir(exist_ok=True)
-        launcher.run(self.task, self.folder / "work")
-
-    def play(self, act) -> threading.Thread:
-        """Do `act` as soon as the TrainJob is there."""
-
-        def wait() -> None:
-            while self.cluster.find(TRAIN_JOB, self.name) is None:
-                threading.Event().wait(0.05)
-            act()
-
-        thread = threading.Thread(target=wait, daemon=True)
-        thread.start()
-        return thread
-
-    def say(self, *lines: str) -> None:
-        with (self.folder / f"{self.name}-1.log").open("a") as log:
-            log.write("".join(f"{line}\n" for line in lines))
-
-    def complete(self) -> None:
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        (self.run_folder / "curve.json").write_text("[]")
-        write_end(self.cluster, self.name, "Complete", "JobsCompleted", "done")
-
-    def fail(self, reason: str = "JobsFailed", message: str = "jobset failed") -> None:
-        write_end(self.cluster, self.name, "Failed", reason, message)
+    config = dataclasses.replace(base, launch=settings(tmp_path))
+    launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
+    with Trainer(cluster, tmp_path).running():
+        train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "nodes", config, launcher=launcher)
+    config = dataclasses.replace(base, launch=LaunchConfig(processes=2, threads=1))
+    train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "pod", config)
+    assert_same_model(tmp_path / "nodes", tmp_path / "pod")
+    assert {path.name for path in (tmp_path / "nodes").iterdir()} == {
+        "config.json", "candidates.json", "weights.safetensors", "curve.json",
+    }  # fmt: skip
 
 
 @pytest.fixture
@@ -257,15 +197,6 @@ def test_one_that_failed_before_or_lost_its_results_is_made_anew(scene):
         assert act_done.is_set()
 
 
-def retrying(act) -> None:
-    """Over the moment in which the TrainJob is deleted and not yet made again."""
-    while True:
-        try:
-            return act()
-        except MissingObject:
-            threading.Event().wait(0.02)
-
-
 def test_a_cancelled_run_takes_its_train_job_away(scene):
     def cancel():
         write_active(scene.cluster, scene.name, 2)
@@ -284,7 +215,7 @@ def test_an_api_server_that_is_away_does_not_end_the_run(scene, api_server):
     def act():
         write_active(scene.cluster, scene.name, 2)
         api_server.restart(away_s=8)
-        scene.say("progress train_retriever 0.500 back")
+        retrying(lambda: scene.cluster.get(TRAIN_JOB, scene.name))
         scene.complete()
 
     player = scene.play(act)
@@ -304,7 +235,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("lines", "end", "headline", "mend"),
     [
-        (REFUSED, {}, r"^train_retriever: the loss is nan at epoch 1, step 3$", "lower the learning rate"),
+        (REFUSED, {}, r"^train_retriever: the loss is nan at epoch 1, step 3\n", "lower the learning rate"),
         (
             ["RuntimeError: CUDA out of memory", "  exitcode  : -9 (pid: 12)"], {"message": "node-0: OOMKilled"},
             r"worker failed with exit code -9: RuntimeError: CUDA out of memory \(TrainJob .*: node-0: OOMKilled\)",
@@ -362,38 +293,6 @@ def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
     assert refusal.value.mend == "install Kubeflow Trainer 2.3"
 
 
-def test_the_body_carries_what_the_step_was_given(tmp_path):
-    task = task_in(tmp_path)
-    body = train_job(task, settings(tmp_path, node_gpus=8, processes=8), job_name(task, "r"), "/x/job.json", 60)
-    assert custom_resources.errors(body) == []
-    trainer, (patch,) = body["spec"]["trainer"], body["spec"]["runtimePatches"]
-    assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 8)
-    assert trainer["resourcesPerNode"]["limits"] == {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "8"}
-    assert {one["name"] for one in trainer["env"]} == {
-        "AWS_REGION", "PYTHONUNBUFFERED", "TORCH_CPP_LOG_LEVEL", "OMP_NUM_THREADS",
-    }  # fmt: skip
-    (node,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
-    pod, given = node["template"]["spec"]["template"]["spec"], pod_with(tmp_path)
-    assert node["name"] == pod["containers"][0]["name"] == "node"
-    assert (pod["tolerations"], pod["volumes"]) == (list(given.tolerations), list(given.volumes))
-    assert pod["nodeSelector"] == given.node_selector and "affinity" not in pod
-    assert pod["containers"][0]["volumeMounts"] == list(given.volume_mounts)
-    assert "nvidia.com/gpu" not in train_job(task, settings(tmp_path), "a", "/x", 6)["spec"]["trainer"][
-        "resourcesPerNode"]["limits"], "a count of nothing is left out"  # fmt: skip
-    bare = train_job(task, LaunchConfig(launch="trainjob"), "a", "s3://b/job.json", 60)
-    assert custom_resources.errors(bare) == [] and bare["spec"]["runtimePatches"] == []
-    with pytest.raises(InputError, match="node_gpus is 2"):
-        train_job(task, LaunchConfig(node_gpus=2), "a", "/x", 60)
-
-
-def test_names_follow_from_what_is_trained_and_in_which_run(tmp_path):
-    task = task_in(tmp_path)
-    assert re.fullmatch(r"train-retriever-[0-9a-f]{10}", job_name(task, "run-1"))
-    assert job_name(task, "run-1") == job_name(dataclasses.replace(task, settings={}), "run-1")
-    others = [job_name(task, ""), job_name(task, "run-2"), job_name(dataclasses.replace(task, digest="f"), "run-1")]
-    assert len({job_name(task, "run-1"), *others}) == 4
-
-
 @pytest.mark.parametrize(
     ("exchange", "said"), [("", "exchange is empty"), ("/elsewhere", "lies on no volume"), ("/dev/shm/x", "no volume")]
 )
@@ -402,15 +301,3 @@ def test_an_exchange_that_nodes_would_not_see_is_refused(scene, exchange, said):
     launcher = TrainJobLauncher(cluster=scene.cluster, logs=FileLogs(scene.folder), config=config, limits=LIMITS)
     with pytest.raises(InputError, match=said):
         launcher.run(scene.task, scene.folder)
-
-
-def test_the_runtime_is_what_trainer_takes(tmp_path):
-    path = Path(__file__).parents[2] / "manifests/cluster/cluster-training-runtime.yaml"
-    runtime = yaml.safe_load(path.read_text())
-    assert custom_resources.errors(runtime) == []
-    body = train_job(task_in(tmp_path), LaunchConfig(), "a", "/x", 60)
-    assert body["spec"]["runtimeRef"]["name"] == runtime["metadata"]["name"]
-    (node,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
-    pod = node["template"]["spec"]["template"]["spec"]
-    assert node["name"] == pod["containers"][0]["name"] == "node"
-    assert pod["containers"][0]["image"] == body["spec"]["trainer"]["image"]

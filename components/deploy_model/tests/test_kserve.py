@@ -16,6 +16,7 @@ from components.shared.errors import InputError, RegistryError, ServingError
 from components.shared.registry import Registry
 from components.shared.signing import load_or_create_key
 from serving.tests.handmade import AS_OF, write_bundle
+from tests.cluster.faults import told
 from tests.cluster.kserve_controller import Controller
 
 pytestmark = [
@@ -84,6 +85,11 @@ def test_a_version_is_created_replaced_and_taken_back_through_its_own_url(shop):
     assert [entry["action"] for entry in entries] == [
         "add", "add", "promote", "deploy", "promote", "deploy", "rollback", "rollback_served",
     ]  # fmt: skip
+    told(
+        "wrong model live: `shoprank rollback`",
+        "the champion before, golden requests asked again",
+        entries[-1]["seconds"],
+    )
     assert entries[-1]["seconds"] > 0 and entries[-1]["namespace"] == shop.cluster.namespace
     assert shop.registry.audit("handmade").verify() == 8
 
@@ -96,6 +102,9 @@ def test_a_version_that_never_gets_ready_leaves_the_one_before(shop):
         with pytest.raises(ServingError, match=r"not ready within 3 s: Ready is False \(MinimumReplicas"):
             KServeBackend(shop.backend.registry, impatient, shop.cluster).release("handmade", shop.two)
         assert shop.backend.current("handmade") == shop.one == shop.registry.aliases("handmade")["champion"]
+        failed = shop.registry.audit("handmade").entries()[-1]
+        told("version never Ready", "the version before was restored after the 3 s that it was given", 3.0)
+        assert failed["action"] == "deploy_failed"
         kserve.never_ready.clear()
         kserve.fails_to_load.add(shop.two)
         with pytest.raises(ServingError, match="failed to load: ModelLoadFailed: bundle is not signed"):

@@ -25,6 +25,7 @@ from components.shared.registry import Registry
 from components.shared.signing import load_or_create_key
 from components.validate_serving.predictor import PredictorConfig
 from serving.tests.handmade import AS_OF, write_golden
+from tests.cluster.faults import told
 from tests.cluster.kserve_controller import Controller, eventually
 from tests.cluster.prometheus import scraping
 
@@ -164,6 +165,9 @@ def test_empty_answers_are_seen_and_taken_back(shelf, cluster):
     with Shop(root, cluster) as shop:
         record = shop.rollout(candidate).run()
         assert record.action == "rolled_back" and "empty" in " ".join(record.reasons)
+        first = next(seen.time for seen in record.seen if seen.interval.candidate.requests)
+        told("candidate answers nothing at 30 % of the traffic", f"rolled back after {record.candidate_requests} answers",
+             record.moved - first)  # fmt: skip
         assert shop.served() == shop.champion == shop.registry.aliases("handmade")["champion"]
         assert "canary" not in shop.service()["spec"] and record.moved - record.decided < 5
         assert eventually(lambda: shop.kserve.percent == 0)
@@ -182,6 +186,8 @@ def test_a_candidate_that_crashes_under_traffic_goes_back(shelf, cluster):
         killer.start()
         record = rollout.run()
         killer.join()
+    told("candidate's pod killed under traffic", "pods not ready at 3 looks, 0.5 s apart: rolled back",
+         record.moved - record.seen[-3].time)  # fmt: skip
     assert record.action == "rolled_back" and "pods are not ready" in record.reasons[0]
 
 
@@ -190,6 +196,11 @@ def test_a_candidate_that_never_gets_ready_gets_no_traffic(shelf, cluster):
     with Shop(root, cluster) as shop:
         shop.kserve.fails_to_load.add(candidate)
         record = shop.rollout(candidate).run()
+    told(
+        "candidate's bundle cannot be loaded",
+        "never got traffic; the candidate is removed",
+        record.moved - record.began,
+    )
     assert record.action == "rolled_back" and record.reasons[0].startswith("dark launch: ")
     assert "failed to load" in record.reasons[0] and record.seen == () and candidate not in shop.answers
 
@@ -224,10 +235,12 @@ def test_a_killed_step_goes_on_where_it_stood(shelf, cluster):
         with pytest.raises(Killed):
             first.run()
         assert first.traffic.percent() == 60, "nobody tidied up"
-        state = json.loads(shop.registry.open_rollout("handmade").read_text())
+        state, again = json.loads(shop.registry.open_rollout("handmade").read_text()), time.time()
         record = shop.rollout(candidate, (20, 60, 100)).run()
         assert record.action == "promoted"
         assert record.began == state["began"] and len(state["seen"]) < len(record.seen)
+        told("rollout step killed at 60 %", "the retry went on at 60 % with what was seen before, then promoted",
+             next(seen.time for seen in record.seen[len(state["seen"]):]) - again)  # fmt: skip
         assert [seen.to_json() for seen in record.seen[: len(state["seen"])]] == state["seen"]
     assert shop.actions().count("rollout_begin") == 1
 
@@ -242,6 +255,9 @@ def test_a_stopped_step_gives_the_traffic_back(shelf, cluster):
         stop.start()
         with pytest.raises(Stopped):
             rollout.run()
+        stopped = shop.registry.audit("handmade").entries()[-1]
+        told("pipeline run cancelled during a rollout", "all traffic back to the champion, the candidate removed",
+             stopped["seconds_to_move"])  # fmt: skip
         stop.join()
         assert "canary" not in shop.service()["spec"] and shop.served() == shop.champion
     assert shop.actions()[-1] == "rolled_back" and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,0 +1,126 @@
+"""Our custom resources against a cluster: its API server must take every one of them, and the endpoint must answer.
+
+`make test-cluster CONTEXT=...` runs this on any cluster, each part skipped with a reason where it is absent; without a
+context it runs on the API server for custom resources, which validates as strictly and serves nothing.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import httpx
+import kubernetes
+import pytest
+import yaml
+
+from components.cluster.api import Cluster, connect
+from components.cluster.inference_service import ServiceSpec, address, is_ready, manifest
+from components.cluster.kinds import INFERENCE_SERVICE, TRAIN_JOB
+from components.cluster.traffic import Placement, StandardTraffic
+from components.shared.endpoint import endpoint
+from components.shared.errors import MissingObject
+from pipelines.compiling import COMPILED
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+
+
+@pytest.fixture
+def anywhere(request) -> Cluster:
+    """The cluster of --kube-context, else the API server for tests."""
+    context = request.config.getoption("--kube-context", default="")
+    if context:
+        return connect(context, os.environ.get("SHOPRANK_NAMESPACE", "shoprank"))
+    return request.getfixturevalue("cluster")
+
+
+def documents():
+    """Every custom resource that a file of ours holds."""
+    files = [*(ROOT / "manifests").rglob("*.yaml"), COMPILED / "training.kubernetes.yaml"]
+    for path in sorted(files):
+        for document in yaml.safe_load_all(path.read_text()):
+            custom = str(document.get("apiVersion", "")).partition("/")[0].endswith((".kserve.io", ".kubeflow.org"))
+            if custom and "spec" in document and "overlays" not in path.parts and "keda" not in path.parts:
+                yield pytest.param(document, id=f"{document['kind']}-{path.stem}")
+
+
+@pytest.mark.parametrize("document", list(documents()))
+def test_the_api_server_takes_it(anywhere, document):
+    group, version = document["apiVersion"].split("/")
+    objects = kubernetes.client.CustomObjectsApi(anywhere.client)
+    plural = document["kind"].lower() + "s"
+    place = {"group": group, "version": version, "plural": plural, "body": document, "dry_run": "All"}
+    try:
+        if document["kind"].startswith("Cluster"):
+            taken = objects.create_cluster_custom_object(**place, field_validation="Strict")
+        else:
+            taken = objects.create_namespaced_custom_object(
+                **place, namespace=anywhere.namespace, field_validation="Strict"
+            )
+    except kubernetes.client.ApiException as error:
+        said = json.loads(error.body) if (error.body or "").startswith("{") else {}
+        if error.status == 404:
+            pytest.skip(f"the cluster does not know {plural}.{group}")
+        if said.get("reason") == "AlreadyExists":
+            return
+        raise AssertionError(said.get("message", error.body)) from error
+    assert taken["spec"].keys() >= document["spec"].keys()
+
+
+def test_a_misspelt_field_is_refused(anywhere):
+    body = manifest(ServiceSpec(name="try", model="shop"), "v1")
+    body["spec"]["canaries"] = []
+    objects = kubernetes.client.CustomObjectsApi(anywhere.client)
+    kind = INFERENCE_SERVICE
+    with pytest.raises(kubernetes.client.ApiException) as refusal:
+        objects.create_namespaced_custom_object(
+            kind.group, kind.version, anywhere.namespace, kind.plural, body, dry_run="All", field_validation="Strict"
+        )
+    assert "canaries" in refusal.value.body or refusal.value.status == 404
+
+
+def test_a_service_with_a_candidate_is_taken_in_both_modes(anywhere):
+    for mode in ("Standard", "Knative"):
+        body = manifest(ServiceSpec(name=f"try-{mode.lower()}", model="shop", mode=mode), "v1")
+        if mode == "Standard":
+            placement = Placement(service=ServiceSpec(name="try", model="shop"))
+            body["spec"]["canary"] = [StandardTraffic(anywhere, placement)._canary("v2", 5)]
+        else:
+            body["spec"]["predictor"]["canaryTrafficPercent"] = 5
+        try:
+            made = kubernetes.client.CustomObjectsApi(anywhere.client).create_namespaced_custom_object(
+                INFERENCE_SERVICE.group, INFERENCE_SERVICE.version, anywhere.namespace, INFERENCE_SERVICE.plural, body,
+                dry_run="All", field_validation="Strict",
+            )  # fmt: skip
+        except kubernetes.client.ApiException as error:
+            if error.status == 404:
+                pytest.skip("no KServe")
+            raise
+        assert made["metadata"]["name"] == f"try-{mode.lower()}"
+
+
+def test_the_deployed_endpoint_answers(anywhere, request):
+    if not request.config.getoption("--kube-context", default=""):
+        pytest.skip("needs --kube-context: the API server for tests serves nothing")
+    try:
+        service = anywhere.find(INFERENCE_SERVICE, "shoprank")
+    except MissingObject as error:
+        pytest.skip(error.headline)
+    if service is None or not is_ready(service):
+        pytest.skip("no InferenceService shoprank that is Ready")
+    url = os.environ.get("SHOPRANK_URL") or address(service)
+    with endpoint(url) as asked:
+        try:
+            answer = asked.answer({"k": 3})
+        except Exception as error:
+            if isinstance(error.__cause__, httpx.ConnectError) and "SHOPRANK_URL" not in os.environ:
+                pytest.skip(f"{url} is not reachable from here; set SHOPRANK_URL")
+            raise
+    assert answer["items"] and answer["model_version"]
+
+
+def test_trainer_is_there(anywhere):
+    try:
+        anywhere.list(TRAIN_JOB, limit=1)
+    except MissingObject as error:
+        pytest.skip(error.headline)
