@@ -168,6 +168,7 @@ def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:
 def _caching(compiled: Compiled) -> Iterator[Finding]:
     for name, task, component in compiled.tasks():
         parameters = component.get("inputDefinitions", {}).get("parameters", {}).values()
+        # Steps that launch something ask for a TaskConfig; KFP's cache may name artifacts that are gone (#7939).
         launches = any(entry.get("parameterType") == "TASK_CONFIG" for entry in parameters)
         if not launches and name.split("-")[0] not in RELEASING:
             continue

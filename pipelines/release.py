@@ -1,24 +1,35 @@
-"""The last part of training: a registered, proven version is released at once, or rolled out under guard."""
+"""The second half of training: trained models become a signed, proven version, released at once or under guard."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false
 
 from kfp import dsl
-from kfp.dsl import Artifact, Input
+from kfp.dsl import Artifact, Dataset, Input, Model
 
+from components.compile_model.component import compile_model
 from components.deploy_model.component import deploy_model
+from components.register_model.component import register_model
 from components.rollout_model.component import rollout_model
+from components.validate_serving.component import validate_serving
 from pipelines import resources
 from pipelines.resources import apply
 
 
-@dsl.pipeline(name="release", description="At once, or step by step under sequential tests.")
+@dsl.pipeline(name="release", description="From trained models to a version that serves.")
 def release(
-    proof: Input[Artifact],
+    features: Input[Dataset],
+    retriever: Input[Model],
+    ranker: Input[Model],
+    statistics: Input[Artifact],
     evaluation: Input[Artifact],
+    precision: str,
     registry: str,
     model_name: str,
-    version: str,
+    signing_key: str,
+    lineage: str,
+    publish: str,
+    max_p99_ms: float,
+    max_memory_mb: float,
     strategy: str,
     backend: str,
     service: str,
@@ -30,14 +41,22 @@ def release(
     steps: str,
     guards: str,
 ):
-    """Choose by strategy.
+    """Compile, register, prove; then deploy, or roll out when `strategy` is guarded.
 
     Args:
-        proof: Output of validate_serving.
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        ranker: Output of train_ranker.
+        statistics: Output of validate_data.
         evaluation: Output of evaluate_model.
+        precision: See training, as all that follow.
         registry: Folder of the model registry.
         model_name: Name in the registry.
-        version: Output of register_model.
+        signing_key: Ed25519 private key.
+        lineage: JSON of texts.
+        publish: Where else a version is made known.
+        max_p99_ms: Limit of the served 99th percentile.
+        max_memory_mb: Limit of the predictor's memory.
         strategy: `direct` or `guarded`.
         backend: Of a direct release: local or kserve.
         service: InferenceService.
@@ -49,8 +68,23 @@ def release(
         steps: Percentages of live traffic.
         guards: JSON of limits.
     """
+    models = {"features": features, "retriever": retriever, "ranker": ranker}
+    compiled = apply(compile_model(**models, statistics=statistics, precision=precision), resources.COMPILE).outputs[
+        "compiled"
+    ]
+    registered = apply(
+        register_model(
+            compiled=compiled, evaluation=evaluation, registry=registry, model_name=model_name,
+            signing_key=signing_key, lineage=lineage, publish=publish, storage=storage,
+        ),
+        resources.RELEASE,
+    ).outputs  # fmt: skip
+    proof = apply(
+        validate_serving(bundle=registered["bundle"], max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb),
+        resources.SERVE,
+    ).outputs["proof"]
     papers = {"proof": proof, "evaluation": evaluation}
-    what = {"registry": registry, "model_name": model_name, "version": version}
+    what = {"registry": registry, "model_name": model_name, "version": registered["Output"]}
     where = {"service": service, "namespace": namespace, "storage": storage, "mode": mode}
     with dsl.If(strategy == "guarded", name="guarded"):
         how = {"gateway": gateway, "evidence": evidence, "steps": steps, "guards": guards}

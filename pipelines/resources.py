@@ -48,7 +48,8 @@ class Profile:
 DATA = Profile(cpu="4", memory="8Gi")
 SOURCE = Profile(cpu="4", memory="8Gi", cached=False)
 """Reading from outside: what lies behind a URI may change while the URI does not."""
-TRAIN = Profile(cpu="8", memory="32Gi", gpus=1, registry=True)
+TRAIN = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
+"""Never cached: it may launch a TrainJob, and KFP's cache hands out artifacts that were deleted (pipelines #7939)."""
 EVALUATE = Profile(cpu="4", memory="16Gi", registry=True, cached=False)
 """Never cached: the champion it compares with changes under the same name."""
 COMPILE = Profile(cpu="4", memory="16Gi")

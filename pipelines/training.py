@@ -6,18 +6,15 @@
 from kfp import dsl
 
 from components.build_features.component import build_features
-from components.compile_model.component import compile_model
-from components.deploy_model.component import deploy_model
 from components.evaluate_model.blessing import read_blessing
 from components.evaluate_model.component import evaluate_model
 from components.ingest_events.component import ingest_events
-from components.register_model.component import register_model
 from components.train_ranker.component import train_ranker
 from components.train_retriever.component import train_retriever
 from components.validate_data.component import validate_data
-from components.validate_serving.component import validate_serving
 from pipelines import resources
-from pipelines.resources import REGISTRY_MOUNT, apply
+from pipelines.release import release
+from pipelines.resources import REGISTRY_MOUNT, REGISTRY_VOLUME, apply
 
 
 @dsl.pipeline(
@@ -39,9 +36,25 @@ def training(
     model_name: str = "shop",
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
     checkpoints: str = "",
+    launch: str = "process",
+    nodes: int = 1,
+    exchange: str = "",
+    gpus: int = 1,
+    node_gpus: int = 0,
     lineage: str = "",
     max_p99_ms: float = 500.0,
     max_memory_mb: float = 2000.0,
+    publish: str = "",
+    strategy: str = "direct",
+    backend: str = "local",
+    service: str = "shoprank",
+    namespace: str = "",
+    storage: str = f"pvc://{REGISTRY_VOLUME}/registry",
+    mode: str = "Standard",
+    gateway: str = "",
+    evidence: str = "",
+    steps: str = "5,25,50,100",
+    guards: str = "",
 ):
     """Compose the stages; everything after the blessing runs only for a blessed model.
 
@@ -53,15 +66,31 @@ def training(
         users_source: Users; empty: the users that the events name.
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
         seed: Of everything random.
-        processes: Training processes in a pod.
+        processes: Training processes of a node.
         precision: Embedding rows as fp32, fp16 or int8.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key; made when absent.
         checkpoints: Folder for lasting checkpoints; empty: none outlast a step.
+        launch: Where training runs: process (in the step's pod) or trainjob (Kubeflow Trainer, several nodes).
+        nodes: Nodes of a TrainJob.
+        exchange: Folder that training steps and nodes share: below /mnt/shoprank, or s3://bucket/prefix.
+        gpus: GPUs of a training step's own pod; 0 with trainjob, where it only prepares and waits.
+        node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
         max_memory_mb: Limit of the predictor's memory.
+        publish: Where else a version is made known: oci:FOLDER, model-registry:URL, or empty.
+        strategy: direct (deploy at once) or guarded (roll out step by step against the champion).
+        backend: Of a direct release: local (the registry's champion) or kserve.
+        service: Name of the InferenceService.
+        namespace: Where it lives; empty: where the step runs.
+        storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or minio://.
+        mode: KServe's deployment mode: Standard or Knative.
+        gateway: Gateway whose HTTPRoute splits traffic in Standard mode; empty: KServe splits it.
+        evidence: Of a rollout: address of Prometheus, or folder of the inference log.
+        steps: Percentages of live traffic in a rollout.
+        guards: JSON of a rollout's limits that differ from the defaults.
     """
     raw = apply(
         ingest_events(source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source),
@@ -79,32 +108,18 @@ def training(
         resources.DATA,
     ).outputs["features"]
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
-    retriever = apply(train_retriever(features=features, **train), resources.TRAIN).outputs["model"]
-    ranker = apply(train_ranker(features=features, retriever=retriever, **train), resources.TRAIN).outputs["model"]
-    models = {"features": features, "retriever": retriever, "ranker": ranker}
+    train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
+    models = {"features": features}
+    models["retriever"] = apply(train_retriever(**models, **train), resources.TRAIN, gpus).outputs["model"]
+    models["ranker"] = apply(train_ranker(**models, **train), resources.TRAIN, gpus).outputs["model"]
     evaluation = apply(
         evaluate_model(**models, registry=registry, model_name=model_name, size=size), resources.EVALUATE
     ).outputs["evaluation"]
     blessing = apply(read_blessing(evaluation=evaluation), resources.GATE)
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
-        compiled = apply(
-            compile_model(**models, statistics=valid["statistics"], precision=precision), resources.COMPILE
-        ).outputs["compiled"]
-        registered = apply(
-            register_model(
-                compiled=compiled, evaluation=evaluation, registry=registry, model_name=model_name,
-                signing_key=signing_key, lineage=lineage,
-            ),
-            resources.RELEASE,
-        )  # fmt: skip
-        proof = apply(
-            validate_serving(bundle=registered.outputs["bundle"], max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb),
-            resources.SERVE,
-        ).outputs["proof"]
-        apply(
-            deploy_model(
-                proof=proof, evaluation=evaluation, registry=registry, model_name=model_name,
-                version=registered.outputs["Output"],
-            ),
-            resources.RELEASE,
+        release(
+            **models, statistics=valid["statistics"], evaluation=evaluation, precision=precision, registry=registry,
+            model_name=model_name, signing_key=signing_key, lineage=lineage, publish=publish, max_p99_ms=max_p99_ms,
+            max_memory_mb=max_memory_mb, strategy=strategy, backend=backend, service=service, namespace=namespace,
+            storage=storage, mode=mode, gateway=gateway, evidence=evidence, steps=steps, guards=guards,
         )  # fmt: skip

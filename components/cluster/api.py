@@ -3,10 +3,11 @@
 A thin layer on the kubernetes client; what it adds is patience, one error tree, and words that name the mend.
 """
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -192,7 +193,7 @@ class Cluster:
             f"{kind.kind} {name} changed under each of {attempts} attempts", "see which controller fights over it"
         )
 
-    def follow(self, kind: Kind, name: str, seconds: float) -> Iterator[Manifest]:
+    def follow(self, kind: Kind, name: str, seconds: float) -> Generator[Manifest, None, None]:
         """The object now and after every change, for at most `seconds`; a watch that is cut off is taken up again.
 
         Raises:
@@ -208,11 +209,13 @@ class Cluster:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
-            for changed in self._watch(kind, name, last, left):
-                last = changed["metadata"]["resourceVersion"]
-                yield changed
+            # Closed at once, not when the collector comes by: whoever stops looking leaves no connection behind.
+            with contextlib.closing(self._watch(kind, name, last, left)) as changes:
+                for changed in changes:
+                    last = changed["metadata"]["resourceVersion"]
+                    yield changed
 
-    def _watch(self, kind: Kind, name: str, since: str, seconds: float) -> Iterator[Manifest]:
+    def _watch(self, kind: Kind, name: str, since: str, seconds: float) -> Generator[Manifest, None, None]:
         """Changes until the server ends the watch, it breaks, or the object goes; the caller looks again then."""
         watch = kubernetes.watch.Watch()
         listing, place = self._method(kind, "list")
@@ -223,10 +226,11 @@ class Cluster:
                 listing, **place, field_selector=f"metadata.name={name}", resource_version=since,
                 timeout_seconds=span, _request_timeout=span + 5,
             )  # fmt: skip
-            for event in cast(Iterator[Manifest], events):
-                if event["type"] not in ("ADDED", "MODIFIED"):
-                    return
-                yield event["object"]
+            with contextlib.closing(cast(Generator[Manifest, None, None], events)):
+                for event in cast(Generator[Manifest, None, None], events):
+                    if event["type"] not in ("ADDED", "MODIFIED"):
+                        return
+                    yield event["object"]
         except ApiException as error:
             # 410: the history is gone; 404: a restarted server that does not know the kind yet. `get` tells which.
             if error.status not in (404, 410):

@@ -1,5 +1,6 @@
 """An InferenceService of ours: its manifest, what its status says, and waiting for the generation that was written."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -141,12 +142,13 @@ def wait_ready(cluster: Cluster, name: str, generation: int, seconds: float, kin
         ClusterError: the API refused or is away.
     """
     started, present = time.monotonic(), {}
-    for present in cluster.follow(INFERENCE_SERVICE, name, seconds):
-        if present["metadata"].get("generation", 0) >= generation and is_ready(present, kind):
-            return present
-        failure = load_failure(present)
-        if failure:
-            raise ServingError(f"InferenceService {name}: the model failed to load: {failure}", _look(name))
+    with contextlib.closing(cluster.follow(INFERENCE_SERVICE, name, seconds)) as changes:
+        for present in changes:
+            if present["metadata"].get("generation", 0) >= generation and is_ready(present, kind):
+                return present
+            failure = load_failure(present)
+            if failure:
+                raise ServingError(f"InferenceService {name}: the model failed to load: {failure}", _look(name))
     raise ServingError(
         f"InferenceService {name} was not ready within {time.monotonic() - started:.0f} s: {said(present, kind)}",
         _look(name),

@@ -45,7 +45,7 @@ class PodLogs:
 
     Attributes:
         cluster: where the pods are.
-        every_s: seconds between looks for new pods, and before a log that broke off is taken up again.
+        every_s: seconds between looks for new pods and for logs that broke off.
         drain_s: seconds that the logs of pods which still run are given to end when the TrainJob has.
     """
 
@@ -85,16 +85,20 @@ class PodLogs:
 
 
 class _Follower:
-    """One reader thread a container; readers end with their container."""
+    """One reader thread a container; one whose log ends before its container does is started again."""
 
     def __init__(self, logs: PodLogs, job: str, emit: Callable[[str], None]):
         self.logs, self.job, self.emit = logs, job, emit
         self.closing = threading.Event()
         self.readers: dict[tuple[str, int], threading.Thread] = {}
+        self.seen: dict[tuple[str, int], str] = {}
+        """Time of the last line handed on, by container."""
+        self.whole: set[tuple[str, int]] = set()
+        """Containers that had ended when their reader started, so that there is nothing more to read."""
         self.told: set[str] = set()
 
     def watch(self) -> None:
-        """Start a reader for every container that has started; looks once more when closing."""
+        """Start readers for containers that have started; looks once more when closing."""
         while True:
             last = self.closing.is_set()
             try:
@@ -111,37 +115,34 @@ class _Follower:
         if not statuses or statuses[0].state.waiting:
             return
         key = (pod.metadata.uid, statuses[0].restart_count)
-        if key not in self.readers:
-            node = (pod.metadata.labels or {}).get(NODE_LABEL, "0")
-            reader = threading.Thread(target=self._follow, args=(pod.metadata.name, f"[node {node}] "), daemon=True)
-            self.readers[key] = reader
-            reader.start()
+        if key in self.whole or (key in self.readers and self.readers[key].is_alive()):
+            return
+        if statuses[0].state.terminated:
+            self.whole.add(key)
+        node = (pod.metadata.labels or {}).get(NODE_LABEL, "0")
+        arguments = (key, pod.metadata.name, f"[node {node}] ")
+        self.readers[key] = threading.Thread(target=self._follow, args=arguments, daemon=True)
+        self.readers[key].start()
 
-    def _follow(self, pod: str, prefix: str) -> None:
-        """Hand the container's lines on until it ends, over connections that break; each line once."""
-        core, seen = CoreV1Api(self.logs.cluster.client), ""
-        broken = 0
-        while broken < 30:
-            try:
-                since = {"since_seconds": _seconds_since(seen)} if seen else {}
-                stream: Any = core.read_namespaced_pod_log(
-                    pod, self.logs.cluster.namespace, container=CONTAINER, follow=True, timestamps=True,
-                    _preload_content=False, _request_timeout=(30, 600), **since,
-                )  # fmt: skip
-                with contextlib.closing(stream):
-                    for stamp, line in _lines(stream):
-                        if stamp > seen:
-                            self.emit(prefix + line)
-                            seen, broken = stamp, 0
-                return
-            except (ApiException, *_TRANSPORT) as error:
-                if isinstance(error, ApiException) and error.status in (403, 404):
-                    if error.status == 403:
-                        self._tell(f"the log of {pod} cannot be read: {_reason(error)}")
-                    return
-            broken += 1
-            if self.closing.wait(self.logs.every_s):
-                broken += 15
+    def _follow(self, key: tuple[str, int], pod: str, prefix: str) -> None:
+        """Hand the container's lines on until its log ends or breaks off; each line once."""
+        seen = self.seen.get(key, "")
+        since = {"since_seconds": _seconds_since(seen)} if seen else {}
+        try:
+            stream: Any = CoreV1Api(self.logs.cluster.client).read_namespaced_pod_log(
+                pod, self.logs.cluster.namespace, container=CONTAINER, follow=True, timestamps=True,
+                _preload_content=False, _request_timeout=(30, 600), **since,
+            )  # fmt: skip
+            with contextlib.closing(stream):
+                for stamp, line in _lines(stream):
+                    if stamp > self.seen.get(key, ""):
+                        self.emit(prefix + line)
+                        self.seen[key] = stamp
+        except ApiException as error:
+            if error.status != 404:
+                self._tell(f"the log of {pod} cannot be read: {_reason(error)}")
+        except _TRANSPORT:
+            self.whole.discard(key)
 
     def _tell(self, line: str) -> None:
         if line not in self.told:

@@ -33,6 +33,8 @@ class TrainJobLimits:
     """From its start to its end; the cluster keeps to it even when nobody looks."""
     gone_s: float = 120.0
     """For one that is being deleted to be gone."""
+    back_s: float = 60.0
+    """For an API server that has come back to know TrainJobs again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,18 +138,34 @@ class TrainJobLauncher:
     def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
         """How the TrainJob ended."""
         begun, started = time.monotonic(), False
-        try:
-            while True:
+        while True:
+            try:
                 for present in self.cluster.follow(TRAIN_JOB, name, min(10.0, self.limits.start_s)):
                     if ended(present)[0]:
                         return ended(present)
                     started = started or runs(present) or bool(last)
-                if not started and not last and time.monotonic() - begun > self.limits.start_s:
-                    self._never_started(name)
-        except MissingObject as error:
-            raise TrainingError(
-                f"TrainJob {name} was deleted while it ran", "run the step again; it goes on from the last checkpoint"
-            ) from error
+            except MissingObject:
+                self._check_deleted(name)
+            if not started and not last and time.monotonic() - begun > self.limits.start_s:
+                self._never_started(name)
+
+    def _check_deleted(self, name: str) -> None:
+        """Refuse to wait for a TrainJob that is gone; an API server that has just come back may not know any yet."""
+        deadline = time.monotonic() + self.limits.back_s
+        while True:
+            try:
+                present = self.cluster.find(TRAIN_JOB, name)
+            except MissingObject:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+                continue
+            if present is None:
+                raise TrainingError(
+                    f"TrainJob {name} was deleted while it ran",
+                    "run the step again; it goes on from the last checkpoint",
+                )
+            return
 
     def _never_started(self, name: str) -> None:
         conditions = self.cluster.get(TRAIN_JOB, name).get("status", {}).get("conditions", [])

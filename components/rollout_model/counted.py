@@ -76,7 +76,9 @@ class CountGuards:
             events, counted = (
                 np.sum([getattr(step, name) for step in before], axis=0) for name in ("events", "counted")
             )
-            self._rates = _divide(events, counted)[:, CHAMPION]
+            # Trouble that hits both as the last step begins would otherwise look like the candidate's own.
+            whole, recent = _divide(events, counted)[:, CHAMPION], before[-1].recent_rates()
+            self._rates = np.where(WORSE_IS_CANDIDATE, np.fmax(whole, recent), np.fmin(whole, recent))
 
     def find(self, step: StepEvidence) -> CountsFound:
         """Judge the current step with what came before."""

@@ -138,8 +138,8 @@ class GuardConfig:
     """Mean overlap@10 that the candidate must keep."""
     full_share_factor: float = 2.0
     """With all traffic on the candidate there is no champion beside it: its rates are held against the champion's of
-    the steps before times this (or divided by it), wide enough for the time of day; trouble that would have hit both
-    cannot be told from its own then, so this step is better short."""
+    the steps before, or of the last minutes where those are worse, times this (or divided by it), wide enough for the
+    time of day. Trouble that begins then and would have hit both is taken for its own, so this step is better short."""
     min_sample: int = 2_000
     """Requests that the candidate must have answered in a step before it may pass."""
     min_duration_s: float = 600.0

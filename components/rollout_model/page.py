@@ -78,16 +78,20 @@ def _steps(page: Page, record: RolloutRecord) -> None:
 def _guards(page: Page, record: RolloutRecord) -> None:
     last = record.seen[-1]
     page.section("Guards at the last look", f"At {last.percent} % of the traffic; counts are those of that step.")
-    columns = ["guard", "state", "champion", "candidate", "ratio or mean", "limit", "e-values"]
+    columns = ["guard", "state", "champion", "candidate", "ratio or mean", "limit"]
     rows = [[guard.metric.label, str(guard.state), _rate(guard, "champion"), _rate(guard, "candidate"),
-             _estimate(guard), _limit(guard), f"{_e(guard.harm_e)}; {_e(guard.safe_e)}"]
+             _estimate(guard), _limit(guard)]
             for guard in last.verdict.guards]  # fmt: skip
     page.table(columns, rows, {at: _TONES[guard.state] for at, guard in enumerate(last.verdict.guards)})
     page.text(
-        f"E-values of harm and of safety: harm needs {1 / record.guards.alpha_guard:.0f}, safety "
-        f"{1 / record.guards.beta:.0f}. In brackets the confidence sequence of the whole rollout, which holds with "
-        f"{1 - record.guards.alpha_guard:.1%} at all looks together."
+        f"In brackets the confidence sequence of the whole rollout, which holds with "
+        f"{1 - record.guards.alpha_guard:.1%} at all looks together. The e-values below are the evidence: harm is "
+        f"shown by {1 / record.guards.alpha_guard:.0f}, safety in a step by {1 / record.guards.beta:.0f}."
     )
+    evidence = [
+        [guard.metric.label, _e(guard.harm_e), guard.p_value, _e(guard.safe_e)] for guard in last.verdict.guards
+    ]
+    page.table(["guard", "e-value of harm", "always-valid p-value", "e-value of safety"], evidence)
 
 
 def _plots(page: Page, record: RolloutRecord, metric: Metric) -> None:
@@ -210,4 +214,4 @@ def _limit(guard: GuardState) -> str:
 
 
 def _e(value: float) -> str:
-    return "> 1000" if value > 1_000 else "< 0.01" if value < 0.01 else f"{value:.2g}"
+    return "> 1000" if value > 1_000 else "< 0.01" if value < 0.01 else f"{value:.3g}"

@@ -11,6 +11,9 @@ from components.rollout_model.guards import BAD, COUNTED, GuardConfig, Interval
 from components.rollout_model.sequential import LOG_RATIOS, ratio_evidence
 
 CHAMPION, CANDIDATE = 0, 1
+_HALF_LIFE_S = 60.0
+_RECENT = 1_000.0
+"""Requests without which a recent rate says nothing."""
 WORSE_IS_CANDIDATE = np.array([metric in BAD for metric in COUNTED])
 """A ratio above 1 is harm everywhere: candidate over champion of bad counts, champion over candidate of good ones."""
 
@@ -42,6 +45,8 @@ class StepEvidence:
     """Requests among which events were counted [guards, version]."""
     weighted: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
     """Events of each version weighted by the other's share [guards, version]: the Mantel-Haenszel sums."""
+    recent: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
+    """The champion's events and the requests among which they were counted [guards, 2], halved every minute."""
     overlaps: Counter[float] = field(default_factory=Counter)
     """How often each overlap came."""
 
@@ -66,6 +71,8 @@ class StepEvidence:
         self.requests += interval.candidate.requests
         self.events += events
         self.counted += requests
+        self.recent *= 0.5 ** (interval.seconds / _HALF_LIFE_S)
+        self.recent += np.column_stack([events[:, CHAMPION], requests[:, CHAMPION]])
         self.overlaps.update(interval.overlaps)
         if self.compares:
             worse = WORSE_IS_CANDIDATE.astype(int)
@@ -85,6 +92,11 @@ class StepEvidence:
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.weighted[:, CANDIDATE] / self.weighted[:, CHAMPION]
 
+    def recent_rates(self) -> np.ndarray:
+        """Of the champion in the last minutes, [guards]; NaN when they held too few requests."""
+        known = self.recent[:, 1] >= _RECENT
+        return np.where(known, self.recent[:, 0] / np.maximum(self.recent[:, 1], 1.0), np.nan)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
         arrays = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
@@ -95,7 +107,7 @@ class StepEvidence:
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "StepEvidence":
         """The inverse of `to_json`."""
-        names = ("log_evidence", "events", "counted", "weighted")
+        names = ("log_evidence", "events", "counted", "weighted", "recent")
         arrays = {name: np.array(raw[name], np.float64) for name in names}
         overlaps = Counter({float(value): int(times) for value, times in raw["overlaps"]})
         return cls(**{**raw, **arrays, "overlaps": overlaps})

@@ -6,20 +6,30 @@ METRIC = "validation_auc"
 """Name of the validation metric in curve.json: mean over the tasks of the area under the ROC curve."""
 
 
+FILES = ("spec.json", "items.parquet")
+"""What a worker reads of the features."""
+
+CONFIG = "config.json"
+"""RankerConfig, among the pairs."""
+
+RESULTS = ("weights.safetensors", "curve.json")
+"""What a worker leaves."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
     """What a worker is told, as JSON."""
 
     features: str
-    """Feature folder of build_features."""
-    config: str
-    """RankerConfig as JSON file."""
-    pairs: list[str]
-    """Training pairs files."""
-    validation_pairs: str
-    """Validation pairs file."""
+    """Folder with the files of build_features that FILES names: a path, or an s3:// URI."""
+    pairs: str
+    """Folder with CONFIG and the pairs files: a path, or an s3:// URI."""
+    training: list[str]
+    """Names of the training pairs files."""
+    validation: str
+    """Name of the validation pairs file."""
     folder: str
-    """Folder that receives checkpoints/, best/ and curve.json."""
+    """Folder that receives checkpoints/, best/ and RESULTS: a path that all ranks see, or an s3:// URI."""
     batch_shoppers: int
     """Shoppers of a global batch, each with all of its pairs."""
     id_dropout: float

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from components.cluster.launching import launcher_for
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec
@@ -15,10 +16,10 @@ from components.shared.sizes import Size
 from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
 from components.shared.training.curve import summary
-from components.shared.training.launch import LaunchConfig, check_shares, lasting_folder, torchrun
+from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.examples import PairRows, write_pairs
-from components.train_ranker.job import METRIC, WorkerJob
+from components.train_ranker.job import CONFIG, FILES, METRIC, RESULTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class RankerTraining:
     )
     """Learning rates and seed."""
     launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
-    """Processes and restarts."""
+    """Where workers run, how many, and restarts."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
 
@@ -61,7 +62,12 @@ class RankerTraining:
 
 
 def train(
-    features: Path, retriever: Path, out: Path, config: RankerTraining, checkpoints: Path | None = None
+    features: Path,
+    retriever: Path,
+    out: Path,
+    config: RankerTraining,
+    checkpoints: Path | None = None,
+    launcher: Launcher | None = None,
 ) -> dict[str, float]:
     """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch with the best validation AUC.
 
@@ -71,54 +77,67 @@ def train(
         out: Folder to write.
         config: How to train.
         checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
-            with the run.
+            with the run. A TrainJob keeps them in its exchange instead.
+        launcher: Runs the workers; by default what `config.launch` names.
 
     Returns:
         Best validation AUC, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly, or outnumber the shoppers.
+        InputError: the processes cannot share a batch out evenly or outnumber the shoppers, or a launch setting cannot
+            be used.
         DataError: no candidate was ever wanted, so there is nothing to learn.
-        TrainingError: the workers failed more often than `config.launch.max_restarts`.
+        TrainingError: the workers failed more often than they may.
+        ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
-    check_shares(config.batch_shoppers, config.launch.processes, "shoppers")
+    check_shares(config.batch_shoppers, config.launch.processes, "shoppers", config.launch.nodes)
     spec = FeatureSpec.read(features / "spec.json")
     moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
     with atomic_directory(out) as folder:
-        work = _lasting(checkpoints, features, retriever, config) if checkpoints else folder / "work"
+        digest = _digest(features, retriever, config)
+        work = checkpoints / digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
-        files = [work / f"{moment}.parquet" for moment in (*moments, "validation")]
-        for moment, path in zip((*moments, "validation"), files, strict=True):
-            write_pairs(features, retriever, moment, path, config.candidates)
-        model_config = _model_config(spec, files[:-1], config)
-        model_config.write(folder / "config.json")
-        job = WorkerJob(
-            features=str(features), config=str(folder / "config.json"), pairs=[str(path) for path in files[:-1]],
-            validation_pairs=str(files[-1]), folder=str(work), batch_shoppers=config.batch_shoppers,
-            id_dropout=config.id_dropout, optimizer=dataclasses.asdict(config.optimizer),
-            loop={"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every},
-        )  # fmt: skip
-        torchrun("components.train_ranker.worker", dataclasses.asdict(job), work, config.launch)
+        names = [f"{moment}.parquet" for moment in (*moments, "validation")]
+        for moment, name in zip((*moments, "validation"), names, strict=True):
+            write_pairs(features, retriever, moment, work / name, config.candidates)
+        _model_config(spec, [work / name for name in names[:-1]], config).write(work / CONFIG)
+        task = _task(features, work, names, digest, config)
+        (launcher or launcher_for(config.launch)).run(task, work)
         write_json(folder / "candidates.json", dataclasses.asdict(config.candidates))
-        for name in ("weights.safetensors", "curve.json"):
+        for name in (CONFIG, *RESULTS):
             shutil.copyfile(work / name, folder / name)
         shutil.rmtree(work)
     return summary(out, METRIC)
 
 
-def _lasting(checkpoints: Path, features: Path, retriever: Path, config: RankerTraining) -> Path:
+def _digest(features: Path, retriever: Path, config: RankerTraining) -> str:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     rows = sorted((features / "rows").glob("*.parquet"))
-    inputs = [features / "spec.json", features / "items.parquet", *rows, retriever / "weights.safetensors"]
-    return lasting_folder(checkpoints, settings, inputs)
+    return run_digest(
+        settings, [features / "spec.json", features / "items.parquet", *rows, retriever / "weights.safetensors"]
+    )
+
+
+def _task(features: Path, pairs: Path, names: list[str], digest: str, config: RankerTraining) -> WorkerTask:
+    loop = {"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every}
+    settings = {
+        "training": names[:-1], "validation": names[-1], "batch_shoppers": config.batch_shoppers,
+        "id_dropout": config.id_dropout, "optimizer": dataclasses.asdict(config.optimizer), "loop": loop,
+    }  # fmt: skip
+    return WorkerTask(
+        stage="train_ranker", module="components.train_ranker.worker", settings=settings, digest=digest,
+        inputs={"features": Inputs(folder=features, files=FILES),
+                "pairs": Inputs(folder=pairs, files=(CONFIG, *names))},
+        results=RESULTS,
+    )  # fmt: skip
 
 
 def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) -> RankerConfig:
     """The ranker's shape, with its dense inputs normalised by the training pairs."""
     pairs = PairRows.read(files, spec)
-    if len(pairs) < config.launch.processes:
+    if len(pairs) < config.launch.workers:
         raise InputError(
-            f"processes is {config.launch.processes}, but there are {len(pairs)} shoppers to learn from",
+            f"processes is {config.launch.workers}, but there are {len(pairs)} shoppers to learn from",
             "use fewer processes, or events of more shoppers",
         )
     if not pairs.label.any():

@@ -1,7 +1,6 @@
 """One process of the ranker's training; started by torchrun."""
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,13 +13,13 @@ from components.shared.feature_spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.ragged import Ragged
-from components.shared.storage import read_json
 from components.shared.training import checkpoint
-from components.shared.training.group import Group, process_group, quiet_third_parties
+from components.shared.training.exchange import SharedFolder, copy_of
+from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
-from components.train_ranker.job import METRIC, WorkerJob
+from components.train_ranker.job import CONFIG, METRIC, WorkerJob
 
 
 class Training:
@@ -28,14 +27,15 @@ class Training:
 
     def __init__(self, job: WorkerJob, group: Group):
         self.job, self.group = job, group
-        self.spec = FeatureSpec.read(Path(job.features) / "spec.json")
-        self.catalog = Catalog.read(Path(job.features) / "items.parquet", self.spec)
-        self.pairs = PairRows.read([Path(path) for path in job.pairs], self.spec)
-        self.validation = PairRows.read([Path(job.validation_pairs)], self.spec)
+        features, pairs = local_copy(job.features, group), local_copy(job.pairs, group)
+        self.spec = FeatureSpec.read(features / "spec.json")
+        self.catalog = Catalog.read(features / "items.parquet", self.spec)
+        self.pairs = PairRows.read([pairs / name for name in job.training], self.spec)
+        self.validation = PairRows.read([pairs / job.validation], self.spec)
         optimizer = OptimizerConfig(**job.optimizer)
         self.seed = optimizer.seed
         torch.manual_seed(self.seed)
-        self.config = RankerConfig.read(Path(job.config))
+        self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         self.batch = min(job.batch_shoppers, len(self.pairs) // group.world * group.world)
@@ -99,15 +99,18 @@ class Training:
 def main() -> None:
     """Entry point of torchrun."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--job", type=Path, required=True)
-    job = WorkerJob(**read_json(parser.parse_args().job))
+    parser.add_argument("--job", required=True)
+    place, _, name = parser.parse_args().job.rpartition("/")
+    job = WorkerJob(**SharedFolder(place).read_json(name))
+    folder = SharedFolder(job.folder)
     quiet_third_parties()
     with process_group() as group:
         loop = LoopConfig(stage="train_ranker", metric=METRIC, **job.loop)
-        Loop(loop, Training(job, group), group, Path(job.folder)).run()
+        Loop(loop, Training(job, group), group, folder).run()
     if group.rank == 0:
-        ranker = Ranker(RankerConfig.read(Path(job.config)), torch.device("cpu"))
-        checkpoint.export_weights(ranker, Path(job.folder), Path(job.folder))
+        ranker = Ranker(RankerConfig.read(copy_of(job.pairs) / CONFIG), torch.device("cpu"))
+        with folder.filled() as out:
+            checkpoint.export_weights(ranker, folder, out)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,21 @@ METRIC = "validation_recall_at_20"
 """Name of the validation metric in curve.json."""
 
 
+FILES = ("spec.json", "items.parquet", "rows/retriever.parquet", "rows/validation.parquet")
+"""What a worker reads of the features."""
+
+RESULTS = ("config.json", "weights.safetensors", "curve.json")
+"""What it leaves."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
     """What a worker is told, as JSON."""
 
     features: str
-    """Feature folder of build_features."""
+    """Folder with the files of build_features that FILES names: a path, or an s3:// URI."""
     folder: str
-    """Folder that receives checkpoints/, best/ and curve.json."""
+    """Folder that receives checkpoints/, best/ and RESULTS: a path that all ranks see, or an s3:// URI."""
     embedding_dim: int
     """Width of embeddings and vectors."""
     hidden_dim: int

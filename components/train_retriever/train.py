@@ -5,13 +5,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.cluster.launching import launcher_for
 from components.shared.sizes import Size
 from components.shared.storage import atomic_directory
 from components.shared.training.curve import summary
-from components.shared.training.launch import LaunchConfig, check_shares, lasting_folder, torchrun
+from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.job import METRIC, WorkerJob
+from components.train_retriever.job import FILES, METRIC, RESULTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class RetrieverTraining:
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     """Learning rates and seed."""
     launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
-    """Processes and restarts."""
+    """Where workers run, how many, and restarts."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
 
@@ -45,7 +46,13 @@ class RetrieverTraining:
         )  # fmt: skip
 
 
-def train(features: Path, out: Path, config: RetrieverTraining, checkpoints: Path | None = None) -> dict[str, float]:
+def train(
+    features: Path,
+    out: Path,
+    config: RetrieverTraining,
+    checkpoints: Path | None = None,
+    launcher: Launcher | None = None,
+) -> dict[str, float]:
     """Write config.json, weights.safetensors and curve.json of the epoch with the best validation recall.
 
     Args:
@@ -53,33 +60,35 @@ def train(features: Path, out: Path, config: RetrieverTraining, checkpoints: Pat
         out: Folder to write.
         config: How to train.
         checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
-            with the run.
+            with the run. A TrainJob keeps them in its exchange instead.
+        launcher: Runs the workers; by default what `config.launch` names.
 
     Returns:
         Best validation recall@20, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly.
-        TrainingError: the workers failed more often than `config.launch.max_restarts`, or no epoch was validated.
+        InputError: the processes cannot share a batch out evenly, or a launch setting cannot be used.
+        TrainingError: the workers failed more often than they may, or no epoch was validated.
+        ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
-    check_shares(config.sampling.batch_size, config.launch.processes, "rows")
+    check_shares(config.sampling.batch_size, config.launch.processes, "rows", config.launch.nodes)
+    task = _task(features, config)
     with atomic_directory(out) as folder:
-        work = _lasting(checkpoints, features, config) if checkpoints else folder / "work"
+        work = checkpoints / task.digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
-        job = WorkerJob(
-            features=str(features), folder=str(work), embedding_dim=config.embedding_dim,
-            hidden_dim=config.hidden_dim, sampling=dataclasses.asdict(config.sampling),
-            optimizer=dataclasses.asdict(config.optimizer),
-            loop={"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every},
-        )  # fmt: skip
-        torchrun("components.train_retriever.worker", dataclasses.asdict(job), work, config.launch)
-        for name in ("config.json", "weights.safetensors", "curve.json"):
+        (launcher or launcher_for(config.launch)).run(task, work)
+        for name in RESULTS:
             shutil.copyfile(work / name, folder / name)
         shutil.rmtree(work)
     return summary(out, METRIC)
 
 
-def _lasting(checkpoints: Path, features: Path, config: RetrieverTraining) -> Path:
+def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
-    names = ("spec.json", "items.parquet", "rows/retriever.parquet", "rows/validation.parquet")
-    return lasting_folder(checkpoints, settings, [features / name for name in names])
+    loop = {name: settings[name] for name in ("epochs", "patience", "checkpoint_every")}
+    job = {name: settings[name] for name in ("embedding_dim", "hidden_dim", "sampling", "optimizer")}
+    return WorkerTask(
+        stage="train_retriever", module="components.train_retriever.worker", settings={**job, "loop": loop},
+        digest=run_digest(settings, [features / name for name in FILES]),
+        inputs={"features": Inputs(folder=features, files=FILES)}, results=RESULTS,
+    )  # fmt: skip

@@ -4,7 +4,6 @@ A worker that is killed resumes from the last whole checkpoint and ends with the
 """
 
 import argparse
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -15,9 +14,9 @@ from components.shared.feature_spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.retriever import Retriever, RetrieverConfig
 from components.shared.rows import Rows, log_q
-from components.shared.storage import read_json
 from components.shared.training import checkpoint
-from components.shared.training.group import Group, process_group, quiet_third_parties
+from components.shared.training.exchange import SharedFolder, copy_of
+from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
@@ -30,7 +29,7 @@ class Training:
 
     def __init__(self, job: WorkerJob, group: Group):
         self.job, self.group = job, group
-        folder = Path(job.features)
+        folder = local_copy(job.features, group)
         self.spec = FeatureSpec.read(folder / "spec.json")
         self.catalog = Catalog.read(folder / "items.parquet", self.spec)
         self.sampling = SamplingConfig(**job.sampling)
@@ -96,17 +95,20 @@ class Training:
 def main() -> None:
     """Entry point of torchrun."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--job", type=Path, required=True)
-    job = WorkerJob(**read_json(parser.parse_args().job))
+    parser.add_argument("--job", required=True)
+    place, _, name = parser.parse_args().job.rpartition("/")
+    job = WorkerJob(**SharedFolder(place).read_json(name))
+    folder = SharedFolder(job.folder)
     quiet_third_parties()
     with process_group() as group:
         loop = LoopConfig(stage="train_retriever", metric=METRIC, **job.loop)
-        Loop(loop, Training(job, group), group, Path(job.folder)).run()
+        Loop(loop, Training(job, group), group, folder).run()
     if group.rank == 0:
-        spec = FeatureSpec.read(Path(job.features) / "spec.json")
+        spec = FeatureSpec.read(copy_of(job.features) / "spec.json")
         config = RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim)
-        config.write(Path(job.folder) / "config.json")
-        checkpoint.export_weights(Retriever(config, torch.device("cpu")), Path(job.folder), Path(job.folder))
+        with folder.filled() as out:
+            config.write(out / "config.json")
+            checkpoint.export_weights(Retriever(config, torch.device("cpu")), folder, out)
 
 
 if __name__ == "__main__":

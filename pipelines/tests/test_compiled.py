@@ -43,12 +43,12 @@ def test_every_step_has_limits_and_retries():
         assert limits["resourceCpuLimit"] and limits["resourceMemoryLimit"], name
 
     def walk(dag):
-        for task in dag["tasks"].values():
+        for name, task in dag["tasks"].items():
             component = SPECIFICATION["components"][task["componentRef"]["name"]]
             if "dag" in component:
                 walk(component["dag"])
             else:
-                assert task["retryPolicy"]["maxRetryCount"] == 2
+                assert task["retryPolicy"]["maxRetryCount"] == (5 if name == "rollout-model" else 2)
 
     walk(SPECIFICATION["root"]["dag"])
 
@@ -75,13 +75,20 @@ def test_release_steps_are_never_cached():
 
     found = cached(SPECIFICATION["root"]["dag"], {})
     assert {name for name, on in found.items() if on} == {
-        "validate-data", "build-features", "train-retriever", "train-ranker", "compile-model",
+        "validate-data", "build-features", "compile-model",
     }  # fmt: skip
 
 
 def test_only_a_blessed_model_goes_on():
     guarded = {name for name, (_, condition) in TASKS.items() if condition}
-    assert guarded == {"compile-model", "register-model", "validate-serving", "deploy-model"}
+    assert guarded == {"compile-model", "register-model", "validate-serving", "deploy-model", "rollout-model"}
+    by_strategy = {
+        name: "!(" in task["triggerPolicy"]["condition"]
+        for part in SPECIFICATION["components"].values()
+        for name, task in part.get("dag", {}).get("tasks", {}).items()
+        if "strategy" in task.get("triggerPolicy", {}).get("condition", "")
+    }
+    assert sorted(by_strategy.values()) == [False, True], "one or the other"
     assert needed_arrows(TASKS)["compile-model"] == {"read-blessing"}
     depth = depths(TASKS)
     assert depth["ingest-events"] == 0 and depth["deploy-model"] == max(depth.values())
@@ -91,3 +98,20 @@ def test_the_picture_shows_every_task_and_is_the_same_each_time(tmp_path):
     draw_pipeline(COMPILED / "training.yaml", tmp_path / "a.svg")
     text = (tmp_path / "a.svg").read_text()
     assert all(part in text for name in TASKS for part in name.split("-"))
+
+
+def test_training_hands_what_kfp_gives_its_pod_to_the_nodes_of_a_train_job():
+    platform = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name in TRAINING:
+        component = SPECIFICATION["components"][name.replace("exec-", "comp-")]
+        handed = component["taskConfigPassthroughs"]
+        assert {entry["field"] for entry in handed} == {
+            "RESOURCES", "ENV", "KUBERNETES_TOLERATIONS", "KUBERNETES_NODE_SELECTOR", "KUBERNETES_AFFINITY",
+            "KUBERNETES_VOLUMES",
+        }  # fmt: skip
+        assert all(entry["applyToTask"] for entry in handed), "with launch=process the pod itself trains"
+        assert component["inputDefinitions"]["parameters"]["task_config"]["parameterType"] == "TASK_CONFIG"
+        accelerator = EXECUTORS[name]["container"]["resources"]["accelerator"]
+        assert accelerator["resourceCount"] == "{{$.inputs.parameters['pipelinechannel--gpus']}}"
+        assert all(entry["optional"] for entry in platform[name]["secretAsEnv"])
+        assert platform[name]["fieldPathAsEnv"][0]["name"] == "KFP_RUN_ID"

@@ -180,7 +180,7 @@ class Controller:
                     "message": "" if holds else "predictor is not available"}  # fmt: skip
 
         # In Knative mode the newest revision must be ready too.
-        stable = all(ready.values()) if not canaries else bool(ready.get("stable"))
+        stable = bool(ready.get("stable")) and (bool(canaries) or (all(ready.values()) and not failed))
         tags = [{"tag": "prev", "url": self.champion.url}, {"tag": "latest", "url": self.candidate.url}]
         blocked = {"transitionStatus": "BlockedByFailedLoad",
                    "lastFailureInfo": {"reason": "ModelLoadFailed", "message": "bundle is not signed"}}  # fmt: skip

@@ -1,5 +1,6 @@
 """Objects of a real API server: conflicts, refusals, cut watches, and a server that is away."""
 
+import contextlib
 import dataclasses
 import threading
 import time
@@ -76,10 +77,8 @@ def test_an_update_meets_another_writer_and_still_lands(cluster):
 
 
 def labels_seen(cluster, seconds, until):
-    for present in cluster.follow(TRAIN_JOB, "one", seconds):
-        if present["metadata"].get("labels", {}).get("step") == until:
-            return True
-    return False
+    with contextlib.closing(cluster.follow(TRAIN_JOB, "one", seconds)) as changes:
+        return any(present["metadata"].get("labels", {}).get("step") == until for present in changes)
 
 
 def test_follow_tells_changes_and_ends_in_time(cluster):

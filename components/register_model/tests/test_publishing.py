@@ -72,7 +72,7 @@ class Server:
             return keep("model_version", await request.json())
 
         @app.get(f"{base}/model_artifact")
-        def find_artifact(name: str, parentResourceId: str):  # noqa: N803 - the API's own name
+        def find_artifact(name: str, parentResourceId: str):
             return found("artifact", name=name, version=parentResourceId)
 
         @app.post(f"{base}/model_versions/{{version}}/artifacts", status_code=201)

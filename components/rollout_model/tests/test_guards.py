@@ -12,6 +12,7 @@ from scipy import stats
 
 from components.rollout_model.guards import BAD, Action, Arm, GuardConfig, Interval, Metric, State
 from components.rollout_model.judge import Judge
+from components.rollout_model.sequential import ABOVE, LOG_RATIOS, log_mixture, ratio_evidence
 from components.shared.errors import InputError
 
 QUICK = GuardConfig(min_sample=1_000, min_duration_s=60, max_duration_s=1_800)
@@ -146,6 +147,18 @@ def test_harm_that_only_a_larger_share_brings_is_found_soon():
     assert verdict.action is Action.ROLL_BACK and guard(verdict, Metric.ERRORS).state is State.HARM
 
 
+def test_the_e_value_of_harm_is_the_mixture_over_starts():
+    """Half for harm since the first step, a sixth for harm since the second."""
+    judge, evidence = Judge(QUICK), []
+    for share, errors in ((0.25, 12), (0.5, 40)):
+        judge.start_step(share)
+        counts = {"champion": arm(1_000, errors=15), "candidate": arm(1_000, errors=errors)}
+        verdict = judge.observe(Interval(seconds=60.0, **counts))
+        evidence.append(ratio_evidence(LOG_RATIOS[None], *np.array([[errors], [1_000.0], [15], [1_000]])))
+    both, second = (np.exp(log_mixture(found, ABOVE)) for found in (sum(evidence), evidence[1]))
+    assert guard(verdict, Metric.ERRORS).harm_e == pytest.approx(float(both[0] / 2 + second[0] / 6))
+
+
 def test_a_small_harm_that_is_shown_to_be_tolerated_is_no_harm():
     """20 % more slow answers, shown to be more and shown to be less than half as many again."""
     judge = Judge(QUICK)
@@ -177,6 +190,17 @@ def test_full_share_waits_for_no_proof_but_for_sample_and_time():
     seen = [judge.observe(Interval(seconds=30.0, champion=arm(0), candidate=arm(600, slow=slow))) for slow in (10, 9)]
     assert [one.action for one in seen] == [Action.WAIT, Action.PASS]
     assert guard(seen[1], Metric.SLOW).state is State.UNDECIDED and guard(seen[1], Metric.SLOW).low is None
+
+
+def test_trouble_that_began_beside_the_champion_is_not_the_candidates_at_full_share():
+    for trouble, action in ((0.1, Action.PASS), (0.01, Action.ROLL_BACK)):
+        judge, random = Judge(dataclasses.replace(QUICK, judged=BAD)), np.random.default_rng(10)
+        assert step(judge, random, 0.5, requests=60_000).action is Action.PASS
+        both = {name: arm(5_000, errors=int(5_000 * trouble)) for name in ("champion", "candidate")}
+        judge.observe(Interval(seconds=600.0, **both))
+        judge.start_step(1.0)
+        alone = Interval(seconds=60.0, champion=arm(0), candidate=arm(10_000, errors=1_000))
+        assert judge.observe(alone).action is action
 
 
 def test_full_share_without_a_step_before_has_nothing_to_compare_with():

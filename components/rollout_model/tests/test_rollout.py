@@ -166,8 +166,8 @@ def test_empty_answers_are_seen_and_taken_back(shelf, cluster):
         record = shop.rollout(candidate).run()
         assert record.action == "rolled_back" and "empty" in " ".join(record.reasons)
         first = next(seen.time for seen in record.seen if seen.interval.candidate.requests)
-        told("candidate answers nothing at 30 % of the traffic", f"rolled back after {record.candidate_requests} answers",
-             record.moved - first)  # fmt: skip
+        happened = f"rolled back after {record.candidate_requests} of its answers"
+        told("candidate answers nothing, at 30 % of the traffic", happened, record.moved - first)
         assert shop.served() == shop.champion == shop.registry.aliases("handmade")["champion"]
         assert "canary" not in shop.service()["spec"] and record.moved - record.decided < 5
         assert eventually(lambda: shop.kserve.percent == 0)

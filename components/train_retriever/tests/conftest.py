@@ -44,16 +44,22 @@ def workers_of(checkpoints: Path) -> list[int]:
     return sorted(found)
 
 
-class Killer(threading.Thread):
-    """Sends SIGKILL to one worker as soon as a checkpoint in mid-epoch is whole."""
+def whole_steps(checkpoints: Path) -> list[int]:
+    """Steps of the whole checkpoints of the one run in a lasting folder."""
+    found = checkpoints.glob("*/checkpoints/step_*/.metadata")
+    return sorted(int(path.parent.name.removeprefix("step_")) for path in found)
 
-    def __init__(self, checkpoints: Path):
+
+class Killer(threading.Thread):
+    """Sends SIGKILL to one worker as soon as a checkpoint of a step beyond `after` is whole."""
+
+    def __init__(self, checkpoints: Path, after: int):
         super().__init__(daemon=True)
-        self.checkpoints, self.killed, self.stop = checkpoints, 0, threading.Event()
+        self.checkpoints, self.after, self.killed, self.stop = checkpoints, after, 0, threading.Event()
 
     def run(self) -> None:
         while not self.stop.is_set() and not self.killed:
-            if any(self.checkpoints.glob("*/checkpoints/step_*/.metadata")):
+            if any(step > self.after for step in whole_steps(self.checkpoints)):
                 self.killed = workers_of(self.checkpoints)[-1]
                 os.kill(self.killed, signal.SIGKILL)
             time.sleep(0.005)
@@ -61,16 +67,21 @@ class Killer(threading.Thread):
 
 @pytest.fixture(scope="session")
 def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
-    """Train with 1 or more processes; with `kill`, one worker dies in the middle of the first epoch."""
+    """Train with 1 or more processes; with `kill`, one worker dies once a step beyond `after` is saved."""
 
     def run(
-        processes: int, checkpoints: Path | None = None, kill: bool = False, restarts: int = 1, **changes
+        processes: int,
+        checkpoints: Path | None = None,
+        kill: bool = False,
+        restarts: int = 1,
+        after: int = 0,
+        **changes,
     ) -> Trained:
         launch = LaunchConfig(processes=processes, max_restarts=restarts, threads=1)
         folder = tmp_path_factory.mktemp("retriever")
         checkpoints = checkpoints or folder / "checkpoints"
         config = dataclasses.replace(CONFIG, launch=launch, **changes)
-        killer, error = Killer(checkpoints), None
+        killer, error = Killer(checkpoints, after), None
         if kill:
             killer.start()
         try:

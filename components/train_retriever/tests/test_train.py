@@ -64,18 +64,23 @@ def test_a_run_whose_worker_was_killed_ends_with_the_same_weights(fit, pair, tmp
 
 
 @pytest.mark.slow
-def test_too_many_deaths_end_the_run_and_another_number_of_processes_takes_over(fit, alone, tmp_path):
-    lasting = tmp_path / "lasting"
-    killed = fit(2, lasting, kill=True, restarts=0)
-    assert isinstance(killed.error, TrainingError)
-    assert "components.train_retriever.worker failed with exit code" in killed.error.headline
-    assert "-9" in killed.error.headline
-    assert not killed.folder.exists() and not list(killed.folder.parent.glob(".*partial*"))
-    (work,) = lasting.iterdir()
-    reached = max(int(path.parent.name.removeprefix("step_")) for path in work.glob("checkpoints/step_*/.metadata"))
-    assert 0 < reached < 24
-    resumed = fit(1, lasting)
+def test_too_many_deaths_end_the_run_and_other_numbers_of_processes_take_over(fit, alone, tmp_path):
+    """Two processes, then one, then two again: tables are sharded anew each time, and the curve is that of no death."""
+    lasting, reached = tmp_path / "lasting", 0
+    for processes in (2, 1):
+        killed = fit(processes, lasting, kill=True, restarts=0, after=reached)
+        assert isinstance(killed.error, TrainingError)
+        assert "components.train_retriever.worker failed with exit code" in killed.error.headline
+        assert "-9" in killed.error.headline
+        assert not killed.folder.exists() and not list(killed.folder.parent.glob(".*partial*"))
+        (work,) = lasting.iterdir()
+        steps = sorted(int(path.parent.name.removeprefix("step_")) for path in work.glob("checkpoints/*/.metadata"))
+        assert reached < steps[-1] < 24
+        reached = steps[-1]
+    resumed = fit(2, lasting)
+    assert curve(resumed, "step") == [12, 24]
     assert curve(resumed, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
+    assert curve(resumed, METRIC) == pytest.approx(curve(alone, METRIC), abs=1e-3)
     assert_near(weights(resumed), weights(alone))
 
 
