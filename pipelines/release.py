@@ -38,6 +38,7 @@ def release(
     mode: str,
     gateway: str,
     evidence: str,
+    events: str,
     steps: str,
     guards: str,
 ):
@@ -65,6 +66,7 @@ def release(
         mode: Standard or Knative.
         gateway: Gateway whose HTTPRoute splits traffic.
         evidence: Prometheus, or folder of the inference log.
+        events: Folder of the shop's events with request_id.
         steps: Percentages of live traffic.
         guards: JSON of limits.
     """
@@ -87,7 +89,7 @@ def release(
     what = {"registry": registry, "model_name": model_name, "version": registered["Output"]}
     where = {"service": service, "namespace": namespace, "storage": storage, "mode": mode}
     with dsl.If(strategy == "guarded", name="guarded"):
-        how = {"gateway": gateway, "evidence": evidence, "steps": steps, "guards": guards}
+        how = {"gateway": gateway, "evidence": evidence, "events": events, "steps": steps, "guards": guards}
         apply(rollout_model(**papers, **what, **where, **how), resources.ROLLOUT)
     with dsl.Else(name="direct"):
         apply(deploy_model(**papers, **what, **where, backend=backend), resources.RELEASE)

@@ -53,6 +53,7 @@ def training(
     mode: str = "Standard",
     gateway: str = "",
     evidence: str = "",
+    events: str = "",
     steps: str = "5,25,50,100",
     guards: str = "",
 ):
@@ -89,6 +90,7 @@ def training(
         mode: KServe's deployment mode: Standard or Knative.
         gateway: Gateway whose HTTPRoute splits traffic in Standard mode; empty: KServe splits it.
         evidence: Of a rollout: address of Prometheus, or folder of the inference log.
+        events: Folder of the shop's events with request_id, for guards on clicks and purchases; empty: none.
         steps: Percentages of live traffic in a rollout.
         guards: JSON of a rollout's limits that differ from the defaults.
     """
@@ -121,5 +123,5 @@ def training(
             **models, statistics=valid["statistics"], evaluation=evaluation, precision=precision, registry=registry,
             model_name=model_name, signing_key=signing_key, lineage=lineage, publish=publish, max_p99_ms=max_p99_ms,
             max_memory_mb=max_memory_mb, strategy=strategy, backend=backend, service=service, namespace=namespace,
-            storage=storage, mode=mode, gateway=gateway, evidence=evidence, steps=steps, guards=guards,
+            storage=storage, mode=mode, gateway=gateway, evidence=evidence, events=events, steps=steps, guards=guards,
         )  # fmt: skip

@@ -17,6 +17,7 @@ def rollout_model(
     record: Output[Artifact],
     page: Output[HTML],
     result: Output[Metrics],
+    events: str = "",
     steps: str = "5,25,50,100",
     guards: str = "",
     poll_s: float = 15.0,
@@ -36,6 +37,7 @@ def rollout_model(
         model_name: Name in the registry.
         version: Output of register_model.
         evidence: Address of a Prometheus server that scrapes the predictors, or the folder of their inference log.
+        events: Folder of the shop's events with request_id, for guards on clicks and purchases; needs a log.
         steps: Percentages of live traffic, rising, ending with 100.
         guards: JSON of limits that differ from the defaults (components/rollout_model/guards.py).
         poll_s: Seconds between two looks.
@@ -59,8 +61,8 @@ def rollout_model(
     plan = stage.parse_plan(steps, guards, poll_s, service)
     place = stage.placement(model_name, service, storage, mode, gateway, ready_s)
     config = stage.RolloutConfig(
-        registry=Path(registry), name=model_name, version=version, placement=place, evidence=evidence, plan=plan,
-        namespace=namespace,
+        registry=Path(registry), name=model_name, version=version, placement=place, evidence=evidence, events=events,
+        plan=plan, namespace=namespace,
     )  # fmt: skip
     done = stage.roll_out(config, (Path(proof.path), Path(evaluation.path)), Path(record.path), Path(page.path))
     result.log_metric("promoted", float(done.promoted))

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 
 from components.rollout_model.guards import Arm, Interval
+from components.rollout_model.responses import Responses
 from components.shared.errors import InputError, ServingError
 from components.shared.inference_log import EMPTY, OK, Answered, Compared, LogReader
 from components.shared.latency import bound_above
@@ -185,10 +186,12 @@ class LogEvidence:
 
     Attributes:
         folder: of the logs of all predictors. versions: whom to compare.
+        responses: clicks and purchases by request_id; None when the shop's events are not at hand.
     """
 
     folder: Path
     versions: Versions
+    responses: Responses | None = None
     _reader: LogReader = field(init=False)
     _looked: float = field(default_factory=time.time, init=False)
 
@@ -222,12 +225,21 @@ class LogEvidence:
                 overlaps += [one.overlap] if compared == dataclasses.astuple(self.versions) else []
             elif one.version in counts and not one.shadow:
                 counts[one.version].update({"all": 1, one.outcome: 1, "slow": int(one.seconds > slow)})
-        arms = [Arm(requests=count["all"], errors=count["all"] - count[OK] - count[EMPTY], empty=count[EMPTY],
-                    slow=count["slow"]) for count in counts.values()]  # fmt: skip
+                if self.responses:
+                    self.responses.answered(one)
+        late = self.responses.matured(now) if self.responses else None
+        arms = [self._arm(count, None if late is None else late.get(version, Counter()))
+                for version, count in counts.items()]  # fmt: skip
         return Interval(seconds=seconds, champion=arms[0], candidate=arms[1], overlaps=tuple(overlaps))
 
+    @staticmethod
+    def _arm(count: Counter[str], late: Counter[str] | None) -> Arm:
+        known = {} if late is None else {name: late[name] for name in ("matured", "clicks", "purchases")}
+        return Arm(requests=count["all"], errors=count["all"] - count[OK] - count[EMPTY], empty=count[EMPTY],
+                   slow=count["slow"], **known)  # fmt: skip
+
     def to_json(self) -> dict[str, Any]:
-        """See Evidence."""
+        """See Evidence; requests that still wait for clicks are left out and not counted for them."""
         return {"places": self._reader.places, "looked": self._looked}
 
     def go_on(self, state: dict[str, Any]) -> None:

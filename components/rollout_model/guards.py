@@ -68,17 +68,26 @@ class Arm:
     slow: int
     """Slower than the limit that the rollout fixed before its first step: the champion's p99."""
     clicks: int | None = None
-    """Requests OF THIS INTERVAL that were followed by a click; None when events carry no request_id."""
+    """Of the matured requests, those that were followed by a click; None when events carry no request_id."""
     purchases: int | None = None
-    """Requests of this interval that were followed by a purchase; None when events carry no request_id."""
+    """Of the matured requests, those that were followed by a purchase; None when events carry no request_id."""
+    matured: int | None = None
+    """Requests whose time for clicks and purchases ended in this interval; None: those of this interval itself."""
 
     def __post_init__(self) -> None:
-        for name in ("requests", "errors", "empty", "slow", "clicks", "purchases"):
+        late = self.requests if self.matured is None else self.matured
+        limits = {**dict.fromkeys(("requests", "errors", "empty", "slow"), self.requests),
+                  **dict.fromkeys(("matured", "clicks", "purchases"), late)}  # fmt: skip
+        for name, limit in limits.items():
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= self.requests:
+            if value is not None and not 0 <= value <= limit:
                 raise InputError(
-                    f"Arm.{name} is {value} of {self.requests} requests", "count each request at most once in a field"
+                    f"Arm.{name} is {value} of {limit} requests", "count each request at most once in a field"
                 )
+
+    def trials(self, metric: Metric) -> int:
+        """Requests among which a metric was counted."""
+        return self.requests if metric in BAD or self.matured is None else self.matured
 
     def count(self, metric: Metric) -> int | None:
         """Events of a counted metric; None when nobody counted them."""

@@ -13,6 +13,7 @@ from components.rollout_model.evidence import Evidence, LogEvidence, PrometheusE
 from components.rollout_model.guards import GuardConfig
 from components.rollout_model.page import record_page
 from components.rollout_model.record import RolloutRecord
+from components.rollout_model.responses import Responses
 from components.rollout_model.rollout import Rollout, RolloutPlan
 from components.shared.decision import read_decision
 from components.shared.errors import InputError, RegistryError
@@ -34,6 +35,8 @@ class RolloutConfig:
     """The service and its traffic."""
     evidence: str
     """Address of a Prometheus server, or folder of the inference log."""
+    events: str = ""
+    """Folder of the shop's events with request_id, for the guards on clicks and purchases; '' judges neither."""
     plan: RolloutPlan
     """Steps and limits."""
     namespace: str = ""
@@ -106,7 +109,7 @@ def roll_out(
     champion = traffic.champion()
     if champion == config.version:
         raise RegistryError(f"{config.name}/{config.version} is the champion already", "there is nothing to roll out")
-    evidence = evidence_at(config.evidence, Versions(champion, config.version))
+    evidence = evidence_at(config.evidence, Versions(champion, config.version), config.events)
     record = Rollout(registry, config.name, config.version, config.plan, traffic, evidence).run()
     record.write(out)
     record_page(record).write(html)
@@ -115,16 +118,18 @@ def roll_out(
     return record
 
 
-def evidence_at(place: str, versions: Versions) -> Evidence:
-    """The source behind a parameter.
+def evidence_at(place: str, versions: Versions, events: str = "") -> Evidence:
+    """The source behind the parameters.
 
     Raises:
-        InputError: it is neither an address nor a folder.
+        InputError: it is neither an address nor a folder, or events come without the log that names their answers.
     """
+    if events and place.startswith(("http://", "https://")):
+        raise InputError("parameter 'events' is given without an inference log", "let 'evidence' name the log's folder")
     if place.startswith(("http://", "https://")):
         return PrometheusEvidence(place, versions)
     if not place:
         raise InputError(
             "parameter 'evidence' is empty", "name a Prometheus server (http://...) or an inference log's folder"
         )
-    return LogEvidence(Path(place), versions)
+    return LogEvidence(Path(place), versions, Responses(Path(events)) if events else None)

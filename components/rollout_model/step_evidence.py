@@ -66,7 +66,8 @@ class StepEvidence:
         found = [[arm.count(metric) for arm in arms] for metric in COUNTED]
         known = np.array([None not in row for row in found])
         events = np.where(known[:, None], np.array(found, np.float64), 0.0)
-        requests = np.where(known[:, None], [float(arm.requests) for arm in arms], 0.0)
+        trials = [[float(arm.trials(metric)) for arm in arms] for metric in COUNTED]
+        requests = np.where(known[:, None], trials, 0.0)
         self.seconds += interval.seconds
         self.requests += interval.candidate.requests
         self.events += events
