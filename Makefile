@@ -7,7 +7,7 @@ OUT ?= out
 
 CONTEXT ?=
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down simulate lint pictures bench quality clean
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench quality clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -36,9 +36,6 @@ kind-demo: .venv/ready       ## train, deploy, roll a second model out under loa
 kind-down: .venv/ready       ## remove the local cluster
 	$(BIN)/python -m pipelines.kind down
 
-simulate: .venv/ready        ## simulated rollouts with a known truth: false rollbacks, missed harm, time to stop
-	$(BIN)/python -m pipelines.rollout_simulation --out $(OUT)/rollouts
-
 lint: .venv/ready            ## style and types only
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -49,6 +46,8 @@ pictures: .venv/ready        ## draw the pictures of the README (needs chromium 
 
 bench: .venv/ready           ## speed and memory beside plain baselines, written to the README's table
 	$(BIN)/python -m pipelines.bench
+	$(BIN)/python -m pipelines.rollout_load --bundle out/bench/bundle
+	$(BIN)/python -m pipelines.rollout_simulation --out $(OUT)/rollouts --readme README.md
 
 quality: .venv/ready         ## three seeds on all transactions, pooled into the README's results table
 	$(BIN)/python -m pipelines.quality --out $(OUT)/quality

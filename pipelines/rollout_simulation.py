@@ -19,6 +19,7 @@ from scipy import stats
 from components.rollout_model.guards import BAD, GOOD, Action, GuardConfig, State
 from components.rollout_model.judge import Judge
 from components.shared.storage import write_json, write_text
+from pipelines.readme import provenance, replace_between
 from pipelines.rollout_page import HOUR, simulation_page, table
 from pipelines.rollout_rivals import Stop, at_every_look, at_the_end
 from pipelines.storefront import DAY_S, Counts, Storefront, Stretch, Version, draw
@@ -225,6 +226,7 @@ def main() -> None:
     parser.add_argument("--rollouts", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/rollouts"))
+    parser.add_argument("--readme", type=Path, default=None, help="also write its part `rollouts`")
     arguments = parser.parse_args()
     if arguments.rollouts < 1:
         parser.error("--rollouts must be 1 or more")
@@ -233,6 +235,10 @@ def main() -> None:
     write_text(arguments.out / "table.md", table(results) + "\n")
     simulation_page(results).write(arguments.out / "page.html")
     print(table(results))
+    if arguments.readme:
+        replace_between(
+            arguments.readme, "rollouts", f"{table(results)}\n\n{provenance('python -m pipelines.rollout_simulation')}"
+        )
 
 
 if __name__ == "__main__":

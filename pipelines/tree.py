@@ -9,13 +9,15 @@ from pipelines.readme import replace_between
 ROOT = Path(__file__).parent.parent
 
 PHRASES = {
-    "Makefile": "demo, test, pictures, bench, quality",
+    "Makefile": "demo, test, test-cluster, kind-up, pictures, bench, quality",
     "pyproject.toml": "one distribution, three packages, the rules of style and tests",
     "requirements.lock": "every package at its exact version",
     "components/Dockerfile": "stage images: data, train",
     "serving/Dockerfile": "the predictor's image",
     "kind-cluster.yaml": "a local cluster with a worker that pretends to hold GPUs",
     "pipelines/compiled/training.yaml": "what a cluster gets",
+    "pipelines/compiled/training.kubernetes.yaml": "the same as Kubernetes objects: Pipeline and PipelineVersion",
+    "manifests/overlays/kind/object-store.env": "the well-known demo login of KFP's own object store",
     "LICENSE": "Apache-2.0",
 }
 """Files that carry no docstring."""

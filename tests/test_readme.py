@@ -44,14 +44,14 @@ def test_every_command_exists():
         assert re.search(rf"^{target}:", targets, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["demo", "quality", "bench"])
+@pytest.mark.parametrize("name", ["demo", "quality", "bench", "rollouts", "rollout-load"])
 def test_measured_parts_are_filled(name):
     assert len(part(name)) > 200
 
 
-@pytest.mark.parametrize("name", ["quality", "bench"])
+@pytest.mark.parametrize("name", ["quality", "bench", "rollouts", "rollout-load"])
 def test_measurements_say_how_they_were_made(name):
-    assert re.search(r"`make \w+`, commit [0-9a-f]{12}, \d+ cores of .*, \d{4}-\d\d-\d\d", part(name))
+    assert re.search(r"`(make|python -m) [^`]+`, commit [0-9a-f]{12}, \d+ cores of .*, \d{4}-\d\d-\d\d", part(name))
 
 
 def test_parts_are_replaced_whole(tmp_path):
