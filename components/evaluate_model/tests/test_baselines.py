@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -99,6 +99,7 @@ def test_a_shop_without_any_purchase_answers_with_empty_lists():
     assert all((lists.overall == 0).all() for lists in baseline_lists(past, 4).values())
 
 
+@settings(deadline=None)
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=st.integers(0, 4)), st.integers(1, 9)
 )
