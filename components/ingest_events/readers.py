@@ -4,6 +4,7 @@ No CSV engine within reach keeps this promise (an unclosed quote swallows everyt
 without a quote go to pyarrow's parser, where a line is a record, and blocks with one to Python's, record by record.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -122,7 +123,8 @@ def _unquoted(text: str, header: list[str], separator: str, share: float) -> Chu
 
     if not text.strip("\n"):
         return Chunk(rows=_text_table(header, []), malformed=[], share=share)
-    encoded = text.encode()
+    # Arrow takes a leading byte order mark away: it gets one of its own, so that a block that begins with one keeps it.
+    encoded = codecs.BOM_UTF8 + text.encode()
     rows = arrow_csv.read_csv(
         io.BytesIO(encoded),
         arrow_csv.ReadOptions(column_names=header, block_size=len(encoded) + 1),

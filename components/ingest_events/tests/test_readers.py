@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from components.ingest_events import readers
@@ -51,6 +51,7 @@ def test_every_character_of_a_line_ends_up_in_a_row_or_among_the_malformed(body)
     rows=st.lists(st.tuples(st.text(st.characters(codec="utf-8", exclude_characters="\r\x00")), st.just("end"))),
     block=st.sampled_from([3, 1000]),
 )
+@example(rows=[("\ufeff", "end"), ("\ufeffx", "end")], block=3)
 def test_what_a_csv_writer_writes_is_read_back(monkeypatch, rows, block):
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([("x", "y"), *rows])
