@@ -203,6 +203,7 @@ def rollback(
     context: Annotated[str, typer.Option("--kube-context", help="context of the kubeconfig")] = "",
     storage: Annotated[str, typer.Option(help="URI of the registry as KServe reads it")] = STORAGE,
     mode: Annotated[str, typer.Option(help="KServe's deployment mode")] = "Standard",
+    confidential: Annotated[str, typer.Option(help="id of the key of encrypted bundles (kbs:///...)")] = "",
     url: Annotated[str, typer.Option(help="address of the service from here; empty: the one of its status")] = "",
 ) -> None:
     """Serve the previous champion again: weights, indexes, feature spec and thresholds together."""
@@ -213,7 +214,7 @@ def rollback(
 
     started, target = time.monotonic(), None
     if service:
-        named = kserve_target(model_name, service, namespace, storage, mode)
+        named = kserve_target(model_name, service, namespace, storage, mode, confidential)
         target = dataclasses.replace(named, context=context, url=url)
     done = back(out / "registry", model_name, "kserve" if service else "local", target)
     console.print(f"champion is {done.version} again ({time.monotonic() - started:.2f} s)")

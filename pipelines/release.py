@@ -36,6 +36,7 @@ def release(
     namespace: str,
     storage: str,
     mode: str,
+    confidential: str,
     gateway: str,
     evidence: str,
     events: str,
@@ -64,6 +65,7 @@ def release(
         namespace: Where it lives.
         storage: URI of the registry as KServe reads it.
         mode: Standard or Knative.
+        confidential: Resource id of the key of encrypted bundles.
         gateway: Gateway whose HTTPRoute splits traffic.
         evidence: Prometheus, or folder of the inference log.
         events: Folder of the shop's events with request_id.
@@ -88,6 +90,7 @@ def release(
     papers = {"proof": proof, "evaluation": evaluation}
     what = {"registry": registry, "model_name": model_name, "version": registered["Output"]}
     where = {"service": service, "namespace": namespace, "storage": storage, "mode": mode}
+    where["confidential"] = confidential
     with dsl.If(strategy == "guarded", name="guarded"):
         how = {"gateway": gateway, "evidence": evidence, "events": events, "steps": steps, "guards": guards}
         apply(rollout_model(**papers, **what, **where, **how), resources.ROLLOUT)

@@ -51,6 +51,7 @@ def training(
     namespace: str = "",
     storage: str = f"pvc://{REGISTRY_VOLUME}/registry",
     mode: str = "Standard",
+    confidential: str = "",
     gateway: str = "",
     evidence: str = "",
     events: str = "",
@@ -88,6 +89,7 @@ def training(
         namespace: Where it lives; empty: where the step runs.
         storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or minio://.
         mode: KServe's deployment mode: Standard or Knative.
+        confidential: Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted.
         gateway: Gateway whose HTTPRoute splits traffic in Standard mode; empty: KServe splits it.
         evidence: Of a rollout: address of Prometheus, or folder of the inference log.
         events: Folder of the shop's events with request_id, for guards on clicks and purchases; empty: none.
@@ -123,5 +125,6 @@ def training(
             **models, statistics=valid["statistics"], evaluation=evaluation, precision=precision, registry=registry,
             model_name=model_name, signing_key=signing_key, lineage=lineage, publish=publish, max_p99_ms=max_p99_ms,
             max_memory_mb=max_memory_mb, strategy=strategy, backend=backend, service=service, namespace=namespace,
-            storage=storage, mode=mode, gateway=gateway, evidence=evidence, events=events, steps=steps, guards=guards,
+            storage=storage, mode=mode, confidential=confidential, gateway=gateway, evidence=evidence, events=events,
+            steps=steps, guards=guards,
         )  # fmt: skip

@@ -71,7 +71,7 @@ def test_every_file_is_used(folder):
         assert path.name == "kustomization.yaml" or path.is_dir() or path.name in text, path
 
 
-@pytest.mark.parametrize("component", ["monitoring", "gateway", "inference-log", "keda"])
+@pytest.mark.parametrize("component", ["monitoring", "gateway", "inference-log", "keda", "confidential"])
 def test_a_component_can_be_added(component, tmp_path):
     own = MANIFESTS / "overlays" / f"try-{component}"
     own.mkdir()
@@ -184,6 +184,8 @@ def test_knative_has_one_port_and_addresses_by_tag():
     assert annotations["serving.kserve.io/enable-tag-routing"] == "true"
     assert "serving.kserve.io/autoscalerClass" not in annotations
     assert [port["name"] for port in runtime["spec"]["containers"][0]["ports"]] == ["http"]
+    shadows = [word for word in runtime["spec"]["containers"][0]["args"] if word.startswith("--shadow_url=")]
+    assert shadows == [f"--shadow_url=http://latest-{service['metadata']['name']}-predictor"]
 
 
 def test_prometheus_and_gateway_meet_what_they_name():

@@ -32,8 +32,8 @@ class Patience:
 
     connects: int = 30
     """Attempts to connect; waits double from 0.2 s to at most 5 s between them, so 30 are about two minutes."""
-    statuses: int = 5
-    """Attempts after 429, 500, 502, 503 or 504."""
+    statuses: int = 12
+    """Attempts after 429, 500, 502, 503 or 504, such as a webhook that is away: 12 are about 40 s."""
     unknown_kind_s: float = 3.0
     """Seconds until an unknown kind is believed: a server that has just started does not know its own kinds yet."""
 
@@ -288,7 +288,11 @@ def _refused(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterEr
         return ChangedObject(f"{what}: {message}", "run it again; it reads the newest state first")
     mends = {
         401: "log in again, or use a context with credentials",
+        400: "mend what the webhook names",
         403: "give the service account the right, or the namespace the quota, that is named",
         422: f"mend the field that is named; {kind.kind} {kind.api_version} has no other form",
     }
-    return ClusterError(f"{what}: {error.status} {message}", mends.get(error.status or 0, "see the API server's log"))
+    return ClusterError(
+        f"{what}: {error.status} {message}",
+        mends.get(error.status or 0, "see the API server's log, and the controller of a webhook that is named"),
+    )

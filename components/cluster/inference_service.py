@@ -35,6 +35,8 @@ class ServiceSpec:
     """ServingRuntime."""
     service_account: str = "shoprank-predictor"
     """Whom the pods run as; its secrets hold the object store's credentials."""
+    confidential: str = ""
+    """Resource id of the key (kbs:///...) when the bundles in `storage` are encrypted; '' when they are not."""
     min_replicas: int = 2
     """Pods at least; with one, draining its node is an outage."""
     max_replicas: int = 4
@@ -79,9 +81,10 @@ def predictor(spec: ServiceSpec, version: str) -> Manifest:
 
 def served_model(spec: ServiceSpec, version: str) -> Manifest:
     """The `model:` of a predictor."""
+    key = {"confidential": {"enabled": True, "resourceId": spec.confidential}} if spec.confidential else {}
     return {
         "modelFormat": {"name": "shoprank", "version": str(FORMAT_VERSION)}, "runtime": spec.runtime,
-        "protocolVersion": "v2", "storageUri": spec.uri(version),
+        "protocolVersion": "v2", "storageUri": spec.uri(version), **key,
     }  # fmt: skip
 
 

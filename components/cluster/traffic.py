@@ -170,13 +170,20 @@ class StandardTraffic(_ServiceTraffic):
             return
         if self.percent() < 100:
             self.shift(100)
-        stable = {"predictor": {"model": served_model(self._spec, version)}}
-        self._wait(self._write(stable, {VERSION_ANNOTATION: version}))
+        self._wait(self._write(self._stable(version)))
         self._weigh(0)
-        self._write({"canary": None}, {CANDIDATE_ANNOTATION: None})
+        # The annotation goes last: until then a retry, or the way back, knows who the champion was.
+        self._write({"canary": None}, {VERSION_ANNOTATION: version, CANDIDATE_ANNOTATION: None})
 
     def abort(self) -> None:
-        """See Traffic."""
+        """See Traffic.
+
+        Raises:
+            ServingError: a promotion had begun and the champion was not ready again in time; the candidate serves.
+        """
+        champion = self.champion()
+        if self._present()["spec"]["predictor"]["model"]["storageUri"] != self._spec.uri(champion):
+            self._wait(self._write(self._stable(champion)))
         self._weigh(0)
         if self.candidate() or self._present()["spec"].get("canary"):
             self._write({"canary": None}, {CANDIDATE_ANNOTATION: None})
@@ -188,6 +195,9 @@ class StandardTraffic(_ServiceTraffic):
     @property
     def _candidate_service(self) -> str:
         return f"{self._spec.name}-{CANDIDATE}-predictor"
+
+    def _stable(self, version: str) -> Manifest:
+        return {"predictor": {"model": served_model(self._spec, version)}}
 
     def _canary(self, version: str, percent: int) -> Manifest:
         # A canary has a fixed number of pods, no autoscaler; the CRD wants the container's name said (kserve 0.20).
@@ -265,8 +275,9 @@ class KnativeTraffic(_ServiceTraffic):
         version = self.candidate()
         if not version:
             return
-        annotations = {VERSION_ANNOTATION: version, CANDIDATE_ANNOTATION: None}
-        self._wait(self._write({"predictor": {"canaryTrafficPercent": None}}, annotations))
+        self._wait(self._write({"predictor": {"canaryTrafficPercent": None}}))
+        # The annotations go last: until then a retry, or the way back, knows who the champion was.
+        self._write({}, {VERSION_ANNOTATION: version, CANDIDATE_ANNOTATION: None})
 
     def abort(self) -> None:
         """See Traffic.

@@ -19,6 +19,7 @@ def deploy_model(
     namespace: str = "",
     storage: str = "pvc://shoprank-registry/registry",
     mode: str = "Standard",
+    confidential: str = "",
 ) -> str:
     """Make a blessed and proven version the champion and remember the one before.
 
@@ -33,6 +34,7 @@ def deploy_model(
         namespace: Where it lives; empty: where the step runs.
         storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://.
         mode: KServe's deployment mode: Standard or Knative.
+        confidential: Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted.
 
     Returns:
         result: Whether the champion changed.
@@ -42,7 +44,7 @@ def deploy_model(
 
     from components.deploy_model import deploy as stage
 
-    target = stage.kserve_target(model_name, service, namespace, storage, mode)
+    target = stage.kserve_target(model_name, service, namespace, storage, mode, confidential)
     release = stage.Release(registry=Path(registry), name=model_name, version=version, backend=backend, target=target)
     deployment = stage.deploy(release, Path(proof.path), Path(evaluation.path))
     result.log_metric("changed", float(deployment.changed))

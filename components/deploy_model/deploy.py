@@ -62,13 +62,15 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
     return _release(backend, release)
 
 
-def kserve_target(model: str, service: str, namespace: str, storage: str, mode: str) -> KServeTarget:
+def kserve_target(
+    model: str, service: str, namespace: str, storage: str, mode: str, confidential: str = ""
+) -> KServeTarget:
     """What the stage's parameters say of an InferenceService.
 
     Raises:
         InputError: mode or storage cannot be.
     """
-    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode))
+    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode), confidential=confidential)
     return KServeTarget(service=spec, namespace=namespace)
 
 

@@ -67,10 +67,9 @@ class KServeBackend:
             ClusterError: the API refused or is away.
         """
         started, before = time.monotonic(), self.current(name)
-        written = self._write(version)
         changed = before != version
         try:
-            self._prove(name, version, written)
+            self._prove(name, version, self._write(version))
         except (ServingError, ClusterError) as error:
             if changed:
                 self._take_back(name, version, before, error)
@@ -145,10 +144,12 @@ class KServeBackend:
             wait_ready(cluster, spec.name, generation, self.target.ready_s)
 
     def _take_back(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
-        if before:
-            self._write(before)
-        else:
-            self._cluster().delete(INFERENCE_SERVICE, self.target.service.name)
+        # A refused write (quota, webhook) has changed nothing: it is told, and nothing is written back.
+        if self.current(name) != before:
+            if before:
+                self._write(before)
+            else:
+                self._cluster().delete(INFERENCE_SERVICE, self.target.service.name)
         self._log(name, "deploy_failed", version=version, restored=before, why=error.headline)
 
     def _log(self, name: str, action: str, **facts: str | float) -> None:

@@ -25,6 +25,7 @@ def rollout_model(
     namespace: str = "",
     storage: str = "pvc://shoprank-registry/registry",
     mode: str = "Standard",
+    confidential: str = "",
     gateway: str = "",
     ready_s: float = 600.0,
 ) -> str:
@@ -45,6 +46,7 @@ def rollout_model(
         namespace: Where it lives; empty: where the step runs.
         storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://.
         mode: KServe's deployment mode: Standard or Knative.
+        confidential: Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted.
         gateway: Gateway of the HTTPRoute that splits traffic in Standard mode; empty: KServe splits it.
         ready_s: Seconds that a predictor may take to become ready.
 
@@ -59,7 +61,7 @@ def rollout_model(
     from components.rollout_model import run as stage
 
     plan = stage.parse_plan(steps, guards, poll_s, service)
-    place = stage.placement(model_name, service, storage, mode, gateway, ready_s)
+    place = stage.placement(model_name, service, storage, mode, gateway, ready_s, confidential)
     config = stage.RolloutConfig(
         registry=Path(registry), name=model_name, version=version, placement=place, evidence=evidence, events=events,
         plan=plan, namespace=namespace,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from components.rollout_model.guards import BAD, GuardState, Metric, State
+from components.rollout_model.guards import BAD, Action, GuardState, Metric, State
 from components.rollout_model.record import RolloutRecord, Seen
 from components.shared.page import COLOURS, Page, Tone, new_figure
 
@@ -59,6 +59,9 @@ def _decision(page: Page, record: RolloutRecord) -> None:
     page.checks([("good" if record.promoted else "bad", reason) for reason in record.reasons])
 
 
+_VERDICT_TONES: dict[Action, Tone] = {Action.PASS: "good", Action.ROLL_BACK: "bad"}
+
+
 def _steps(page: Page, record: RolloutRecord) -> None:
     rows, tones = [], dict[int, Tone]()
     for at, (percent, looks) in enumerate(_by_step(record.seen)):
@@ -69,7 +72,7 @@ def _steps(page: Page, record: RolloutRecord) -> None:
         seconds = sum(look.interval.seconds for look in looks)
         requests = [sum(getattr(look.interval, arm).requests for look in looks) for arm in ("champion", "candidate")]
         rows.append([f"{percent} %", _duration(seconds), *requests, last.action.replace("_", " "), said])
-        tones[at] = {"pass": "good", "roll_back": "bad"}.get(str(last.action), "neutral")  # type: ignore[assignment]
+        tones[at] = _VERDICT_TONES.get(last.action, "neutral")
     page.section("Steps").table(
         ["share", "time", "champion's requests", "candidate's requests", "verdict", "guards"], rows, tones
     )

@@ -94,11 +94,11 @@ def _merged(first: Seen, second: Seen) -> Seen:
 
 
 def _added(one: Arm, other: Arm) -> Arm:
-    sums: dict[str, int | None] = {}
+    sums: dict[str, Any] = {}
     for name, value in vars(one).items():
         known = [count for count in (value, getattr(other, name)) if count is not None]
         sums[name] = sum(known) if known else None
-    return Arm(**sums)  # type: ignore[arg-type]
+    return Arm(**sums)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from components.rollout_model.guards import Action, GuardConfig, Interval, Verdi
 from components.rollout_model.judge import Judge
 from components.rollout_model.record import PROMOTED, ROLLED_BACK, RolloutRecord, Seen, thinned
 from components.shared.endpoint import endpoint
-from components.shared.errors import InputError, ServingError
+from components.shared.errors import ClusterError, InputError, ServingError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.golden import read_golden
 from components.shared.progress import report
@@ -80,7 +80,7 @@ class Rollout:
             What was seen and decided.
 
         Raises:
-            ClusterError: the Kubernetes API refused or is away; run it again to go on.
+            ClusterError: not even the way back was possible, the API is away or refuses it; run it again to go on.
             Stopped: the step was told to end; all traffic is the champion's again.
         """
         self._resume_or_begin()
@@ -90,6 +90,9 @@ class Rollout:
         except Stopped:
             self._finish(ROLLED_BACK, ["the step was told to end before the rollout was over"])
             raise
+        except ClusterError as error:
+            # Whoever cannot move traffic forward moves it back, rather than leave it where nobody watches.
+            why = [f"the cluster refused: {error.headline}"]
         return self._finish(ROLLED_BACK if why else PROMOTED, why)
 
     def _resume_or_begin(self) -> None:
@@ -168,7 +171,7 @@ class Rollout:
         if action == PROMOTED:
             try:
                 self.traffic.promote()
-            except ServingError as error:
+            except (ServingError, ClusterError) as error:
                 action, why = ROLLED_BACK, [f"promotion: {error.headline}"]
         if action == ROLLED_BACK:
             self.traffic.abort()

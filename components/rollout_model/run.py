@@ -45,13 +45,15 @@ class RolloutConfig:
     """Context of the kubeconfig."""
 
 
-def placement(model: str, service: str, storage: str, mode: str, gateway: str, ready_s: float) -> Placement:
+def placement(
+    model: str, service: str, storage: str, mode: str, gateway: str, ready_s: float, confidential: str = ""
+) -> Placement:
     """The service that the parameters name.
 
     Raises:
         InputError: mode or storage cannot be.
     """
-    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode))
+    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode), confidential=confidential)
     return Placement(service=spec, gateway=gateway, ready_s=ready_s)
 
 

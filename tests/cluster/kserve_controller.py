@@ -74,6 +74,9 @@ class Controller:
         cluster: The namespace.
         bundle_of: Folder of the bundle behind a storageUri.
         config: How predictors are started.
+
+    Attributes:
+        never_ready: versions, or `stable:VERSION`. fails_to_load, crashes: versions.
     """
 
     def __init__(self, cluster: Cluster, bundle_of: Callable[[str], Path], config: PredictorConfig | None = None):
@@ -162,7 +165,7 @@ class Controller:
 
     def _serve(self, role: str, uri: str) -> bool:
         """Bring the predictor of a bundle up in a role; the one before serves until then."""
-        if Path(uri).name in self.never_ready:
+        if {Path(uri).name, f"{role}:{Path(uri).name}"} & self.never_ready:
             return False
         if uri not in self._pods:
             stack = contextlib.ExitStack()

@@ -1,6 +1,5 @@
 """Objects of a real API server: conflicts, refusals, cut watches, and a server that is away."""
 
-import contextlib
 import dataclasses
 import threading
 import time
@@ -11,16 +10,9 @@ from components.cluster.api import Patience, connect
 from components.cluster.kinds import CLUSTER_TRAINING_RUNTIME, INFERENCE_SERVICE, TRAIN_JOB, Kind
 from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
 from tests.cluster.faults import told
+from tests.cluster.jobs import job, labels_seen
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
-
-
-def job(name="one", nodes=1):
-    return {
-        "apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind,
-        "metadata": {"name": name, "labels": {"team": "search"}},
-        "spec": {"runtimeRef": {"name": "shoprank-torchrec"}, "trainer": {"numNodes": nodes}},
-    }  # fmt: skip
 
 
 def test_an_object_lives_from_create_to_delete(cluster):
@@ -74,11 +66,6 @@ def test_an_update_meets_another_writer_and_still_lands(cluster):
 
     with pytest.raises(ChangedObject, match="under each of 3 attempts"):
         cluster.update(TRAIN_JOB, "one", fought_over, attempts=3)
-
-
-def labels_seen(cluster, seconds, until):
-    with contextlib.closing(cluster.follow(TRAIN_JOB, "one", seconds)) as changes:
-        return any(present["metadata"].get("labels", {}).get("step") == until for present in changes)
 
 
 def test_follow_tells_changes_and_ends_in_time(cluster):

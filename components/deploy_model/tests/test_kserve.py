@@ -10,15 +10,15 @@ import pytest
 
 from components.cluster.inference_service import ServiceSpec, manifest
 from components.cluster.kinds import INFERENCE_SERVICE
+from components.cluster.traffic import Placement, StandardTraffic
 from components.deploy_model.deploy import kserve_target, rollback
 from components.deploy_model.kserve import KServeBackend, KServeTarget
-from components.shared.bundle import BundleFacts, sign, write_manifest
-from components.shared.errors import InputError, RegistryError, ServingError
+from components.shared.errors import ClusterError, InputError, RegistryError, ServingError
 from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
-from serving.tests.handmade import AS_OF, write_bundle
 from tests.cluster.faults import told
 from tests.cluster.kserve_controller import Controller
+from tests.cluster.refusals import DENIED, QUOTA, in_front_of, webhook_away
+from tests.cluster.shelves import two_versions
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Unverified HTTPS request"),
@@ -28,16 +28,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def shelves(tmp_path_factory):
-    """A registry with two servable versions of one model; copy it before writing."""
-    folder = tmp_path_factory.mktemp("shelves")
-    bundle = write_bundle(folder / "one", folder / "key.pem")
-    shutil.copytree(bundle, folder / "two")
-    (folder / "two" / "licences.json").write_text('{"second": true}\n')
-    facts = BundleFacts(name="handmade", as_of=AS_OF, schema_hash="x", tasks=("purchase_again", "purchase_first"))
-    write_manifest(folder / "two", facts)
-    sign(folder / "two", load_or_create_key(folder / "key.pem"))
-    registry = Registry(folder / "registry")
-    return folder / "registry", registry.add(bundle), registry.add(folder / "two")
+    """(registry folder, first version, second version); copy it before writing."""
+    return two_versions(tmp_path_factory.mktemp("shelves"))
 
 
 class Shop:
@@ -178,6 +170,17 @@ def test_a_service_of_another_mode_or_model_is_refused(shop):
         shop.backend.release("handmade", shop.two)
 
 
+def test_an_encrypted_bundle_names_its_key_for_champion_and_candidate(shop):
+    spec = dataclasses.replace(shop.spec, confidential="kbs:///shop/bundle/key")
+    shop.cluster.create(INFERENCE_SERVICE, manifest(spec, shop.one))
+    traffic = StandardTraffic(shop.cluster, Placement(service=spec, ready_s=0.1))
+    with pytest.raises(ServingError, match="was not ready"):
+        traffic.launch(shop.two)
+    stable, canary = shop.service()["spec"]["predictor"], shop.service()["spec"]["canary"][0]["predictor"]
+    key = {"enabled": True, "resourceId": "kbs:///shop/bundle/key"}
+    assert stable["model"]["confidential"] == canary["model"]["confidential"] == key
+
+
 def test_parameters_that_cannot_be_are_named(tmp_path):
     assert kserve_target("shop", "s", "", "minio://mlpipeline/registry", "Standard").service.uri("v1") == (
         "s3://mlpipeline/registry/shop/versions/v1"
@@ -188,3 +191,27 @@ def test_parameters_that_cannot_be_are_named(tmp_path):
         kserve_target("shop", "s", "", "/mnt/registry", "Standard")
     with pytest.raises(InputError, match="'kserve' without a service"):
         rollback(tmp_path, "shop", "kserve")
+
+
+def test_a_full_quota_and_a_denied_change_are_told_and_change_nothing(shop, api_server):
+    with in_front_of(api_server) as (cluster, front), Controller(cluster, shop.bundle_of):
+        backend = KServeBackend(shop.backend.registry, shop.backend.target, cluster)
+        front.refusals = {"POST": QUOTA}
+        started = time.monotonic()
+        with pytest.raises(ClusterError, match=r"403 .*exceeded quota"):
+            backend.release("handmade", shop.one)
+        told("quota exceeded on deploy", "nothing was made; the step fails with the quota's name",
+             time.monotonic() - started)  # fmt: skip
+        assert cluster.find(INFERENCE_SERVICE, "shoprank") is None
+        front.refusals = {"POST": webhook_away(times=3)}
+        started = time.monotonic()
+        backend.release("handmade", shop.one)
+        told("KServe's webhook away for three answers", "asked again, then deployed", time.monotonic() - started)
+        front.refusals = {"PATCH": DENIED}
+        with pytest.raises(ClusterError, match="400 admission webhook"):
+            backend.release("handmade", shop.two)
+        front.refusals = {}
+        assert backend.current("handmade") == shop.one == shop.registry.aliases("handmade")["champion"]
+    failed = [entry for entry in shop.registry.audit("handmade").entries() if entry["action"] == "deploy_failed"]
+    assert [(entry["version"], entry["restored"]) for entry in failed] == [(shop.one, ""), (shop.two, shop.one)]
+    assert "exceeded quota" in failed[0]["why"]

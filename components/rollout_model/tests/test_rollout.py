@@ -2,126 +2,23 @@
 
 import json
 import os
-import shutil
 import signal
 import threading
 import time
-from pathlib import Path
 
-import httpx
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from components.cluster.inference_service import ServiceSpec, manifest
-from components.cluster.kinds import HTTP_ROUTE, INFERENCE_SERVICE
-from components.cluster.traffic import Placement, traffic_of
-from components.rollout_model.evidence import LogEvidence, PrometheusEvidence, Versions
+from components.cluster.kinds import HTTP_ROUTE
+from components.rollout_model.evidence import PrometheusEvidence, Versions
 from components.rollout_model.guards import GuardConfig
-from components.rollout_model.rollout import Rollout, RolloutPlan, Stopped
-from components.shared.bundle import BundleFacts, sign, write_manifest
+from components.rollout_model.rollout import RolloutPlan, Stopped
 from components.shared.errors import ShoprankError
-from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
-from components.validate_serving.predictor import PredictorConfig
-from serving.tests.handmade import AS_OF, write_golden
 from tests.cluster.faults import told
-from tests.cluster.kserve_controller import Controller, eventually
+from tests.cluster.kserve_controller import eventually
 from tests.cluster.prometheus import scraping
+from tests.cluster.rollout_shop import Shop, sold_out, version_of
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Unverified HTTPS request"), pytest.mark.slow]
-
-GUARDS = GuardConfig(
-    min_sample=40, min_duration_s=1.0, max_duration_s=25.0, error_tolerance=10.0, slow_tolerance=45.0,
-    empty_tolerance=10.0, negligible=0.3, min_overlap=0.2,
-)  # fmt: skip
-
-
-class Shop:
-    """A namespace with a champion that serves, a candidate in the registry, and shoppers who ask."""
-
-    def __init__(self, root, cluster, mode="Standard", gateway=""):
-        self.registry, self.cluster, self.gateway = Registry(root), cluster, gateway
-        self.spec = ServiceSpec(model="handmade", mode=mode)
-        self.champion = self.registry.aliases("handmade")["champion"]
-        self.logs = root / "inference-log"
-        self.logs.mkdir()
-        self.kserve = Controller(cluster, lambda uri: self.registry.resolve(f"handmade/{Path(uri).name}"))
-        words = ("--inference_log", str(self.logs), "--shadow_url", self.kserve.candidate.url)
-        self.kserve.config = PredictorConfig(clock="system", further=words)
-        self._over = threading.Event()
-        self._load = threading.Thread(target=self._ask)
-        self.answers = {}
-
-    def __enter__(self):
-        self.cluster.create(INFERENCE_SERVICE, manifest(self.spec, self.champion))
-        self.kserve.__enter__()
-        assert eventually(lambda: self.kserve.pod_url("stable"))
-        self._load.start()
-        assert eventually(lambda: self.answers.get(self.champion, 0) > 5)
-        return self
-
-    def __exit__(self, *failure):
-        self.quiet()
-        self.kserve.__exit__(*failure)
-
-    def quiet(self):
-        self._over.set()
-        self._load.join()
-
-    def _ask(self):
-        with httpx.Client(base_url=self.kserve.front.url, trust_env=False, timeout=10) as client:
-            turn = 0
-            while not self._over.is_set():
-                turn += 1
-                request = ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"k": 3})[turn % 3]
-                said = client.post("/v1/models/shoprank:predict", json={"instances": [request]})
-                who = said.json()["predictions"][0]["model_version"] if said.status_code == 200 else "failed"
-                self.answers[who] = self.answers.get(who, 0) + 1
-
-    def rollout(self, version, steps=(30, 100), guards=GUARDS, evidence=None):
-        urls = {"champion_url": self.kserve.champion.url, "candidate_url": self.kserve.candidate.url}
-        placement = Placement(service=self.spec, gateway=self.gateway, ready_s=20, **urls)
-        plan = RolloutPlan(steps=steps, guards=guards, poll_s=0.5)
-        source = evidence or LogEvidence(self.logs, Versions(self.champion, version))
-        return Rollout(self.registry, "handmade", version, plan, traffic_of(self.cluster, placement), source)
-
-    def service(self):
-        return self.cluster.get(INFERENCE_SERVICE, "shoprank")
-
-    def served(self):
-        return Path(self.service()["spec"]["predictor"]["model"]["storageUri"]).name
-
-    def actions(self):
-        return [entry["action"] for entry in self.registry.audit("handmade").entries()]
-
-
-@pytest.fixture
-def shelf(shelves, tmp_path):
-    """(registry folder, equal candidate): a copy that may be written."""
-    shutil.copytree(shelves[0], tmp_path / "registry")
-    return tmp_path / "registry", shelves[2]
-
-
-def version_of(root, change):
-    """One more version: the champion's bundle after `change`, golden requests asked anew."""
-    registry = Registry(root)
-    folder = root.parent / "changed"
-    shutil.copytree(registry.resolve("handmade/champion"), folder)
-    (folder / "bundle.sig").unlink()
-    change(folder)
-    write_golden(folder)
-    tasks = ("purchase_again", "purchase_first")
-    write_manifest(folder, BundleFacts(name="handmade", as_of=AS_OF, schema_hash="x", tasks=tasks))
-    sign(folder, load_or_create_key(root.parent / "key.pem"))
-    return registry.add(folder)
-
-
-def sold_out(folder):
-    table = pq.read_table(folder / "items.parquet")
-    place = table.schema.get_field_index("available")
-    nothing = pa.array([False] * len(table))
-    pq.write_table(table.set_column(place, "available", nothing), folder / "items.parquet")
 
 
 def test_an_equal_candidate_is_promoted_step_by_step_without_a_lost_request(shelf, cluster):

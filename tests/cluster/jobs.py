@@ -1,0 +1,18 @@
+"""A small TrainJob, and watching its labels."""
+
+import contextlib
+
+from components.cluster.kinds import TRAIN_JOB
+
+
+def job(name="one", nodes=1):
+    return {
+        "apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind,
+        "metadata": {"name": name, "labels": {"team": "search"}},
+        "spec": {"runtimeRef": {"name": "shoprank-torchrec"}, "trainer": {"numNodes": nodes}},
+    }  # fmt: skip
+
+
+def labels_seen(cluster, seconds, until):
+    with contextlib.closing(cluster.follow(TRAIN_JOB, "one", seconds)) as changes:
+        return any(present["metadata"].get("labels", {}).get("step") == until for present in changes)
