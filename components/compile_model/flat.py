@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from components.shared.feature_spec import SparseFeature
-from components.shared.models.ranker import Ranker, RankerHead
+from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
 from components.shared.models.retriever import Retriever, Tower
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -39,19 +39,30 @@ class FlatTable(nn.Module):
         else:
             self.register_buffer("rows", joined.half() if precision == "fp16" else joined)
 
-    def forward(self, ids_BW: torch.Tensor, weights_BW: torch.Tensor) -> torch.Tensor:
-        """Weighted sums of each feature's rows side by side, [B, features * D]."""
+    def rows_of(self, ids_BW: torch.Tensor) -> torch.Tensor:
+        """The row of each id, [B, W, D]."""
         flat = (ids_BW + self.column_start).reshape(-1)
         found = self.rows.index_select(0, flat).float()
         if self.precision == "int8":
             found = found * self.scale.index_select(0, flat) + self.low.index_select(0, flat)
-        found = found.reshape(ids_BW.shape[0], -1, self.dim) * weights_BW[..., None]
+        return found.reshape(ids_BW.shape[0], -1, self.dim)
+
+    def forward(self, ids_BW: torch.Tensor, weights_BW: torch.Tensor) -> torch.Tensor:
+        """Weighted sums of each feature's rows side by side, [B, features * D]."""
+        found = self.rows_of(ids_BW) * weights_BW[..., None]
         return torch.cat([part.sum(1) for part in found.split(self.lengths, 1)], 1)
 
 
 def _tables(bags: nn.Module, features: tuple[SparseFeature, ...]) -> list[torch.Tensor]:
     weights = dict(bags.named_parameters())
     return [weights[f"embedding_bags.t_{feature.name}.weight"] for feature in features]
+
+
+def _columns(features: tuple[SparseFeature, ...], name: str) -> slice:
+    """Where a feature's ids lie among padded features side by side."""
+    at = [feature.name for feature in features].index(name)
+    start = sum(feature.max_length for feature in features[:at])
+    return slice(start, start + features[at].max_length)
 
 
 class FlatUserTower(nn.Module):
@@ -78,6 +89,10 @@ class FlatRanker(nn.Module):
         self.item_table = FlatTable(_tables(ranker.item_bags, config.item_features), config.item_features, precision)
         self.head: RankerHead = ranker.head
         self.user_width = sum(feature.max_length for feature in config.user_features)
+        behaviour, bags = config.behaviour, ranker.behaviour_bags
+        self.behaviour = FlatTable(_tables(bags, (behaviour,)), (behaviour,), precision) if behaviour and bags else None
+        self.sequence = _columns(config.user_features, SEQUENCE)
+        self.item = _columns(config.item_features, ITEM)
 
     def forward(
         self, user_ids: torch.Tensor, user_weights: torch.Tensor, item_ids: torch.Tensor, item_weights: torch.Tensor,
@@ -85,5 +100,10 @@ class FlatRanker(nn.Module):
     ) -> torch.Tensor:  # fmt: skip
         """Probabilities [P, tasks]; the leading user features are read, the query is not."""
         user = self.user_table(user_ids[:, : self.user_width], user_weights[:, : self.user_width])
-        item = self.item_table(item_ids, item_weights)
-        return torch.sigmoid(self.head(user.index_select(0, row), item, dense))
+        parts = [user.index_select(0, row), self.item_table(item_ids, item_weights)]
+        if self.behaviour is not None and self.head.attention is not None:
+            tokens, targets = (
+                self.behaviour.rows_of(ids) for ids in (user_ids[:, self.sequence], item_ids[:, self.item])
+            )
+            parts.append(self.head.attention(tokens, user_weights[:, self.sequence], targets.squeeze(1), row))
+        return torch.sigmoid(self.head(torch.cat(parts, 1), dense))

@@ -11,7 +11,7 @@ from components.cluster.launching import launcher_for
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec
-from components.shared.models.ranker import RankerConfig, ranker_tasks
+from components.shared.models.ranker import RankerArchitecture, RankerConfig, ranker_tasks
 from components.shared.sizes import Size
 from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
@@ -38,6 +38,8 @@ class RankerTraining:
     """How many candidates each source brings, in training and in serving."""
     id_dropout: float = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
+    architecture: RankerArchitecture = dataclasses.field(default_factory=RankerArchitecture)
+    """The layers behind the embeddings: interaction, task heads, target attention."""
     patience: int = 10
     """Epochs without a better validation AUC before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(
@@ -68,6 +70,7 @@ def train(
     config: RankerTraining,
     checkpoints: Path | None = None,
     launcher: Launcher | None = None,
+    pairs: Path | None = None,
 ) -> dict[str, float]:
     """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch with the best validation AUC.
 
@@ -79,6 +82,7 @@ def train(
         checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
             with the run. A TrainJob keeps them in its exchange instead.
         launcher: Runs the workers; by default what `config.launch` names.
+        pairs: What `write_all_pairs` wrote for the same inputs and candidates; by default they are written anew.
 
     Returns:
         Best validation AUC, its epoch, and the last loss.
@@ -92,14 +96,16 @@ def train(
     """
     check_shares(config.batch_shoppers, config.launch.processes, "shoppers", config.launch.nodes)
     spec = FeatureSpec.read(features / "spec.json")
-    moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
+    names = _pair_files(features)
     with atomic_directory(out) as folder:
         digest = _digest(features, retriever, config)
         work = checkpoints / digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
-        names = [f"{moment}.parquet" for moment in (*moments, "validation")]
-        for moment, name in zip((*moments, "validation"), names, strict=True):
-            write_pairs(features, retriever, moment, work / name, config.candidates)
+        if pairs is None:
+            _write_pairs(features, retriever, work, config.candidates)
+        else:
+            for name in names:
+                (work / name).symlink_to(pairs.resolve() / name)
         _model_config(spec, [work / name for name in names[:-1]], config).write(work / CONFIG)
         task = _task(features, work, names, digest, config)
         (launcher or launcher_for(config.launch)).run(task, work)
@@ -110,8 +116,26 @@ def train(
     return summary(out, METRIC)
 
 
+def write_all_pairs(features: Path, retriever: Path, out: Path, candidates: CandidateConfig) -> None:
+    """Write the candidate pairs of every training moment and of validation, for several trainings over the same."""
+    with atomic_directory(out) as folder:
+        _write_pairs(features, retriever, folder, candidates)
+
+
+def _write_pairs(features: Path, retriever: Path, folder: Path, candidates: CandidateConfig) -> None:
+    for name in _pair_files(features):
+        write_pairs(features, retriever, name.removesuffix(".parquet"), folder / name, candidates)
+
+
+def _pair_files(features: Path) -> list[str]:
+    """Names of the pairs files: the training moments, oldest first, then validation."""
+    moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
+    return [f"{moment}.parquet" for moment in (*moments, "validation")]
+
+
 def _digest(features: Path, retriever: Path, config: RankerTraining) -> str:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
+    settings["architecture"] = config.architecture.to_json()
     rows = sorted((features / "rows").glob("*.parquet"))
     return run_digest(
         settings, [features / "spec.json", features / "items.parquet", *rows, retriever / "weights.safetensors"]
@@ -150,5 +174,5 @@ def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) 
         user_features=spec.user_features[:-1], item_features=spec.item_features, tasks=ranker_tasks(spec),
         dense_mean=tuple(pairs.dense.mean(0, dtype=np.float64).tolist()),
         dense_std=tuple(np.where(std > 1e-6, std, 1.0).tolist()),
-        embedding_dim=config.embedding_dim, hidden_dim=config.hidden_dim,
+        embedding_dim=config.embedding_dim, hidden_dim=config.hidden_dim, architecture=config.architecture,
     )  # fmt: skip

@@ -1,22 +1,28 @@
-"""DLRM-style multi-task ranker: embeddings and dense features interact by dot products, one head a task.
+"""Multi-task ranker: embeddings and dense features interact, then heads share what they learn as their config says.
 
-    dense [P, F] -- MLP -------------------.
-    user ids [S] -- bags -- rows of pairs --+-- dot products -- MLP -- heads: 'again', 'first'
-    item ids [P] -- bags -------------------'
+    dense [P, F] -- MLP -----------------------------.
+    user ids [S] -- bags -- rows of pairs ------------+-- interaction -- heads: 'again', 'first'
+    item ids [P] -- bags -----------------------------|
+    sequence [S] and item [P] -- target attention ----'   (optional)
 
-Source: Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems (2019).
+By default a DLRM with a shared bottom; interactions.py and task_heads.py name the sources of every choice.
 """
 
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 from torchrec import KeyedJaggedTensor
 
 from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.models.interactions import INTERACTIONS, DotConfig, InteractionConfig, interaction
 from components.shared.models.retriever import embedding_bags, in_order
+from components.shared.models.target_attention import TargetAttention, TargetAttentionConfig
+from components.shared.models.task_heads import HEADS, HeadsConfig, SharedBottomConfig, task_heads
+from components.shared.models.variants import variant_from_json, variant_to_json
 from components.shared.storage import read_json, write_json
 
 
@@ -38,10 +44,12 @@ class RankerConfig:
     """Width of embedding rows."""
     hidden_dim: int
     """Width of the hidden layers."""
+    architecture: "RankerArchitecture" = dataclasses.field(default_factory=lambda: RankerArchitecture())
+    """What the layers behind the embeddings are."""
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, {**dataclasses.asdict(self), "architecture": self.architecture.to_json()})
 
     @classmethod
     def read(cls, path: Path) -> "RankerConfig":
@@ -51,7 +59,56 @@ class RankerConfig:
             raw[side] = tuple(SparseFeature(**feature) for feature in raw[side])
         for name in ("tasks", "dense_mean", "dense_std"):
             raw[name] = tuple(raw[name])
-        return cls(**raw)
+        return cls(**{**raw, "architecture": RankerArchitecture.from_json(raw["architecture"])})
+
+    @property
+    def behaviour(self) -> SparseFeature | None:
+        """The table of the target attention: items as members of a sequence; None without attention."""
+        if self.architecture.attention is None:
+            return None
+        sequence = next(feature for feature in self.user_features if feature.name == SEQUENCE)
+        return SparseFeature(name="behaviour", rows=sequence.rows, max_length=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankerArchitecture:
+    """The layers behind the embeddings."""
+
+    interaction: InteractionConfig = dataclasses.field(default_factory=DotConfig)
+    """How the embeddings meet."""
+    heads: HeadsConfig = dataclasses.field(default_factory=SharedBottomConfig)
+    """How the tasks share what they learn."""
+    attention: TargetAttentionConfig | None = None
+    """Target attention over the sequence; None: the sequence is summed up once for all items."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {
+            "interaction": variant_to_json(self.interaction), "heads": variant_to_json(self.heads),
+            "attention": None if self.attention is None else variant_to_json(self.attention),
+        }  # fmt: skip
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> "RankerArchitecture":
+        """What `to_json` wrote; absent parts take their defaults.
+
+        Raises:
+            InputError: a part is of no known kind, or has no such field.
+        """
+        found: dict[str, Any] = {}
+        if raw.get("interaction"):
+            found["interaction"] = variant_from_json(raw["interaction"], INTERACTIONS, "interaction")
+        if raw.get("heads"):
+            found["heads"] = variant_from_json(raw["heads"], HEADS, "heads")
+        if raw.get("attention"):
+            found["attention"] = variant_from_json(raw["attention"], (TargetAttentionConfig,), "attention")
+        return cls(**found)
+
+
+SEQUENCE = "sequence"
+"""The user feature that target attention reads."""
+ITEM = "item"
+"""The item feature that it is compared with."""
 
 
 def ranker_tasks(spec: FeatureSpec) -> tuple[str, str]:
@@ -64,32 +121,29 @@ class RankerHead(nn.Module):
 
     dense_mean: torch.Tensor
     dense_std: torch.Tensor
-    upper: torch.Tensor
 
     def __init__(self, config: RankerConfig):
         super().__init__()
-        dim, hidden = config.embedding_dim, config.hidden_dim
-        vectors = len(config.user_features) + len(config.item_features) + 1
+        dim, hidden, shape = config.embedding_dim, config.hidden_dim, config.architecture
+        attended = shape.attention is not None
+        vectors = len(config.user_features) + len(config.item_features) + 1 + attended
         dense = len(config.dense_mean)
         self.dim = dim
         self.bottom = nn.Sequential(nn.Linear(dense, hidden), nn.ReLU(), nn.Linear(hidden, dim))
-        interactions = vectors * (vectors - 1) // 2
-        self.top = nn.Sequential(
-            nn.Linear(interactions + dim + dense, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
-            nn.Linear(hidden, len(config.tasks)),
-        )  # fmt: skip
+        self.interaction = interaction(shape.interaction, vectors, dim, dense)
+        self.heads = task_heads(shape.heads, self.interaction.width, hidden, len(config.tasks))
+        self.attention = TargetAttention(shape.attention, dim) if shape.attention is not None else None
         self.register_buffer("dense_mean", torch.tensor(config.dense_mean))
         self.register_buffer("dense_std", torch.tensor(config.dense_std))
-        pairs = torch.triu_indices(vectors, vectors, offset=1)
-        self.register_buffer("upper", pairs[0] * vectors + pairs[1], persistent=False)
 
-    def forward(self, user_PE: torch.Tensor, item_PE: torch.Tensor, dense_PF: torch.Tensor) -> torch.Tensor:
-        """Logits [P, tasks] from the pairs' user and item embeddings side by side and their dense features."""
+    def forward(self, embeddings_PE: torch.Tensor, dense_PF: torch.Tensor) -> torch.Tensor:
+        """Logits [P, tasks] from the pairs' embeddings side by side (user, item, attended) and their dense features."""
         scaled = ((dense_PF - self.dense_mean) / self.dense_std).clamp(-5.0, 5.0)
         bottom = self.bottom(scaled)
-        stacked = torch.cat([user_PE, item_PE, bottom], 1).reshape(bottom.shape[0], -1, self.dim)
-        products = torch.bmm(stacked, stacked.transpose(1, 2)).flatten(1)
-        return self.top(torch.cat([products.index_select(1, self.upper), bottom, scaled], 1))
+        vectors = torch.cat([embeddings_PE, bottom], 1).reshape(bottom.shape[0], -1, self.dim)
+        features, shallow = self.interaction(vectors, scaled)
+        logits = self.heads(features)
+        return logits if shallow is None else logits + shallow
 
 
 class Ranker(nn.Module):
@@ -100,6 +154,8 @@ class Ranker(nn.Module):
         self.config = config
         self.user_bags = embedding_bags(config.user_features, config.embedding_dim, device)
         self.item_bags = embedding_bags(config.item_features, config.embedding_dim, device)
+        behaviour = config.behaviour
+        self.behaviour_bags = embedding_bags((behaviour,), config.embedding_dim, device) if behaviour else None
         self.head = RankerHead(config)
 
     def forward(
@@ -115,4 +171,20 @@ class Ranker(nn.Module):
         """
         user_SE = in_order(self.user_bags(users), self.config.user_features)
         item_PE = in_order(self.item_bags(items), self.config.item_features)
-        return self.head(user_SE.index_select(0, row), item_PE, dense)
+        parts = [user_SE.index_select(0, row), item_PE]
+        if self.behaviour_bags is not None:
+            parts.append(self._attended(users, items, row))
+        return self.head(torch.cat(parts, 1), dense)
+
+    def _attended(self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor) -> torch.Tensor:
+        """The sequence as each item sees it, [P, D]; tokens and targets are bags of one id each in a single lookup."""
+        assert self.behaviour_bags is not None and self.head.attention is not None
+        sequence, target = users[SEQUENCE], items[ITEM]
+        ids = torch.cat([sequence.values(), target.values()])
+        ones = torch.ones(len(ids), device=ids.device)
+        found = self.behaviour_bags(KeyedJaggedTensor(["behaviour"], ids, ones, torch.ones_like(ids)))["behaviour"]
+        tokens, targets = found.split([len(sequence.values()), len(target.values())])
+        longest = int(sequence.lengths().max()) if len(tokens) else 1
+        weighted = torch.cat([tokens, sequence.weights().unsqueeze(1)], 1)
+        padded = torch.ops.fbgemm.jagged_to_padded_dense(weighted, [sequence.offsets()], [max(longest, 1)], 0.0)
+        return self.head.attention(padded[..., :-1], padded[..., -1], targets, row)

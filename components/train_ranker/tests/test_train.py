@@ -14,7 +14,11 @@ from components.shared.candidates import CandidateConfig
 from components.shared.catalog import Catalog
 from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec
+from components.shared.models.interactions import CrossConfig
 from components.shared.models.offline import TorchModels, load_ranker, load_retriever
+from components.shared.models.ranker import RankerArchitecture
+from components.shared.models.target_attention import TargetAttentionConfig
+from components.shared.models.task_heads import PleConfig
 from components.shared.recommender import side_by_side
 from components.shared.storage import read_json
 from components.shared.training.optimizer import OptimizerConfig
@@ -78,6 +82,20 @@ def test_two_processes_train_the_model_that_one_does(fit, alone):
     assert one.keys() == other.keys()
     for name in one:
         assert np.linalg.norm(one[name] - other[name]) <= 0.01 * np.linalg.norm(other[name]) + 0.005, name
+
+
+@pytest.mark.slow
+def test_crosses_experts_and_target_attention_train_alike_in_one_process_and_in_two(fit, pairs, probabilities):
+    shape = RankerArchitecture(
+        interaction=CrossConfig(rank=4), heads=PleConfig(), attention=TargetAttentionConfig(hidden_dim=4)
+    )
+    one, pair = fit(1, architecture=shape), fit(2, architecture=shape)
+    assert curve(pair, "loss") == pytest.approx(curve(one, "loss"), rel=1e-4)
+    assert curve(one, "loss")[1] < curve(one, "loss")[0]
+    assert load_ranker(one).config.architecture == shape
+    shown = pairs["validation"]
+    area = roc_auc_score(shown.label, probabilities(one, shown))
+    assert area > 0.55, "the plain model that evaluation and export use is the trained one"
 
 
 @pytest.mark.slow

@@ -1,0 +1,147 @@
+"""How the ranker lets its embeddings meet: dot products (DLRM), crosses (DCN V2), a factorisation machine, or none.
+
+Each module maps the pair's V vectors of width D and its dense inputs to one row of features for the task heads, and
+may add a logit of its own that needs no further layer.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torchrec.modules.crossnet import CrossNet, LowRankCrossNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class DotConfig:
+    """Dot products of all pairs of vectors.
+
+    Source: Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems (2019).
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossConfig:
+    """Crosses of growing degree, a layer each, beside a deep part.
+
+    Source: Wang et al., DCN V2: Improved Deep & Cross Network (WWW 2021), the parallel form.
+    """
+
+    layers: int = 2
+    """Cross layers; layer n adds features of degree n + 1."""
+    rank: int = 32
+    """Of the factors of each layer's matrix; 0: a full matrix."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FactorizationConfig:
+    """First- and second-order terms go straight to the logits, beside a deep part.
+
+    Source: Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction (IJCAI 2017).
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConcatConfig:
+    """Vectors side by side; with target attention over the sequence this is the Deep Interest Network.
+
+    Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KDD 2018).
+    """
+
+
+InteractionConfig = DotConfig | CrossConfig | FactorizationConfig | ConcatConfig
+INTERACTIONS: tuple[type[InteractionConfig], ...] = (DotConfig, CrossConfig, FactorizationConfig, ConcatConfig)
+
+
+class Interaction(nn.Module):
+    """Vectors [P, V, D] and dense inputs [P, F] to features [P, width] and an additional logit [P, 1], or none.
+
+    Attributes:
+        width: of the features.
+    """
+
+    width: int
+
+    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """See the class; the last of the V vectors is the one made of the dense inputs."""
+        raise NotImplementedError
+
+
+class Dot(Interaction):
+    """See DotConfig."""
+
+    upper: torch.Tensor
+
+    def __init__(self, vectors: int, dim: int, dense: int):
+        super().__init__()
+        pairs = torch.triu_indices(vectors, vectors, offset=1)
+        self.register_buffer("upper", pairs[0] * vectors + pairs[1], persistent=False)
+        self.width = vectors * (vectors - 1) // 2 + dim + dense
+
+    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """See Interaction."""
+        products = torch.bmm(vectors_PVD, vectors_PVD.transpose(1, 2)).flatten(1)
+        return torch.cat([products.index_select(1, self.upper), vectors_PVD[:, -1], dense_PF], 1), None
+
+
+class Cross(Interaction):
+    """See CrossConfig."""
+
+    def __init__(self, config: CrossConfig, vectors: int, dim: int, dense: int):
+        super().__init__()
+        inputs = vectors * dim + dense
+        full = config.rank == 0
+        self.cross = CrossNet(inputs, config.layers) if full else LowRankCrossNet(inputs, config.layers, config.rank)
+        self.width = 2 * inputs
+
+    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """See Interaction."""
+        joined = torch.cat([vectors_PVD.flatten(1), dense_PF], 1)
+        return torch.cat([self.cross(joined), joined], 1), None
+
+
+class Factorization(Interaction):
+    """See FactorizationConfig."""
+
+    def __init__(self, vectors: int, dim: int, dense: int):
+        super().__init__()
+        self.width = vectors * dim + dense
+        self.first_order = nn.Linear(self.width, 1)
+
+    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """See Interaction."""
+        joined = torch.cat([vectors_PVD.flatten(1), dense_PF], 1)
+        # The sum over all pairs of dot products is half of (square of the sum - sum of the squares).
+        second_order = 0.5 * (vectors_PVD.sum(1).square() - vectors_PVD.square().sum(1)).sum(1, keepdim=True)
+        return joined, self.first_order(joined) + second_order
+
+
+class Concat(Interaction):
+    """See ConcatConfig."""
+
+    def __init__(self, vectors: int, dim: int, dense: int):
+        super().__init__()
+        self.width = vectors * dim + dense
+
+    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """See Interaction."""
+        return torch.cat([vectors_PVD.flatten(1), dense_PF], 1), None
+
+
+def interaction(config: InteractionConfig, vectors: int, dim: int, dense: int) -> Interaction:
+    """The module of a config.
+
+    Args:
+        config: Which one.
+        vectors: V, the vector of the dense inputs included.
+        dim: D.
+        dense: F.
+    """
+    match config:
+        case DotConfig():
+            return Dot(vectors, dim, dense)
+        case CrossConfig():
+            return Cross(config, vectors, dim, dense)
+        case FactorizationConfig():
+            return Factorization(vectors, dim, dense)
+        case ConcatConfig():
+            return Concat(vectors, dim, dense)
