@@ -12,6 +12,7 @@ from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import InputError, ShoprankError
+from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
 from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane
 from serving.shadow import ShadowConfig
@@ -46,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
     log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."
     parser.add_argument("--inference_log", type=Path, default=None, help=log)
+    share = "Share of recommendations that explore at their last place; propensities go to the log. Default: none."
+    parser.add_argument("--explore", type=float, default=None, help=share)
+    draw = "Drawn by Thompson sampling, or all alike (epsilon-greedy)."
+    parser.add_argument("--explore_by", choices=["thompson", "uniform"], default="thompson", help=draw)
+    parser.add_argument("--explore_pool", type=int, default=20, help="Items that compete for the last place.")
     shadow = "Address of another version's predictor that answers copies of live requests. Default: none."
     parser.add_argument("--shadow_url", default="", help=shadow)
     return parser
@@ -58,6 +64,7 @@ def _serve(options: argparse.Namespace) -> None:
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
         model_threads=options.model_threads, max_pending=options.max_pending, inference_log=options.inference_log,
+        exploration=_exploration(options),
         shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
     ))  # fmt: skip
     model.load()
@@ -69,6 +76,15 @@ def _serve(options: argparse.Namespace) -> None:
     server.model_repository_extension = FixedRepository(server.registered_models)
     install(app)
     server.start([model])
+
+
+def _exploration(options: argparse.Namespace) -> ExplorationConfig | None:
+    if options.explore is None:
+        return None
+    if options.inference_log is None:
+        raise InputError("--explore without --inference_log", "name a folder; unlogged, exploring teaches nothing")
+    draw = ThompsonConfig() if options.explore_by == "thompson" else UniformConfig()
+    return ExplorationConfig(share=options.explore, draw=draw, pool=options.explore_pool)
 
 
 def _check(options: argparse.Namespace) -> None:

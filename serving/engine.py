@@ -15,6 +15,7 @@ import numpy as np
 
 from components.shared.bundle import Manifest
 from components.shared.candidates import Source
+from components.shared.catalog import STATISTICS
 from components.shared.errors import BundleError
 from components.shared.golden import TOLERANCE, read_golden
 from components.shared.history import Histories
@@ -22,6 +23,7 @@ from components.shared.pairs import DENSE_NAMES
 from components.shared.recommender import Ranking, Recommender, side_by_side
 from components.shared.text import tokenize
 from serving.explain import Case, Explainer, PairInputs
+from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
 from serving.metrics import EMPTY, ITEMS, REQUESTS, Stopwatch
 from serving.protocol import Answer, Ask, Item, parse_ask
@@ -43,6 +45,7 @@ class _Ranked:
     case: Case
     note: str
     warnings: list[str]
+    propensities: tuple[float, ...] = ()
 
 
 class Engine:
@@ -52,10 +55,14 @@ class Engine:
         recommender: Models, catalogue and histories.
         version: Told in every answer.
         clock: See Shoppers.
+        exploration: Whether some recommendations explore; searches never do.
     """
 
-    def __init__(self, recommender: Recommender, version: str, clock: Clock):
-        self.version = version
+    def __init__(
+        self, recommender: Recommender, version: str, clock: Clock, exploration: ExplorationConfig | None = None
+    ):
+        self.version, self._exploration = version, exploration
+        self._buyers = recommender.statistics[:, STATISTICS.index("buyers")]
         self._recommender = dataclasses.replace(recommender, timed=_stage)
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
@@ -63,7 +70,9 @@ class Engine:
         self._explainer = Explainer(catalog, recommender.statistics, recommender.neighbours, recommender.spec)
 
     @classmethod
-    def open(cls, folder: Path, manifest: Manifest, threads: int, clock: Clock) -> "Engine":
+    def open(
+        cls, folder: Path, manifest: Manifest, threads: int, clock: Clock, exploration: ExplorationConfig | None = None
+    ) -> "Engine":
         """Open a verified bundle and ask its golden requests.
 
         Raises:
@@ -74,6 +83,7 @@ class Engine:
         engine = cls(recommender, manifest.version, "bundle")
         engine.check_golden(folder)
         engine._shoppers = dataclasses.replace(engine._shoppers, clock=clock)
+        engine._exploration = exploration
         return engine
 
     def check_golden(self, folder: Path) -> None:
@@ -100,7 +110,7 @@ class Engine:
 
     def _ask(self, ask: Ask, request_id: str) -> tuple[_Ranked, Answer, Stopwatch]:
         watch = _watches.current = Stopwatch()
-        ranked = self._rank(ask, watch)
+        ranked = self._rank(ask, request_id, watch)
         with watch.stage("explain"):
             return ranked, self._answer(ranked, request_id), watch
 
@@ -116,7 +126,7 @@ class Engine:
         watch.observe()
         return answer
 
-    def _rank(self, ask: Ask, watch: Stopwatch) -> _Ranked:
+    def _rank(self, ask: Ask, request_id: str, watch: Stopwatch) -> _Ranked:
         warnings: list[str] = []
         query = ask.query if ask.query is not None and tokenize(ask.query) else ""
         if ask.query and ask.query.strip() and not query:
@@ -124,7 +134,7 @@ class Engine:
         with watch.stage("features"):
             histories = self._shoppers.histories(ask, warnings)
             allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
-        ranking = self._ranking(histories, ask.k, query, allowed)
+        ranking, propensities = self._chosen(histories, ask.k, query, allowed, request_id)
         if not allowed.any():
             warnings.append("filters: no item passes them")
         elif query and not (ranking.source & Source.LEXICAL).any():
@@ -135,7 +145,17 @@ class Engine:
             known = ask.user_id is not None and ask.user_id in self._recommender.user_row
             who = "no events of this shopper are known" if known else "unknown shopper"
             note = f"{who if ask.user_id is not None else 'no shopper named'}: answered for newcomers"
-        return _Ranked(case, note, warnings)
+        return _Ranked(case, note, warnings, propensities)
+
+    def _chosen(
+        self, histories: Histories, k: int, query: str, allowed: np.ndarray, request_id: str
+    ) -> tuple[Ranking, tuple[float, ...]]:
+        """The ranking, with the item that exploration put at its end, and the propensities of its places."""
+        if self._exploration is None or query:
+            return self._ranking(histories, k, query, allowed), ()
+        longer = self._ranking(histories, k + self._exploration.pool - 1, query, allowed)
+        chosen = explore(self._exploration, request_id, k, longer.score, self._buyers[longer.item])
+        return longer.take(chosen.places), chosen.propensities
 
     def _ranking(self, histories: Histories, k: int, query: str, allowed: np.ndarray) -> Ranking:
         if not allowed.any():
@@ -156,7 +176,7 @@ class Engine:
                 price=None if math.isnan(price) else round(price, 4), score=score, reasons=why,
             ))  # fmt: skip
         return Answer(items=items, model_version=self.version, request_id=request_id, note=ranked.note,
-                      warnings=ranked.warnings)  # fmt: skip
+                      warnings=ranked.warnings, propensities=ranked.propensities)  # fmt: skip
 
     def _inputs(self, case: Case) -> PairInputs:
         recommender = self._recommender

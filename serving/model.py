@@ -26,6 +26,7 @@ from components.shared.bundle import verify
 from components.shared.inference_log import LogWriter
 from components.shared.signing import load_public_key
 from serving.engine import Engine
+from serving.exploring import ExplorationConfig
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
 from serving.protocol import (
     V2_INPUTS,
@@ -64,6 +65,8 @@ class ModelConfig:
     """Requests that may wait or run before new ones are refused with 503."""
     inference_log: Path | None = None
     """Folder of the inference log; None writes none."""
+    exploration: ExplorationConfig | None = None
+    """How some recommendations explore; None: none does."""
     shadow: ShadowConfig | None = None
     """Where copies of live requests go; None copies nothing."""
 
@@ -120,7 +123,7 @@ class ShoprankModel(kserve.Model):
         config = self._config
         key = load_public_key(config.public_key) if config.public_key else None
         manifest = verify(config.folder, key)
-        self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock)
+        self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock, config.exploration)
         log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
         self._watch = Watch(manifest.version, log, config.shadow)
         MODEL.labels(manifest.name, manifest.version).set(1)

@@ -129,6 +129,8 @@ class Answer(BaseModel):
     """Set when the shopper is unknown."""
     warnings: list[str] = []
     """What of the request was not used, and why."""
+    propensities: tuple[float, ...] = Field((), exclude=True)
+    """For the inference log alone: probability of each item at its place; empty: nothing explores."""
 
 
 def parse_ask(raw: object, where: str = "") -> Ask:

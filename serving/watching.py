@@ -35,7 +35,7 @@ class Watch:
             raise
         finally:
             if outcome:
-                self._note(request_id, outcome, time.perf_counter() - started, copy, ())
+                self._note(request_id, outcome, time.perf_counter() - started, copy, None)
 
     def answered(self, asks: Sequence[Ask], answers: Sequence[Answer], seconds: float, copy: bool) -> None:
         """Note the answers to one request.
@@ -47,8 +47,7 @@ class Watch:
             copy: Whether it is a shadow's copy; copies are not copied on.
         """
         for ask, answer in zip(asks, answers, strict=True):
-            items = tuple(item.item_id for item in answer.items)
-            self._note(answer.request_id, OK if items else EMPTY, seconds, copy, items)
+            self._note(answer.request_id, OK if answer.items else EMPTY, seconds, copy, answer)
             if self._shadow and not copy:
                 self._shadow.send(ask, answer)
 
@@ -59,13 +58,15 @@ class Watch:
         if self._log:
             self._log.close()
 
-    def _note(self, request_id: str, outcome: str, seconds: float, copy: bool, items: tuple[str, ...]) -> None:
+    def _note(self, request_id: str, outcome: str, seconds: float, copy: bool, answer: Answer | None) -> None:
         traffic = "shadow" if copy else "live"
         OUTCOMES.labels(self._version, outcome, traffic).inc()
         ANSWER_SECONDS.labels(self._version, traffic).observe(seconds)
         if self._log:
+            items = tuple(item.item_id for item in answer.items) if answer else ()
             self._log.write(Answered(
                 time=time.time(), request_id=request_id, version=self._version, outcome=outcome,
                 seconds=round(seconds, 6), shadow=copy, items=items,
+                propensities=answer.propensities if answer else (),
             ))  # fmt: skip
             LOG_DROPPED.set(self._log.dropped)

@@ -38,6 +38,8 @@ class Answered:
     """Whether it is the copy of a request that another version answered."""
     items: tuple[str, ...] = ()
     """Answered item ids, best first."""
+    propensities: tuple[float, ...] = ()
+    """Probability of each item at its place, given the request; empty: nothing explores, all are 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,7 @@ def _record(line: bytes, where: str) -> Answered | Compared:
     try:
         raw: dict[str, Any] = json.loads(line)
         kind = kinds[raw.pop("kind")]
-        return kind(**{**raw, **({"items": tuple(raw["items"])} if "items" in raw else {})})
+        lists = {name: tuple(raw[name]) for name in ("items", "propensities") if name in raw}
+        return kind(**{**raw, **lists})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{where} is no record of the inference log: {error!r}", "remove the line") from error

@@ -59,6 +59,10 @@ class Ranking:
     tasks: np.ndarray
     dense: np.ndarray
 
+    def take(self, places: np.ndarray) -> "Ranking":
+        """The named places, in that order."""
+        return Ranking(**{name: values[places] for name, values in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Scored:

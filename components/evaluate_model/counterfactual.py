@@ -1,0 +1,121 @@
+"""What another policy would have earned, from answers that were given under known probabilities.
+
+Sources: Horvitz & Thompson (JASA 1952) for IPS; Swaminathan & Joachims, The Self-Normalized Estimator for
+Counterfactual Learning (NIPS 2015) for SNIPS; Dudik, Langford & Li, Doubly Robust Policy Evaluation and Learning
+(ICML 2011) for DR; Kong, A Note on Importance Sampling using Standardized Weights (1992) for the effective sample size.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from components.shared.errors import DataError
+
+
+@dataclass(frozen=True)
+class Logged:
+    """Decisions of the policy that answered, one entry each.
+
+    Attributes:
+        reward: float64 [n], what followed, such as 1.0 for a click.
+        propensity: float64 [n], probability with which the answering policy chose what it chose; above 0.
+        target: float64 [n], probability with which the policy in question chooses the same.
+    """
+
+    reward: np.ndarray
+    propensity: np.ndarray
+    target: np.ndarray
+
+    def __post_init__(self) -> None:
+        lengths = {len(values) for values in (self.reward, self.propensity, self.target)}
+        if len(lengths) != 1 or not len(self.reward):
+            raise DataError(
+                f"reward, propensity and target have {sorted(lengths)} entries", "give one each, at least 1"
+            )
+        for name, lowest in (("propensity", 0.0), ("target", -1e-12)):
+            values = getattr(self, name)
+            wrong = ~np.isfinite(values) | (values <= lowest) | (values > 1.0 + 1e-9)
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                raise DataError(
+                    f"{name} of entry {at} is {values[at]}", "it is a probability, logged with the decision"
+                )
+        if not np.isfinite(self.reward).all():
+            raise DataError("reward holds values that are not finite", "leave those entries out")
+
+    @property
+    def weights(self) -> np.ndarray:
+        """float64 [n], target over propensity."""
+        return self.target / self.propensity
+
+    @property
+    def effective_samples(self) -> float:
+        """Entries that the weights are worth: (sum of weights)^2 / sum of their squares, 0 when none has weight."""
+        weights = self.weights
+        return float(weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean reward a decision under the policy in question.
+
+    Attributes:
+        value: the estimate. standard_error: of it. low, high: 95 % interval. effective_samples: see Logged.
+    """
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    effective_samples: float
+
+
+def ips(logged: Logged, clip: float | None = None) -> Estimate:
+    """Inverse propensity scoring: unbiased where the propensities are right and never 0.
+
+    Args:
+        logged: The decisions.
+        clip: Largest weight; trades variance for a bias towards 0. None: no limit.
+    """
+    weights = logged.weights if clip is None else np.minimum(logged.weights, clip)
+    return _mean(weights * logged.reward, logged)
+
+
+def snips(logged: Logged) -> Estimate:
+    """Self-normalised IPS: indifferent to a shift of all rewards; its bias vanishes with the number of decisions.
+
+    Raises:
+        DataError: the policy in question never chooses what was chosen, so nothing can be told.
+    """
+    weights = logged.weights
+    if not weights.any():
+        raise DataError(
+            "the policy in question never chooses what was chosen", "explore more, or compare nearer policies"
+        )
+    value = float((weights * logged.reward).sum() / weights.sum())
+    error = float(np.sqrt(np.square(weights * (logged.reward - value)).sum()) / weights.sum())
+    return _estimate(value, error, logged)
+
+
+def doubly_robust(logged: Logged, expected: np.ndarray, expected_target: np.ndarray) -> Estimate:
+    """A reward model corrected by its weighted errors: right when the propensities or the model are.
+
+    Args:
+        logged: The decisions.
+        expected: float64 [n], the model's reward of what was chosen.
+        expected_target: float64 [n], the model's mean reward of what the policy in question chooses there.
+    """
+    if not len(expected) == len(expected_target) == len(logged.reward):
+        raise DataError("the reward model's values are not one for each decision", "predict for every entry")
+    return _mean(expected_target + logged.weights * (logged.reward - expected), logged)
+
+
+def _mean(terms: np.ndarray, logged: Logged) -> Estimate:
+    error = float(terms.std(ddof=1) / np.sqrt(len(terms))) if len(terms) > 1 else float("inf")
+    return _estimate(float(terms.mean()), error, logged)
+
+
+def _estimate(value: float, error: float, logged: Logged) -> Estimate:
+    reach = float(norm.ppf(0.975)) * error
+    return Estimate(value, error, value - reach, value + reach, logged.effective_samples)

@@ -1,0 +1,123 @@
+"""Estimators on a bandit whose truth is known: right in the mean, honest about their spread, loud about bad input."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from components.evaluate_model.counterfactual import Logged, doubly_robust, ips, snips
+from components.shared.errors import DataError
+
+ACTIONS = 5
+
+
+def softmax(values):
+    raised = np.exp(values - values.max(1, keepdims=True))
+    return raised / raised.sum(1, keepdims=True)
+
+
+def shop(seed, decisions=2_000):
+    """(logged, truth, expected rewards [n, actions], target policy [n, actions], chosen)."""
+    random = np.random.default_rng(seed)
+    context = random.normal(size=(decisions, 3))
+    weights = np.random.default_rng(0).normal(size=(3, ACTIONS))
+    click = 1 / (1 + np.exp(2 - context @ weights))
+    logging = softmax(context @ np.random.default_rng(1).normal(size=(3, ACTIONS)))
+    logging = 0.5 * logging + 0.5 / ACTIONS
+    target = softmax(2 * (context @ weights))
+    chosen = (random.random((decisions, 1)) > logging.cumsum(1)).sum(1)
+    at = np.arange(decisions), chosen
+    reward = (random.random(decisions) < click[at]).astype(np.float64)
+    return Logged(reward, logging[at], target[at]), float((target * click).sum(1).mean()), click, target, chosen
+
+
+def expected_of(model, target, chosen):
+    return model[np.arange(len(chosen)), chosen], (target * model).sum(1)
+
+
+def test_every_estimator_finds_the_truth_and_says_how_sure_it_is():
+    covered, errors, widths = {}, {}, {}
+    for seed in range(100):
+        logged, truth, click, target, chosen = shop(seed)
+        found = {
+            "ips": ips(logged), "snips": snips(logged),
+            "dr": doubly_robust(logged, *expected_of(click, target, chosen)),
+            "dr, wrong model": doubly_robust(logged, *expected_of(np.full_like(click, 0.3), target, chosen)),
+        }  # fmt: skip
+        for name, estimate in found.items():
+            covered.setdefault(name, []).append(estimate.low <= truth <= estimate.high)
+            errors.setdefault(name, []).append(estimate.value - truth)
+            widths.setdefault(name, []).append(estimate.standard_error)
+    for name in covered:
+        assert np.mean(covered[name]) >= 0.88, f"95 % intervals of {name}"
+        assert abs(np.mean(errors[name])) < 3.5 * np.std(errors[name]) / 10, f"{name} is biased"
+        assert np.std(errors[name]) == pytest.approx(np.mean(widths[name]), rel=0.3), name
+    assert np.mean(widths["dr"]) < 0.9 * np.mean(widths["ips"]), "a good model narrows the interval"
+
+
+def test_a_policy_that_was_the_one_answering_has_its_own_mean_and_all_samples():
+    logged = shop(3)[0]
+    same = dataclasses.replace(logged, target=logged.propensity)
+    assert ips(same).value == snips(same).value == pytest.approx(logged.reward.mean())
+    assert same.effective_samples == pytest.approx(len(logged.reward))
+
+
+def test_the_plain_mean_of_the_log_is_no_answer():
+    """Why estimators are needed: the target policy is better than the one that answered, and only they see it."""
+    logged, truth, *_ = shop(5, 20_000)
+    assert abs(logged.reward.mean() - truth) > 0.05 > 10 * abs(ips(logged).value - truth)
+
+
+def test_clipping_lowers_the_estimate_and_its_spread():
+    logged = shop(7)[0]
+    assert ips(logged, clip=1.0).value < ips(logged).value
+    assert ips(logged, clip=1.0).standard_error < ips(logged).standard_error
+    assert ips(logged, clip=1e9) == ips(logged)
+
+
+probability = st.floats(0.01, 1.0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.integers(2, 30).flatmap(
+        lambda n: st.tuples(
+            hnp.arrays(np.float64, n, elements=st.floats(-5, 5)),
+            hnp.arrays(np.float64, n, elements=probability),
+            hnp.arrays(np.float64, n, elements=probability),
+        )
+    ),
+    st.floats(-3, 3),
+)
+def test_snips_lies_among_the_rewards_and_follows_a_shift(drawn, shift):
+    logged = Logged(*drawn)
+    value = snips(logged).value
+    assert logged.reward.min() - 1e-9 <= value <= logged.reward.max() + 1e-9
+    assert snips(dataclasses.replace(logged, reward=logged.reward + shift)).value == pytest.approx(
+        value + shift, abs=1e-6
+    )
+    assert 1 - 1e-9 <= logged.effective_samples <= len(logged.reward) + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"propensity": np.array([0.5, 0.0])}, "propensity of entry 1 is 0.0"),
+        ({"propensity": np.array([0.5, np.nan])}, "propensity of entry 1 is nan"),
+        ({"target": np.array([1.5, 0.5])}, "target of entry 0 is 1.5"),
+        ({"reward": np.array([1.0, np.inf])}, "not finite"),
+        ({"reward": np.array([1.0])}, "have \\[1, 2\\] entries"),
+    ],
+)
+def test_bad_input_is_named(change, said):
+    fine = Logged(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([0.5, 0.5]))
+    with pytest.raises(DataError, match=said):
+        dataclasses.replace(fine, **change)
+
+
+def test_policies_that_never_agree_tell_nothing():
+    with pytest.raises(DataError, match="never chooses what was chosen"):
+        snips(Logged(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.zeros(2)))

@@ -1,0 +1,98 @@
+"""Exploration: the last place of some answers goes to an item further down, and every answer's propensities are logged.
+
+Without it a shop only learns about what its model already likes; with propensities, components/evaluate_model's
+counterfactual estimators tell what another model would have earned.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import beta
+
+from components.shared.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThompsonConfig:
+    """Draw by the probability that the item is the best of those drawn from.
+
+    Each item's worth is Beta-distributed with the model's probability as mean; the more shoppers took it, the narrower.
+    Source: Thompson (Biometrika 25, 1933); Chapelle & Li, An Empirical Evaluation of Thompson Sampling (NIPS 2011).
+    """
+
+    prior_strength: float = 10.0
+    """Observations that the model's word alone is worth."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformConfig:
+    """Draw all alike: epsilon-greedy, with the exploration share as epsilon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplorationConfig:
+    """How often and among what."""
+
+    share: float
+    """Share of answers that explore, above 0 and below 1."""
+    draw: ThompsonConfig | UniformConfig = UniformConfig()
+    """How the item is drawn."""
+    pool: int = 20
+    """Items that compete for the last place: the one that the ranking has there and those that follow."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise InputError(f"--explore is {self.share}", "give a share above 0 and below 1, such as 0.05")
+        if self.pool < 2:
+            raise InputError(f"--explore_pool is {self.pool}", "give at least 2 items")
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What is shown.
+
+    Attributes:
+        places: int64, places of the longer ranking that are answered, best first.
+        propensities: probability of each of them at its place, given the request.
+    """
+
+    places: np.ndarray
+    propensities: tuple[float, ...]
+
+
+def explore(config: ExplorationConfig, request_id: str, k: int, score: np.ndarray, buyers: np.ndarray) -> Explored:
+    """Choose what stands at the last of k places; the same request is answered alike.
+
+    Args:
+        config: How.
+        request_id: Seeds the draw.
+        k: Places of the answer.
+        score: float32 [k + pool - 1] or fewer, probabilities, best first.
+        buyers: float32, same shape, shoppers who took each item.
+    """
+    if len(score) <= k or k < 2:
+        return Explored(np.arange(min(k, len(score))), (1.0,) * min(k, len(score)))
+    drawn = probabilities(config.draw, score[k - 1 :], buyers[k - 1 :])
+    chance = config.share * drawn
+    chance[0] += 1.0 - config.share
+    random = np.random.default_rng([zlib.crc32(request_id.encode()), 7])
+    place = int(random.choice(len(chance), p=chance / chance.sum()))
+    return Explored(np.r_[np.arange(k - 1), k - 1 + place], (*(1.0,) * (k - 1), round(float(chance[place]), 9)))
+
+
+def probabilities(draw: ThompsonConfig | UniformConfig, score: np.ndarray, buyers: np.ndarray) -> np.ndarray:
+    """Probability of each item to be drawn, float64, summing to 1; exact up to quadrature for Thompson sampling."""
+    if isinstance(draw, UniformConfig):
+        return np.full(len(score), 1.0 / len(score))
+    mean = np.clip(score.astype(np.float64), 1e-6, 1.0 - 1e-6)
+    strength = draw.prior_strength + buyers.astype(np.float64)
+    a, b = mean * strength, (1.0 - mean) * strength
+    # Cells between the quantiles of all items: fine where any density is high, however narrow.
+    levels = np.linspace(0.002, 0.998, 25)
+    edges = np.unique(np.r_[0.0, beta.ppf(levels[:, None], a, b).ravel(), 1.0])
+    mass = np.diff(beta.cdf(edges[:, None], a, b), axis=0)
+    below = beta.cdf(((edges[1:] + edges[:-1]) / 2)[:, None], a, b)
+    logs = np.log(np.maximum(below, 1e-300))
+    best = mass * np.exp(logs.sum(1, keepdims=True) - logs)
+    return best.sum(0) / best.sum()

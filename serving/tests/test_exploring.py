@@ -1,0 +1,97 @@
+"""Exploration: shown as often as its logged propensities say, and answered and logged by a real predictor."""
+
+import collections
+import time
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.shared.errors import InputError
+from components.shared.inference_log import Answered, LogReader
+from components.validate_serving.predictor import PredictorConfig, running
+from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig, explore, probabilities
+
+DRAWS = [UniformConfig(), ThompsonConfig()]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.integers(0, 100_000)), min_size=1, max_size=30),
+    st.integers(1, 12), st.sampled_from(DRAWS), st.text(max_size=10),
+)  # fmt: skip
+def test_the_best_stay_and_the_last_place_has_a_propensity(items, k, draw, request_id):
+    score = np.sort(np.array([score for score, _ in items], np.float32))[::-1]
+    buyers = np.array([buyers for _, buyers in items], np.float32)
+    config = ExplorationConfig(share=0.3, draw=draw, pool=5)
+    shown = explore(config, request_id, k, score, buyers)
+    assert len(shown.places) == len(shown.propensities) == min(k, len(score))
+    assert shown.places[:-1].tolist() == list(range(len(shown.places) - 1))
+    assert all(0 < chance <= 1 for chance in shown.propensities)
+    again = explore(config, request_id, k, score, buyers)
+    assert again.places.tolist() == shown.places.tolist() and again.propensities == shown.propensities
+
+
+@pytest.mark.parametrize("draw", DRAWS, ids=lambda draw: type(draw).__name__)
+def test_items_are_shown_as_often_as_they_say(draw):
+    score = np.array([0.9, 0.5, 0.4, 0.35, 0.1], np.float32)
+    buyers = np.array([50, 50, 5, 0, 0], np.float32)
+    config = ExplorationConfig(share=0.5, draw=draw, pool=4)
+    seen, told = collections.Counter(), {}
+    for number in range(4_000):
+        shown = explore(config, f"request-{number}", 2, score, buyers)
+        seen[int(shown.places[-1])] += 1
+        told[int(shown.places[-1])] = shown.propensities[-1]
+    assert set(seen) == {1, 2, 3, 4} and sum(told.values()) == pytest.approx(1.0, abs=1e-6)
+    for place, count in seen.items():
+        spread = np.sqrt(told[place] * (1 - told[place]) / 4_000)
+        assert abs(count / 4_000 - told[place]) < 4 * spread, place
+    assert told[1] > 0.5, "the ranking's own choice keeps its share"
+
+
+def test_thompson_sampling_draws_by_the_probability_of_being_the_best():
+    score, buyers = np.array([0.30, 0.28, 0.10], np.float32), np.array([1_000, 0, 1_000], np.float32)
+    found = probabilities(ThompsonConfig(), score, buyers)
+    mean, strength = score.astype(np.float64), 10 + buyers.astype(np.float64)
+    draws = np.random.default_rng(0).beta(mean * strength, (1 - mean) * strength, (200_000, 3))
+    simulated = np.bincount(draws.argmax(1), minlength=3) / len(draws)
+    np.testing.assert_allclose(found, simulated, atol=0.01)
+    assert found[1] > 100 * found[2], "nobody knows the second yet; the third is known to be worse"
+
+
+def test_narrow_and_equal_items_are_drawn_alike():
+    for buyers in (0, 1_000_000):
+        found = probabilities(ThompsonConfig(), np.full(6, 0.2, np.float32), np.full(6, buyers, np.float32))
+        np.testing.assert_allclose(found, 1 / 6, atol=1e-6)
+
+
+def test_settings_that_cannot_be_are_named():
+    for share in (0.0, 1.0, -1.0):
+        with pytest.raises(InputError, match="--explore is"):
+            ExplorationConfig(share=share)
+    with pytest.raises(InputError, match="--explore_pool is 1"):
+        ExplorationConfig(share=0.1, pool=1)
+
+
+@pytest.mark.slow
+def test_a_predictor_explores_recommendations_and_logs_their_propensities(signed, tmp_path):
+    words = ("--inference_log", str(tmp_path), "--explore", "0.5", "--explore_by", "uniform", "--explore_pool", "5")
+    asked = [{"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}]
+    with running(signed[0], PredictorConfig(further=words)) as predictor:
+        with httpx.Client(base_url=predictor.url, trust_env=False) as client:
+            for number in range(60):
+                said = client.post("/v1/models/shoprank:predict", json={"instances": [asked[number % 2]]},
+                                   headers={"x-request-id": f"r{number}"})  # fmt: skip
+                assert said.status_code == 200 and "propensities" not in said.text
+        time.sleep(0.5)
+    records = {record.request_id: record for record in LogReader(tmp_path).read() if isinstance(record, Answered)}
+    assert len(records) == 60
+    recommended = [records[f"r{number}"] for number in range(0, 60, 2)]
+    assert all(record.propensities[:-1] == (1.0,) * 4 for record in recommended)
+    last = collections.Counter(record.items[-1] for record in recommended)
+    chances = {record.items[-1]: record.propensities[-1] for record in recommended}
+    assert len(last) > 1 and set(chances.values()) == {0.6, 0.1}
+    assert chances[last.most_common(1)[0][0]] == pytest.approx(0.6)
+    assert all(records[f"r{number}"].propensities == () for number in range(1, 60, 2)), "searches never explore"
