@@ -1,56 +1,61 @@
 """Make the servable model: export, quantise, index, and compare with the trained one before anybody relies on it."""
 
+import dataclasses
 import shutil
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
-from components.compile_model.export import export_ranker, export_user_tower
-from components.compile_model.flat import Precision
+from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
+from components.compile_model.flat_table import Precision, TableFormat
+from components.compile_model.parity import Limits, compare, latency, quality
 from components.shared.candidates import CandidateConfig
-from components.shared.errors import DataError, InputError
+from components.shared.errors import InputError
 from components.shared.lexical import LexicalIndex
-from components.shared.models.offline import TorchModels, item_vectors, open_offline
+from components.shared.models.offline import TorchModels, item_vectors, open_offline, trained_rows
 from components.shared.progress import report
-from components.shared.ranking_metrics import overlap_at_k
-from components.shared.recommender import Ranking, Recommender
+from components.shared.recommender import Recommender
 from components.shared.rows import Rows
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.text import tokenize
 from components.shared.vector_index import EXACT_UP_TO, VectorIndex
 from components.shared.version import VERSION
 
+DensePrecision = Literal["fp32", "int8"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompileConfig:
     """How the model is compressed and how close it must stay to the trained one."""
 
-    precision: Precision = "int8"
-    """Embedding rows as fp32, fp16 or int8 (a scale and a minimum a row)."""
-    max_probability_difference: float = 0.02
-    """Largest difference of a probability that is accepted."""
-    min_rank_overlap: float = 0.95
-    """Least mean share of the ten best items that both models agree on."""
-    parity_shoppers: int = 200
-    """Shoppers of the validation split that are compared."""
+    tables: TableFormat = dataclasses.field(default_factory=TableFormat)
+    """How embedding rows are stored."""
+    dense: DensePrecision = "fp32"
+    """Dense layers as fp32, or as int8 with inputs scaled as they come."""
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    """What the compressed model may lose."""
     exact_index_up_to: int = EXACT_UP_TO
     """Larger catalogues get an approximate index."""
     timed_requests: int = 100
     """Single requests that are timed."""
 
 
-def config_for(precision: str) -> CompileConfig:
-    """The default limits with a precision given as text.
+def config_for(precision: str, dense_precision: str = "fp32", prune: bool = False) -> CompileConfig:
+    """The default limits with precisions given as text; `prune` leaves rows without training out.
 
     Raises:
         InputError: there is no such precision.
     """
-    if precision not in get_args(Precision):
-        raise InputError(f"precision is '{precision}'", f"use one of: {', '.join(get_args(Precision))}")
-    return CompileConfig(precision=cast(Precision, precision))
+    for name, value, known in (
+        ("precision", precision, Precision),
+        ("dense_precision", dense_precision, DensePrecision),
+    ):
+        if value not in get_args(known):
+            raise InputError(f"{name} is '{value}'", f"use one of: {', '.join(get_args(known))}")
+    tables = TableFormat(precision=cast(Precision, precision), prune=prune)
+    return CompileConfig(tables=tables, dense=cast(DensePrecision, dense_precision))
 
 
 def compile_model(
@@ -67,34 +72,48 @@ def compile_model(
         config: Precision and limits.
 
     Returns:
-        Sizes in MB, parity and latency in ms, by flat name.
+        Sizes in MB, parity, quality and latency in ms, by flat name.
 
     Raises:
         DataError: the compiled model does not answer like the trained one.
     """
     trained = open_offline(features, retriever, ranker, CandidateConfig(**read_json(ranker / "candidates.json")))
-    assert isinstance(trained.models, TorchModels) and trained.models.ranker is not None
     with atomic_directory(out) as folder:
-        export_user_tower(trained.models.retriever, folder / "retriever" / "user.onnx", config.precision)
-        query_width = trained.spec.user("query").max_length
-        export_ranker(trained.models.ranker, query_width, folder / "ranker" / "ranker.onnx", config.precision)
+        pruned = _export(trained, (retriever, ranker), folder, config)
+        how = {"precision": config.tables.precision, "dense_precision": config.dense}
         write_json(
             folder / "ranker" / "ranker.json",
-            {"tasks": list(trained.models.tasks), "candidates": read_json(ranker / "candidates.json"),
-             "precision": config.precision},
-        )  # fmt: skip
-        report("compile_model", 0.4, f"exported as {config.precision}")
+            {"tasks": list(trained.models.tasks), "candidates": read_json(ranker / "candidates.json"), **how},
+        )
+        report("compile_model", 0.4, f"exported as {config.tables.precision}")
         _index(trained, folder, config)
         _copy_state(features, statistics, folder)
         report("compile_model", 0.7, "indexed")
         compiled = Recommender.open(folder)
         rows = Rows.read(features / "rows" / "validation.parquet", trained.spec)
-        figures = {**_sizes(retriever, ranker, folder), **compare(trained, compiled, rows, config)}
-        figures |= latency(compiled, rows, config.timed_requests)
-        write_json(folder / "compile.json", {**figures, "precision": config.precision, "version": VERSION})
+        figures = {**_sizes(retriever, ranker, folder), **compare(trained, compiled, rows, config.limits)}
+        then = open_offline(features, retriever, ranker, trained.config, "validation")
+        figures |= quality(then, compiled, rows, config.limits) | latency(compiled, rows, config.timed_requests)
+        write_json(folder / "compile.json", {**figures, **pruned, **how, "version": VERSION})
         write_golden(compiled, rows, folder / "golden.json")
     report("compile_model", 1.0, f"overlap@10 {figures['rank_overlap_at_10']:.4f}")
     return figures
+
+
+def _export(trained: Recommender, models: tuple[Path, Path], folder: Path, config: CompileConfig) -> dict[str, int]:
+    """Write both graphs; how many rows of each were left out."""
+    assert isinstance(trained.models, TorchModels) and trained.models.ranker is not None
+    user, ranker = folder / "retriever" / "user.onnx", folder / "ranker" / "ranker.onnx"
+    retriever_rows, ranker_rows = (trained_rows(model) for model in models)
+    width = trained.spec.user("query").max_length
+    pruned = {
+        "user_rows_pruned": export_user_tower(trained.models.retriever, user, config.tables, retriever_rows),
+        "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows),
+    }
+    if config.dense == "int8":
+        for path in (user, ranker):
+            quantise_dense(path)
+    return pruned
 
 
 def _index(trained: Recommender, folder: Path, config: CompileConfig) -> None:
@@ -140,56 +159,6 @@ def _sizes(retriever: Path, ranker: Path, folder: Path) -> dict[str, float]:
         "compiled_mb": megabytes(folder / "retriever" / "user.onnx", folder / "ranker" / "ranker.onnx"),
         "item_vectors_mb": megabytes(folder / "retriever" / "item_vectors.npy"),
         "bundle_mb": megabytes(*(path for path in folder.rglob("*") if path.is_file())),
-    }
-
-
-def _answers(recommender: Recommender, rows: Rows, shoppers: np.ndarray, k: int) -> list[Ranking]:
-    """Answers at the moment that the bundle serves from."""
-    now = np.full(len(shoppers), recommender.spec.as_of)
-    histories = recommender.store.before(rows.shopper[shoppers], now, recommender.spec.max_history)
-    return recommender.rank(histories, k)
-
-
-def compare(trained: Recommender, compiled: Recommender, rows: Rows, config: CompileConfig) -> dict[str, float]:
-    """Largest difference of a probability on shared candidates and mean overlap of the ten best.
-
-    Raises:
-        DataError: a limit of `config` is exceeded.
-    """
-    overlaps, worst = [], 0.0
-    for start in range(0, min(config.parity_shoppers, len(rows)), 50):
-        shoppers = np.arange(start, min(start + 50, len(rows), config.parity_shoppers))
-        every = len(trained.catalog)
-        pairs = zip(_answers(trained, rows, shoppers, every), _answers(compiled, rows, shoppers, every), strict=True)
-        for one, other in pairs:
-            overlaps.append(overlap_at_k(one.item[None, :10], other.item[None, :10])[0])
-            _, left, right = np.intersect1d(one.item, other.item, return_indices=True)
-            worst = max(worst, float(np.abs(one.tasks[left] - other.tasks[right]).max(initial=0.0)))
-    overlap = float(np.mean(overlaps))
-    if worst > config.max_probability_difference or overlap < config.min_rank_overlap:
-        raise DataError(
-            f"the compiled model differs: probabilities by up to {worst:.4f}, overlap@10 {overlap:.3f}",
-            f"limits are {config.max_probability_difference} and {config.min_rank_overlap}; use precision fp16 or fp32",
-        )
-    return {"max_probability_difference": worst, "rank_overlap_at_10": overlap}
-
-
-def latency(compiled: Recommender, rows: Rows, requests: int) -> dict[str, float]:
-    """Milliseconds of single requests (median, 99th percentile) and of a batch of 32, in this process, one thread."""
-    shoppers = np.arange(requests) % len(rows)
-    for one in range(5):
-        _answers(compiled, rows, shoppers[one : one + 1], 10)
-    seconds = []
-    for one in range(requests):
-        started = time.perf_counter()
-        _answers(compiled, rows, shoppers[one : one + 1], 10)
-        seconds.append(time.perf_counter() - started)
-    started = time.perf_counter()
-    _answers(compiled, rows, np.arange(32) % len(rows), 10)
-    return {
-        "single_p50_ms": float(np.median(seconds)) * 1e3,
-        "single_p99_ms": float(np.quantile(seconds, 0.99)) * 1e3,
-        "batch_32_ms": (time.perf_counter() - started) * 1e3,
     }
 
 

@@ -15,6 +15,8 @@ def compile_model(
     compiled: Output[Model],
     summary: Output[Metrics],
     precision: str = "int8",
+    dense_precision: str = "fp32",
+    prune: bool = False,
 ):
     """Export to ONNX, quantise, index, and refuse a result that does not answer like the trained models.
 
@@ -23,17 +25,19 @@ def compile_model(
         retriever: Output of train_retriever.
         ranker: Output of train_ranker.
         statistics: Output of validate_data, the drift baseline that travels with the model.
-        precision: Embedding rows as fp32, fp16 or int8.
+        precision: Embedding rows as fp32, fp16, int8 or int4.
+        dense_precision: Dense layers as fp32 or int8.
+        prune: Whether embedding rows that training never touched are left out.
 
     Returns:
         compiled: Everything a bundle needs but its manifest and signature.
-        summary: Sizes before and after, parity, latency.
+        summary: Sizes before and after, parity, quality, latency.
     """
     from pathlib import Path
 
     from components.compile_model import compile as stage
 
     models = (Path(features.path), Path(retriever.path), Path(ranker.path))
-    config, out = stage.config_for(precision), Path(compiled.path)
+    config, out = stage.config_for(precision, dense_precision, prune), Path(compiled.path)
     for name, value in stage.compile_model(*models, Path(statistics.path), out, config).items():
         summary.log_metric(name, value)

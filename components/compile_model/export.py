@@ -4,41 +4,63 @@ import logging
 import warnings
 from pathlib import Path
 
+import onnx
 import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 from torch.export import Dim
 
-from components.compile_model.flat import FlatRanker, FlatUserTower, Precision
+from components.compile_model.flat import FlatRanker, FlatUserTower, TrainedRows
+from components.compile_model.flat_table import TableFormat
 from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
 from components.shared.pairs import DENSE_NAMES
 
 
-def export_user_tower(retriever: Retriever, path: Path, precision: Precision) -> None:
-    """Write the user tower: ids [B, W] and weights [B, W] to vectors [B, D]."""
+def export_user_tower(retriever: Retriever, path: Path, form: TableFormat, trained: TrainedRows | None = None) -> int:
+    """Write the user tower: ids [B, W] and weights [B, W] to vectors [B, D].
+
+    Args:
+        retriever: The trained retriever.
+        path: File to write.
+        form: How embedding rows are stored.
+        trained: Which of them hold anything; None: all.
+
+    Returns:
+        Rows that were left out.
+    """
     width = sum(feature.max_length for feature in retriever.config.user_features)
     batch = Dim("batch", min=1, max=65_536)
+    tower = FlatUserTower(retriever, form, trained)
     export_onnx(
-        FlatUserTower(retriever, precision), path,
+        tower, path,
         {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: batch}),
          "weights": (torch.zeros(2, width), {0: batch})},
     )  # fmt: skip
+    return tower.table.pruned
 
 
-def export_ranker(ranker: Ranker, query_width: int, path: Path, precision: Precision) -> None:
+def export_ranker(
+    ranker: Ranker, query_width: int, path: Path, form: TableFormat, trained: TrainedRows | None = None
+) -> int:
     """Write the ranker; shoppers [S] and pairs [P] vary.
 
     Args:
         ranker: The trained ranker.
         query_width: Columns of the query, which callers pass along and the ranker does not read.
         path: File to write.
-        precision: How embedding rows are stored.
+        form: How embedding rows are stored.
+        trained: Which of them hold anything; None: all.
+
+    Returns:
+        Rows that were left out.
     """
     user = query_width + sum(feature.max_length for feature in ranker.config.user_features)
     item = sum(feature.max_length for feature in ranker.config.item_features)
     shoppers, pairs = Dim("shoppers", min=1, max=65_536), Dim("pairs", min=1, max=16_777_216)
+    flat = FlatRanker(ranker, form, trained)
     export_onnx(
-        FlatRanker(ranker, precision), path,
+        flat, path,
         {"user_ids": (torch.zeros(2, user, dtype=torch.int64), {0: shoppers}),
          "user_weights": (torch.zeros(2, user), {0: shoppers}),
          "item_ids": (torch.zeros(3, item, dtype=torch.int64), {0: pairs}),
@@ -46,6 +68,28 @@ def export_ranker(ranker: Ranker, query_width: int, path: Path, precision: Preci
          "row": (torch.tensor([0, 0, 1]), {0: pairs}),
          "dense": (torch.zeros(3, len(DENSE_NAMES)), {0: pairs})},
     )  # fmt: skip
+    return flat.user_table.pruned + flat.item_table.pruned + (flat.behaviour.pruned if flat.behaviour else 0)
+
+
+def quantise_dense(path: Path) -> None:
+    """Store the weights of the dense layers as int8 and multiply in int8, inputs scaled as they come; in place.
+
+    Source: onnxruntime's dynamic quantisation; tables and products of two inputs stay as they are.
+    """
+    model = onnx.load(path)
+    # Shapes noted at export contradict those of the quantised graph (ShapeInferenceError).
+    del model.graph.value_info[:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        logging.getLogger().addFilter(_no_preprocessing_hint)
+        try:
+            quantize_dynamic(model, path, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
+        finally:
+            logging.getLogger().removeFilter(_no_preprocessing_hint)
+
+
+def _no_preprocessing_hint(record: logging.LogRecord) -> bool:
+    return "run pre-processing before quantization" not in record.getMessage()
 
 
 def export_onnx(module: nn.Module, path: Path, inputs: dict[str, tuple[torch.Tensor, dict]]) -> None:

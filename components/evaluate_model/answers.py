@@ -1,13 +1,17 @@
 """The model's own answers for the shoppers of a split, made by the very code that serves."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from components.evaluate_model.baselines import Lists
+from components.shared.pairs import DENSE_NAMES
 from components.shared.ragged import offsets_of
 from components.shared.recommender import Recommender, wanted_probability
 from components.shared.rows import Rows
+
+_SAMPLED = 30
+"""Pairs of a shopper, about, that did not come true and whose inputs are kept."""
 
 
 @dataclass(frozen=True)
@@ -16,19 +20,23 @@ class Pool:
 
     Attributes:
         row: int64 [pairs]. probability: float32 [pairs]. label: bool [pairs]. again: bool [pairs], bought before.
+        sampled: int64 [n], the pairs whose dense inputs are kept: all that came true and some that did not.
+        inputs: float32 [n, dense inputs] (pairs.DENSE_NAMES).
     """
 
     row: np.ndarray
     probability: np.ndarray
     label: np.ndarray
     again: np.ndarray
+    sampled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    inputs: np.ndarray = field(default_factory=lambda: np.zeros((0, len(DENSE_NAMES)), np.float32))
 
 
 def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) -> tuple[Lists, Pool]:
     """Rank the catalogue for every row of a split."""
     overall, first = np.zeros((len(rows), k), np.int64), np.zeros((len(rows), k), np.int64)
     pool: list[tuple[np.ndarray, ...]] = []
-    items = len(recommender.catalog)
+    items, pairs, random = len(recommender.catalog), 0, np.random.default_rng(0)
     for start in range(0, len(rows), part):
         at = np.arange(start, min(start + part, len(rows)))
         histories = recommender.store.before(rows.shopper[at], rows.timestamp[at], recommender.spec.max_history)
@@ -44,7 +52,10 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
         wanted = np.repeat(at, targets.lengths) * items + targets.values
         dense = np.concatenate([answer.dense for answer in answers])
         tasks = np.concatenate([answer.tasks for answer in answers])
-        pool.append((row, wanted_probability(tasks, dense), np.isin(row * items + item, wanted), dense[:, 0] > 0))
+        label = np.isin(row * items + item, wanted)
+        kept = np.flatnonzero(label | (random.random(len(label)) < _SAMPLED / np.maximum(lengths, 1)[row - start]))
+        pool.append((row, wanted_probability(tasks, dense), label, dense[:, 0] > 0, pairs + kept, dense[kept]))
+        pairs += len(label)
     columns = [np.concatenate(column) for column in zip(*pool, strict=True)]
     return Lists(overall, first), Pool(*columns)
 

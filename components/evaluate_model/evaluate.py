@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate_model.answers import Pool, model_answers
+from components.evaluate_model.answers import model_answers
+from components.evaluate_model.audit import leakage
 from components.evaluate_model.baselines import Past, baseline_lists
 from components.evaluate_model.bootstrap import BootstrapConfig
 from components.evaluate_model.champion import ChampionAnswers, champion_answers, champion_of
@@ -125,10 +126,12 @@ def evaluate(
     held = _held(champion, test)
     methods |= {CHAMPION: held.lists} if held and held.lists else {}
     scopes, bought = _scopes(test, past, methods)
+    learned_from = model_answers(validation.recommender, validation.rows, LIST_LENGTH)[1]
     result = {
         **_measure(test, past, scopes, bought, config),
         "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
-        "ranker": quality(pool, _validation_pool(validation), bought, config.calibration_bins),
+        "ranker": quality(pool, learned_from, bought, config.calibration_bins),
+        "leakage": leakage(learned_from, pool),
         "champion": _champion_facts(held),
         "curves": {"retriever": read_json(retriever / "curve.json"), "ranker": read_json(ranker / "curve.json")},
         "config": dataclasses.asdict(config),
@@ -183,10 +186,6 @@ def _measure(
         "scopes": {name: summarise(scope, past.total, config.bootstrap) for name, scope in scopes.items()},
         "slices": slices(test.rows.targets, scopes["overall"].lists, scopes["first"], facts, config.bootstrap),
     }
-
-
-def _validation_pool(validation: Split) -> Pool:
-    return model_answers(validation.recommender, validation.rows, LIST_LENGTH)[1]
 
 
 def _describe(test: Split, bought: np.ndarray, timeline: Timeline) -> dict[str, Any]:

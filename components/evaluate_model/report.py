@@ -28,6 +28,7 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
     _tables(page, result)
     sections.slices(page, result)
     sections.ranker(page, result)
+    sections.audit(page, result["leakage"])
     sections.training(page, result["curves"])
     return page
 

@@ -29,6 +29,10 @@ class Rules:
     """Largest mean difference between predicted and observed probability."""
     max_calibration_ratio: float = 2.5
     """Predicted over observed target events must lie between its inverse and this."""
+    max_shuffled_errors: float = 4.0
+    """Standard errors that a model with shuffled labels may lie from chance (AUC 0.5); further away, labels leak."""
+    max_single_input_auc: float = 0.99
+    """Largest area under the ROC curve that one input of the ranker may reach alone; above it, it holds the label."""
     min_coverage: float = 0.01
     """Least share of the catalogue that the ten best of all test shoppers hold together, or of their places where
     there are fewer places than items: the same ten items for everybody are no recommendation."""
@@ -57,6 +61,7 @@ def apply_rules(result: dict[str, Any], rules: Rules) -> list[Check]:
     checks += [_told(overall, name) for name in overall["differences"] if name not in (*rules.beat, CHAMPION)]
     checks += _champion(result, rules)
     checks += _ranker(result["ranker"]["all"], rules)
+    checks += leakage_checks(result["leakage"], rules)
     checks.append(_coverage(overall, result["split"]["items"], rules))
     return sorted(checks, key=lambda check: check.passed)
 
@@ -126,6 +131,25 @@ def _ranker(task: dict[str, Any], rules: Rules) -> Iterator[Check]:
         "max_calibration_ratio", inside,
         f"It predicts {ratio:.2f} times the target events that came, {'inside' if inside else 'outside'} "
         f"{1 / rules.max_calibration_ratio:.2f} to {rules.max_calibration_ratio:.2f}.",
+    )  # fmt: skip
+
+
+def leakage_checks(found: dict[str, Any] | None, rules: Rules) -> Iterator[Check]:
+    """What audit.leakage found, held against its rules; nothing when it could not be measured."""
+    if found is None:
+        return
+    off = abs(found["shuffled"] - 0.5) / max(found["shuffled_error"], 1e-9)
+    yield Check(
+        "max_shuffled_errors", off <= rules.max_shuffled_errors,
+        f"With shuffled labels a plain model's AUC is {found['shuffled']:.3f} ± {found['shuffled_error']:.3f}, "
+        f"{'at chance' if off <= rules.max_shuffled_errors else 'not at chance: labels leak'} (with the true ones "
+        f"{found['learned']:.3f}).",
+    )  # fmt: skip
+    passed = found["strongest_auc"] <= rules.max_single_input_auc
+    yield Check(
+        "max_single_input_auc", passed,
+        f"The input '{found['strongest']}' alone has AUC {found['strongest_auc']:.3f}, "
+        f"{_side(passed, 'at most')} {rules.max_single_input_auc}{'' if passed else ': it holds the label'}.",
     )  # fmt: skip
 
 

@@ -146,6 +146,22 @@ def ranker(page: Page, result: Mapping[str, Any]) -> None:
                    [["came: not wanted", *matrix[0]], ["came: wanted", *matrix[1]]])  # fmt: skip
 
 
+def audit(page: Page, found: Mapping[str, Any] | None) -> None:
+    """Whether labels leak into what the ranker sees or into the measuring."""
+    page.section(
+        "Leakage audit",
+        "A plain model that learned shuffled labels must be at chance, AUC 0.5; no input may all but tell the label.",
+    )
+    if found is None:
+        page.text("Not measured: a split holds one class alone.")
+        return
+    page.table(["learned from", "AUC on the test pairs"], [
+        ["shuffled labels, mean of 20", f"{found['shuffled']:.3f} ± {found['shuffled_error']:.3f}"],
+        ["true labels", f"{found['learned']:.3f}"],
+        [f"the input '{found['strongest']}' alone", f"{found['strongest_auc']:.3f}"],
+    ])  # fmt: skip
+
+
 def training(page: Page, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Learning curves of both models."""
     page.section("Training", "The epoch with the best validation metric is the one that is kept.")

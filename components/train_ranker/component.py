@@ -36,6 +36,7 @@ def train_ranker(
     nodes: int = 1,
     exchange: str = "",
     node_gpus: int = 0,
+    hyperparameters: str = "",
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -51,6 +52,7 @@ def train_ranker(
         nodes: Nodes of a TrainJob.
         exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
+        hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.
@@ -62,12 +64,16 @@ def train_ranker(
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
     from components.train_ranker import train as stage
+    from components.train_ranker.space import tuned
 
     how = LaunchConfig(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    config = dataclasses.replace(stage.RankerTraining.from_size(size_named(size), seed, processes), launch=how)
+    config = tuned(
+        dataclasses.replace(stage.RankerTraining.from_size(size_named(size), seed, processes), launch=how),
+        hyperparameters,
+    )
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
     result = stage.train(Path(features.path), Path(retriever.path), Path(model.path), config, lasting)
     for name, value in result.items():

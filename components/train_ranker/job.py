@@ -12,7 +12,7 @@ FILES = ("spec.json", "items.parquet")
 CONFIG = "config.json"
 """RankerConfig, among the pairs."""
 
-RESULTS = ("weights.safetensors", "curve.json")
+RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json")
 """What a worker leaves."""
 
 

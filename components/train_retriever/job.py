@@ -9,7 +9,7 @@ METRIC = "validation_recall_at_20"
 FILES = ("spec.json", "items.parquet", "rows/retriever.parquet", "rows/validation.parquet")
 """What a worker reads of the features."""
 
-RESULTS = ("config.json", "weights.safetensors", "curve.json")
+RESULTS = ("config.json", "weights.safetensors", "trained_rows.safetensors", "curve.json")
 """What it leaves."""
 
 

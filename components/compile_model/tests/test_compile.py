@@ -2,19 +2,30 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from components.build_features.encode import query_ids
-from components.compile_model.compile import CompileConfig, compare, compile_model, config_for, write_golden
-from components.compile_model.export import export_ranker, export_user_tower
+from components.compile_model.compile import CompileConfig, compile_model, config_for, write_golden
+from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
+from components.compile_model.flat_table import FlatTable, SparseTables, TableFormat
+from components.compile_model.parity import Limits, compare, quality
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
-from components.shared.feature_spec import SparseFeature
+from components.shared.feature_spec import FeatureSpec, SparseFeature
 from components.shared.golden import read_golden
-from components.shared.models.offline import TorchModels, item_vectors, load_ranker, load_retriever, open_offline
+from components.shared.models.offline import (
+    TorchModels,
+    item_vectors,
+    load_ranker,
+    load_retriever,
+    open_offline,
+    trained_rows,
+)
 from components.shared.onnx_models import OnnxModels
 from components.shared.pairs import DENSE_NAMES
 from components.shared.ragged import Ragged
@@ -22,7 +33,7 @@ from components.shared.recommender import Recommender
 from components.shared.rows import Rows
 from components.shared.storage import read_json
 
-TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2}
+TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2, "int4": 0.15}
 """Largest difference of a vector's coordinate or of a probability."""
 
 
@@ -38,8 +49,9 @@ def exported(trained, tmp_path_factory) -> dict[str, Path]:
     width = next(feature.max_length for feature in trained.retriever.config.user_features if feature.name == "query")
     for precision in TOLERANCE:
         folders[precision] = folder = tmp_path_factory.mktemp(precision)
-        export_user_tower(trained.retriever, folder / "retriever" / "user.onnx", precision)
-        export_ranker(trained.ranker, width, folder / "ranker" / "ranker.onnx", precision)
+        form = TableFormat(precision=precision)
+        export_user_tower(trained.retriever, folder / "retriever" / "user.onnx", form)
+        export_ranker(trained.ranker, width, folder / "ranker" / "ranker.onnx", form)
         (folder / "ranker" / "ranker.json").write_text(json.dumps({"tasks": trained.tasks}))
     return folders
 
@@ -77,11 +89,75 @@ def test_random_inputs_give_the_trained_answers(exported, trained, precision):
 
 
 @pytest.mark.slow
+def test_dense_layers_as_int8_are_near_and_tables_stay(exported, trained, tmp_path):
+    shutil.copytree(exported["fp32"], tmp_path / "int8")
+    for path in (tmp_path / "int8").rglob("*.onnx"):
+        before = path.stat().st_size
+        quantise_dense(path)
+        assert 0.5 * before < path.stat().st_size < before, "the tables are most of it"
+    served = OnnxModels.load(tmp_path / "int8")
+    user = random_inputs(trained.retriever.config.user_features, 33, 1)
+    found, wanted = served.user_vectors(*user), trained.user_vectors(*user)
+    assert 0 < np.abs(found - wanted).max() < 0.1
+    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
+
+
+def test_untrained_rows_are_left_out_and_read_as_the_unknown_one():
+    torch.manual_seed(0)
+    weights = [torch.randn(50, 8), torch.randn(30, 8)]
+    features = (SparseFeature(name="a", rows=50, max_length=2), SparseFeature(name="b", rows=30, max_length=1))
+    trained = torch.zeros(50, dtype=torch.bool)
+    trained[[3, 7]] = True
+    tables = SparseTables(weights, features, [trained, None])
+    for precision in TOLERANCE:
+        whole = FlatTable(tables, TableFormat(precision=precision))
+        small = FlatTable(tables, TableFormat(precision=precision, prune=True))
+        kept = whole if precision == "int4" else small
+        assert (whole.pruned, kept.pruned) == (0, 0 if precision == "int4" else 47)
+        ids, ones = torch.tensor([[3, 7, 0], [0, 3, 29], [7, 7, 12]]), torch.ones(3, 3)
+        torch.testing.assert_close(kept(ids, ones), whole(ids, ones))
+        if precision != "int4":
+            assert len(small.rows) == 33
+            unknown = torch.tensor([[0, 0, 5]])
+            torch.testing.assert_close(small(torch.tensor([[44, 2, 5]]), ones[:1]), whole(unknown, ones[:1]))
+
+
+def test_int4_rows_are_within_half_a_level_for_any_width():
+    torch.manual_seed(0)
+    for dim in (1, 5, 8):
+        table = torch.randn(20, dim)
+        flat = FlatTable(
+            SparseTables([table], (SparseFeature(name="a", rows=20, max_length=1),), [None]),
+            TableFormat(precision="int4"),
+        )
+        found = flat.rows_of(torch.arange(20)[:, None])[:, 0]
+        level = (table.amax(1, keepdim=True) - table.amin(1, keepdim=True)) / 15
+        assert ((found - table).abs() <= 0.55 * level + 2e-3).all()
+        assert flat.rows.shape == (20, (dim + 1) // 2)
+
+
+@pytest.mark.slow
+def test_training_notes_the_rows_that_it_touched(tiny_run, trained):
+    for folder, model in ((tiny_run.retriever, trained.retriever), (tiny_run.ranker, trained.ranker)):
+        touched = trained_rows(folder)
+        tables = {name for name, _ in model.named_parameters() if ".embedding_bags." in name}
+        assert set(touched) == tables
+        assert any(rows.any() and not rows.all() for rows in touched.values())
+    rows = Rows.read(
+        tiny_run.features / "rows" / "retriever.parquet", FeatureSpec.read(tiny_run.features / "spec.json")
+    )
+    seen = np.unique(rows.features["interest_category"].values)
+    found = trained_rows(tiny_run.retriever)["user_bags.embedding_bags.t_interest_category.weight"].numpy()
+    assert set(np.flatnonzero(found)) <= set(seen.tolist()) and found.sum() > 0.9 * len(seen)
+
+
+@pytest.mark.slow
 def test_each_lower_precision_is_smaller(exported):
     sizes = {
         precision: sum(path.stat().st_size for path in folder.rglob("*.onnx")) for precision, folder in exported.items()
     }
     assert sizes["fp32"] > 1.5 * sizes["fp16"] > 1.5 * sizes["int8"]
+    assert sizes["int8"] > 1.3 * sizes["int4"]
     assert all(not list(folder.rglob("*.data")) for folder in exported.values()), "one file a graph"
 
 
@@ -111,18 +187,30 @@ def test_the_folder_holds_what_a_bundle_needs_and_says_how_good_it_is(tiny_run):
 
 @pytest.mark.slow
 def test_comparing_passes_within_the_limits_and_refuses_beyond(opened):
-    figures = compare(*opened, CompileConfig(parity_shoppers=20))
+    figures = compare(*opened, Limits(shoppers=20))
     assert 0 < figures["max_probability_difference"] <= 0.02
     with pytest.raises(DataError, match="the compiled model differs: probabilities by up to") as caught:
-        compare(*opened, CompileConfig(parity_shoppers=20, max_probability_difference=1e-9))
-    assert "use precision fp16 or fp32" in caught.value.mend
+        compare(*opened, Limits(shoppers=20, max_probability_difference=1e-9))
+    assert "store tables as fp16 or fp32" in caught.value.mend
     with pytest.raises(DataError, match=r"overlap@10"):
-        compare(*opened, CompileConfig(parity_shoppers=20, min_rank_overlap=1.01))
+        compare(*opened, Limits(shoppers=20, min_rank_overlap=1.01))
+
+
+@pytest.mark.slow
+def test_ranking_quality_is_measured_at_the_validation_moment_and_a_loss_refused(tiny_run, opened):
+    _, compiled, rows = opened
+    config = CandidateConfig(**read_json(tiny_run.ranker / "candidates.json"))
+    then = open_offline(tiny_run.features, tiny_run.retriever, tiny_run.ranker, config, "validation")
+    figures = quality(then, compiled, rows, Limits())
+    assert figures["ndcg_at_10_compiled"] == pytest.approx(figures["ndcg_at_10_trained"], rel=0.02)
+    assert 0.1 < figures["ndcg_at_10_trained"] < 0.9
+    with pytest.raises(DataError, match=r"ranks worse: NDCG@10 0\.\d+ instead of 0\.\d+"):
+        quality(then, compiled, rows, Limits(max_ndcg_loss=-0.5))
 
 
 @pytest.mark.slow
 def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
-    config = CompileConfig(max_probability_difference=1e-9, parity_shoppers=10)
+    config = CompileConfig(limits=Limits(max_probability_difference=1e-9, shoppers=10))
     with pytest.raises(DataError):
         compile_model(
             tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics, tmp_path / "out", config
@@ -170,12 +258,14 @@ def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("precision", ["", "int4", "FP16", "float32"])
+@pytest.mark.parametrize("precision", ["", "int2", "FP16", "float32"])
 def test_other_precisions_are_refused_and_the_known_ones_listed(precision):
     with pytest.raises(InputError, match=f"precision is '{precision}'") as caught:
         config_for(precision)
-    assert caught.value.mend == "use one of: fp32, fp16, int8"
+    assert caught.value.mend == "use one of: fp32, fp16, int8, int4"
+    with pytest.raises(InputError, match="dense_precision is 'int4'"):
+        config_for("int8", "int4")
 
 
 def test_a_known_precision_keeps_the_default_limits():
-    assert config_for("fp16") == dataclasses.replace(CompileConfig(), precision="fp16")
+    assert config_for("fp16") == dataclasses.replace(CompileConfig(), tables=TableFormat(precision="fp16"))

@@ -23,6 +23,13 @@ def _result(champion=None):
         "scopes": {"overall": {"shoppers": 200, "methods": methods, "differences": differences}},
         "ranker": {"all": {"auc": 0.8, "calibration_error": 0.01, "calibration_ratio": 1.1}},
         "champion": champion,
+        "leakage": {
+            "shuffled": 0.51,
+            "shuffled_error": 0.01,
+            "learned": 0.8,
+            "strongest": "times",
+            "strongest_auc": 0.9,
+        },  # fmt: skip
     }
 
 
@@ -63,6 +70,8 @@ DIFFERENCE = ("scopes", "overall", "differences", "personal frequency", "ndcg_at
         (("ranker", "all", "calibration_error"), 0.2, "max_calibration_error"),
         (("ranker", "all", "calibration_ratio"), 4.0, "max_calibration_ratio"),
         (("ranker", "all", "calibration_ratio"), 0.2, "max_calibration_ratio"),
+        (("leakage", "shuffled"), 0.55, "max_shuffled_errors"),
+        (("leakage", "strongest_auc"), 0.995, "max_single_input_auc"),
         (("scopes", "overall", "methods", "model", "coverage", "mean"), 0.005, "min_coverage"),
     ],
 )

@@ -20,6 +20,7 @@ from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.models.retriever import Retriever, RetrieverConfig
 from components.shared.neighbours import Neighbours
 from components.shared.recommender import Recommender, read_tokens, read_users
+from components.shared.training.checkpoint import TRAINED_ROWS
 from components.shared.vector_index import VectorIndex
 
 _CPU = torch.device("cpu")
@@ -91,6 +92,12 @@ def load_retriever(folder: Path) -> Retriever:
 def load_ranker(folder: Path) -> Ranker:
     """The ranker that train_ranker wrote."""
     return _load(Ranker(RankerConfig.read(folder / "config.json"), _CPU), folder)
+
+
+def trained_rows(folder: Path) -> dict[str, torch.Tensor]:
+    """Which rows of each table training touched, bool [rows], by name of the weights; {} when nobody noted it."""
+    path = folder / TRAINED_ROWS
+    return load_file(path) if path.exists() else {}
 
 
 @torch.inference_mode()

@@ -59,7 +59,7 @@ class RankerConfig:
             raw[side] = tuple(SparseFeature(**feature) for feature in raw[side])
         for name in ("tasks", "dense_mean", "dense_std"):
             raw[name] = tuple(raw[name])
-        return cls(**{**raw, "architecture": RankerArchitecture.from_json(raw["architecture"])})
+        return cls(**{**raw, "architecture": RankerArchitecture.from_json(raw.get("architecture", {}))})
 
     @property
     def behaviour(self) -> SparseFeature | None:

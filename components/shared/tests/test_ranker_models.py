@@ -9,6 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from components.compile_model.export import export_ranker
 from components.compile_model.flat import FlatRanker
+from components.compile_model.flat_table import TableFormat
 from components.shared.errors import InputError
 from components.shared.feature_spec import SparseFeature
 from components.shared.models.interactions import (
@@ -36,6 +37,7 @@ from components.shared.pairs import DENSE_NAMES
 USER = (SparseFeature(name="user", rows=7, max_length=1), SparseFeature(name="sequence", rows=11, max_length=4))
 ITEM = (SparseFeature(name="item", rows=11, max_length=1), SparseFeature(name="category", rows=5, max_length=2))
 DENSE = len(DENSE_NAMES)
+FP32 = TableFormat(precision="fp32")
 ALL = [
     RankerArchitecture(interaction=one(), heads=heads(), attention=attention)
     for one, heads in itertools.product(INTERACTIONS, HEADS)
@@ -94,7 +96,7 @@ def test_the_flat_model_answers_as_the_trained_one(architecture):
     (user_ids, user_weights), (item_ids, item_weights), row, dense = drawn
     inputs = [torch.from_numpy(values) for values in (user_ids, user_weights, item_ids, item_weights, row, dense)]
     with torch.inference_mode():
-        found = FlatRanker(model, "fp32")(*inputs).numpy()
+        found = FlatRanker(model, FP32)(*inputs).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -105,7 +107,7 @@ def test_the_exported_graph_answers_as_the_trained_one_for_any_number_of_pairs(t
     for at, shape in enumerate((CrossConfig(), ConcatConfig())):
         architecture = RankerArchitecture(interaction=shape, heads=(PleConfig(), MmoeConfig())[at], attention=attention)
         model = ranker(architecture)
-        export_ranker(model, 2, tmp_path / "ranker.onnx", "fp32")
+        export_ranker(model, 2, tmp_path / "ranker.onnx", FP32)
         session = onnxruntime.InferenceSession(tmp_path / "ranker.onnx")
         for count, shoppers in ((1, 1), (40, 3)):
             drawn = pairs(count, shoppers)

@@ -1,10 +1,12 @@
 """List metrics against torchmetrics and by hand: empty places, repeated items, more relevant items than places."""
 
+import ir_measures
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ir_measures import RR, R, Success, nDCG
 from torchmetrics.functional import retrieval
 
 from components.shared.ragged import Ragged, offsets_of
@@ -97,3 +99,26 @@ def test_coverage_novelty_and_gini_by_hand():
 def test_overlap_ignores_order_and_empty_places():
     assert overlap_at_k(np.array([[1, 2, 0]]), np.array([[2, 1, 0]])).tolist() == [1.0]
     assert overlap_at_k(np.array([[1, 2]]), np.array([[3, 4]])).tolist() == [0.0]
+
+
+IR = {
+    "ndcg_at_10": nDCG @ 10, "recall_at_10": R @ 10, "recall_at_20": R @ 20, "mrr": RR @ 20,
+    "hit_rate_at_10": Success @ 10,
+}  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(shopper, min_size=1, max_size=5))
+def test_metrics_are_those_of_trec_eval(shoppers):
+    """ir-measures runs the reference implementation of the information retrieval community."""
+    lists = np.zeros((len(shoppers), 20), np.int64)
+    wanted, answered = {}, {}
+    for row, (answer, relevant) in enumerate(shoppers):
+        lists[row, : len(answer)] = answer
+        wanted[str(row)] = dict.fromkeys(map(str, relevant), 1)
+        answered[str(row)] = {str(item): 100.0 - place for place, item in enumerate(answer)}
+    found = per_shopper(lists, _ragged([sorted(relevant) for _, relevant in shoppers]))
+    for name, measure in IR.items():
+        said = {one.query_id: one.value for one in ir_measures.iter_calc([measure], wanted, answered)}
+        expected = [said.get(str(row), 0.0) for row in range(len(shoppers))]
+        np.testing.assert_allclose(found[name], expected, atol=1e-6, err_msg=name)

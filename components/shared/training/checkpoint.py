@@ -18,7 +18,9 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 from components.shared.errors import TrainingError
 from components.shared.training.exchange import SharedFolder
 
+TRAINED_ROWS = "trained_rows.safetensors"
 _KEPT = 2
+_TABLES = ".embedding_bags."
 
 
 class TrainState(Stateful):
@@ -89,6 +91,9 @@ def resume(state: TrainState, folder: SharedFolder) -> int:
 def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path) -> None:
     """Write the best checkpoint of a run as `out/weights.safetensors`, without sharding or a process group.
 
+    Beside it TRAINED_ROWS: bool [rows] of each table, which rows a gradient ever reached (their Adagrad statistic is
+    above 0); the others hold their random start alone.
+
     Args:
         module: The model, unsharded; its weights are overwritten.
         run: Folder of the loop, holding `best/`.
@@ -104,9 +109,16 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path) -> No
             "training ended without a checkpoint that was validated",
             "give the split 'validation' rows with targets, and at least one epoch",
         )
-    weights = module.state_dict()
+    weights, statistics = module.state_dict(), {}
+    for name, tensor in weights.items():
+        if _TABLES in name:
+            table = name.removesuffix(".weight").rpartition(".")[2]
+            statistics[name] = {f"{table}.momentum1": torch.zeros(len(tensor))}
+    wanted = {"app": {"model": weights, "optimizer": {"state": statistics}}}
     with warnings.catch_warnings():
         # Loading without a process group is what is wanted here, and the only thing the warning says.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
-        dcp.load({"app": {"model": weights}}, checkpoint_id=(best / f"step_{steps[-1]}").place, no_dist=True)
+        dcp.load(wanted, checkpoint_id=(best / f"step_{steps[-1]}").place, no_dist=True)
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
+    touched = {name: next(iter(found.values())) > 0 for name, found in statistics.items()}
+    save_file(touched, out / TRAINED_ROWS)

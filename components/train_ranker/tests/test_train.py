@@ -120,7 +120,7 @@ def test_the_exported_model_has_the_validation_area_that_the_curve_says(alone, p
 
 @pytest.mark.slow
 def test_the_model_folder_is_plain(alone, config):
-    names = {"config.json", "candidates.json", "weights.safetensors", "curve.json"}
+    names = {"config.json", "candidates.json", "weights.safetensors", "curve.json", "trained_rows.safetensors"}
     assert {path.name for path in alone.iterdir()} == names
     assert CandidateConfig(**read_json(alone / "candidates.json")) == config.candidates
     written = read_json(alone / "config.json")

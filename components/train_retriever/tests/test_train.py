@@ -100,7 +100,12 @@ def test_processes_that_cannot_share_a_batch_are_refused_at_once(fit, processes,
 
 @pytest.mark.slow
 def test_the_model_folder_is_plain(alone):
-    assert {path.name for path in alone.folder.iterdir()} == {"config.json", "weights.safetensors", "curve.json"}
+    assert {path.name for path in alone.folder.iterdir()} == {
+        "config.json",
+        "weights.safetensors",
+        "curve.json",
+        "trained_rows.safetensors",
+    }
     tables = {name for name in weights(alone) if "embedding_bags" in name}
     assert len(tables) == 10
     assert all(np.isfinite(values).all() for values in weights(alone).values())

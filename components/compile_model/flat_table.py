@@ -1,0 +1,126 @@
+"""Embedding tables under each other as one, stored small: plain, halved, or as integers with scale and minimum a row.
+
+Rows that training never touched hold nothing but their random start; they may be left out and read as the unknown one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from components.shared.feature_spec import SparseFeature
+
+Precision = Literal["fp32", "fp16", "int8", "int4"]
+_LEVELS = {"int8": 255.0, "int4": 15.0}
+_PLACE_BYTES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableFormat:
+    """How tables are stored."""
+
+    precision: Precision = "int8"
+    """Of the rows; int8 and int4 with a minimum and a scale a row (uniform, round to nearest)."""
+    prune: bool = False
+    """Whether rows without training are left out, where that saves more than the map to the kept ones costs. Their ids
+    then read the unknown row, so answers differ from the trained model's wherever its random rows had a say."""
+
+    def row_bytes(self, dim: int) -> float:
+        """Bytes of a row."""
+        return {"fp32": 4.0 * dim, "fp16": 2.0 * dim, "int8": dim + 8.0, "int4": (dim + 1) // 2 + 4.0}[self.precision]
+
+
+@dataclass(frozen=True)
+class SparseTables:
+    """Tables of one side of a model.
+
+    Attributes:
+        weights: float32 [rows, D] each. features: whose they are. trained: bool [rows] each, None: all of them are.
+    """
+
+    weights: Sequence[torch.Tensor]
+    features: tuple[SparseFeature, ...]
+    trained: Sequence[torch.Tensor | None]
+
+
+class FlatTable(nn.Module):
+    """All tables of one side as one.
+
+    Attributes:
+        pruned: rows that were left out.
+    """
+
+    column_start: torch.Tensor
+    rows: torch.Tensor
+    scale: torch.Tensor
+    low: torch.Tensor
+    place: torch.Tensor
+
+    def __init__(self, tables: SparseTables, form: TableFormat):
+        super().__init__()
+        self.lengths = [feature.max_length for feature in tables.features]
+        starts = torch.cumsum(torch.tensor([0, *(len(table) for table in tables.weights[:-1])]), 0)
+        self.register_buffer("column_start", torch.repeat_interleave(starts, torch.tensor(self.lengths))[None])
+        joined = torch.cat(list(tables.weights)).detach()
+        self.dim, self.precision, self.pruned = joined.shape[1], form.precision, 0
+        keep = _kept(tables)
+        dropped = int((~keep).sum())
+        self.has_places = form.prune and dropped * form.row_bytes(self.dim) > len(keep) * _PLACE_BYTES
+        if self.has_places:
+            self.pruned = dropped
+            self.register_buffer("place", _places(keep, starts, [len(table) for table in tables.weights]))
+            joined = joined[keep]
+        self._store(joined)
+
+    def _store(self, joined: torch.Tensor) -> None:
+        if self.precision not in _LEVELS:
+            self.register_buffer("rows", joined.half() if self.precision == "fp16" else joined)
+            return
+        low, high = joined.aminmax(dim=1, keepdim=True)
+        scale = ((high - low) / _LEVELS[self.precision]).clamp_min(1e-7)
+        if self.precision == "int4":
+            low, scale = low.half(), scale.half().clamp_min(1e-7)
+        levels = ((joined - low.float()) / scale.float()).round().clamp(0, _LEVELS[self.precision]).to(torch.uint8)
+        if self.precision == "int4":
+            even = nn.functional.pad(levels, (0, self.dim % 2))
+            levels = even[:, 0::2] * 16 + even[:, 1::2]
+        self.register_buffer("rows", levels)
+        self.register_buffer("scale", scale)
+        self.register_buffer("low", low)
+
+    def rows_of(self, ids_BW: torch.Tensor) -> torch.Tensor:
+        """The row of each id, [B, W, D]."""
+        flat = (ids_BW + self.column_start).reshape(-1)
+        if self.has_places:
+            flat = self.place.index_select(0, flat)
+        found = self.rows.index_select(0, flat).float()
+        if self.precision == "int4":
+            high = torch.floor(found / 16.0)
+            found = torch.stack([high, found - 16.0 * high], 2).flatten(1)[:, : self.dim]
+        if self.precision in _LEVELS:
+            found = found * self.scale.index_select(0, flat).float() + self.low.index_select(0, flat).float()
+        return found.reshape(ids_BW.shape[0], -1, self.dim)
+
+    def forward(self, ids_BW: torch.Tensor, weights_BW: torch.Tensor) -> torch.Tensor:
+        """Weighted sums of each feature's rows side by side, [B, features * D]."""
+        found = self.rows_of(ids_BW) * weights_BW[..., None]
+        return torch.cat([part.sum(1) for part in found.split(self.lengths, 1)], 1)
+
+
+def _kept(tables: SparseTables) -> torch.Tensor:
+    """Rows to store, bool [rows of all tables]; the unknown row of every table always is."""
+    parts = []
+    for table, trained in zip(tables.weights, tables.trained, strict=True):
+        keep = torch.ones(len(table), dtype=torch.bool) if trained is None else trained.bool().clone()
+        keep[0] = True
+        parts.append(keep)
+    return torch.cat(parts)
+
+
+def _places(keep: torch.Tensor, starts: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+    """Stored row of every row, int32; the unknown row of its table for those that were left out."""
+    place = torch.cumsum(keep, 0) - 1
+    unknown = torch.repeat_interleave(place[starts], torch.tensor(lengths))
+    return torch.where(keep, place, unknown).to(torch.int32)

@@ -1,0 +1,114 @@
+"""What compression cost: probabilities, the ten best, ranking quality and time, beside the trained model."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.shared.errors import DataError
+from components.shared.ranking_metrics import hits, ndcg_at_k, overlap_at_k
+from components.shared.recommender import Ranking, Recommender
+from components.shared.rows import Rows
+
+_MEND = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a compressed model may lose."""
+
+    max_probability_difference: float = 0.02
+    """Largest difference of a probability that is accepted."""
+    min_rank_overlap: float = 0.95
+    """Least mean share of the ten best items that both models agree on."""
+    max_ndcg_loss: float = 0.02
+    """Largest share of the trained model's validation NDCG@10 that may be lost."""
+    shoppers: int = 200
+    """Shoppers of the validation split that are compared."""
+
+
+def _answers(recommender: Recommender, rows: Rows, shoppers: np.ndarray, k: int) -> list[Ranking]:
+    """Answers at the moment that the bundle serves from."""
+    now = np.full(len(shoppers), recommender.spec.as_of)
+    histories = recommender.store.before(rows.shopper[shoppers], now, recommender.spec.max_history)
+    return recommender.rank(histories, k)
+
+
+def compare(trained: Recommender, compiled: Recommender, rows: Rows, limits: Limits) -> dict[str, float]:
+    """Largest difference of a probability on shared candidates and mean overlap of the ten best.
+
+    Raises:
+        DataError: a limit is exceeded.
+    """
+    overlaps, worst = [], 0.0
+    for start in range(0, min(limits.shoppers, len(rows)), 50):
+        shoppers = np.arange(start, min(start + 50, len(rows), limits.shoppers))
+        every = len(trained.catalog)
+        pairs = zip(_answers(trained, rows, shoppers, every), _answers(compiled, rows, shoppers, every), strict=True)
+        for one, other in pairs:
+            overlaps.append(overlap_at_k(one.item[None, :10], other.item[None, :10])[0])
+            _, left, right = np.intersect1d(one.item, other.item, return_indices=True)
+            worst = max(worst, float(np.abs(one.tasks[left] - other.tasks[right]).max(initial=0.0)))
+    overlap = float(np.mean(overlaps))
+    if worst > limits.max_probability_difference or overlap < limits.min_rank_overlap:
+        raise DataError(
+            f"the compiled model differs: probabilities by up to {worst:.4f}, overlap@10 {overlap:.3f}",
+            f"limits are {limits.max_probability_difference} and {limits.min_rank_overlap}; {_MEND}",
+        )
+    return {"max_probability_difference": worst, "rank_overlap_at_10": overlap}
+
+
+def quality(trained: Recommender, compiled: Recommender, rows: Rows, limits: Limits) -> dict[str, float]:
+    """Validation NDCG@10 of both, with the statistics of the validation's own moment.
+
+    Args:
+        trained: As of the validation moment.
+        compiled: The compressed model, as of any moment.
+        rows: The validation split.
+        limits: See Limits.
+
+    Raises:
+        DataError: the compressed model loses more than it may.
+    """
+    then = dataclasses.replace(compiled, statistics=trained.statistics, neighbours=trained.neighbours)
+    before, after = (ndcg(one, rows, limits.shoppers) for one in (trained, then))
+    if after < before * (1.0 - limits.max_ndcg_loss):
+        raise DataError(
+            f"the compiled model ranks worse: NDCG@10 {after:.4f} instead of {before:.4f}",
+            f"the limit is a loss of {limits.max_ndcg_loss:.1%}; {_MEND}",
+        )
+    return {"ndcg_at_10_trained": before, "ndcg_at_10_compiled": after}
+
+
+def ndcg(recommender: Recommender, rows: Rows, shoppers: int | None = None) -> float:
+    """Mean NDCG@10 of the first `shoppers` rows (None: all), whose moment must be that of the statistics."""
+    values, count = [], len(rows) if shoppers is None else min(shoppers, len(rows))
+    for start in range(0, count, 50):
+        part = np.arange(start, min(start + 50, count))
+        histories = recommender.store.before(rows.shopper[part], rows.timestamp[part], recommender.spec.max_history)
+        lists = np.zeros((len(part), 10), np.int64)
+        for row, ranking in enumerate(recommender.rank(histories, 10)):
+            lists[row, : len(ranking.item)] = ranking.item
+        relevant = rows.targets.take(part)
+        values.append(ndcg_at_k(hits(lists, relevant), relevant.lengths, 10))
+    return float(np.concatenate(values).mean())
+
+
+def latency(compiled: Recommender, rows: Rows, requests: int) -> dict[str, float]:
+    """Milliseconds of single requests (median, 99th percentile) and of a batch of 32, in this process, one thread."""
+    shoppers = np.arange(requests) % len(rows)
+    for one in range(5):
+        _answers(compiled, rows, shoppers[one : one + 1], 10)
+    seconds = []
+    for one in range(requests):
+        started = time.perf_counter()
+        _answers(compiled, rows, shoppers[one : one + 1], 10)
+        seconds.append(time.perf_counter() - started)
+    started = time.perf_counter()
+    _answers(compiled, rows, np.arange(32) % len(rows), 10)
+    return {
+        "single_p50_ms": float(np.median(seconds)) * 1e3,
+        "single_p99_ms": float(np.quantile(seconds, 0.99)) * 1e3,
+        "batch_32_ms": (time.perf_counter() - started) * 1e3,
+    }

@@ -1,0 +1,79 @@
+"""Where the tokens of a batch lie: packed one after the other, or in a padded rectangle; encoders read through either.
+
+    jagged: tokens [N, D] = a0 a1 a2 b0          padded: tokens [B, L, D] = a0 a1 a2
+            offsets [B + 1] = 0 3 4                                       b0  .  .
+
+Rows start at the left, so what a causal model puts out at a token never depends on the padding behind it.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+
+class TokenRows(Protocol):
+    """What an encoder may ask of a layout."""
+
+    position: torch.Tensor
+    """int64, place of each token in its row, the oldest is 0; broadcasts against the tokens without their width."""
+
+    def pad(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens as [B, L, D]; places behind a row's end hold anything finite."""
+        ...
+
+    def unpad(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
+        """Back from [B, L, D]."""
+        ...
+
+    def shift(self, tokens: torch.Tensor, by: int) -> torch.Tensor:
+        """At each token the one `by` places earlier in the same row, zeros where there is none."""
+        ...
+
+
+class JaggedRows:
+    """Tokens [N, D] of rows that lie one after the other."""
+
+    def __init__(self, offsets_B1: torch.Tensor, count: int):
+        lengths = offsets_B1.diff()
+        self.rows, self.length = len(lengths), int(lengths.max()) if len(lengths) else 0
+        row = torch.repeat_interleave(torch.arange(self.rows, device=lengths.device), lengths, output_size=count)
+        self.index = torch.arange(count, device=lengths.device)
+        self.position = self.index - offsets_B1.index_select(0, row)
+        self.slot = row * self.length + self.position
+
+    def pad(self, tokens: torch.Tensor) -> torch.Tensor:
+        """See TokenRows."""
+        flat = tokens.new_zeros(self.rows * self.length, tokens.shape[-1]).index_copy(0, self.slot, tokens)
+        return flat.view(self.rows, self.length, tokens.shape[-1])
+
+    def unpad(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
+        """See TokenRows."""
+        return tokens_BLD.flatten(0, 1).index_select(0, self.slot)
+
+    def shift(self, tokens: torch.Tensor, by: int) -> torch.Tensor:
+        """See TokenRows."""
+        if by == 0:
+            return tokens
+        earlier = tokens.index_select(0, (self.index - by).clamp(min=0))
+        return earlier * (self.position >= by).unsqueeze(1)
+
+
+class PaddedRows:
+    """Tokens [B, L, D]; static operations only, as an exported graph needs."""
+
+    def __init__(self, length: int, device: torch.device):
+        self.length = length
+        self.position = torch.arange(length, device=device)
+
+    def pad(self, tokens: torch.Tensor) -> torch.Tensor:
+        """See TokenRows."""
+        return tokens
+
+    def unpad(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
+        """See TokenRows."""
+        return tokens_BLD
+
+    def shift(self, tokens: torch.Tensor, by: int) -> torch.Tensor:
+        """See TokenRows."""
+        return F.pad(tokens, (0, 0, by, 0))[:, : self.length]

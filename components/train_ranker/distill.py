@@ -1,0 +1,71 @@
+"""Distillation: training pairs whose labels carry the word of a larger ranker, for a small one to learn from.
+
+Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network (2015). Cross-entropy is linear in its
+target, so one label mixed of both is the weighted sum of the two losses, and the trainer needs no second one.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.catalog import Catalog
+from components.shared.errors import InputError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.offline import TorchModels, load_ranker, load_retriever
+from components.shared.progress import report
+from components.shared.recommender import side_by_side, wanted_probability
+from components.shared.storage import atomic_directory
+from components.train_ranker.examples import PairRows
+
+_SHOPPERS = 64
+
+
+def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, share: float = 0.5) -> None:
+    """Write a copy of the pairs in which the labels of all training moments are mixed with the teacher's probability.
+
+    Args:
+        features: Output of build_features.
+        models: Output of train_retriever, and the teacher: output of train_ranker.
+        pairs: Output of train.write_all_pairs.
+        out: Folder to write; give it to `train` as its pairs. Validation pairs are the same.
+        share: Of the teacher's word in a label; the rest is what really happened.
+
+    Raises:
+        InputError: the share is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"share is {share}", "give the teacher's share of a label, above 0 and at most 1")
+    spec = FeatureSpec.read(features / "spec.json")
+    catalog = Catalog.read(features / "items.parquet", spec)
+    teacher = TorchModels(load_retriever(models[0]), load_ranker(models[1]))
+    with atomic_directory(out) as folder:
+        for path in sorted(pairs.glob("*.parquet")):
+            if path.name == "validation.parquet":
+                shutil.copyfile(path, folder / path.name)
+                continue
+            rows = PairRows.read([path], spec)
+            said = probabilities(teacher, rows, catalog, spec)
+            table = pq.read_table(path).combine_chunks()
+            label = pa.ListArray.from_arrays(
+                pa.array(rows.offsets.astype(np.int32)), pa.array((1 - share) * rows.label + share * said)
+            )
+            table = table.set_column(table.schema.get_field_index("label"), "label", label)
+            pq.write_table(table, folder / path.name, compression="zstd")
+            report("train_ranker", 0.0, f"{path.stem}: {len(said):,} labels softened")
+
+
+def probabilities(models: TorchModels, pairs: PairRows, catalog: Catalog, spec: FeatureSpec) -> np.ndarray:
+    """Probability of each pair's own task ('again' for items bought before, else 'first'), float32 [pairs]."""
+    widths = [(feature.name, feature.max_length) for feature in spec.user_features]
+    item_widths = [(feature.name, feature.max_length) for feature in spec.item_features]
+    parts = []
+    for start in range(0, len(pairs), _SHOPPERS):
+        part = pairs.take(np.arange(start, min(start + _SHOPPERS, len(pairs))))
+        user = side_by_side(part.features, widths)
+        item = side_by_side({name: rows.take(part.item) for name, rows in catalog.features.items()}, item_widths)
+        tasks = models.task_probabilities(user, item, part.row, part.dense.copy())
+        parts.append(wanted_probability(tasks, part.dense))
+    return np.concatenate(parts).astype(np.float32)

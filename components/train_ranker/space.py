@@ -1,0 +1,45 @@
+"""What of the ranker may be tuned."""
+
+from components.shared.models.interactions import INTERACTIONS
+from components.shared.models.task_heads import HEADS
+from components.shared.training.hyperparameters import read_hyperparameters
+from components.shared.training.search_space import Choice, Float, SearchSpace, Variant
+from components.train_ranker.train import RankerTraining
+
+MODEL = "ranker"
+"""Name in hyperparameters.json."""
+
+
+def search_space(config: RankerTraining) -> SearchSpace:
+    """Ranges around what the size dial says; the candidates stay, because the trials share their pairs."""
+    batch = config.batch_shoppers
+    return SearchSpace({
+        "optimizer.embedding_lr": Float(low=1e-5, high=0.1, log=True),
+        "optimizer.dense_lr": Float(low=1e-4, high=1e-2, log=True),
+        "batch_shoppers": Choice(options=(max(batch // 2, 1), batch, batch * 2)),
+        "id_dropout": Float(low=0.0, high=0.9),
+        "architecture.interaction": Variant(kinds=INTERACTIONS),
+        "architecture.heads": Variant(kinds=HEADS),
+        "embedding_dim": Choice(options=_around(config.embedding_dim)),
+        "hidden_dim": Choice(options=_around(config.hidden_dim)),
+        "epochs": Choice(options=(config.epochs, config.epochs * 2)),
+    })  # fmt: skip
+
+
+def _around(width: int) -> tuple[int, ...]:
+    return width // 2, width, width * 2
+
+
+def tuned(config: RankerTraining, hyperparameters: str) -> RankerTraining:
+    """The configuration with what tuning found in it.
+
+    Args:
+        config: What the size dial says.
+        hyperparameters: JSON, file or folder of hyperparameters.json; empty: nothing was tuned.
+
+    Raises:
+        InputError: they are not the ranker's, or a name or value cannot be used.
+    """
+    if not hyperparameters:
+        return config
+    return search_space(config).apply(config, read_hyperparameters(hyperparameters, MODEL).values)

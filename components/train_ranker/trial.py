@@ -1,0 +1,94 @@
+"""The ranker as something that can be tuned: trials share one set of candidate pairs, which none of them changes."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.catalog import Catalog
+from components.shared.feature_spec import FeatureSpec
+from components.shared.training.launch import LaunchConfig, run_digest
+from components.shared.training.search_space import SearchSpace, Value
+from components.shared.training.timing import median_ms
+from components.shared.training.trial import Told, WatchedRun
+from components.train_ranker.examples import PairRows
+from components.train_ranker.job import METRIC
+from components.train_ranker.space import MODEL, search_space
+from components.train_ranker.train import RankerTraining, train, write_all_pairs
+
+_TIMED = 200
+"""Shoppers whose scoring is timed."""
+
+
+@dataclass(frozen=True)
+class TunableRanker:
+    """See trial.Tunable.
+
+    Attributes:
+        features: output of build_features. retriever: output of train_retriever. pairs: folder for candidate pairs,
+            written by the first trial. config: the defaults; its seed is every trial's.
+    """
+
+    features: Path
+    retriever: Path
+    pairs: Path
+    config: RankerTraining
+    model = MODEL
+    metric = METRIC
+
+    @property
+    def space(self) -> SearchSpace:
+        """What may be tuned."""
+        return search_space(self.config)
+
+    @property
+    def defaults(self) -> dict[str, Value]:
+        """What the size dial says."""
+        return self.space.values(self.config)
+
+    @property
+    def settings(self) -> str:
+        """The whole configuration but for how workers are launched."""
+        return repr(dataclasses.replace(self.config, launch=LaunchConfig()))
+
+    @property
+    def digest(self) -> str:
+        """Of the training rows and of the retriever, whose candidates the pairs are."""
+        rows = sorted((self.features / "rows").glob("*.parquet"))
+        return run_digest({}, [self.features / "spec.json", self.features / "items.parquet", *rows,
+                               self.retriever / "weights.safetensors"])  # fmt: skip
+
+    def train(self, values: Mapping[str, Value], out: Path, told: Told) -> float:
+        """See Tunable."""
+        config = self.space.apply(self.config, values)
+        if not self.pairs.exists():
+            write_all_pairs(self.features, self.retriever, self.pairs, config.candidates)
+        # A configuration that diverges does so again after a restart.
+        launcher = WatchedRun(dataclasses.replace(config.launch, max_restarts=0), METRIC, told)
+        return train(self.features, self.retriever, out, config, launcher=launcher, pairs=self.pairs)[METRIC]
+
+    def scoring_ms(self, trained: Path) -> float:
+        """See Tunable: all candidates of one shopper."""
+        import torch
+
+        from components.shared.models.batch import keyed_jagged
+        from components.shared.models.offline import load_ranker
+
+        spec = FeatureSpec.read(self.features / "spec.json")
+        catalog = Catalog.read(self.features / "items.parquet", spec)
+        pairs = PairRows.read([self.pairs / "validation.parquet"], spec)
+        model = load_ranker(trained)
+
+        @torch.inference_mode()
+        def score(at: int) -> torch.Tensor:
+            part = pairs.take(np.array([at]))
+            items = {name: ragged.take(part.item) for name, ragged in catalog.features.items()}
+            return model(
+                keyed_jagged(part.features, model.config.user_features),
+                keyed_jagged(items, model.config.item_features),
+                torch.from_numpy(part.row), torch.from_numpy(part.dense),
+            )  # fmt: skip
+
+        return median_ms(score, min(_TIMED, len(pairs)))
