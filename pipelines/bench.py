@@ -80,9 +80,9 @@ def plain_training(folder: Path) -> dict[str, float]:
     from components.shared.feature_spec import FeatureSpec
     from components.shared.models.retriever import RetrieverConfig
     from components.shared.rows import Rows
-    from components.shared.rows import log_q as log_probability
-    from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
+    from components.train_retriever.batches import SamplingConfig, draw_batch
     from components.train_retriever.loss import sampled_softmax
+    from components.train_retriever.sources import HeldRows
     from pipelines.rivals import PlainRetriever, clocked
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
@@ -92,14 +92,15 @@ def plain_training(folder: Path) -> dict[str, float]:
     catalog = Catalog.read(folder / "features" / "items.parquet", spec)
     rows = Rows.read(folder / "features" / "rows" / "retriever.parquet", spec)
     sampling = SamplingConfig(**job.sampling)
-    log_q = torch.from_numpy(log_probability(rows.targets, len(catalog)))
+    every = slice(0, sampling.batch_size)
+    source = HeldRows(rows, sampling, every)
+    log_q = torch.from_numpy(source.log_q(len(catalog)))
     model = PlainRetriever(RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim))
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    order, every = epoch_order(rows, sampling, 0), slice(0, sampling.batch_size)
 
     def step(number: int) -> None:
-        at = (0, number % steps_per_epoch(rows, sampling))
-        batch = draw_batch(rows, catalog, sampling, order, at, every)
+        at = (0, number % source.steps_per_epoch)
+        batch = draw_batch(source.rows(*at), catalog, sampling, at, every)
         item = torch.from_numpy(batch.item)
         adam.zero_grad()
         users, items, biases = model(batch.features, batch.items)

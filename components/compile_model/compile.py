@@ -107,7 +107,9 @@ def _export(trained: Recommender, models: tuple[Path, Path], folder: Path, confi
     retriever_rows, ranker_rows = (trained_rows(model) for model in models)
     width = trained.spec.user("query").max_length
     pruned = {
-        "user_rows_pruned": export_user_tower(trained.models.retriever, user, config.tables, retriever_rows),
+        "user_rows_pruned": export_user_tower(
+            trained.models.retriever, user, config.tables, retriever_rows, trained.models.vectors
+        ),
         "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows),
     }
     if config.dense == "int8":

@@ -17,7 +17,10 @@ from components.shared.models.retriever import Retriever
 from components.shared.pairs import DENSE_NAMES
 
 
-def export_user_tower(retriever: Retriever, path: Path, form: TableFormat, trained: TrainedRows | None = None) -> int:
+def export_user_tower(
+    retriever: Retriever, path: Path, form: TableFormat, trained: TrainedRows | None = None,
+    vectors: torch.Tensor | None = None,
+) -> int:  # fmt: skip
     """Write the user tower: ids [B, W] and weights [B, W] to vectors [B, D].
 
     Args:
@@ -25,13 +28,14 @@ def export_user_tower(retriever: Retriever, path: Path, form: TableFormat, train
         path: File to write.
         form: How embedding rows are stored.
         trained: Which of them hold anything; None: all.
+        vectors: Item vectors of the catalogue [items, D], which a sequence encoder reads.
 
     Returns:
         Rows that were left out.
     """
     width = sum(feature.max_length for feature in retriever.config.user_features)
     batch = Dim("batch", min=1, max=65_536)
-    tower = FlatUserTower(retriever, form, trained)
+    tower = FlatUserTower(retriever, form, trained, vectors)
     export_onnx(
         tower, path,
         {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: batch}),
@@ -108,9 +112,10 @@ def export_onnx(module: nn.Module, path: Path, inputs: dict[str, tuple[torch.Ten
         warnings.simplefilter("ignore", FutureWarning)
         # Inputs that share a dimension, as is meant here, can name it only once in the graph.
         warnings.filterwarnings("ignore", message=".*The axis name: .* will not be used", category=UserWarning)
+        # A recurrent layer becomes a loop, whose tracing warns of every tensor that could have a gradient.
         program = torch.onnx.export(
-            module.eval(), tuple(tensor for tensor, _ in inputs.values()), dynamo=True, verbose=False,
-            input_names=list(inputs), output_names=["out"],
+            module.eval().requires_grad_(False), tuple(tensor for tensor, _ in inputs.values()), dynamo=True,
+            verbose=False, input_names=list(inputs), output_names=["out"],
             dynamic_shapes=tuple(shape for _, shape in inputs.values()), external_data=False,
         )  # fmt: skip
     assert program is not None

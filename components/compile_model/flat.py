@@ -31,14 +31,31 @@ def _columns(features: tuple[SparseFeature, ...], name: str) -> slice:
 class FlatUserTower(nn.Module):
     """ids and weights of the user features to user vectors."""
 
-    def __init__(self, retriever: Retriever, form: TableFormat, trained: TrainedRows | None = None):
+    def __init__(
+        self, retriever: Retriever, form: TableFormat, trained: TrainedRows | None = None,
+        vectors: torch.Tensor | None = None,
+    ):  # fmt: skip
         super().__init__()
-        self.table = FlatTable(_tables(retriever, "user_bags", retriever.config.user_features, trained or {}), form)
+        features = retriever.config.user_features
+        self.table = FlatTable(_tables(retriever, "user_bags", features, trained or {}), form)
         self.tower: Tower = retriever.user_tower
+        self.encoder = retriever.encoder
+        if self.encoder is not None:
+            assert vectors is not None, "an encoder reads item vectors"
+            self.sequence = _columns(features, SEQUENCE)
+            rows = next(feature.rows for feature in features if feature.name == SEQUENCE)
+            token = SparseFeature(name="token", rows=rows, max_length=1)
+            self.tokens = FlatTable(SparseTables([vectors[:rows]], (token,), [None]), form)
 
     def forward(self, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """User vectors [B, D]."""
-        return self.tower(self.table(ids, weights))
+        pooled = self.table(ids, weights)
+        if self.encoder is None:
+            return self.tower(pooled)
+        newest_first, lengths = ids[:, self.sequence], (weights[:, self.sequence] > 0).sum(1)
+        place = lengths[:, None] - 1 - torch.arange(newest_first.shape[1], device=ids.device)
+        tokens = self.tokens.rows_of(newest_first.gather(1, place.clamp(min=0)))
+        return self.tower(torch.cat([pooled, self.encoder.last_padded(tokens, lengths)], 1))
 
 
 class FlatRanker(nn.Module):

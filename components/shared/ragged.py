@@ -62,6 +62,14 @@ class Ragged:
         return cls(offsets.astype(np.int64), values.astype(np.int64), weights)
 
     @classmethod
+    def joined(cls, first: "Ragged", second: "Ragged") -> "Ragged":
+        """The rows of one, then those of the other."""
+        return cls(
+            np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
+            np.concatenate([first.values, second.values]), np.concatenate([first.weights, second.weights]),
+        )  # fmt: skip
+
+    @classmethod
     def from_arrow(cls, values: pa.ListArray, weights: pa.ListArray | None = None) -> "Ragged":
         """From list columns without a loop over rows; without `weights` every id weighs 1 / length.
 

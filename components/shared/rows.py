@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared.feature_spec import FeatureSpec
@@ -29,10 +30,30 @@ class Rows:
     def __len__(self) -> int:
         return len(self.shopper)
 
+    def take(self, rows: np.ndarray) -> "Rows":
+        """The named rows, in that order (repeats allowed)."""
+        features = {name: ragged.take(rows) for name, ragged in self.features.items()}
+        return Rows(self.shopper[rows], self.timestamp[rows], features, self.targets.take(rows))
+
+    @classmethod
+    def columns(cls, spec: FeatureSpec) -> list[str]:
+        """Columns of rows/<split>.parquet."""
+        sparse = [column for f in spec.user_features for column in (f.name, f"{f.name}_weight")]
+        return ["shopper", "timestamp", *sparse, "targets"]
+
     @classmethod
     def read(cls, path: Path, spec: FeatureSpec) -> "Rows":
         """Read rows/<split>.parquet."""
-        table = pq.read_table(path).combine_chunks()
+        return cls.from_table(pq.read_table(path).combine_chunks(), spec)
+
+    @staticmethod
+    def targets_of(column: pa.ListArray) -> Ragged:
+        """Target items of rows; each weighs 1 / their number in its row."""
+        return Ragged.from_arrow(column)
+
+    @classmethod
+    def from_table(cls, table: pa.Table, spec: FeatureSpec) -> "Rows":
+        """Rows of a table whose columns are one chunk each."""
         features = {
             feature.name: Ragged.from_arrow(
                 table.column(feature.name).chunk(0), table.column(f"{feature.name}_weight").chunk(0)
@@ -41,11 +62,20 @@ class Rows:
         }
         return cls(
             table.column("shopper").to_numpy().astype(np.int64), table.column("timestamp").to_numpy(), features,
-            Ragged.from_arrow(table.column("targets").chunk(0)),
+            cls.targets_of(table.column("targets").chunk(0)),
         )  # fmt: skip
 
 
-def log_q(targets: Ragged, items: int) -> np.ndarray:
-    """Log of each item's probability to be drawn as a row's target, float32 [items]."""
-    share = np.bincount(targets.values, weights=targets.weights, minlength=items) / max(len(targets), 1)
-    return np.log(np.maximum(share, 1e-12)).astype(np.float32)
+def target_mass(targets: Ragged, items: int) -> np.ndarray:
+    """Sum over rows of each item's share of the row's targets, float64 [items]."""
+    return np.bincount(targets.values, weights=targets.weights, minlength=items)
+
+
+def log_q(mass: np.ndarray, rows: int) -> np.ndarray:
+    """Log of each item's probability to be drawn as a row's target, float32 [items].
+
+    Args:
+        mass: See target_mass, of all rows.
+        rows: How many there are.
+    """
+    return np.log(np.maximum(mass / max(rows, 1), 1e-12)).astype(np.float32)

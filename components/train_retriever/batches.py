@@ -21,6 +21,8 @@ class SamplingConfig:
     """Share of ids replaced by the unknown bucket, so that it is trained for new shoppers and items."""
     title_queries: float = 0.1
     """Share of rows that ask for one of their targets by words of its title, so that queries meet items."""
+    held_rows: int = 2_000_000
+    """Files of more rows are streamed, not held in memory."""
     seed: int = 0
     """Of orders, draws and dropouts."""
 
@@ -40,38 +42,28 @@ class Batch:
     item: np.ndarray
 
 
-def steps_per_epoch(rows: Rows, config: SamplingConfig) -> int:
-    """Whole batches in an epoch; a split smaller than one batch is one batch with repeats."""
-    return max(1, len(rows) // config.batch_size)
-
-
-def epoch_order(rows: Rows, config: SamplingConfig, epoch: int) -> np.ndarray:
-    """Order of the rows in an epoch, the same on every rank."""
-    order = np.random.default_rng([config.seed, epoch]).permutation(len(rows))
-    return np.resize(order, max(len(order), config.batch_size))
-
-
-def draw_batch(
-    rows: Rows, catalog: Catalog, config: SamplingConfig, order: np.ndarray, at: tuple[int, int], part: slice
-) -> Batch:
-    """Draw this rank's part of the global batch at (epoch, step).
+def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[int, int], part: slice) -> Batch:
+    """Draw targets and dropouts for this rank's part of the global batch at (epoch, step).
 
     Draws are made for the whole global batch and then cut, so that every number of ranks sees the same batch.
+
+    Args:
+        rows: The part's rows (sources.RowSource).
+        catalog: Item features.
+        config: How.
+        at: Epoch and step.
+        part: Slice of the global batch.
     """
-    random = np.random.default_rng([config.seed, 1 + at[0], at[1]])
-    chosen = order[at[1] * config.batch_size : (at[1] + 1) * config.batch_size]
-    lengths = rows.targets.lengths[chosen]
-    places = (random.random((len(chosen), config.targets)) * lengths[:, None]).astype(np.int64)
-    item = rows.targets.values[rows.targets.offsets[chosen][:, None] + places]
-    asked = random.random(len(chosen)) < config.title_queries
+    random, size = np.random.default_rng([config.seed, 1 + at[0], at[1]]), config.batch_size
+    place = random.random((size, config.targets))[part]
+    asked = random.random(size)[part] < config.title_queries
+    drop_user = random.random(size)[part] < config.id_dropout
+    drop_item = random.random((size, config.targets))[part] < config.id_dropout
+    word = random.random((size, 2))[part]
+    places = (place * rows.targets.lengths[:, None]).astype(np.int64)
+    item = rows.targets.values[rows.targets.offsets[:-1][:, None] + places]
     item[asked] = item[asked, :1]
-    drop_user = random.random(len(chosen)) < config.id_dropout
-    drop_item = random.random(item.shape) < config.id_dropout
-    word = random.random((len(chosen), 2))
-    chosen, item, asked, drop_user, drop_item, word = (
-        values[part] for values in (chosen, item, asked, drop_user, drop_item, word)
-    )
-    features = {name: ragged.take(chosen) for name, ragged in rows.features.items()}
+    features = dict(rows.features)
     features["user"] = Ragged.ones(np.where(drop_user, 0, features["user"].values))
     features["query"] = _with_title_queries(features["query"], catalog.features["title"], item[:, 0], asked, word)
     flat = item.ravel()

@@ -25,6 +25,8 @@ class WorkerJob:
     """Width of embeddings and vectors."""
     hidden_dim: int
     """Width of the hidden layers."""
+    encoder: dict | None = None
+    """The sequence encoder as encoder_to_json gives it; None: none."""
     sampling: dict
     """Fields of SamplingConfig."""
     optimizer: dict

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.cluster.launching import launcher_for
+from components.shared.models.encoders.config import EncoderConfig
+from components.shared.models.retriever import encoder_to_json
 from components.shared.sizes import Size
 from components.shared.storage import atomic_directory
 from components.shared.training.curve import summary
@@ -27,6 +29,8 @@ class RetrieverTraining:
     """Width of the hidden layers."""
     epochs: int
     """Upper limit of passes over the rows."""
+    encoder: EncoderConfig | None = None
+    """What reads the behaviour sequence in its order; None: it is only summed up."""
     patience: int = 2
     """Epochs without a better validation recall before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
@@ -86,7 +90,8 @@ def train(
 def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     loop = {name: settings[name] for name in ("epochs", "patience", "checkpoint_every")}
-    job = {name: settings[name] for name in ("embedding_dim", "hidden_dim", "sampling", "optimizer")}
+    settings["encoder"] = encoder_to_json(config.encoder)
+    job = {name: settings[name] for name in ("embedding_dim", "hidden_dim", "encoder", "sampling", "optimizer")}
     return WorkerTask(
         stage="train_retriever", module="components.train_retriever.worker", settings={**job, "loop": loop},
         digest=run_digest(settings, [features / name for name in FILES]),

@@ -12,16 +12,18 @@ import torch
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
-from components.shared.models.retriever import Retriever, RetrieverConfig
-from components.shared.rows import Rows, log_q
+from components.shared.models.retriever import SEQUENCE, Retriever, RetrieverConfig, encoder_from_json
+from components.shared.ragged import Ragged
+from components.shared.rows import Rows
 from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
 from components.shared.training.sharding import OptimizerConfig, distribute
-from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
+from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
 from components.train_retriever.job import METRIC, WorkerJob
 from components.train_retriever.loss import sampled_softmax
+from components.train_retriever.sources import row_source
 
 
 class Training:
@@ -33,35 +35,41 @@ class Training:
         self.spec = FeatureSpec.read(folder / "spec.json")
         self.catalog = Catalog.read(folder / "items.parquet", self.spec)
         self.sampling = SamplingConfig(**job.sampling)
-        self.rows = Rows.read(folder / "rows" / "retriever.parquet", self.spec)
+        self.part = group.share(self.sampling.batch_size)
+        self.source = row_source(folder / "rows" / "retriever.parquet", self.spec, self.sampling, self.part)
         self.validation = Rows.read(folder / "rows" / "validation.parquet", self.spec)
         optimizer = OptimizerConfig(**job.optimizer)
         torch.manual_seed(optimizer.seed)
-        config = RetrieverConfig.from_spec(self.spec, job.embedding_dim, job.hidden_dim)
+        config = _model_config(self.spec, job)
         self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
-        self.order, self.order_epoch = np.zeros(0, np.int64), -1
-        self.log_q = torch.from_numpy(log_q(self.rows.targets, len(self.catalog))).to(group.device)
+        self.log_q = torch.from_numpy(self.source.log_q(len(self.catalog))).to(group.device)
 
     def steps_per_epoch(self) -> int:
         """Steps in an epoch."""
-        return steps_per_epoch(self.rows, self.sampling)
+        return self.source.steps_per_epoch
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         """One optimiser step; returns this rank's share of the mean loss."""
-        if epoch != self.order_epoch:
-            self.order, self.order_epoch = epoch_order(self.rows, self.sampling, epoch), epoch
-        part = self.group.share(self.sampling.batch_size)
-        batch = draw_batch(self.rows, self.catalog, self.sampling, self.order, (epoch, at), part)
+        rows = self.source.rows(epoch, at)
+        batch = draw_batch(rows, self.catalog, self.sampling, (epoch, at), self.part)
         self.optimizer.zero_grad()
         item = torch.from_numpy(batch.item).to(self.group.device)
         users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
-        items = keyed_jagged(batch.items, self.spec.item_features).to(self.group.device)
-        user_vectors, item_vectors, biases = self.model(users, items)
-        loss = sampled_softmax(user_vectors, item_vectors, biases, item, self.log_q[item])
+        wanted, where = self._with_history(batch) if self.job.encoder else (batch.items, None)
+        items = keyed_jagged(wanted, self.spec.item_features).to(self.group.device)
+        user_vectors, vectors, biases = self.model(users, items, where)
+        loss = sampled_softmax(user_vectors, vectors[: len(item)], biases[: len(item)], item, self.log_q[item])
         loss.backward()
         self.optimizer.step()
         return loss / self.group.world
+
+    def _with_history(self, batch: Batch) -> tuple[dict[str, Ragged], torch.Tensor]:
+        """Item features of the targets and, behind them, of the sequences' items; where each of those stands."""
+        known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
+        joined = {name: Ragged.joined(ragged, self.catalog.features[name].take(known))
+                  for name, ragged in batch.items.items()}  # fmt: skip
+        return joined, torch.from_numpy(len(batch.item) + at).to(self.group.device)
 
     @torch.no_grad()
     def validate(self, k: int = 20, part: int = 4_096) -> float:
@@ -81,7 +89,7 @@ class Training:
             rows = np.arange(start, min(start + 512, len(self.validation)))
             users = {name: ragged.take(rows) for name, ragged in self.validation.features.items()}
             keyed = keyed_jagged(users, self.spec.user_features).to(self.group.device)
-            scores = model.user_vectors(keyed) @ item_vectors.T + item_biases
+            scores = model.user_vectors(keyed, item_vectors) @ item_vectors.T + item_biases
             scores[:, 0] = float("-inf")
             top = scores.topk(min(k, scores.shape[1]), 1).indices.cpu().numpy()
             targets = self.validation.targets.take(rows)
@@ -90,6 +98,10 @@ class Training:
             hits = np.isin(row * width + targets.values, np.arange(len(rows))[:, None] * width + top)
             recalls.append(np.bincount(row, weights=hits, minlength=len(rows)) / np.minimum(targets.lengths, k))
         return float(np.concatenate(recalls).mean())
+
+
+def _model_config(spec: FeatureSpec, job: WorkerJob) -> RetrieverConfig:
+    return RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim, encoder_from_json(job.encoder))
 
 
 def main() -> None:
@@ -105,7 +117,7 @@ def main() -> None:
         Loop(loop, Training(job, group), group, folder).run()
     if group.rank == 0:
         spec = FeatureSpec.read(copy_of(job.features) / "spec.json")
-        config = RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim)
+        config = _model_config(spec, job)
         with folder.filled() as out:
             config.write(out / "config.json")
             checkpoint.export_weights(Retriever(config, torch.device("cpu")), folder, out)

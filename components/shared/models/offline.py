@@ -32,6 +32,8 @@ class TorchModels:
 
     retriever: Retriever
     ranker: Ranker | None
+    vectors: torch.Tensor | None = None
+    """Item vectors of the catalogue, [items, D], which a sequence encoder reads."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -42,7 +44,7 @@ class TorchModels:
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """See Models."""
         users = from_padded(ids, weights, self.retriever.config.user_features)
-        return self.retriever.user_vectors(users).numpy()
+        return self.retriever.user_vectors(users, self.vectors).numpy()
 
     @torch.inference_mode()
     def task_probabilities(
@@ -119,10 +121,12 @@ def open_offline(
     """A Recommender over a feature folder and trained modules; statistics and neighbours as of a named moment."""
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
-    models = TorchModels(load_retriever(retriever), load_ranker(ranker) if ranker else None)
+    found = load_retriever(retriever)
+    vectors, biases = item_vectors(found, catalog)
+    models = TorchModels(found, load_ranker(ranker) if ranker else None, torch.from_numpy(vectors))
     return Recommender(
         spec=spec, catalog=catalog, statistics=np.load(features / "statistics" / f"{moment}.npy"), models=models,
-        index=VectorIndex.build(*item_vectors(models.retriever, catalog)),
+        index=VectorIndex.build(vectors, biases),
         lexical=LexicalIndex.build([""]), neighbours=Neighbours.open(features / "neighbours" / moment),
         tokens=read_tokens(features / "token.parquet"),
         store=HistoryStore.open(features / "history", spec.user("user").rows - 1),

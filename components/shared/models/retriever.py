@@ -1,7 +1,11 @@
 """Two towers: score(user, item) = user_vector . item_vector + item_bias.
 
     user ids ---- EmbeddingBagCollection -- concat -- MLP + linear -- user_vector [B, D]
+    sequence ---- vectors of its items ---- encoder ---'  (optional)
     item ids ---- EmbeddingBagCollection -- concat -- MLP + linear -- item_vector [N, D], item_bias [N]
+
+The encoder's tokens are the item tower's own vectors, so both sides are tied and attributes and titles describe history
+and candidates alike.
 
 Source: Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations (RecSys 2019).
 """
@@ -9,12 +13,18 @@ Source: Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
 
+from components.shared.errors import InputError
 from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.models.encoders.config import EncoderConfig, max_length
+from components.shared.models.encoders.encoder import SequenceEncoder
+from components.shared.models.variants import variant_from_json, variant_to_json
 from components.shared.storage import read_json, write_json
 
 
@@ -30,16 +40,31 @@ class RetrieverConfig:
     """Width of embedding rows and of both vectors."""
     hidden_dim: int
     """Width of the towers' hidden layer."""
+    encoder: EncoderConfig | None = None
+    """What reads the behaviour sequence in its order; None: it is only summed up."""
 
     @classmethod
-    def from_spec(cls, spec: FeatureSpec, embedding_dim: int, hidden_dim: int) -> "RetrieverConfig":
-        """The towers that fit a feature spec."""
-        return cls(user_features=spec.user_features, item_features=spec.item_features,
-                   embedding_dim=embedding_dim, hidden_dim=hidden_dim)  # fmt: skip
+    def from_spec(
+        cls, spec: FeatureSpec, embedding_dim: int, hidden_dim: int, encoder: EncoderConfig | None = None
+    ) -> "RetrieverConfig":
+        """The towers that fit a feature spec.
+
+        Raises:
+            InputError: the encoder's places do not reach for the sequences of the spec.
+        """
+        longest = spec.user(SEQUENCE).max_length
+        limit = max_length(encoder) if encoder is not None else None
+        if limit is not None and limit < longest:
+            raise InputError(
+                f"encoder: max_length is {limit}, but sequences have up to {longest} items",
+                f"set max_length to {longest} or more",
+            )
+        return cls(user_features=spec.user_features, item_features=spec.item_features, embedding_dim=embedding_dim,
+                   hidden_dim=hidden_dim, encoder=encoder)  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, {**dataclasses.asdict(self), "encoder": encoder_to_json(self.encoder)})
 
     @classmethod
     def read(cls, path: Path) -> "RetrieverConfig":
@@ -47,7 +72,25 @@ class RetrieverConfig:
         raw = read_json(path)
         for side in ("user_features", "item_features"):
             raw[side] = tuple(SparseFeature(**feature) for feature in raw[side])
-        return cls(**raw)
+        return cls(**{**raw, "encoder": encoder_from_json(raw.get("encoder"))})
+
+
+SEQUENCE = "sequence"
+"""The user feature that encoders read: the shopper's items, newest first."""
+
+
+def encoder_to_json(encoder: EncoderConfig | None) -> dict[str, Any] | None:
+    """As JSON values."""
+    return None if encoder is None else variant_to_json(encoder)
+
+
+def encoder_from_json(raw: dict[str, Any] | None) -> EncoderConfig | None:
+    """What `encoder_to_json` wrote.
+
+    Raises:
+        InputError: it is of no known kind, or has no such field.
+    """
+    return variant_from_json(raw, get_args(EncoderConfig), "encoder") if raw else None
 
 
 def embedding_bags(features: tuple[SparseFeature, ...], dim: int, device: torch.device) -> EmbeddingBagCollection:
@@ -95,12 +138,33 @@ class Retriever(nn.Module):
         dim = config.embedding_dim
         self.user_bags = embedding_bags(config.user_features, dim, device)
         self.item_bags = embedding_bags(config.item_features, dim, device)
-        self.user_tower = Tower(len(config.user_features) * dim, config.hidden_dim, dim)
+        inputs = len(config.user_features) + (config.encoder is not None)
+        self.user_tower = Tower(inputs * dim, config.hidden_dim, dim)
         self.item_tower = Tower(len(config.item_features) * dim, config.hidden_dim, dim + 1)
+        self.encoder = SequenceEncoder(config.encoder, dim) if config.encoder is not None else None
 
-    def user_vectors(self, users: KeyedJaggedTensor) -> torch.Tensor:
-        """User vectors, float32 [B, D]."""
-        return self.user_tower(in_order(self.user_bags(users), self.config.user_features))
+    def user_vectors(
+        self, users: KeyedJaggedTensor, vectors_ID: torch.Tensor | None = None, at: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """User vectors, float32 [B, D].
+
+        Args:
+            users: Features of B rows.
+            vectors_ID: Item vectors that the sequence's items are found in; not read without an encoder.
+            at: int64, row of `vectors_ID` of each of the sequence's items; None: their ids are the rows.
+        """
+        pooled = in_order(self.user_bags(users), self.config.user_features)
+        if self.encoder is None:
+            return self.user_tower(pooled)
+        assert vectors_ID is not None, "an encoder reads item vectors"
+        sequence = users[SEQUENCE]
+        rows = sequence.values() if at is None else at
+        index, offsets = oldest_first(sequence.weights() > 0, sequence.lengths())
+        tokens = F.embedding(rows.index_select(0, index), vectors_ID)
+        # One row more, of a token that nobody reads: no layer is without input, whatever histories a rank draws.
+        tokens = torch.cat([tokens, torch.zeros_like(vectors_ID[:1])])
+        offsets = torch.cat([offsets, offsets[-1:] + 1])
+        return self.user_tower(torch.cat([pooled, self.encoder.last(tokens, offsets)[:-1]], 1))
 
     def item_vectors(self, items: KeyedJaggedTensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Item vectors, float32 [N, D], and biases, float32 [N]."""
@@ -108,7 +172,33 @@ class Retriever(nn.Module):
         return out[:, :-1], out[:, -1]
 
     def forward(
-        self, users: KeyedJaggedTensor, items: KeyedJaggedTensor
+        self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, at: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """User vectors [B, D], item vectors [N, D], item biases [N]."""
-        return self.user_vectors(users), *self.item_vectors(items)
+        """User vectors [B, D], item vectors [N, D], item biases [N].
+
+        Args:
+            users: Features of B rows.
+            items: Features of N items; with an encoder those of the sequences among them.
+            at: int64, row among the N of each of the sequences' items.
+        """
+        vectors, biases = self.item_vectors(items)
+        return self.user_vectors(users, vectors, at), vectors, biases
+
+
+def oldest_first(kept_N: torch.Tensor, lengths_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn jagged rows round and leave out what is not kept.
+
+    Args:
+        kept_N: bool, which tokens count (padding does not).
+        lengths_B: int64, tokens of each row.
+
+    Returns:
+        int64, places of the kept tokens, each row in reverse; and offsets of the rows, int64 [B + 1].
+    """
+    row = torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
+    ends = lengths_B.cumsum(0)
+    place = torch.arange(len(row), device=row.device)
+    reverse = ends.index_select(0, row) - 1 - (place - (ends - lengths_B).index_select(0, row))
+    kept = kept_N.index_select(0, reverse)
+    counts = torch.zeros_like(lengths_B).index_add(0, row, kept.to(lengths_B.dtype))
+    return reverse[kept], F.pad(counts.cumsum(0), (1, 0)).long()

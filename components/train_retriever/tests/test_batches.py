@@ -3,12 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
 from components.shared.rows import Rows
-from components.train_retriever.batches import SamplingConfig, draw_batch, epoch_order, steps_per_epoch
+from components.train_retriever.batches import SamplingConfig, draw_batch
+from components.train_retriever.sources import HeldRows, StreamedRows, row_source
 
 CONFIG = SamplingConfig(batch_size=64, targets=3, seed=5)
 
@@ -22,7 +24,7 @@ def data(tiny_run) -> tuple[Rows, Catalog]:
 
 def draw(data, config=CONFIG, at=(0, 1), part=slice(None)):
     rows, catalog = data
-    return draw_batch(rows, catalog, config, epoch_order(rows, config, at[0]), at, part)
+    return draw_batch(HeldRows(rows, config, part).rows(*at), catalog, config, at, part)
 
 
 def test_the_parts_of_all_ranks_make_the_batch_of_one(data):
@@ -44,10 +46,11 @@ def test_the_same_place_gives_the_same_batch_and_another_place_another(data):
 
 
 def test_an_epoch_visits_every_row_once(data):
-    order = epoch_order(data[0], CONFIG, 3)
+    source = HeldRows(data[0], CONFIG, slice(None))
+    order = source.order(3)
     assert sorted(order.tolist()) == list(range(len(data[0])))
-    assert steps_per_epoch(data[0], CONFIG) == len(data[0]) // 64
-    assert (order != epoch_order(data[0], CONFIG, 4)).any()
+    assert source.steps_per_epoch == len(data[0]) // 64
+    assert (order != source.order(4)).any()
 
 
 def test_a_split_smaller_than_a_batch_repeats_its_rows(data):
@@ -56,19 +59,44 @@ def test_a_split_smaller_than_a_batch_repeats_its_rows(data):
         rows, shopper=rows.shopper[:5], timestamp=rows.timestamp[:5], targets=rows.targets.take(np.arange(5)),
         features={name: ragged.take(np.arange(5)) for name, ragged in rows.features.items()},
     )  # fmt: skip
-    assert steps_per_epoch(few, CONFIG) == 1
-    batch = draw_batch(few, catalog, CONFIG, epoch_order(few, CONFIG, 0), (0, 0), slice(None))
+    assert HeldRows(few, CONFIG, slice(None)).steps_per_epoch == 1
+    batch = draw((few, catalog), at=(0, 0))
     assert len(batch.item) == 64 * 3 and len(batch.features["user"]) == 64
 
 
 def test_targets_are_the_rows_own(data):
     rows, _ = data
     quiet = dataclasses.replace(CONFIG, id_dropout=0.0, title_queries=0.0)
-    batch, chosen = draw(data, quiet), epoch_order(rows, quiet, 0)[64:128]
+    batch, chosen = draw(data, quiet), HeldRows(rows, quiet, slice(None)).order(0)[64:128]
     for row, drawn in zip(chosen, batch.item.reshape(64, 3), strict=True):
         assert set(drawn.tolist()) <= set(rows.targets.take(np.array([row])).values.tolist())
     np.testing.assert_array_equal(batch.features["user"].values, rows.features["user"].take(chosen).values)
     assert not batch.features["query"].lengths.any()
+
+
+def test_many_rows_are_streamed_with_the_same_contents(data, tiny_run, tmp_path):
+    path = tiny_run.features / "rows" / "retriever.parquet"
+    table = pq.read_table(path)
+    small = tmp_path / "rows.parquet"
+    pq.write_table(table, small, row_group_size=64)
+    spec, config = FeatureSpec.read(tiny_run.features / "spec.json"), dataclasses.replace(CONFIG, held_rows=100)
+    assert isinstance(row_source(small, spec, CONFIG, slice(0, 64)), HeldRows)
+    streamed = row_source(small, spec, config, slice(0, 64))
+    assert isinstance(streamed, StreamedRows) and streamed.steps_per_epoch >= 0.7 * len(data[0]) // 64
+    held = HeldRows(data[0], CONFIG, slice(0, 64))
+    np.testing.assert_allclose(streamed.log_q(len(data[1])), held.log_q(len(data[1])), rtol=1e-5)
+    where = {key: row for row, key in enumerate(zip(data[0].shopper.tolist(), data[0].timestamp.tolist(), strict=True))}
+    rows = streamed.rows(0, 2)
+    same = data[0].take(
+        np.array([where[key] for key in zip(rows.shopper.tolist(), rows.timestamp.tolist(), strict=True)])
+    )
+    assert len(rows) == 64
+    for name, ragged in rows.features.items():
+        if name != "query":
+            np.testing.assert_array_equal(ragged.values, same.features[name].values, name)
+            np.testing.assert_array_equal(ragged.weights, same.features[name].weights, name)
+    batch = draw_batch(rows, data[1], CONFIG, (0, 2), slice(0, 64))
+    assert len(batch.item) == 64 * 3 and (batch.item > 0).all()
 
 
 def test_dropout_sends_about_its_share_to_the_unknown_bucket(data):

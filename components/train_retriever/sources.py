@@ -1,0 +1,91 @@
+"""Where training rows come from: held in memory, or streamed from Parquet when there are too many to hold."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from components.shared.feature_spec import FeatureSpec
+from components.shared.rows import Rows, log_q, target_mass
+from components.shared.training.stream import ParquetStream, StreamConfig
+from components.train_retriever.batches import SamplingConfig
+
+
+class RowSource(Protocol):
+    """Rows by epoch and step; the same global batch however many ranks share it."""
+
+    steps_per_epoch: int
+    """Whole batches in an epoch."""
+
+    def rows(self, epoch: int, step: int) -> Rows:
+        """This rank's rows of one global batch."""
+        ...
+
+    def log_q(self, items: int) -> np.ndarray:
+        """Log of each item's probability to be drawn as a row's target, float32 [items]."""
+        ...
+
+
+class HeldRows:
+    """All rows in memory, in a new order each epoch; a split smaller than one batch is one batch with repeats.
+
+    Args:
+        rows: All of them.
+        config: Batch size and seed.
+        part: This rank's slice of a global batch.
+    """
+
+    def __init__(self, rows: Rows, config: SamplingConfig, part: slice):
+        self._rows, self._config, self._part = rows, config, part
+        self._order, self._epoch = np.zeros(0, np.int64), -1
+        self.steps_per_epoch = max(1, len(rows) // config.batch_size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Order of the rows in an epoch, int64, the same on every rank."""
+        order = np.random.default_rng([self._config.seed, epoch]).permutation(len(self._rows))
+        return np.resize(order, max(len(order), self._config.batch_size))
+
+    def rows(self, epoch: int, step: int) -> Rows:
+        """See RowSource."""
+        if epoch != self._epoch:
+            self._order, self._epoch = self.order(epoch), epoch
+        size = self._config.batch_size
+        return self._rows.take(self._order[step * size : (step + 1) * size][self._part])
+
+    def log_q(self, items: int) -> np.ndarray:
+        """See RowSource."""
+        return log_q(target_mass(self._rows.targets, items), len(self._rows))
+
+
+class StreamedRows:
+    """Rows of a file that is never held as a whole; see training.stream for their order."""
+
+    def __init__(self, path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice):
+        stream = StreamConfig(batch_size=config.batch_size, seed=config.seed)
+        self._stream = ParquetStream(path, Rows.columns(spec), stream, part)
+        self._spec, self._path = spec, path
+        self.steps_per_epoch = self._stream.steps_per_epoch
+
+    def rows(self, epoch: int, step: int) -> Rows:
+        """See RowSource."""
+        return Rows.from_table(self._stream.batch(epoch, step), self._spec)
+
+    def log_q(self, items: int) -> np.ndarray:
+        """See RowSource; one pass over the targets, a row group at a time."""
+        mass = np.zeros(items)
+        for targets in self._stream.column("targets"):
+            mass += target_mass(Rows.targets_of(targets), items)
+        return log_q(mass, pq.read_metadata(self._path).num_rows)
+
+
+def row_source(path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice) -> RowSource:
+    """Held, or streamed when the file has more rows than `config.held_rows`.
+
+    Raises:
+        InputError: a streamed batch cannot be shared out among the ranks.
+        DataError: the file has too few row groups to be streamed.
+    """
+    if pq.read_metadata(path).num_rows > config.held_rows:
+        return StreamedRows(path, spec, config, part)
+    return HeldRows(Rows.read(path, spec), config, part)
