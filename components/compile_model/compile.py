@@ -4,19 +4,19 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
+from components.compile_model.export import export_item_tower, export_ranker, export_user_tower, quantise_dense
 from components.compile_model.flat_table import Precision, TableFormat
 from components.compile_model.parity import Limits, compare, latency, quality
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import InputError
-from components.shared.lexical import LexicalIndex
+from components.shared.lexical import LexicalIndex, catalog_texts
 from components.shared.models.offline import TorchModels, item_vectors, open_offline, trained_rows
 from components.shared.progress import report
-from components.shared.recommender import Recommender
+from components.shared.recommender import Recommender, golden_answer
 from components.shared.rows import Rows
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.text import tokenize
@@ -112,6 +112,7 @@ def _export(trained: Recommender, models: tuple[Path, Path], folder: Path, confi
         ),
         "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows),
     }
+    export_item_tower(trained.models.retriever, folder / "retriever" / "item.onnx", config.tables)
     if config.dense == "int8":
         for path in (user, ranker):
             quantise_dense(path)
@@ -127,15 +128,8 @@ def _index(trained: Recommender, folder: Path, config: CompileConfig) -> None:
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)
     VectorIndex.build(vectors, bias, config.exact_index_up_to).save(folder / "retriever" / "index.faiss")
-    catalog = trained.catalog
-    texts = [
-        " ".join([title or "", brand or "", *(path or [])])
-        for title, brand, path in zip(
-            catalog.title.to_pylist(), catalog.brand.to_pylist(), catalog.categories.to_pylist(), strict=True
-        )
-    ]
     (folder / "lexical").mkdir()
-    LexicalIndex.build(texts).save(folder / "lexical")
+    LexicalIndex.build(catalog_texts(trained.catalog)).save(folder / "lexical")
 
 
 def _copy_state(features: Path, statistics: Path | None, folder: Path) -> None:
@@ -167,17 +161,9 @@ def _sizes(retriever: Path, ranker: Path, folder: Path) -> dict[str, float]:
 def write_golden(compiled: Recommender, rows: Rows, path: Path, shoppers: int = 6) -> None:
     """Write requests with their answers: known shoppers, an unknown one, and searches by words of frequent titles."""
     user_id = {row: name for name, row in compiled.user_row.items()}
-    known = [(user_id[int(row)], int(row)) for row in rows.shopper[:shoppers]]
+    known = [user_id[int(row)] for row in rows.shopper[:shoppers]]
     titles = compiled.catalog.title.to_pylist()
     words = [title.split()[0].strip(",.;:/-") for title in titles[1:4] if title and title.split()]
-    asked = [({"user_id": name, "k": 10}, row, "") for name, row in known]
-    asked.append(({"k": 10}, 0, ""))
-    asked += [({"user_id": known[0][0], "query": word, "k": 5}, known[0][1], word) for word in words if tokenize(word)]
-    golden = []
-    for request, row, query in asked:
-        histories = compiled.store.before(np.array([row]), np.array([compiled.spec.as_of]), compiled.spec.max_history)
-        queries = [query] if query else None
-        answer = compiled.rank(histories, request["k"], queries, compiled.catalog.available)[0]
-        items = compiled.catalog.item_id.take(answer.item).to_pylist()
-        golden.append({"request": request, "items": items, "scores": [round(float(s), 6) for s in answer.score]})
-    write_json(path, golden)
+    asked: list[dict[str, Any]] = [*({"user_id": name, "k": 10} for name in known), {"k": 10}]
+    asked += [{"user_id": known[0], "query": word, "k": 5} for word in words if tokenize(word)]
+    write_json(path, [golden_answer(compiled, request) for request in asked])

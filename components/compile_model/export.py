@@ -10,7 +10,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 from torch.export import Dim
 
-from components.compile_model.flat import FlatRanker, FlatUserTower, TrainedRows
+from components.compile_model.flat import FlatItemTower, FlatRanker, FlatUserTower, TrainedRows
 from components.compile_model.flat_table import TableFormat
 from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
@@ -42,6 +42,20 @@ def export_user_tower(
          "weights": (torch.zeros(2, width), {0: batch})},
     )  # fmt: skip
     return tower.table.pruned
+
+
+def export_item_tower(retriever: Retriever, path: Path, form: TableFormat) -> None:
+    """Write the item tower: ids [N, W] and weights [N, W] to vectors and biases side by side, [N, D + 1].
+
+    The predictor does not load it; refresh_catalog gives new items their vectors by it.
+    """
+    width = sum(feature.max_length for feature in retriever.config.item_features)
+    items = Dim("items", min=1, max=65_536)
+    export_onnx(
+        FlatItemTower(retriever, form), path,
+        {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: items}),
+         "weights": (torch.zeros(2, width), {0: items})},
+    )  # fmt: skip
 
 
 def export_ranker(

@@ -58,6 +58,19 @@ class FlatUserTower(nn.Module):
         return self.tower(torch.cat([pooled, self.encoder.last_padded(tokens, lengths)], 1))
 
 
+class FlatItemTower(nn.Module):
+    """ids and weights of the item features to item vectors and biases."""
+
+    def __init__(self, retriever: Retriever, form: TableFormat):
+        super().__init__()
+        self.table = FlatTable(_tables(retriever, "item_bags", retriever.config.item_features, {}), form)
+        self.tower: Tower = retriever.item_tower
+
+    def forward(self, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Vectors and biases side by side, [N, D + 1]."""
+        return self.tower(self.table(ids, weights))
+
+
 class FlatRanker(nn.Module):
     """Padded ids of shoppers and items, and dense features, to task probabilities."""
 

@@ -9,10 +9,17 @@ from pathlib import Path
 import bm25s
 import numpy as np
 
+from components.shared.catalog import Catalog
 from components.shared.text import tokenize
 
 # bm25s logs every index it builds at level DEBUG, whatever the root logger says.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
+
+
+def catalog_texts(catalog: Catalog) -> list[str]:
+    """Title, brand and categories of every catalogue row."""
+    columns = (catalog.title.to_pylist(), catalog.brand.to_pylist(), catalog.categories.to_pylist())
+    return [" ".join([title or "", brand or "", *(path or [])]) for title, brand, path in zip(*columns, strict=True)]
 
 
 class LexicalIndex:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -228,6 +229,17 @@ class Recommender:
                 )
             )
         return answers
+
+
+def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:
+    """A request with items and scores answered at the bundle's moment, as golden.read_golden reads them."""
+    row = recommender.user_row.get(request.get("user_id", ""), 0)
+    now = np.array([recommender.spec.as_of])
+    histories = recommender.store.before(np.array([row]), now, recommender.spec.max_history)
+    queries = [request["query"]] if request.get("query") else None
+    answer = recommender.rank(histories, request["k"], queries, recommender.catalog.available)[0]
+    items = recommender.catalog.item_id.take(answer.item).to_pylist()
+    return {"request": request, "items": items, "scores": [round(float(score), 6) for score in answer.score]}
 
 
 def wanted_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ def _result(champion=None):
             "learned": 0.8,
             "strongest": "times",
             "strongest_auc": 0.9,
-        },  # fmt: skip
+        },
     }
 
 

@@ -110,9 +110,9 @@ class ParquetStream:
             shard.table = None  # before the next one is read: one window of a shard is held, never two
             at = which[1] * self._config.window
             groups = shard.groups[order[at : at + self._config.window]]
-            shard.table = self._file.read_row_groups(groups.tolist(), self._columns, use_threads=False).combine_chunks()
+            table = self._file.read_row_groups(groups.tolist(), self._columns, use_threads=False).combine_chunks()
             random = np.random.default_rng([self._config.seed, which[0], name, 1 + which[1]])
-            shard.order, shard.opened = random.permutation(len(shard.table)), which
+            shard.table, shard.order, shard.opened = table, random.permutation(len(table)), which
         return shard.table, shard.order
 
     def column(self, name: str) -> Iterator[pa.Array]:

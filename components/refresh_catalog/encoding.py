@@ -1,0 +1,72 @@
+"""Catalogue entries as the model reads them: labels, title words and prices by the vocabularies of the bundle."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from components.shared.feature_spec import FeatureSpec
+from components.shared.text import tokenize
+
+Entry = dict[str, Any]
+"""One row of a bundle's items.parquet, but for `row`."""
+
+
+@dataclass
+class Vocabularies:
+    """What the model has names for.
+
+    Attributes:
+        category, brand, token: row by value. spec: lengths and price edges.
+        unknown: labels that are not known, by vocabulary, as they were met.
+    """
+
+    category: dict[str, int]
+    brand: dict[str, int]
+    token: dict[str, int]
+    spec: FeatureSpec
+    unknown: dict[str, set[str]] = field(default_factory=lambda: {"category": set(), "brand": set()})
+
+    @classmethod
+    def read(cls, bundle: Path, spec: FeatureSpec) -> "Vocabularies":
+        """The vocabularies of a bundle."""
+
+        def rows(name: str) -> dict[str, int]:
+            table = pq.read_table(bundle / f"{name}.parquet")
+            return dict(zip(table["value"].to_pylist(), table["row"].to_pylist(), strict=True))
+
+        return cls(rows("category"), rows("brand"), rows("token"), spec)
+
+    def encoded(self, entry: Entry) -> Entry:
+        """The entry with its ids anew; the same rules as build_features."""
+        spec, price = self.spec, entry["price"]
+        tokens = tokenize(entry["title"])[: spec.item("title").max_length]
+        return {
+            **entry,
+            "category_ids": self._path(entry["categories"]),
+            "brand_ids": [self._label("brand", entry["brand"])],
+            "price_bucket_ids": [self._bucket(price)],
+            "title_ids": [self.token[token] for token in tokens if token in self.token],
+        }
+
+    def _bucket(self, price: float | None) -> int:
+        if price is None or math.isnan(price):
+            return 0
+        # In single precision, as build_features compares: a price that lies on an edge must fall to the same side.
+        return 1 + int((np.float32(price) > np.array(self.spec.price_edges, np.float32)).sum())
+
+    def _path(self, categories: Sequence[str]) -> list[int]:
+        """Rows of the path's levels that are known, root first ('GROCERY > MILK')."""
+        depth = min(len(categories), self.spec.item("category").max_length)
+        found = [self._label("category", " > ".join(categories[: level + 1])) for level in range(depth)]
+        return [row for row in found if row]
+
+    def _label(self, vocabulary: str, value: str) -> int:
+        row = getattr(self, vocabulary).get(value, 0)
+        if value and not row:
+            self.unknown[vocabulary].add(value)
+        return row

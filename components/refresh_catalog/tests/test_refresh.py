@@ -1,0 +1,140 @@
+"""An item added today is found and recommended today; what was there stays; the predictor serves the result."""
+
+import dataclasses
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.refresh_catalog.refresh import refresh
+from components.register_model.register import register
+from components.shared.catalog import Catalog
+from components.shared.errors import BundleError, InputError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.recommender import Recommender
+from components.shared.schema import ITEMS
+from components.validate_serving.predictor import PredictorConfig, running
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def shop(registered):
+    return Recommender.open(registered[0])
+
+
+def write(path, rows):
+    pq.write_table(pa.Table.from_pylist(rows, ITEMS), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def twin(shop):
+    """A new item that is in everything but its id like the item sold most."""
+    row = 1
+    return {
+        "item_id": "brand-new", "title": shop.catalog.title[row].as_py() + " zyxgold",
+        "categories": shop.catalog.categories[row].as_py(), "brand": shop.catalog.brand[row].as_py(),
+        "price": float(shop.catalog.list_price[row]), "available": True,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def refreshed(registered, twin, shop, tmp_path_factory):
+    """(folder, result) after one new item, one off sale, one with another price, one that nothing is said about."""
+    folder = tmp_path_factory.mktemp("refreshed")
+    known = shop.catalog.item_id
+    rows = [twin, {"item_id": known[2].as_py(), "available": False},
+            {"item_id": known[3].as_py(), "price": 999.0}, {"item_id": known[4].as_py()}]  # fmt: skip
+    result = refresh(registered[0], write(folder / "items.parquet", rows), folder / "compiled")
+    return folder / "compiled", result
+
+
+def test_what_changed_is_counted_and_the_rest_is_as_it_was(refreshed, shop):
+    folder, result = refreshed
+    assert (result.added, result.changed, result.same) == (1, 2, len(shop.catalog) - 3)
+    after = Recommender.open(folder).catalog
+    assert after.item_id.to_pylist() == [*shop.catalog.item_id.to_pylist(), "brand-new"]
+    assert not after.available[2] and after.list_price[3] == 999.0
+    np.testing.assert_array_equal(after.list_price[4:-1], shop.catalog.list_price[4:])
+    before = np.load(folder / "retriever" / "item_vectors.npy")
+    rows = np.r_[1:3, 4 : len(shop.catalog)]
+    np.testing.assert_array_equal(before[rows], shop.index.vectors(rows)[:, :-1])
+    assert np.abs(before[3] - shop.index.vectors(np.array([3]))[0, :-1]).max() > 1e-4, "another price, another vector"
+
+
+def test_the_entry_is_encoded_as_build_features_would(tiny_run, refreshed):
+    """The new item's category, brand and price are those of the item it copies, which build_features encoded."""
+    after = Catalog.read(refreshed[0] / "items.parquet", FeatureSpec.read(tiny_run.features / "spec.json"))
+    new = np.array([len(after) - 1])
+    for name in ("category", "brand", "price_bucket"):
+        np.testing.assert_array_equal(
+            after.features[name].take(new).values, after.features[name].take(np.array([1])).values
+        )
+    title = after.features["title"].take(np.array([1])).values
+    np.testing.assert_array_equal(
+        after.features["title"].take(new).values, title, "its own word is unknown to the model"
+    )
+
+
+def test_a_new_item_lies_beside_its_like_and_is_retrieved(refreshed, shop):
+    after = Recommender.open(refreshed[0])
+    new = len(after.catalog) - 1
+    vectors = after.index.vectors(np.arange(1, len(after.catalog)))[:, :-1]
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    likeness, category = unit[:-1] @ unit[-1], after.catalog.features["category"]
+    leaf = category.values[np.maximum(category.offsets[1:] - 1, 0)][1:-1]
+    same = leaf == category.take(np.array([new])).values[-1]
+    assert same.sum() > 5 and likeness[same].mean() > likeness[~same].mean() + 0.2, "near the items of its kind"
+    every = np.ones(len(after.catalog), bool)
+    histories = after.store.before(np.array([1]), np.array([after.spec.as_of]), after.spec.max_history)
+    ranked = [answer.item.tolist() for answer in after.rank(histories, len(every), ["zyxgold"])]
+    assert ranked[0] == [new], "its own word finds it alone"
+
+
+def test_the_result_registers_and_the_predictor_answers_with_the_new_item(refreshed, registered, tmp_path):
+    _, config = registered
+    first = register(refreshed[0], None, tmp_path / "bundle", config)
+    assert register(refreshed[0], None, tmp_path / "again", config).version == first.version
+    with running(tmp_path / "bundle", PredictorConfig()) as predictor:
+        body = {"instances": [{"query": "zyxgold", "k": 3}, {"k": 5}]}
+        said = httpx.post(f"{predictor.url}/v1/models/{predictor.name}:predict", json=body, trust_env=False, timeout=30)
+    found, everybody = said.json()["predictions"]
+    assert [item["item_id"] for item in found["items"]] == ["brand-new"]
+    assert found["model_version"] == first.version and len(everybody["items"]) == 5
+
+
+def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop, tmp_path):
+    catalog = shop.catalog
+    rows = [{"item_id": catalog.item_id[row].as_py(), "title": catalog.title[row].as_py(),
+             "categories": catalog.categories[row].as_py(), "brand": catalog.brand[row].as_py() or None}
+            for row in range(1, len(catalog))]  # fmt: skip
+    result = refresh(registered[0], write(tmp_path / "items.parquet", rows), tmp_path / "out")
+    assert (result.added, result.changed, result.unknown_categories, result.unknown_brands) == (0, 0, 0, 0)
+    for name in ("golden.json", "retriever/item_vectors.npy", "statistics.npy"):
+        assert (tmp_path / "out" / name).read_bytes() == (registered[0] / name).read_bytes(), name
+
+
+def test_labels_that_the_model_does_not_know_are_counted(registered, tmp_path):
+    rows = [{"item_id": "x", "title": "x", "categories": ["NEW", "NEWER"], "brand": "Nobody"}, {"item_id": "y"}]
+    result = refresh(registered[0], write(tmp_path / "items.parquet", rows), tmp_path / "out")
+    assert dataclasses.astuple(result)[0::3] == (2, 2) and result.unknown_brands == 1
+
+
+def test_bad_input_is_named_and_leaves_nothing(registered, tmp_path):
+    bad = {
+        "column 'item_id' is missing": pa.table({"id": ["a"]}),
+        "1 rows have no item_id": pa.table({"item_id": pa.array(["a", None])}),
+    }
+    for said, table in bad.items():
+        pq.write_table(table, tmp_path / "items.parquet")
+        with pytest.raises(InputError, match=said):
+            refresh(registered[0], tmp_path / "items.parquet", tmp_path / "out")
+    (tmp_path / "items.parquet").write_text("item_id,title\n")
+    with pytest.raises(InputError, match=r"items .*items\.parquet"):
+        refresh(registered[0], tmp_path / "items.parquet", tmp_path / "out")
+    with pytest.raises(BundleError):
+        refresh(tmp_path, tmp_path / "items.parquet", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
