@@ -46,6 +46,7 @@ pictures: .venv/ready        ## draw the pictures of the README (needs chromium 
 
 bench: .venv/ready           ## speed and memory beside plain baselines, written to the README's table
 	$(BIN)/python -m pipelines.bench
+	$(BIN)/python -m pipelines.compression --models out/bench
 	$(BIN)/python -m pipelines.rollout_load --bundle out/bench/bundle
 	$(BIN)/python -m pipelines.rollout_simulation --out $(OUT)/rollouts --readme README.md
 

@@ -1,4 +1,4 @@
-"""The `shoprank` command: run, compile, submit, serve, ask, report, rollback. Errors are one headline and the mend."""
+"""The `shoprank` command: run, tune, compile, submit, serve, ask, report, rollback. Errors are headline and mend."""
 
 import json
 import signal
@@ -15,12 +15,16 @@ from components.shared.signing import public_path
 from components.shared.sizes import size_named
 from components.shared.version import VERSION
 from pipelines.bundles import audit, bundle
+from pipelines.catalogue_command import refresh
 from pipelines.console import StageBars, console, show_answer, show_error
+from pipelines.tuning_command import tune
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 app.add_typer(bundle, name="bundle")
 app.add_typer(audit, name="audit")
+app.command("tune")(tune)
+app.command("refresh")(refresh)
 
 STORAGE = "pvc://shoprank-registry/registry"
 
@@ -63,17 +67,17 @@ def demo(
 def _run(pipeline: str, size: str, data: str, mapping: str, out: Path, further: list[str]) -> Any:
     from components.shared.decision import read_decision
     from pipelines.compiling import pipeline_named
-    from pipelines.runs import RunFailed, exclusive, lineage, run_local
+    from pipelines.runs import RunFailed, data_arguments, exclusive, lineage, run_local
     from pipelines.submitting import parse_arguments
 
     size_named(size)
     pipeline_named(pipeline)
-    mapping_path = Path(mapping)
+    if pipeline != "training":
+        raise InputError(f"PIPELINE is '{pipeline}', which trains nothing", "use `shoprank tune` or `shoprank refresh`")
     place = out.resolve()
     arguments = {
-        "source": data if "://" in data or data == "complete-journey" else str(Path(data).resolve()),
+        **data_arguments(data, mapping),
         "size": size,
-        "mapping": mapping_path.read_text() if mapping.endswith(".json") and mapping_path.exists() else mapping,
         "registry": str(place / "registry"),
         "signing_key": str(place / "keys" / "signing.pem"),
         "lineage": lineage(data, size),
@@ -203,7 +207,6 @@ def rollback(
     context: Annotated[str, typer.Option("--kube-context", help="context of the kubeconfig")] = "",
     storage: Annotated[str, typer.Option(help="URI of the registry as KServe reads it")] = STORAGE,
     mode: Annotated[str, typer.Option(help="KServe's deployment mode")] = "Standard",
-    confidential: Annotated[str, typer.Option(help="id of the key of encrypted bundles (kbs:///...)")] = "",
     url: Annotated[str, typer.Option(help="address of the service from here; empty: the one of its status")] = "",
 ) -> None:
     """Serve the previous champion again: weights, indexes, feature spec and thresholds together."""
@@ -214,7 +217,7 @@ def rollback(
 
     started, target = time.monotonic(), None
     if service:
-        named = kserve_target(model_name, service, namespace, storage, mode, confidential)
+        named = kserve_target(model_name, service, namespace, storage, mode)
         target = dataclasses.replace(named, context=context, url=url)
     done = back(out / "registry", model_name, "kserve" if service else "local", target)
     console.print(f"champion is {done.version} again ({time.monotonic() - started:.2f} s)")

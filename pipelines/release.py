@@ -23,6 +23,8 @@ def release(
     statistics: Input[Artifact],
     evaluation: Input[Artifact],
     precision: str,
+    dense_precision: str,
+    prune: bool,
     registry: str,
     model_name: str,
     signing_key: str,
@@ -52,6 +54,8 @@ def release(
         statistics: Output of validate_data.
         evaluation: Output of evaluate_model.
         precision: See training, as all that follow.
+        dense_precision: Of the dense layers.
+        prune: Whether untrained rows are left out.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key.
@@ -73,9 +77,8 @@ def release(
         guards: JSON of limits.
     """
     models = {"features": features, "retriever": retriever, "ranker": ranker}
-    compiled = apply(compile_model(**models, statistics=statistics, precision=precision), resources.COMPILE).outputs[
-        "compiled"
-    ]
+    form = {"precision": precision, "dense_precision": dense_precision, "prune": prune}
+    compiled = apply(compile_model(**models, statistics=statistics, **form), resources.COMPILE).outputs["compiled"]
     registered = apply(
         register_model(
             compiled=compiled, evaluation=evaluation, registry=registry, model_name=model_name,

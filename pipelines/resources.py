@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kfp import dsl, kubernetes
+from kfp.dsl.pipeline_channel import PipelineChannel
 
 REGISTRY_VOLUME = "shoprank-registry"
 """Claim of the volume that holds the registry, the signing key and lasting checkpoints; shared by all runs."""
@@ -50,10 +51,13 @@ SOURCE = Profile(cpu="4", memory="8Gi", cached=False)
 """Reading from outside: what lies behind a URI may change while the URI does not."""
 TRAIN = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
 """Never cached: it may launch a TrainJob, and KFP's cache hands out artifacts that were deleted (pipelines #7939)."""
+TUNE = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
+"""Never cached: the study on the volume grows under the same name."""
 EVALUATE = Profile(cpu="4", memory="16Gi", registry=True, cached=False)
 """Never cached: the champion it compares with changes under the same name."""
 COMPILE = Profile(cpu="4", memory="16Gi")
 SERVE = Profile(cpu="2", memory="4Gi", cached=False)
+REFRESH = Profile(cpu="2", memory="8Gi", cached=False, registry=True)
 RELEASE = Profile(cpu="1", memory="2Gi", cached=False, registry=True)
 ROLLOUT = Profile(cpu="1", memory="2Gi", cached=False, registry=True, retries=5)
 """Lives for as long as the rollout takes; a retry goes on where it stood, so one lost pod is no lost day."""
@@ -76,6 +80,9 @@ def apply(task: dsl.PipelineTask, profile: Profile, gpus: Any = None) -> dsl.Pip
     task.set_retry(num_retries=retries, backoff_duration="30s", backoff_factor=2.0)
     if profile.gpus:
         task.set_accelerator_type(GPU).set_accelerator_limit(profile.gpus if gpus is None else gpus)
+        if isinstance(gpus, PipelineChannel):
+            # Else a loop around the task is not given the parameter (kfp 2.17), and no iteration finds it.
+            task.register_pipeline_channels([gpus])
         kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
         kubernetes.empty_dir_mount(task, volume_name="dshm", mount_path="/dev/shm", medium="Memory", size_limit="8Gi")
         # A TrainJob is named after its run, so that a retried step finds its own again.

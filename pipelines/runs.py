@@ -133,6 +133,15 @@ def run_local(
     return Run(folder, pipeline, arguments, tuple(stages))
 
 
+def data_arguments(data: str, mapping: str) -> dict[str, str]:
+    """A pipeline's `source` and `mapping` from what a person typed: paths from here, a mapping's file read."""
+    named = Path(mapping)
+    return {
+        "source": data if "://" in data or data == "complete-journey" else str(Path(data).resolve()),
+        "mapping": named.read_text() if mapping.endswith(".json") and named.exists() else mapping,
+    }
+
+
 def lineage(data: str, size: str) -> str:
     """What a local run writes into the bundle: source, size, commit; JSON."""
     git = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],

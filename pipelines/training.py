@@ -5,14 +5,12 @@
 
 from kfp import dsl
 
-from components.build_features.component import build_features
 from components.evaluate_model.blessing import read_blessing
 from components.evaluate_model.component import evaluate_model
-from components.ingest_events.component import ingest_events
 from components.train_ranker.component import train_ranker
 from components.train_retriever.component import train_retriever
-from components.validate_data.component import validate_data
 from pipelines import resources
+from pipelines.preparation import prepare
 from pipelines.release import release
 from pipelines.resources import REGISTRY_MOUNT, REGISTRY_VOLUME, apply
 
@@ -32,6 +30,8 @@ def training(
     seed: int = 0,
     processes: int = 1,
     precision: str = "int8",
+    dense_precision: str = "fp32",
+    prune: bool = False,
     registry: str = f"{REGISTRY_MOUNT}/registry",
     model_name: str = "shop",
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
@@ -41,6 +41,10 @@ def training(
     exchange: str = "",
     gpus: int = 1,
     node_gpus: int = 0,
+    retriever_hyperparameters: str = "",
+    ranker_hyperparameters: str = "",
+    encoder: str = "",
+    architecture: str = "",
     lineage: str = "",
     max_p99_ms: float = 500.0,
     max_memory_mb: float = 2000.0,
@@ -69,7 +73,9 @@ def training(
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
         seed: Of everything random.
         processes: Training processes of a node.
-        precision: Embedding rows as fp32, fp16 or int8.
+        precision: Embedding rows as fp32, fp16, int8 or int4.
+        dense_precision: Dense layers as fp32 or int8.
+        prune: Whether embedding rows that training never touched are left out.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key; made when absent.
@@ -79,6 +85,10 @@ def training(
         exchange: Folder that training steps and nodes share: below /mnt/shoprank, or s3://bucket/prefix.
         gpus: GPUs of a training step's own pod; 0 with trainjob, where it only prepares and waits.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
+        retriever_hyperparameters: What tuning found: its JSON, or where it lies on the volume; empty: the size dial's.
+        ranker_hyperparameters: The same of the ranker.
+        encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
+        architecture: JSON of the ranker's interaction, heads, attention and places; empty: the defaults.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
         max_memory_mb: Limit of the predictor's memory.
@@ -96,33 +106,25 @@ def training(
         steps: Percentages of live traffic in a rollout.
         guards: JSON of a rollout's limits that differ from the defaults.
     """
-    raw = apply(
-        ingest_events(source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source),
-        resources.SOURCE,
-    ).outputs
-    valid = apply(
-        validate_data(
-            events=raw["events"], items=raw["items"], users=raw["users"], rejected=raw["rejected"],
-            previous_statistics=previous_statistics,
-        ),
-        resources.DATA,
-    ).outputs  # fmt: skip
-    features = apply(
-        build_features(events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size),
-        resources.DATA,
-    ).outputs["features"]
+    features, statistics = prepare(
+        source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
+        previous_statistics=previous_statistics,
+    )  # fmt: skip
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     models = {"features": features}
-    models["retriever"] = apply(train_retriever(**models, **train), resources.TRAIN, gpus).outputs["model"]
-    models["ranker"] = apply(train_ranker(**models, **train), resources.TRAIN, gpus).outputs["model"]
+    retriever = train_retriever(**models, **train, hyperparameters=retriever_hyperparameters, encoder=encoder)
+    models["retriever"] = apply(retriever, resources.TRAIN, gpus).outputs["model"]
+    ranker = train_ranker(**models, **train, hyperparameters=ranker_hyperparameters, architecture=architecture)
+    models["ranker"] = apply(ranker, resources.TRAIN, gpus).outputs["model"]
     evaluation = apply(
         evaluate_model(**models, registry=registry, model_name=model_name, size=size), resources.EVALUATE
     ).outputs["evaluation"]
     blessing = apply(read_blessing(evaluation=evaluation), resources.GATE)
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
         release(
-            **models, statistics=valid["statistics"], evaluation=evaluation, precision=precision, registry=registry,
+            **models, statistics=statistics, evaluation=evaluation, precision=precision,
+            dense_precision=dense_precision, prune=prune, registry=registry,
             model_name=model_name, signing_key=signing_key, lineage=lineage, publish=publish, max_p99_ms=max_p99_ms,
             max_memory_mb=max_memory_mb, strategy=strategy, backend=backend, service=service, namespace=namespace,
             storage=storage, mode=mode, confidential=confidential, gateway=gateway, evidence=evidence, events=events,

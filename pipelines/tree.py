@@ -17,6 +17,10 @@ PHRASES = {
     "kind-cluster.yaml": "a local cluster with a worker that pretends to hold GPUs",
     "pipelines/compiled/training.yaml": "what a cluster gets",
     "pipelines/compiled/training.kubernetes.yaml": "the same as Kubernetes objects: Pipeline and PipelineVersion",
+    "pipelines/compiled/tuning.yaml": "compiled: the tuning pipeline",
+    "pipelines/compiled/tuning.kubernetes.yaml": "compiled: the tuning pipeline as Kubernetes objects",
+    "pipelines/compiled/catalogue.yaml": "compiled: the catalogue pipeline",
+    "pipelines/compiled/catalogue.kubernetes.yaml": "compiled: the catalogue pipeline as Kubernetes objects",
     "manifests/overlays/kind/object-store.env": "the well-known demo login of KFP's own object store",
     "LICENSE": "Apache-2.0",
 }

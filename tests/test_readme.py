@@ -10,6 +10,7 @@ import pytest
 from pipelines.readme import replace_between
 from pipelines.tree import ROOT, tracked, tree
 
+MEASURED = ["quality", "bench", "rollouts", "rollout-load", "compression", "scale", "tuning"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -44,12 +45,12 @@ def test_every_command_exists():
         assert re.search(rf"^{target}:", targets, re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["demo", "quality", "bench", "rollouts", "rollout-load"])
+@pytest.mark.parametrize("name", ["demo", *MEASURED])
 def test_measured_parts_are_filled(name):
     assert len(part(name)) > 200
 
 
-@pytest.mark.parametrize("name", ["quality", "bench", "rollouts", "rollout-load"])
+@pytest.mark.parametrize("name", MEASURED)
 def test_measurements_say_how_they_were_made(name):
     assert re.search(r"`(make|python -m) [^`]+`, commit [0-9a-f]{12}, \d+ cores of .*, \d{4}-\d\d-\d\d", part(name))
 

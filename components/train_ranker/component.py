@@ -37,6 +37,7 @@ def train_ranker(
     exchange: str = "",
     node_gpus: int = 0,
     hyperparameters: str = "",
+    architecture: str = "",
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -53,6 +54,7 @@ def train_ranker(
         exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
+        architecture: JSON of interaction, heads, attention and places; empty: the defaults.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.
@@ -61,6 +63,8 @@ def train_ranker(
     import dataclasses
     from pathlib import Path
 
+    from components.shared.models.ranker import RankerArchitecture
+    from components.shared.models.variants import json_object
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
     from components.train_ranker import train as stage
@@ -70,11 +74,13 @@ def train_ranker(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    config = tuned(
-        dataclasses.replace(stage.RankerTraining.from_size(size_named(size), seed, processes), launch=how),
-        hyperparameters,
-    )
+    dial = stage.RankerTraining.from_size(size_named(size), seed, processes)
+    config = dataclasses.replace(
+        tuned(dial, hyperparameters), launch=how,
+        architecture=RankerArchitecture.from_json(json_object(architecture, "architecture")),
+    )  # fmt: skip
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
-    result = stage.train(Path(features.path), Path(retriever.path), Path(model.path), config, lasting)
-    for name, value in result.items():
+    for name, value in stage.train(
+        Path(features.path), Path(retriever.path), Path(model.path), config, lasting
+    ).items():
         summary.log_metric(name, value)

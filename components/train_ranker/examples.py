@@ -93,6 +93,7 @@ class PairRows:
         features: user features by name, a row a shopper.
         offsets: int64 [shoppers + 1], where each shopper's pairs start.
         item: int64 [pairs], catalogue rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
+        place: int64 [pairs], where the item stood in the answer that was shown; 0 where nobody noted it.
     """
 
     features: dict[str, Ragged]
@@ -100,6 +101,7 @@ class PairRows:
     item: np.ndarray
     label: np.ndarray
     dense: np.ndarray
+    place: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -114,10 +116,12 @@ class PairRows:
 
         features = {f.name: Ragged.from_arrow(column(f.name), column(f"{f.name}_weight")) for f in spec.user_features}
         dense = column("dense").values.to_numpy().reshape(-1, len(DENSE_NAMES))
+        noted = "place" in table.column_names
+        place = column("place").values.to_numpy().astype(np.int64) if noted else np.zeros(len(dense), np.int64)
         return cls(
             features, column("item").offsets.to_numpy().astype(np.int64),
             column("item").values.to_numpy().astype(np.int64), column("label").values.to_numpy().astype(np.float32),
-            dense,
+            dense, place,
         )  # fmt: skip
 
     def take(self, shoppers: np.ndarray) -> "PairRows":
@@ -126,7 +130,7 @@ class PairRows:
         flat = expand_ranges(self.offsets[shoppers], lengths)
         return PairRows(
             {name: ragged.take(shoppers) for name, ragged in self.features.items()}, offsets_of(lengths),
-            self.item[flat], self.label[flat], self.dense[flat],
+            self.item[flat], self.label[flat], self.dense[flat], self.place[flat],
         )  # fmt: skip
 
     @property

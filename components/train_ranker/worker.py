@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
+from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.ragged import Ragged
 from components.shared.training import checkpoint
@@ -51,18 +52,26 @@ class Training:
         pairs = self.pairs.take(chosen[self.group.share(self.batch)])
         dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(self.batch) < self.job.id_dropout
         self.optimizer.zero_grad()
-        logits = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
+        logits, examined = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
         label = torch.from_numpy(pairs.label).to(self.group.device)
         count = torch.tensor(float(len(label)), device=self.group.device)
         dist.all_reduce(count)
-        loss = binary_cross_entropy_with_logits(logits, label, reduction="sum") / count
+        loss = click_loss(logits, examined, label) if self.config.architecture.places else (
+            binary_cross_entropy_with_logits(logits, label, reduction="sum")
+        )  # fmt: skip
+        loss = loss / count
         # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
         (loss * self.group.world).backward()
         self.optimizer.step()
         return loss
 
-    def _logits(self, model: torch.nn.Module, pairs: PairRows, dropped: np.ndarray | None = None) -> torch.Tensor:
-        """Logit of each pair's own task: 'again' for items bought before, else 'first'; [pairs]."""
+    def _logits(
+        self, model: torch.nn.Module, pairs: PairRows, dropped: np.ndarray | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logit of each pair's own task ('again' for items bought before, else 'first') and log P(examined).
+
+        [pairs] each; the second means something with places alone.
+        """
         device = self.group.device
         features = dict(pairs.features)
         if dropped is not None:
@@ -72,9 +81,9 @@ class Training:
         both = model(
             keyed_jagged(features, self.config.user_features).to(device),
             keyed_jagged(items, self.config.item_features).to(device),
-            torch.from_numpy(pairs.row).to(device), dense,
+            torch.from_numpy(pairs.row).to(device), dense, torch.from_numpy(pairs.place).to(device),
         )  # fmt: skip
-        return torch.where(dense[:, 0] > 0, both[:, 0], both[:, 1])
+        return torch.where(dense[:, 0] > 0, both[:, 0], both[:, 1]), both[:, -1]
 
     @torch.no_grad()
     def validate(self) -> float:
@@ -83,7 +92,7 @@ class Training:
         parts = [
             self._logits(
                 self.model.module, self.validation.take(np.arange(start, min(start + 64, len(self.validation))))
-            )
+            )[0]
             for start in range(0, len(self.validation), 64)
         ]
         self.model.train()

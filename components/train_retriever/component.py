@@ -35,6 +35,8 @@ def train_retriever(
     nodes: int = 1,
     exchange: str = "",
     node_gpus: int = 0,
+    hyperparameters: str = "",
+    encoder: str = "",
 ):
     """Train the two-tower retriever with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -49,6 +51,8 @@ def train_retriever(
         nodes: Nodes of a TrainJob.
         exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
+        hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
+        encoder: JSON of the sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
 
     Returns:
         model: Weights (safetensors), shape and learning curve.
@@ -57,15 +61,22 @@ def train_retriever(
     import dataclasses
     from pathlib import Path
 
+    from components.shared.models.retriever import encoder_from_json
+    from components.shared.models.variants import json_object
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
     from components.train_retriever import train as stage
+    from components.train_retriever.space import tuned
 
     how = LaunchConfig(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    config = dataclasses.replace(stage.RetrieverTraining.from_size(size_named(size), seed, processes), launch=how)
+    dial = stage.RetrieverTraining.from_size(size_named(size), seed, processes)
+    config = dataclasses.replace(
+        tuned(dial, hyperparameters), launch=how,
+        encoder=encoder_from_json(json_object(encoder, "encoder")),
+    )  # fmt: skip
     lasting = Path(checkpoints) / "retriever" if checkpoints else None
     for name, value in stage.train(Path(features.path), Path(model.path), config, lasting).items():
         summary.log_metric(name, value)

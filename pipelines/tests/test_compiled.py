@@ -16,7 +16,9 @@ TRAINING = ("exec-train-retriever", "exec-train-ranker")
 
 
 def test_the_checked_in_yaml_is_current():
-    assert compile_all(check=True) == [COMPILED / "training.yaml", COMPILED / "training.kubernetes.yaml"]
+    names = [f"{pipeline}{form}.yaml" for pipeline in PIPELINES for form in ("", ".kubernetes")]
+    assert compile_all(check=True) == [COMPILED / name for name in names]
+    assert sorted(path.name for path in COMPILED.glob("*.yaml")) == sorted(names)
 
 
 def test_a_stale_file_is_found(tmp_path, monkeypatch):

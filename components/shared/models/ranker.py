@@ -18,6 +18,7 @@ from torch import nn
 from torchrec import KeyedJaggedTensor
 
 from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.models.examination import Examination
 from components.shared.models.interactions import INTERACTIONS, DotConfig, InteractionConfig, interaction
 from components.shared.models.retriever import embedding_bags, in_order
 from components.shared.models.target_attention import TargetAttention, TargetAttentionConfig
@@ -78,6 +79,8 @@ class RankerArchitecture:
     """How the embeddings meet."""
     heads: HeadsConfig = dataclasses.field(default_factory=SharedBottomConfig)
     """How the tasks share what they learn."""
+    places: int = 0
+    """Largest place of an answer whose examination is learned from clicks (examination.py); 0: none is."""
     attention: TargetAttentionConfig | None = None
     """Target attention over the sequence; None: the sequence is summed up once for all items."""
 
@@ -85,7 +88,7 @@ class RankerArchitecture:
         """As JSON values."""
         return {
             "interaction": variant_to_json(self.interaction), "heads": variant_to_json(self.heads),
-            "attention": None if self.attention is None else variant_to_json(self.attention),
+            "places": self.places, "attention": None if self.attention is None else variant_to_json(self.attention),
         }  # fmt: skip
 
     @classmethod
@@ -95,7 +98,7 @@ class RankerArchitecture:
         Raises:
             InputError: a part is of no known kind, or has no such field.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"places": raw.get("places", 0)}
         if raw.get("interaction"):
             found["interaction"] = variant_from_json(raw["interaction"], INTERACTIONS, "interaction")
         if raw.get("heads"):
@@ -157,24 +160,30 @@ class Ranker(nn.Module):
         behaviour = config.behaviour
         self.behaviour_bags = embedding_bags((behaviour,), config.embedding_dim, device) if behaviour else None
         self.head = RankerHead(config)
+        self.examination = Examination(config.architecture.places) if config.architecture.places else None
 
     def forward(
-        self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor, dense: torch.Tensor
-    ) -> torch.Tensor:
-        """Logits [P, tasks].
+        self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor, dense: torch.Tensor,
+        place: torch.Tensor | None = None,
+    ) -> torch.Tensor:  # fmt: skip
+        """Logits [P, tasks]; while training with places, log P(examined) as one more column.
 
         Args:
             users: Features of S shoppers.
             items: Features of the P pairs' items.
             row: int64 [P], the shopper of each pair.
             dense: float32 [P, dense inputs].
+            place: int64 [P], where the item stood in the answer (0: unknown); None when scoring.
         """
         user_SE = in_order(self.user_bags(users), self.config.user_features)
         item_PE = in_order(self.item_bags(items), self.config.item_features)
         parts = [user_SE.index_select(0, row), item_PE]
         if self.behaviour_bags is not None:
             parts.append(self._attended(users, items, row))
-        return self.head(torch.cat(parts, 1), dense)
+        logits = self.head(torch.cat(parts, 1), dense)
+        if self.examination is None or place is None:
+            return logits
+        return torch.cat([logits, self.examination(place).unsqueeze(1)], 1)
 
     def _attended(self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor) -> torch.Tensor:
         """The sequence as each item sees it, [P, D]; tokens and targets are bags of one id each in a single lookup."""

@@ -1,6 +1,7 @@
 """Configs that are one of several dataclasses, as JSON: the class's own name says which one."""
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +15,21 @@ KIND = "kind"
 def variant_to_json(config: Any) -> dict[str, Any]:
     """Fields of the dataclass and the name of its class."""
     return {KIND: type(config).__name__, **dataclasses.asdict(config)}
+
+
+def json_object(text: str, where: str) -> dict[str, Any]:
+    """A pipeline parameter that holds a JSON object; '' is an empty one.
+
+    Raises:
+        InputError: it is something else.
+    """
+    try:
+        raw = json.loads(text or "{}")
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where} is not JSON: {error}", 'give an object such as {"kind": "..."}') from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{where} is {raw!r}, not an object", 'give one such as {"kind": "..."}')
+    return raw
 
 
 def variant_from_json(raw: dict[str, Any], classes: Sequence[type[T]], where: str) -> T:

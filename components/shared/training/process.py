@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ class Torchrun:
 
     config: LaunchConfig
     """Number of processes, threads and restarts."""
+    watch: Callable[[str], None] | None = None
+    """Gets every line of output; what it raises ends the workers and goes on upwards."""
 
     def run(self, task: WorkerTask, work: Path) -> None:
         """Train in `work`, which keeps checkpoints until somebody removes it; workers' output passes through.
@@ -41,8 +44,16 @@ class Torchrun:
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process:
             assert process.stdout is not None
-            for line in process.stdout:
-                print(line, end="", flush=True)
-                last.append(line)
+            try:
+                for line in process.stdout:
+                    print(line, end="", flush=True)
+                    last.append(line)
+                    if self.watch:
+                        self.watch(line)
+            except BaseException:
+                # torchrun ends its workers in its own time; their last lines must not block it.
+                process.terminate()
+                process.communicate()
+                raise
         if process.returncode:
             raise failure(task.module, last)

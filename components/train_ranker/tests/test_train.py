@@ -1,5 +1,6 @@
 """Training under torchrun: one process and two agree, the past repeats, and the loss is what it says."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from components.shared.storage import read_json
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.job import METRIC
+from components.train_ranker.train import train, write_all_pairs
 
 STORED = Path(__file__).parent / "curve.json"
 """Losses and areas of the fixed seed; rounding in the retriever may swap a candidate, hence twice its tolerance.
@@ -96,6 +98,32 @@ def test_crosses_experts_and_target_attention_train_alike_in_one_process_and_in_
     shown = pairs["validation"]
     area = roc_auc_score(shown.label, probabilities(one, shown))
     assert area > 0.55, "the plain model that evaluation and export use is the trained one"
+
+
+@pytest.mark.slow
+def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, tmp_path):
+    """Every fourth pair stood at place 2, with a tenth of its labels or with all: examination tells them apart."""
+    write_all_pairs(tiny_run.features, tiny_run.retriever, tmp_path / "pairs", config.candidates)
+    table = pq.read_table(tmp_path / "pairs" / "ranker-0.parquet").combine_chunks()
+    label, random = table["label"].chunk(0), np.random.default_rng(0)
+    place = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
+    fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.01, seed=7)
+    made = dataclasses.replace(config, architecture=RankerArchitecture(places=2), epochs=6, optimizer=fast)
+    examined = {}
+    for share in (0.1, 1.0):
+        kept = label.values.to_numpy() * ((place == 1) | (random.random(len(place)) < share))
+        shown = table.set_column(
+            table.schema.get_field_index("label"), "label",
+            pa.ListArray.from_arrays(label.offsets, pa.array(kept.astype(np.int8))),
+        ).append_column("place", pa.ListArray.from_arrays(label.offsets, pa.array(place)))  # fmt: skip
+        pq.write_table(shown, tmp_path / "pairs" / "ranker-0.parquet")
+        out = tmp_path / f"model-{share}"
+        train(tiny_run.features, tiny_run.retriever, out, made, pairs=tmp_path / "pairs")
+        module = load_ranker(out).examination
+        assert module is not None
+        examined[share] = float(module.probabilities()[1].detach())
+        assert roc_auc_score(pairs["validation"].label, probabilities(out, pairs["validation"])) > 0.6
+    assert examined[0.1] < examined[1.0] - 0.005, "both began alike"
 
 
 @pytest.mark.slow

@@ -1,0 +1,50 @@
+"""Position bias: a click needs an item that is examined and wanted; only the second belongs in the score.
+
+    P(click) = P(examined | position) * P(wanted | shopper, item)
+
+The position is read in training alone. Sources: Richardson, Dominowska & Ragno, Predicting Clicks: Estimating the
+Click-Through Rate for New Ads (WWW 2007); Wang et al., Position Bias Estimation for Unbiased Learning to Rank in
+Personal Search (WSDM 2018), here learned jointly with the ranker.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Examination(nn.Module):
+    """Learned probability that a place of an answer is examined; place 1 is examined surely, place 0 means unknown.
+
+    Only ratios of examinations can be learned from clicks, so one place has to be the measure of all others.
+
+    Args:
+        places: Largest place; what stands lower shares its probability.
+    """
+
+    def __init__(self, places: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.full((max(places - 1, 0),), 2.0))
+
+    def forward(self, place: torch.Tensor) -> torch.Tensor:
+        """Log P(examined), float32, same shape as `place` (int64)."""
+        known = torch.cat([self.logits.new_zeros(2), F.logsigmoid(self.logits)])
+        return known[place.clamp(0, len(known) - 1)]
+
+    def probabilities(self) -> torch.Tensor:
+        """P(examined) of the places 1 to the largest, float32 [places]."""
+        return self(torch.arange(1, len(self.logits) + 2, device=self.logits.device)).exp()
+
+
+def click_loss(logit: torch.Tensor, examined: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of clicks, summed.
+
+    Args:
+        logit: Of being wanted.
+        examined: log P(examined); zeros make this the usual loss.
+        label: 1 for a click; anything between, for softened labels.
+    """
+    log_click = F.logsigmoid(logit) + examined
+    # log(1 - e^x) without loss of precision at either end (Maechler, Accurately Computing log(1 - exp(-|a|)), 2012).
+    bounded = log_click.clamp(max=-1e-7)
+    log_none = torch.where(bounded > -0.6931, torch.log(-torch.expm1(bounded)), torch.log1p(-torch.exp(bounded)))
+    return -(label * log_click + (1.0 - label) * log_none).sum()

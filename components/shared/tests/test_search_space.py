@@ -1,0 +1,108 @@
+"""Values go into a configuration, and out again; what cannot be used is named."""
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.shared.errors import InputError
+from components.shared.training.hyperparameters import FILE, Hyperparameters, read_hyperparameters
+from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Variant
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inner:
+    lr: float = 0.1
+    steps: int = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dot:
+    scale: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cross:
+    layers: int = 2
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outer:
+    meeting: Dot | Cross = Dot(scale=0.5)
+    inner: Inner = Inner()
+    width: int = 32
+    shape: str = "flat"
+    kept: int = 9
+
+
+SPACE = SearchSpace({
+    "inner.lr": Float(low=1e-3, high=1.0, log=True), "inner.steps": Int(low=1, high=8),
+    "width": Choice(options=(16, 32, 64)), "shape": Choice(options=("flat", "round")),
+    "meeting": Variant(kinds=(Dot, Cross)),
+})  # fmt: skip
+
+
+@given(
+    st.fixed_dictionaries({}, optional={
+        "inner.lr": st.floats(1e-3, 1.0), "inner.steps": st.integers(1, 8), "width": st.integers(1, 4096),
+        "shape": st.sampled_from(["flat", "round"]), "meeting": st.sampled_from(["Dot", "Cross"]),
+    })
+)  # fmt: skip
+def test_what_is_applied_is_read_again_and_the_rest_stays(values):
+    made = SPACE.apply(Outer(), values)
+    assert SPACE.values(made) == {**SPACE.values(Outer()), **values}
+    assert made.kept == 9 and (made.inner == Inner() or any(name.startswith("inner") for name in values))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("kept", 3, "inner.lr, inner.steps, width, shape, meeting"), ("inner", {}, "inner.lr"),
+        ("inner.lr", "0.1", "a number"),
+        ("inner.lr", True, "a number"), ("inner.lr", math.nan, "a number"), ("inner.lr", 2.0, "0.001 to 1"),
+        ("inner.steps", 2.0, "a whole number"), ("inner.steps", 0, "1 to 8"), ("width", 32.0, "a positive int"),
+        ("width", 0, "a positive int"), ("width", True, "a positive int"), ("shape", "square", "flat, round"),
+        ("shape", None, "flat, round"), ("meeting", "Sum", "Dot, Cross"), ("meeting", 2, "Dot, Cross"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_named(name, value, mend):
+    with pytest.raises(InputError) as caught:
+        SPACE.apply(Outer(), {name: value})
+    assert f"hyper-parameter '{name}'" in caught.value.headline and mend in caught.value.mend
+
+
+def test_a_variant_of_the_kind_that_is_there_keeps_its_fields():
+    assert SPACE.apply(Outer(), {"meeting": "Dot"}).meeting == Dot(scale=0.5)
+    assert SPACE.apply(Outer(), {"meeting": "Cross"}).meeting == Cross()
+
+
+def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
+    made = Hyperparameters(model="ranker", values={"width": 8, "inner.lr": 0.5}, metric="auc", value=0.75, trial=4)
+    made.write(tmp_path)
+    for given_ in (made.text, str(tmp_path), str(tmp_path / FILE)):
+        assert read_hyperparameters(given_, "ranker") == made
+    assert read_hyperparameters('{"model": "ranker", "values": {}}', "ranker").values == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "headline"),
+    [
+        ('{"model": "ranker"}', "'values' is missing"), ('{"values": {}}', "'model' is missing"),
+        ('{"model": "retriever", "values": {}}', "'model' is 'retriever', not 'ranker'"),
+        ('{"model": "ranker", "values": [1]}', "'values' is [1]"), ('{"model": "ranker", "values": {}', "not JSON"),
+        ('{"model": "ranker", "values": {}, "colour": 1}', "'colour' is no field"),
+        ("/nowhere/best", "/nowhere/best does not exist"),
+    ],
+)  # fmt: skip
+def test_other_files_are_refused(text, headline):
+    with pytest.raises(InputError) as caught:
+        read_hyperparameters(text, "ranker")
+    assert headline in caught.value.headline and caught.value.mend
+
+
+def test_a_list_is_no_configuration(tmp_path):
+    (tmp_path / FILE).write_text("[]")
+    with pytest.raises(InputError, match="not an object"):
+        read_hyperparameters(str(tmp_path), "ranker")

@@ -1,0 +1,142 @@
+"""What may be tuned: typed ranges of a configuration's fields, and configurations with other values in them.
+
+A space is declared beside the configuration it belongs to (components/train_*/space.py).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from components.shared.errors import InputError
+
+Value = bool | int | float | str
+"""What a hyper-parameter can be."""
+
+Config = TypeVar("Config")
+"""A frozen dataclass, whose fields may be frozen dataclasses again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Float:
+    """Real numbers from `low` to `high`, both included."""
+
+    low: float
+    """Smallest."""
+    high: float
+    """Largest."""
+    log: bool = False
+    """Whether ratios count and not differences, as with learning rates."""
+
+    def refusal(self, value: Any) -> str:
+        """What a value should have been; empty when it may be used."""
+        fits = isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
+        return "" if fits else f"a number from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int:
+    """Whole numbers from `low` to `high`, both included."""
+
+    low: int
+    """Smallest."""
+    high: int
+    """Largest."""
+    log: bool = False
+    """Whether ratios count and not differences."""
+
+    def refusal(self, value: Any) -> str:
+        """What a value should have been; empty when it may be used."""
+        fits = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+        return "" if fits else f"a whole number from {self.low} to {self.high}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One of a few values of one type."""
+
+    options: tuple[Value, ...]
+    """The values worth trying."""
+
+    def refusal(self, value: Any) -> str:
+        """What a value should have been; empty when it may be used.
+
+        Numbers need not be among the options, only positive: widths worth trying follow the size dial, and what was
+        found at one size may be used at another.
+        """
+        kind = type(self.options[0])
+        if kind in (int, float):
+            fits = type(value) is kind and math.isfinite(value) and value > 0
+            return "" if fits else f"a positive {kind.__name__}"
+        return "" if type(value) is kind and value in self.options else f"one of {', '.join(map(str, self.options))}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One of several configurations, each a dataclass of its own; its value is the name of the class."""
+
+    kinds: tuple[type[Any], ...]
+    """The classes; a chosen one has its defaults, unless the configuration is of that kind already."""
+
+    @property
+    def options(self) -> tuple[Value, ...]:
+        """Names of the classes."""
+        return tuple(kind.__name__ for kind in self.kinds)
+
+    def refusal(self, value: Any) -> str:
+        """What a value should have been; empty when it may be used."""
+        return "" if value in self.options else f"one of {', '.join(map(str, self.options))}"
+
+    def made(self, name: Value, current: Any) -> Any:
+        """The configuration of that name."""
+        kind = self.kinds[self.options.index(name)]
+        return current if type(current) is kind else kind()
+
+
+Range = Float | Int | Choice | Variant
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Ranges of a configuration's fields.
+
+    Attributes:
+        ranges: field -> values worth trying; a dot leads into a nested configuration (`optimizer.dense_lr`).
+    """
+
+    ranges: Mapping[str, Range]
+
+    def values(self, config: Any) -> dict[str, Value]:
+        """What a configuration has in the space's fields."""
+        found = {name: _read(config, name) for name in self.ranges}
+        return {name: type(value).__name__ if isinstance(self.ranges[name], Variant) else value
+                for name, value in found.items()}  # fmt: skip
+
+    def apply(self, config: Config, values: Mapping[str, Any]) -> Config:
+        """The configuration with these values in it; fields that are not named keep theirs.
+
+        Raises:
+            InputError: a name is not in the space, or its value has the wrong type or cannot be used.
+        """
+        for name, value in values.items():
+            if name not in self.ranges:
+                raise InputError(f"hyper-parameter '{name}' is not tuned", f"use some of: {', '.join(self.ranges)}")
+            if wanted := self.ranges[name].refusal(value):
+                raise InputError(f"hyper-parameter '{name}' is {value!r}", f"give {wanted}")
+        for name, value in values.items():
+            found = self.ranges[name]
+            made = found.made(value, _read(config, name)) if isinstance(found, Variant) else value
+            config = _replaced(config, name.split("."), made)
+        return config
+
+
+def _read(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
+
+
+def _replaced(config: Any, path: list[str], value: Any) -> Any:
+    head, *rest = path
+    return dataclasses.replace(config, **{head: _replaced(getattr(config, head), rest, value) if rest else value})

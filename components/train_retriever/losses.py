@@ -1,0 +1,156 @@
+"""Losses over user vectors, item vectors and biases, one config each: full or sampled softmax, BPR, BCE.
+
+MSE, for explicit ratings, is a function of its own, because it alone needs a rating.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from components.train_retriever.loss_softmax import full_softmax
+from components.train_retriever.negatives import InBatch, NegativeSampler, NegativeSource, Uniform
+
+_MASKED = -1e9
+_IDENTITY = nn.Identity()
+_ONE_UNIFORM = Uniform(count=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullSoftmax:
+    """Every item is a negative."""
+
+    bfloat16: bool = True
+    """Whether the large products are made in bfloat16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampledSoftmax:
+    """Shared candidates, each taken down by its log probability to be one.
+
+    Source: Bengio and Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
+    Model (2008); Yi et al., Sampling-Bias-Corrected Neural Modeling (RecSys 2019).
+    """
+
+    sources: tuple[NegativeSource, ...] = (InBatch(), Uniform(count=2_048))
+    """Where candidates come from, joined."""
+    bfloat16: bool = True
+    """Whether the large products are made in bfloat16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bpr:
+    """-log sigmoid(positive - negative).
+
+    Source: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback (UAI 2009).
+    """
+
+    source: NegativeSource = _ONE_UNIFORM
+    """Where negatives come from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bce:
+    """Binary cross-entropy of positive and negatives; the negatives weigh as much as the positive, however many."""
+
+    source: NegativeSource = _ONE_UNIFORM
+    """Where negatives come from."""
+
+
+LossConfig = FullSoftmax | SampledSoftmax | Bpr | Bce
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """What a model puts out for a batch.
+
+    Attributes:
+        user: float [N, D], user vectors.
+        item: float [I, D], vectors of all catalogue rows; row 0 is the unknown item.
+        bias: float [I], item biases.
+        side: Row by row, what makes item vectors comparable with user vectors; asked for the rows that a loss needs.
+    """
+
+    user: torch.Tensor
+    item: torch.Tensor
+    bias: torch.Tensor
+    side: Callable[[torch.Tensor], torch.Tensor] = _IDENTITY
+
+    def of(self, rows: torch.Tensor) -> torch.Tensor:
+        """Comparable vectors of catalogue rows, [..., D]."""
+        return self.side(F.embedding(rows, self.item))
+
+    def scores(self, rows: torch.Tensor) -> torch.Tensor:
+        """Scores of each user's own rows: [N] of [N], [N, M] of [N, M]."""
+        wide = rows.unsqueeze(1) if rows.dim() == 1 else rows
+        scores = torch.einsum("nd,nmd->nm", self.user, self.of(wide)) + self.bias[wide]
+        return scores.squeeze(1) if rows.dim() == 1 else scores
+
+
+def ranking_loss(
+    config: LossConfig, vectors: Vectors, target_N: torch.Tensor, sampler: NegativeSampler,
+    weight_N: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Weighted mean over the tokens of the loss that `config` describes.
+
+    Args:
+        config: Which loss.
+        vectors: Users, items, biases.
+        target_N: int64, the right item of each user.
+        sampler: Draws negatives; a full softmax asks for none.
+        weight_N: How much each token counts; all alike by default.
+    """
+    weight = torch.ones_like(vectors.user[:, 0]) if weight_N is None else weight_N
+    match config:
+        case FullSoftmax():
+            dtype = torch.bfloat16 if config.bfloat16 else vectors.user.dtype
+            return full_softmax(vectors.user, vectors.side(vectors.item), vectors.bias, target_N, weight, dtype)
+        case SampledSoftmax():
+            return _sampled(config, vectors, target_N, sampler, weight)
+        case Bpr() | Bce():
+            rows = sampler.per_token(config.source, target_N, lambda: _every_score(vectors))
+            positive, negative = vectors.scores(target_N).unsqueeze(1), vectors.scores(rows)
+            if isinstance(config, Bpr):
+                losses = F.softplus(negative - positive).mean(1)
+            else:
+                losses = F.softplus(-positive).squeeze(1) + F.softplus(negative).mean(1)
+            return (losses * weight).sum() / weight.sum()
+        case _:
+            assert_never(config)
+
+
+@torch.no_grad()
+def _every_score(vectors: Vectors) -> torch.Tensor:
+    return vectors.user @ vectors.side(vectors.item).T + vectors.bias
+
+
+def _sampled(
+    config: SampledSoftmax, vectors: Vectors, target_N: torch.Tensor, sampler: NegativeSampler, weight_N: torch.Tensor
+) -> torch.Tensor:
+    rows, log_q = sampler.shared(config.sources, target_N)
+    item, bias = vectors.of(rows), vectors.bias[rows] - log_q
+    if any(isinstance(source, InBatch) for source in config.sources):
+        own = torch.searchsorted(rows, target_N)
+        dtype = torch.bfloat16 if config.bfloat16 else vectors.user.dtype
+        return full_softmax(vectors.user, item, bias, own, weight_N, dtype)
+    # Without the batch's targets among the candidates each token's own stands beside them.
+    logits = (vectors.user @ item.T + bias).masked_fill(rows == target_N.unsqueeze(1), _MASKED)
+    positive = vectors.scores(target_N) - sampler.log_inclusion(config.sources, target_N, len(target_N))
+    losses = torch.logaddexp(torch.logsumexp(logits, 1), positive) - positive
+    return (losses * weight_N).sum() / weight_N.sum()
+
+
+def rating_loss(vectors: Vectors, rated_N: torch.Tensor, rating_N: torch.Tensor, mean: float) -> torch.Tensor:
+    """Mean squared error of explicit ratings.
+
+    Args:
+        vectors: Users, items, biases.
+        rated_N: int64, the item that each user rated.
+        rating_N: float, the ratings.
+        mean: Of all training ratings; the model explains what is left (Koren et al., Matrix Factorization Techniques
+            for Recommender Systems, 2009).
+    """
+    return F.mse_loss(vectors.scores(rated_N) + mean, rating_N)

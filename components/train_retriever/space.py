@@ -1,0 +1,45 @@
+"""What of the retriever may be tuned."""
+
+from components.shared.training.hyperparameters import read_hyperparameters
+from components.shared.training.search_space import Choice, Float, Int, SearchSpace
+from components.train_retriever.train import RetrieverTraining
+
+MODEL = "retriever"
+"""Name in hyperparameters.json."""
+
+
+def search_space(config: RetrieverTraining) -> SearchSpace:
+    """Ranges around what the size dial says.
+
+    The share of title queries is left out: validation asks without a query, so it would always choose none.
+    """
+    batch = config.sampling.batch_size
+    return SearchSpace({
+        "optimizer.embedding_lr": Float(low=0.005, high=0.5, log=True),
+        "optimizer.dense_lr": Float(low=1e-4, high=2e-2, log=True),
+        "sampling.batch_size": Choice(options=(batch // 2, batch, batch * 2)),
+        "sampling.targets": Int(low=1, high=8),
+        "sampling.id_dropout": Float(low=0.0, high=0.5),
+        "embedding_dim": Choice(options=_around(config.embedding_dim)),
+        "hidden_dim": Choice(options=_around(config.hidden_dim)),
+        "epochs": Choice(options=(config.epochs, config.epochs * 2, config.epochs * 4)),
+    })  # fmt: skip
+
+
+def _around(width: int) -> tuple[int, ...]:
+    return width // 2, width, width * 2
+
+
+def tuned(config: RetrieverTraining, hyperparameters: str) -> RetrieverTraining:
+    """The configuration with what tuning found in it.
+
+    Args:
+        config: What the size dial says.
+        hyperparameters: JSON, file or folder of hyperparameters.json; empty: nothing was tuned.
+
+    Raises:
+        InputError: they are not the retriever's, or a name or value cannot be used.
+    """
+    if not hyperparameters:
+        return config
+    return search_space(config).apply(config, read_hyperparameters(hyperparameters, MODEL).values)

@@ -1,0 +1,84 @@
+"""The page about a study: what was gained, the best five, and how the search went."""
+
+from components.shared.page import Page, Tone
+from components.shared.training.hyperparameters import Hyperparameters
+from components.tune_hyperparameters import drawing
+from components.tune_hyperparameters.result import Result, Row
+
+_FEW = 4
+"""Complete trials below which importance says nothing."""
+
+
+def tuning_page(result: Result, best: Hyperparameters) -> Page:
+    """Draw a study as far as it has come."""
+    config, metric = result.config, result.tunable.metric.replace("_", " ")
+    page = Page(
+        f"Tuning of the {result.tunable.model}",
+        f"study {result.name}: {result.counted} of {config.trials} trials, {config.objective}, "
+        f"pruning {config.pruning}, seed {config.seed}",
+        f"features {result.tunable.digest}",
+    )
+    page.section("Result", "Chosen by validation alone; the test window was not looked at.")
+    _badges(page, result, best, metric)
+    _configuration(page, result, best)
+    _best_five(page, result, metric)
+    page.section("How the search went")
+    page.figure(drawing.history(result, metric), f"{metric} of every trial, and the best so far (line)")
+    if config.latency and result.front():
+        page.figure(drawing.pareto(result, metric), "Quality against latency; the line is the Pareto front")
+    page.section("What mattered")
+    if len(result.complete) >= _FEW and (shares := drawing.importances(result)):
+        page.figure(
+            drawing.importance(shares),
+            "Share of the difference between good and other trials that each hyper-parameter explains (PED-ANOVA; "
+            "Watanabe et al., IJCAI 2023)",
+        )  # fmt: skip
+    if result.complete:
+        page.figure(drawing.parallel(result, metric), "Every complete trial as a line; the better, the darker")
+    _others(page, result)
+    return page
+
+
+def _badges(page: Page, result: Result, best: Hyperparameters, metric: str) -> None:
+    if best.value is not None and best.default_value:
+        gain = best.value / best.default_value - 1
+        page.badge("best", best.value, "good" if gain > 0 else "neutral", f"{metric}, trial {best.trial}")
+        page.badge("defaults", best.default_value, note=metric)
+        page.badge("gain", f"{gain:+.1%}", "good" if gain > 0 else "warning", "over the defaults, on validation")
+    chosen, defaults = result.chosen(), result.defaults
+    if chosen and defaults and chosen.latency_ms is not None:
+        page.badge("latency", f"{chosen.latency_ms:.2f} ms", note=f"defaults {defaults.latency_ms:.2f} ms")
+    for state in ("complete", "pruned", "failed", "lost", "running"):
+        if count := sum(row.state == state for row in result.rows):
+            page.badge(state, count, "warning" if state in ("failed", "lost") else "neutral", "trials")
+
+
+def _configuration(page: Page, result: Result, best: Hyperparameters) -> None:
+    rows = [[name, best.values.get(name), default] for name, default in result.tunable.defaults.items()]
+    page.table(["hyper-parameter", "best", "default"], rows)
+
+
+def _best_five(page: Page, result: Result, metric: str) -> None:
+    page.section("The best five")
+    shown = result.complete[:5]
+    if result.defaults and result.defaults not in shown:
+        shown.append(result.defaults)
+    names = list(result.space.ranges)
+    latency = ["latency (ms)"] if result.config.latency else []
+    cells = [[_name(row), row.quality, *([row.latency_ms] if latency else []), row.epochs or None, row.seconds,
+              *(row.values.get(name) for name in names)] for row in shown]  # fmt: skip
+    highlight: dict[int, Tone] = {at: "good" for at, row in enumerate(shown) if row == result.chosen()}
+    page.table(["trial", metric, *latency, "epochs", "seconds", *names], cells, highlight)
+
+
+def _others(page: Page, result: Result) -> None:
+    """Trials without a result, and why."""
+    rows = [[_name(row), row.state, row.problem or ("its worker died" if row.state == "lost" else ""), row.worker]
+            for row in result.rows if row.state in ("failed", "lost")]  # fmt: skip
+    if rows:
+        page.section("Trials without a result", "A lost trial takes no place; its values are tried once more.")
+        page.table(["trial", "state", "why", "worker"], rows)
+
+
+def _name(row: Row) -> str:
+    return f"{row.number} (defaults)" if row.defaults else str(row.number)

@@ -1,0 +1,111 @@
+"""Real models under the stage's face: torchrun is watched, ended early, and what was found trains the same model."""
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+
+import optuna
+import psutil
+import pytest
+from kfp.dsl import HTML, Dataset, Metrics
+
+from components.shared.errors import InputError
+from components.shared.sizes import size_named
+from components.shared.storage import read_json
+from components.train_ranker.space import tuned as tuned_ranker
+from components.train_ranker.train import RankerTraining
+from components.train_ranker.train import train as train_ranker
+from components.train_retriever.space import search_space, tuned
+from components.train_retriever.train import RetrieverTraining
+from components.tune_hyperparameters.component import tune_hyperparameters
+from components.tune_hyperparameters.models import tunable
+
+TINY = size_named("tiny")
+
+
+@pytest.fixture(autouse=True)
+def one_core():
+    """Workers take as many threads as this process may use cores; several would spin against each other's tests."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    yield
+    os.sched_setaffinity(0, before)
+
+
+def face(folder: Path, **inputs) -> tuple[str, Metrics]:
+    outputs = {"best": Dataset(uri=str(folder / "best")), "report": HTML(uri=str(folder / "tuning.html")),
+               "metrics": Metrics()}  # fmt: skip
+    text = tune_hyperparameters.python_func(**outputs, size="tiny", seed=3, **inputs)
+    return text, outputs["metrics"]
+
+
+@pytest.mark.slow
+def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_path):
+    text, metrics = face(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever", trials=2)
+    found = read_json(tmp_path / "best" / "hyperparameters.json")
+    assert metrics.metadata["defaults"] == found["default_value"] <= found["value"]
+    # The defaults of the study are what the stage trains from the same seed.
+    curve = read_json(tiny_run.retriever / "curve.json")
+    assert found["default_value"] == max(point["validation_recall_at_20"] for point in curve)
+    sized = RetrieverTraining.from_size(TINY, 3, 1)
+    assert search_space(sized).values(tuned(sized, text)) == found["values"]
+
+
+@pytest.mark.slow
+def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_run, tmp_path):
+    epochs = []
+
+    def told(epoch: int, metric: float) -> None:
+        epochs.append((epoch, metric))
+        raise optuna.TrialPruned
+
+    with tunable("retriever", tiny_run.features, None, "tiny") as found, pytest.raises(optuna.TrialPruned):
+        found.train({**found.defaults, "epochs": 50}, tmp_path / "model", told)
+    assert [epoch for epoch, _ in epochs] == [1] and 0.0 <= epochs[0][1] <= 1.0
+    assert not list(tmp_path.iterdir()), "neither a model nor half of one"
+    time.sleep(0.2)
+    assert [child for child in psutil.Process().children(recursive=True) if "torch" in " ".join(child.cmdline())] == []
+
+
+@pytest.mark.slow
+def test_ranker_trials_share_their_pairs_and_train_what_the_stage_does(tiny_run, tmp_path):
+    with tunable("ranker", tiny_run.features, tiny_run.retriever, "tiny", seed=3) as found:
+        epochs: list[float] = []
+        value = found.train({"epochs": 1}, tmp_path / "trial", lambda _, metric: epochs.append(metric))
+        assert 0.0 < found.scoring_ms(tmp_path / "trial") < 1_000.0
+    config = dataclasses.replace(RankerTraining.from_size(TINY, 3, 1), epochs=1)
+    train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "stage", config)
+    curve = read_json(tmp_path / "stage" / "curve.json")
+    assert epochs == [value] == [point["validation_auc"] for point in curve]
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("trial", "stage")]
+    assert weights[0] == weights[1], "shared pairs change nothing"
+
+
+def test_the_defaults_lie_within_every_size_and_every_value_can_be_trained(tiny_run):
+    for size in ("tiny", "small", "full"):
+        for model in ("retriever", "ranker"):
+            with tunable(model, tiny_run.features, tiny_run.retriever, size) as found:
+                assert found.space.apply(found.config, found.defaults) == found.config
+                assert all(found.space.ranges[name].refusal(value) == "" for name, value in found.defaults.items())
+
+
+def test_wrong_names_and_types_in_a_file_name_the_field(tmp_path):
+    for sized, apply, model in (
+        (RetrieverTraining.from_size(TINY, 0, 1), tuned, "retriever"),
+        (RankerTraining.from_size(TINY, 0, 1), tuned_ranker, "ranker"),
+    ):
+        assert apply(sized, "") == sized
+        for name, value in (("launch.processes", 2), ("epochs", "ten"), ("optimizer.seed", 3)):
+            with pytest.raises(InputError, match=name):
+                apply(sized, f'{{"model": "{model}", "values": {{"{name}": {value!r}}}}}'.replace("'", '"'))
+        assert apply(sized, f'{{"model": "{model}", "values": {{"epochs": 7}}}}') == dataclasses.replace(
+            sized, epochs=7
+        )
+
+
+def test_models_that_cannot_be_tuned_are_named(tiny_run):
+    with pytest.raises(InputError, match="retriever is not given"), tunable("ranker", Path(), None, "tiny"):
+        pass
+    with pytest.raises(InputError, match="model is 'sorter'"), tunable("sorter", Path(), None, "tiny"):
+        pass

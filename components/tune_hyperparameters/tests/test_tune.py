@@ -1,0 +1,110 @@
+"""The search itself: it finds a known best, prunes, survives failures, and tells one story in file, table and page."""
+
+import re
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.errors import InputError, TrainingError
+from components.shared.storage import read_json
+from components.tune_hyperparameters.config import TuningConfig
+from components.tune_hyperparameters.tests.bowl import Bowl
+from components.tune_hyperparameters.tune import tune
+
+
+def searched(folder, bowl=None, **changes):
+    bowl = bowl or Bowl(folder / "log")
+    best = tune(bowl, folder / "best", folder / "tuning.html", TuningConfig(**{"trials": 30, **changes}))
+    return best, pq.read_table(folder / "best" / "trials.parquet").to_pylist()
+
+
+def test_the_search_comes_near_the_known_best_and_the_defaults_are_trial_zero(tmp_path):
+    best, rows = searched(tmp_path)
+    assert best.value is not None and best.value > 0.95, "1.1 is the top, the defaults lie at -0.006"
+    assert best.values["shape"] == "round" and abs(best.values["x"] - 0.3) < 0.1
+    assert rows[0]["defaults"] and [rows[0][name] for name in Bowl.defaults] == list(Bowl.defaults.values())
+    assert best.default_value == rows[0]["quality"] and best.trials == len(rows) == 30
+    won = rows[best.trial]
+    assert best.value == won["quality"] == max(row["quality"] for row in rows if row["state"] == "complete")
+    assert {name: won[name] for name in best.values} == best.values
+    assert read_json(tmp_path / "best" / "hyperparameters.json")["values"] == best.values
+
+
+def test_the_same_seed_searches_the_same_and_another_one_otherwise(tmp_path):
+    def configurations(name, **changes):
+        (tmp_path / name).mkdir()
+        rows = searched(tmp_path / name, trials=14, **changes)[1]
+        return [tuple(row[field] for field in Bowl.defaults) for row in rows]
+
+    one = configurations("a")
+    assert one == configurations("b") and one != configurations("c", seed=1)
+    assert len(set(one)) > 12
+
+
+@pytest.mark.parametrize("pruning", ["median", "asha", "none"])
+def test_pruned_trials_end_early_and_never_win(pruning, tmp_path):
+    best, rows = searched(tmp_path, pruning=pruning)
+    pruned = [row for row in rows if row["state"] == "pruned"]
+    assert bool(pruned) == (pruning != "none")
+    assert all(2 <= row["epochs"] <= 4 for row in pruned) and rows[0] not in pruned
+    assert any(row["epochs"] == 2 for row in pruned) or pruning == "none"
+    assert rows[best.trial]["state"] == "complete" and rows[best.trial]["epochs"] == 4
+
+
+def test_a_trial_that_fails_counts_and_says_why_and_the_search_goes_on(tmp_path):
+    best, rows = searched(tmp_path, Bowl(tmp_path / "log", breaks_above=0.92))
+    failed = [row for row in rows if row["state"] == "failed"]
+    assert failed and all(row["problem"] == "the loss is nan" and row["x"] > 0.92 for row in failed)
+    assert len(rows) == 30 and best.value > 0.9
+    assert "the loss is nan" in (tmp_path / "tuning.html").read_text()
+
+
+def test_defaults_that_cannot_be_trained_end_the_search(tmp_path):
+    storage = str(tmp_path / "studies")
+    with pytest.raises(TrainingError, match="nan"):
+        searched(tmp_path, Bowl(tmp_path / "log", breaks_above=0.5), storage=storage)
+    assert not (tmp_path / "best").exists() and not (tmp_path / "tuning.html").exists()
+    mended, rows = searched(tmp_path, storage=storage, trials=2)
+    assert mended.default_value is not None and [row["state"] for row in rows] == ["lost", "complete", "complete"]
+
+
+class Slow(Bowl):
+    """The nearer to the best, the slower."""
+
+    def train(self, values, out, told):
+        depth = super().train(values, out, told)
+        (out / "ms").write_text(str(10 + 10 * depth))
+        return depth
+
+    def scoring_ms(self, trained):
+        return float((trained / "ms").read_text())
+
+
+def test_with_two_objectives_the_best_is_no_slower_than_the_defaults(tmp_path):
+    best, rows = searched(tmp_path, Slow(tmp_path / "log"), objective="quality-latency")
+    assert {row["state"] for row in rows} == {"complete"}, "nothing is pruned by two objectives"
+    limit = rows[0]["latency_ms"] * 1.05
+    assert best.value == max(row["quality"] for row in rows if row["latency_ms"] <= limit)
+    assert best.value < max(row["quality"] for row in rows)
+    page = (tmp_path / "tuning.html").read_text()
+    assert "Pareto front" in page
+
+
+def test_the_page_stands_alone_and_shows_all_five_views(tmp_path):
+    best, _ = searched(tmp_path)
+    page = (tmp_path / "tuning.html").read_text()
+    assert not re.search(r"(src|href)=[\"']?(https?:)?//", page) and "<script" not in page
+    assert page.count("<svg") == 3, "history, importance, parallel coordinates"
+    for words in ("The best five", "PED-ANOVA", "defaults", best.study, f"trial {best.trial}"):
+        assert words in page
+    alone = searched(tmp_path, trials=1)[0]
+    assert alone.value == alone.default_value and "+0.0%" in (tmp_path / "tuning.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"trials": 0}, {"objective": "speed"}, {"pruning": "hope"}, {"study": "a/b"}, {"study": ""}]
+)
+def test_settings_that_cannot_be_used_are_named(wrong):
+    with pytest.raises(InputError, match=next(iter(wrong))) as caught:
+        TuningConfig(**wrong)
+    assert caught.value.mend

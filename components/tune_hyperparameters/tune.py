@@ -1,0 +1,93 @@
+"""Search for a model's best hyper-parameters: run trials of a study until its budget is used up, then tell the best."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from components.shared.errors import TrainingError
+from components.shared.progress import report
+from components.shared.storage import atomic_directory
+from components.shared.training.hyperparameters import Hyperparameters
+from components.shared.training.trial import Tunable
+from components.tune_hyperparameters.config import TuningConfig
+from components.tune_hyperparameters.report import tuning_page
+from components.tune_hyperparameters.result import Result
+from components.tune_hyperparameters.study import DEFAULTS, PROBLEM, SharedStudy, counts
+
+STAGE = "tune_hyperparameters"
+
+
+def tune(tunable: Tunable, out: Path, html: Path, config: TuningConfig) -> Hyperparameters:
+    """Run trials until the study's budget is used up, by this worker and others, and write what is known then.
+
+    Args:
+        tunable: The model with its data.
+        out: Folder that receives hyperparameters.json and trials.parquet.
+        html: Page to write.
+        config: How to search.
+
+    Returns:
+        The best configuration so far; the defaults where nothing is better.
+
+    Raises:
+        InputError: the storage cannot be used.
+        TrainingError: the defaults cannot be trained.
+    """
+    study = SharedStudy(config, tunable.space, tunable.defaults, _facts(tunable, config))
+    while trial := study.claim():
+        _run(study, trial, tunable)
+    result = Result.read(study, tunable)
+    best = result.best()
+    with atomic_directory(out) as folder:
+        best.write(folder)
+        result.write_trials(folder / "trials.parquet")
+    tuning_page(result, best).write(html)
+    return best
+
+
+def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
+    """Train one trial and tell the study how it went."""
+    defaults, latency = DEFAULTS in trial.user_attrs, study.config.latency
+    values = study.suggest(trial)
+    finished = [found for found in study.trials() if counts(found) and found.state.is_finished()]
+    best = max((found.values[0] for found in finished if found.state == TrialState.COMPLETE), default=0.0)
+    report(STAGE, len(finished) / study.config.trials, f"trial {trial.number}, {tunable.metric} so far {best:.4f}")
+
+    def told(epoch: int, metric: float) -> None:
+        if not latency:  # Optuna has no rule for pruning by two objectives.
+            trial.report(metric, epoch)
+            # What everything is compared with must reach its end.
+            if not defaults and trial.should_prune():
+                raise optuna.TrialPruned
+
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="shoprank-trial-") as folder:
+        try:
+            quality = tunable.train(values, Path(folder) / "model", told)
+            found = [quality, tunable.scoring_ms(Path(folder) / "model")] if latency else [quality]
+        except optuna.TrialPruned:
+            study.optuna.tell(trial, state=TrialState.PRUNED)
+            return
+        except TrainingError as error:
+            if defaults:
+                # Not a trial's fault: left as lost, so that a later call begins with the defaults again.
+                study.optuna.tell(trial, state=TrialState.FAIL)
+                raise
+            trial.set_user_attr(PROBLEM, error.headline)
+            study.optuna.tell(trial, state=TrialState.FAIL)
+            return
+    trial.set_user_attr("seconds", round(time.monotonic() - started, 2))
+    study.optuna.tell(trial, found)
+
+
+def _facts(tunable: Tunable, config: TuningConfig) -> dict[str, Any]:
+    """What makes trials comparable."""
+    ranges = {name: repr(found) for name, found in tunable.space.ranges.items()}
+    return {
+        "model": tunable.model, "features": tunable.digest, "space": ranges, "defaults": dict(tunable.defaults),
+        "settings": tunable.settings, "objective": config.objective,
+    }  # fmt: skip

@@ -1,0 +1,1 @@
+"""The benchmark: trains on public layouts of interactions and sets the results beside published ones."""

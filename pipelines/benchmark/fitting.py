@@ -1,0 +1,142 @@
+"""Fits a candidate for validation and again for the test; what was fitted is kept on disk, so a stopped run resumes."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from components.shared.ragged import Ragged
+from components.shared.storage import atomic_directory, read_json, write_json
+from pipelines.benchmark.graph_filter import Graph, GraphFilter, GraphFilterConfig
+from pipelines.benchmark.judging import Scorer, criterion, judge, thinned
+from pipelines.benchmark.layouts import Layout, Problem
+from pipelines.benchmark.training import Recipe, SequenceScorer, Trainer, train, train_again
+
+_WATCHED_SCORES = 300_000_000
+"""Scores that the validation after an epoch may make; the choice among candidates is made on more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blend:
+    """Log-probabilities of a sequence model plus those of a graph filter, weighted."""
+
+    name: str
+    """In tables."""
+    recipe: Recipe
+    """The sequence model."""
+    filter: GraphFilterConfig
+    """The graph filter."""
+    weights: tuple[float, ...] = (0.2, 0.35, 0.5, 0.75, 1.0)
+    """Weights of the filter that validation chooses from."""
+
+
+Candidate = Recipe | GraphFilterConfig | Blend
+
+
+class BlendScorer:
+    """Two scorers as one."""
+
+    def __init__(self, sequence: Scorer, neighbours: Scorer, weight: float):
+        self.sequence, self.neighbours, self.weight = sequence, neighbours, weight
+
+    def __call__(self, queries: Ragged) -> torch.Tensor:
+        """Scores, float [queries, items]."""
+        near = self.neighbours(queries).clamp(min=0)
+        near[:, 0] = 0
+        share = near / near.sum(1, keepdim=True).clamp(min=1e-12)
+        learned = torch.log_softmax(self.sequence(queries), 1)
+        # One part in as many as there are items keeps an item without neighbours possible.
+        return learned + self.weight * (share + 1 / share.shape[1]).log()
+
+
+class Workshop:
+    """Fits candidates to a layout; `folder` keeps what was fitted under digests of layout, candidate and seed."""
+
+    def __init__(self, layout: Layout, folder: Path):
+        self.layout = layout
+        data = hashlib.sha256()
+        for problem in (layout.validation, layout.test):
+            for ragged in (problem.train, problem.queries, problem.relevant):
+                data.update(np.ascontiguousarray(ragged.values).tobytes() + ragged.offsets.tobytes())
+        self.folder = folder / f"{layout.kind}-{data.hexdigest()[:12]}"
+        self._graphs: dict[tuple[str, int], Graph] = {}
+
+    def validated(self, candidate: Candidate, seed: int) -> tuple[Scorer, dict]:
+        """Fit on validation.train, and what a fit for the test must know of it."""
+        problem = self.layout.validation
+        match candidate:
+            case Recipe():
+                return self._trained(candidate, seed)
+            case GraphFilterConfig():
+                return GraphFilter(candidate, self._graph("validation", candidate.factors)), {}
+            case Blend():
+                problem = thinned(problem, _WATCHED_SCORES // (2 * self.layout.items))
+                sequence, memory = self.validated(candidate.recipe, seed)
+                neighbours, _ = self.validated(candidate.filter, seed)
+                found = {
+                    weight: criterion(judge(BlendScorer(sequence, neighbours, weight), self.layout, problem))
+                    for weight in candidate.weights
+                }
+                weight = max(found, key=lambda weight: found[weight])
+                return BlendScorer(sequence, neighbours, weight), {**memory, "weight": weight}
+            case _:
+                assert_never(candidate)
+
+    def final(self, candidate: Candidate, seed: int, memory: dict) -> Scorer:
+        """Fit for the test: on test.train with what validation found, or, without a refit, the validated fit."""
+        match candidate:
+            case Recipe():
+                if not self.layout.refit:
+                    return self.validated(candidate, seed)[0]
+                return self._again(candidate, seed, memory["rates"])
+            case GraphFilterConfig():
+                return GraphFilter(candidate, self._graph("test", candidate.factors))
+            case Blend():
+                parts = [self.final(part, seed, memory) for part in (candidate.recipe, candidate.filter)]
+                return BlendScorer(parts[0], parts[1], memory["weight"])
+            case _:
+                assert_never(candidate)
+
+    def _graph(self, part: str, factors: int) -> Graph:
+        if (part, factors) not in self._graphs:
+            problem = self.layout.validation if part == "validation" else self.layout.test
+            self._graphs[part, factors] = Graph(problem.train, self.layout.items, factors, 0)
+        return self._graphs[part, factors]
+
+    def _place(self, recipe: Recipe, *what: object) -> Path:
+        digest = hashlib.sha256(json.dumps([repr(replace(recipe, name="")), *map(str, what)]).encode()).hexdigest()
+        return self.folder / digest[:16]
+
+    def _trained(self, recipe: Recipe, seed: int) -> tuple[Scorer, dict]:
+        place = self._place(recipe, "validated", seed)
+        if not place.exists():
+            watched = thinned(self.layout.validation, _WATCHED_SCORES // self.layout.items)
+            trained = train(
+                recipe, self.layout, watched.train, seed,
+                lambda model: criterion(judge(SequenceScorer(model), self.layout, watched)),
+            )  # fmt: skip
+            with atomic_directory(place) as folder:
+                save_file(trained.model.state_dict(), folder / "weights.safetensors")
+                write_json(folder / "memory.json", {"rates": trained.rates, "curve": trained.curve,
+                                                    "recipe": repr(recipe), "seed": seed})  # fmt: skip
+        memory = read_json(place / "memory.json")
+        return self._scorer(recipe, self.layout.validation, place), {"rates": memory["rates"]}
+
+    def _again(self, recipe: Recipe, seed: int, rates: list[float]) -> Scorer:
+        place = self._place(recipe, "again", seed, rates)
+        if not place.exists():
+            model = train_again(recipe, self.layout, self.layout.test.train, seed, rates)
+            with atomic_directory(place) as folder:
+                save_file(model.state_dict(), folder / "weights.safetensors")
+                write_json(folder / "memory.json", {"rates": rates, "recipe": repr(recipe), "seed": seed})
+        return self._scorer(recipe, self.layout.test, place)
+
+    def _scorer(self, recipe: Recipe, problem: Problem, place: Path) -> Scorer:
+        model = Trainer(recipe, self.layout, problem.train, 0).model.eval()
+        model.load_state_dict(load_file(place / "weights.safetensors"))
+        return SequenceScorer(model)

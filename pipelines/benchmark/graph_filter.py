@@ -1,0 +1,100 @@
+"""Item-item model in closed form: the history's signal on the user-item graph is smoothed, then sharpened.
+
+Sources: Shen et al., How Powerful is Graph Convolution for Recommendation? (CIKM 2021) for the linear and the ideal
+low-pass filter; Choi et al., Blurring-Sharpening Process Models for Collaborative Filtering (SIGIR 2023).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+from components.shared.ragged import Ragged
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFilterConfig:
+    """How signals are filtered."""
+
+    name: str
+    """In tables."""
+    low_pass: float = 0.3
+    """Weight of the ideal low-pass filter beside the linear one; 0: none."""
+    factors: int = 256
+    """Singular vectors that the ideal filter lets through."""
+    sharpening: float = 0.0
+    """Time for which smoothing is undone by one Runge-Kutta step; 0: none."""
+    decay: float = 1.0
+    """Weight of an item of the history against the next newer one; 1 where histories have no order."""
+
+
+class Graph:
+    """The normalised interactions and their leading singular vectors, shared by all filters on them."""
+
+    def __init__(self, histories: Ragged, items: int, factors: int, seed: int):
+        """Normalise by the root of both degrees.
+
+        Args:
+            histories: Items of each user.
+            items: Catalogue rows.
+            factors: Singular vectors to compute; 0: none.
+            seed: Of the randomised decomposition (Halko et al. 2011).
+        """
+        self.items, shape = items, (len(histories), items)
+        # scipy sorts a row's indices in place: a copy, or the histories would lose their order.
+        data = np.ones(len(histories.values), np.float32), histories.values.copy(), histories.offsets
+        pairs = sp.csr_array(data, shape)
+        pairs.sum_duplicates()
+        pairs.data[:] = 1.0
+        degree = np.maximum(np.asarray(pairs.sum(0)).ravel(), 1.0).astype(np.float32)
+        activity = np.maximum(np.asarray(pairs.sum(1)).ravel(), 1.0).astype(np.float32)
+        self.root = np.sqrt(degree)
+        normal = sp.diags_array(1 / np.sqrt(activity)) @ pairs @ sp.diags_array(1 / self.root)
+        self.normal, self.transposed = sp.csr_array(normal, dtype=np.float32), sp.csr_array(normal.T, dtype=np.float32)
+        self.singular = np.zeros((0, items), np.float32)
+        if factors:
+            wanted = min(factors, min(shape) - 1)
+            _, _, right = randomized_svd(sp.csr_matrix(self.normal), wanted, random_state=seed)
+            self.singular = np.asarray(right, np.float32)
+
+    def smooth(self, signal_IB: np.ndarray) -> np.ndarray:
+        """One application of the normalised item-item graph, [I, B]."""
+        return self.transposed @ (self.normal @ signal_IB)
+
+    def low_pass(self, signal_IB: np.ndarray, factors: int) -> np.ndarray:
+        """Projection on the leading singular vectors, [I, B]."""
+        vectors = self.singular[:factors]
+        return self.root[:, None] * (vectors.T @ (vectors @ (signal_IB / self.root[:, None])))
+
+
+class GraphFilter:
+    """A filter as a Scorer."""
+
+    def __init__(self, config: GraphFilterConfig, graph: Graph):
+        self.config, self.graph = config, graph
+
+    def __call__(self, queries: Ragged) -> torch.Tensor:
+        """Scores, float [queries, items]."""
+        config = self.config
+        signal = self.signal(queries)
+        scores = self.graph.smooth(signal)
+        if config.low_pass:
+            scores += config.low_pass * self.graph.low_pass(signal, config.factors)
+        if config.sharpening:
+            # The Runge-Kutta step of dx/dt = -x P, written out: P is linear, so it is the exponential's series.
+            step, term = scores, scores
+            for order in range(1, 5):
+                term = self.graph.smooth(term) * np.float32(-config.sharpening / order)
+                step = step + term
+            scores = step
+        return torch.from_numpy(np.ascontiguousarray(scores.T))
+
+    def signal(self, queries: Ragged) -> np.ndarray:
+        """Histories as columns, float32 [I, queries]; a repeated item counts by its newest place."""
+        owner = np.repeat(np.arange(len(queries)), queries.lengths)
+        age = np.repeat(queries.offsets[1:], queries.lengths) - 1 - np.arange(len(owner))
+        signal = np.zeros((self.graph.items, len(queries)), np.float32)
+        np.maximum.at(signal, (queries.values, owner), np.float32(self.config.decay) ** age.astype(np.float32))
+        return signal

@@ -1,0 +1,38 @@
+"""From raw events to features: the first three steps of every pipeline that trains."""
+
+# KFP turns annotated functions into task factories at import; a type checker still sees the functions.
+# pyright: reportCallIssue=false, reportArgumentType=false
+
+from typing import Any
+
+from components.build_features.component import build_features
+from components.ingest_events.component import ingest_events
+from components.validate_data.component import validate_data
+from pipelines import resources
+from pipelines.resources import apply
+
+
+def prepare(
+    source: Any, size: Any, mapping: Any, items_source: Any, users_source: Any, previous_statistics: Any
+) -> tuple[Any, Any]:
+    """Compose ingest, validation and features inside a pipeline; every argument is one of its parameters.
+
+    Returns:
+        The artifacts of the features and of the data's statistics.
+    """
+    raw = apply(
+        ingest_events(source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source),
+        resources.SOURCE,
+    ).outputs
+    valid = apply(
+        validate_data(
+            events=raw["events"], items=raw["items"], users=raw["users"], rejected=raw["rejected"],
+            previous_statistics=previous_statistics,
+        ),
+        resources.DATA,
+    ).outputs  # fmt: skip
+    features = apply(
+        build_features(events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size),
+        resources.DATA,
+    ).outputs
+    return features["features"], valid["statistics"]

@@ -1,0 +1,248 @@
+"""Does tuning pay? Twenty trials against the defaults: chosen on validation, the test window is looked at once, after.
+
+`python -m pipelines.tuning_proof --data DATA` writes the table between the README's tuning markers; what is already in
+`--out` is kept, so a stopped run goes on.
+"""
+
+import argparse
+import dataclasses
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from components.build_features.build import build
+from components.build_features.build import config_for as features_for
+from components.evaluate_model.evaluate import config_for as evaluation_for
+from components.evaluate_model.evaluate import evaluate
+from components.ingest_events.ingest import IngestOutputs, ingest
+from components.shared.catalog import Catalog
+from components.shared.errors import InputError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.batch import keyed_jagged
+from components.shared.models.offline import item_vectors, load_retriever
+from components.shared.rows import Rows
+from components.shared.sizes import size_named
+from components.shared.storage import read_json, write_json
+from components.shared.training.hyperparameters import Hyperparameters
+from components.train_ranker import space as ranker_space
+from components.train_ranker.job import METRIC as AUC
+from components.train_ranker.train import RankerTraining
+from components.train_ranker.train import train as train_ranker
+from components.train_retriever import space as retriever_space
+from components.train_retriever.job import METRIC as RECALL
+from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.train import train as train_retriever
+from components.tune_hyperparameters.config import TuningConfig
+from components.tune_hyperparameters.models import tunable
+from components.tune_hyperparameters.tune import tune
+from pipelines.readme import provenance, replace_between
+
+RETAIL = {"user_id": "customer_id", "item_id": "stock_code", "timestamp": "invoice_ts", "quantity": "quantity",
+          "price": "unit_price", "session_id": "invoice", "constants": {"event_type": "purchase"}}  # fmt: skip
+"""Mapping of online_retail_ii.parquet; returns and buyers without a number are refused by ingest_events."""
+
+SIDES = ("defaults", "tuned")
+NAMES = {RECALL: "retriever: recall@20", AUC: "ranker: AUC", "ndcg_at_10": "both: NDCG@10"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proof:
+    """What is measured with."""
+
+    size: str
+    """tiny, small or full."""
+    trials: int
+    """Trials of each study, the defaults included."""
+    seeds: tuple[int, ...]
+    """Of the trainings that are compared at the end; the first is the study's."""
+    ranker: bool
+    """Whether the ranker is tuned too, on top of the tuned retriever."""
+
+
+def measure(features: Path, root: Path, proof: Proof) -> dict[str, dict]:
+    """Tune, train defaults and best with every seed, then look at the test window.
+
+    Returns:
+        metric -> {validation, test}: side -> values [seeds], and `difference`: mean, low and high over shoppers.
+    """
+    found = {"retriever": search("retriever", features, None, root, proof)}
+    for seed in proof.seeds:
+        for side in SIDES:
+            _trained_retriever(features, _folder(root, side, seed), found["retriever"] if side == "tuned" else None,
+                               proof.size, seed)  # fmt: skip
+    result = {RECALL: compared([_recalls(features, _folder(root, side, seed) / "retriever") for side in SIDES
+                                for seed in proof.seeds])}  # fmt: skip
+    result[RECALL]["validation"] = _validation(root, "retriever", RECALL, proof)
+    if not proof.ranker:
+        return result
+    first = _folder(root, "tuned", proof.seeds[0]) / "retriever"
+    found["ranker"] = search("ranker", features, first, root, proof)
+    lists = []
+    for side in SIDES:
+        for seed in proof.seeds:
+            best = found["ranker"] if side == "tuned" else None
+            lists.append(_evaluated(features, _folder(root, side, seed), best, proof.size, seed))
+    result["ndcg_at_10"] = compared(lists)
+    result["ndcg_at_10"]["validation"] = _validation(root, "ranker", AUC, proof)
+    return result
+
+
+def search(model: str, features: Path, retriever: Path | None, root: Path, proof: Proof) -> Hyperparameters:
+    """The study of one model; finished trials of an earlier call are kept."""
+    config = TuningConfig(trials=proof.trials, storage=str(root / "studies"), study=model, seed=proof.seeds[0],
+                          closing=True)  # fmt: skip
+    with tunable(model, features, retriever, proof.size, proof.seeds[0]) as found:
+        return tune(found, root / f"best-{model}", root / f"tuning-{model}.html", config)
+
+
+def compared(values: list[np.ndarray], resamples: int = 2_000) -> dict:
+    """Test values of both sides and the paired difference.
+
+    Args:
+        values: For the defaults' seeds, then the tuned ones', a value a shopper [shoppers].
+        resamples: Of shoppers, for the interval.
+    """
+    sides = np.stack(values).reshape(len(SIDES), -1, len(values[0]))
+    # Shoppers are what another sample would change; a shopper's value is the mean over seeds.
+    difference = sides[1].mean(0) - sides[0].mean(0)
+    draws = np.random.default_rng(0).integers(0, len(difference), (resamples, len(difference)))
+    low, high = np.quantile(difference[draws].mean(1), [0.025, 0.975])
+    return {
+        "test": {side: sides[at].mean(1).tolist() for at, side in enumerate(SIDES)},
+        "difference": {"mean": float(difference.mean()), "low": float(low), "high": float(high)},
+        "shoppers": len(difference),
+    }  # fmt: skip
+
+
+def _folder(root: Path, side: str, seed: int) -> Path:
+    return root / f"{side}-{seed}"
+
+
+def _trained_retriever(features: Path, folder: Path, best: Hyperparameters | None, size: str, seed: int) -> None:
+    config = RetrieverTraining.from_size(size_named(size), seed, 1)
+    if not (folder / "retriever").exists():
+        train_retriever(features, folder / "retriever", retriever_space.tuned(config, best.text if best else ""))
+
+
+def _evaluated(features: Path, folder: Path, best: Hyperparameters | None, size: str, seed: int) -> np.ndarray:
+    """NDCG@10 of every test shopper, by the whole system."""
+    config = ranker_space.tuned(RankerTraining.from_size(size_named(size), seed, 1), best.text if best else "")
+    if not (folder / "ranker").exists():
+        train_ranker(features, folder / "retriever", folder / "ranker", config)
+    if not (folder / "evaluation").exists():
+        evaluate(features, folder / "retriever", folder / "ranker", folder / "evaluation", folder / "evaluation.html",
+                 evaluation_for(size))  # fmt: skip
+    table = pq.read_table(folder / "evaluation" / "lists.parquet").to_pandas()
+    chosen = table[(table.scope == "overall") & (table.method == "model")].sort_values("user_id")
+    return chosen.ndcg_at_10.to_numpy()
+
+
+def _recalls(features: Path, retriever: Path, k: int = 20) -> np.ndarray:
+    """Share of each test shopper's purchases among the retriever's k best of the whole catalogue, as validation has it.
+
+    Returns:
+        float64 [shoppers].
+    """
+    spec = FeatureSpec.read(features / "spec.json")
+    rows = Rows.read(features / "rows" / "test.parquet", spec)
+    model = load_retriever(retriever)
+    vectors, biases = item_vectors(model, Catalog.read(features / "items.parquet", spec))
+    keyed = keyed_jagged(rows.features, spec.user_features)
+    users = model.user_vectors(keyed, torch.from_numpy(vectors)).detach().numpy()
+    scores = users @ vectors.T + biases
+    scores[:, 0] = -np.inf
+    top = np.argpartition(-scores, k, 1)[:, :k]
+    wanted = [set(rows.targets.take(np.array([at])).values.tolist()) for at in range(len(rows))]
+    return np.array([len(items & set(best)) / min(len(items), k)
+                     for items, best in zip(wanted, top.tolist(), strict=True)])  # fmt: skip
+
+
+def _validation(root: Path, model: str, metric: str, proof: Proof) -> dict[str, list[float]]:
+    return {
+        side: [max(point[metric] for point in read_json(_folder(root, side, seed) / model / "curve.json"))
+               for seed in proof.seeds] for side in SIDES
+    }  # fmt: skip
+
+
+def table(results: Mapping[str, Mapping[str, dict]]) -> str:
+    """The README's table.
+
+    Args:
+        results: Data set -> what `measure` returned.
+    """
+    lines = ["| data | test metric | validation, defaults | tuned | test, defaults | tuned | gain on test, 95 % |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for data, found in results.items():
+        for metric, values in found.items():
+            cells = [_spread(values[part][side]) for part in ("validation", "test") for side in SIDES]
+            gap, base = values["difference"], np.mean(values["test"]["defaults"])
+            gain = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}], {gap['mean'] / base:+.0%}"
+            chosen_by = "" if metric == RECALL else f" (validation: {NAMES[AUC]})"
+            lines.append(f"| {data} | {NAMES[metric]}{chosen_by} | {' | '.join(cells)} | {gain} |")
+    return "\n".join(lines)
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0.0:.4f}"
+
+
+def built(root: Path, source: str, size: str, mapping: dict | None) -> Path:
+    """Features of a data set."""
+    outputs = IngestOutputs(**{field.name: root / field.name for field in dataclasses.fields(IngestOutputs)})
+    if not (root / "features").exists():
+        ingest(source, outputs, size, mapping)
+        build(outputs.events, outputs.items, root / "features", features_for(size))
+    return root / "features"
+
+
+def shops(data: Path | None) -> list[tuple[str, str, dict | None]]:
+    """Name, source and mapping of every data set there is.
+
+    Raises:
+        InputError: the folder lacks the second one.
+    """
+    found: list[tuple[str, str, dict | None]] = [("Complete Journey", "complete-journey", None)]
+    if data is not None:
+        retail = data / "online_retail_ii" / "online_retail_ii.parquet"
+        if not retail.exists():
+            raise InputError(f"--data: {retail} does not exist", "name the folder that holds the data sets")
+        found.append(("Online Retail II", str(retail), RETAIL))
+    return found
+
+
+def main() -> None:
+    """Measure on every data set and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, help="holds online_retail_ii/online_retail_ii.parquet; else one shop")
+    parser.add_argument("--out", type=Path, default=Path("out/tuning-proof"))
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ranker", action="store_true", help="tune the ranker too and evaluate both together")
+    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    given = parser.parse_args()
+    proof = Proof(size=given.size, trials=given.trials, seeds=tuple(given.seeds), ranker=given.ranker)
+    results = {}
+    for name, source, mapping in shops(given.data):
+        root = given.out.resolve() / name.lower().replace(" ", "-")
+        results[name] = measure(built(root, source, given.size, mapping), root, proof)
+    write_json(given.out / "proof.json", {"results": results, **dataclasses.asdict(proof)})
+    command = shlex.join(["python -m pipelines.tuning_proof", *sys.argv[1:]]).replace("'", "")
+    shoppers = ", ".join(f"{found[RECALL]['shoppers']:,} of {name}" for name, found in results.items())
+    facts = (
+        f"{given.trials} trials of each study, one seed, chosen by validation alone; then defaults and best are "
+        f"trained with {len(given.seeds)} seeds (mean ± deviation) and the test window is asked once. Gain: paired "
+        f"bootstrap over test shoppers ({shoppers}), each averaged over seeds."
+    )
+    replace_between(given.readme, "tuning", f"{facts}\n\n{table(results)}\n\n{provenance(command)}")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()
