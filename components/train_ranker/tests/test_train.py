@@ -107,8 +107,8 @@ def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, 
     table = pq.read_table(tmp_path / "pairs" / "ranker-0.parquet").combine_chunks()
     label, random = table["label"].chunk(0), np.random.default_rng(0)
     place = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
-    fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.01, seed=7)
-    made = dataclasses.replace(config, architecture=RankerArchitecture(places=2), epochs=6, optimizer=fast)
+    fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.05, seed=7)
+    made = dataclasses.replace(config, architecture=RankerArchitecture(places=2), epochs=10, optimizer=fast)
     examined = {}
     for share in (0.1, 1.0):
         kept = label.values.to_numpy() * ((place == 1) | (random.random(len(place)) < share))
