@@ -18,6 +18,8 @@ from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec, SparseFeature
 from components.shared.golden import read_golden
+from components.shared.models.encoders.config import AttentionConfig
+from components.shared.models.interactions import CrossConfig
 from components.shared.models.offline import (
     TorchModels,
     item_vectors,
@@ -26,12 +28,20 @@ from components.shared.models.offline import (
     open_offline,
     trained_rows,
 )
+from components.shared.models.ranker import RankerArchitecture
+from components.shared.models.target_attention import TargetAttentionConfig
+from components.shared.models.task_heads import MmoeConfig
 from components.shared.onnx_models import OnnxModels
 from components.shared.pairs import DENSE_NAMES
 from components.shared.ragged import Ragged
 from components.shared.recommender import Recommender
 from components.shared.rows import Rows
+from components.shared.sizes import size_named
 from components.shared.storage import read_json
+from components.train_ranker.train import RankerTraining
+from components.train_ranker.train import train as train_ranker
+from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.train import train as train_retriever
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2, "int4": 0.15}
 """Largest difference of a vector's coordinate or of a probability."""
@@ -216,6 +226,22 @@ def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
             tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics, tmp_path / "out", config
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_an_encoder_crosses_experts_and_target_attention_compile_within_the_limits(tiny_run, tmp_path):
+    """Everything that can be chosen at once, through the stages' own functions, to a folder that serves."""
+    size, seed = size_named("tiny"), 3
+    retriever = dataclasses.replace(
+        RetrieverTraining.from_size(size, seed, 1), encoder=AttentionConfig(layers=1, hidden_dim=16), epochs=1
+    )
+    shape = RankerArchitecture(interaction=CrossConfig(), heads=MmoeConfig(), attention=TargetAttentionConfig())
+    ranker = dataclasses.replace(RankerTraining.from_size(size, seed, 1), architecture=shape, epochs=1)
+    train_retriever(tiny_run.features, tmp_path / "retriever", retriever)
+    train_ranker(tiny_run.features, tmp_path / "retriever", tmp_path / "ranker", ranker)
+    models = (tiny_run.features, tmp_path / "retriever", tmp_path / "ranker", tiny_run.statistics)
+    figures = compile_model(*models, tmp_path / "out", CompileConfig())
+    assert figures["rank_overlap_at_10"] >= 0.95 and read_golden(tmp_path / "out")
 
 
 @pytest.mark.slow
