@@ -64,7 +64,7 @@ class Workshop:
             for ragged in (problem.train, problem.queries, problem.relevant):
                 data.update(np.ascontiguousarray(ragged.values).tobytes() + ragged.offsets.tobytes())
         self.folder = folder / f"{layout.kind}-{data.hexdigest()[:12]}"
-        self._graphs: dict[tuple[str, int], Graph] = {}
+        self._graphs: dict[tuple[str, int, int], Graph] = {}
 
     def validated(self, candidate: Candidate, seed: int) -> tuple[Scorer, dict]:
         """Fit on validation.train, and what a fit for the test must know of it."""
@@ -73,7 +73,7 @@ class Workshop:
             case Recipe():
                 return self._trained(candidate, seed)
             case GraphFilterConfig():
-                return GraphFilter(candidate, self._graph("validation", candidate.factors)), {}
+                return GraphFilter(candidate, self._graph("validation", candidate.factors, seed)), {}
             case Blend():
                 problem = thinned(problem, _WATCHED_SCORES // (2 * self.layout.items))
                 sequence, memory = self.validated(candidate.recipe, seed)
@@ -95,18 +95,19 @@ class Workshop:
                     return self.validated(candidate, seed)[0]
                 return self._again(candidate, seed, memory["rates"])
             case GraphFilterConfig():
-                return GraphFilter(candidate, self._graph("test", candidate.factors))
+                return GraphFilter(candidate, self._graph("test", candidate.factors, seed))
             case Blend():
                 parts = [self.final(part, seed, memory) for part in (candidate.recipe, candidate.filter)]
                 return BlendScorer(parts[0], parts[1], memory["weight"])
             case _:
                 assert_never(candidate)
 
-    def _graph(self, part: str, factors: int) -> Graph:
-        if (part, factors) not in self._graphs:
+    def _graph(self, part: str, factors: int, seed: int) -> Graph:
+        if (part, factors, seed) not in self._graphs:
             problem = self.layout.validation if part == "validation" else self.layout.test
-            self._graphs[part, factors] = Graph(problem.train, self.layout.items, factors, 0)
-        return self._graphs[part, factors]
+            # One graph at a time: those of another part or seed are not asked for again soon.
+            self._graphs = {(part, factors, seed): Graph(problem.train, self.layout.items, factors, seed)}
+        return self._graphs[part, factors, seed]
 
     def _place(self, recipe: Recipe, *what: object) -> Path:
         digest = hashlib.sha256(json.dumps([repr(replace(recipe, name="")), *map(str, what)]).encode()).hexdigest()

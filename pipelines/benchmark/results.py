@@ -106,7 +106,9 @@ def table(result: Result) -> str:
     ]  # fmt: skip
     for row in published(layout.counts):
         lines.append(f"| {row.method} ({row.source}) | {' | '.join(f'{value:.4f}' for value in row.values)} |")
-    cells = [f"**{np.mean(result.test[name]):.4f}** ± {_spread(result.test[name]):.4f}" for name in names]
+    means = [f"**{np.mean(result.test[name]):.4f}**" for name in names]
+    spreads = [f" ± {_spread(result.test[name]):.4f}" if len(result.seeds) > 1 else "" for name in names]
+    cells = [mean + spread for mean, spread in zip(means, spreads, strict=True)]
     seeds = f"{len(result.seeds)} seed{'s' * (len(result.seeds) > 1)}"
     lines += [f"| **shoprank**: {result.chosen.name} ({seeds}) | {' | '.join(cells)} |", ""]
     lines += _rows("candidate, on validation", head, names, result.tried)
