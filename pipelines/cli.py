@@ -17,6 +17,7 @@ from components.shared.version import VERSION
 from pipelines.bundles import audit, bundle
 from pipelines.catalogue_command import refresh
 from pipelines.console import StageBars, console, show_answer, show_error
+from pipelines.counterfactual_command import counterfactual
 from pipelines.tuning_command import tune
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -25,6 +26,7 @@ app.add_typer(bundle, name="bundle")
 app.add_typer(audit, name="audit")
 app.command("tune")(tune)
 app.command("refresh")(refresh)
+app.command("counterfactual")(counterfactual)
 
 STORAGE = "pvc://shoprank-registry/registry"
 

@@ -61,15 +61,21 @@ def test_a_promotion_that_does_not_get_ready_goes_back_to_the_champion(shelf, cl
     with Shop(root, cluster, mode) as shop:
         shop.kserve.never_ready.add(f"stable:{candidate}")
         rollout = shop.rollout(candidate, guards=GUARDS)
-        rollout.traffic._placement = dataclasses.replace(rollout.traffic._placement, ready_s=3)
+        launch = rollout.traffic.launch
+
+        def launched(version):
+            launch(version)
+            rollout.traffic._placement = dataclasses.replace(rollout.traffic._placement, ready_s=6)
+
+        rollout.traffic.launch = launched
         back = threading.Thread(target=lambda: eventually(lambda: shop.served() == candidate, 60))
         back.start()
         record = rollout.run()
         back.join()
         assert record.action == "rolled_back" and record.reasons[0].startswith("promotion: ")
-        assert "not ready within 3 s" in record.reasons[0]
-        told(f"promoted version never Ready ({mode})", "after the 3 s it was given, the champion written back",
-             record.moved - record.decided - 3)  # fmt: skip
+        assert "not ready within 6 s" in record.reasons[0]
+        told(f"promoted version never Ready ({mode})", "after the 6 s it was given, the champion written back",
+             record.moved - record.decided - 6)  # fmt: skip
         assert shop.served() == shop.champion == shop.registry.aliases("handmade")["champion"]
         present = shop.service()
         assert "canary" not in present["spec"] and "canaryTrafficPercent" not in present["spec"]["predictor"]

@@ -1,0 +1,84 @@
+"""Exploration, shadow log and events together find what a candidate would have earned, on a shop of known truth."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.evaluate_model.logged import compare_logged
+from components.shared.errors import DataError, InputError
+from components.shared.inference_log import Answered, line_of
+from serving.exploring import ExplorationConfig, UniformConfig, explore
+
+ITEMS = 12
+SCHEMA = pa.schema([("request_id", pa.string()), ("item_id", pa.string()), ("event_type", pa.string())])
+
+
+def shop(folder, requests=6_000, share=0.5, seed=0):
+    """Champion and candidate rank alike but for the last place; returns the true purchase rates there."""
+    random = np.random.default_rng(seed)
+    config = ExplorationConfig(share=share, draw=UniformConfig(), pool=6)
+    bought, truth, lines = [], {"champion": [], "candidate": []}, []
+    for number in range(requests):
+        order, rate = random.permutation(ITEMS), random.uniform(0.02, 0.4, ITEMS)
+        request = f"r{number}"
+        score = np.linspace(0.9, 0.1, ITEMS).astype(np.float32)
+        shown = explore(config, request, 5, score[:10], np.zeros(10, np.float32))
+        items = tuple(f"i{order[place]}" for place in shown.places)
+        # The candidate knows better: it shows the best of the champion's next ones.
+        best = max(range(4, 10), key=lambda place: rate[order[place]])
+        wanted = (*items[:4], f"i{order[best]}")
+        told = {"time": 1.0, "request_id": request, "outcome": "ok", "seconds": 0.1}
+        lines.append(line_of(Answered(**told, version="one", items=items, propensities=shown.propensities)))
+        lines.append(line_of(Answered(**told, version="two", items=wanted, shadow=True)))
+        truth["champion"].append(rate[int(items[-1][1:])])
+        truth["candidate"].append(rate[order[best]])
+        if random.random() < rate[int(items[-1][1:])]:
+            bought.append({"request_id": request, "item_id": items[-1], "event_type": "purchase"})
+        bought.append({"request_id": request, "item_id": items[0], "event_type": "purchase"})
+        bought.append({"request_id": None, "item_id": items[-1], "event_type": "purchase"})
+    (folder / "log").mkdir()
+    (folder / "log" / "one.jsonl").write_text("".join(lines))
+    (folder / "events").mkdir()
+    pq.write_table(pa.Table.from_pylist(bought, SCHEMA), folder / "events" / "part.parquet")
+    return {name: float(np.mean(rates)) for name, rates in truth.items()}
+
+
+def test_the_candidates_rate_is_found_without_giving_it_traffic(tmp_path):
+    truth = shop(tmp_path)
+    found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
+    assert found.decisions == 6_000
+    assert found.champion == pytest.approx(truth["champion"], abs=0.02)
+    for estimate in (found.candidate_ips, found.candidate_snips):
+        assert estimate.low - 0.01 <= truth["candidate"] <= estimate.high + 0.01
+        assert estimate.low > found.champion, "the better model is seen to be better"
+    assert 200 < found.candidate_snips.effective_samples < 3_000
+    assert compare_logged(tmp_path / "log", "two", tmp_path / "events", "view").champion == 0.0
+
+
+def test_logs_that_cannot_tell_are_refused(tmp_path):
+    shop(tmp_path, requests=20)
+    with pytest.raises(DataError, match="no copy of them was answered by three"):
+        compare_logged(tmp_path / "log", "three", tmp_path / "events")
+    with pytest.raises(InputError, match=r"events .*nowhere"):
+        compare_logged(tmp_path / "log", "two", tmp_path / "nowhere")
+    told = {"time": 1.0, "request_id": "r1", "outcome": "ok", "seconds": 0.1, "items": ("a", "b")}
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "one.jsonl").write_text(line_of(Answered(**told, version="one")))
+    with pytest.raises(DataError, match="no answer has propensities"):
+        compare_logged(plain, "two", tmp_path / "events")
+    exploring = Answered(**told, version="two", shadow=True, propensities=(1.0, 0.5))
+    (plain / "two.jsonl").write_text(line_of(exploring))
+    with pytest.raises(DataError, match="two explored while it was a shadow"):
+        compare_logged(plain, "two", tmp_path / "events")
+
+
+def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
+    from pipelines.counterfactual_command import counterfactual
+
+    shop(tmp_path, requests=400)
+    counterfactual(tmp_path / "log", "two", tmp_path / "events")
+    said = capsys.readouterr().out
+    assert "400 explored answers; purchase of the item at the last place:" in said
+    assert "champion" in said and "candidate, IPS" in said and "effective samples" in said
