@@ -6,8 +6,9 @@ SIZE ?= small
 OUT ?= out
 
 CONTEXT ?=
+DATA ?= ../shared/data
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench quality clean
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench benchmark quality clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -52,6 +53,10 @@ bench: .venv/ready           ## speed and memory beside plain baselines, written
 
 quality: .venv/ready         ## three seeds on all transactions, pooled into the README's results table
 	$(BIN)/python -m pipelines.quality --out $(OUT)/quality
+
+benchmark: .venv/ready       ## three public layouts beside published numbers: make benchmark DATA=../shared/data
+	for data in $(DATA)/amazon_beauty $(DATA)/diginetica_srgnn $(DATA)/gowalla_lightgcn; do \
+	  OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.benchmark --data $$data --readme README.md || exit 1; done
 
 clean:                       ## remove the environment and all output
 	rm -rf .venv $(OUT)
