@@ -98,9 +98,9 @@ class Engine:
                     "compile the model again with the release that serves it, or run the release that made it",
                 )
 
-    def answer(self, ask: Ask, request_id: str) -> Answer:
-        """The ranked items with their reasons."""
-        ranked, answer, watch = self._ask(ask, request_id)
+    def answer(self, ask: Ask, request_id: str, copy: bool = False) -> Answer:
+        """The ranked items with their reasons; a shadow's copy of a request is never explored with."""
+        ranked, answer, watch = self._ask(ask, request_id, copy)
         watch.observe()
         REQUESTS.labels(_kind(ranked.case)).inc()
         ITEMS.observe(len(answer.items))
@@ -108,9 +108,9 @@ class Engine:
             EMPTY.inc()
         return answer
 
-    def _ask(self, ask: Ask, request_id: str) -> tuple[_Ranked, Answer, Stopwatch]:
+    def _ask(self, ask: Ask, request_id: str, copy: bool = False) -> tuple[_Ranked, Answer, Stopwatch]:
         watch = _watches.current = Stopwatch()
-        ranked = self._rank(ask, request_id, watch)
+        ranked = self._rank(ask, "" if copy else request_id, watch)
         with watch.stage("explain"):
             return ranked, self._answer(ranked, request_id), watch
 
@@ -126,7 +126,7 @@ class Engine:
         watch.observe()
         return answer
 
-    def _rank(self, ask: Ask, request_id: str, watch: Stopwatch) -> _Ranked:
+    def _rank(self, ask: Ask, explored_by: str, watch: Stopwatch) -> _Ranked:
         warnings: list[str] = []
         query = ask.query if ask.query is not None and tokenize(ask.query) else ""
         if ask.query and ask.query.strip() and not query:
@@ -134,7 +134,7 @@ class Engine:
         with watch.stage("features"):
             histories = self._shoppers.histories(ask, warnings)
             allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
-        ranking, propensities = self._chosen(histories, ask.k, query, allowed, request_id)
+        ranking, propensities = self._chosen(histories, ask.k, query, allowed, explored_by)
         if not allowed.any():
             warnings.append("filters: no item passes them")
         elif query and not (ranking.source & Source.LEXICAL).any():
@@ -148,13 +148,16 @@ class Engine:
         return _Ranked(case, note, warnings, propensities)
 
     def _chosen(
-        self, histories: Histories, k: int, query: str, allowed: np.ndarray, request_id: str
+        self, histories: Histories, k: int, query: str, allowed: np.ndarray, explored_by: str
     ) -> tuple[Ranking, tuple[float, ...]]:
-        """The ranking, with the item that exploration put at its end, and the propensities of its places."""
-        if self._exploration is None or query:
+        """The ranking, with the item that exploration put at its end, and the propensities of its places.
+
+        `explored_by` is the request id that the draw follows from, '' for none.
+        """
+        if self._exploration is None or query or not explored_by:
             return self._ranking(histories, k, query, allowed), ()
         longer = self._ranking(histories, k + self._exploration.pool - 1, query, allowed)
-        chosen = explore(self._exploration, request_id, k, longer.score, self._buyers[longer.item])
+        chosen = explore(self._exploration, explored_by, k, longer.score, self._buyers[longer.item])
         return longer.take(chosen.places), chosen.propensities
 
     def _ranking(self, histories: Histories, k: int, query: str, allowed: np.ndarray) -> Ranking:

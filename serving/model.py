@@ -4,6 +4,7 @@ The only module beside __main__ that imports kserve (which reads sys.argv when i
 """
 
 import asyncio
+import functools
 import re
 import socket
 import struct
@@ -163,7 +164,7 @@ class ShoprankModel(kserve.Model):
         """Answer every question of the request, in a thread of our own so that health probes never wait."""
         started = time.perf_counter()
         with self._watch.counting_failures(payload.request_id, payload.copy, Busy):
-            answers = await self._in_thread(payload, self._loaded().answer)
+            answers = await self._in_thread(payload, functools.partial(self._loaded().answer, copy=payload.copy))
         self._watch.answered(payload.asks, answers, time.perf_counter() - started, payload.copy)
         if payload.v2 is None:
             return {"predictions": [answer.model_dump() for answer in answers]}

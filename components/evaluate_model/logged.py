@@ -97,7 +97,9 @@ def _answers(log: Path, candidate: str) -> tuple[dict[str, Answered], dict[str, 
             shown[record.request_id] = record
         elif record.shadow and record.version == candidate:
             if record.propensities:
-                raise DataError(f"{candidate} explored while it was a shadow", "start the candidate without --explore")
+                raise DataError(
+                    f"{candidate} explored while it was a shadow", "serve it with this release, which never does"
+                )
             wanted[record.request_id] = record
     return shown, wanted
 

@@ -13,6 +13,7 @@ from components.shared.errors import InputError
 from components.shared.inference_log import Answered, LogReader
 from components.validate_serving.predictor import PredictorConfig, running
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig, explore, probabilities
+from serving.shadow import HEADER
 
 DRAWS = [UniformConfig(), ThompsonConfig()]
 
@@ -85,8 +86,11 @@ def test_a_predictor_explores_recommendations_and_logs_their_propensities(signed
                 said = client.post("/v1/models/shoprank:predict", json={"instances": [asked[number % 2]]},
                                    headers={"x-request-id": f"r{number}"})  # fmt: skip
                 assert said.status_code == 200 and "propensities" not in said.text
+            copied = {"x-request-id": "copied", HEADER: "1"}
+            client.post("/v1/models/shoprank:predict", json={"instances": [asked[0]]}, headers=copied)
         time.sleep(0.5)
     records = {record.request_id: record for record in LogReader(tmp_path).read() if isinstance(record, Answered)}
+    assert records.pop("copied").propensities == (), "what a shadow would show is what it holds best"
     assert len(records) == 60
     recommended = [records[f"r{number}"] for number in range(0, 60, 2)]
     assert all(record.propensities[:-1] == (1.0,) * 4 for record in recommended)

@@ -55,15 +55,13 @@ INTERACTIONS: tuple[type[InteractionConfig], ...] = (DotConfig, CrossConfig, Fac
 class Interaction(nn.Module):
     """Vectors [P, V, D] and dense inputs [P, F] to features [P, width] and an additional logit [P, 1], or none.
 
+    The last of the V vectors is the one made of the dense inputs.
+
     Attributes:
         width: of the features.
     """
 
     width: int
-
-    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """See the class; the last of the V vectors is the one made of the dense inputs."""
-        raise NotImplementedError
 
 
 class Dot(Interaction):
