@@ -8,7 +8,7 @@ OUT ?= out
 CONTEXT ?=
 DATA ?= ../shared/data
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench benchmark quality clean
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -51,8 +51,11 @@ bench: .venv/ready           ## speed and memory beside plain baselines, written
 	$(BIN)/python -m pipelines.rollout_load --bundle out/bench/bundle
 	$(BIN)/python -m pipelines.rollout_simulation --out $(OUT)/rollouts --readme README.md
 
-quality: .venv/ready         ## three seeds on all transactions, pooled into the README's results table
-	$(BIN)/python -m pipelines.quality --out $(OUT)/quality
+throughput: .venv/ready      ## training beside plain torch and, with PEERS=PYTHON, deepctr-torch and RecBole (about an hour)
+	$(BIN)/python -m pipelines.throughput --rows 1000000 10000000 --readme README.md $(if $(PEERS),--peers-python $(PEERS))
+
+quality: .venv/ready         ## three seeds on all transactions into the README's results: make quality DATA=../shared/data
+	$(BIN)/python -m pipelines.quality --out $(OUT)/quality $(if $(DATA),--data $(DATA))
 
 benchmark: .venv/ready       ## three public layouts beside published numbers: make benchmark DATA=../shared/data
 	for data in $(DATA)/amazon_beauty $(DATA)/diginetica_srgnn $(DATA)/gowalla_lightgcn; do \

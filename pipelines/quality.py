@@ -1,21 +1,17 @@
 """Quality on all transactions: several seeds on one strictly later test window, pooled shopper by shopper.
 
-`make quality` writes the table between the README's quality markers, with command, commit, hardware and date.
+`make quality` writes a table for each shop between the README's quality markers, with command, commit, hardware and date.
 """
 
 import argparse
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.build_features.build import build
-from components.build_features.build import config_for as features_for
 from components.evaluate_model.bootstrap import BootstrapConfig
 from components.evaluate_model.evaluate import config_for as evaluation_for
 from components.evaluate_model.evaluate import evaluate
-from components.ingest_events.ingest import IngestOutputs, ingest
 from components.shared.sizes import size_named
 from components.shared.storage import read_json, write_json
 from components.train_ranker.train import RankerTraining
@@ -23,6 +19,7 @@ from components.train_ranker.train import train as train_ranker
 from components.train_retriever.train import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from pipelines.readme import provenance, replace_between
+from pipelines.shops import Shop, shops
 
 MODEL = "model"
 SHOWN = ("ndcg_at_10", "recall_at_20")
@@ -94,33 +91,42 @@ def table(result: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
+def measured(shop: Shop, root: Path, size: str, seeds: list[int]) -> str:
+    """Run every seed on one shop; writes quality.json under `root`.
+
+    Returns:
+        What README shows of it.
+    """
+    features = shop.features(root, size)
+    evaluations = [run_seed(root, features, seed, size) for seed in seeds]
+    result = pooled(evaluations, BootstrapConfig().resamples)
+    split = read_json(evaluations[0] / "metrics.json")["split"]
+    write_json(root / "quality.json", {"result": result, "split": split, "seeds": seeds})
+    window, new = f"{split['from'][:10]} to {split['to'][:10]}", f"{split['first_share']:.0%}"
+    facts = (
+        f"{shop.name}: {split['shoppers']:,} shoppers, {split['targets']:,} purchases from {window} ({new} of them "
+        f"new to the shopper), ranked among all {split['items']:,} products; all models learned from earlier events. "
+        f"Mean over {len(seeds)} seeds ± their deviation; intervals by paired bootstrap over shoppers."
+    )
+    return f"{facts}\n\n{table(result)}"
+
+
 def main() -> None:
-    """Run every seed and write the table."""
+    """Run every shop and write a table for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/quality"))
+    parser.add_argument("--data", type=Path, help="holds online_retail_ii/online_retail_ii.parquet; else one shop")
     parser.add_argument("--size", default="full")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     arguments = parser.parse_args()
-    root = arguments.out.resolve()
-    names = [field.name for field in dataclasses.fields(IngestOutputs)]
-    outputs = IngestOutputs(**{name: root / name for name in names})
-    if not (root / "features").exists():
-        ingest("complete-journey", outputs, arguments.size)
-        build(root / "events", root / "items", root / "features", features_for(arguments.size))
-    evaluations = [run_seed(root, root / "features", seed, arguments.size) for seed in arguments.seeds]
-    result = pooled(evaluations, BootstrapConfig().resamples)
-    split = read_json(evaluations[0] / "metrics.json")["split"]
-    write_json(root / "quality.json", {"result": result, "split": split, "seeds": arguments.seeds})
-    window, new = f"{split['from'][:10]} to {split['to'][:10]}", f"{split['first_share']:.0%}"
-    facts = (
-        f"{split['shoppers']:,} shoppers, {split['targets']:,} purchases from {window} ({new} of them "
-        f"new to the shopper), ranked among all {split['items']:,} products; all models learned from earlier events. "
-        f"Mean over {len(arguments.seeds)} seeds ± their deviation; intervals by paired bootstrap over shoppers."
-    )
-    text = f"{facts}\n\n{table(result)}\n{provenance('make quality')}\n"
-    replace_between(arguments.readme, "quality", text)
-    print(text)
+    for shop in shops(arguments.data):
+        text = measured(shop, arguments.out.resolve() / shop.folder, arguments.size, arguments.seeds)
+        text = (
+            f"{text}\n{provenance('make quality' if arguments.data is None else 'make quality DATA=../shared/data')}\n"
+        )
+        replace_between(arguments.readme, f"quality-{shop.folder}", text)
+        print(text)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from components.build_features.build import build
-from components.build_features.build import config_for as features_for
 from components.evaluate_model.evaluate import config_for as evaluation_for
 from components.evaluate_model.evaluate import evaluate
-from components.ingest_events.ingest import IngestOutputs, ingest
 from components.shared.catalog import Catalog
 from components.shared.errors import InputError
 from components.shared.feature_spec import FeatureSpec
@@ -42,10 +39,7 @@ from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.models import tunable
 from components.tune_hyperparameters.tune import tune
 from pipelines.readme import provenance, replace_between
-
-RETAIL = {"user_id": "customer_id", "item_id": "stock_code", "timestamp": "invoice_ts", "quantity": "quantity",
-          "price": "unit_price", "session_id": "invoice", "constants": {"event_type": "purchase"}}  # fmt: skip
-"""Mapping of online_retail_ii.parquet; returns and buyers without a number are refused by ingest_events."""
+from pipelines.shops import shops
 
 SIDES = ("defaults", "tuned")
 NAMES = {RECALL: "retriever: recall@20", AUC: "ranker: AUC", "ndcg_at_10": "both: NDCG@10"}
@@ -192,30 +186,6 @@ def _spread(values: list[float]) -> str:
     return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0.0:.4f}"
 
 
-def built(root: Path, source: str, size: str, mapping: dict | None) -> Path:
-    """Features of a data set."""
-    outputs = IngestOutputs(**{field.name: root / field.name for field in dataclasses.fields(IngestOutputs)})
-    if not (root / "features").exists():
-        ingest(source, outputs, size, mapping)
-        build(outputs.events, outputs.items, root / "features", features_for(size))
-    return root / "features"
-
-
-def shops(data: Path | None) -> list[tuple[str, str, dict | None]]:
-    """Name, source and mapping of every data set there is.
-
-    Raises:
-        InputError: the folder lacks the second one.
-    """
-    found: list[tuple[str, str, dict | None]] = [("Complete Journey", "complete-journey", None)]
-    if data is not None:
-        retail = data / "online_retail_ii" / "online_retail_ii.parquet"
-        if not retail.exists():
-            raise InputError(f"--data: {retail} does not exist", "name the folder that holds the data sets")
-        found.append(("Online Retail II", str(retail), RETAIL))
-    return found
-
-
 def main() -> None:
     """Measure on every data set and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -229,9 +199,9 @@ def main() -> None:
     given = parser.parse_args()
     proof = Proof(size=given.size, trials=given.trials, seeds=tuple(given.seeds), ranker=given.ranker)
     results = {}
-    for name, source, mapping in shops(given.data):
-        root = given.out.resolve() / name.lower().replace(" ", "-")
-        results[name] = measure(built(root, source, given.size, mapping), root, proof)
+    for shop in shops(given.data):
+        root = given.out.resolve() / shop.folder
+        results[shop.name] = measure(shop.features(root, given.size), root, proof)
     write_json(given.out / "proof.json", {"results": results, **dataclasses.asdict(proof)})
     command = shlex.join(["python -m pipelines.tuning_proof", *sys.argv[1:]]).replace("'", "")
     shoppers = ", ".join(f"{found[RECALL]['shoppers']:,} of {name}" for name, found in results.items())
