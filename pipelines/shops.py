@@ -1,0 +1,68 @@
+"""The real shops that quality is measured on, from raw events to features: one that pip installs, one of `--data`."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components.build_features.build import build
+from components.build_features.build import config_for as features_for
+from components.ingest_events.ingest import IngestOutputs, ingest
+from components.shared.errors import InputError
+
+RETAIL = {"user_id": "customer_id", "item_id": "stock_code", "timestamp": "invoice_ts", "quantity": "quantity",
+          "price": "unit_price", "session_id": "invoice", "constants": {"event_type": "purchase"}}  # fmt: skip
+"""Mapping of online_retail_ii.parquet; returns and buyers without a number are refused by ingest_events."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shop:
+    """Where the events of a shop come from."""
+
+    name: str
+    """As tables print it."""
+    source: str
+    """Built-in source, or a Parquet file."""
+    mapping: dict[str, Any] | None = None
+    """Columns of the file in the words of the data contract."""
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder for what is made of it."""
+        return self.name.lower().replace(" ", "-")
+
+    def features(self, root: Path, size: str) -> Path:
+        """Output of build_features under `root`; kept where it is already there."""
+        outputs = IngestOutputs(**{field.name: root / field.name for field in dataclasses.fields(IngestOutputs)})
+        if not (root / "features").exists():
+            root.mkdir(parents=True, exist_ok=True)
+            ingest(self.source if self.mapping is None else str(self._once(root)), outputs, size, self.mapping)
+            build(outputs.events, outputs.items, root / "features", features_for(size))
+        return root / "features"
+
+    def _once(self, root: Path) -> Path:
+        """The file without the rows that its two yearly sheets both hold."""
+        table = pq.read_table(self.source)
+        pq.write_table(table.filter(pc.invert(table["is_sheet_overlap"])), root / "source.parquet")
+        return root / "source.parquet"
+
+
+def shops(data: Path | None) -> list[Shop]:
+    """Every shop there is.
+
+    Args:
+        data: Folder that holds online_retail_ii/online_retail_ii.parquet; None: without that shop.
+
+    Raises:
+        InputError: the folder lacks it.
+    """
+    found = [Shop(name="Complete Journey", source="complete-journey")]
+    if data is not None:
+        retail = data / "online_retail_ii" / "online_retail_ii.parquet"
+        if not retail.exists():
+            raise InputError(f"--data: {retail} does not exist", "name the folder that holds the data sets")
+        found.append(Shop(name="Online Retail II", source=str(retail), mapping=RETAIL))
+    return found
