@@ -1,6 +1,6 @@
 """Quality on all transactions: several seeds on one strictly later test window, pooled shopper by shopper.
 
-`make quality` writes a table for each shop between the README's quality markers, with command, commit, hardware and date.
+`make quality` writes a table for each shop between README's markers, with command, commit, hardware and date.
 """
 
 import argparse

@@ -19,7 +19,6 @@ import torch
 from components.evaluate_model.evaluate import config_for as evaluation_for
 from components.evaluate_model.evaluate import evaluate
 from components.shared.catalog import Catalog
-from components.shared.errors import InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.offline import item_vectors, load_retriever

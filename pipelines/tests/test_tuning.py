@@ -11,7 +11,8 @@ from components.shared.errors import InputError
 from pipelines.compiling import COMPILED
 from pipelines.linting import lint
 from pipelines.tuning_command import MODELS
-from pipelines.tuning_proof import compared, shops, table
+from pipelines.shops import shops
+from pipelines.tuning_proof import compared, table
 
 TEXT = (COMPILED / "tuning.yaml").read_text()
 SPECIFICATION, PLATFORM = yaml.safe_load_all(TEXT)
@@ -111,12 +112,12 @@ def test_the_proof_pairs_shoppers_and_averages_seeds():
 
 
 def test_the_proof_takes_the_data_that_there_is(tmp_path):
-    assert [name for name, *_ in shops(None)] == ["Complete Journey"]
+    assert [shop.name for shop in shops(None)] == ["Complete Journey"]
     with pytest.raises(InputError, match="--data"):
         shops(tmp_path)
     (tmp_path / "online_retail_ii").mkdir()
     (tmp_path / "online_retail_ii" / "online_retail_ii.parquet").touch()
-    assert [name for name, *_ in shops(tmp_path)] == ["Complete Journey", "Online Retail II"]
+    assert [shop.name for shop in shops(tmp_path)] == ["Complete Journey", "Online Retail II"]
 
 
 def test_the_proofs_table_says_every_number():
