@@ -33,6 +33,8 @@ FORMS = {
     "int4": CompileConfig(tables=TableFormat(precision="int4")),
     "int8, untrained rows left out": CompileConfig(tables=TableFormat(prune=True)),
     "int8, dense layers int8": CompileConfig(dense="int8"),
+    "fp32, AOTInductor": CompileConfig(tables=TableFormat(precision="fp32"), runtime="aotinductor"),
+    "int8, AOTInductor": CompileConfig(runtime="aotinductor"),
 }
 
 

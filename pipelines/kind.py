@@ -223,7 +223,10 @@ def _images() -> None:
     targets = (("components", "data", DATA_IMAGE), ("components", "train", TRAIN_IMAGE),
                ("serving", "prove", SERVE_IMAGE), ("serving", "predictor", PREDICTOR_IMAGE))  # fmt: skip
     for folder, target, image in targets:
-        _run("docker", "build", "-f", str(ROOT / folder / "Dockerfile"), "--target", target, "-t", image, str(ROOT))
+        # Without a value docker takes the variable of the environment, where there is one: which torch is wanted.
+        links = () if target == "data" else ("--build-arg", "PIP_FIND_LINKS")
+        _run("docker", "build", "-f", str(ROOT / folder / "Dockerfile"), "--target", target, *links, "-t", image,
+             str(ROOT))  # fmt: skip
         _run("docker", "push", image)
 
 

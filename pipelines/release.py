@@ -25,6 +25,7 @@ def release(
     precision: str,
     dense_precision: str,
     prune: bool,
+    runtime: str,
     registry: str,
     model_name: str,
     signing_key: str,
@@ -56,6 +57,7 @@ def release(
         precision: See training, as all that follow.
         dense_precision: Of the dense layers.
         prune: Whether untrained rows are left out.
+        runtime: What serves the model.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key.
@@ -78,6 +80,7 @@ def release(
     """
     models = {"features": features, "retriever": retriever, "ranker": ranker}
     form = {"precision": precision, "dense_precision": dense_precision, "prune": prune}
+    form["runtime"] = runtime
     compiled = apply(compile_model(**models, statistics=statistics, **form), resources.COMPILE).outputs["compiled"]
     registered = apply(
         register_model(

@@ -32,6 +32,7 @@ def training(
     precision: str = "int8",
     dense_precision: str = "fp32",
     prune: bool = False,
+    runtime: str = "onnxruntime",
     registry: str = f"{REGISTRY_MOUNT}/registry",
     model_name: str = "shop",
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
@@ -76,6 +77,7 @@ def training(
         precision: Embedding rows as fp32, fp16, int8 or int4.
         dense_precision: Dense layers as fp32 or int8.
         prune: Whether embedding rows that training never touched are left out.
+        runtime: What serves the model: onnxruntime, or aotinductor (native code for x86-64 processors with AVX2).
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key; made when absent.
@@ -124,7 +126,7 @@ def training(
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
         release(
             **models, statistics=statistics, evaluation=evaluation, precision=precision,
-            dense_precision=dense_precision, prune=prune, registry=registry,
+            dense_precision=dense_precision, prune=prune, runtime=runtime, registry=registry,
             model_name=model_name, signing_key=signing_key, lineage=lineage, publish=publish, max_p99_ms=max_p99_ms,
             max_memory_mb=max_memory_mb, strategy=strategy, backend=backend, service=service, namespace=namespace,
             storage=storage, mode=mode, confidential=confidential, gateway=gateway, evidence=evidence, events=events,

@@ -12,6 +12,7 @@ from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import InputError, ShoprankError
+from components.shared.runtime import RuntimeRecord
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
 from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane
@@ -40,10 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(model_name="shoprank", enable_latency_logging=False)
     parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="The bundle.")
     parser.add_argument("--public_key", type=Path, default=None, help="PEM key that must have signed the bundle.")
+    code = "Run a bundle's native code without --public_key; for bundles that you made yourself."
+    parser.add_argument("--unsigned_code", action="store_true", help=code)
     now = "'Now' when a request does not say: the end of the bundle's data, or the system's time."
     parser.add_argument("--clock", choices=["bundle", "system"], default="system", help=now)
     parser.add_argument("--threads", type=int, default=2, help="Requests answered at once.")
-    parser.add_argument("--model_threads", type=int, default=1, help="Threads of one onnxruntime call.")
+    parser.add_argument("--model_threads", type=int, default=1, help="Threads of one call of a graph.")
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
     log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."
     parser.add_argument("--inference_log", type=Path, default=None, help=log)
@@ -60,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(options: argparse.Namespace) -> None:
     _check(options)
     if options.public_key is None:
+        _check_unsigned(options)
         logger.warning("no --public_key: the bundle's files are checked, not who signed them")
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
@@ -76,6 +80,15 @@ def _serve(options: argparse.Namespace) -> None:
     server.model_repository_extension = FixedRepository(server.registered_models)
     install(app)
     server.start([model])
+
+
+def _check_unsigned(options: argparse.Namespace) -> None:
+    """Graphs of onnxruntime are data; native code does what its maker wants, so somebody must answer for it."""
+    if RuntimeRecord.read(options.model_dir).name == "aotinductor" and not options.unsigned_code:
+        raise InputError(
+            f"{options.model_dir} holds native code, and no --public_key says whose it is",
+            "give --public_key, or --unsigned_code for a bundle that you made yourself",
+        )
 
 
 def _exploration(options: argparse.Namespace) -> ExplorationConfig | None:

@@ -9,10 +9,10 @@ import numpy as np
 
 from components.shared.candidates import Source
 from components.shared.catalog import Catalog
+from components.shared.exported_models import Models
 from components.shared.feature_spec import DAY, FeatureSpec
 from components.shared.history import Histories
 from components.shared.neighbours import Neighbours
-from components.shared.onnx_models import Models
 from components.shared.pairs import DENSE_NAMES
 from components.shared.recommender import Ranking, wanted_probability
 from components.shared.schema import EVENT_TYPES

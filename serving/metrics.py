@@ -20,7 +20,9 @@ REQUESTS = Counter("shoprank_requests_total", "Questions answered, by kind: sear
 EMPTY = Counter("shoprank_empty_answers_total", "Answers without any item")
 REFUSED = Counter("shoprank_refused_total", "Questions refused, by reason: field, body, busy", ["reason"])
 ITEMS = Histogram("shoprank_answer_items", "Items in an answer", buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500))
-MODEL = Gauge("shoprank_model_info", "1 for the bundle that is served", ["name", "version"])
+MODEL = Gauge(
+    "shoprank_model_info", "1 for the bundle that is served, with what runs its models", ["name", "version", "runtime"]
+)
 OUTCOMES = Counter(
     "shoprank_outcomes_total",
     "Questions by version, outcome (ok, empty, error, busy) and traffic (live, or a shadow's copy)",

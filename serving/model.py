@@ -25,6 +25,7 @@ from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
 from components.shared.bundle import verify
 from components.shared.inference_log import LogWriter
+from components.shared.runtime import RuntimeRecord
 from components.shared.signing import load_public_key
 from serving.engine import Engine
 from serving.exploring import ExplorationConfig
@@ -61,7 +62,7 @@ class ModelConfig:
     threads: int = 2
     """Requests answered at once."""
     model_threads: int = 1
-    """Threads of one onnxruntime call."""
+    """Threads of one call of a graph."""
     max_pending: int = 256
     """Requests that may wait or run before new ones are refused with 503."""
     inference_log: Path | None = None
@@ -127,7 +128,7 @@ class ShoprankModel(kserve.Model):
         self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock, config.exploration)
         log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
         self._watch = Watch(manifest.version, log, config.shadow)
-        MODEL.labels(manifest.name, manifest.version).set(1)
+        MODEL.labels(manifest.name, manifest.version, RuntimeRecord.read(config.folder).name).set(1)
         self.ready = True
         return True
 

@@ -80,6 +80,26 @@ def test_an_image_ends_with_code_and_an_ordinary_user(image):
     assert any(line.startswith("ENTRYPOINT") for line in lines) == (image == PREDICTOR_IMAGE)
 
 
+def test_the_predictor_runs_either_runtime_and_its_lean_sibling_differs_in_torch_alone():
+    text = stages(FILES["serving/Dockerfile"])
+    either, lean = text["predictor-packages"], text["predictor-onnx"]
+    assert either[0] == "FROM onnx-packages AS predictor-packages"
+    assert either[1:] == ["ARG PIP_FIND_LINKS", "RUN pip install -c requirements.lock torch==2.13.0"]
+    assert "onnxruntime" in text["onnx-packages"][1] and "torch" not in text["onnx-packages"][1]
+    assert lean[0] == "FROM onnx-packages AS predictor-onnx" and lean[1:] == text["predictor"][1:]
+    assert text["prove"][0].startswith("FROM predictor-packages ")
+
+
+def test_native_code_is_compiled_and_run_by_the_same_torch():
+    both = [words for text in FILES.values() for words, _ in installs(text)]
+    wanted = {word for words in both for word in words if word.startswith("torch==")}
+    assert wanted == {f"torch=={importlib.metadata.version('torch').partition('+')[0]}"}
+    assert any(
+        "install -y --no-install-recommends g++" in line
+        for line in stages(FILES["components/Dockerfile"])["train-packages"]
+    )
+
+
 def test_every_image_that_a_step_names_is_built():
     assert {DATA_IMAGE, TRAIN_IMAGE, SERVE_IMAGE, PREDICTOR_IMAGE} == set(IMAGES)
     compiled = (ROOT / "pipelines" / "compiled" / "training.yaml").read_text()

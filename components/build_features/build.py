@@ -102,7 +102,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
     statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json.
 
     Raises:
-        DataError: nothing is left after cleaning, or a split is empty.
+        DataError: nothing is left after cleaning, a split is empty, or content vectors are not all of one width.
         InputError: the disk is full.
     """
     with (
@@ -158,6 +158,7 @@ def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str,
         item_features=tuple(features[name] for name in names[5:]), price_edges=vocabularies.price_edges,
         price_log_mean=vocabularies.price_log_mean, price_log_std=vocabularies.price_log_std,
         popularity_days=config.popularity_days, schema_hash=schema_hash(EVENTS, ITEMS, USERS),
+        content_dim=vocabularies.content_dim,
     )  # fmt: skip
 
 

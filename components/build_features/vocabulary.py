@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from components.build_features.content import content_width
 from components.build_features.queries import count, literal, only_row
 from components.shared.text import tokenize
 
@@ -47,6 +48,7 @@ class Vocabularies:
     price_edges: tuple[float, ...]
     price_log_mean: float
     price_log_std: float
+    content_dim: int
 
 
 def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: VocabularyConfig) -> tuple[int, int]:
@@ -68,12 +70,18 @@ def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: 
 def encode_items(
     database: duckdb.DuckDBPyConnection, out: Path, retriever_end: int, config: VocabularyConfig
 ) -> Vocabularies:
-    """Write `items.parquet` (row i = catalogue row i) and the vocabularies beside it; return their sizes."""
+    """Write `items.parquet` (row i = catalogue row i) and the vocabularies beside it; return their sizes.
+
+    Raises:
+        DataError: a content vector is of another width than the rest, or not finite.
+    """
     known_users, known_items = encode_ids(database, retriever_end, config)
     _prices(database, retriever_end)
     edges, mean, std = _price_scale(database, config.price_buckets)
     _label_vocabularies(database, config)
     _title_tokens(database, config)
+    content_dim = content_width(database)
+    content = ", content_vector" if content_dim else ""
     bucket = f"list_sum(list_transform({list(edges)}::FLOAT[], lambda edge: (price > edge)::INTEGER)) + 1"
     database.execute(
         f"""COPY (
@@ -84,7 +92,7 @@ def encode_items(
         SELECT item_row.row, item_id, coalesce(title, item_id) AS title, coalesce(brand, '') AS brand,
                coalesce(categories, []) AS categories, price, list_price, coalesce(available, true) AS available,
                coalesce(category_ids, []) AS category_ids, [coalesce(brand_vocabulary.row, 0)] AS brand_ids,
-               [coalesce({bucket}, 0)::INTEGER] AS price_bucket_ids, coalesce(title_ids, []) AS title_ids
+               [coalesce({bucket}, 0)::INTEGER] AS price_bucket_ids, coalesce(title_ids, []) AS title_ids{content}
         FROM (SELECT * EXCLUDE (price) FROM items) JOIN item_row USING (item_id) LEFT JOIN item_price USING (item_id)
         LEFT JOIN item_category USING (item_id) LEFT JOIN brand_vocabulary ON brand = value
         LEFT JOIN item_title USING (item_id)
@@ -97,7 +105,8 @@ def encode_items(
                      "(FORMAT parquet)")  # fmt: skip
     sizes = [1 + count(database, f"{name}_vocabulary") for name in ("category", "brand", "token")]
     return Vocabularies(known_users=known_users, known_items=known_items, categories=sizes[0], brands=sizes[1],
-                        tokens=sizes[2], price_edges=edges, price_log_mean=mean, price_log_std=std)  # fmt: skip
+                        tokens=sizes[2], price_edges=edges, price_log_mean=mean, price_log_std=std,
+                        content_dim=content_dim)  # fmt: skip
 
 
 def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:

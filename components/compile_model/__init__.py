@@ -1,1 +1,1 @@
-"""Stage: trained torch models to ONNX graphs, quantised tables and indexes, with proof that they answer alike."""
+"""Stage: trained torch models to ONNX or native code, quantised tables and indexes, proven to answer alike."""

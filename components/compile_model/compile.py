@@ -8,7 +8,14 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from components.compile_model.export import export_item_tower, export_ranker, export_user_tower, quantise_dense
+from components.compile_model.export import (
+    Exporter,
+    export_item_tower,
+    export_onnx,
+    export_ranker,
+    export_user_tower,
+    quantise_dense,
+)
 from components.compile_model.flat_table import Precision, TableFormat
 from components.compile_model.parity import Limits, compare, latency, quality
 from components.shared.candidates import CandidateConfig
@@ -18,6 +25,7 @@ from components.shared.models.offline import TorchModels, item_vectors, open_off
 from components.shared.progress import report
 from components.shared.recommender import Recommender, golden_answer
 from components.shared.rows import Rows
+from components.shared.runtime import Runtime, RuntimeRecord
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.text import tokenize
 from components.shared.vector_index import EXACT_UP_TO, VectorIndex
@@ -33,7 +41,9 @@ class CompileConfig:
     tables: TableFormat = dataclasses.field(default_factory=TableFormat)
     """How embedding rows are stored."""
     dense: DensePrecision = "fp32"
-    """Dense layers as fp32, or as int8 with inputs scaled as they come."""
+    """Dense layers as fp32, or as int8 with inputs scaled as they come (onnxruntime's graphs only)."""
+    runtime: Runtime = "onnxruntime"
+    """What the graphs are for: onnxruntime on any machine, or AOTInductor's native code in torch."""
     limits: Limits = dataclasses.field(default_factory=Limits)
     """What the compressed model may lose."""
     exact_index_up_to: int = EXACT_UP_TO
@@ -41,21 +51,31 @@ class CompileConfig:
     timed_requests: int = 100
     """Single requests that are timed."""
 
+    def __post_init__(self) -> None:
+        if (self.dense, self.runtime) == ("int8", "aotinductor"):
+            raise InputError(
+                "dense_precision is 'int8' and runtime 'aotinductor'",
+                "int8 products are onnxruntime's; give dense_precision=fp32, or runtime=onnxruntime",
+            )
 
-def config_for(precision: str, dense_precision: str = "fp32", prune: bool = False) -> CompileConfig:
-    """The default limits with precisions given as text; `prune` leaves rows without training out.
+
+def config_for(
+    precision: str, dense_precision: str = "fp32", prune: bool = False, runtime: str = "onnxruntime"
+) -> CompileConfig:
+    """The default limits with precisions and runtime given as text; `prune` leaves rows without training out.
 
     Raises:
-        InputError: there is no such precision.
+        InputError: there is no such precision or runtime, or not both together.
     """
     for name, value, known in (
         ("precision", precision, Precision),
         ("dense_precision", dense_precision, DensePrecision),
+        ("runtime", runtime, Runtime),
     ):
         if value not in get_args(known):
             raise InputError(f"{name} is '{value}'", f"use one of: {', '.join(get_args(known))}")
     tables = TableFormat(precision=cast(Precision, precision), prune=prune)
-    return CompileConfig(tables=tables, dense=cast(DensePrecision, dense_precision))
+    return CompileConfig(tables=tables, dense=cast(DensePrecision, dense_precision), runtime=cast(Runtime, runtime))
 
 
 def compile_model(
@@ -76,22 +96,25 @@ def compile_model(
 
     Raises:
         DataError: the compiled model does not answer like the trained one.
+        InputError: native code is wanted and cannot be compiled here.
     """
+    record, export = _exporter(config.runtime)
     trained = open_offline(features, retriever, ranker, CandidateConfig(**read_json(ranker / "candidates.json")))
     with atomic_directory(out) as folder:
-        pruned = _export(trained, (retriever, ranker), folder, config)
-        how = {"precision": config.tables.precision, "dense_precision": config.dense}
+        record.write(folder)
+        pruned = _export(trained, (retriever, ranker), folder, config, export)
+        how = {"precision": config.tables.precision, "dense_precision": config.dense, "runtime": config.runtime}
         write_json(
             folder / "ranker" / "ranker.json",
             {"tasks": list(trained.models.tasks), "candidates": read_json(ranker / "candidates.json"), **how},
         )
-        report("compile_model", 0.4, f"exported as {config.tables.precision}")
+        report("compile_model", 0.4, f"exported as {config.tables.precision} for {config.runtime}")
         _index(trained, folder, config)
         _copy_state(features, statistics, folder)
         report("compile_model", 0.7, "indexed")
         compiled = Recommender.open(folder)
         rows = Rows.read(features / "rows" / "validation.parquet", trained.spec)
-        figures = {**_sizes(retriever, ranker, folder), **compare(trained, compiled, rows, config.limits)}
+        figures = {**_sizes((retriever, ranker), folder, record), **compare(trained, compiled, rows, config.limits)}
         then = open_offline(features, retriever, ranker, trained.config, "validation")
         figures |= quality(then, compiled, rows, config.limits) | latency(compiled, rows, config.timed_requests)
         write_json(folder / "compile.json", {**figures, **pruned, **how, "version": VERSION})
@@ -100,18 +123,30 @@ def compile_model(
     return figures
 
 
-def _export(trained: Recommender, models: tuple[Path, Path], folder: Path, config: CompileConfig) -> dict[str, int]:
+def _exporter(runtime: Runtime) -> tuple[RuntimeRecord, Exporter]:
+    if runtime == "onnxruntime":
+        return RuntimeRecord(), export_onnx
+    # Here and not above: inductor takes seconds to import.
+    from components.compile_model.aoti import export_aoti, native_record
+
+    return native_record(), export_aoti
+
+
+def _export(
+    trained: Recommender, models: tuple[Path, Path], folder: Path, config: CompileConfig, export: Exporter
+) -> dict[str, int]:
     """Write both graphs; how many rows of each were left out."""
     assert isinstance(trained.models, TorchModels) and trained.models.ranker is not None
-    user, ranker = folder / "retriever" / "user.onnx", folder / "ranker" / "ranker.onnx"
+    user, ranker = RuntimeRecord(name=config.runtime).graphs(folder)
     retriever_rows, ranker_rows = (trained_rows(model) for model in models)
     width = trained.spec.user("query").max_length
     pruned = {
         "user_rows_pruned": export_user_tower(
-            trained.models.retriever, user, config.tables, retriever_rows, trained.models.vectors
+            trained.models.retriever, user, config.tables, retriever_rows, trained.models.vectors, export
         ),
-        "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows),
+        "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows, export),
     }
+    # Only refresh_catalog runs it, once a catalogue: no latency is worth native code there.
     export_item_tower(trained.models.retriever, folder / "retriever" / "item.onnx", config.tables)
     if config.dense == "int8":
         for path in (user, ranker):
@@ -146,13 +181,13 @@ def _copy_state(features: Path, statistics: Path | None, folder: Path) -> None:
     )
 
 
-def _sizes(retriever: Path, ranker: Path, folder: Path) -> dict[str, float]:
+def _sizes(models: tuple[Path, Path], folder: Path, record: RuntimeRecord) -> dict[str, float]:
     def megabytes(*paths: Path) -> float:
         return round(sum(path.stat().st_size for path in paths) / 1e6, 3)
 
     return {
-        "trained_mb": megabytes(retriever / "weights.safetensors", ranker / "weights.safetensors"),
-        "compiled_mb": megabytes(folder / "retriever" / "user.onnx", folder / "ranker" / "ranker.onnx"),
+        "trained_mb": megabytes(*(model / "weights.safetensors" for model in models)),
+        "compiled_mb": megabytes(*record.graphs(folder)),
         "item_vectors_mb": megabytes(folder / "retriever" / "item_vectors.npy"),
         "bundle_mb": megabytes(*(path for path in folder.rglob("*") if path.is_file())),
     }

@@ -17,8 +17,9 @@ def compile_model(
     precision: str = "int8",
     dense_precision: str = "fp32",
     prune: bool = False,
+    runtime: str = "onnxruntime",
 ):
-    """Export to ONNX, quantise, index, and refuse a result that does not answer like the trained models.
+    """Export to ONNX or native code, quantise, index, and refuse a result that does not answer like the trained models.
 
     Args:
         features: Output of build_features.
@@ -28,6 +29,7 @@ def compile_model(
         precision: Embedding rows as fp32, fp16, int8 or int4.
         dense_precision: Dense layers as fp32 or int8.
         prune: Whether embedding rows that training never touched are left out.
+        runtime: What serves the graphs: onnxruntime, or aotinductor (native code for this step's kind of processor).
 
     Returns:
         compiled: Everything a bundle needs but its manifest and signature.
@@ -38,6 +40,6 @@ def compile_model(
     from components.compile_model import compile as stage
 
     models = (Path(features.path), Path(retriever.path), Path(ranker.path))
-    config, out = stage.config_for(precision, dense_precision, prune), Path(compiled.path)
+    config, out = stage.config_for(precision, dense_precision, prune, runtime), Path(compiled.path)
     for name, value in stage.compile_model(*models, Path(statistics.path), out, config).items():
         summary.log_metric(name, value)

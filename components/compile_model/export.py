@@ -1,7 +1,8 @@
-"""torch.export to ONNX, one self-contained file a graph."""
+"""The trained towers and the ranker as graphs to export, and torch.export to ONNX, one self-contained file a graph."""
 
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -16,10 +17,15 @@ from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
 from components.shared.pairs import DENSE_NAMES
 
+Inputs = dict[str, tuple[torch.Tensor, dict[int, Dim]]]
+"""Name of each input, in the order of `forward`, with an example and its varying dimensions."""
+Exporter = Callable[[nn.Module, Path, Inputs], None]
+"""Writes a module with one output as one file: export_onnx or aoti.export_aoti."""
+
 
 def export_user_tower(
     retriever: Retriever, path: Path, form: TableFormat, trained: TrainedRows | None = None,
-    vectors: torch.Tensor | None = None,
+    vectors: torch.Tensor | None = None, export: Exporter | None = None,
 ) -> int:  # fmt: skip
     """Write the user tower: ids [B, W] and weights [B, W] to vectors [B, D].
 
@@ -29,6 +35,7 @@ def export_user_tower(
         form: How embedding rows are stored.
         trained: Which of them hold anything; None: all.
         vectors: Item vectors of the catalogue [items, D], which a sequence encoder reads.
+        export: What writes it; None: export_onnx.
 
     Returns:
         Rows that were left out.
@@ -36,7 +43,7 @@ def export_user_tower(
     width = sum(feature.max_length for feature in retriever.config.user_features)
     batch = Dim("batch", min=1, max=65_536)
     tower = FlatUserTower(retriever, form, trained, vectors)
-    export_onnx(
+    (export or export_onnx)(
         tower, path,
         {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: batch}),
          "weights": (torch.zeros(2, width), {0: batch})},
@@ -47,20 +54,23 @@ def export_user_tower(
 def export_item_tower(retriever: Retriever, path: Path, form: TableFormat) -> None:
     """Write the item tower: ids [N, W] and weights [N, W] to vectors and biases side by side, [N, D + 1].
 
+    Where the tower reads content vectors there is a third input, 'content' [N, content_dim + 1].
+
     The predictor does not load it; refresh_catalog gives new items their vectors by it.
     """
     width = sum(feature.max_length for feature in retriever.config.item_features)
     items = Dim("items", min=1, max=65_536)
-    export_onnx(
-        FlatItemTower(retriever, form), path,
-        {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: items}),
-         "weights": (torch.zeros(2, width), {0: items})},
-    )  # fmt: skip
+    inputs: Inputs = {"ids": (torch.zeros(2, width, dtype=torch.int64), {0: items}),
+                      "weights": (torch.zeros(2, width), {0: items})}  # fmt: skip
+    if retriever.config.content_dim:
+        inputs["content"] = (torch.zeros(2, retriever.config.content_dim + 1), {0: items})
+    export_onnx(FlatItemTower(retriever, form), path, inputs)
 
 
 def export_ranker(
-    ranker: Ranker, query_width: int, path: Path, form: TableFormat, trained: TrainedRows | None = None
-) -> int:
+    ranker: Ranker, query_width: int, path: Path, form: TableFormat, trained: TrainedRows | None = None,
+    export: Exporter | None = None,
+) -> int:  # fmt: skip
     """Write the ranker; shoppers [S] and pairs [P] vary.
 
     Args:
@@ -69,6 +79,7 @@ def export_ranker(
         path: File to write.
         form: How embedding rows are stored.
         trained: Which of them hold anything; None: all.
+        export: What writes it; None: export_onnx.
 
     Returns:
         Rows that were left out.
@@ -77,7 +88,7 @@ def export_ranker(
     item = sum(feature.max_length for feature in ranker.config.item_features)
     shoppers, pairs = Dim("shoppers", min=1, max=65_536), Dim("pairs", min=1, max=16_777_216)
     flat = FlatRanker(ranker, form, trained)
-    export_onnx(
+    (export or export_onnx)(
         flat, path,
         {"user_ids": (torch.zeros(2, user, dtype=torch.int64), {0: shoppers}),
          "user_weights": (torch.zeros(2, user), {0: shoppers}),
@@ -110,13 +121,13 @@ def _no_preprocessing_hint(record: logging.LogRecord) -> bool:
     return "run pre-processing before quantization" not in record.getMessage()
 
 
-def export_onnx(module: nn.Module, path: Path, inputs: dict[str, tuple[torch.Tensor, dict]]) -> None:
+def export_onnx(module: nn.Module, path: Path, inputs: Inputs) -> None:
     """Write any module with one output tensor, named 'out', as one self-contained ONNX file.
 
     Args:
         module: Returns one tensor.
         path: File to write.
-        inputs: Name of each input, in the order of `forward`, with an example and its varying dimensions.
+        inputs: See Inputs.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

@@ -9,7 +9,7 @@ from torch import nn
 from components.compile_model.flat_table import FlatTable, SparseTables, TableFormat
 from components.shared.feature_spec import SparseFeature
 from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
-from components.shared.models.retriever import Retriever, Tower
+from components.shared.models.retriever import Retriever, Tower, beside_content
 
 TrainedRows = dict[str, torch.Tensor]
 """Rows of each table that training touched, bool [rows], by name of the weights; absent: all of them."""
@@ -59,16 +59,17 @@ class FlatUserTower(nn.Module):
 
 
 class FlatItemTower(nn.Module):
-    """ids and weights of the item features to item vectors and biases."""
+    """ids and weights of the item features, and content where there is any, to item vectors and biases."""
 
     def __init__(self, retriever: Retriever, form: TableFormat):
         super().__init__()
         self.table = FlatTable(_tables(retriever, "item_bags", retriever.config.item_features, {}), form)
         self.tower: Tower = retriever.item_tower
+        self.content = retriever.content
 
-    def forward(self, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Vectors and biases side by side, [N, D + 1]."""
-        return self.tower(self.table(ids, weights))
+    def forward(self, ids: torch.Tensor, weights: torch.Tensor, content: torch.Tensor | None = None) -> torch.Tensor:
+        """Vectors and biases side by side, [N, D + 1]; `content` [N, content_dim + 1] where the tower reads one."""
+        return self.tower(beside_content(self.table(ids, weights), self.content, content))
 
 
 class FlatRanker(nn.Module):

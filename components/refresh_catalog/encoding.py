@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
+from components.shared.content import CONTENT_COLUMN
+from components.shared.errors import InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.text import tokenize
 
@@ -52,6 +54,23 @@ class Vocabularies:
             "price_bucket_ids": [self._bucket(price)],
             "title_ids": [self.token[token] for token in tokens if token in self.token],
         }
+
+    def check_content(self, told: Entry) -> None:
+        """Leave a content vector out where the model reads none.
+
+        Raises:
+            InputError: it has another width than the model's, or holds what is not a finite number.
+        """
+        vector, dim = told.get(CONTENT_COLUMN), self.spec.content_dim
+        if vector is None or not dim:
+            told.pop(CONTENT_COLUMN, None)
+            return
+        where = f"items.{CONTENT_COLUMN}: item '{told['item_id']}'"
+        if len(vector) not in (0, dim):
+            raise InputError(f"{where} has {len(vector)} numbers, the model reads {dim}",
+                             "embed it with what embedded the catalogue, or train again")  # fmt: skip
+        if not all(value is not None and math.isfinite(value) for value in vector):
+            raise InputError(f"{where} holds a value that is no finite number", "embed it again, or leave it null")
 
     def _bucket(self, price: float | None) -> int:
         if price is None or math.isnan(price):

@@ -20,6 +20,7 @@ from scipy import sparse
 from components.refresh_catalog.encoding import Entry, Vocabularies
 from components.shared.bundle import MANIFEST, SIGNATURE, verify
 from components.shared.catalog import Catalog
+from components.shared.content import CONTENT_COLUMN
 from components.shared.decision import Decision
 from components.shared.errors import BundleError, InputError
 from components.shared.feature_spec import FeatureSpec
@@ -34,7 +35,7 @@ from components.shared.vector_index import VectorIndex
 
 STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
-_READ = ("item_id", "title", "categories", "brand", "price", "available")
+_READ = ("item_id", "title", "categories", "brand", "price", "available", CONTENT_COLUMN)
 _BATCH = 8_192
 _FEATURES = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
 
@@ -85,7 +86,7 @@ def refresh(bundle: Path, items: str | Path, out: Path) -> Refreshed:
 
     Raises:
         BundleError: the bundle is not whole, or was compiled by a release without item towers.
-        InputError: the items cannot be read, or one has no id.
+        InputError: the items cannot be read, one has no id, or its content vector does not fit the model.
     """
     verify(bundle, None)
     if not (bundle / ITEM_TOWER).exists():
@@ -129,6 +130,7 @@ def _merged(table: pa.Table, given: list[Entry], names: Vocabularies) -> tuple[l
     known, touched = len(entries), set()
     for item in given:
         told = {name: value for name, value in item.items() if value is not None}
+        names.check_content(told)
         if "price" in told:
             told["list_price"] = told["price"]
         row = place.setdefault(told["item_id"], len(entries))
@@ -151,10 +153,11 @@ def _blank(item_id: str, schema: pa.Schema) -> Entry:
 
 def _reread(table: pa.Table, entries: list[Entry]) -> np.ndarray:
     """Catalogue rows whose vectors must be made: those that are new or read differently."""
-    before = table.select(list(_FEATURES)).to_pylist()
+    read = [name for name in (*_FEATURES, CONTENT_COLUMN) if name in table.column_names]
+    before = table.select(read).to_pylist()
     return np.array(
         [row for row, entry in enumerate(entries)
-         if row and (row >= len(before) or any(entry[name] != before[row][name] for name in _FEATURES))], np.int64
+         if row and (row >= len(before) or any(entry[name] != before[row][name] for name in read))], np.int64
     )  # fmt: skip
 
 
@@ -188,7 +191,9 @@ def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray
     found = [np.zeros((0, session.get_outputs()[0].shape[1]), np.float32)]
     for start in range(0, len(rows), _BATCH):
         part = {name: ragged.take(rows[start : start + _BATCH]) for name, ragged in catalog.features.items()}
-        ids, weights = side_by_side(part, widths)
-        found.append(np.asarray(session.run(None, {"ids": ids, "weights": weights})[0]))
+        inputs = dict(zip(("ids", "weights"), side_by_side(part, widths), strict=True))
+        if catalog.content is not None:
+            inputs["content"] = catalog.content.inputs(rows[start : start + _BATCH])
+        found.append(np.asarray(session.run(None, inputs)[0]))
     joined = np.concatenate(found)
     return joined[:, :-1], joined[:, -1]

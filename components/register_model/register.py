@@ -12,17 +12,18 @@ from components.shared.errors import BundleError, InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.golden import GOLDEN, read_golden
 from components.shared.registry import CANDIDATE, Registry
+from components.shared.runtime import RuntimeRecord
 from components.shared.signing import load_or_create_key
 from components.shared.storage import atomic_directory, read_json
 from components.shared.version import VERSION
 
 REQUIRED = (
     "spec.json", "items.parquet", "users.parquet", "category.parquet", "brand.parquet", "token.parquet",
-    "history/offsets.npy", "statistics.npy", "retriever/user.onnx", "retriever/item_vectors.npy",
-    "retriever/item_bias.npy", "retriever/index.faiss", "ranker/ranker.onnx", "ranker/ranker.json", "lexical",
+    "history/offsets.npy", "statistics.npy", "retriever/item_vectors.npy",
+    "retriever/item_bias.npy", "retriever/index.faiss", "ranker/ranker.json", "lexical",
     "training_statistics.json", GOLDEN, "compile.json", "licences.json",
 )  # fmt: skip
-"""What a compiled model must hold before it is worth a version."""
+"""What a compiled model must hold, beside the graphs of its runtime, before it is worth a version."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +85,17 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
         InputError: key, name or registry cannot be used.
         RegistryError: the version exists with other content.
     """
-    for path in REQUIRED:
-        if not (compiled / path).exists():
-            raise BundleError(f"{compiled / path} is missing", "run compile_model again")
+    runtime = RuntimeRecord.read(compiled)
+    for path in (*(compiled / name for name in REQUIRED), *runtime.graphs(compiled)):
+        if not path.exists():
+            raise BundleError(f"{path} is missing", "run compile_model again")
     read_golden(compiled)
     key, spec = load_or_create_key(config.signing_key), FeatureSpec.read(compiled / "spec.json")
     facts = BundleFacts(
         name=config.name, as_of=spec.as_of, schema_hash=spec.schema_hash,
         tasks=tuple(read_json(compiled / "ranker" / "ranker.json")["tasks"]),
         metrics=read_decision(evaluation).metrics if evaluation else {},
-        lineage={**config.lineage, "shoprank": VERSION},
+        lineage={**config.lineage, **runtime.facts(), "shoprank": VERSION},
     )  # fmt: skip
     with atomic_directory(bundle) as folder:
         # Links stay links here, so that write_manifest refuses them instead of copying what they point at.

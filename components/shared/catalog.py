@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.shared.content import CONTENT_COLUMN, ContentVectors
 from components.shared.feature_spec import FeatureSpec
 from components.shared.ragged import Ragged
 
@@ -40,6 +41,7 @@ class Catalog:
         available: bool [items].
         features: inputs of the item tower by name, rows = items.
         known_items: rows up to this one have an embedding of their own.
+        content: vectors made elsewhere; None when the shop has none, or they were not asked for.
     """
 
     item_id: pa.StringArray
@@ -51,6 +53,7 @@ class Catalog:
     available: np.ndarray
     features: dict[str, Ragged]
     known_items: int
+    content: ContentVectors | None = None
 
     def __len__(self) -> int:
         return len(self.price)
@@ -65,9 +68,17 @@ class Catalog:
         return {item_id: row for row, item_id in enumerate(self.item_id.to_pylist()) if row}
 
     @classmethod
-    def read(cls, path: Path, spec: FeatureSpec) -> "Catalog":
-        """Read `items.parquet` as build_features writes it."""
-        table = pq.read_table(path).combine_chunks()
+    def read(cls, path: Path, spec: FeatureSpec, content: bool = True) -> "Catalog":
+        """Read `items.parquet` as build_features writes it.
+
+        Args:
+            path: The file.
+            spec: The spec beside it.
+            content: Whether to read the content vectors too, which the predictor does without: it has item vectors.
+        """
+        wanted = content and spec.content_dim > 0
+        names = [name for name in pq.read_schema(path).names if wanted or name != CONTENT_COLUMN]
+        table = pq.read_table(path, columns=names).combine_chunks()
 
         def column(name: str) -> pa.Array:
             chunked = table.column(name)
@@ -83,4 +94,5 @@ class Catalog:
             available=column("available").to_numpy(zero_copy_only=False).astype(bool),
             features={"item": Ragged.ones(np.where(rows <= known, rows, 0)), **features},
             known_items=known,
+            content=ContentVectors.from_arrow(column(CONTENT_COLUMN), spec.content_dim) if wanted else None,
         )  # fmt: skip

@@ -11,7 +11,9 @@ from typing import Any
 from components.shared.errors import BundleError
 from components.shared.storage import read_json, write_json
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+_READABLE = (2, FORMAT_VERSION)
+"""A spec of format 2 says nothing of content vectors; its shop has none."""
 DAY = 86_400
 """Seconds."""
 
@@ -58,6 +60,8 @@ class FeatureSpec:
     """Windows of the item popularity features."""
     schema_hash: str
     """Of the events, items and users schemas."""
+    content_dim: int = 0
+    """Width of the items' content vectors, which feed the item tower; 0: the shop has none."""
     format_version: int = FORMAT_VERSION
     """Raised when a reader of the old form would misread the new one."""
 
@@ -81,9 +85,9 @@ class FeatureSpec:
             BundleError: it was written in another format.
         """
         raw: dict[str, Any] = read_json(path)
-        if raw.get("format_version") != FORMAT_VERSION:
+        if raw.get("format_version") not in _READABLE:
             raise BundleError(
-                f"{path}: feature spec format {raw.get('format_version')}, this release reads {FORMAT_VERSION}",
+                f"{path}: feature spec format {raw.get('format_version')}, this release reads {_READABLE}",
                 "build the features and the bundle again with this release",
             )
         for side in ("user_features", "item_features"):

@@ -13,10 +13,10 @@ DATA_IMAGE = f"{_REGISTRY}/data:{VERSION}"
 """pyarrow, duckdb, matplotlib: ingest, validate, features, register, deploy."""
 
 TRAIN_IMAGE = f"{_REGISTRY}/train:{VERSION}"
-"""The data image plus torch, torchrec, faiss, onnx: train, evaluate, compile."""
+"""The data image plus torch, torchrec, faiss, onnx and g++: train, evaluate, compile."""
 
 SERVE_IMAGE = f"{_REGISTRY}/prove:{VERSION}"
 """The predictor image plus kfp's executor: the step that proves the server, on the very packages that will serve."""
 
 PREDICTOR_IMAGE = f"{_REGISTRY}/predictor:{VERSION}"
-"""kserve, onnxruntime, faiss, bm25s, and neither torch nor kfp: what the ServingRuntime of manifests/base runs."""
+"""kserve, onnxruntime, torch, faiss, bm25s, and no kfp: what the ServingRuntime of manifests/base runs."""

@@ -21,11 +21,11 @@ from components.shared.candidates import (
     similar_items,
 )
 from components.shared.catalog import Catalog
+from components.shared.exported_models import ExportedModels, Models
 from components.shared.feature_spec import FeatureSpec
 from components.shared.history import Histories, HistoryStore
 from components.shared.lexical import LexicalIndex
 from components.shared.neighbours import Neighbours
-from components.shared.onnx_models import Models, OnnxModels
 from components.shared.pairs import Pairs, Touches, pair_features, touches
 from components.shared.ragged import Ragged
 from components.shared.shopper import shopper_features
@@ -113,8 +113,8 @@ class Recommender:
         """Open a compiled model or a bundle (DESIGN.md section 6); large arrays are memory-mapped."""
         spec = FeatureSpec.read(folder / "spec.json")
         return cls(
-            spec=spec, catalog=Catalog.read(folder / "items.parquet", spec),
-            statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=OnnxModels.load(folder, threads),
+            spec=spec, catalog=Catalog.read(folder / "items.parquet", spec, content=False),
+            statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
             index=VectorIndex.load(folder / "retriever" / "index.faiss"),
             lexical=LexicalIndex.load(folder / "lexical"), neighbours=Neighbours.open(folder / "neighbours"),
             tokens=read_tokens(folder / "token.parquet"),

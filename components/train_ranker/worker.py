@@ -18,6 +18,7 @@ from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import CONFIG, METRIC, WorkerJob
@@ -34,11 +35,12 @@ class Training:
         self.pairs = PairRows.read([pairs / name for name in job.training], self.spec)
         self.validation = PairRows.read([pairs / job.validation], self.spec)
         optimizer = OptimizerConfig(**job.optimizer)
-        self.seed = optimizer.seed
+        self.seed, self.precision = optimizer.seed, optimizer.precision
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
+        self.ordered: tuple[int | None, np.ndarray] = (None, np.zeros(0, np.int64))
         self.batch = min(job.batch_shoppers, len(self.pairs) // group.world * group.world)
 
     def steps_per_epoch(self) -> int:
@@ -47,12 +49,13 @@ class Training:
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         """One optimiser step; returns this rank's share of the mean loss over all pairs of the global batch."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
-        chosen = order[at * self.batch : (at + 1) * self.batch]
+        chosen = self._order(epoch)[at * self.batch : (at + 1) * self.batch]
         pairs = self.pairs.take(chosen[self.group.share(self.batch)])
         dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(self.batch) < self.job.id_dropout
         self.optimizer.zero_grad()
-        logits, examined = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
+        with dense_precision(self.precision, self.group.device):
+            logits, examined = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
+        logits, examined = logits.float(), examined.float()
         label = torch.from_numpy(pairs.label).to(self.group.device)
         count = torch.tensor(float(len(label)), device=self.group.device)
         dist.all_reduce(count)
@@ -64,6 +67,12 @@ class Training:
         (loss * self.group.world).backward()
         self.optimizer.step()
         return loss
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """Order of the shoppers in an epoch, the same on every rank; kept, for a million take as long as a step."""
+        if self.ordered[0] != epoch:
+            self.ordered = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
+        return self.ordered[1]
 
     def _logits(
         self, model: torch.nn.Module, pairs: PairRows, dropped: np.ndarray | None = None

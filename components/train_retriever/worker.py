@@ -19,6 +19,7 @@ from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
 from components.train_retriever.job import METRIC, WorkerJob
@@ -39,6 +40,7 @@ class Training:
         self.source = row_source(folder / "rows" / "retriever.parquet", self.spec, self.sampling, self.part)
         self.validation = Rows.read(folder / "rows" / "validation.parquet", self.spec)
         optimizer = OptimizerConfig(**job.optimizer)
+        self.precision = optimizer.precision
         torch.manual_seed(optimizer.seed)
         config = _model_config(self.spec, job)
         self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
@@ -56,20 +58,27 @@ class Training:
         self.optimizer.zero_grad()
         item = torch.from_numpy(batch.item).to(self.group.device)
         users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
-        wanted, where = self._with_history(batch) if self.job.encoder else (batch.items, None)
+        known, where = self._history(batch) if self.job.encoder else (np.zeros(0, np.int64), None)
+        wanted = {name: Ragged.joined(ragged, self.catalog.features[name].take(known)) if len(known) else ragged
+                  for name, ragged in batch.items.items()}  # fmt: skip
+        content = self._content(np.concatenate([batch.item, known]))
         items = keyed_jagged(wanted, self.spec.item_features).to(self.group.device)
-        user_vectors, vectors, biases = self.model(users, items, where)
+        with dense_precision(self.precision, self.group.device):
+            user_vectors, vectors, biases = (part.float() for part in self.model(users, items, where, content))
         loss = sampled_softmax(user_vectors, vectors[: len(item)], biases[: len(item)], item, self.log_q[item])
         loss.backward()
         self.optimizer.step()
         return loss / self.group.world
 
-    def _with_history(self, batch: Batch) -> tuple[dict[str, Ragged], torch.Tensor]:
-        """Item features of the targets and, behind them, of the sequences' items; where each of those stands."""
+    def _history(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor]:
+        """Catalogue rows of the sequences' items, which go behind the targets, and where each of the items stands."""
         known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
-        joined = {name: Ragged.joined(ragged, self.catalog.features[name].take(known))
-                  for name, ragged in batch.items.items()}  # fmt: skip
-        return joined, torch.from_numpy(len(batch.item) + at).to(self.group.device)
+        return known, torch.from_numpy(len(batch.item) + at).to(self.group.device)
+
+    def _content(self, rows: np.ndarray) -> torch.Tensor | None:
+        """The item tower's content input of catalogue rows, if the shop has content vectors."""
+        content = self.catalog.content
+        return torch.from_numpy(content.inputs(rows)).to(self.group.device) if content is not None else None
 
     @torch.no_grad()
     def validate(self, k: int = 20, part: int = 4_096) -> float:
@@ -80,7 +89,8 @@ class Training:
         for start in range(0, len(every), part):
             rows = every[start : start + part]
             items = {name: ragged.take(rows) for name, ragged in self.catalog.features.items()}
-            vector, bias = model.item_vectors(keyed_jagged(items, self.spec.item_features).to(self.group.device))
+            keyed = keyed_jagged(items, self.spec.item_features).to(self.group.device)
+            vector, bias = model.item_vectors(keyed, self._content(rows))
             vectors.append(vector)
             biases.append(bias)
         item_vectors, item_biases = torch.cat(vectors), torch.cat(biases)

@@ -23,7 +23,7 @@ class PredictorConfig:
     """How the predictor is started."""
 
     public_key: Path | None = None
-    """Who must have signed the bundle; None checks the files alone."""
+    """Who must have signed the bundle; None checks the files alone and runs the bundle's code, if it holds any."""
     name: str = "shoprank"
     """Model name in the URLs."""
     clock: str = "bundle"
@@ -82,6 +82,8 @@ def running(bundle: Path, config: PredictorConfig) -> Iterator[Predictor]:
     ]  # fmt: skip
     if config.public_key is not None:
         command += ["--public_key", str(config.public_key.resolve())]
+    else:
+        command.append("--unsigned_code")
     with tempfile.TemporaryDirectory(prefix="predictor-") as folder:
         log = Path(folder) / "log"
         with log.open("wb") as stream:

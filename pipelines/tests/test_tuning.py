@@ -10,8 +10,8 @@ import yaml
 from components.shared.errors import InputError
 from pipelines.compiling import COMPILED
 from pipelines.linting import lint
-from pipelines.tuning_command import MODELS
 from pipelines.shops import shops
+from pipelines.tuning_command import MODELS
 from pipelines.tuning_proof import compared, table
 
 TEXT = (COMPILED / "tuning.yaml").read_text()

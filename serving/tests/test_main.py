@@ -1,5 +1,6 @@
 """Starting the predictor: what stops it is told in two lines, and the serving image needs no training library."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -92,9 +93,9 @@ def test_it_stops_within_seconds_when_told_to(signed):
         predictor.process.wait(8)
 
 
-def test_the_predictor_imports_no_training_library():
+def test_the_predictor_opens_a_bundle_of_onnxruntime_without_a_training_library(signed):
     program = """
-import sys, importlib.abc
+import os, sys, importlib.abc, pathlib
 FORBIDDEN = {"torch", "torchrec", "fbgemm_gpu", "kfp", "duckdb", "matplotlib", "sklearn"}
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
@@ -102,7 +103,10 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is not in the serving image", name=name)
 sys.meta_path.insert(0, Blocker())
 import serving.__main__
+from components.shared.recommender import Recommender
+assert Recommender.open(pathlib.Path(os.environ["BUNDLE"])).models.runtime == "onnxruntime"
 assert not FORBIDDEN & set(sys.modules)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "BUNDLE": str(signed[0])}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, env=environment)
     assert done.returncode == 0, done.stderr

@@ -45,7 +45,7 @@ def build_all(engine: Engine) -> list[Built]:
 
 def _build(engine: Engine, name: str, dockerfile: str, target: str, find_links: str) -> Built:
     started = time.monotonic()
-    arguments = ["--build-arg", f"PIP_FIND_LINKS={find_links}"] if find_links and target == "train" else []
+    arguments = ["--build-arg", f"PIP_FIND_LINKS={find_links}"] if find_links and target != "data" else []
     engine.run(
         "build", "--network", "host", "--file", str(ROOT / dockerfile), "--target", target, "--tag", name, *arguments,
         str(ROOT), timeout=2400,

@@ -64,8 +64,9 @@ def test_each_image_holds_what_its_stages_need_and_no_more(images):
     assert found(images, TRAIN_IMAGE, *heavy) == [
         "torch", "torchrec", "fbgemm_gpu", "kfp", "onnxruntime", "faiss", "duckdb",
     ]  # fmt: skip
-    assert found(images, SERVE_IMAGE, *heavy) == ["kserve", "kfp", "onnxruntime", "faiss"]
-    assert found(images, PREDICTOR_IMAGE, *heavy) == ["kserve", "onnxruntime", "faiss"]
+    assert found(images, SERVE_IMAGE, *heavy) == ["torch", "kserve", "kfp", "onnxruntime", "faiss"]
+    assert found(images, PREDICTOR_IMAGE, *heavy) == ["torch", "kserve", "onnxruntime", "faiss"]
+    assert "g++" in inside(images, TRAIN_IMAGE, "sh", "-c", "command -v g++")
 
 
 def test_tests_stay_outside(images):

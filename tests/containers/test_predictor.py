@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from components.shared.bundle import read_manifest
-from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE
+from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, TRAIN_IMAGE
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
@@ -30,9 +30,21 @@ CLIENT = textwrap.dedent("""
 """Runs in a second container that shares the predictor's network, which is loopback alone."""
 
 HARDENED = (
-    "--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "2g",
+    "--read-only", "--tmpfs", "/tmp:exec", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "2g",
     "--pids-limit", "200",
 )  # fmt: skip
+"""An emptyDir of Kubernetes lets code run, as native graphs must; a tmpfs of Docker does only when told."""
+
+COMPILE = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from components.compile_model.compile import CompileConfig, compile_model
+    from components.register_model.register import RegisterConfig, register
+    *models, out = map(Path, sys.argv[1:])
+    compile_model(*models, out / "compiled", CompileConfig(runtime="aotinductor"))
+    where = RegisterConfig(registry=out / "registry", name="native", signing_key=out / "key.pem")
+    register(out / "compiled", None, out / "bundle", where)
+""")
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +66,20 @@ def served(engine, bundle, public_key):
         engine.run("rm", "--force", container, check=False)
 
 
+def asked(engine, bundle, public_key, questions):
+    """What the client found: ready, metrics, answers."""
+    with served(engine, bundle, public_key) as container:
+        said = engine.run(
+            "run", "--rm", "--network", f"container:{container}", *HARDENED, DATA_IMAGE, "python", "-c", CLIENT,
+            json.dumps(questions), check=False,
+        )  # fmt: skip
+        log = engine.run("logs", container).stderr
+    assert said.returncode == 0, f"{said.stderr}\n{log}"
+    result = json.loads(said.stdout)
+    assert result["ready"] == 200, log
+    return result
+
+
 def test_it_answers_over_http(images, pipeline, bundle):
     questions = [
         ("/v1/models/shoprank:predict", {"instances": [{"user_id": "nobody-yet", "query": "milk", "k": 5}]}),
@@ -63,15 +89,7 @@ def test_it_answers_over_http(images, pipeline, bundle):
         ]}),
         ("/v1/models/shoprank:predict", {"instances": [{"k": -1}]}),
     ]  # fmt: skip
-    with served(images, bundle, pipeline.public_key) as container:
-        said = images.run(
-            "run", "--rm", "--network", f"container:{container}", *HARDENED, DATA_IMAGE, "python", "-c", CLIENT,
-            json.dumps(questions), check=False,
-        )  # fmt: skip
-        log = images.run("logs", container).stderr
-    assert said.returncode == 0, f"{said.stderr}\n{log}"
-    result = json.loads(said.stdout)
-    assert result["ready"] == 200, log
+    result = asked(images, bundle, pipeline.public_key, questions)
     (found, first), (columns, second), (refused, error) = result["answers"]
     assert (found, columns, refused) == (200, 200, 400), result["answers"]
     answer = first["predictions"][0]
@@ -80,6 +98,25 @@ def test_it_answers_over_http(images, pipeline, bundle):
     assert {"item_id", "score"} <= {output["name"] for output in second["outputs"]}
     assert "k" in error["error"]
     assert 'model_name="shoprank"' in result["metrics"]
+
+
+def test_the_same_image_serves_native_code_that_the_train_image_compiled(images, pipeline, bundle):
+    out = pipeline.root / "native"
+    out.mkdir()
+    out.chmod(0o777)
+    outputs = {"build-features": "features", "train-retriever": "model", "train-ranker": "model"}
+    models = [pipeline.artifact(task, name) for task, name in outputs.items()]
+    models.append(pipeline.artifact("validate-data", "statistics"))
+    images.run("run", "--rm", "--network", "none", "--volume", f"{pipeline.root}:{pipeline.root}", TRAIN_IMAGE,
+               "python", "-c", COMPILE, *map(str, [*models, out]), timeout=900)  # fmt: skip
+    questions = [("/v1/models/shoprank:predict", {"instances": [{"k": 10}, {"query": "milk", "k": 5}]})]
+    native = asked(images, out / "bundle", out / "key.pem.pub", questions)
+    assert 'runtime="aotinductor"' in native["metrics"]
+    both = [native, asked(images, bundle, pipeline.public_key, questions)]
+    assert 'runtime="onnxruntime"' in both[1]["metrics"]
+    items = [[[item["item_id"] for item in one["items"]] for one in found["answers"][0][1]["predictions"]]
+             for found in both]  # fmt: skip
+    assert items[0] == items[1] and all(items[0])
 
 
 def test_a_tampered_bundle_does_not_start(images, pipeline, bundle, tmp_path):

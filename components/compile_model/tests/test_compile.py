@@ -16,6 +16,7 @@ from components.compile_model.flat_table import FlatTable, SparseTables, TableFo
 from components.compile_model.parity import Limits, compare, quality
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
+from components.shared.exported_models import ExportedModels
 from components.shared.feature_spec import FeatureSpec, SparseFeature
 from components.shared.golden import read_golden
 from components.shared.models.encoders.config import AttentionConfig
@@ -31,7 +32,6 @@ from components.shared.models.offline import (
 from components.shared.models.ranker import RankerArchitecture
 from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import MmoeConfig
-from components.shared.onnx_models import OnnxModels
 from components.shared.pairs import DENSE_NAMES
 from components.shared.ragged import Ragged
 from components.shared.recommender import Recommender
@@ -54,7 +54,7 @@ def trained(tiny_run) -> TorchModels:
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory) -> dict[str, Path]:
-    """Both graphs at each precision, in folders that OnnxModels can open."""
+    """Both graphs at each precision, in folders that ExportedModels can open."""
     folders = {}
     width = next(feature.max_length for feature in trained.retriever.config.user_features if feature.name == "query")
     for precision in TOLERANCE:
@@ -81,7 +81,7 @@ def random_inputs(features: tuple[SparseFeature, ...], rows: int, seed: int) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", TOLERANCE)
 def test_random_inputs_give_the_trained_answers(exported, trained, precision):
-    served, tolerance = OnnxModels.load(exported[precision]), TOLERANCE[precision]
+    served, tolerance = ExportedModels.load(exported[precision]), TOLERANCE[precision]
     assert served.tasks == trained.tasks == ("purchase_again", "purchase_first")
     retriever, ranker = trained.retriever.config, trained.ranker.config
     for rows in (1, 2, 33):
@@ -105,7 +105,7 @@ def test_dense_layers_as_int8_are_near_and_tables_stay(exported, trained, tmp_pa
         before = path.stat().st_size
         quantise_dense(path)
         assert 0.5 * before < path.stat().st_size < before, "the tables are most of it"
-    served = OnnxModels.load(tmp_path / "int8")
+    served = ExportedModels.load(tmp_path / "int8")
     user = random_inputs(trained.retriever.config.user_features, 33, 1)
     found, wanted = served.user_vectors(*user), trained.user_vectors(*user)
     assert 0 < np.abs(found - wanted).max() < 0.1

@@ -5,8 +5,10 @@ may add a logit of its own that needs no further layer.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torchrec.modules.crossnet import CrossNet, LowRankCrossNet
 
@@ -64,19 +66,68 @@ class Interaction(nn.Module):
     width: int
 
 
+class _PairProducts(torch.autograd.Function):
+    """Dot products of all pairs of vectors, and the last vector behind them, [P, V * (V - 1) / 2 + D].
+
+    The gradient of the matrix of products is symmetric, so one product makes the vectors' gradient where autograd,
+    which cannot know that, makes two and adds them; and nothing is scattered into zeros.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, vectors_PVD: torch.Tensor, upper: torch.Tensor, mirror: torch.Tensor, dtype: torch.dtype
+    ) -> torch.Tensor:
+        """Products in the order of `upper`, places in the flattened matrix [V, V]; made in `dtype`."""
+        vectors = vectors_PVD.to(dtype)
+        ctx.save_for_backward(vectors, mirror)
+        ctx.dtype = vectors_PVD.dtype
+        products = _columns(torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1), upper)
+        return torch.cat([products, vectors[:, -1]], 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradient of the vectors; `mirror` names for each place of the matrix its pair, or the zero behind them."""
+        vectors, mirror = ctx.saved_tensors
+        rows, count, dim = vectors.shape
+        products, last = grad_outputs[0].split([count * (count - 1) // 2, dim], 1)
+        matrix = _columns(F.pad(products, (0, 1)), mirror).view(rows, count, count)
+        grad = torch.bmm(matrix, vectors)
+        grad[:, -1] += last
+        return grad.to(ctx.dtype), None, None, None
+
+
+def _columns(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Columns of a matrix; for bfloat16 by the way that is three times faster on CPUs, where float32's would not be."""
+    if rows.dtype == torch.bfloat16:
+        found = torch.gather(rows.view(torch.int16), 1, wanted.expand(len(rows), -1))
+        return found.view(torch.bfloat16)
+    return rows.index_select(1, wanted)
+
+
 class Dot(Interaction):
     """See DotConfig."""
 
     upper: torch.Tensor
+    mirror: torch.Tensor
 
     def __init__(self, vectors: int, dim: int, dense: int):
         super().__init__()
         pairs = torch.triu_indices(vectors, vectors, offset=1)
+        count = pairs.shape[1]
+        mirror = torch.full((vectors, vectors), count)
+        mirror[pairs[0], pairs[1]] = mirror[pairs[1], pairs[0]] = torch.arange(count)
         self.register_buffer("upper", pairs[0] * vectors + pairs[1], persistent=False)
-        self.width = vectors * (vectors - 1) // 2 + dim + dense
+        self.register_buffer("mirror", mirror.flatten(), persistent=False)
+        self.width = count + dim + dense
 
     def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """See Interaction."""
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            device = vectors_PVD.device.type
+            dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else vectors_PVD.dtype
+            features = _PairProducts.apply(vectors_PVD, self.upper, self.mirror, dtype)
+            assert isinstance(features, torch.Tensor)
+            return torch.cat([features, dense_PF.to(dtype)], 1) if dense_PF.shape[1] else features, None
         products = torch.bmm(vectors_PVD, vectors_PVD.transpose(1, 2)).flatten(1)
         return torch.cat([products.index_select(1, self.upper), vectors_PVD[:, -1], dense_PF], 1), None
 

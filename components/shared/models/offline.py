@@ -28,7 +28,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class TorchModels:
-    """The trained modules; see onnx_models.Models."""
+    """The trained modules; see exported_models.Models."""
 
     retriever: Retriever
     ranker: Ranker | None
@@ -109,7 +109,8 @@ def item_vectors(retriever: Retriever, catalog: Catalog, part: int = 8_192) -> t
     for start in range(0, len(catalog), part):
         rows = np.arange(start, min(start + part, len(catalog)))
         items = {name: ragged.take(rows) for name, ragged in catalog.features.items()}
-        vector, bias = retriever.item_vectors(keyed_jagged(items, retriever.config.item_features))
+        content = torch.from_numpy(catalog.content.inputs(rows)) if catalog.content is not None else None
+        vector, bias = retriever.item_vectors(keyed_jagged(items, retriever.config.item_features), content)
         vectors.append(vector.numpy())
         biases.append(bias.numpy())
     return np.concatenate(vectors), np.concatenate(biases)

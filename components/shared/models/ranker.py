@@ -18,6 +18,7 @@ from torch import nn
 from torchrec import KeyedJaggedTensor
 
 from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.examination import Examination
 from components.shared.models.interactions import INTERACTIONS, DotConfig, InteractionConfig, interaction
 from components.shared.models.retriever import embedding_bags, in_order
@@ -132,7 +133,7 @@ class RankerHead(nn.Module):
         vectors = len(config.user_features) + len(config.item_features) + 1 + attended
         dense = len(config.dense_mean)
         self.dim = dim
-        self.bottom = nn.Sequential(nn.Linear(dense, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        self.bottom = nn.Sequential(AlignedLinear(dense, hidden), nn.ReLU(), nn.Linear(hidden, dim))
         self.interaction = interaction(shape.interaction, vectors, dim, dense)
         self.heads = task_heads(shape.heads, self.interaction.width, hidden, len(config.tasks))
         self.attention = TargetAttention(shape.attention, dim) if shape.attention is not None else None

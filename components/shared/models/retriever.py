@@ -3,6 +3,7 @@
     user ids ---- EmbeddingBagCollection -- concat -- MLP + linear -- user_vector [B, D]
     sequence ---- vectors of its items ---- encoder ---'  (optional)
     item ids ---- EmbeddingBagCollection -- concat -- MLP + linear -- item_vector [N, D], item_bias [N]
+    content ----- linear ---------------------'  (where items have vectors made elsewhere)
 
 The encoder's tokens are the item tower's own vectors, so both sides are tied and attributes and titles describe history
 and candidates alike.
@@ -42,6 +43,8 @@ class RetrieverConfig:
     """Width of the towers' hidden layer."""
     encoder: EncoderConfig | None = None
     """What reads the behaviour sequence in its order; None: it is only summed up."""
+    content_dim: int = 0
+    """Width of the items' content vectors; 0: the item tower reads none."""
 
     @classmethod
     def from_spec(
@@ -60,7 +63,7 @@ class RetrieverConfig:
                 f"set max_length to {longest} or more",
             )
         return cls(user_features=spec.user_features, item_features=spec.item_features, embedding_dim=embedding_dim,
-                   hidden_dim=hidden_dim, encoder=encoder)  # fmt: skip
+                   hidden_dim=hidden_dim, encoder=encoder, content_dim=spec.content_dim)  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
@@ -112,8 +115,24 @@ def in_order(pooled: KeyedTensor, features: tuple[SparseFeature, ...]) -> torch.
     """Pooled embeddings side by side in the spec's order, [B, features * D].
 
     `KeyedTensor.values()` follows the sharding plan, so a model that used it would change with the number of ranks.
+    Where that is the spec's order already, as in one process, nothing is copied.
     """
-    return KeyedTensor.regroup([pooled], [[feature.name for feature in features]])[0]
+    wanted = [feature.name for feature in features]
+    return pooled.values() if pooled.keys() == wanted else KeyedTensor.regroup([pooled], [wanted])[0]
+
+
+def beside_content(pooled: torch.Tensor, linear: nn.Linear | None, content: torch.Tensor | None) -> torch.Tensor:
+    """What the item tower reads: pooled embeddings [N, features * D] and behind them the projected content.
+
+    Args:
+        pooled: Of N items.
+        linear: The projection; None: the tower reads no content.
+        content: float32 [N, content_dim + 1].
+    """
+    if linear is None:
+        return pooled
+    assert content is not None, "this item tower reads content vectors"
+    return torch.cat([pooled, linear(content)], 1)
 
 
 class Tower(nn.Module):
@@ -140,8 +159,9 @@ class Retriever(nn.Module):
         self.item_bags = embedding_bags(config.item_features, dim, device)
         inputs = len(config.user_features) + (config.encoder is not None)
         self.user_tower = Tower(inputs * dim, config.hidden_dim, dim)
-        self.item_tower = Tower(len(config.item_features) * dim, config.hidden_dim, dim + 1)
+        self.item_tower = Tower((len(config.item_features) + bool(config.content_dim)) * dim, config.hidden_dim, dim + 1)
         self.encoder = SequenceEncoder(config.encoder, dim) if config.encoder is not None else None
+        self.content = nn.Linear(config.content_dim + 1, dim) if config.content_dim else None
 
     def user_vectors(
         self, users: KeyedJaggedTensor, vectors_ID: torch.Tensor | None = None, at: torch.Tensor | None = None
@@ -166,22 +186,32 @@ class Retriever(nn.Module):
         offsets = torch.cat([offsets, offsets[-1:] + 1])
         return self.user_tower(torch.cat([pooled, self.encoder.last(tokens, offsets)[:-1]], 1))
 
-    def item_vectors(self, items: KeyedJaggedTensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Item vectors, float32 [N, D], and biases, float32 [N]."""
-        out = self.item_tower(in_order(self.item_bags(items), self.config.item_features))
+    def item_vectors(
+        self, items: KeyedJaggedTensor, content: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Item vectors, float32 [N, D], and biases, float32 [N].
+
+        Args:
+            items: Features of N items.
+            content: float32 [N, content_dim + 1], see content.ContentVectors.inputs; None: the tower reads none.
+        """
+        pooled = in_order(self.item_bags(items), self.config.item_features)
+        out = self.item_tower(beside_content(pooled, self.content, content))
         return out[:, :-1], out[:, -1]
 
     def forward(
-        self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, at: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, at: torch.Tensor | None = None,
+        content: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
         """User vectors [B, D], item vectors [N, D], item biases [N].
 
         Args:
             users: Features of B rows.
             items: Features of N items; with an encoder those of the sequences among them.
             at: int64, row among the N of each of the sequences' items.
+            content: See item_vectors.
         """
-        vectors, biases = self.item_vectors(items)
+        vectors, biases = self.item_vectors(items, content)
         return self.user_vectors(users, vectors, at), vectors, biases
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from components.shared.models.aligned_linear import AlignedLinear
+
 
 @dataclass(frozen=True, kw_only=True)
 class SingleTaskConfig:
@@ -51,7 +53,7 @@ HEADS: tuple[type[HeadsConfig], ...] = (SingleTaskConfig, SharedBottomConfig, Mm
 
 def tower(inputs: int, hidden: int) -> nn.Sequential:
     """Two hidden layers."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+    return nn.Sequential(AlignedLinear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
 
 
 class SingleTask(nn.Module):

@@ -11,6 +11,14 @@ from pathlib import Path
 from components.shared.storage import write_json
 from components.shared.training.launch import LaunchConfig, WorkerTask, failure
 
+KEPT_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+"""For glibc (mallopt(3)): a step's large tensors come from memory that the last step freed. By default each is mapped
+and unmapped, and the kernel zeroes its pages anew: 12 % of a DLRM step on CPU."""
+
 
 @dataclass(frozen=True)
 class Torchrun:
@@ -37,7 +45,7 @@ class Torchrun:
             f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", task.module, "--job",
             str(work / "job.json"),
         ]  # fmt: skip
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        environment = {**KEPT_MEMORY, **os.environ, "OMP_NUM_THREADS": str(threads), "TORCH_CPP_LOG_LEVEL": "ERROR"}
         environment.pop("_KFP_RUNTIME", None)
         last: deque[str] = deque(maxlen=400)
         with subprocess.Popen(

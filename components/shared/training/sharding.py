@@ -44,7 +44,7 @@ def distribute(
     tables = [table.name for collection in bags for table in collection.embedding_bag_configs()]
     topology = TopologyFactory.create_topology(
         TrainerConfig(world_size=group.world, local_world_size=group.local_world),
-        HardwareConfig(),
+        _hardware(group.device),
         KernelConfig(compute_device=group.device.type),
     )
     constraints = {
@@ -65,6 +65,13 @@ def distribute(
         ]
     )
     return sharded, optimizer
+
+
+def _hardware(device: torch.device) -> HardwareConfig:
+    """What the planner may fill: this GPU's memory, where it would else assume 32 GB."""
+    if device.type != "cuda":
+        return HardwareConfig()
+    return HardwareConfig(hbm_cap_bytes=torch.cuda.get_device_properties(device).total_memory)
 
 
 def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.numpy import load_file
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -23,6 +24,7 @@ from components.shared.models.task_heads import PleConfig
 from components.shared.recommender import side_by_side
 from components.shared.storage import read_json
 from components.shared.training.optimizer import OptimizerConfig
+from components.shared.training.precision import multiplies_bfloat16
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.job import METRIC
 from components.train_ranker.train import train, write_all_pairs
@@ -176,3 +178,15 @@ def test_candidates_that_nobody_wanted_teach_nothing(fit, tiny_run, tmp_path):
     pq.write_table(table.set_column(at, field, pa.array([[0]] * table.num_rows, field.type)), path)
     with pytest.raises(DataError, match=r"none of .* candidate pairs was followed by a 'purchase'"):
         fit(1, tmp_path / "features")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not multiplies_bfloat16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
+def test_bfloat16_in_the_dense_layers_learns_what_float32_does(fit):
+    rates = {"embedding_lr": 0.02, "dense_lr": 1e-3, "seed": 7}
+    exact, rounded = (
+        fit(1, epochs=2, optimizer=OptimizerConfig(**rates, precision=precision))
+        for precision in ("float32", "bfloat16")
+    )
+    assert curve(rounded, "loss") == pytest.approx(curve(exact, "loss"), rel=0.01)
+    assert curve(rounded, "loss") != curve(exact, "loss")

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import read_json
 from components.shared.training.optimizer import OptimizerConfig
+from components.shared.training.precision import multiplies_bfloat16
 from components.train_retriever.batches import SamplingConfig
 from components.train_retriever.job import METRIC
 
@@ -109,3 +111,12 @@ def test_the_model_folder_is_plain(alone):
     tables = {name for name in weights(alone) if "embedding_bags" in name}
     assert len(tables) == 10
     assert all(np.isfinite(values).all() for values in weights(alone).values())
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not multiplies_bfloat16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
+def test_bfloat16_in_the_towers_learns_what_float32_does(fit, alone):
+    rounded = fit(1, optimizer=OptimizerConfig(seed=7, precision="bfloat16"))
+    assert curve(rounded, "loss") == pytest.approx(curve(alone, "loss"), rel=0.01)
+    assert curve(rounded, "loss") != curve(alone, "loss")
+    assert {array.dtype for array in weights(rounded).values()} == {np.dtype(np.float32)}

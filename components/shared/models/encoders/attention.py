@@ -29,16 +29,23 @@ class AttentionBlock(nn.Module):
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
         """Same shape as the tokens."""
-        normed = self.norm(tokens)
-        query, key, value = (
-            split_heads(rows.pad(linear(normed)), self.heads) for linear in (self.query, self.key, self.value)
-        )
-        rate = self.rate if self.training else 0.0
-        # Padding stands behind every token of its row, so the causal mask hides it too.
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=rate, is_causal=True)
-        tokens = tokens + self.dropout(self.out(rows.unpad(mixed.transpose(1, 2).flatten(2))))
+        tokens = tokens + self.dropout(self.out(rows.attend(self._parts(self.norm(tokens)), self._attention)))
         hidden = self.dropout(F.gelu(self.hidden(self.feed_norm(tokens))))
         return tokens + self.dropout(self.feed_out(hidden))
+
+    def _parts(self, normed: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Query, key and value; one product makes them while training, an exported graph keeps its three matrices."""
+        linears = (self.query, self.key, self.value)
+        if not self.training:
+            return tuple(linear(normed) for linear in linears)
+        weight, bias = torch.cat([one.weight for one in linears]), torch.cat([one.bias for one in linears])
+        return F.linear(normed, weight, bias).chunk(3, -1)
+
+    def _attention(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        rate = self.rate if self.training else 0.0
+        parts = (split_heads(part, self.heads) for part in (query, key, value))
+        # Padding stands behind every token of its row, so the causal mask hides it too.
+        return F.scaled_dot_product_attention(*parts, dropout_p=rate, is_causal=True).transpose(1, 2).flatten(2)
 
 
 class AttentionEncoder(nn.Module):
@@ -81,13 +88,16 @@ class HstuUnit(nn.Module):
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
         """Same shape as the tokens."""
         gate, value, query, key = F.silu(self.inputs(self.norm(tokens))).chunk(4, -1)
-        query_BHLE, key_BHLE, value_BHLE = (split_heads(rows.pad(part), self.heads) for part in (query, key, value))
+        mixed = rows.attend((query, key, value), self._attention)
+        return tokens + self.dropout(self.out(self.mixed_norm(mixed) * gate))
+
+    def _attention(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        query_BHLE, key_BHLE, value_BHLE = (split_heads(part, self.heads) for part in (query, key, value))
         length = query_BHLE.shape[2]
         bias_HLL = self.relative[:, self.distance[:length, :length]]
         weights = F.silu(query_BHLE @ key_BHLE.transpose(2, 3) + bias_HLL) / self.length
         mixed = (weights * self.causal[:length, :length]) @ value_BHLE
-        mixed = rows.unpad(mixed.transpose(1, 2).flatten(2))
-        return tokens + self.dropout(self.out(self.mixed_norm(mixed) * gate))
+        return mixed.transpose(1, 2).flatten(2)
 
 
 class HstuEncoder(nn.Module):

@@ -6,10 +6,16 @@
 Rows start at the left, so what a causal model puts out at a token never depends on the padding behind it.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+
+Attention = Callable[..., torch.Tensor]
+"""Mixes the tokens of each row: some [B, L, D] to one [B, L, D]."""
 
 
 class TokenRows(Protocol):
@@ -30,6 +36,29 @@ class TokenRows(Protocol):
         """At each token the one `by` places earlier in the same row, zeros where there is none."""
         ...
 
+    def attend(self, parts: tuple[torch.Tensor, ...], attention: Attention) -> torch.Tensor:
+        """What `attention` makes of the parts, padded, at each token; it sees some of the rows at a time."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Bucket:
+    """Rows of like lengths.
+
+    Attributes:
+        tokens: int64, which tokens are theirs. slot: where those lie in the padded bucket. rows: how many. length: of
+        the longest.
+    """
+
+    tokens: torch.Tensor
+    slot: torch.Tensor
+    rows: int
+    length: int
+
+
+_SHORT = 8
+"""Rows up to this length share a bucket."""
+
 
 class JaggedRows:
     """Tokens [N, D] of rows that lie one after the other."""
@@ -38,6 +67,7 @@ class JaggedRows:
         lengths = offsets_B1.diff()
         self.rows, self.length = len(lengths), int(lengths.max()) if len(lengths) else 0
         row = torch.repeat_interleave(torch.arange(self.rows, device=lengths.device), lengths, output_size=count)
+        self.lengths, self.row = lengths, row
         self.index = torch.arange(count, device=lengths.device)
         self.position = self.index - offsets_B1.index_select(0, row)
         self.slot = row * self.length + self.position
@@ -58,6 +88,39 @@ class JaggedRows:
         earlier = tokens.index_select(0, (self.index - by).clamp(min=0))
         return earlier * (self.position >= by).unsqueeze(1)
 
+    @cached_property
+    def buckets(self) -> list[_Bucket]:
+        """Rows whose lengths round up to the same power of two; all in one on a GPU, where each launch costs more."""
+        if self.lengths.is_cuda or self.length <= _SHORT:
+            return [_Bucket(self.index, self.slot, self.rows, self.length)]
+        power = self.lengths.clamp(min=_SHORT).sub(1).double().log2().floor()
+        found = []
+        for one in power.unique():
+            chosen = power == one
+            tokens = chosen.index_select(0, self.row).nonzero().squeeze(1)
+            place = chosen.cumsum(0).sub(1).index_select(0, self.row.index_select(0, tokens))
+            length = int(self.lengths[chosen].max())
+            slot = place * length + self.position.index_select(0, tokens)
+            found.append(_Bucket(tokens, slot, int(chosen.sum()), length))
+        return found
+
+    def attend(self, parts: tuple[torch.Tensor, ...], attention: Attention) -> torch.Tensor:
+        """See TokenRows; most rows are short, and none is padded to the longest of all."""
+        mixed = []
+        for bucket in self.buckets:
+            shape = (bucket.rows, bucket.length)
+            padded = [
+                part.new_zeros(bucket.rows * bucket.length, part.shape[1])
+                .index_copy(0, bucket.slot, part.index_select(0, bucket.tokens))
+                .unflatten(0, shape)
+                for part in parts
+            ]
+            mixed.append(attention(*padded).flatten(0, 1).index_select(0, bucket.slot))
+        if len(mixed) == 1:
+            return mixed[0]
+        joined = torch.cat(mixed)
+        return torch.zeros_like(joined).index_copy(0, torch.cat([bucket.tokens for bucket in self.buckets]), joined)
+
 
 class PaddedRows:
     """Tokens [B, L, D]; static operations only, as an exported graph needs."""
@@ -77,3 +140,7 @@ class PaddedRows:
     def shift(self, tokens: torch.Tensor, by: int) -> torch.Tensor:
         """See TokenRows."""
         return F.pad(tokens, (0, 0, by, 0))[:, : self.length]
+
+    def attend(self, parts: tuple[torch.Tensor, ...], attention: Attention) -> torch.Tensor:
+        """See TokenRows."""
+        return attention(*parts)

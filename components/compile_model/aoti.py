@@ -1,0 +1,96 @@
+"""torch.export to AOTInductor: the graph as native code with its weights, one package a graph.
+
+The code asks for the instruction sets that are named here and for no others, whatever processor compiles it.
+"""
+
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch._inductor.exc import CppCompileError, InductorError
+
+from components.compile_model.export import Inputs
+from components.shared.aoti_graph import cpu_flags, torch_release
+from components.shared.errors import DataError, InputError
+from components.shared.runtime import RuntimeRecord
+
+_MACHINE, _CPU = "x86_64", ("avx2", "f16c", "fma")
+"""Intel since Haswell (2013), AMD since Excavator (2015): what nodes of a cluster have in common."""
+_INSTEAD = "or choose runtime=onnxruntime"
+_OPTIONS = {
+    # No -march=native; vectors of 256 bits bring -mavx2 -mfma -mf16c and nothing else.
+    "cpp.march": "",
+    "cpp.simdlen": 256,
+    # A check that fails inside a parallel loop (an id beyond its table) would end the whole process; in a loop of one
+    # thread it is an exception. Matrix products are torch's own and use the threads that torch has.
+    "cpp.threads": 1,
+    # For profilers only.
+    "aot_inductor.enable_line_tables": False,
+}
+"""Of torch._inductor.config."""
+
+
+def native_record() -> RuntimeRecord:
+    """What the packages that this process compiles need.
+
+    Raises:
+        InputError: this machine cannot compile them.
+    """
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler) is None:
+        raise InputError(
+            f"runtime is 'aotinductor', and there is no C++ compiler '{compiler}' on PATH",
+            f"install g++ (the train image has it) or name another with CXX, {_INSTEAD}",
+        )
+    if platform.machine() != _MACHINE or set(_CPU) - cpu_flags():
+        raise InputError(
+            f"runtime is 'aotinductor', and this machine is no {_MACHINE} with {', '.join(_CPU)}",
+            f"compile on a machine that is, {_INSTEAD}",
+        )
+    return RuntimeRecord(name="aotinductor", torch=torch_release(), machine=_MACHINE, cpu=_CPU)
+
+
+def export_aoti(module: nn.Module, path: Path, inputs: Inputs) -> None:
+    """Write any module with one output tensor as one package of native code.
+
+    Source: PyTorch's ahead-of-time compiler (`torch._inductor.aoti_compile_and_package`).
+
+    Args:
+        module: Returns one tensor.
+        path: File to write; must end in .pt2.
+        inputs: See export.Inputs.
+
+    Raises:
+        DataError: the C++ compiler refuses the generated code.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        program = torch.export.export(
+            module.eval().requires_grad_(False), tuple(tensor for tensor, _ in inputs.values()),
+            dynamic_shapes=tuple(shape for _, shape in inputs.values()),
+        )  # fmt: skip
+        try:
+            torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=dict(_OPTIONS))
+        except (InductorError, CppCompileError) as error:
+            said = str(error).partition("Output:")[2].strip() or "(nothing)"
+            raise DataError(
+                f"{path.name} was not compiled: {str(error).splitlines()[0]}",
+                f"mend what the compiler says, {_INSTEAD}:\n{said[:2_000]}",
+            ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        # torch.export and inductor deprecate parts of each other; nothing here calls the deprecated names.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        # A recurrent layer keeps a flat list of its weights for GPUs, which is written anew in every call.
+        warnings.filterwarnings("ignore", message="The tensor attributes .* were assigned during export")
+        yield

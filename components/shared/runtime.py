@@ -1,0 +1,68 @@
+"""What runs a bundle's graphs: onnxruntime, on any machine, or torch, on machines like that of the native code.
+
+The record lies in the bundle, so the signed manifest covers it; a bundle without one is onnxruntime's.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from components.shared.errors import BundleError, InputError
+from components.shared.storage import read_json, write_json
+
+Runtime = Literal["onnxruntime", "aotinductor"]
+RECORD = "runtime.json"
+_SUFFIX: dict[Runtime, str] = {"onnxruntime": ".onnx", "aotinductor": ".pt2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeRecord:
+    """What the graphs of one bundle need; the empty fields are those that onnxruntime does not ask for."""
+
+    name: Runtime = "onnxruntime"
+    """Which program runs them."""
+    torch: str = ""
+    """Release of torch that native code was built with, such as '2.13.0'; no other can be trusted to run it."""
+    machine: str = ""
+    """Processor family of native code, as `platform.machine()` says it."""
+    cpu: tuple[str, ...] = ()
+    """Instruction sets that native code uses, by their names in /proc/cpuinfo."""
+
+    def graphs(self, folder: Path) -> tuple[Path, Path]:
+        """Files of the user tower and of the ranker in a compiled model or bundle."""
+        suffix = _SUFFIX[self.name]
+        return folder / "retriever" / f"user{suffix}", folder / "ranker" / f"ranker{suffix}"
+
+    def facts(self) -> dict[str, str]:
+        """The record as texts for the manifest's lineage; {} for graphs that run anywhere."""
+        if self == RuntimeRecord():
+            return {}
+        cpu = " ".join([self.machine, *self.cpu])
+        return {"runtime": self.name, "runtime_torch": self.torch, "runtime_cpu": cpu}
+
+    def write(self, folder: Path) -> None:
+        """Write runtime.json."""
+        write_json(folder / RECORD, dataclasses.asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> "RuntimeRecord":
+        """The record of a compiled model or bundle.
+
+        Raises:
+            BundleError: it is broken, or names a runtime that this release does not know.
+        """
+        path = folder / RECORD
+        if not path.exists():
+            return cls()
+        try:
+            value = read_json(path)
+            record = cls(**{**value, "cpu": tuple(value["cpu"])})
+        except (InputError, TypeError, KeyError) as error:
+            raise BundleError(f"{path} cannot be read: {error}", "compile the model again with this release") from error
+        if record.name not in _SUFFIX:
+            raise BundleError(
+                f"{path} names the runtime '{record.name}', this release knows {', '.join(get_args(Runtime))}",
+                "serve it with the release that made it, or compile the model again with this one",
+            )
+        return record

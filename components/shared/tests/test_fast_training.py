@@ -1,0 +1,111 @@
+"""What makes training fast changes nothing but the time: interaction gradients, length buckets, number format."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor
+
+from components.shared.errors import InputError
+from components.shared.feature_spec import SparseFeature
+from components.shared.models.aligned_linear import AlignedLinear
+from components.shared.models.encoders.config import AttentionConfig, HstuConfig
+from components.shared.models.encoders.encoder import SequenceEncoder
+from components.shared.models.encoders.rows import JaggedRows
+from components.shared.models.interactions import Dot
+from components.shared.models.retriever import in_order
+from components.shared.training.precision import dense_precision, multiplies_bfloat16
+
+CPU = torch.device("cpu")
+needs_bfloat16 = pytest.mark.skipif(not multiplies_bfloat16(CPU), reason="this CPU does not multiply bfloat16")
+
+
+@pytest.mark.parametrize("dense", [0, 3])
+def test_gradients_of_the_dot_interaction_are_the_analytic_ones(dense):
+    made = Dot(5, 3, dense)
+    torch.manual_seed(0)
+    vectors = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
+    numbers = torch.randn(4, dense, dtype=torch.float64)
+    assert gradcheck(lambda one: made(one, numbers)[0], (vectors,))
+    with torch.no_grad():
+        scored = made(vectors, numbers)[0]
+    assert torch.allclose(made(vectors, numbers)[0], scored) and scored.shape == (4, made.width)
+    assert scored[2, 1] == pytest.approx(float((vectors[2, 0] @ vectors[2, 2]).detach()))
+
+
+@needs_bfloat16
+def test_bfloat16_of_the_dot_interaction_is_near_float32_forwards_and_backwards():
+    made = Dot(27, 32, 13)
+    torch.manual_seed(0)
+    vectors, numbers = torch.randn(64, 27, 32, requires_grad=True), torch.randn(64, 13)
+    (wanted,) = torch.autograd.grad(made(vectors, numbers)[0].square().mean(), vectors)
+    with dense_precision("bfloat16", CPU):
+        features = made(vectors, numbers)[0]
+    assert features.dtype == torch.bfloat16
+    (found,) = torch.autograd.grad(features.float().square().mean(), vectors)
+    assert found.dtype == torch.float32
+    assert (found - wanted).norm() < 0.02 * wanted.norm()
+
+
+@pytest.mark.parametrize("config", [
+    AttentionConfig(layers=2, heads=2, hidden_dim=16, max_length=40, dropout=0.0),
+    HstuConfig(layers=2, heads=2, max_length=40, dropout=0.0),
+], ids=lambda config: type(config).__name__)  # fmt: skip
+def test_rows_in_length_buckets_train_as_rows_in_one_rectangle_do(config):
+    lengths = torch.tensor([0, 3, 8, 9, 17, 40, 1, 16, 33])
+    offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
+    torch.manual_seed(1)
+    model = SequenceEncoder(config, 8)
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights, std=0.3)
+    tokens = torch.randn(int(lengths.sum()), 8)
+    used = torch.arange(40)[None] < lengths[:, None]
+    rectangle = torch.zeros(len(lengths), 40, 8).masked_scatter(used.unsqueeze(2), tokens)
+    packed, padded = model(tokens, offsets), model.padded(rectangle)[used]
+    assert torch.allclose(packed, padded, atol=1e-5)
+    gradients = [torch.autograd.grad(one.square().sum(), list(model.body.parameters())) for one in (packed, padded)]
+    largest = max(float(one.abs().max()) for one in gradients[1])
+    for one, other in zip(*gradients, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-6 * largest)
+
+
+def test_buckets_hold_every_token_once_and_no_row_twice_its_length():
+    lengths = torch.tensor([1, 8, 9, 16, 17, 32, 33, 50, 0, 5])
+    rows = JaggedRows(torch.nn.functional.pad(lengths.cumsum(0), (1, 0)), int(lengths.sum()))
+    assert torch.cat([bucket.tokens for bucket in rows.buckets]).sort().values.tolist() == list(range(171))
+    assert [bucket.length for bucket in rows.buckets] == [8, 16, 32, 50]
+    assert [bucket.rows for bucket in rows.buckets] == [4, 2, 2, 2]
+
+
+def test_embeddings_in_the_wanted_order_are_not_copied_and_others_are_put_in_order():
+    features = tuple(SparseFeature(name=name, rows=4, max_length=1) for name in ("a", "b"))
+    bags = EmbeddingBagCollection(tables=[
+        EmbeddingBagConfig(name=f"t_{one.name}", embedding_dim=2, num_embeddings=4, feature_names=[one.name])
+        for one in features
+    ])  # fmt: skip
+    pooled = bags(KeyedJaggedTensor(["a", "b"], torch.tensor([1, 2, 3]), lengths=torch.tensor([1, 1, 0, 1])))
+    assert isinstance(pooled, KeyedTensor)
+    assert in_order(pooled, features).data_ptr() == pooled.values().data_ptr()
+    assert torch.equal(in_order(pooled, features[::-1]), torch.cat([pooled["b"], pooled["a"]], 1))
+
+
+def test_a_precision_that_cannot_be_used_is_refused_by_name(monkeypatch):
+    with pytest.raises(InputError, match="precision is 'float16'"):
+        dense_precision("float16", CPU)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    with pytest.raises(InputError, match="this cpu device does not multiply"):
+        dense_precision("bfloat16", CPU)
+    with dense_precision("float32", CPU):
+        assert not torch.is_autocast_enabled("cpu")
+
+
+@pytest.mark.parametrize("inputs", [13, 16, 383])
+def test_an_aligned_layer_is_the_plain_one_forwards_and_backwards(inputs):
+    torch.manual_seed(0)
+    made, plain = AlignedLinear(inputs, 5), torch.nn.Linear(inputs, 5)
+    plain.load_state_dict(made.state_dict())
+    given = torch.randn(7, inputs, requires_grad=True)
+    assert torch.allclose(made(given), plain(given), atol=1e-5)
+    gradients = [torch.autograd.grad(one(given).square().sum(), [given, *one.parameters()]) for one in (made, plain)]
+    for one, other in zip(*gradients, strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, atol=1e-4)

@@ -1,0 +1,1 @@
+"""Training throughput beside plain torch and other libraries: the same DLRM and the same sequences in one run."""

@@ -1,0 +1,205 @@
+"""One measurement in processes of its own, started by the project's own launcher: every variant gets the same one."""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+import torch.distributed as dist
+
+from components.shared.storage import read_json, write_json
+from components.shared.training.group import Group, process_group, quiet_third_parties
+from pipelines.bench import peak_memory_mb
+from pipelines.throughput.data import Shape
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """What is measured, as JSON."""
+
+    measure: str
+    """Name of one of DLRM_MEASURES or SEQUENCE_MEASURES, or profile."""
+    data: str
+    """The rows."""
+    shape: dict
+    """Fields of Shape."""
+    folder: str
+    """Receives result.json."""
+    batch: int
+    """Rows of a step over all processes."""
+    steps: int
+    """Steps on the clock, at most."""
+    seconds: float
+    """What they may take, about."""
+    precision: str
+    """Of the dense layers."""
+    warm: int = 5
+    """Steps before the clock starts."""
+
+
+Step = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A variant that is ready to run.
+
+    Attributes:
+        step: Does the step with this number.
+        probe: Mean loss of the first batch under the first weights; each rank gives its part.
+        samples: Of a step; the job's batch by default.
+        extra: More figures.
+    """
+
+    step: Step
+    probe: Callable[[], float] | None = None
+    samples: int = 0
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+def ours(job: WorkerJob, group: Group) -> Measured:
+    """The project's training parts."""
+    from pipelines.throughput.ours import DlrmTraining
+
+    training = DlrmTraining(Path(job.data), Shape.of(job.shape), job.batch, group, job.precision)
+
+    def probe() -> float:
+        first = next(pq.ParquetFile(job.data).iter_batches(job.batch, columns=training.shape.columns))
+        part = group.share(job.batch)
+        table = pa.Table.from_batches([first.slice(part.start, part.stop - part.start)])
+        with torch.no_grad():
+            return float(training.loss(table)) / group.world
+
+    return Measured(training.step, probe)
+
+
+def plain_bags(job: WorkerJob, _: Group) -> Measured:
+    """See plain.py."""
+    from pipelines.throughput import plain
+
+    return _plain(plain.bags(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+
+
+def plain_flat(job: WorkerJob, _: Group) -> Measured:
+    """See plain.py."""
+    from pipelines.throughput import plain
+
+    return _plain(plain.flat(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+
+
+def plain_adagrad(job: WorkerJob, _: Group) -> Measured:
+    """See plain.py."""
+    from pipelines.throughput import plain
+
+    return _plain(plain.adagrad(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+
+
+def plain_dense(job: WorkerJob, _: Group) -> Measured:
+    """See plain.py."""
+    from pipelines.throughput import plain
+
+    return _plain(plain.dense(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+
+
+def _plain(training) -> Measured:
+    def probe() -> float:
+        with torch.no_grad():
+            return float(training.loss(torch.arange(training.batch)))
+
+    return Measured(training.step, probe)
+
+
+def ceiling(job: WorkerJob, group: Group) -> Measured:
+    """Matrix products alone."""
+    from pipelines.throughput.ceiling import Products
+
+    dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
+    return Measured(Products(Shape.of(job.shape), job.batch // group.world, dtype).step)
+
+
+def jagged_attention(job: WorkerJob, _: Group) -> Measured:
+    """Our causal self-attention."""
+    from pipelines.throughput.sequences import ATTENTION, JaggedTraining, Sequences
+
+    return _sequences(JaggedTraining(Sequences(), ATTENTION))
+
+
+def jagged_hstu(job: WorkerJob, _: Group) -> Measured:
+    """Our HSTU."""
+    from pipelines.throughput.sequences import HSTU, JaggedTraining, Sequences
+
+    return _sequences(JaggedTraining(Sequences(), HSTU))
+
+
+def padded_sasrec(job: WorkerJob, _: Group) -> Measured:
+    """Plain torch."""
+    from pipelines.throughput.sequences import PaddedTraining, Sequences
+
+    return _sequences(PaddedTraining(Sequences()))
+
+
+def _sequences(training) -> Measured:
+    sequences = training.sequences
+    tokens = sum(len(sequences.histories(number).values) - sequences.batch for number in range(20)) / 20
+    probe = training.loss(0).item()
+    return Measured(training.step, lambda: probe, sequences.batch, {"tokens_per_sample": tokens / sequences.batch})
+
+
+DLRM_MEASURES = (ours, plain_bags, plain_flat, plain_adagrad, plain_dense, ceiling)
+SEQUENCE_MEASURES = (jagged_attention, jagged_hstu, padded_sasrec)
+
+
+def clock(step: Step, job: WorkerJob) -> tuple[float, int, list[object]]:
+    """Seconds of the counted steps, their number, which all ranks agree on, and what the steps gave."""
+    started = time.perf_counter()
+    for number in range(job.warm):
+        step(number)
+    one = (time.perf_counter() - started) / job.warm
+    count = torch.tensor(max(2, min(job.steps, math.ceil(job.seconds / one))))
+    dist.all_reduce(count, dist.ReduceOp.MIN)
+    started = time.perf_counter()
+    given = [step(job.warm + number) for number in range(int(count))]
+    dist.barrier()
+    return time.perf_counter() - started, int(count), given
+
+
+def measure(job: WorkerJob, group: Group) -> dict[str, float | None]:
+    """The figures of one variant over all ranks."""
+    make = next(one for one in (*DLRM_MEASURES, *SEQUENCE_MEASURES) if one.__name__ == job.measure)
+    ready = make(job, group)
+    probe = _sum(ready.probe()) if ready.probe else None
+    seconds, count, given = clock(ready.step, job)
+    last = _sum(float(given[-1].detach()) / group.world) if isinstance(given[-1], torch.Tensor) and probe else None
+    return {
+        "samples_per_second": count * (ready.samples or job.batch) / seconds, "steps": count,
+        "memory_mb": _sum(peak_memory_mb()), "first_loss": probe, "last_loss": last, **ready.extra,
+    }  # fmt: skip
+
+
+def _sum(value: float) -> float:
+    total = torch.tensor(value, dtype=torch.float64)
+    dist.all_reduce(total)
+    return float(total)
+
+
+def main() -> None:
+    """Entry point of torchrun."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", required=True)
+    job = WorkerJob(**read_json(Path(parser.parse_args().job)))
+    quiet_third_parties()
+    with process_group() as group:
+        from pipelines.throughput import profiling
+
+        found = profiling.profile(job, group) if job.measure == "profile" else measure(job, group)
+    if group.rank == 0:
+        write_json(Path(job.folder) / "result.json", found)
+
+
+if __name__ == "__main__":
+    main()
