@@ -43,9 +43,9 @@ class Graph:
             seed: Of the randomised decomposition (Halko et al. 2011).
         """
         self.items, shape = items, (len(histories), items)
-        # scipy sorts a row's indices in place: a copy, or the histories would lose their order.
-        data = np.ones(len(histories.values), np.float32), histories.values.copy(), histories.offsets
-        pairs = sp.csr_array(data, shape)
+        # scipy sorts and shrinks rows in place: a copy, or the histories would lose their order and their borders.
+        data = np.ones(len(histories.values), np.float32), histories.values, histories.offsets
+        pairs = sp.csr_array(data, shape, copy=True)
         pairs.sum_duplicates()
         pairs.data[:] = 1.0
         degree = np.maximum(np.asarray(pairs.sum(0)).ravel(), 1.0).astype(np.float32)

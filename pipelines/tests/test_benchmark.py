@@ -197,9 +197,10 @@ def test_the_linear_filter_is_the_normalised_item_graph_and_sharpening_its_expon
     normal = incidence / np.sqrt(incidence.sum(1, keepdims=True)) / np.sqrt(degree)
     smooth = normal.T @ normal
     query = np.array([[0, 0, 0.5, 0, 1.0]])
-    backwards = ragged([row[::-1] for row in rows])
-    Graph(backwards, 5, factors=0, seed=0)
-    assert rows_of(backwards) == [row[::-1] for row in rows], "what it is given stays as it is"
+    repeated = [row[::-1] + row[-1:] for row in rows]
+    given = ragged(repeated)
+    Graph(given, 5, factors=0, seed=0)
+    assert rows_of(given) == repeated, "what it is given stays as it is"
     asked = ragged([[2, 4]])
     linear = GraphFilter(GraphFilterConfig(name="x", low_pass=0.0, decay=0.5), graph)(asked)
     assert np.allclose(linear.numpy(), query @ smooth, atol=1e-5)
