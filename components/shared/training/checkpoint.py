@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch import nn
+from torch.distributed.checkpoint.state_dict_loader import _load_state_dict_from_keys
 from torch.distributed.checkpoint.stateful import Stateful
 from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
@@ -109,16 +110,24 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path) -> No
             "training ended without a checkpoint that was validated",
             "give the split 'validation' rows with targets, and at least one epoch",
         )
-    weights, statistics = module.state_dict(), {}
-    for name, tensor in weights.items():
-        if _TABLES in name:
-            table = name.removesuffix(".weight").rpartition(".")[2]
-            statistics[name] = {f"{table}.momentum1": torch.zeros(len(tensor))}
-    wanted = {"app": {"model": weights, "optimizer": {"state": statistics}}}
+    place, weights = (best / f"step_{steps[-1]}").place, module.state_dict()
     with warnings.catch_warnings():
-        # Loading without a process group is what is wanted here, and the only thing the warning says.
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
-        dcp.load(wanted, checkpoint_id=(best / f"step_{steps[-1]}").place, no_dist=True)
+        # Loading without a process group is what is wanted here, and the only thing the warnings say.
+        warnings.filterwarnings("ignore", message="torch.distributed is ", category=UserWarning)
+        dcp.load({"app": {"model": weights}}, checkpoint_id=place, no_dist=True)
+        touched = {name: _touched(place, name, len(table)) for name, table in weights.items() if _TABLES in name}
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
-    touched = {name: next(iter(found.values())) > 0 for name, found in statistics.items()}
     save_file(touched, out / TRAINED_ROWS)
+
+
+def _touched(place: Path | str, name: str, rows: int) -> torch.Tensor:
+    """Which rows of a table have an Adagrad statistic above 0, bool [rows].
+
+    The fused kernel calls it `<table>.momentum1`, one number a row and column shard, and shards stand one after the
+    other; the optimiser of data_parallel tables calls it `sum`.
+    """
+    key = f"app.optimizer.state.{name}."
+    fused, plain = f"{name.removesuffix('.weight').rpartition('.')[2]}.momentum1", "sum"
+    found = _load_state_dict_from_keys({key + fused, key + plain}, checkpoint_id=place)
+    (statistic,) = found["app"]["optimizer"]["state"][name].values()
+    return (statistic.reshape(-1, rows) > 0).any(0)

@@ -37,7 +37,7 @@ def quiet_third_parties() -> None:
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(fbgemm_gpu|torchmetrics|torchrec|torch)\b")
     warnings.filterwarnings(
         "ignore",
-        message=r".*(broadcast_buffers|use DTensor instead|all_gather is deprecated).*",
+        message=r".*(broadcast_buffers|use DTensor instead|(all_gather|_tensor`) is deprecated).*",
         category=FutureWarning,
     )
 

@@ -1,0 +1,88 @@
+"""Every sharding type, trained by two real processes, ends with the weights that one process ends with."""
+
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+from safetensors.numpy import load_file
+from torch import nn
+
+from components.shared.errors import InputError
+from components.shared.storage import read_json
+from components.shared.tests.workers import work
+from components.shared.training.group import Group
+from components.shared.training.optimizer import OptimizerConfig, Sharding
+from components.shared.training.sharding import distribute
+
+TYPES = get_args(Sharding)
+BY_COLUMN = {"column_wise", "table_column_wise", "grid_shard"}
+TOLERANCE = 2e-6
+"""Absolute, on weights up to 0.6; 5e-7 was seen: float32's rounding when sums are taken in another order."""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> dict[int, Path]:
+    """Number of processes -> folder with the results of each type; the same global batches in both."""
+    root = tmp_path_factory.mktemp("sharding")
+    for processes in (1, 2):
+        work(root / str(processes), processes, sharding=TYPES, epochs=1, checkpoint_every=10)
+    return {processes: root / str(processes) for processes in (1, 2)}
+
+
+def weights(trained: dict[int, Path], processes: int, sharding: str) -> dict[str, np.ndarray]:
+    return load_file(trained[processes] / sharding / "weights.safetensors")
+
+
+def furthest(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    assert one.keys() == other.keys() and len(one) == 4
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("sharding", TYPES)
+def test_two_processes_end_with_the_weights_of_one(trained, sharding):
+    one, two = (weights(trained, processes, sharding) for processes in (1, 2))
+    assert furthest(one, two) < TOLERANCE
+    loss, other = (read_json(trained[processes] / sharding / "curve.json")[-1]["loss"] for processes in (1, 2))
+    assert loss == pytest.approx(other, rel=1e-6) and loss < 0.6, "a coin would be 0.69"
+    distance = furthest(weights(trained, 1, "table_wise"), two)
+    assert distance > 100 * TOLERANCE if sharding in BY_COLUMN else distance < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", TYPES)
+def test_tables_lie_as_they_were_told_to(trained, sharding):
+    layout = read_json(trained[2] / sharding / "layout.json")
+    shards = {
+        "table_wise": [[301, 8]],
+        "row_wise": [[150, 8], [151, 8]],
+        "column_wise": [[301, 4], [301, 4]],
+        "table_column_wise": [[301, 4], [301, 4]],
+        "table_row_wise": [[150, 8], [151, 8]],
+        "grid_shard": [[150, 4], [150, 4], [151, 4], [151, 4]],
+        "data_parallel": [],
+    }
+    assert layout["long"] == [sharding, shards[sharding]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sharding", TYPES)
+def test_rows_that_a_gradient_reached_are_noted(trained, sharding):
+    touched = load_file(trained[2] / sharding / "trained_rows.safetensors")
+    assert touched.keys() == {name for name in weights(trained, 2, sharding) if "embedding_bags" in name}
+    short, long = (touched[f"bags.embedding_bags.{name}.weight"] for name in ("short", "long"))
+    assert np.flatnonzero(short).tolist() == list(range(0, 48, 2))
+    assert long[:200].mean() > 0.99 and not long[200:].any()
+
+
+def test_unknown_types_are_refused_by_name():
+    group = Group(0, 1, torch.device("cpu"))
+    with pytest.raises(InputError, match=r"sharding is 'row_wide'\n.*row_wise, column_wise"):
+        distribute(nn.Linear(1, 1), group, OptimizerConfig(sharding=("table_wise", "row_wide")))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(InputError, match="sharding names no type"):
+        distribute(nn.Linear(1, 1), group, OptimizerConfig(sharding=()))
+    assert not dist.is_initialized()
