@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from components.shared.candidates import Source
-from components.shared.catalog import Catalog
+from components.shared.catalog import STATISTICS, Catalog
 from components.shared.exported_models import Models
 from components.shared.feature_spec import DAY, FeatureSpec
 from components.shared.history import Histories
@@ -26,8 +26,14 @@ _POPULAR = 0.95
 """Quantile of the items with any target event in a window from which an item is called popular."""
 _DUE = 0.6
 """Value of the 'due' feature from which the shopper's usual time between two purchases is about over."""
+_DECAYED = STATISTICS.index("popularity_decayed")
 _DONE = {"search": "searched for", "impression": "shown", "view": "viewed", "cart": "put in the cart",
          "purchase": "bought"}  # fmt: skip
+
+
+def _enough(counts: np.ndarray) -> float:
+    """Target events from which an item is among the most popular."""
+    return max(2.0, float(np.quantile(counts[counts > 0], _POPULAR))) if counts.any() else np.inf
 
 
 def _from_to(first: str, last: str) -> tuple[str, ...]:
@@ -79,8 +85,7 @@ class Explainer:
         self._neighbours = neighbours
         self._done = _DONE[spec.target_event]
         windows = np.asarray(statistics)[:, : len(spec.popularity_days)]
-        self._popular_from = [max(2.0, float(np.quantile(counts[counts > 0], _POPULAR))) if counts.any() else np.inf
-                              for counts in windows.T]  # fmt: skip
+        self._popular_from = [_enough(counts) for counts in windows.T]
 
     def reasons(self, case: Case) -> list[list[str]]:
         """At most three reasons for every answered item, the most telling first."""
@@ -95,7 +100,7 @@ class Explainer:
                 self._record(item, case.histories),
                 self._due(dense),
                 self._category(item, dense),
-                self._popular(item),
+                self._popular(item) or self._trending(item, source),
                 self._goes_with(beside[place], dense) or self._discovery(dense, source, case),
             ]
             chosen = [reason for reason in found if reason][:MAX_REASONS]
@@ -144,6 +149,16 @@ class Explainer:
                 when = "this week" if days == 7 else f"in the last {days} days"
                 return f"popular {when}: {count:,.0f} {self._spec.target_event}s"
         return ""
+
+    def _trending(self, item: int, source: int) -> str:
+        """For an item that came as hot and whose decayed popularity is among the highest."""
+        if not source & Source.HOT:
+            return ""
+        return "trending now" if self._statistics[item, _DECAYED] >= self._trending_from else ""
+
+    @functools.cached_property
+    def _trending_from(self) -> float:
+        return _enough(np.asarray(self._statistics[:, _DECAYED]))
 
     def _beside(self, case: Case) -> list[int]:
         """For every answered item the one of the shopper's items that speaks loudest for it, 0 for none."""

@@ -10,7 +10,16 @@ import pytest
 from pipelines.readme import replace_between
 from pipelines.tree import ROOT, tracked, tree
 
-MEASURED = ["quality-complete-journey", "quality-online-retail-ii", "bench", "rollouts", "rollout-load", "compression", "scale", "tuning"]
+MEASURED = [
+    "quality-complete-journey",
+    "quality-online-retail-ii",
+    "bench",
+    "rollouts",
+    "rollout-load",
+    "compression",
+    "scale",
+    "tuning",
+]
 MEASURED += [f"benchmark-{kind}" for kind in ("leave_one_out", "sessions", "sets")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

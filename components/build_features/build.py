@@ -23,6 +23,7 @@ from components.shared.disk import disk_errors
 from components.shared.errors import DataError
 from components.shared.feature_spec import FeatureSpec, SparseFeature
 from components.shared.history import HistoryStore
+from components.shared.id_hashing import Collisions
 from components.shared.progress import report
 from components.shared.ragged import Ragged
 from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
@@ -62,6 +63,8 @@ class FeatureConfig:
     """Latest events of a shopper that are read at all."""
     popularity_days: tuple[int, ...] = (7, 28, 91)
     """Windows of the item popularity features."""
+    popularity_half_life_days: float = 7.0
+    """Days after which a target event counts half in the decayed popularity: about a week's rhythm of a shop."""
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     """Which items are compared by their shoppers, and how many neighbours they keep."""
 
@@ -78,6 +81,8 @@ class FeatureSummary:
     """Shoppers with an embedding."""
     known_items: int
     """Items with an embedding."""
+    collisions: Collisions | None
+    """Of items that share hash rows; None when none do."""
     leakage_checked: int
     """Rows whose newest feature event was compared with their moment."""
     schema_hash: str
@@ -88,11 +93,13 @@ class FeatureSummary:
         rows = {f"rows_{name.replace('-', '_')}": count for name, count in self.rows.items()}
         sizes = {"known_users": self.known_users, "known_items": self.known_items,
                  "leakage_checked": self.leakage_checked}  # fmt: skip
-        return {name: float(value) for name, value in {**self.cleaning, **rows, **sizes}.items()}
+        shared = self.collisions.metrics() if self.collisions else {}
+        return {name: float(value) for name, value in {**self.cleaning, **rows, **sizes, **shared}.items()}
 
-    def metadata(self) -> dict[str, str | int]:
+    def metadata(self) -> dict[str, str | int | float]:
         """What the artifact carries."""
-        return {"rows": sum(self.rows.values()), "schema_hash": self.schema_hash, "code_version": VERSION}
+        shared = self.collisions.metrics() if self.collisions else {}
+        return {"rows": sum(self.rows.values()), "schema_hash": self.schema_hash, "code_version": VERSION, **shared}
 
 
 def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> FeatureSummary:
@@ -122,14 +129,16 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
         encode.write_history(database, folder / "history")
         event = EVENT_TYPES.index(target)
         moments = {**timeline.moments(), "serving": timeline.end}
-        encode.write_statistics(database, folder / "statistics", moments, config.popularity_days, event)
+        half_life = config.popularity_half_life_days
+        encode.write_statistics(database, folder / "statistics", moments, config.popularity_days, half_life, event)
         encode.write_neighbours(database, folder / "neighbours", moments, event, config.similarity)
         report("build_features", 0.6, "histories, item statistics and neighbours")
         spec = make_spec(vocabularies, timeline, target, config)
         spec.write(folder / "spec.json")
         timeline.write(folder / "timeline.json")
         write_json(folder / "cleaning.json", counts)
-        rows = _write_rows(database, folder, spec, timeline, event)
+        catalog = Catalog.read(folder / "items.parquet", spec, content=False)
+        rows = _write_rows(database, folder, catalog, spec, timeline, event)
         checked = check_leakage(folder, timeline)
         database.close()
         for leftover in folder.glob("work.duckdb*"):
@@ -137,6 +146,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
     report("build_features", 1.0, ", ".join(f"{name} {count:,}" for name, count in rows.items()))
     return FeatureSummary(cleaning=counts, rows=rows, known_users=vocabularies.known_users,
                           known_items=vocabularies.known_items, leakage_checked=checked,
+                          collisions=catalog.collisions(spec.item_hash_rows) if spec.item_hash_rows else None,
                           schema_hash=spec.schema_hash)  # fmt: skip
 
 
@@ -158,16 +168,17 @@ def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str,
         item_features=tuple(features[name] for name in names[5:]), price_edges=vocabularies.price_edges,
         price_log_mean=vocabularies.price_log_mean, price_log_std=vocabularies.price_log_std,
         popularity_days=config.popularity_days, schema_hash=schema_hash(EVENTS, ITEMS, USERS),
+        popularity_half_life_days=config.popularity_half_life_days, item_hash_rows=vocabularies.item_hash_rows,
         content_dim=vocabularies.content_dim,
     )  # fmt: skip
 
 
 def _write_rows(
-    database: duckdb.DuckDBPyConnection, folder: Path, spec: FeatureSpec, timeline: Timeline, event: int
-) -> dict[str, int]:
+    database: duckdb.DuckDBPyConnection, folder: Path, catalog: Catalog, spec: FeatureSpec, timeline: Timeline,
+    event: int,
+) -> dict[str, int]:  # fmt: skip
     """Write rows/<split>.parquet and return the rows of each."""
     (folder / "rows").mkdir()
-    catalog = Catalog.read(folder / "items.parquet", spec)
     store = HistoryStore.open(folder / "history", spec.user("user").rows - 1)
     tokens = encode.token_rows(database)
     sources = {"retriever": encode.retriever_rows(database, timeline, event)}
@@ -238,6 +249,12 @@ def featurise(
         )  # fmt: skip
 
 
-def config_for(size: str) -> FeatureConfig:
-    """The default configuration with the size dial's number of snapshots."""
-    return dataclasses.replace(FeatureConfig(), snapshots=size_named(size).snapshots)
+def config_for(size: str, item_hash_rows: int = 0) -> FeatureConfig:
+    """The default configuration with the size dial's number of snapshots.
+
+    Args:
+        size: tiny, small or full.
+        item_hash_rows: See VocabularyConfig.
+    """
+    vocabulary = VocabularyConfig(item_hash_rows=item_hash_rows)
+    return dataclasses.replace(FeatureConfig(), snapshots=size_named(size).snapshots, vocabulary=vocabulary)

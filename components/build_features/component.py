@@ -14,6 +14,7 @@ def build_features(
     size: str,
     features: Output[Dataset],
     summary: Output[Metrics],
+    item_hash_rows: int = 0,
 ):
     """Clean the events and build vocabularies, histories, item statistics, training rows and the feature spec.
 
@@ -22,16 +23,17 @@ def build_features(
         items: Output of ingest_events.
         statistics: Output of validate_data; asked for so that nothing is built from refused data.
         size: tiny, small or full; how many moments the ranker learns from.
+        item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
 
     Returns:
         features: Feature folder with spec.json, catalogue, histories and rows of every split.
-        summary: Rows of each split, vocabulary sizes and what cleaning touched.
+        summary: Rows of each split, vocabulary sizes, collisions of hashed ids and what cleaning touched.
     """
     from pathlib import Path
 
     from components.build_features import build as stage
 
-    config = stage.config_for(size)
+    config = stage.config_for(size, item_hash_rows)
     result = stage.build(Path(events.path), Path(items.path), Path(features.path), config)
     features.metadata.update(result.metadata())
     for name, value in result.metrics().items():

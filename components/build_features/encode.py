@@ -12,7 +12,7 @@ from components.build_features.queries import count, only_row
 from components.build_features.vocabulary import Vocabularies
 from components.shared.catalog import STATISTICS
 from components.shared.disk import new_array
-from components.shared.errors import DataError
+from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import DAY
 from components.shared.history import COLUMNS
 from components.shared.schema import EVENT_TYPES
@@ -57,9 +57,16 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def write_statistics(
-    database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...], event: int
-) -> None:
-    """Write the item statistics as of each moment: one float32 [items, 7] array a moment (catalog.STATISTICS)."""
+    database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...],
+    half_life_days: float, event: int,
+) -> None:  # fmt: skip
+    """Write the item statistics as of each moment: one float32 [items, 8] array a moment (catalog.STATISTICS).
+
+    Raises:
+        InputError: the half-life is not positive.
+    """
+    if not half_life_days > 0:
+        raise InputError(f"popularity_half_life_days is {half_life_days}", "give the days after which an event halves")
     folder.mkdir()
     items = count(database, "item_row") + 1
     longest = max(windows)
@@ -87,7 +94,21 @@ def write_statistics(
         table[found["item"], 3] = found["buyers"]
         table[repeats["item"], 4] = repeats["repeats"] / table[repeats["item"], 3]
         table[new["item"], 5], table[new["item"], 6] = new["short"], new["middle"]
+        row, decayed = _decayed_popularity(database, moment, half_life_days, event)
+        table[row, 7] = decayed
         np.save(folder / f"{name}.npy", table)
+
+
+def _decayed_popularity(
+    database: duckdb.DuckDBPyConnection, moment: int, half_life_days: float, event: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Items and the sum over their target events before the moment of 2 ** -(age / half-life)."""
+    # Rounded, because the order in which threads add up must not change the artifact.
+    found = database.execute(
+        f"SELECT item, round(sum(pow(2.0, (timestamp - {moment}) / {half_life_days * DAY})), 6) AS decayed "
+        f"FROM encoded WHERE event_type = {event} AND timestamp < {moment} GROUP BY item"
+    ).fetchnumpy()
+    return np.asarray(found["item"]), np.asarray(found["decayed"])
 
 
 def write_neighbours(
@@ -174,11 +195,11 @@ def sparse_sizes(vocabularies: Vocabularies) -> dict[str, int]:
     """Rows of the table behind every sparse feature."""
     return {
         "user": vocabularies.known_users + 1,
-        "sequence": vocabularies.known_items + 1,
+        "sequence": vocabularies.known_items + 1 + vocabularies.item_hash_rows,
         "interest_category": vocabularies.categories,
         "interest_brand": vocabularies.brands,
         "query": vocabularies.tokens,
-        "item": vocabularies.known_items + 1,
+        "item": vocabularies.known_items + 1 + vocabularies.item_hash_rows,
         "category": vocabularies.categories,
         "brand": vocabularies.brands,
         "price_bucket": len(vocabularies.price_edges) + 2,

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from components.build_features.content import content_width
 from components.build_features.queries import count, literal, only_row
+from components.shared.errors import InputError
 from components.shared.text import tokenize
 
 
@@ -22,6 +23,9 @@ class VocabularyConfig:
 
     min_item_events: int = 2
     """Items with fewer events before retriever_end share the unknown embedding row."""
+    item_hash_rows: int = 0
+    """Rows behind the vocabulary that those items share by the hash of their id, instead of the unknown one; 0: none.
+    Colliding items share an embedding; the expected and the counted share are among the stage's metrics."""
     min_user_events: int = 2
     """Likewise for shoppers."""
     min_tokens: int = 2
@@ -49,6 +53,7 @@ class Vocabularies:
     price_log_mean: float
     price_log_std: float
     content_dim: int
+    item_hash_rows: int
 
 
 def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: VocabularyConfig) -> tuple[int, int]:
@@ -73,8 +78,11 @@ def encode_items(
     """Write `items.parquet` (row i = catalogue row i) and the vocabularies beside it; return their sizes.
 
     Raises:
+        InputError: the number of hash rows is negative.
         DataError: a content vector is of another width than the rest, or not finite.
     """
+    if config.item_hash_rows < 0:
+        raise InputError(f"item_hash_rows is {config.item_hash_rows}", "give 0 for none, or how many rows to share")
     known_users, known_items = encode_ids(database, retriever_end, config)
     _prices(database, retriever_end)
     edges, mean, std = _price_scale(database, config.price_buckets)
@@ -106,7 +114,7 @@ def encode_items(
     sizes = [1 + count(database, f"{name}_vocabulary") for name in ("category", "brand", "token")]
     return Vocabularies(known_users=known_users, known_items=known_items, categories=sizes[0], brands=sizes[1],
                         tokens=sizes[2], price_edges=edges, price_log_mean=mean, price_log_std=std,
-                        content_dim=content_dim)  # fmt: skip
+                        content_dim=content_dim, item_hash_rows=config.item_hash_rows)  # fmt: skip
 
 
 def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:

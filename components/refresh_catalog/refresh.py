@@ -191,7 +191,8 @@ def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray
     found = [np.zeros((0, session.get_outputs()[0].shape[1]), np.float32)]
     for start in range(0, len(rows), _BATCH):
         part = {name: ragged.take(rows[start : start + _BATCH]) for name, ragged in catalog.features.items()}
-        inputs = dict(zip(("ids", "weights"), side_by_side(part, widths), strict=True))
+        ids, weights = side_by_side(part, widths)
+        inputs = {"ids": ids, "weights": weights}
         if catalog.content is not None:
             inputs["content"] = catalog.content.inputs(rows[start : start + _BATCH])
         found.append(np.asarray(session.run(None, inputs)[0]))

@@ -1,4 +1,4 @@
-"""Where candidates come from: the shopper's own items, the retriever, what is popular, and words of the query."""
+"""Where candidates come from: own items, the retriever, what is popular or hot, neighbours, words of the query."""
 
 from dataclasses import dataclass
 from enum import IntFlag
@@ -6,6 +6,7 @@ from enum import IntFlag
 import numpy as np
 
 from components.shared.catalog import STATISTICS
+from components.shared.errors import BundleError, InputError
 from components.shared.pairs import Touches
 from components.shared.ragged import offsets_of, top_of_rows
 
@@ -18,6 +19,7 @@ class Source(IntFlag):
     POPULAR = 4
     LEXICAL = 8
     SIMILAR = 16
+    HOT = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +36,14 @@ class CandidateConfig:
     """Items near to what the shopper has touched, those that newcomers take lately first."""
     lexical: int = 200
     """Items that match the query's words."""
+    hot: int = 0
+    """Items of the highest decayed popularity (feature_spec.popularity_half_life_days), which a surge lifts within
+    days where the middle window takes weeks."""
+
+    def __post_init__(self) -> None:
+        for name, count in vars(self).items():
+            if count < 0:
+                raise InputError(f"candidates: {name} is {count}", "give 0 for none, or how many")
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,29 @@ def popular_items(
     chosen = [(order if allowed is None else order[allowed[order]])[:count] for order in orders]
     best = np.unique(np.concatenate(chosen))
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR
+
+
+def hot_order(statistics: np.ndarray) -> np.ndarray:
+    """Catalogue rows with a target event, by decayed popularity; ties go to the catalogue's order.
+
+    Raises:
+        BundleError: the statistics were made by a release that did not count it.
+    """
+    column = STATISTICS.index("popularity_decayed")
+    if statistics.shape[1] <= column:
+        raise BundleError(f"item statistics have {statistics.shape[1]} columns, hot candidates read column {column}",
+                          "build the features again with this release, or set the candidates' 'hot' to 0")  # fmt: skip
+    decayed = statistics[1:, column]
+    order = 1 + np.argsort(-decayed, kind="stable")
+    return order[: np.count_nonzero(decayed)]
+
+
+def hot_items(
+    order: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The same items for every row: the first `count` allowed ones of the `hot_order`."""
+    best = (order if allowed is None else order[allowed[order]])[:count]
+    return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.HOT
 
 
 def similar_items(

@@ -1,7 +1,7 @@
 """The catalogue: what is known of every item, row i of every array being item i (row 0: the unknown item).
 
 Rows are sorted by how often items were seen in training, so the first `known_items` rows have an embedding of their own
-and all later ones share the unknown row and live by their attributes.
+and all later ones share the unknown row, or the few rows that their ids hash to, and live by their attributes.
 """
 
 import functools
@@ -14,15 +14,17 @@ import pyarrow.parquet as pq
 
 from components.shared.content import CONTENT_COLUMN, ContentVectors
 from components.shared.feature_spec import FeatureSpec
+from components.shared.id_hashing import Collisions, hashed_rows
 from components.shared.ragged import Ragged
 
 STATISTICS = (
     "popularity_short", "popularity_middle", "popularity_long", "buyers", "repeat_rate",
-    "discovery_short", "discovery_middle",
+    "discovery_short", "discovery_middle", "popularity_decayed",
 )  # fmt: skip
 """Columns of the item statistics: target events in the three windows, distinct shoppers and the share of them who came
-back for the item within the longest window, and shoppers who took the item for the first time within the short and
-the middle window. One float32 [items, 7] array for each moment."""
+back for the item within the longest window, shoppers who took the item for the first time within the short and the
+middle window, and all target events, each counting half as much for every half-life that it is old. One float32
+[items, 8] array for each moment; bundles of earlier releases lack the last column, which only hot candidates read."""
 
 ATTRIBUTE_FEATURES = ("category", "brand", "price_bucket", "title")
 
@@ -59,8 +61,13 @@ class Catalog:
         return len(self.price)
 
     def embedding_row(self, item: np.ndarray) -> np.ndarray:
-        """Row of the item table for catalogue rows: itself when seen in training, else 0."""
-        return np.where(item <= self.known_items, item, 0)
+        """Row of the item table for catalogue rows: itself when seen in training, else 0 or the row of its hash."""
+        return self.features["item"].values[item]
+
+    def collisions(self, hash_rows: int) -> Collisions:
+        """Of the items that share the last `hash_rows` rows of the item table."""
+        late = self.features["item"].values[self.known_items + 1 :]
+        return Collisions.of(late - self.known_items - 1, hash_rows)
 
     @functools.cached_property
     def row_of(self) -> dict[str, int]:
@@ -84,15 +91,19 @@ class Catalog:
             chunked = table.column(name)
             return chunked.chunk(0) if chunked.num_chunks else pa.array([], chunked.type)
 
-        known = spec.item("item").rows - 1
-        rows = np.arange(table.num_rows)
+        known = spec.item("item").rows - 1 - spec.item_hash_rows
+        item = np.arange(table.num_rows)
+        item[known + 1 :] = 0
+        if spec.item_hash_rows:
+            late = column("item_id").slice(known + 1).to_pylist()
+            item[known + 1 :] = known + 1 + hashed_rows(late, spec.item_hash_rows)
         features = {name: Ragged.from_arrow(column(f"{name}_ids")) for name in ATTRIBUTE_FEATURES}
         return cls(
             item_id=column("item_id"), title=column("title"), brand=column("brand"), categories=column("categories"),
             price=column("price").to_numpy(zero_copy_only=False).astype(np.float32),
             list_price=column("list_price").to_numpy(zero_copy_only=False).astype(np.float32),
             available=column("available").to_numpy(zero_copy_only=False).astype(bool),
-            features={"item": Ragged.ones(np.where(rows <= known, rows, 0)), **features},
+            features={"item": Ragged.ones(item), **features},
             known_items=known,
             content=ContentVectors.from_arrow(column(CONTENT_COLUMN), spec.content_dim) if wanted else None,
         )  # fmt: skip

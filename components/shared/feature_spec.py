@@ -60,6 +60,10 @@ class FeatureSpec:
     """Windows of the item popularity features."""
     schema_hash: str
     """Of the events, items and users schemas."""
+    popularity_half_life_days: float = 7.0
+    """Days after which a target event counts half in the decayed popularity, which hot candidates are ordered by."""
+    item_hash_rows: int = 0
+    """Last rows of the item tables, shared by the ids beyond the vocabulary (id_hashing); 0: those are unknown."""
     content_dim: int = 0
     """Width of the items' content vectors, which feed the item tower; 0: the shop has none."""
     format_version: int = FORMAT_VERSION

@@ -183,7 +183,9 @@ def _user_columns(histories: Histories, touched: Touches, items: int, spec: Feat
 
 def _item_columns(pairs: Pairs, statistics: np.ndarray) -> list[np.ndarray]:
     """How the whole shop treats the item."""
-    short, middle, long, buyers, repeat_rate, new_short, new_middle = statistics[pairs.item].astype(np.float64).T
+    # The decayed popularity behind them orders hot candidates and is no input.
+    read = statistics[pairs.item][:, :7].astype(np.float64)
+    short, middle, long, buyers, repeat_rate, new_short, new_middle = read.T
     return [np.log1p(short), np.log1p(middle), np.log1p(long), np.log1p(short) - np.log1p(long), np.log1p(buyers),
             repeat_rate, np.log1p(new_short), np.log1p(new_middle), new_middle / np.maximum(middle, 1.0)]  # fmt: skip
 

@@ -14,6 +14,8 @@ from components.shared.candidates import (
     CandidateConfig,
     Candidates,
     Source,
+    hot_items,
+    hot_order,
     merge,
     own_items,
     popular_items,
@@ -102,6 +104,7 @@ class Recommender:
 
     def __post_init__(self) -> None:
         self._by_popularity = popularity_orders(self.statistics)
+        self._hot = hot_order(self.statistics) if self.config.hot else None
         names = [feature.name for feature in self.spec.item_features]
         self._item_inputs = side_by_side(
             {name: self.catalog.features[name] for name in names},
@@ -176,6 +179,8 @@ class Recommender:
         parts = [(np.repeat(np.arange(rows), nearest.shape[1]), nearest.ravel(), Source.RETRIEVED)]
         parts.append(own_items(touched, items, self.config.own))
         parts.append(popular_items(self._by_popularity, rows, self.config.popular, allowed))
+        if self._hot is not None:
+            parts.append(hot_items(self._hot, rows, self.config.hot, allowed))
         parts.append(similar_items(reach, self.statistics, self.config.similar, allowed))
         if queries is None or not any(queries):
             return merge(parts, items, allowed)

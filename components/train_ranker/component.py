@@ -38,6 +38,7 @@ def train_ranker(
     node_gpus: int = 0,
     hyperparameters: str = "",
     architecture: str = "",
+    hot_candidates: int = 0,
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -55,6 +56,7 @@ def train_ranker(
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
         architecture: JSON of interaction, heads, attention and places; empty: the defaults.
+        hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.
@@ -77,6 +79,7 @@ def train_ranker(
     dial = stage.RankerTraining.from_size(size_named(size), seed, processes)
     config = dataclasses.replace(
         tuned(dial, hyperparameters), launch=how,
+        candidates=dataclasses.replace(dial.candidates, hot=hot_candidates),
         architecture=RankerArchitecture.from_json(json_object(architecture, "architecture")),
     )  # fmt: skip
     lasting = Path(checkpoints) / "ranker" if checkpoints else None

@@ -53,12 +53,12 @@ def value_ranges(context: Context) -> Iterator[Finding]:
 
 
 def content_vectors(context: Context) -> Iterator[Finding]:
-    """All content vectors have the same length."""
+    """All content vectors have the same length; items may have none."""
     column = context.statistics["tables"]["items"]["columns"]["content_vector"]
     if column["count"] and column["shortest"] != column["longest"]:
-        odd = f"items WHERE len(content_vector) <> {column['longest']}"
+        odd = f"items WHERE len(content_vector) NOT IN (0, {column['longest']})"
         count = context.tables.row(f"SELECT count(*) FROM {odd}")[0]
-        mend = "embed every item with the same model"
+        mend = "embed every item with the same model, and leave the column of items without a vector null"
         yield from context.graded("content_vectors", "items.content_vector", count, (0.0, 0.0), mend, odd)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from components.build_features.build import FeatureConfig
 from components.shared.catalog import STATISTICS
+from components.shared.errors import InputError
 from components.shared.feature_spec import DAY
 
 
@@ -45,5 +46,23 @@ def test_statistics_count_purchases_before_the_moment(shop, built, name):
             "repeat_rate": again / len(days_of) if days_of else 0.0,
             "discovery_short": sum(when >= moment - short * DAY for when in new),
             "discovery_middle": sum(when >= moment - middle * DAY for when in new),
+            "popularity_decayed": sum(0.5 ** ((moment - when) / (7 * DAY)) for _, _, when in of_item),
         }  # fmt: skip
-        assert dict(zip(STATISTICS, table[row].tolist(), strict=True)) == pytest.approx(wanted)
+        assert dict(zip(STATISTICS, table[row].tolist(), strict=True)) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_decayed_popularity_halves_with_the_stated_half_life(shop, built_from):
+    made = built_from(shop, popularity_half_life_days=2.0)
+    assert made.spec.popularity_half_life_days == 2.0
+    column = STATISTICS.index("popularity_decayed")
+    found = np.load(made.folder / "statistics" / "serving.npy")[:, column]
+    for row in range(1, len(made.catalog)):
+        ages = [made.timeline.end - when for _, item, when in purchases(shop, made.timeline.end)
+                if item == made.catalog.item_id[row].as_py()]  # fmt: skip
+        assert found[row] == pytest.approx(sum(0.5 ** (age / (2 * DAY)) for age in ages), abs=1e-5)
+
+
+@pytest.mark.parametrize("half_life", [0.0, -1.0, float("nan")])
+def test_a_half_life_must_be_positive(shop, built_from, half_life):
+    with pytest.raises(InputError, match="popularity_half_life_days is"):
+        built_from(shop, popularity_half_life_days=half_life)

@@ -53,9 +53,15 @@ class RetrieverConfig:
         """The towers that fit a feature spec.
 
         Raises:
-            InputError: the encoder's places do not reach for the sequences of the spec.
+            InputError: the encoder's places do not reach for the sequences of the spec, or its items share hash rows.
         """
         longest = spec.user(SEQUENCE).max_length
+        if encoder is not None and spec.item_hash_rows:
+            raise InputError(
+                f"encoder: the features were built with item_hash_rows {spec.item_hash_rows}, but an encoder reads "
+                "items by their catalogue rows",
+                "build the features with item_hash_rows 0, or train without an encoder",
+            )
         limit = max_length(encoder) if encoder is not None else None
         if limit is not None and limit < longest:
             raise InputError(
@@ -159,7 +165,9 @@ class Retriever(nn.Module):
         self.item_bags = embedding_bags(config.item_features, dim, device)
         inputs = len(config.user_features) + (config.encoder is not None)
         self.user_tower = Tower(inputs * dim, config.hidden_dim, dim)
-        self.item_tower = Tower((len(config.item_features) + bool(config.content_dim)) * dim, config.hidden_dim, dim + 1)
+        self.item_tower = Tower(
+            (len(config.item_features) + bool(config.content_dim)) * dim, config.hidden_dim, dim + 1
+        )
         self.encoder = SequenceEncoder(config.encoder, dim) if config.encoder is not None else None
         self.content = nn.Linear(config.content_dim + 1, dim) if config.content_dim else None
 

@@ -256,3 +256,14 @@ def test_kfp_face(tmp_path):
     assert made.metadata["code_version"] == VERSION
     assert (tmp_path / "report").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert statistics(tmp_path)["tables"]["events"]["rows"] == 200
+
+
+def test_items_may_lack_a_content_vector_and_an_odd_one_is_named(tmp_path):
+    data = healthy()
+    for item, vector in zip(data["items"], [[0.1, 0.2], [], None, [0.3, 0.4]], strict=False):
+        item["content_vector"] = vector
+    run(tmp_path / "fine", data)
+    data["items"][3]["content_vector"] = [0.3]
+    error = refusal_of(tmp_path, data)
+    assert error.headline.startswith("items.content_vector breaks the rule content_vectors: 1 rows")
+    assert f'"item_id":"{data["items"][3]["item_id"]}"' in error.mend and "leave the column" in error.mend

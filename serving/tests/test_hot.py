@@ -1,0 +1,69 @@
+"""Hot candidates: what sells now reaches the answer, is named, and can be left out; older bundles serve as before."""
+
+import numpy as np
+import pytest
+
+from components.shared.candidates import CandidateConfig, Source, hot_items, hot_order
+from components.shared.catalog import STATISTICS
+from components.shared.errors import BundleError, InputError
+from components.shared.recommender import Recommender
+from serving.engine import Engine
+from serving.protocol import parse_ask
+from serving.tests.handmade import ITEMS, write_compiled
+
+SURGE = 1 + [item[0] for item in ITEMS].index("snack30")
+GONE = 1 + [item[0] for item in ITEMS].index("gone")
+NOTHING_ELSE = {"own": 0, "retrieved": 1, "popular": 1, "similar": 0}
+
+
+def statistics() -> np.ndarray:
+    """Of snack30 much was sold today, of what is off sale as much; no window's count tells."""
+    table = np.zeros((len(ITEMS) + 1, len(STATISTICS)), np.float32)
+    table[1, :7] = [12, 60, 170, 40, 0.6, 2, 8]
+    table[[1, 2, SURGE, GONE], 7] = [3.0, 1.5, 80.0, 80.0]
+    return table
+
+
+@pytest.fixture
+def shop(tmp_path):
+    """Opens the handmade shop with as many hot candidates as asked for."""
+    folder = write_compiled(tmp_path / "compiled")
+    np.save(folder / "statistics.npy", statistics())
+    return lambda hot: Recommender.open(folder, config=CandidateConfig(**NOTHING_ELSE, hot=hot))
+
+
+def test_the_order_is_by_decayed_popularity_and_holds_what_was_sold():
+    order = hot_order(statistics())
+    assert order.tolist() == [GONE, SURGE, 1, 2]
+    allowed = np.ones(len(ITEMS) + 1, bool)
+    allowed[GONE] = False
+    row, item, source = hot_items(order, 2, 2, allowed)
+    assert (row.tolist(), item.tolist(), source) == ([0, 0, 1, 1], [SURGE, 1, SURGE, 1], Source.HOT)
+    assert hot_items(order, 3, 10, None)[1].tolist() == [GONE, SURGE, 1, 2] * 3
+
+
+def test_a_surging_item_reaches_everybodys_answer_with_its_reason(shop):
+    engine = Engine(shop(2), "hot", "bundle")
+    answer = engine.explain(parse_ask({"user_id": "nobody", "k": 40}), "test")
+    found = {item["item_id"]: item for item in answer["items"]}
+    assert "hot" in found["snack30"]["sources"] and "trending now" in found["snack30"]["reasons"]
+    assert "trending now" not in found["oat"]["reasons"], "hot, but by far less than the best"
+    assert "gone" not in found
+    without = Engine(shop(0), "cold", "bundle").explain(parse_ask({"user_id": "nobody", "k": 40}), "test")
+    assert "snack30" not in {item["item_id"] for item in without["items"]}
+
+
+def test_statistics_of_an_earlier_release_serve_until_hot_candidates_are_wanted(tmp_path):
+    folder = write_compiled(tmp_path / "compiled")
+    table = np.load(folder / "statistics.npy")[:, :7]
+    np.save(folder / "statistics.npy", table)
+    assert Recommender.open(folder, config=CandidateConfig()).statistics.shape[1] == 7
+    with pytest.raises(BundleError, match="item statistics have 7 columns") as caught:
+        Recommender.open(folder, config=CandidateConfig(hot=1))
+    assert "'hot' to 0" in caught.value.mend
+
+
+@pytest.mark.parametrize("source", ["hot", "own", "popular"])
+def test_no_source_brings_fewer_than_none(source):
+    with pytest.raises(InputError, match=f"candidates: {source} is -1"):
+        CandidateConfig(**{source: -1})
