@@ -18,6 +18,7 @@ MEASURED = [
     "rollout-load",
     "compression",
     "scale",
+    "throughput",
     "tuning",
 ]
 MEASURED += [f"benchmark-{kind}" for kind in ("leave_one_out", "sessions", "sets")]
