@@ -51,8 +51,11 @@ def catalogue(
         confidential: Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted.
     """
     refreshed = apply(
-        refresh_catalog(items_source=items_source, registry=registry, model_name=model_name), resources.REFRESH
-    ).outputs
+        refresh_catalog(
+            items_source=items_source, registry=registry, model_name=model_name, public_key=f"{signing_key}.pub"
+        ),
+        resources.REFRESH,
+    ).outputs  # fmt: skip
     registered = apply(
         register_model(
             compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], registry=registry,

@@ -120,7 +120,8 @@ def training(
     ranker = train_ranker(**models, **train, hyperparameters=ranker_hyperparameters, architecture=architecture)
     models["ranker"] = apply(ranker, resources.TRAIN, gpus).outputs["model"]
     evaluation = apply(
-        evaluate_model(**models, registry=registry, model_name=model_name, size=size), resources.EVALUATE
+        evaluate_model(**models, registry=registry, model_name=model_name, public_key=f"{signing_key}.pub", size=size),
+        resources.EVALUATE,
     ).outputs["evaluation"]
     blessing = apply(read_blessing(evaluation=evaluation), resources.GATE)
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison

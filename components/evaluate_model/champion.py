@@ -7,11 +7,12 @@ import numpy as np
 
 from components.evaluate_model.answers import fill
 from components.evaluate_model.baselines import Lists
-from components.shared.errors import BundleError
+from components.shared.errors import BundleError, InputError
 from components.shared.history import Histories
 from components.shared.ragged import offsets_of
 from components.shared.recommender import Recommender
 from components.shared.registry import CHAMPION, Registry
+from components.shared.trust import trusted
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def champion_of(registry: str, model_name: str) -> Path | None:
 
 
 def champion_answers(
-    bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int
+    bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int, public_key: str = ""
 ) -> ChampionAnswers:
     """Let the champion rank its catalogue for the shoppers of the test split.
 
@@ -52,12 +53,15 @@ def champion_answers(
         shoppers: int64 [rows], shopper indexes of this run.
         asked: Their histories before the test moment.
         k: Length of the lists.
+        public_key: File of the key that must have signed the champion; empty: its files are checked alone, and native
+            code is not run.
     """
     try:
+        trusted(bundle, public_key)
         champion = Recommender.open(bundle)
-    except BundleError as error:
-        # A champion of an older format must not stand in the way of every later model.
-        note = f"The champion {bundle.name} cannot be read by this release ({error.headline}), so it was not compared."
+    except (BundleError, InputError) as error:
+        # A champion of an older format, or of a key that was changed, must not stand in the way of every later model.
+        note = f"The champion {bundle.name} cannot be used here ({error.headline}), so it was not compared."
         return ChampionAnswers(bundle.name, None, False, note)
     lists = _ranked(champion, ours, recode(asked, shoppers, ours, champion), k)
     moment = int(asked.now.max(initial=0))

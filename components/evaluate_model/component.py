@@ -17,6 +17,7 @@ def evaluate_model(
     classification: Output[ClassificationMetrics],
     registry: str = "",
     model_name: str = "",
+    public_key: str = "",
     size: str = "small",
 ) -> bool:
     """Hold a trained model against baselines and the champion on the test window, and bless or refuse it.
@@ -27,6 +28,7 @@ def evaluate_model(
         ranker: Output of train_ranker.
         registry: Folder of the registry that holds the champion; empty: there is none.
         model_name: Name in the registry.
+        public_key: File of the key that must have signed the champion; empty: native code of a champion is not run.
         size: tiny, small or full; how many resamples make an interval.
 
     Returns:
@@ -42,7 +44,8 @@ def evaluate_model(
 
     inputs = (Path(features.path), Path(retriever.path), Path(ranker.path))
     outputs = (Path(evaluation.path), Path(report.path))
-    decision = stage.evaluate(*inputs, *outputs, stage.config_for(size), stage.champion_of(registry, model_name))
+    champion = stage.champion_of(registry, model_name)
+    decision = stage.evaluate(*inputs, *outputs, stage.config_for(size), champion, public_key)
     for name, value in decision.metrics.items():
         metrics.log_metric(name, value)
     classification.log_roc_curve(*stage.roc_points(outputs[0]))

@@ -97,7 +97,7 @@ class Split:
 
 def evaluate(
     features: Path, retriever: Path, ranker: Path, out: Path, html: Path, config: EvaluationConfig,
-    champion: Path | None = None,
+    champion: Path | None = None, public_key: str = "",
 ) -> Decision:  # fmt: skip
     """Write decision.json, metrics.json, lists.parquet and the page.
 
@@ -109,6 +109,7 @@ def evaluate(
         html: Page to write.
         config: How to measure and what to demand.
         champion: Bundle of the model in service.
+        public_key: File of the key that must have signed it; empty: see trust.trusted.
 
     Returns:
         The decision with every reason and the flat metrics.
@@ -123,7 +124,7 @@ def evaluate(
     report(STAGE, 0.3, "model ranked")
     methods = {MODEL: lists, **baseline_lists(past, LIST_LENGTH)}
     report(STAGE, 0.6, "baselines ranked")
-    held = _held(champion, test)
+    held = _held(champion, public_key, test)
     methods |= {CHAMPION: held.lists} if held and held.lists else {}
     scopes, bought = _scopes(test, past, methods)
     learned_from = model_answers(validation.recommender, validation.rows, LIST_LENGTH)[1]
@@ -140,10 +141,10 @@ def evaluate(
     return _write(result, scopes, test, out, html, config)
 
 
-def _held(champion: Path | None, test: Split) -> ChampionAnswers | None:
+def _held(champion: Path | None, public_key: str, test: Split) -> ChampionAnswers | None:
     if champion is None:
         return None
-    return champion_answers(champion, test.recommender, test.rows.shopper, test.asked, LIST_LENGTH)
+    return champion_answers(champion, test.recommender, test.rows.shopper, test.asked, LIST_LENGTH, public_key)
 
 
 def _at_most(rows: Rows, limit: int) -> Rows:

@@ -14,6 +14,7 @@ def refresh_catalog(
     compiled: Output[Model],
     evaluation: Output[Artifact],
     summary: Output[Metrics],
+    public_key: str = "",
 ):
     """Give the champion today's catalogue without training: new items, changed titles, prices and availability.
 
@@ -21,6 +22,7 @@ def refresh_catalog(
         items_source: Parquet file or folder, or its URI, in the form that ingest_events writes its items.
         registry: Folder of the registry.
         model_name: Name in the registry.
+        public_key: File of the key that must have signed the champion; empty: native code of a champion is not run.
 
     Returns:
         compiled: What compile_model would have written, for register_model.
@@ -32,7 +34,7 @@ def refresh_catalog(
     from components.refresh_catalog import refresh as stage
 
     bundle = stage.champion(Path(registry), model_name)
-    result = stage.refresh(bundle, items_source, Path(compiled.path))
+    result = stage.refresh(bundle, items_source, Path(compiled.path), public_key)
     stage.blessing(bundle).write(Path(evaluation.path))
     for name, value in result.metrics().items():
         summary.log_metric(name, value)

@@ -31,6 +31,7 @@ from components.shared.progress import report
 from components.shared.recommender import Recommender, golden_answer, side_by_side
 from components.shared.registry import CHAMPION, Registry
 from components.shared.storage import atomic_directory, write_json
+from components.shared.trust import trusted
 from components.shared.vector_index import VectorIndex
 
 STAGE = "refresh_catalog"
@@ -75,7 +76,7 @@ def blessing(bundle: Path) -> Decision:
     return Decision(True, (why,), dict(manifest.metrics))
 
 
-def refresh(bundle: Path, items: str | Path, out: Path) -> Refreshed:
+def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") -> Refreshed:
     """Write what register_model needs: the bundle's model over its own items and the given ones.
 
     Args:
@@ -83,12 +84,13 @@ def refresh(bundle: Path, items: str | Path, out: Path) -> Refreshed:
         items: Parquet file, or folder of them, or its URI, in the data contract's form (schema.ITEMS); columns that are
             missing or null leave what is known of an item. Items that are not named stay.
         out: Folder to write.
+        public_key: File of the key that must have signed the bundle, whose successor is signed anew; see trust.trusted.
 
     Raises:
-        BundleError: the bundle is not whole, or was compiled by a release without item towers.
+        BundleError: the bundle is not whole or not trusted, or was compiled by a release without item towers.
         InputError: the items cannot be read, one has no id, or its content vector does not fit the model.
     """
-    verify(bundle, None)
+    trusted(bundle, public_key)
     if not (bundle / ITEM_TOWER).exists():
         raise BundleError(f"{bundle / ITEM_TOWER} is missing", "compile the model again with this release")
     spec = FeatureSpec.read(bundle / "spec.json")

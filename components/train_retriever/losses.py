@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from components.shared.training.precision import multiplies_bfloat16
 from components.train_retriever.loss_softmax import full_softmax
 from components.train_retriever.negatives import InBatch, NegativeSampler, NegativeSource, Uniform
 
@@ -24,7 +25,7 @@ class FullSoftmax:
     """Every item is a negative."""
 
     bfloat16: bool = True
-    """Whether the large products are made in bfloat16."""
+    """Whether the large products are made in bfloat16, where the device multiplies it; else float32 is faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class SampledSoftmax:
     sources: tuple[NegativeSource, ...] = (InBatch(), Uniform(count=2_048))
     """Where candidates come from, joined."""
     bfloat16: bool = True
-    """Whether the large products are made in bfloat16."""
+    """Whether the large products are made in bfloat16, where the device multiplies it; else float32 is faster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ def ranking_loss(
     weight = torch.ones_like(vectors.user[:, 0]) if weight_N is None else weight_N
     match config:
         case FullSoftmax():
-            dtype = torch.bfloat16 if config.bfloat16 else vectors.user.dtype
+            dtype = _product_type(config.bfloat16, vectors.user)
             return full_softmax(vectors.user, vectors.side(vectors.item), vectors.bias, target_N, weight, dtype)
         case SampledSoftmax():
             return _sampled(config, vectors, target_N, sampler, weight)
@@ -122,6 +123,10 @@ def ranking_loss(
             assert_never(config)
 
 
+def _product_type(wanted: bool, vectors: torch.Tensor) -> torch.dtype:
+    return torch.bfloat16 if wanted and multiplies_bfloat16(vectors.device) else vectors.dtype
+
+
 @torch.no_grad()
 def _every_score(vectors: Vectors) -> torch.Tensor:
     return vectors.user @ vectors.side(vectors.item).T + vectors.bias
@@ -134,7 +139,7 @@ def _sampled(
     item, bias = vectors.of(rows), vectors.bias[rows] - log_q
     if any(isinstance(source, InBatch) for source in config.sources):
         own = torch.searchsorted(rows, target_N)
-        dtype = torch.bfloat16 if config.bfloat16 else vectors.user.dtype
+        dtype = _product_type(config.bfloat16, vectors.user)
         return full_softmax(vectors.user, item, bias, own, weight_N, dtype)
     # Without the batch's targets among the candidates each token's own stands beside them.
     logits = (vectors.user @ item.T + bias).masked_fill(rows == target_N.unsqueeze(1), _MASKED)

@@ -251,7 +251,9 @@ def test_it_is_encrypted_and_decrypted_as_any_bundle(bundles, tmp_path, one_thre
 def test_its_catalogue_is_refreshed(bundles, tmp_path, one_thread):
     items = tmp_path / "items.parquet"
     pq.write_table(pa.table({"item_id": ["brand-new"], "title": ["Organic oat milk"]}), items)
-    assert refresh(bundles[1], items, tmp_path / "out").added == 1
+    with pytest.raises(BundleError, match="no public_key says whose it is"):
+        refresh(bundles[1], items, tmp_path / "out")
+    assert refresh(bundles[1], items, tmp_path / "out", str(bundles[2])).added == 1
     after = Recommender.open(tmp_path / "out")
     assert "brand-new" in after.catalog.item_id.to_pylist() and read_golden(tmp_path / "out")
     assert RuntimeRecord.read(tmp_path / "out").name == "aotinductor"

@@ -15,6 +15,7 @@ from components.shared.errors import BundleError, InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.recommender import Recommender
 from components.shared.schema import ITEMS
+from components.shared.signing import load_or_create_key, public_path
 from components.validate_serving.predictor import PredictorConfig, running
 
 pytestmark = pytest.mark.slow
@@ -50,6 +51,16 @@ def refreshed(registered, twin, shop, tmp_path_factory):
             {"item_id": known[3].as_py(), "price": 999.0}, {"item_id": known[4].as_py()}]  # fmt: skip
     result = refresh(registered[0], write(folder / "items.parquet", rows), folder / "compiled")
     return folder / "compiled", result
+
+
+def test_only_what_the_key_signed_is_refreshed_and_signed_anew(registered, twin, tmp_path):
+    bundle, config = registered
+    items, ours = write(tmp_path / "items.parquet", [twin]), str(public_path(config.signing_key))
+    assert refresh(bundle, items, tmp_path / "out", ours).added == 1
+    load_or_create_key(tmp_path / "stranger.pem")
+    with pytest.raises(BundleError, match="another key"):
+        refresh(bundle, items, tmp_path / "none", str(public_path(tmp_path / "stranger.pem")))
+    assert not (tmp_path / "none").exists()
 
 
 def test_what_changed_is_counted_and_the_rest_is_as_it_was(refreshed, shop):
