@@ -13,8 +13,9 @@ from pipelines.resources import apply
 
 
 def prepare(
-    source: Any, size: Any, mapping: Any, items_source: Any, users_source: Any, previous_statistics: Any
-) -> tuple[Any, Any]:
+    source: Any, size: Any, mapping: Any, items_source: Any, users_source: Any, previous_statistics: Any,
+    item_hash_rows: Any,
+) -> tuple[Any, Any]:  # fmt: skip
     """Compose ingest, validation and features inside a pipeline; every argument is one of its parameters.
 
     Returns:
@@ -32,7 +33,10 @@ def prepare(
         resources.DATA,
     ).outputs  # fmt: skip
     features = apply(
-        build_features(events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size),
+        build_features(
+            events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size,
+            item_hash_rows=item_hash_rows,
+        ),
         resources.DATA,
-    ).outputs
+    ).outputs  # fmt: skip
     return features["features"], valid["statistics"]

@@ -27,6 +27,7 @@ def training(
     items_source: str = "",
     users_source: str = "",
     previous_statistics: str = "",
+    item_hash_rows: int = 0,
     seed: int = 0,
     processes: int = 1,
     precision: str = "int8",
@@ -46,6 +47,7 @@ def training(
     ranker_hyperparameters: str = "",
     encoder: str = "",
     architecture: str = "",
+    hot_candidates: int = 0,
     lineage: str = "",
     max_p99_ms: float = 500.0,
     max_memory_mb: float = 2000.0,
@@ -72,6 +74,7 @@ def training(
         items_source: Catalogue; empty: the items that the events name.
         users_source: Users; empty: the users that the events name.
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
+        item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
         seed: Of everything random.
         processes: Training processes of a node.
         precision: Embedding rows as fp32, fp16, int8 or int4.
@@ -91,6 +94,7 @@ def training(
         ranker_hyperparameters: The same of the ranker.
         encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
         architecture: JSON of the ranker's interaction, heads, attention and places; empty: the defaults.
+        hot_candidates: Items of the highest time-decayed popularity among every shopper's candidates; 0: none.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
         max_memory_mb: Limit of the predictor's memory.
@@ -110,14 +114,17 @@ def training(
     """
     features, statistics = prepare(
         source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
-        previous_statistics=previous_statistics,
+        previous_statistics=previous_statistics, item_hash_rows=item_hash_rows,
     )  # fmt: skip
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     models = {"features": features}
     retriever = train_retriever(**models, **train, hyperparameters=retriever_hyperparameters, encoder=encoder)
     models["retriever"] = apply(retriever, resources.TRAIN, gpus).outputs["model"]
-    ranker = train_ranker(**models, **train, hyperparameters=ranker_hyperparameters, architecture=architecture)
+    ranker = train_ranker(
+        **models, **train, hyperparameters=ranker_hyperparameters, architecture=architecture,
+        hot_candidates=hot_candidates,
+    )  # fmt: skip
     models["ranker"] = apply(ranker, resources.TRAIN, gpus).outputs["model"]
     evaluation = apply(
         evaluate_model(**models, registry=registry, model_name=model_name, public_key=f"{signing_key}.pub", size=size),

@@ -37,6 +37,7 @@ def tuning(
     items_source: str = "",
     users_source: str = "",
     previous_statistics: str = "",
+    item_hash_rows: int = 0,
     seed: int = 0,
     processes: int = 1,
     gpus: int = 1,
@@ -57,6 +58,7 @@ def tuning(
         items_source: Catalogue; empty: the items that the events name.
         users_source: Users; empty: the users that the events name.
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
+        item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
         seed: Of the sampler and of every trial's training.
         processes: Training processes of a trial.
         gpus: GPUs of a worker's pod.
@@ -70,7 +72,7 @@ def tuning(
     """
     features, _ = prepare(
         source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
-        previous_statistics=previous_statistics,
+        previous_statistics=previous_statistics, item_hash_rows=item_hash_rows,
     )  # fmt: skip
     search = {
         "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,

@@ -117,3 +117,34 @@ def test_training_hands_what_kfp_gives_its_pod_to_the_nodes_of_a_train_job():
         assert accelerator["resourceCount"] == "{{$.inputs.parameters['pipelinechannel--gpus']}}"
         assert all(entry["optional"] for entry in platform[name]["secretAsEnv"])
         assert platform[name]["fieldPathAsEnv"][0]["name"] == "KFP_RUN_ID"
+
+
+def steps(specification):
+    """(name, task, component) of every step of a compiled pipeline."""
+
+    def walk(dag):
+        for name, task in dag["tasks"].items():
+            component = specification["components"][task["componentRef"]["name"]]
+            if "dag" in component:
+                yield from walk(component["dag"])
+            else:
+                yield name, task, component
+
+    return list(walk(specification["root"]["dag"]))
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_what_a_person_sets_reaches_every_step_that_knows_the_word(pipeline):
+    specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
+    offered = set(specification["root"]["inputDefinitions"]["parameters"])
+    for name, task, component in steps(specification):
+        known = set(component.get("inputDefinitions", {}).get("parameters", {}))
+        assert offered & known <= set(task.get("inputs", {}).get("parameters", {})), name
+
+
+@pytest.mark.parametrize(("pipeline", "step"), [("training", "evaluate-model"), ("catalogue", "refresh-catalog")])
+def test_a_champion_is_opened_only_under_the_key_that_signs_its_successor(pipeline, step):
+    specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
+    (task,) = (task for name, task, _ in steps(specification) if name == step)
+    key = task["inputs"]["parameters"]["public_key"]["runtimeValue"]["constant"]
+    assert key == "{{$.inputs.parameters['pipelinechannel--signing_key']}}.pub"
