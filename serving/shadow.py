@@ -3,6 +3,7 @@
 A candidate that is slow, wrong or absent costs live requests nothing: copies wait in a bounded queue and are dropped.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -71,8 +72,9 @@ class Shadow:
             SHADOW.labels("dropped").inc()
 
     def close(self) -> None:
-        """Compare what waits and end."""
-        self._waiting.put(None)
+        """Compare what waits, as far as there is time for it, and end."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put(None, timeout=self._config.timeout_s)
         self._thread.join(self._config.timeout_s)
 
     def _run(self) -> None:

@@ -36,12 +36,23 @@ class Endpoint:
         """
         try:
             said = self.client.post(f"/v1/models/{self.model}:predict", json={"instances": [request]})
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise ServingError(f"the predictor at {self.client.base_url} does not answer: {error!r}",
                                self.last_words()) from error  # fmt: skip
         if said.status_code != 200:
             raise ServingError(f"the predictor answered {said.status_code}: {said.text[:500]}", self.last_words())
-        return said.json()["predictions"][0]
+        return self._prediction(said)
+
+    def _prediction(self, said: httpx.Response) -> dict[str, Any]:
+        try:
+            answer = said.json()["predictions"][0]
+            version, items = answer["model_version"], [(one["item_id"], one["score"] + 0.0) for one in answer["items"]]
+        except (ValueError, LookupError, TypeError) as error:
+            raise ServingError(f"the predictor's answer is not of the V1 form: {said.text[:500]}",
+                               self.last_words()) from error  # fmt: skip
+        if not isinstance(version, str) or not all(isinstance(item, str) for item, _ in items):
+            raise ServingError(f"the predictor's answer has other types: {said.text[:500]}", self.last_words())
+        return answer
 
     def version(self) -> str:
         """Version of the bundle that answers now.

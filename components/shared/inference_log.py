@@ -3,6 +3,7 @@
 It names no shopper: a request_id joins it to the events that followed. The predictor writes it, the rollout reads it.
 """
 
+import contextlib
 import dataclasses
 import json
 import queue
@@ -106,13 +107,19 @@ class LogWriter:
         while (record := self._waiting.get()) is not None:
             try:
                 self._stream.write(line_of(record))
-                if self._stream.tell() > self._rotate:
-                    self._stream.close()
-                    self._open()
             except OSError:
                 # A full disk must not end the predictor; what is lost is counted.
                 self.dropped += 1
+            # A folder that takes no new file leaves the old one in use.
+            with contextlib.suppress(OSError):
+                self._rotated()
         self._stream.close()
+
+    def _rotated(self) -> None:
+        if self._stream.tell() > self._rotate:
+            full = self._stream
+            self._open()
+            full.close()
 
 
 def line_of(record: Answered | Compared) -> str:

@@ -12,7 +12,7 @@ from components.shared.storage import write_json, write_text
 from pipelines.benchmark.candidates import candidates
 from pipelines.benchmark.fitting import Candidate, Workshop
 from pipelines.benchmark.layouts import read_layout
-from pipelines.benchmark.results import run, table
+from pipelines.benchmark.results import Ablation, run, table
 from pipelines.console import show_error
 from pipelines.readme import provenance, replace_between
 
@@ -32,19 +32,22 @@ def main(words: list[str]) -> None:
     )
     parser.add_argument("--only", nargs="+", default=[], help="names of the candidates to fit; by default all")
     parser.add_argument("--ablate", nargs="*", help="also fit variants of the chosen recipe: those named, or all")
+    parser.add_argument("--ablate-from", default="", help="one of those variants: what the others are changes of")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
-    parser.add_argument("--readme", type=Path, help="README whose markers benchmark-LAYOUT receive the table")
+    parser.add_argument("--readme", type=Path, help="README that receives the table")
+    parser.add_argument("--part", help="name of the markers there; by default benchmark-LAYOUT")
     arguments = parser.parse_args(words)
     torch.set_num_threads(arguments.threads)
     layout = read_layout(arguments.data)
     workshop = Workshop(layout, arguments.out)
-    result = run(workshop, _named(candidates(layout.kind), arguments.only), tuple(arguments.seeds), arguments.ablate)
+    ablate = None if arguments.ablate is None else Ablation(wanted=arguments.ablate, base=arguments.ablate_from)
+    result = run(workshop, _named(candidates(layout.kind), arguments.only), tuple(arguments.seeds), ablate)
     made = provenance(f"python -m pipelines.benchmark {shlex.join(words)}")
     text = f"{table(result)}\n{made}\n"
     write_json(workshop.folder / "benchmark.json", {**result.to_json(), "provenance": made})
     write_text(workshop.folder / "table.md", text)
     if arguments.readme:
-        replace_between(arguments.readme, f"benchmark-{layout.kind}", text)
+        replace_between(arguments.readme, arguments.part or f"benchmark-{layout.kind}", text)
     print(text)
 
 

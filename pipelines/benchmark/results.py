@@ -46,8 +46,18 @@ class Result:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ablation:
+    """Which variants of the chosen recipe are fitted too."""
+
+    wanted: list[str]
+    """Names of changes, one a variant; empty: all of them."""
+    base: str = ""
+    """Name of a change that all variants begin with; empty: none."""
+
+
 def run(
-    workshop: Workshop, tried: tuple[Candidate, ...], seeds: tuple[int, ...], ablate: list[str] | None = None
+    workshop: Workshop, tried: tuple[Candidate, ...], seeds: tuple[int, ...], ablate: Ablation | None = None
 ) -> Result:
     """Choose on validation with the first seed, then fit and test with every seed.
 
@@ -55,7 +65,7 @@ def run(
         workshop: Fits to one data set.
         tried: Candidates.
         seeds: Of the test; the first also chooses.
-        ablate: Names of one-change variants of the chosen recipe to fit too; empty: all of them; None: none.
+        ablate: Variants of the chosen recipe to fit too.
     """
     layout = workshop.layout
     found: dict[str, dict[str, float]] = {}
@@ -73,7 +83,8 @@ def run(
     variants = {}
     recipe = chosen.recipe if isinstance(chosen, Blend) else chosen
     if ablate is not None and isinstance(recipe, Recipe):
-        for variant in (recipe, *ablations(recipe, ablate)):
+        base = ablations(recipe, [ablate.base])[0] if ablate.base else recipe
+        for variant in (base, *ablations(base, ablate.wanted)):
             variants[variant.name] = _tested(workshop, variant, seeds[0], seeds[0])
             report("benchmark", 1.0, f"test of {variant.name}: {_told(variants[variant.name])}")
     return Result(

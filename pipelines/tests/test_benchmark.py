@@ -28,7 +28,7 @@ from pipelines.benchmark.graph_filter import Graph, GraphFilter, GraphFilterConf
 from pipelines.benchmark.judging import judge, thinned, top_lists
 from pipelines.benchmark.layouts import Problem, read_layout
 from pipelines.benchmark.published import published
-from pipelines.benchmark.results import run, table
+from pipelines.benchmark.results import Ablation, run, table
 from pipelines.benchmark.training import Recipe, batches, by_recency, examples, newest, train
 
 ITEMS, USERS, LENGTH = 30, 60, 8
@@ -249,11 +249,14 @@ def test_validation_chooses_and_every_seed_is_tested(sets, tmp_path):
 def test_averaged_weights_are_judged_and_variants_change_one_thing(leave_one_out, tmp_path):
     layout = read_layout(leave_one_out)
     averaged = small(name="averaged", averaging=0.9, epochs=12)
-    result = run(Workshop(layout, tmp_path / "out"), (averaged,), (0,), ablate=["ids only", "GRU"])
+    workshop = Workshop(layout, tmp_path / "out")
+    result = run(workshop, (averaged,), (0,), ablate=Ablation(wanted=["ids only", "GRU"]))
     names = ["averaged", "averaged, but ids only", "averaged, but GRU"]
     assert list(result.ablation) == names and "variant, on the test" in table(result)
     assert result.ablation["averaged"]["HR@10"] == result.test["HR@10"][0] > 0.8
     assert len({tuple(values.values()) for values in result.ablation.values()}) == 3
+    from_pooled = run(workshop, (averaged,), (0,), ablate=Ablation(wanted=["ids only"], base="pooled"))
+    assert list(from_pooled.ablation) == ["averaged, but pooled", "averaged, but pooled, but ids only"]
     every = ablations(averaged, [])
     assert all(
         sum(getattr(variant, name.name) != getattr(averaged, name.name) for name in dataclasses.fields(Recipe)) == 2

@@ -85,7 +85,7 @@ def main(words: list[str]) -> None:
     write_json(out / "throughput.json", {**found, "provenance": made})
     write_text(out / "throughput.md", f"{text}\n")
     if arguments.readme:
-        replace_between(arguments.readme, "throughput", text)
+        replace_between(arguments.readme, arguments.part, text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="training rows and table rows")
     parser.add_argument("--out", type=Path, default=Path("out/throughput"))
     parser.add_argument("--peers-python", default="", help="Python with deepctr-torch and RecBole installed")
-    parser.add_argument("--readme", type=Path, help="README whose markers 'throughput' receive the tables")
+    parser.add_argument("--readme", type=Path, help="README that receives the tables")
+    parser.add_argument("--part", default="throughput", help="name of the markers there")
     parser.add_argument("--batch", type=int, default=4_096, help="rows of a step")
     parser.add_argument("--steps", type=int, default=60, help="steps on the clock, at most")
     parser.add_argument("--seconds", type=float, default=15.0, help="what they may take")

@@ -1,8 +1,10 @@
 """Outcomes by version, the inference log and the shadow, on real predictor processes."""
 
+import http.server
 import itertools
 import json
 import shutil
+import threading
 import time
 
 import httpx
@@ -123,6 +125,37 @@ def test_an_absent_or_hanging_candidate_costs_live_requests_nothing(signed, tmp_
                 assert samples(client, "shoprank_shadow_total")[(("outcome", outcome),)] > 0
 
 
+class Wrong(http.server.BaseHTTPRequestHandler):
+    """Answers every POST with 200 and a page."""
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.send_header("content-length", "6")
+        self.end_headers()
+        self.wfile.write(b"<html>")
+
+    def log_message(self, *words):
+        pass
+
+
+def test_a_candidate_that_answers_something_else_is_counted_and_does_not_stop_the_end(signed):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wrong) as wrong:
+        thread = threading.Thread(target=wrong.serve_forever, args=(0.02,))
+        thread.start()
+        words = ("--shadow_url", f"http://127.0.0.1:{wrong.server_port}")
+        with running(signed[0], PredictorConfig(further=words)) as champion:
+            with httpx.Client(base_url=champion.url, trust_env=False) as client:
+                for _ in range(80):  # More than may wait: a thread that died would leave the queue full.
+                    assert client.post(PREDICT, json={"instances": [{"k": 1}]}).status_code == 200
+                errors = (("outcome", "error"),)
+                assert until(lambda: samples(client, "shoprank_shadow_total").get(errors, 0) >= 16)
+            started = time.monotonic()
+        assert time.monotonic() - started < 15
+        wrong.shutdown()
+        thread.join()
+
+
 def answered(number):
     return Answered(time=1.0, request_id=f"r{number}", version="v", outcome="ok", seconds=0.1, items=("a", "燕"))
 
@@ -150,6 +183,20 @@ def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
         list(late.read())  # it stood before the half line, not in its middle
     late.skip()
     assert list(late.read()) == []
+
+
+def test_a_folder_that_takes_no_new_file_leaves_the_old_one_in_use(tmp_path):
+    writer = LogWriter(tmp_path / "logs", "pod", rotate_bytes=1)
+    (tmp_path / "logs").rename(tmp_path / "moved")
+    for number in range(3):
+        writer.write(answered(number))
+    until(lambda: len(list(LogReader(tmp_path / "moved").read())) == 3, 3)
+    (tmp_path / "logs").mkdir()
+    writer.write(answered(3))
+    writer.write(answered(4))
+    writer.close()
+    found = [one for place in ("moved", "logs") for one in LogReader(tmp_path / place).read()]
+    assert found == [answered(number) for number in range(5)] and writer.dropped == 0
 
 
 def test_a_slow_disk_loses_records_and_no_request(tmp_path):
