@@ -8,8 +8,9 @@ import numpy as np
 
 from components.shared.errors import DataError
 from components.shared.ranking_metrics import hits, ndcg_at_k, overlap_at_k
-from components.shared.recommender import Ranking, Recommender
+from components.shared.recommender import Ranking, Recommender, side_by_side
 from components.shared.rows import Rows
+from components.shared.shopper import shopper_features
 
 _MEND = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
 
@@ -24,6 +25,8 @@ class Limits:
     """Least mean share of the ten best items that both models agree on."""
     max_ndcg_loss: float = 0.02
     """Largest share of the trained model's validation NDCG@10 that may be lost."""
+    min_index_recall: float = 0.95
+    """Least share of the nearest items that an approximate index may find; below it the index is made exact."""
     shoppers: int = 200
     """Shoppers of the validation split that are compared."""
 
@@ -57,6 +60,18 @@ def compare(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
             f"limits are {limits.max_probability_difference} and {limits.min_rank_overlap}; {_MEND}",
         )
     return {"max_probability_difference": worst, "rank_overlap_at_10": overlap}
+
+
+def index_recall(compiled: Recommender, rows: Rows, limits: Limits, k: int = 100) -> float:
+    """Mean share of the k nearest items of the validation's shoppers that the compiled index finds."""
+    if compiled.index.exact:
+        return 1.0
+    shoppers = rows.shopper[: limits.shoppers]
+    now = np.full(len(shoppers), compiled.spec.as_of)
+    histories = compiled.store.before(shoppers, now, compiled.spec.max_history)
+    features = shopper_features(histories, compiled.catalog, compiled.spec, None)
+    user = side_by_side(features, [(feature.name, feature.max_length) for feature in compiled.spec.user_features])
+    return compiled.index.recall(compiled.models.user_vectors(*user), k)
 
 
 def quality(trained: Recommender, compiled: Recommender, rows: Rows, limits: Limits) -> dict[str, float]:

@@ -35,6 +35,30 @@ class VectorIndex:
         index.add(joined)
         return cls(index)
 
+    @property
+    def exact(self) -> bool:
+        """Whether a search looks at every item."""
+        return not isinstance(self._index, faiss.IndexHNSW)
+
+    def recall(self, users: np.ndarray, count: int, part: int = 16) -> float:
+        """Mean share of each user's `count` best items that a search finds; an item that ties with the last is one.
+
+        Args:
+            users: float32 [users, dim].
+            count: How many of the best; fewer where there are fewer.
+            part: Users whose scores of all items are held at a time.
+        """
+        if self.exact:
+            return 1.0
+        count, every = min(count, self._index.ntotal), self._index.reconstruct_n(0, self._index.ntotal)
+        found = []
+        for start in range(0, len(users), part):
+            some = users[start : start + part]
+            scores = some @ every[:, :-1].T + every[:, -1]
+            least = np.partition(scores, -count, 1)[:, -count, None]
+            found.append((self.search(some, count)[1] >= least - 1e-5 * np.abs(least)).mean(1))
+        return float(np.concatenate(found).mean())
+
     def save(self, path: Path) -> None:
         """Write the index."""
         faiss.write_index(self._index, str(path))

@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from components.shared.errors import TrainingError
+from components.shared.errors import InputError, TrainingError
 from components.shared.progress import report
 from components.shared.storage import atomic_directory
 from components.shared.training.hyperparameters import Hyperparameters
@@ -72,7 +72,8 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
         except optuna.TrialPruned:
             study.optuna.tell(trial, state=TrialState.PRUNED)
             return
-        except TrainingError as error:
+        except (TrainingError, InputError) as error:
+            # Values may not go together, such as a batch that the processes cannot share out.
             if defaults:
                 # Not a trial's fault: left as lost, so that a later call begins with the defaults again.
                 study.optuna.tell(trial, state=TrialState.FAIL)

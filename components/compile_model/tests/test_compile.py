@@ -219,6 +219,17 @@ def test_ranking_quality_is_measured_at_the_validation_moment_and_a_loss_refused
 
 
 @pytest.mark.slow
+def test_an_index_that_misses_too_much_is_made_exact(tiny_run, tmp_path):
+    models = (tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics)
+    for least, exact in ((0.5, False), (1.01, True)):
+        limits = Limits(shoppers=20, min_index_recall=least, min_rank_overlap=0.5)
+        config = CompileConfig(limits=limits, exact_index_up_to=10, timed_requests=1)
+        figures = compile_model(*models, tmp_path / str(exact), config)
+        assert 0.5 < figures["index_recall_at_100"] <= 1.0
+        assert Recommender.open(tmp_path / str(exact)).index.exact == exact
+
+
+@pytest.mark.slow
 def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
     config = CompileConfig(limits=Limits(max_probability_difference=1e-9, shoppers=10))
     with pytest.raises(DataError):

@@ -92,6 +92,15 @@ def test_memory_is_bounded_by_the_windows(tmp_path):
     assert most < 8 * 4 * 1_000 * 16 < 400_000 * 16 / 10
 
 
+def test_more_ranks_than_shards_have_a_part_of_their_own(file):
+    parts = [ParquetStream(file, ["id"], StreamConfig(batch_size=32, shards=4), slice(at, at + 4))
+             for at in range(0, 32, 4)]  # fmt: skip
+    seen = [part.batch(0, step)["id"].to_pylist() for part in parts for step in range(part.steps_per_epoch)]
+    assert {len(batch) for batch in seen} == {4}
+    ids = [one for batch in seen for one in batch]
+    assert len(ids) == len(set(ids)) >= 0.8 * 1_000
+
+
 def test_what_cannot_be_shared_out_is_refused(file, tmp_path):
     with pytest.raises(InputError, match="a batch of 30 rows in 4 shards"):
         ParquetStream(file, ["id"], StreamConfig(batch_size=30, shards=4), slice(0, 30))

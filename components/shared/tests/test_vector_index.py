@@ -52,6 +52,20 @@ def test_a_graph_finds_nearly_all_of_the_best(data, masked):
         assert allowed[rows].all()
 
 
+def test_recall_is_the_share_of_the_best_that_a_search_finds(data):
+    """A wide spread of biases is what makes a graph lose its way."""
+    vectors, bias, users = data
+    assert VectorIndex.build(vectors, bias).recall(users, 20) == 1.0
+    for spread in (1.0, 20.0):
+        graph = VectorIndex.build(vectors, spread * bias, exact_up_to=100)
+        assert not graph.exact
+        wanted, _ = best((vectors, spread * bias, users), 100)
+        rows, _ = graph.search(users, 100)
+        overlap = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(rows.tolist(), wanted.tolist(), strict=True)])
+        assert graph.recall(users, 100) == pytest.approx(overlap, abs=0.002)
+    assert overlap < 0.95
+
+
 @pytest.mark.parametrize("exact_up_to", [0, 10_000])
 def test_places_that_nothing_fills_are_row_zero(data, exact_up_to):
     allowed = np.zeros(ITEMS, bool)

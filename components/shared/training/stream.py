@@ -28,7 +28,8 @@ class StreamConfig:
     seed: int = 0
     """Of the orders."""
     shards: int = 8
-    """Parts that ranks share out; must divide the batch, and the number of ranks must divide it."""
+    """Parts that ranks share out; must divide the batch, and the number of ranks must divide it. More ranks than this
+    have one part each: what a batch holds then depends on their number."""
     window: int = 4
     """Row groups of a shard that are held and mixed at a time."""
 
@@ -61,22 +62,23 @@ class ParquetStream:
     def __init__(self, path: Path, columns: list[str], config: StreamConfig, part: slice):
         self._file, self._columns, self._config = pq.ParquetFile(path), columns, config
         rows = np.array([self._file.metadata.row_group(at).num_rows for at in range(self._file.num_row_groups)])
-        share = config.batch_size // config.shards
-        if share * config.shards != config.batch_size or part.start % share or part.stop % share:
+        shards = max(config.shards, config.batch_size // (part.stop - part.start))
+        share = config.batch_size // shards
+        if share * shards != config.batch_size or part.start % share or part.stop % share:
             raise InputError(
-                f"a batch of {config.batch_size} rows in {config.shards} shards cannot be cut at {part.start} and "
-                f"{part.stop}", "let shards divide the batch size, and the number of processes divide shards",
-            )  # fmt: skip
-        if len(rows) < config.shards:
-            raise DataError(f"{path} has {len(rows)} row groups, fewer than {config.shards} shards",
+                f"a batch of {config.batch_size} rows in {shards} shards cannot be cut at {part.start} and {part.stop}",
+                f"let {config.shards} divide the batch size, and take 1, 2, 4, 8 or more processes that divide it",
+            )
+        if len(rows) < shards:
+            raise DataError(f"{path} has {len(rows)} row groups, fewer than {shards} shards",
                             "write it in smaller row groups, or read it whole")  # fmt: skip
         self._share = share
         self._shards = [
-            _Shard(np.arange(at, len(rows), config.shards), rows[at :: config.shards])
+            _Shard(np.arange(at, len(rows), shards), rows[at::shards])
             for at in range(part.start // share, part.stop // share)
         ]
         self._first = part.start // share
-        smallest = min(int(rows[at :: config.shards].sum()) for at in range(config.shards))
+        smallest = min(int(rows[at::shards].sum()) for at in range(shards))
         self.steps_per_epoch = smallest // share
         """Whole batches in an epoch; what the smallest shard holds decides."""
         if not self.steps_per_epoch:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from components.shared.errors import TrainingError
+from components.shared.errors import InputError, TrainingError
 from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Value
 from components.shared.training.trial import Told
 from components.tune_hyperparameters.config import TuningConfig
@@ -25,6 +25,7 @@ class Bowl:
     seconds: float = 0.0
     digest: str = "bowl"
     breaks_above: float = 1.0
+    problem: type[TrainingError] | type[InputError] = TrainingError
     model = "bowl"
     metric = "validation_depth"
     space = SearchSpace({"x": Float(low=0.0, high=1.0), "n": Int(low=1, high=64, log=True),
@@ -36,7 +37,7 @@ class Bowl:
         with self.log.open("a") as stream:
             stream.write(f"{values['x']} {values['n']} {values['shape']}\n")
         if values["x"] > self.breaks_above:
-            raise TrainingError("the loss is nan", "lower x")
+            raise self.problem("the loss is nan", "lower x")
         depth = 1.0 - abs(values["x"] - 0.3) - abs(values["n"] - 6) / 64 + 0.1 * (values["shape"] == "round")
         for epoch in range(1, 5):
             time.sleep(self.seconds / 4)

@@ -51,8 +51,9 @@ def test_pruned_trials_end_early_and_never_win(pruning, tmp_path):
     assert rows[best.trial]["state"] == "complete" and rows[best.trial]["epochs"] == 4
 
 
-def test_a_trial_that_fails_counts_and_says_why_and_the_search_goes_on(tmp_path):
-    best, rows = searched(tmp_path, Bowl(tmp_path / "log", breaks_above=0.92))
+@pytest.mark.parametrize("problem", [TrainingError, InputError])
+def test_a_trial_that_fails_counts_and_says_why_and_the_search_goes_on(problem, tmp_path):
+    best, rows = searched(tmp_path, Bowl(tmp_path / "log", breaks_above=0.92, problem=problem))
     failed = [row for row in rows if row["state"] == "failed"]
     assert failed and all(row["problem"] == "the loss is nan" and row["x"] > 0.92 for row in failed)
     assert len(rows) == 30 and best.value > 0.9
