@@ -19,7 +19,7 @@ from components.train_ranker.train import train as train_ranker
 from components.train_retriever.train import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from pipelines.readme import provenance, replace_between
-from pipelines.shops import Shop, shops
+from pipelines.shops import Shop, go_on, shops
 
 MODEL = "model"
 SHOWN = ("ndcg_at_10", "recall_at_20")
@@ -97,6 +97,7 @@ def measured(shop: Shop, root: Path, size: str, seeds: list[int]) -> str:
     Returns:
         What README shows of it.
     """
+    go_on(root, {"size": size})
     features = shop.features(root, size)
     evaluations = [run_seed(root, features, seed, size) for seed in seeds]
     result = pooled(evaluations, BootstrapConfig().resamples)

@@ -12,6 +12,7 @@ from components.build_features.build import build
 from components.build_features.build import config_for as features_for
 from components.ingest_events.ingest import IngestOutputs, ingest
 from components.shared.errors import InputError
+from components.shared.storage import read_json, write_json
 
 RETAIL = {"user_id": "customer_id", "item_id": "stock_code", "timestamp": "invoice_ts", "quantity": "quantity",
           "price": "unit_price", "session_id": "invoice", "constants": {"event_type": "purchase"}}  # fmt: skip
@@ -49,6 +50,18 @@ class Shop:
         again = table["is_sheet_overlap"].to_numpy()
         pq.write_table(table.take(np.flatnonzero(~again)), root / "source.parquet")
         return root / "source.parquet"
+
+
+def go_on(root: Path, settings: dict[str, Any]) -> None:
+    """Note what a measurement's folder was begun with; what lies there is taken over only with the same settings.
+
+    Raises:
+        InputError: it was begun with others.
+    """
+    path = root / "settings.json"
+    if path.exists() and (before := read_json(path)) != settings:
+        raise InputError(f"{root} was begun with {before}, not with {settings}", "name another --out, or remove it")
+    write_json(path, settings)
 
 
 def shops(data: Path | None) -> list[Shop]:

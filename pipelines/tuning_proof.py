@@ -38,7 +38,7 @@ from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.models import tunable
 from components.tune_hyperparameters.tune import tune
 from pipelines.readme import provenance, replace_between
-from pipelines.shops import shops
+from pipelines.shops import go_on, shops
 
 SIDES = ("defaults", "tuned")
 NAMES = {RECALL: "retriever: recall@20", AUC: "ranker: AUC", "ndcg_at_10": "both: NDCG@10"}
@@ -200,6 +200,7 @@ def main() -> None:
     results = {}
     for shop in shops(given.data):
         root = given.out.resolve() / shop.folder
+        go_on(root, {"size": given.size, "trials": given.trials, "study_seed": given.seeds[0]})
         results[shop.name] = measure(shop.features(root, given.size), root, proof)
     write_json(given.out / "proof.json", {"results": results, **dataclasses.asdict(proof)})
     command = shlex.join(["python -m pipelines.tuning_proof", *sys.argv[1:]]).replace("'", "")

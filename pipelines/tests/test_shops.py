@@ -4,9 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import pytest
 
+from components.shared.errors import InputError
 from components.shared.timeline import Timeline
-from pipelines.shops import shops
+from pipelines.shops import go_on, shops
 
 
 def retail_file(folder, rows=3_000):
@@ -41,3 +43,10 @@ def test_lines_of_both_sheets_count_once(tmp_path):
     assert Timeline.read(features / "timeline.json").test > 0
     made = (features / "spec.json").stat().st_mtime_ns
     assert shop.features(root, "tiny") == features and (features / "spec.json").stat().st_mtime_ns == made, "kept"
+
+
+def test_a_measurement_goes_on_only_with_the_settings_that_it_was_begun_with(tmp_path):
+    go_on(tmp_path / "shop", {"size": "small", "trials": 20})
+    go_on(tmp_path / "shop", {"trials": 20, "size": "small"})
+    with pytest.raises(InputError, match="begun with .*'small'.*, not with .*'full'"):
+        go_on(tmp_path / "shop", {"size": "full", "trials": 20})
