@@ -48,5 +48,5 @@ def test_lines_of_both_sheets_count_once(tmp_path):
 def test_a_measurement_goes_on_only_with_the_settings_that_it_was_begun_with(tmp_path):
     go_on(tmp_path / "shop", {"size": "small", "trials": 20})
     go_on(tmp_path / "shop", {"trials": 20, "size": "small"})
-    with pytest.raises(InputError, match="begun with .*'small'.*, not with .*'full'"):
+    with pytest.raises(InputError, match=r"begun with .*'small'.*, not with .*'full'"):
         go_on(tmp_path / "shop", {"size": "full", "trials": 20})
