@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from enum import IntFlag
+from itertools import pairwise
 
 import numpy as np
+from scipy import sparse
 
 from components.shared.catalog import STATISTICS
 from components.shared.errors import BundleError, InputError
@@ -125,22 +127,26 @@ def hot_items(
 
 
 def similar_items(
-    reach: np.ndarray, statistics: np.ndarray, count: int, allowed: np.ndarray | None
+    reach: sparse.csr_matrix, statistics: np.ndarray, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
     """The items of the highest reach times log(1 + shoppers who lately took the item for the first time).
 
     Args:
-        reach: float32 [rows, items], see neighbours.Neighbours.reach.
+        reach: sparse float32 [rows, items], see neighbours.Neighbours.reach.
         statistics: float32 [items, len(catalog.STATISTICS)].
         count: Items a row; fewer where fewer are in reach.
         allowed: bool [items], which items may be answered.
     """
-    pull = np.log1p(statistics[:, STATISTICS.index("discovery_middle")])
-    score = reach * (pull if allowed is None else pull * allowed)
-    keep = min(count, score.shape[1])
-    item = np.argpartition(-score, keep - 1, 1)[:, :keep]
-    near = np.take_along_axis(score, item, 1) > 0
-    return np.repeat(np.arange(len(score)), near.sum(1)), item[near], Source.SIMILAR
+    item = reach.indices.astype(np.int64)
+    score = reach.data * np.log1p(statistics[item, STATISTICS.index("discovery_middle")])
+    if allowed is not None:
+        score = score * allowed[item]
+    chosen = [np.zeros(0, np.int64)]
+    for start, end in pairwise(np.asarray(reach.indptr)):
+        near = start + np.flatnonzero(score[start:end] > 0)
+        chosen.append(near[np.argpartition(-score[near], count)[:count]] if len(near) > count else near)
+    lengths = [len(places) for places in chosen[1:]]
+    return np.repeat(np.arange(len(lengths)), lengths), item[np.concatenate(chosen)], Source.SIMILAR
 
 
 _ORDERED_BY = ("popularity_middle", "popularity_long", "discovery_middle")

@@ -39,17 +39,20 @@ class Neighbours:
         items = len(offsets) - 1
         return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
 
-    def reach(self, touched: Touches, rows: int) -> np.ndarray:
-        """How near every item is to what each shopper has touched, float32 [rows, items].
+    def reach(self, touched: Touches, rows: int) -> sparse.csr_matrix:
+        """How near items are to what each shopper has touched, sparse float32 [rows, items], items ascending.
 
-        The sum over the shopper's items of log(1 + decayed event weight) times similarity.
+        The sum over the shopper's items of log(1 + decayed event weight) times similarity. Only neighbours of touched
+        items are held, so that a request costs what its shopper touched, not what the catalogue holds.
 
         Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
         """
         items = len(self.similarity.indptr) - 1
         weight = np.log1p(touched.weight).astype(np.float32)
         own = sparse.csr_matrix((weight, (touched.key // items, touched.key % items)), shape=(rows, items))
-        return sparse.csr_matrix(own @ self.similarity).toarray()
+        found = sparse.csr_matrix(own @ self.similarity)
+        found.sort_indices()
+        return found
 
     def nearest_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
         """Which of a shopper's items speaks loudest for each item.
@@ -67,3 +70,14 @@ class Neighbours:
         voices = self.similarity[own][:, item].toarray() * weight[:, None]
         best = voices.argmax(0)
         return np.where(voices[best, np.arange(len(item))] > 0, own[best], 0)
+
+
+def reach_of(reach: sparse.csr_matrix, row: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reach of (row, item) pairs, and that of each pair's row in its nearest item, float32 [pairs] both."""
+    lengths = np.diff(np.asarray(reach.indptr))
+    rows, items = len(lengths), int(reach.get_shape()[1])
+    near, key = np.repeat(np.arange(rows), lengths) * items + reach.indices, row * items + item
+    at = np.minimum(np.searchsorted(near, key), max(len(near) - 1, 0))
+    own = np.where(near[at] == key, reach.data[at], 0) if len(near) else np.zeros(len(key))
+    nearest = reach.max(1).toarray().ravel()[row] if len(near) else np.zeros(len(key))
+    return own.astype(np.float32), nearest.astype(np.float32)

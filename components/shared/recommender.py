@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from scipy import sparse
 
 from components.shared.candidates import (
     CandidateConfig,
@@ -27,7 +28,7 @@ from components.shared.exported_models import ExportedModels, Models
 from components.shared.feature_spec import FeatureSpec
 from components.shared.history import Histories, HistoryStore
 from components.shared.lexical import LexicalIndex
-from components.shared.neighbours import Neighbours
+from components.shared.neighbours import Neighbours, reach_of
 from components.shared.pairs import Pairs, Touches, pair_features, touches
 from components.shared.ragged import Ragged
 from components.shared.shopper import shopper_features
@@ -171,7 +172,7 @@ class Recommender:
         return Ragged.mean(np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat)
 
     def _candidates(
-        self, touched: Touches, vectors: np.ndarray, reach: np.ndarray, queries: Sequence[str] | None,
+        self, touched: Touches, vectors: np.ndarray, reach: sparse.csr_matrix, queries: Sequence[str] | None,
         allowed: np.ndarray | None,
     ) -> Candidates:  # fmt: skip
         items, rows = len(self.catalog), len(vectors)
@@ -208,14 +209,12 @@ class Recommender:
         lexical[np.searchsorted(merged.row * items + merged.item, row * items + item)] = scores
         return Candidates(merged.row, merged.item, merged.source, lexical)
 
-    def _pairs(self, found: Candidates, vectors: np.ndarray, reach: np.ndarray) -> Pairs:
+    def _pairs(self, found: Candidates, vectors: np.ndarray, reach: sparse.csr_matrix) -> Pairs:
         """The candidates with score = user_vector . item_vector + item_bias and their reach."""
         joined = self.index.vectors(found.item)
         score = np.einsum("pd,pd->p", vectors[found.row], joined[:, :-1]) + joined[:, -1]
-        own = reach[found.row, found.item]
-        return Pairs(
-            found.row, found.item, score.astype(np.float32), own, own / np.maximum(reach.max(1), 1e-9)[found.row]
-        )
+        own, nearest = reach_of(reach, found.row, found.item)
+        return Pairs(found.row, found.item, score.astype(np.float32), own, own / np.maximum(nearest, 1e-9))
 
     def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: int, rows: int) -> list[Ranking]:
         wanted = wanted_probability(tasks, dense)

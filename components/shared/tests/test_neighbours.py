@@ -10,7 +10,7 @@ from scipy import sparse
 
 from components.shared.candidates import Source, similar_items
 from components.shared.catalog import STATISTICS
-from components.shared.neighbours import Neighbours
+from components.shared.neighbours import Neighbours, reach_of
 from components.shared.pairs import touches
 from components.shared.similarity import SimilarityConfig, cosine_neighbours
 
@@ -53,10 +53,15 @@ def test_reach_sums_over_what_a_shopper_touched(shop, histories_of, rows):
     rows = [sorted(row, key=lambda event: -event[2]) for row in rows]
     touched = touches(histories_of(rows), 9, shop.spec())
     found = Neighbours(sparse.csr_matrix(similarity)).reach(touched, len(rows))
+    whole = found.toarray()
     for at, row in enumerate(rows):
         weight = {item: sum(0.5 ** (age / 86_400 / 30) for what, _, age in row if what == item) for item, *_ in row}
         wanted = sum((math.log1p(w) * similarity[item] for item, w in weight.items()), np.zeros(9))
-        assert found[at] == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+        assert whole[at] == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    # What single pairs are told is what the whole matrix holds.
+    row, item = (where.ravel() for where in np.indices(whole.shape))
+    own, nearest = reach_of(found, row, item)
+    assert (own == whole.ravel()).all() and (nearest == whole.max(1)[row]).all()
 
 
 def test_files_bring_the_same_back(tmp_path):
@@ -83,8 +88,10 @@ def test_the_loudest_of_a_shoppers_items_is_named():
 def test_similar_items_are_near_allowed_and_new_to_somebody_lately():
     statistics = np.zeros((5, len(STATISTICS)), np.float32)
     statistics[:, STATISTICS.index("discovery_middle")] = [0, 9, 9, 0, 2]
-    reach = np.array([[0, 0.1, 0.2, 9, 1], [0, 0, 0, 0, 0.1]], np.float32)
+    reach = sparse.csr_matrix(np.array([[0, 0.1, 0.2, 9, 1], [0, 0, 0, 0, 0.1]], np.float32))
     row, item, source = similar_items(reach, statistics, 2, None)
     assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 2), (0, 4), (1, 4)} and source == Source.SIMILAR
     row, item, _ = similar_items(reach, statistics, 9, np.array([True, True, True, True, False]))
     assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 1), (0, 2)}
+    row, item, _ = similar_items(sparse.csr_matrix((2, 5), dtype=np.float32), statistics, 2, None)
+    assert len(row) == len(item) == 0
