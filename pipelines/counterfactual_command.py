@@ -19,6 +19,10 @@ def counterfactual(
 
     found = compare_logged(log, candidate, events, event_type)
     console.print(f"{found.decisions:,} explored answers; {event_type} of the item at the last place:", highlight=False)
+    console.print(
+        f"  {found.left_out:,} of {found.decisions + found.left_out:,} left out, {100 * found.share:.1f} % remain: "
+        "answers of other lengths, or whose last item the champion has higher up", highlight=False,
+    )  # fmt: skip
     console.print(f"  champion         {found.champion:.4f}", highlight=False)
     for name, one in (("IPS", found.candidate_ips), ("SNIPS", found.candidate_snips)):
         console.print(

@@ -3,6 +3,8 @@
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false
 
+from typing import Any
+
 from kfp import dsl
 
 from components.evaluate_model.blessing import read_blessing
@@ -13,6 +15,16 @@ from pipelines import resources
 from pipelines.preparation import prepare
 from pipelines.release import release
 from pipelines.resources import REGISTRY_MOUNT, REGISTRY_VOLUME, apply
+
+
+def _trained(
+    features: Any, gpus: Any, optimizers: tuple[Any, Any], retriever: dict[str, Any], ranker: dict[str, Any]
+) -> dict[str, Any]:
+    """The retriever, then the ranker on its candidates; what every later step reads."""
+    first = train_retriever(features=features, optimizer=optimizers[0], **retriever)
+    models = {"features": features, "retriever": apply(first, resources.TRAIN, gpus).outputs["model"]}
+    second = train_ranker(**models, optimizer=optimizers[1], **ranker)
+    return {**models, "ranker": apply(second, resources.TRAIN, gpus).outputs["model"]}
 
 
 @dsl.pipeline(
@@ -46,7 +58,10 @@ def training(
     retriever_hyperparameters: str = "",
     ranker_hyperparameters: str = "",
     encoder: str = "",
+    loss: str = "",
+    retriever_optimizer: str = "",
     architecture: str = "",
+    ranker_optimizer: str = "",
     hot_candidates: int = 0,
     lineage: str = "",
     max_p99_ms: float = 500.0,
@@ -93,7 +108,12 @@ def training(
         retriever_hyperparameters: What tuning found: its JSON, or where it lies on the volume; empty: the size dial's.
         ranker_hyperparameters: The same of the ranker.
         encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
-        architecture: JSON of the ranker's interaction, heads, attention and places; empty: the defaults.
+        loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty:
+            softmax over the batch's targets with log-Q.
+        retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding; wins over tuning.
+        architecture: JSON of the ranker's interaction, heads, attention and places; the rest is as tuning found it, or
+            the default.
+        ranker_optimizer: The same of the ranker.
         hot_candidates: Items of the highest time-decayed popularity among every shopper's candidates; 0: none.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
@@ -118,18 +138,12 @@ def training(
     )  # fmt: skip
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
-    models = {"features": features}
-    retriever = train_retriever(**models, **train, hyperparameters=retriever_hyperparameters, encoder=encoder)
-    models["retriever"] = apply(retriever, resources.TRAIN, gpus).outputs["model"]
-    ranker = train_ranker(
-        **models, **train, hyperparameters=ranker_hyperparameters, architecture=architecture,
-        hot_candidates=hot_candidates,
-    )  # fmt: skip
-    models["ranker"] = apply(ranker, resources.TRAIN, gpus).outputs["model"]
-    evaluation = apply(
-        evaluate_model(**models, registry=registry, model_name=model_name, public_key=f"{signing_key}.pub", size=size),
-        resources.EVALUATE,
-    ).outputs["evaluation"]
+    retriever = {"hyperparameters": retriever_hyperparameters, "encoder": encoder, "loss": loss}
+    ranker = {"hyperparameters": ranker_hyperparameters, "architecture": architecture, "hot_candidates": hot_candidates}
+    optimizers = retriever_optimizer, ranker_optimizer
+    models = _trained(features, gpus, optimizers, {**train, **retriever}, {**train, **ranker})
+    known = {"registry": registry, "model_name": model_name, "public_key": f"{signing_key}.pub"}
+    evaluation = apply(evaluate_model(**models, **known, size=size), resources.EVALUATE).outputs["evaluation"]
     blessing = apply(read_blessing(evaluation=evaluation), resources.GATE)
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
         release(

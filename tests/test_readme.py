@@ -19,6 +19,9 @@ MEASURED = [
     "compression",
     "scale",
     "throughput",
+    "throughput-bfloat16",
+    "ablation",
+    "ablation-in-batch",
     "tuning",
 ]
 MEASURED += [f"benchmark-{kind}" for kind in ("leave_one_out", "sessions", "sets")]

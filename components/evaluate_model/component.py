@@ -44,8 +44,9 @@ def evaluate_model(
 
     inputs = (Path(features.path), Path(retriever.path), Path(ranker.path))
     outputs = (Path(evaluation.path), Path(report.path))
-    champion = stage.champion_of(registry, model_name)
-    decision = stage.evaluate(*inputs, *outputs, stage.config_for(size), champion, public_key)
+    decision = stage.evaluate(
+        *inputs, *outputs, stage.config_for(size), stage.champion_of(registry, model_name), public_key
+    )
     for name, value in decision.metrics.items():
         metrics.log_metric(name, value)
     classification.log_roc_curve(*stage.roc_points(outputs[0]))

@@ -74,6 +74,8 @@ class Estimate:
 def ips(logged: Logged, clip: float | None = None) -> Estimate:
     """Inverse propensity scoring: unbiased where the propensities are right and never 0.
 
+    What the policy in question chooses and the one that answered never does (propensity 0) counts as nothing.
+
     Args:
         logged: The decisions.
         clip: Largest weight; trades variance for a bias towards 0. None: no limit.
@@ -84,6 +86,8 @@ def ips(logged: Logged, clip: float | None = None) -> Estimate:
 
 def snips(logged: Logged) -> Estimate:
     """Self-normalised IPS: indifferent to a shift of all rewards; its bias vanishes with the number of decisions.
+
+    What the policy in question chooses and the one that answered never does drops out: the mean is over the rest.
 
     Raises:
         DataError: the policy in question never chooses what was chosen, so nothing can be told.

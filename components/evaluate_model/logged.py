@@ -1,8 +1,11 @@
 """A candidate judged by the champion's exploration: what its last places would have earned before it gets any traffic.
 
 The champion explores at the last place and logs its propensities; the candidate answers copies of the same requests as
-a shadow and logs what it would have shown; the shop's events say what followed. What the candidate would show there
-from beyond the champion's pool was never shown, so its worth counts as nothing: the estimate is then too low.
+a shadow and logs what it would have shown; the shop's events say what followed. A request counts where both answers
+are equally long and the candidate's last item does not stand higher in the champion's answer, from where it can never
+be drawn for the last place. That depends on both rankings alone, never on the draw or on what followed, so leaving the
+others out biases no estimate for those that remain; how many are left out is told. Comparison says what each estimate
+then means.
 """
 
 from dataclasses import dataclass
@@ -17,14 +20,18 @@ from components.evaluate_model.counterfactual import Estimate, Logged, ips, snip
 from components.shared.errors import DataError, InputError
 from components.shared.inference_log import Answered, LogReader
 
+Decision = tuple[str, float, str]
+"""Item that was shown at the last place, its propensity, and the item that the candidate would have shown there."""
+
 
 @dataclass(frozen=True)
 class Decisions:
-    """Last places of the champion's answers to requests that the candidate answered too, one entry each.
+    """Last places of the champion's answers to requests that can be compared, one entry each.
 
     Attributes:
         request_id: of the answer. item_id: that was shown there. propensity: with which it was.
         candidate: item that the candidate would have shown there. reward: 1.0 when the event followed, else 0.0.
+        left_out: number of requests that both answered and that cannot be compared; see compare_logged.
     """
 
     request_id: list[str]
@@ -32,6 +39,7 @@ class Decisions:
     propensity: np.ndarray
     candidate: list[str]
     reward: np.ndarray
+    left_out: int
 
     def logged(self) -> Logged:
         """For the estimators; the candidate chooses with probability 1 or 0."""
@@ -41,21 +49,34 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Events a request at the last place.
+    """Events a request at the last place, over the requests that can be compared.
 
     Attributes:
-        champion: mean of what was shown, exploration included. candidate_ips, candidate_snips: estimates for the
-            candidate. decisions: requests that count.
+        champion: mean of what was shown, exploration included.
+        candidate_ips: mean had the candidate's last item stood there, below the champion's other items. An item from
+            beyond the champion's pool is never drawn and counts as nothing: the estimate is too low by their worth.
+        candidate_snips: mean over those of the requests whose candidate's item the champion can draw; the others do not
+            count as nothing, they drop out.
+        decisions: requests that count. left_out: requests that both answered and that cannot be compared.
     """
 
     champion: float
     candidate_ips: Estimate
     candidate_snips: Estimate
     decisions: int
+    left_out: int
+
+    @property
+    def share(self) -> float:
+        """Part of the requests that both answered over which the means are."""
+        return self.decisions / (self.decisions + self.left_out)
 
 
 def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "purchase") -> Comparison:
     """Estimate what the candidate's last places would have earned.
+
+    Requests are left out, and counted, whose candidate's last item stands higher in the champion's answer, or whose
+    answers are of different lengths: what one has at its last place the other could not have there.
 
     Args:
         log: Folder of the inference logs of champion and candidate.
@@ -65,43 +86,65 @@ def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "p
 
     Raises:
         InputError: events carry no request_id, or cannot be read.
-        DataError: nothing was explored, or the candidate answered no copy, or explored itself.
+        DataError: nothing was explored, or the candidate answered no copy, or explored itself; no request can be
+            compared; or the champion never showed what the candidate would have.
     """
     found = decisions(log, candidate, events, event_type)
-    return Comparison(float(found.reward.mean()), ips(found.logged()), snips(found.logged()), len(found.reward))
+    logged = found.logged()
+    return Comparison(float(found.reward.mean()), ips(logged), snips(logged), len(found.reward), found.left_out)
 
 
 def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decisions:
-    """Join both logs and the events by request_id; see compare_logged."""
-    shown, wanted = _answers(log, candidate)
-    both = sorted(shown.keys() & wanted.keys())
-    if not shown or not both:
-        what = "no answer has propensities" if not shown else f"no copy of them was answered by {candidate}"
-        raise DataError(f"{log}: {what}", "serve with --explore, and let its --shadow_url name the candidate")
+    """Join both logs and the events by request_id; see compare_logged.
+
+    The log is read twice, and of a request no more is kept than its ids and propensity of the last place.
+    """
+    compared = _compared(log, _wanted(log, candidate), candidate)
+    kept = sorted((request, *decision) for request, decision in compared.items() if decision)
+    if not kept:
+        raise DataError(
+            f"{log}: none of {len(compared):,} requests can be compared: the last item of {candidate} stands higher in "
+            "the champion's answer, or the answers are of different lengths",
+            "let more requests be answered, with the same k, or compare models that differ in more than the order",
+        )
     took = _taken(events, event_type)
-    return Decisions(
-        both, [shown[request].items[-1] for request in both],
-        np.array([shown[request].propensities[-1] for request in both]),
-        [wanted[request].items[-1] for request in both],
-        np.array([float((request, shown[request].items[-1]) in took) for request in both]),
-    )  # fmt: skip
+    requests, shown, propensities, wanted = map(list, zip(*kept, strict=True))
+    reward = np.array([float(pair in took) for pair in zip(requests, shown, strict=True)])
+    return Decisions(requests, shown, np.array(propensities), wanted, reward, len(compared) - len(kept))
 
 
-def _answers(log: Path, candidate: str) -> tuple[dict[str, Answered], dict[str, Answered]]:
-    """Explored answers, and the candidate's answers to copies, by request."""
-    shown, wanted = {}, {}
+def _wanted(log: Path, candidate: str) -> dict[str, tuple[str, int]]:
+    """Last item and number of items of the candidate's answers to copies, by request."""
+    wanted = {}
     for record in LogReader(log).read():
         if not isinstance(record, Answered) or not record.items:
             continue
-        if not record.shadow and record.propensities:
-            shown[record.request_id] = record
-        elif record.shadow and record.version == candidate:
+        if record.shadow and record.version == candidate:
             if record.propensities:
                 raise DataError(
                     f"{candidate} explored while it was a shadow", "serve it with this release, which never does"
                 )
-            wanted[record.request_id] = record
-    return shown, wanted
+            wanted[record.request_id] = (record.items[-1], len(record.items))
+    return wanted
+
+
+def _compared(log: Path, wanted: dict[str, tuple[str, int]], candidate: str) -> dict[str, Decision | None]:
+    """By request that both answered, the decision at the last place; None where they cannot be compared."""
+    compared: dict[str, Decision | None] = {}
+    explored = False
+    for record in LogReader(log).read():
+        if not isinstance(record, Answered) or record.shadow or not record.items or not record.propensities:
+            continue
+        explored = True
+        if record.request_id not in wanted:
+            continue
+        item, length = wanted[record.request_id]
+        fits = length == len(record.items) and item not in record.items[:-1]
+        compared[record.request_id] = (record.items[-1], record.propensities[-1], item) if fits else None
+    if not compared:
+        what = f"no copy of them was answered by {candidate}" if explored else "no answer has propensities"
+        raise DataError(f"{log}: {what}", "serve with --explore, and let its --shadow_url name the candidate")
+    return compared
 
 
 def _taken(events: Path, event_type: str) -> set[tuple[str, str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared.content import CONTENT_COLUMN
@@ -43,37 +44,49 @@ class Vocabularies:
 
         return cls(rows("category"), rows("brand"), rows("token"), spec)
 
-    def encoded(self, entry: Entry) -> Entry:
-        """The entry with its ids anew; the same rules as build_features."""
-        spec, price = self.spec, entry["price"]
-        tokens = tokenize(entry["title"])[: spec.item("title").max_length]
+    def encoded(self, before: Entry, told: Entry) -> Entry:
+        """The entry with what is told of it and its ids anew, by the rules of build_features."""
+        entry = {**before, **told}
+        if "price" in told:
+            entry["list_price"] = told["price"]
         return {
             **entry,
             "category_ids": self._path(entry["categories"]),
             "brand_ids": [self._label("brand", entry["brand"])],
-            "price_bucket_ids": [self._bucket(price)],
-            "title_ids": [self.token[token] for token in tokens if token in self.token],
+            "price_bucket_ids": [self._bucket(entry["price"])],
+            "title_ids": self._title(entry, before),
         }
 
-    def check_content(self, told: Entry) -> None:
-        """Leave a content vector out where the model reads none.
+    def content(self, item_id: str, vector: pa.FloatArray) -> np.ndarray | None:
+        """The content vector float32 [dim], or [0] for none at all; None where the model reads none.
 
         Raises:
             InputError: it has another width than the model's, or holds what is not a finite number.
         """
-        vector, dim = told.get(CONTENT_COLUMN), self.spec.content_dim
-        if vector is None or not dim:
-            told.pop(CONTENT_COLUMN, None)
-            return
-        where = f"items.{CONTENT_COLUMN}: item '{told['item_id']}'"
+        dim = self.spec.content_dim
+        if not dim:
+            return None
+        where = f"items.{CONTENT_COLUMN}: item '{item_id}'"
         if len(vector) not in (0, dim):
             raise InputError(f"{where} has {len(vector)} numbers, the model reads {dim}",
                              "embed it with what embedded the catalogue, or train again")  # fmt: skip
-        if not all(value is not None and math.isfinite(value) for value in vector):
+        values = vector.to_numpy(zero_copy_only=False)
+        if not np.isfinite(values).all():
             raise InputError(f"{where} holds a value that is no finite number", "embed it again, or leave it null")
+        return values
+
+    def _title(self, entry: Entry, before: Entry) -> list[int]:
+        """Rows of the title's words; an item without a title is called by its id, whose words the model never read."""
+        if entry["title"] == before["title"]:
+            return before["title_ids"]
+        if entry["title"] == entry["item_id"]:
+            return []
+        tokens = tokenize(entry["title"])[: self.spec.item("title").max_length]
+        return [self.token[token] for token in tokens if token in self.token]
 
     def _bucket(self, price: float | None) -> int:
-        if price is None or math.isnan(price):
+        # Without edges build_features puts every price into bucket 0.
+        if price is None or math.isnan(price) or not self.spec.price_edges:
             return 0
         # In single precision, as build_features compares: a price that lies on an edge must fall to the same side.
         return 1 + int((np.float32(price) > np.array(self.spec.price_edges, np.float32)).sum())

@@ -4,11 +4,8 @@ An item without events has no embedding of its own; its category, brand, price a
 items that the model knows, so it can be found and recommended before anybody has touched it.
 """
 
-import dataclasses
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -17,7 +14,8 @@ import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from scipy import sparse
 
-from components.refresh_catalog.encoding import Entry, Vocabularies
+from components.refresh_catalog.encoding import Vocabularies
+from components.refresh_catalog.merging import Refreshed, merge_items
 from components.shared.bundle import MANIFEST, SIGNATURE, verify
 from components.shared.catalog import Catalog
 from components.shared.content import CONTENT_COLUMN
@@ -30,6 +28,7 @@ from components.shared.neighbours import Neighbours
 from components.shared.progress import report
 from components.shared.recommender import Recommender, golden_answer, side_by_side
 from components.shared.registry import CHAMPION, Registry
+from components.shared.schema import ITEMS
 from components.shared.storage import atomic_directory, write_json
 from components.shared.trust import trusted
 from components.shared.vector_index import VectorIndex
@@ -38,26 +37,8 @@ STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
 _READ = ("item_id", "title", "categories", "brand", "price", "available", CONTENT_COLUMN)
 _BATCH = 8_192
-_FEATURES = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
-
-
-@dataclass(frozen=True)
-class Refreshed:
-    """What became of the catalogue.
-
-    Attributes:
-        added, changed, same: items. unknown_categories, unknown_brands: labels that the model has no name for.
-    """
-
-    added: int
-    changed: int
-    same: int
-    unknown_categories: int
-    unknown_brands: int
-
-    def metrics(self) -> dict[str, float]:
-        """The counts, by metric name."""
-        return {name: float(value) for name, value in dataclasses.asdict(self).items()}
+_ANEW = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
+"""Files of a bundle that are not copied."""
 
 
 def champion(registry: Path, name: str) -> Path:
@@ -94,73 +75,47 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
     if not (bundle / ITEM_TOWER).exists():
         raise BundleError(f"{bundle / ITEM_TOWER} is missing", "compile the model again with this release")
     spec = FeatureSpec.read(bundle / "spec.json")
-    table = pq.read_table(bundle / "items.parquet")
-    vocabularies = Vocabularies.read(bundle, spec)
-    entries, result = _merged(table, _given(items), vocabularies)
-    report(STAGE, 0.3, f"{result.added:,} items added, {result.changed:,} changed")
     with atomic_directory(out) as folder:
-        shutil.copytree(bundle, folder, dirs_exist_ok=True)
-        for stale in (MANIFEST, SIGNATURE, GOLDEN):
-            (folder / stale).unlink(missing_ok=True)
-        rows = [{"row": row, **entry} for row, entry in enumerate(entries)]
-        pq.write_table(pa.Table.from_pylist(rows, table.schema), folder / "items.parquet", compression="zstd")
-        _index(folder, spec, _reread(table, entries))
-        golden = [golden_answer(Recommender.open(folder), one.request) for one in read_golden(bundle)]
-        write_json(folder / GOLDEN, golden)
-    report(STAGE, 1.0, f"{len(entries) - 1:,} items")
+        result, read = _write_items(bundle, spec, _given(items), folder)
+        report(STAGE, 0.3, f"{result.added:,} items added, {result.changed:,} changed")
+        shutil.copytree(bundle, folder, ignore=lambda at, _: _ANEW if Path(at) == bundle else (), dirs_exist_ok=True)
+        _index(folder, spec, read)
+        refreshed = Recommender.open(folder)
+        write_json(folder / GOLDEN, [golden_answer(refreshed, one.request) for one in read_golden(bundle)])
+    report(STAGE, 1.0, f"{result.added + result.changed + result.same:,} items")
     return result
 
 
-def _given(items: str | Path) -> list[Entry]:
+def _given(items: str | Path) -> pa.Table:
+    """Columns of the data contract that are read, in its types."""
+    mend = "give Parquet as ingest_events writes it"
     try:
         filesystem, path = url_to_fs(str(items))
         table = pq.read_table(path, filesystem=filesystem)
     except (OSError, ValueError) as error:
-        raise InputError(f"items {items}: {str(error).splitlines()[0]}", "give Parquet as ingest_events writes it"
-                         ) from error  # fmt: skip
+        raise InputError(f"items {items}: {str(error).splitlines()[0]}", mend) from error
     if "item_id" not in table.column_names:
         raise InputError(f"items {items}: column 'item_id' is missing", f"it has: {', '.join(table.column_names)}")
     if table["item_id"].null_count:
         raise InputError(f"items {items}: {table['item_id'].null_count} rows have no item_id", "leave them out")
-    return table.select([name for name in _READ if name in table.column_names]).to_pylist()
+    columns: dict[str, pa.ChunkedArray] = {}
+    for name in (name for name in _READ if name in table.column_names):
+        kind = ITEMS.field(name).type
+        try:
+            columns[name] = table[name].cast(kind)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise InputError(f"items {items}: column '{name}' is {table[name].type}, not {kind}", mend) from error
+    return pa.table(columns)
 
 
-def _merged(table: pa.Table, given: list[Entry], names: Vocabularies) -> tuple[list[Entry], Refreshed]:
-    """Entries of the whole catalogue, the unknown item first; rows that exist keep their place."""
-    entries = table.drop_columns("row").to_pylist()
-    place = {entry["item_id"]: row for row, entry in enumerate(entries) if row}
-    known, touched = len(entries), set()
-    for item in given:
-        told = {name: value for name, value in item.items() if value is not None}
-        names.check_content(told)
-        if "price" in told:
-            told["list_price"] = told["price"]
-        row = place.setdefault(told["item_id"], len(entries))
-        if row == len(entries):
-            entries.append(_blank(told["item_id"], table.schema))
-        before = entries[row]
-        entries[row] = names.encoded({**before, **told})
-        if row < known and entries[row] != before:
-            touched.add(row)
-    added = len(entries) - known
-    counts = (len(names.unknown["category"]), len(names.unknown["brand"]))
-    return entries, Refreshed(added, len(touched), known - 1 - len(touched), *counts)
+def _write_items(bundle: Path, spec: FeatureSpec, given: pa.Table, folder: Path) -> tuple[Refreshed, np.ndarray]:
+    """Write items.parquet of today; returns what became of it, and the rows whose vectors must be made.
 
-
-def _blank(item_id: str, schema: pa.Schema) -> Entry:
-    blank: dict[str, Any] = dict.fromkeys(schema.names)
-    blank.pop("row")
-    return blank | {"item_id": item_id, "title": item_id, "brand": "", "categories": [], "available": True}
-
-
-def _reread(table: pa.Table, entries: list[Entry]) -> np.ndarray:
-    """Catalogue rows whose vectors must be made: those that are new or read differently."""
-    read = [name for name in (*_FEATURES, CONTENT_COLUMN) if name in table.column_names]
-    before = table.select(read).to_pylist()
-    return np.array(
-        [row for row, entry in enumerate(entries)
-         if row and (row >= len(before) or any(entry[name] != before[row][name] for name in read))], np.int64
-    )  # fmt: skip
+    Both catalogues, which content vectors make large, are let go of here, before everything else is read.
+    """
+    merged = merge_items(pq.read_table(bundle / "items.parquet"), given, Vocabularies.read(bundle, spec))
+    pq.write_table(merged.table, folder / "items.parquet", compression="zstd")
+    return merged.counts, merged.read
 
 
 def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
@@ -173,7 +128,10 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
     vectors[rows], bias[rows] = item_tower(folder / ITEM_TOWER, catalog, spec, rows)
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)
-    VectorIndex.build(vectors, bias).save(folder / "retriever" / "index.faiss")
+    index = folder / "retriever" / "index.faiss"
+    # What was measured when the model was compiled decided between a scan and a graph, not the number of items alone.
+    exact = VectorIndex.load(index).exact
+    VectorIndex.build(vectors, bias, len(vectors) if exact else 0).save(index)
     shutil.rmtree(folder / "lexical")
     (folder / "lexical").mkdir()
     LexicalIndex.build(catalog_texts(catalog)).save(folder / "lexical")

@@ -8,6 +8,9 @@ import pyarrow as pa
 CONTENT_COLUMN = "content_vector"
 """Of the data contract's items and of `items.parquet`."""
 
+_CHUNK = 16_384
+"""Vectors that are held as float64 at a time."""
+
 
 @dataclass(frozen=True)
 class ContentVectors:
@@ -29,13 +32,15 @@ class ContentVectors:
             column: Lists of `dim` finite floats, or null or empty.
             dim: Their width.
         """
-        lengths = column.value_lengths().fill_null(0).to_numpy()
+        rows = np.flatnonzero(column.value_lengths().fill_null(0).to_numpy())
         unit = np.zeros((len(column), dim), np.float32)
-        found = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64).reshape(-1, dim)
-        # Largest first, so that no square overflows or vanishes.
-        found /= np.maximum(np.abs(found).max(1, initial=0.0, keepdims=True), np.finfo(np.float64).tiny)
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float64).tiny)
-        unit[lengths > 0] = found
+        every = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+        for start in range(0, len(rows), _CHUNK):
+            found = every[start : start + _CHUNK].astype(np.float64)
+            # Largest first, so that no square overflows or vanishes.
+            found /= np.maximum(np.abs(found).max(1, initial=0.0, keepdims=True), np.finfo(np.float64).tiny)
+            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+            unit[rows[start : start + _CHUNK]] = found
         return cls(unit)
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:

@@ -39,6 +39,7 @@ def train_ranker(
     hyperparameters: str = "",
     architecture: str = "",
     hot_candidates: int = 0,
+    optimizer: str = "",
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -55,8 +56,11 @@ def train_ranker(
         exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
-        architecture: JSON of interaction, heads, attention and places; empty: the defaults.
+        architecture: JSON of interaction, heads, attention and places; what it does not name is what tuning found, or
+            the default.
         hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision and sharding, which win over what tuning
+            found; empty: none.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.
@@ -69,6 +73,7 @@ def train_ranker(
     from components.shared.models.variants import json_object
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
+    from components.shared.training.optimizer import optimizer_from_json
     from components.train_ranker import train as stage
     from components.train_ranker.space import tuned
 
@@ -76,11 +81,12 @@ def train_ranker(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    dial = stage.RankerTraining.from_size(size_named(size), seed, processes)
+    found = tuned(stage.RankerTraining.from_size(size_named(size), seed, processes), hyperparameters)
     config = dataclasses.replace(
-        tuned(dial, hyperparameters), launch=how,
-        candidates=dataclasses.replace(dial.candidates, hot=hot_candidates),
-        architecture=RankerArchitecture.from_json(json_object(architecture, "architecture")),
+        found, launch=how,
+        candidates=dataclasses.replace(found.candidates, hot=hot_candidates),
+        architecture=RankerArchitecture.from_json(json_object(architecture, "architecture"), found.architecture),
+        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
     )  # fmt: skip
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
     for name, value in stage.train(

@@ -128,7 +128,7 @@ def main() -> None:
     if group.rank == 0:
         ranker = Ranker(RankerConfig.read(copy_of(job.pairs) / CONFIG), torch.device("cpu"))
         with folder.filled() as out:
-            checkpoint.export_weights(ranker, folder, out)
+            checkpoint.export_weights(ranker, folder, out, job.optimizer["seed"])
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ def train_retriever(
     node_gpus: int = 0,
     hyperparameters: str = "",
     encoder: str = "",
+    loss: str = "",
+    optimizer: str = "",
 ):
     """Train the two-tower retriever with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -53,6 +55,10 @@ def train_retriever(
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
         encoder: JSON of the sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
+        loss: JSON of what it learns by, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty: softmax
+            over the batch's targets with log-Q.
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision and sharding, which win over what tuning
+            found; empty: none.
 
     Returns:
         model: Weights (safetensors), shape and learning curve.
@@ -65,17 +71,20 @@ def train_retriever(
     from components.shared.models.variants import json_object
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
+    from components.shared.training.optimizer import optimizer_from_json
     from components.train_retriever import train as stage
+    from components.train_retriever.loss_json import loss_from_json
     from components.train_retriever.space import tuned
 
     how = LaunchConfig(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    dial = stage.RetrieverTraining.from_size(size_named(size), seed, processes)
+    found = tuned(stage.RetrieverTraining.from_size(size_named(size), seed, processes), hyperparameters)
     config = dataclasses.replace(
-        tuned(dial, hyperparameters), launch=how,
-        encoder=encoder_from_json(json_object(encoder, "encoder")),
+        found, launch=how, encoder=encoder_from_json(json_object(encoder, "encoder")),
+        loss=loss_from_json(json_object(loss, "loss")),
+        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
     )  # fmt: skip
     lasting = Path(checkpoints) / "retriever" if checkpoints else None
     for name, value in stage.train(Path(features.path), Path(model.path), config, lasting).items():

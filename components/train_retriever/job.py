@@ -27,6 +27,8 @@ class WorkerJob:
     """Width of the hidden layers."""
     encoder: dict | None = None
     """The sequence encoder as encoder_to_json gives it; None: none."""
+    loss: dict | None = None
+    """The loss as loss_to_json gives it; None: softmax over the batch's targets with log-Q."""
     sampling: dict
     """Fields of SamplingConfig."""
     optimizer: dict

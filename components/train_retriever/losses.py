@@ -22,7 +22,7 @@ _ONE_UNIFORM = Uniform(count=1)
 
 @dataclass(frozen=True, kw_only=True)
 class FullSoftmax:
-    """Every item is a negative."""
+    """Every item is a negative: the item tower runs over the whole catalogue at every step; for some 10,000 items."""
 
     bfloat16: bool = True
     """Whether the large products are made in bfloat16, where the device multiplies it; else float32 is faster."""
@@ -113,14 +113,33 @@ def ranking_loss(
             return _sampled(config, vectors, target_N, sampler, weight)
         case Bpr() | Bce():
             rows = sampler.per_token(config.source, target_N, lambda: _every_score(vectors))
-            positive, negative = vectors.scores(target_N).unsqueeze(1), vectors.scores(rows)
-            if isinstance(config, Bpr):
-                losses = F.softplus(negative - positive).mean(1)
-            else:
-                losses = F.softplus(-positive).squeeze(1) + F.softplus(negative).mean(1)
+            losses = pair_losses(config, vectors.scores(target_N), vectors.scores(rows))
             return (losses * weight).sum() / weight.sum()
         case _:
             assert_never(config)
+
+
+def pair_losses(
+    config: Bpr | Bce, positive_N: torch.Tensor, negative_NM: torch.Tensor, counted_NM: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Loss of each token, [N].
+
+    Args:
+        config: Which loss.
+        positive_N: Scores of the targets.
+        negative_NM: Scores of each token's negatives.
+        counted_NM: bool, which negatives count; a token without any loses nothing by them. All by default.
+    """
+    positive = positive_N.unsqueeze(1)
+
+    def mean(losses: torch.Tensor) -> torch.Tensor:
+        if counted_NM is None:
+            return losses.mean(1)
+        return (losses * counted_NM).sum(1) / counted_NM.sum(1).clamp(min=1)
+
+    if isinstance(config, Bpr):
+        return mean(F.softplus(negative_NM - positive))
+    return F.softplus(-positive).squeeze(1) + mean(F.softplus(negative_NM))
 
 
 def _product_type(wanted: bool, vectors: torch.Tensor) -> torch.dtype:

@@ -121,14 +121,17 @@ class NegativeSampler:
         """
         if isinstance(source, Hard):
             return self._hardest(source, target_N, scores())
-        first, second = (self._fill(source, target_N).view(len(target_N), source.count) for _ in range(2))
+        first, second = (self.draws(source, target_N) for _ in range(2))
         return torch.where(first == target_N.unsqueeze(1), second, first)
 
-    def _fill(self, source: InBatch | Uniform | Popularity, target_N: torch.Tensor) -> torch.Tensor:
+    def draws(self, source: InBatch | Uniform | Popularity, target_N: torch.Tensor) -> torch.Tensor:
+        """One draw of `count` items for each target, int64 [N, count], whatever the targets are."""
         wanted = len(target_N) * source.count
         if isinstance(source, InBatch):
-            return target_N[torch.randint(len(target_N), (wanted,), generator=self.random)]
-        return self._draw(source, wanted)
+            drawn = target_N[torch.randint(len(target_N), (wanted,), generator=self.random)]
+        else:
+            drawn = self._draw(source, wanted)
+        return drawn.view(len(target_N), source.count)
 
     def _draw(self, source: NegativeSource, count: int) -> torch.Tensor:
         if isinstance(source, Uniform):

@@ -26,6 +26,10 @@ class RowSource(Protocol):
         """Log of each item's probability to be drawn as a row's target, float32 [items]."""
         ...
 
+    def counts(self, items: int) -> np.ndarray:
+        """How often each item is a target, float64 [items]; a row's targets share one, however many they are."""
+        ...
+
 
 class HeldRows:
     """All rows in memory, in a new order each epoch; a split smaller than one batch is one batch with repeats.
@@ -55,7 +59,11 @@ class HeldRows:
 
     def log_q(self, items: int) -> np.ndarray:
         """See RowSource."""
-        return log_q(target_mass(self._rows.targets, items), len(self._rows))
+        return log_q(self.counts(items), len(self._rows))
+
+    def counts(self, items: int) -> np.ndarray:
+        """See RowSource."""
+        return target_mass(self._rows.targets, items)
 
 
 class StreamedRows:
@@ -72,11 +80,15 @@ class StreamedRows:
         return Rows.from_table(self._stream.batch(epoch, step), self._spec)
 
     def log_q(self, items: int) -> np.ndarray:
+        """See RowSource."""
+        return log_q(self.counts(items), pq.read_metadata(self._path).num_rows)
+
+    def counts(self, items: int) -> np.ndarray:
         """See RowSource; one pass over the targets, a row group at a time."""
         mass = np.zeros(items)
         for targets in self._stream.column("targets"):
             mass += target_mass(Rows.targets_of(targets), items)
-        return log_q(mass, pq.read_metadata(self._path).num_rows)
+        return mass
 
 
 def row_source(path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice) -> RowSource:

@@ -12,9 +12,11 @@ from components.shared.sizes import Size
 from components.shared.storage import atomic_directory
 from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
-from components.shared.training.optimizer import OptimizerConfig
+from components.shared.training.optimizer import OptimizerConfig, check_optimizer
 from components.train_retriever.batches import SamplingConfig
 from components.train_retriever.job import FILES, METRIC, RESULTS
+from components.train_retriever.loss_json import check_loss, loss_to_json
+from components.train_retriever.losses import LossConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +33,12 @@ class RetrieverTraining:
     """Upper limit of passes over the rows."""
     encoder: EncoderConfig | None = None
     """What reads the behaviour sequence in its order; None: it is only summed up."""
+    loss: LossConfig | None = None
+    """What it learns by; None: softmax over the batch's targets with log-Q."""
     patience: int = 2
     """Epochs without a better validation recall before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
-    """Learning rates and seed."""
+    """Rule, learning rates, number format, sharding and seed."""
     launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
     """Where workers run, how many, and restarts."""
     checkpoint_every: int = 200
@@ -71,11 +75,14 @@ def train(
         Best validation recall@20, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly, or a launch setting cannot be used.
+        InputError: the processes cannot share a batch out evenly, or a setting of loss, optimizer or launch cannot be
+            used.
         TrainingError: the workers failed more often than they may, or no epoch was validated.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     check_shares(config.sampling.batch_size, config.launch.processes, "rows", config.launch.nodes)
+    check_loss(config.loss)
+    check_optimizer(config.optimizer)
     task = _task(features, config)
     with atomic_directory(out) as folder:
         work = checkpoints / task.digest if checkpoints else folder / "work"
@@ -90,8 +97,9 @@ def train(
 def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     loop = {name: settings[name] for name in ("epochs", "patience", "checkpoint_every")}
-    settings["encoder"] = encoder_to_json(config.encoder)
-    job = {name: settings[name] for name in ("embedding_dim", "hidden_dim", "encoder", "sampling", "optimizer")}
+    settings["encoder"], settings["loss"] = encoder_to_json(config.encoder), loss_to_json(config.loss)
+    names = ("embedding_dim", "hidden_dim", "encoder", "loss", "sampling", "optimizer")
+    job = {name: settings[name] for name in names}
     return WorkerTask(
         stage="train_retriever", module="components.train_retriever.worker", settings={**job, "loop": loop},
         digest=run_digest(settings, [features / name for name in FILES]),

@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from torchrec import KeyedJaggedTensor
 
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
@@ -22,8 +23,10 @@ from components.shared.training.loop import Loop, LoopConfig
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
+from components.train_retriever.hard_index import Hardest, ItemIndex
 from components.train_retriever.job import METRIC, WorkerJob
-from components.train_retriever.loss import sampled_softmax
+from components.train_retriever.loss_json import loss_from_json
+from components.train_retriever.objectives import Part, objective
 from components.train_retriever.sources import row_source
 
 
@@ -45,7 +48,10 @@ class Training:
         config = _model_config(self.spec, job)
         self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
-        self.log_q = torch.from_numpy(self.source.log_q(len(self.catalog))).to(group.device)
+        loss = loss_from_json(job.loss)
+        self.objective = objective(loss, self.source, len(self.catalog), self.sampling, group)
+        self.index: tuple[int, ItemIndex] | None = None
+        """Step that it was made before, and what Hard negatives are looked up in."""
 
     def steps_per_epoch(self) -> int:
         """Steps in an epoch."""
@@ -56,44 +62,69 @@ class Training:
         rows = self.source.rows(epoch, at)
         batch = draw_batch(rows, self.catalog, self.sampling, (epoch, at), self.part)
         self.optimizer.zero_grad()
-        item = torch.from_numpy(batch.item).to(self.group.device)
         users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
-        known, where = self._history(batch) if self.job.encoder else (np.zeros(0, np.int64), None)
-        wanted = {name: Ragged.joined(ragged, self.catalog.features[name].take(known)) if len(known) else ragged
-                  for name, ragged in batch.items.items()}  # fmt: skip
-        content = self._content(np.concatenate([batch.item, known]))
+
+        def hardest(pool: int) -> Hardest:
+            return self._hardest((epoch, at), users, rows.targets, pool)
+
+        drawn = self.objective.draw(Part(batch, rows.targets, (epoch, at), hardest))
+        asked = len(batch.item) + len(drawn.rows)
+        known, where = self._history(batch, asked) if self.job.encoder else (np.zeros(0, np.int64), None)
+        behind = np.concatenate([drawn.rows, known])
+        wanted = self._with(batch.items, behind, np.flatnonzero(drawn.dropped)) if len(behind) else batch.items
+        content = self._content(np.concatenate([batch.item, behind]))
         items = keyed_jagged(wanted, self.spec.item_features).to(self.group.device)
         with dense_precision(self.precision, self.group.device):
             user_vectors, vectors, biases = (part.float() for part in self.model(users, items, where, content))
-        loss = sampled_softmax(user_vectors, vectors[: len(item)], biases[: len(item)], item, self.log_q[item])
+        loss = drawn.loss(user_vectors, vectors[:asked], biases[:asked])
         loss.backward()
         self.optimizer.step()
         return loss / self.group.world
 
-    def _history(self, batch: Batch) -> tuple[np.ndarray, torch.Tensor]:
-        """Catalogue rows of the sequences' items, which go behind the targets, and where each of the items stands."""
+    def _with(self, items: dict[str, Ragged], behind: np.ndarray, dropped: np.ndarray) -> dict[str, Ragged]:
+        """Features of the items and of the catalogue rows behind them; those at `dropped` lose their id."""
+        more = {name: ragged.take(behind) for name, ragged in self.catalog.features.items()}
+        more["item"].values[dropped] = 0
+        return {name: Ragged.joined(ragged, more[name]) for name, ragged in items.items()}
+
+    def _history(self, batch: Batch, behind: int) -> tuple[np.ndarray, torch.Tensor]:
+        """Catalogue rows of the sequences' items, which go behind all others, and where each of the items stands."""
         known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
-        return known, torch.from_numpy(len(batch.item) + at).to(self.group.device)
+        return known, torch.from_numpy(behind + at).to(self.group.device)
+
+    def _hardest(self, at: tuple[int, int], users: KeyedJaggedTensor, known: Ragged, pool: int) -> Hardest:
+        """See Part; a resumed run begins where the index is made anew, so it ranks as the one that was killed."""
+        step, every = at[0] * self.steps_per_epoch() + at[1], self.job.loop["checkpoint_every"]
+        made, model = step - min(at[1], step % every), cast(Retriever, self.model.module.eval())
+        with torch.no_grad():
+            if self.index is None or self.index[0] != made:
+                self.index = made, ItemIndex(*self._item_vectors(model))
+            best = self.index[1].hardest(model.user_vectors(users, self.index[1].vectors), known, pool)
+        model.train()
+        return best
 
     def _content(self, rows: np.ndarray) -> torch.Tensor | None:
         """The item tower's content input of catalogue rows, if the shop has content vectors."""
         content = self.catalog.content
         return torch.from_numpy(content.inputs(rows)).to(self.group.device) if content is not None else None
 
-    @torch.no_grad()
-    def validate(self, k: int = 20, part: int = 4_096) -> float:
-        """Mean share of each shopper's validation targets among the k best of the whole catalogue."""
-        model = cast(Retriever, self.model.module)
-        every = np.arange(len(self.catalog))
+    def _item_vectors(self, model: Retriever, part: int = 4_096) -> tuple[torch.Tensor, torch.Tensor]:
+        """Vectors [I, D] and biases [I] of the whole catalogue; every rank makes them, for tables answer to all."""
         vectors, biases = [], []
-        for start in range(0, len(every), part):
-            rows = every[start : start + part]
+        for start in range(0, len(self.catalog), part):
+            rows = np.arange(start, min(start + part, len(self.catalog)))
             items = {name: ragged.take(rows) for name, ragged in self.catalog.features.items()}
             keyed = keyed_jagged(items, self.spec.item_features).to(self.group.device)
             vector, bias = model.item_vectors(keyed, self._content(rows))
             vectors.append(vector)
             biases.append(bias)
-        item_vectors, item_biases = torch.cat(vectors), torch.cat(biases)
+        return torch.cat(vectors), torch.cat(biases)
+
+    @torch.no_grad()
+    def validate(self, k: int = 20) -> float:
+        """Mean share of each shopper's validation targets among the k best of the whole catalogue."""
+        model = cast(Retriever, self.model.module.eval())
+        item_vectors, item_biases = self._item_vectors(model)
         recalls = []
         for start in range(0, len(self.validation), 512):
             rows = np.arange(start, min(start + 512, len(self.validation)))
@@ -107,6 +138,7 @@ class Training:
             row = np.repeat(np.arange(len(rows)), targets.lengths)
             hits = np.isin(row * width + targets.values, np.arange(len(rows))[:, None] * width + top)
             recalls.append(np.bincount(row, weights=hits, minlength=len(rows)) / np.minimum(targets.lengths, k))
+        model.train()
         return float(np.concatenate(recalls).mean())
 
 
@@ -130,7 +162,7 @@ def main() -> None:
         config = _model_config(spec, job)
         with folder.filled() as out:
             config.write(out / "config.json")
-            checkpoint.export_weights(Retriever(config, torch.device("cpu")), folder, out)
+            checkpoint.export_weights(Retriever(config, torch.device("cpu")), folder, out, job.optimizer["seed"])
 
 
 if __name__ == "__main__":

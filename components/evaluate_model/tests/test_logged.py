@@ -1,11 +1,13 @@
 """Exploration, shadow log and events together find what a candidate would have earned, on a shop of known truth."""
 
+import tracemalloc
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.evaluate_model.logged import compare_logged
+from components.evaluate_model.logged import compare_logged, decisions
 from components.shared.errors import DataError, InputError
 from components.shared.inference_log import Answered, line_of
 from serving.exploring import ExplorationConfig, UniformConfig, explore
@@ -14,8 +16,12 @@ ITEMS = 12
 SCHEMA = pa.schema([("request_id", pa.string()), ("item_id", pa.string()), ("event_type", pa.string())])
 
 
-def shop(folder, requests=6_000, share=0.5, seed=0):
-    """Champion and candidate rank alike but for the last place; returns the true purchase rates there."""
+def shop(folder, requests=6_000, share=0.5, seed=0, reordered=0.0):
+    """Champion and candidate rank alike but for the last place; returns the true purchase rates there.
+
+    In a share of requests, `reordered`, both answer with the same items but for the draw, in another order; these do
+    not count in the rates.
+    """
     random = np.random.default_rng(seed)
     config = ExplorationConfig(share=share, draw=UniformConfig(), pool=6)
     bought, truth, lines = [], {"champion": [], "candidate": []}, []
@@ -27,12 +33,14 @@ def shop(folder, requests=6_000, share=0.5, seed=0):
         items = tuple(f"i{order[place]}" for place in shown.places)
         # The candidate knows better: it shows the best of the champion's next ones.
         best = max(range(4, 10), key=lambda place: rate[order[place]])
-        wanted = (*items[:4], f"i{order[best]}")
+        swapped = number < reordered * requests
+        wanted = (*items[1:4], f"i{order[4]}", items[0]) if swapped else (*items[:4], f"i{order[best]}")
         told = {"time": 1.0, "request_id": request, "outcome": "ok", "seconds": 0.1}
         lines.append(line_of(Answered(**told, version="one", items=items, propensities=shown.propensities)))
         lines.append(line_of(Answered(**told, version="two", items=wanted, shadow=True)))
-        truth["champion"].append(rate[int(items[-1][1:])])
-        truth["candidate"].append(rate[order[best]])
+        if not swapped:
+            truth["champion"].append(rate[int(items[-1][1:])])
+            truth["candidate"].append(rate[order[best]])
         if random.random() < rate[int(items[-1][1:])]:
             bought.append({"request_id": request, "item_id": items[-1], "event_type": "purchase"})
         bought.append({"request_id": request, "item_id": items[0], "event_type": "purchase"})
@@ -56,6 +64,62 @@ def test_the_candidates_rate_is_found_without_giving_it_traffic(tmp_path):
     assert compare_logged(tmp_path / "log", "two", tmp_path / "events", "view").champion == 0.0
 
 
+def test_requests_whose_last_item_the_champion_could_not_draw_are_left_out(tmp_path):
+    """A good candidate that orders the same items differently must not look like a bad one."""
+    truth = shop(tmp_path, reordered=0.5)
+    found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
+    assert (found.decisions, found.left_out, found.share) == (3_000, 3_000, 0.5)
+    assert found.champion == pytest.approx(truth["champion"], abs=0.02)
+    for estimate in (found.candidate_ips, found.candidate_snips):
+        assert estimate.low - 0.01 <= truth["candidate"] <= estimate.high + 0.01
+        assert estimate.low > found.champion, "half of the requests would count as nothing otherwise"
+
+
+def write_log(folder, answers):
+    """Answers by request: (champion's items, its propensities, candidate's items); an item of each is bought."""
+    folder.mkdir(exist_ok=True)
+    told = {"time": 1.0, "outcome": "ok", "seconds": 0.1}
+    with (folder / "one.jsonl").open("w") as stream:
+        for request, (items, propensities, wanted) in answers:
+            explored = Answered(**told, request_id=request, version="one", items=items, propensities=propensities)
+            shadow = Answered(**told, request_id=request, version="two", items=wanted, shadow=True)
+            stream.writelines((line_of(explored), line_of(shadow)))
+    events = [{"request_id": "r0", "item_id": "c", "event_type": "purchase"}]
+    pq.write_table(pa.Table.from_pylist(events, SCHEMA), folder / "events.parquet")
+    return folder, folder / "events.parquet"
+
+
+def test_answers_of_different_lengths_are_left_out_and_counted(tmp_path):
+    given = ("a", "b", "c"), (1.0, 1.0, 0.5)
+    answers = {"r0": (*given, ("b", "a", "c")), "r1": (*given, ("a", "c")), "r2": (*given, ("a", "b", "d", "c")),
+               "r3": (*given, ("c", "d", "a"))}  # fmt: skip
+    log, events = write_log(tmp_path / "log", answers.items())
+    found = decisions(log, "two", events, "purchase")
+    assert (found.request_id, found.left_out) == (["r0"], 3)
+    assert (found.item_id, found.candidate, found.propensity.tolist(), found.reward.tolist()) == (
+        ["c"], ["c"], [0.5], [1.0]
+    )  # fmt: skip
+    log, events = write_log(tmp_path / "log", [(name, answers[name]) for name in ("r1", "r3")])
+    with pytest.raises(DataError, match="none of 2 requests can be compared"):
+        compare_logged(log, "two", events)
+
+
+def test_only_the_last_places_are_kept_in_memory(tmp_path):
+    """Two long answers a request are 10 kB; what is decided by is two ids and a number."""
+    requests, length = 1_000, 60
+    items = tuple(f"item-{place:05}" for place in range(length))
+    propensities = (*(1 - 1e-9 * place for place in range(length - 1)), 0.5)
+    answers = ((f"request-{number:06}", (items, propensities, items)) for number in range(requests))
+    log, events = write_log(tmp_path / "log", answers)
+    tracemalloc.start()
+    try:
+        assert len(decisions(log, "two", events, "purchase").reward) == requests
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000 * requests + 1_000_000, f"{peak / requests:,.0f} bytes a request"
+
+
 def test_logs_that_cannot_tell_are_refused(tmp_path):
     shop(tmp_path, requests=20)
     with pytest.raises(DataError, match="no copy of them was answered by three"):
@@ -77,8 +141,9 @@ def test_logs_that_cannot_tell_are_refused(tmp_path):
 def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
     from pipelines.counterfactual_command import counterfactual
 
-    shop(tmp_path, requests=400)
+    shop(tmp_path, requests=500, reordered=0.2)
     counterfactual(tmp_path / "log", "two", tmp_path / "events")
     said = capsys.readouterr().out
     assert "400 explored answers; purchase of the item at the last place:" in said
+    assert "100 of 500 left out, 80.0 % remain" in said
     assert "champion" in said and "candidate, IPS" in said and "effective samples" in said

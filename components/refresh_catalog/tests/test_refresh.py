@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import faiss
 import httpx
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from components.register_model.register import register
 from components.shared.catalog import Catalog
 from components.shared.errors import BundleError, InputError
 from components.shared.feature_spec import FeatureSpec
+from components.shared.golden import read_golden
 from components.shared.recommender import Recommender
 from components.shared.schema import ITEMS
 from components.shared.signing import load_or_create_key, public_path
@@ -117,8 +119,9 @@ def test_the_result_registers_and_the_predictor_answers_with_the_new_item(refres
     assert found["model_version"] == first.version and len(everybody["items"]) == 5
 
 
-def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop, tmp_path):
-    catalog = shop.catalog
+def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop, tmp_path, monkeypatch):
+    catalog, read, opened = shop.catalog, faiss.read_index, []
+    monkeypatch.setattr(faiss, "read_index", lambda path: opened.append(path) or read(path))
     rows = [{"item_id": catalog.item_id[row].as_py(), "title": catalog.title[row].as_py(),
              "categories": catalog.categories[row].as_py(), "brand": catalog.brand[row].as_py() or None}
             for row in range(1, len(catalog))]  # fmt: skip
@@ -126,6 +129,7 @@ def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop,
     assert (result.added, result.changed, result.unknown_categories, result.unknown_brands) == (0, 0, 0, 0)
     for name in ("golden.json", "retriever/item_vectors.npy", "statistics.npy"):
         assert (tmp_path / "out" / name).read_bytes() == (registered[0] / name).read_bytes(), name
+    assert len(read_golden(registered[0])) > 1 == len(opened), "the model is opened once for all golden requests"
 
 
 def test_labels_that_the_model_does_not_know_are_counted(registered, tmp_path):
@@ -138,6 +142,7 @@ def test_bad_input_is_named_and_leaves_nothing(registered, tmp_path):
     bad = {
         "column 'item_id' is missing": pa.table({"id": ["a"]}),
         "1 rows have no item_id": pa.table({"item_id": pa.array(["a", None])}),
+        "column 'content_vector' is string, not list": pa.table({"item_id": ["a"], "content_vector": ["b"]}),
     }
     for said, table in bad.items():
         pq.write_table(table, tmp_path / "items.parquet")

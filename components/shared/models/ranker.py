@@ -93,20 +93,24 @@ class RankerArchitecture:
         }  # fmt: skip
 
     @classmethod
-    def from_json(cls, raw: dict[str, Any]) -> "RankerArchitecture":
-        """What `to_json` wrote; absent parts take their defaults.
+    def from_json(cls, raw: dict[str, Any], base: "RankerArchitecture | None" = None) -> "RankerArchitecture":
+        """What `to_json` wrote.
+
+        Args:
+            raw: Its parts.
+            base: Whose parts those that are absent are; None: the defaults.
 
         Raises:
             InputError: a part is of no known kind, or has no such field.
         """
-        found: dict[str, Any] = {"places": raw.get("places", 0)}
+        found: dict[str, Any] = {"places": raw["places"]} if "places" in raw else {}
         if raw.get("interaction"):
             found["interaction"] = variant_from_json(raw["interaction"], INTERACTIONS, "interaction")
         if raw.get("heads"):
             found["heads"] = variant_from_json(raw["heads"], HEADS, "heads")
         if raw.get("attention"):
             found["attention"] = variant_from_json(raw["attention"], (TargetAttentionConfig,), "attention")
-        return cls(**found)
+        return dataclasses.replace(base or cls(), **found)
 
 
 SEQUENCE = "sequence"

@@ -1,5 +1,6 @@
 """Every ranker: the formulas of its sources, the same answers trained and exported, JSON there and back."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -134,6 +135,13 @@ def test_an_unknown_kind_and_an_unknown_field_are_named():
     with pytest.raises(InputError, match="heads: MmoeConfig has no field expert"):
         RankerArchitecture.from_json({"heads": {"kind": "MmoeConfig", "expert": 3}})
     assert RankerArchitecture.from_json({}) == RankerArchitecture()
+
+
+def test_what_is_not_named_stays_that_of_the_base():
+    base = RankerArchitecture(interaction=CrossConfig(), heads=MmoeConfig(), places=7)
+    assert RankerArchitecture.from_json({}, base) == base
+    changed = RankerArchitecture.from_json({"interaction": {"kind": "ConcatConfig"}, "places": 0}, base)
+    assert changed == dataclasses.replace(base, interaction=ConcatConfig(), places=0)
 
 
 def test_the_factorisation_machine_is_the_sum_over_pairs():

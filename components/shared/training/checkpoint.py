@@ -18,6 +18,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
 from components.shared.errors import TrainingError
 from components.shared.training.exchange import SharedFolder
+from components.shared.training.sharding import random_start
 
 TRAINED_ROWS = "trained_rows.safetensors"
 _KEPT = 2
@@ -36,17 +37,16 @@ class TrainState(Stateful):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs."""
-        return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch_loss": self.epoch_loss,
-            "best": self.best,
-        }
+        found = {"model": self.model.state_dict(), "epoch_loss": self.epoch_loss, "best": self.best}
+        optimizer = self.optimizer.state_dict()
+        # SGD remembers nothing, and DCP fails to find again what holds no tensor.
+        return {**found, "optimizer": optimizer} if any(optimizer["state"].values()) else found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Put a restored state in place."""
         self.model.load_state_dict(state_dict["model"])
-        self.optimizer.load_state_dict(state_dict["optimizer"])
+        if "optimizer" in state_dict:
+            self.optimizer.load_state_dict(state_dict["optimizer"])
         self.epoch_loss.copy_(state_dict["epoch_loss"])
         self.best.copy_(state_dict["best"])
 
@@ -89,16 +89,18 @@ def resume(state: TrainState, folder: SharedFolder) -> int:
     return newest[0]
 
 
-def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path) -> None:
+def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed: int = 0) -> None:
     """Write the best checkpoint of a run as `out/weights.safetensors`, without sharding or a process group.
 
     Beside it TRAINED_ROWS: bool [rows] of each table, which rows a gradient ever reached (their Adagrad statistic is
-    above 0); the others hold their random start alone.
+    above 0, or by another rule they are no longer what they began as, which AdamW's decay makes of all of them); the
+    others hold their random start alone.
 
     Args:
         module: The model, unsharded; its weights are overwritten.
         run: Folder of the loop, holding `best/`.
         out: Folder to write to.
+        seed: Of the initial weights.
 
     Raises:
         TrainingError: the run has no best checkpoint.
@@ -115,19 +117,21 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path) -> No
         # Loading without a process group is what is wanted here, and the only thing the warnings say.
         warnings.filterwarnings("ignore", message="torch.distributed is ", category=UserWarning)
         dcp.load({"app": {"model": weights}}, checkpoint_id=place, no_dist=True)
-        touched = {name: _touched(place, name, len(table)) for name, table in weights.items() if _TABLES in name}
+        touched = {name: _touched(place, name, table, seed) for name, table in weights.items() if _TABLES in name}
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
     save_file(touched, out / TRAINED_ROWS)
 
 
-def _touched(place: Path | str, name: str, rows: int) -> torch.Tensor:
-    """Which rows of a table have an Adagrad statistic above 0, bool [rows].
+def _touched(place: Path | str, name: str, table: torch.Tensor, seed: int) -> torch.Tensor:
+    """Which rows of a table training reached, bool [rows].
 
-    The fused kernel calls it `<table>.momentum1`, one number a row and column shard, and shards stand one after the
-    other; the optimiser of data_parallel tables calls it `sum`.
+    The fused kernel calls Adagrad's statistic `<table>.momentum1`, one number a row and column shard, and shards stand
+    one after the other; the optimiser of data_parallel tables calls it `sum`. SGD keeps none, and Adam's dies out.
     """
     key = f"app.optimizer.state.{name}."
     fused, plain = f"{name.removesuffix('.weight').rpartition('.')[2]}.momentum1", "sum"
     found = _load_state_dict_from_keys({key + fused, key + plain}, checkpoint_id=place)
-    (statistic,) = found["app"]["optimizer"]["state"][name].values()
-    return (statistic.reshape(-1, rows) > 0).any(0)
+    state = found["app"]["optimizer"]["state"][name] if found else {}
+    for statistic in state.values():
+        return (statistic.reshape(-1, len(table)) > 0).any(0)
+    return (table != random_start(name, table.size(), seed)).any(1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
@@ -58,6 +59,7 @@ class Loop:
     def __init__(self, config: LoopConfig, trainable: Trainable, group: Group, folder: Path | SharedFolder):
         self.config, self.trainable, self.group, self.folder = config, trainable, group, SharedFolder(folder)
         self.started = time.monotonic()
+        self.seed = torch.initial_seed()
 
     def run(self) -> None:
         """Train until the last epoch or until the metric stops rising.
@@ -81,7 +83,7 @@ class Loop:
                     checkpoint.save(state, self.folder / "checkpoints", step)
                 if at % 20 == 0:
                     self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {loss:.4f}")
-            metric = self.trainable.validate()
+            metric = self._agreed(self.trainable.validate())
             curve.append(self._point(step, epoch, float(state.epoch_loss) / steps, metric))
             state.epoch_loss.zero_()
             if self.group.rank == 0:
@@ -90,6 +92,9 @@ class Loop:
             self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} {self.config.metric} {metric:.4f}")
 
     def _step(self, epoch: int, at: int) -> float:
+        # What the model draws by itself, such as dropout, follows from the step too; each rank has rows of its own.
+        place = np.random.SeedSequence([self.seed, epoch, at, self.group.rank])
+        torch.manual_seed(int(place.generate_state(1, np.uint64)[0]))
         loss = self.trainable.step(epoch, at).detach().double().clone()
         dist.all_reduce(loss)
         if not torch.isfinite(loss):
@@ -98,6 +103,12 @@ class Loop:
                 "lower the learning rate; check the rows for infinite values",
             )
         return loss.item()
+
+    def _agreed(self, metric: float) -> float:
+        """Rank 0's metric on every rank: they must not disagree about which epoch was the best."""
+        found = torch.tensor([metric], dtype=torch.float64, device=self.group.device)
+        dist.broadcast(found, 0)
+        return float(found)
 
     def _note(self, metric: float, epoch: int, step: int) -> None:
         """Remember the best epoch and save: the best under a name of its own, the newest for a resumed run."""

@@ -1,26 +1,106 @@
-"""Learning rates, number format and seed, apart from torch so that whoever launches a worker need not import it."""
+"""Rule, learning rates, number format and seed; apart from torch, which who launches a worker need not import."""
 
-from collections.abc import Sequence
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, get_args
+
+from components.shared.errors import InputError
+
+Rule = Literal["rowwise_adagrad", "sgd", "adam", "adamw"]
+"""How gradients move weights."""
+
+Precision = Literal["float32", "bfloat16"]
+"""Of matrix products; weights, tables, optimisers and the loss are float32 in either."""
 
 Sharding = Literal[
     "table_wise", "row_wise", "column_wise", "table_column_wise", "table_row_wise", "grid_shard", "data_parallel"
 ]
 """TorchRec's ways to lay a table out over ranks (torchrec.distributed.types.ShardingType)."""
 
+_DENSE_RULES = ("adam", "adamw")
+"""FBGEMM has no fused Adam for CPUs, and TorchRec plans dense gradients for data_parallel tables alone."""
+
+_COPIED: Sequence[Sharding] = ("data_parallel",)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Learning rates, number format and the seed of the initial weights."""
+    """Rule, learning rates, number format and the seed of the initial weights.
+
+    There is no weight decay to choose: FBGEMM's fused SGD has none, and that of its row-wise Adagrad reaches only the
+    rows of a batch, so that it would mean another thing under every rule and sharding.
+    """
 
     embedding_lr: float = 0.05
-    """Row-wise Adagrad on embedding rows, fused into the backward pass."""
+    """Of embedding rows."""
     dense_lr: float = 1e-3
-    """Adam on the towers."""
+    """Of the towers."""
+    rule: Rule = "rowwise_adagrad"
+    """`rowwise_adagrad`: Adagrad with one statistic a row on tables, fused into the backward pass, and Adam elsewhere.
+    `sgd`: on everything, without momentum, fused on tables. `adam`, `adamw`: on everything, with dense gradients of the
+    tables, so that a step costs what whole tables do and moves rows that the batch lacks; `sharding` must be
+    data_parallel. `adamw` decays weights by torch's default, 0.01 times the learning rate a step. The default rates
+    suit the default rule."""
     precision: str = "float32"
     """Of the dense layers' matrix products; see precision.py."""
     sharding: Sequence[Sharding] = ("table_wise",)
     """Which the planner may choose from for each table; see `distribute` in sharding.py for what they change."""
     seed: int = 0
     """Of the initial weights and of every sampled batch."""
+
+
+def check_optimizer(config: OptimizerConfig) -> None:
+    """Refuse what no worker could train by.
+
+    Raises:
+        InputError: rule, precision or a sharding type is unknown, none is named, rule and sharding do not go together,
+            or a learning rate is no number from 0.
+    """
+    _one_of("rule", config.rule, get_args(Rule))
+    _one_of("precision", config.precision, get_args(Precision))
+    for name in ("embedding_lr", "dense_lr"):
+        rate = getattr(config, name)
+        if not isinstance(rate, int | float) or isinstance(rate, bool) or not math.isfinite(rate) or rate < 0:
+            raise InputError(f"optimizer: {name} is {rate!r}", "give a number from 0")
+    if isinstance(config.sharding, str) or not isinstance(config.sharding, Sequence) or not config.sharding:
+        raise InputError(f"optimizer: sharding names no type but is {config.sharding!r}",
+                         f"give a list of some of: {', '.join(get_args(Sharding))}")  # fmt: skip
+    for name in config.sharding:
+        _one_of("sharding", name, get_args(Sharding))
+    if config.rule in _DENSE_RULES and tuple(config.sharding) != _COPIED:
+        raise InputError(
+            f"optimizer: rule is '{config.rule}', which needs dense gradients, but sharding is {list(config.sharding)}",
+            "set sharding to ['data_parallel'], or rule to rowwise_adagrad or sgd",
+        )
+
+
+def optimizer_from_json(default: OptimizerConfig, raw: Mapping[str, Any]) -> OptimizerConfig:
+    """The default with what a person sets of it; the seed is a parameter of its own.
+
+    Args:
+        default: What the size dial and tuning say.
+        raw: Some of rule, embedding_lr, dense_lr, precision and sharding. A rule with dense gradients brings its
+            sharding along.
+
+    Raises:
+        InputError: no such field, or a value cannot be used.
+    """
+    settable = [field.name for field in dataclasses.fields(OptimizerConfig) if field.name != "seed"]
+    for name in raw:
+        if name not in settable:
+            raise InputError(f"optimizer: '{name}' is no field", f"use some of: {', '.join(settable)}")
+    given = dict(raw)
+    if isinstance(given.get("sharding"), list):
+        given["sharding"] = tuple(given["sharding"])
+    elif given.get("rule") in _DENSE_RULES:
+        given.setdefault("sharding", _COPIED)
+    config = dataclasses.replace(default, **given)
+    check_optimizer(config)
+    return config
+
+
+def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
+    if value not in known:
+        raise InputError(f"optimizer: {name} is {value!r}", f"use one of: {', '.join(known)}")

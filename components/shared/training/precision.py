@@ -1,14 +1,12 @@
 """Number format of the dense layers while training: float32, or bfloat16 where the device multiplies it faster."""
 
 import contextlib
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from components.shared.errors import InputError
-
-Precision = Literal["float32", "bfloat16"]
-"""Of matrix products; weights, tables, optimisers and the loss are float32 in either."""
+from components.shared.training.optimizer import Precision
 
 
 def dense_precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -1,12 +1,11 @@
-"""TorchRec wiring: sharded embedding tables with a fused optimiser, dense parts with Adam.
+"""TorchRec wiring: sharded embedding tables, most with a fused optimiser, and dense parts with a plain one.
 
 Initial weights depend on table names and the seed alone, never on how many ranks hold the tables, so that one and
 many processes train the same model.
 """
 
 import zlib
-from collections.abc import Sequence
-from typing import cast, get_args
+from typing import cast
 
 import torch
 import torch.distributed as dist
@@ -21,12 +20,11 @@ from torchrec.distributed.planner.types import HardwareConfig, KernelConfig, Top
 from torchrec.distributed.types import ModuleSharder
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from torchrec.optim import RowWiseAdagrad
-from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
+from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper, OptimizerFactory
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
-from components.shared.errors import InputError
 from components.shared.training.group import Group
-from components.shared.training.optimizer import OptimizerConfig, Sharding
+from components.shared.training.optimizer import OptimizerConfig, check_optimizer
 
 _TABLES = ".embedding_bags."
 
@@ -46,22 +44,27 @@ def distribute(
     Any number of ranks trains the same model by any type. By column (column_wise, table_column_wise, grid_shard) a
     table is halved, and each half of a row has an Adagrad statistic of its own: another algorithm than that of whole
     rows, though the same for any number of ranks. A data_parallel table has dense gradients, so that a step costs what
-    the whole table does. Name one type where a run may be resumed with another number of ranks: the planner's choice
-    among several may change, and neither halves nor data_parallel tables keep their statistic as whole rows do.
+    the whole table does; adam and adamw train no other. Name one type where a run may be resumed with another number of
+    ranks: the planner's choice among several may change, and neither halves nor data_parallel tables keep their
+    statistic as whole rows do.
 
     Args:
         model: Holds EmbeddingBagCollections on the meta device; built from the same torch seed on every rank.
         group: The joined process group.
-        config: Learning rates, sharding types and seed.
+        config: Rule, learning rates, sharding types and seed.
 
     Raises:
-        InputError: a sharding type is unknown, or none is named.
+        InputError: see check_optimizer.
     """
-    _check(config.sharding)
+    check_optimizer(config)
     bags = [module for module in model.modules() if isinstance(module, EmbeddingBagCollection)]
     for collection in bags:
         # A fused table without an optimiser of ours would be moved by fbgemm's default SGD.
-        apply_optimizer_in_backward(RowWiseAdagrad, collection.parameters(), {"lr": config.embedding_lr, "eps": 1e-8})
+        if config.rule == "rowwise_adagrad":
+            settings = {"lr": config.embedding_lr, "eps": 1e-8}
+            apply_optimizer_in_backward(RowWiseAdagrad, collection.parameters(), settings)
+        elif config.rule == "sgd":
+            apply_optimizer_in_backward(torch.optim.SGD, collection.parameters(), {"lr": config.embedding_lr})
     topology = TopologyFactory.create_topology(
         TrainerConfig(world_size=group.world, local_world_size=group.local_world),
         _hardware(group.device),
@@ -87,31 +90,29 @@ def distribute(
     return sharded, _optimizer(sharded, config)
 
 
-def _check(sharding: Sequence[str]) -> None:
-    unknown = [name for name in sharding if name not in get_args(Sharding)]
-    if unknown or not sharding:
-        raise InputError(
-            f"sharding is '{unknown[0]}'" if unknown else "sharding names no type",
-            f"use some of: {', '.join(get_args(Sharding))}",
-        )
-
-
 def _optimizer(sharded: DistributedModelParallel, config: OptimizerConfig) -> CombinedOptimizer:
-    """Fused for sharded tables, the same rule on dense gradients for data_parallel ones, Adam for the rest."""
-
-    def adagrad(weights: object) -> RowWiseAdagrad:
-        return RowWiseAdagrad(cast(list[nn.Parameter], weights), lr=config.embedding_lr, eps=1e-8)
-
+    """Fused for sharded tables, the same rule on dense gradients for data_parallel ones, a plain one for the rest."""
     others = dict(in_backward_optimizer_filter(sharded.named_parameters()))
     copied = {name: weight for name, weight in others.items() if _TABLES in name}
     dense = {name: weight for name, weight in others.items() if name not in copied}
-    parts = [
-        sharded.fused_optimizer,
-        KeyedOptimizerWrapper(dense, lambda weights: torch.optim.Adam(weights, lr=config.dense_lr, fused=True)),
-    ]
+    parts = [sharded.fused_optimizer, KeyedOptimizerWrapper(dense, _plain(config, config.dense_lr, tables=False))]
     if copied:
-        parts.append(KeyedOptimizerWrapper(copied, adagrad))
+        parts.append(KeyedOptimizerWrapper(copied, _plain(config, config.embedding_lr, tables=True)))
     return CombinedOptimizer(parts)
+
+
+def _plain(config: OptimizerConfig, lr: float, tables: bool) -> OptimizerFactory:
+    """Makes the optimiser of weights that have dense gradients."""
+
+    def made(weights: list[torch.Tensor | ShardedTensor]) -> torch.optim.Optimizer:
+        moved = cast(list[nn.Parameter], weights)
+        if config.rule == "rowwise_adagrad" and tables:
+            return RowWiseAdagrad(moved, lr=lr, eps=1e-8)
+        if config.rule == "sgd":
+            return torch.optim.SGD(moved, lr=lr)
+        return (torch.optim.AdamW if config.rule == "adamw" else torch.optim.Adam)(moved, lr=lr, fused=True)
+
+    return made
 
 
 def _hardware(device: torch.device) -> HardwareConfig:
@@ -126,8 +127,7 @@ def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:
     for name, tensor in sharded.state_dict().items():
         if _TABLES not in name:
             continue
-        generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
-        full = torch.empty(tensor.size()).normal_(0.0, tensor.size()[1] ** -0.5 / 4, generator=generator)
+        full = random_start(name, tensor.size(), seed)
         if not isinstance(tensor, ShardedTensor):
             tensor.detach().copy_(full)
             continue
@@ -137,3 +137,9 @@ def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:
                 for start, size in zip(shard.metadata.shard_offsets, shard.metadata.shard_sizes, strict=True)
             )
             shard.tensor.detach().copy_(full[where])
+
+
+def random_start(name: str, size: torch.Size, seed: int) -> torch.Tensor:
+    """Weights that a table of this name and size begins with, float32 [rows, D]."""
+    generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
+    return torch.empty(size).normal_(0.0, size[1] ** -0.5 / 4, generator=generator)

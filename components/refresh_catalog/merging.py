@@ -1,0 +1,193 @@
+"""The catalogue with the given items in it, row by row as build_features would have encoded them.
+
+Columns stay in Arrow: items become Python objects a batch at a time, and only those that change are kept, without their
+content vectors, which are views of the given ones. Pieces of the catalogue that nothing changes are not copied.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.refresh_catalog.encoding import Entry, Vocabularies
+from components.shared.content import CONTENT_COLUMN
+
+_BATCH = 8_192
+_PIECE = 65_536
+_FEATURES = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What became of the catalogue.
+
+    Attributes:
+        added, changed, same: items. unknown_categories, unknown_brands: labels that the model has no name for.
+    """
+
+    added: int
+    changed: int
+    same: int
+    unknown_categories: int
+    unknown_brands: int
+
+    def metrics(self) -> dict[str, float]:
+        """The counts, by metric name."""
+        return {name: float(value) for name, value in dataclasses.asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Merged:
+    """The catalogue of today.
+
+    Attributes:
+        table: as items.parquet; rows that existed keep their place, new ones follow.
+        read: int64, ascending, rows whose vectors must be made: those that are new or that the item tower reads
+            differently.
+        counts: what became of it.
+    """
+
+    table: pa.Table
+    read: np.ndarray
+    counts: Refreshed
+
+
+def merge_items(table: pa.Table, given: pa.Table, names: Vocabularies) -> Merged:
+    """Tell the catalogue of the given items, in their order.
+
+    Args:
+        table: A bundle's items.parquet, the unknown item first.
+        given: Columns of the data contract (schema.ITEMS), item_id among them; what is null is not told.
+        names: Of the bundle; notes the labels that it does not know.
+
+    Raises:
+        InputError: a content vector does not fit the model.
+    """
+    changes = _Changes(table, names)
+    rows = _rows(table["item_id"], given["item_id"])
+    for start in range(0, given.num_rows, _BATCH):
+        changes.tell(rows[start : start + _BATCH], given.slice(start, _BATCH))
+    return Merged(pa.concat_tables(_pieces(table, changes.table())), changes.read(), changes.counts())
+
+
+@dataclass
+class _Changes:
+    """What the given items change, by row; other rows are not held.
+
+    Attributes:
+        catalogue: before. names: see merge_items.
+        entries: rows that are new, or changed by at least one item, without content.
+        before: those of them that are not new, as they were.
+        vectors: float32 [dim] or [0], content vectors that were told.
+    """
+
+    catalogue: pa.Table
+    names: Vocabularies
+    entries: dict[int, Entry] = field(default_factory=dict)
+    before: dict[int, Entry] = field(default_factory=dict)
+    vectors: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._known = self.catalogue.num_rows
+        held = [name for name in self.catalogue.column_names if name not in ("row", CONTENT_COLUMN)]
+        # In one chunk, because taking rows from several would copy all of them each time.
+        self._attributes = self.catalogue.select(held).combine_chunks()
+        self._content = self.catalogue[CONTENT_COLUMN] if CONTENT_COLUMN in self.catalogue.column_names else None
+
+    def tell(self, rows: np.ndarray, part: pa.Table) -> None:
+        """Take items in: `rows` int64, their catalogue rows, new ones beyond the catalogue."""
+        content = part[CONTENT_COLUMN] if CONTENT_COLUMN in part.column_names else pa.nulls(len(part))
+        stored = iter(self._attributes.take(rows[rows < self._known]).to_pylist())
+        items = part.select([name for name in part.column_names if name != CONTENT_COLUMN]).to_pylist()
+        for row, item, given in zip(rows.tolist(), items, content, strict=True):
+            before = next(stored) if row < self._known else self._blank(item["item_id"])
+            told = {name: value for name, value in item.items() if value is not None}
+            vector = self.names.content(item["item_id"], given.values) if given.is_valid else None
+            self._tell(row, before, told, vector)
+
+    def _tell(self, row: int, stored: Entry, told: Entry, vector: np.ndarray | None) -> None:
+        before = self.entries.get(row, stored)
+        after = self.names.encoded(before, told)
+        differs = vector is not None and not _alike(vector, self._vector(row))
+        if row < self._known:
+            if after == before and not differs:
+                return
+            self.before.setdefault(row, stored)
+        self.entries[row] = after
+        if vector is not None and differs:
+            self.vectors[row] = vector
+
+    def _vector(self, row: int) -> np.ndarray | None:
+        """Content vector as told so far."""
+        return self.vectors[row] if row in self.vectors else self._stored_vector(row)
+
+    def _stored_vector(self, row: int) -> np.ndarray | None:
+        vector = self._content[row].values if self._content is not None and row < self._known else None
+        return None if vector is None else vector.to_numpy(zero_copy_only=False)
+
+    def _blank(self, item_id: str) -> Entry:
+        blank = dict.fromkeys(self._attributes.column_names)
+        return blank | {
+            "item_id": item_id, "title": item_id, "brand": "", "categories": [], "available": True, "title_ids": [],
+        }  # fmt: skip
+
+    def table(self) -> pa.Table:
+        """Rows of `entries` in ascending order, as items.parquet."""
+        rows, schema = sorted(self.entries), self.catalogue.schema
+        attributes = pa.schema([schema.field(name) for name in self._attributes.column_names])
+        entries = pa.Table.from_pylist([self.entries[row] for row in rows], attributes)
+        columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(entries.column_names, entries.columns, strict=True))
+        columns["row"] = pa.array(rows, schema.field("row").type)
+        if self._content is not None:
+            vectors = [self._vector(row) for row in rows]
+            columns[CONTENT_COLUMN] = pa.array(vectors, schema.field(CONTENT_COLUMN).type)
+        return pa.table([columns[name] for name in schema.names], schema=schema)
+
+    def read(self) -> np.ndarray:
+        """See Merged."""
+        return np.array([row for row in sorted(self.entries) if self._reads_differently(row)], np.int64)
+
+    def _reads_differently(self, row: int) -> bool:
+        if row >= self._known:
+            return True
+        after, before = self.entries[row], self.before[row]
+        return any(after[name] != before[name] for name in _FEATURES) or (
+            row in self.vectors and not _alike(self.vectors[row], self._stored_vector(row))
+        )
+
+    def counts(self) -> Refreshed:
+        """See Refreshed."""
+        changed, unknown = len(self.before), self.names.unknown
+        added, same = len(self.entries) - changed, self._known - 1 - changed
+        return Refreshed(added, changed, same, len(unknown["category"]), len(unknown["brand"]))
+
+
+def _rows(known: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
+    """int64, catalogue row of every wanted id; ids that are not known get the rows that follow, as they are met."""
+    found = pc.index_in(wanted, value_set=known.slice(1))  # pyright: ignore[reportAttributeAccessIssue]
+    rows = found.fill_null(-1).to_numpy().astype(np.int64) + 1
+    new: dict[str, int] = {}
+    for at in np.flatnonzero(rows == 0).tolist():
+        rows[at] = new.setdefault(wanted[at].as_py(), len(known) + len(new))
+    return rows
+
+
+def _pieces(table: pa.Table, changed: pa.Table) -> Iterator[pa.Table]:
+    """The catalogue with the changed rows in their places and the new ones at its end."""
+    rows = changed["row"].to_numpy()
+    for start in range(0, table.num_rows, _PIECE):
+        piece = table.slice(start, _PIECE)
+        first, end = np.searchsorted(rows, [start, start + len(piece)]).tolist()
+        if first < end:
+            order = np.arange(len(piece))
+            order[rows[first:end] - start] = len(piece) + np.arange(end - first)
+            piece = pa.concat_tables([piece, changed.slice(first, end - first)]).take(order)
+        yield piece
+    yield changed.slice(int(np.searchsorted(rows, table.num_rows)))
+
+
+def _alike(vector: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and np.array_equal(vector, other)

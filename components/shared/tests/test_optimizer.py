@@ -1,0 +1,146 @@
+"""Optimiser rules against plain torch, and what a person may set of them."""
+
+import json
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+from torchrec import KeyedJaggedTensor
+from torchrec.optim import RowWiseAdagrad
+
+from components.shared.errors import InputError
+from components.shared.tests.small_worker import FEATURES, Small
+from components.shared.training.group import Group
+from components.shared.training.optimizer import OptimizerConfig, optimizer_from_json
+from components.shared.training.sharding import distribute, random_start
+
+CPU = torch.device("cpu")
+RULES = [
+    OptimizerConfig(rule="rowwise_adagrad", embedding_lr=0.1, dense_lr=0.01),
+    OptimizerConfig(rule="rowwise_adagrad", embedding_lr=0.1, dense_lr=0.01, sharding=("data_parallel",)),
+    OptimizerConfig(rule="sgd", embedding_lr=2.0, dense_lr=0.1),
+    OptimizerConfig(rule="sgd", embedding_lr=2.0, dense_lr=0.1, sharding=("data_parallel",)),
+    OptimizerConfig(rule="adam", embedding_lr=0.05, dense_lr=0.01, sharding=("data_parallel",)),
+    OptimizerConfig(rule="adamw", embedding_lr=0.05, dense_lr=0.01, sharding=("data_parallel",)),
+]
+
+
+@pytest.fixture
+def group():
+    """A process group of one."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield Group(0, 1, CPU)
+    dist.destroy_process_group()
+
+
+def batches() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Ids of either feature, [B, 1] and [B, 3], and labels; the last rows of the tables are never asked for."""
+    random = torch.Generator().manual_seed(1)
+    return [
+        (torch.randint(40, (16, 1), generator=random), torch.randint(200, (16, 3), generator=random),
+         torch.randint(2, (16,), generator=random).float())
+        for _ in range(12)
+    ]  # fmt: skip
+
+
+class Plain(nn.Module):
+    """Small, without TorchRec."""
+
+    def __init__(self, top: nn.Linear):
+        super().__init__()
+        starts = {one.name: random_start(f"bags.embedding_bags.{one.name}.weight", torch.Size([one.rows, 8]), 0)
+                  for one in FEATURES}  # fmt: skip
+        self.tables = nn.ParameterDict(starts)
+        self.top = nn.Linear(16, 1)
+        self.top.load_state_dict(top.state_dict())
+
+    def forward(self, short, long) -> torch.Tensor:
+        pooled = [F.embedding_bag(short, self.tables["short"], mode="sum"),
+                  F.embedding_bag(long, self.tables["long"], mode="sum")]  # fmt: skip
+        return self.top(torch.cat(pooled, 1))[:, 0]
+
+
+def plain_optimizers(config: OptimizerConfig, model: Plain) -> list[torch.optim.Optimizer]:
+    tables, dense = list(model.tables.values()), list(model.top.parameters())
+    match config.rule:
+        case "rowwise_adagrad":
+            return [RowWiseAdagrad(tables, lr=config.embedding_lr, eps=1e-8), torch.optim.Adam(dense, config.dense_lr)]
+        case "sgd":
+            return [torch.optim.SGD(tables, config.embedding_lr), torch.optim.SGD(dense, config.dense_lr)]
+        case "adam":
+            return [torch.optim.Adam(tables, config.embedding_lr), torch.optim.Adam(dense, config.dense_lr)]
+        case _:
+            return [torch.optim.AdamW(tables, config.embedding_lr), torch.optim.AdamW(dense, config.dense_lr)]
+
+
+@pytest.mark.filterwarnings("ignore:.*an autograd kernel was not registered:UserWarning")
+@pytest.mark.parametrize("config", RULES, ids=lambda config: f"{config.rule}-{config.sharding[0]}")
+def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config):
+    torch.manual_seed(0)
+    sharded, optimizer = distribute(Small(torch.device("meta")), group, config)
+    plain = Plain(sharded.module.top)
+    others = plain_optimizers(config, plain)
+    for short, long, label in batches():
+        values, lengths = torch.cat([short.flatten(), long.flatten()]), torch.tensor([1] * 16 + [3] * 16)
+        ids = KeyedJaggedTensor(["short", "long"], values, torch.ones(len(values)), lengths)
+        optimizer.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(sharded(ids), label)
+        loss.backward()
+        optimizer.step()
+        for other in others:
+            other.zero_grad()
+        wanted = F.binary_cross_entropy_with_logits(plain(short, long), label)
+        wanted.backward()
+        for other in others:
+            other.step()
+        assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+    for name, start in plain.tables.items():
+        found = sharded.state_dict()[f"bags.embedding_bags.{name}.weight"]
+        table = found if isinstance(found, torch.Tensor) and not hasattr(found, "local_shards") else (
+            found.local_shards()[0].tensor)  # fmt: skip
+        assert torch.allclose(table, start, atol=2e-5), name
+    assert torch.allclose(sharded.module.top.weight, plain.top.weight, atol=2e-5)
+
+
+DEFAULT = OptimizerConfig(embedding_lr=0.3, dense_lr=0.2, seed=9)
+
+
+def test_what_a_person_sets_wins_and_the_rest_stays():
+    assert optimizer_from_json(DEFAULT, {}) == DEFAULT
+    raw = json.loads('{"embedding_lr": 1, "precision": "bfloat16", "sharding": ["row_wise", "table_wise"]}')
+    assert optimizer_from_json(DEFAULT, raw) == OptimizerConfig(
+        embedding_lr=1, dense_lr=0.2, precision="bfloat16", sharding=("row_wise", "table_wise"), seed=9
+    )
+
+
+@pytest.mark.parametrize("rule", ["adam", "adamw"])
+def test_a_rule_with_dense_gradients_brings_its_sharding_along(rule):
+    assert optimizer_from_json(DEFAULT, {"rule": rule}).sharding == ("data_parallel",)
+    with pytest.raises(InputError, match=rf"rule is '{rule}'.*sharding is \['row_wise'\]\n.*data_parallel"):
+        optimizer_from_json(DEFAULT, {"rule": rule, "sharding": ["row_wise"]})
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({"lr": 0.1}, "optimizer: 'lr' is no field\n.*embedding_lr, dense_lr, rule, precision, sharding"),
+        ({"seed": 3}, "optimizer: 'seed' is no field"),
+        ({"weight_decay": 0.1}, "optimizer: 'weight_decay' is no field"),
+        ({"rule": "lamb"}, "optimizer: rule is 'lamb'\n.*rowwise_adagrad, sgd, adam, adamw"),
+        ({"rule": ["sgd"]}, r"optimizer: rule is \['sgd'\]"),
+        ({"precision": "float16"}, "optimizer: precision is 'float16'\n.*float32, bfloat16"),
+        ({"embedding_lr": -0.1}, "optimizer: embedding_lr is -0.1\n.*a number from 0"),
+        ({"dense_lr": "fast"}, "optimizer: dense_lr is 'fast'"),
+        ({"dense_lr": True}, "optimizer: dense_lr is True"),
+        ({"dense_lr": float("nan")}, "optimizer: dense_lr is nan"),
+        ({"sharding": "row_wise"}, "optimizer: sharding names no type but is 'row_wise'"),
+        ({"sharding": []}, r"optimizer: sharding names no type but is \(\)"),
+        ({"sharding": 3}, "optimizer: sharding names no type but is 3"),
+        ({"sharding": ["row_wide"]}, "optimizer: sharding is 'row_wide'\n.*row_wise, column_wise"),
+    ],
+)
+def test_what_cannot_be_used_is_named(raw, words):
+    with pytest.raises(InputError, match=words):
+        optimizer_from_json(DEFAULT, raw)

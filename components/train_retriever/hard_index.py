@@ -1,0 +1,63 @@
+"""All items as the model saw them a while ago, and which of them it ranks highest for each shopper of a batch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from components.shared.ragged import Ragged
+
+_SCORES = 16_000_000
+"""Scores that are held at a time, 64 MB."""
+
+
+@dataclass(frozen=True)
+class Hardest:
+    """The items that a model ranks highest for each of B rows.
+
+    Attributes:
+        items: int64 [B, P], catalogue rows in ascending order, so that no rounding of a score decides which place one
+            has; what lies behind `sizes` means nothing.
+        sizes: int64 [B], how many there are; fewer than P only where the catalogue is nearly used up.
+    """
+
+    items: np.ndarray
+    sizes: np.ndarray
+
+
+@dataclass(frozen=True)
+class ItemIndex:
+    """Vectors [I, D] and biases [I] of the whole catalogue, without gradients; row 0 is no item."""
+
+    vectors: torch.Tensor
+    biases: torch.Tensor
+
+    @torch.no_grad()
+    def hardest(self, user_BD: torch.Tensor, known: Ragged, pool: int) -> Hardest:
+        """The `pool` items that each user's vector ranks highest; exact, at the price of B * I scores.
+
+        Args:
+            user_BD: User vectors.
+            known: Positive items of each of the B rows, which are left out.
+            pool: How many.
+        """
+        width = len(self.biases)
+        pool, size = min(pool, width - 1), max(1, _SCORES // width)
+        found = [
+            self._part(user_BD[start : start + size], known.take(np.arange(start, min(start + size, len(known)))), pool)
+            for start in range(0, len(user_BD), size)
+        ]
+        items = torch.cat(found)
+        sizes = (items < width).sum(1)
+        return Hardest(items.clamp(max=width - 1).cpu().numpy(), sizes.cpu().numpy())
+
+    def _part(self, user_BD: torch.Tensor, known: Ragged, pool: int) -> torch.Tensor:
+        """Int64 [B, pool], ascending; places that no item is left for hold the width of the catalogue."""
+        scores = user_BD @ self.vectors.T + self.biases
+        scores[:, 0] = float("-inf")
+        row = np.repeat(np.arange(len(known)), known.lengths)
+        scores[torch.from_numpy(row).to(scores.device), torch.from_numpy(known.values).to(scores.device)] = float(
+            "-inf"
+        )
+        best = scores.topk(pool, 1)
+        return best.indices.masked_fill(best.values == float("-inf"), len(self.biases)).sort(1).values

@@ -1,0 +1,243 @@
+"""What a training step asks of the item tower beside its targets, and the loss that it makes of all of it.
+
+A token is a row and one of its drawn targets: N = B * K on a rank, each with its row's user vector. Draws are made for
+the whole global batch from (seed, epoch, step) and then cut, so that every number of ranks sees the same ones. None of
+a row's positives is a negative of its tokens. Drawn items lose their id as often as targets do: else the unknown bucket
+would only ever be wanted, and items without an id of their own would rank too high.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from components.shared.ragged import Ragged
+from components.shared.training.group import Group
+from components.shared.training.precision import multiplies_bfloat16
+from components.train_retriever.batches import Batch, SamplingConfig
+from components.train_retriever.candidate_softmax import candidate_softmax
+from components.train_retriever.hard_index import Hardest
+from components.train_retriever.loss import gather_rows, sampled_softmax
+from components.train_retriever.losses import Bce, Bpr, FullSoftmax, LossConfig, SampledSoftmax, Vectors, pair_losses
+from components.train_retriever.negatives import Hard, InBatch, NegativeSampler
+from components.train_retriever.sources import RowSource
+
+_DRAWS = 7_919
+"""Keeps the random stream of negatives apart from those of orders and targets."""
+
+LossOf = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""User vectors [B, D], item vectors [N + M, D] and biases [N + M] to this rank's mean over its N tokens."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """This rank's part of a global batch, before its towers run.
+
+    Attributes:
+        batch: features of B rows and their N targets.
+        known: positive items of each row.
+        at: epoch and step.
+        hardest: the items that the model now ranks highest for each row, as many as asked for.
+    """
+
+    batch: Batch
+    known: Ragged
+    at: tuple[int, int]
+    hardest: Callable[[int], Hardest]
+
+    @property
+    def targets(self) -> int:
+        """K, drawn targets of each row."""
+        return len(self.batch.item) // len(self.known)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What goes through the item tower behind the targets.
+
+    Attributes:
+        loss: of the vectors that come out.
+        rows: int64 [M], catalogue rows.
+        dropped: bool [M], which of them go without their id.
+    """
+
+    loss: LossOf
+    rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    dropped: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+class Objective(Protocol):
+    """A loss and where its negatives come from."""
+
+    def draw(self, part: Part) -> Drawn:
+        """Draw the negatives of a step."""
+        ...
+
+
+def objective(
+    loss: LossConfig | None, source: RowSource, items: int, config: SamplingConfig, group: Group
+) -> Objective:
+    """The objective of a run.
+
+    Args:
+        loss: None: softmax over the batch's targets with log-Q.
+        source: Training rows, for how often items are targets.
+        items: Rows of the catalogue.
+        config: Batch size, dropout and seed.
+        group: The joined process group.
+    """
+    if loss is None:
+        return InBatchSoftmax(torch.from_numpy(source.log_q(items)).to(group.device))
+    draws = Draws(source.counts(items), config, group)
+    return PairObjective(loss, draws) if isinstance(loss, Bpr | Bce) else CandidateObjective(loss, draws)
+
+
+class InBatchSoftmax:
+    """The default: see loss.sampled_softmax; asks for nothing beside the targets."""
+
+    def __init__(self, log_q: torch.Tensor):
+        self.log_q = log_q
+
+    def draw(self, part: Part) -> Drawn:
+        """See Objective."""
+        item = torch.from_numpy(part.batch.item).to(self.log_q.device)
+        return Drawn(lambda user, vectors, biases: sampled_softmax(user, vectors, biases, item, self.log_q[item]))
+
+
+class Draws:
+    """The random stream of negatives, wound to a step's place before its draws."""
+
+    def __init__(self, counts: np.ndarray, config: SamplingConfig, group: Group):
+        self.sampler = NegativeSampler(torch.from_numpy(counts), config.seed)
+        self.config, self.group = config, group
+        part = group.share(config.batch_size)
+        self.tokens = slice(part.start * config.targets, part.stop * config.targets)
+        """This rank's tokens among those of the global batch."""
+
+    def wind(self, at: tuple[int, int]) -> None:
+        """Go to (epoch, step), whatever was drawn before."""
+        state = np.random.SeedSequence([self.config.seed, _DRAWS, *at]).generate_state(1, np.uint64)
+        self.sampler.random.manual_seed(int(state[0]) >> 1)
+
+    def uniform(self, *shape: int) -> np.ndarray:
+        """Numbers from 0 to 1, float32."""
+        return torch.rand(shape, generator=self.sampler.random).numpy()
+
+    def dropped(self, *shape: int) -> np.ndarray:
+        """Which draws go without their id, bool."""
+        return self.uniform(*shape) < self.config.id_dropout
+
+    def every_target(self, part: Part) -> torch.Tensor:
+        """Targets of the global batch, int64, on the CPU."""
+        return gather_rows(torch.from_numpy(part.batch.item).to(self.group.device)).cpu()
+
+
+class CandidateObjective:
+    """Softmax over candidates that all tokens share: all items, or drawn ones with log-Q.
+
+    A full softmax puts the whole catalogue through the item tower at every step, each rank its share: for catalogues of
+    up to some ten thousand items. Drawn candidates, too, are shared out among the ranks; those that are targets in the
+    batch are not put through again. `bfloat16` counts only on devices that multiply it.
+    """
+
+    def __init__(self, config: FullSoftmax | SampledSoftmax, draws: Draws):
+        self.config, self.draws = config, draws
+        fast = config.bfloat16 and multiplies_bfloat16(draws.group.device)
+        self.dtype = torch.bfloat16 if fast else torch.float32
+
+    def draw(self, part: Part) -> Drawn:
+        """See Objective."""
+        self.draws.wind(part.at)
+        held, rows, log_q, own_log_q = self._candidates(part)
+        new = np.setdiff1d(rows, held)
+        dropped, group = self.draws.dropped(len(new)), self.draws.group
+        share = -(-len(new) // group.world)
+        # The last ranks' shares are filled up with row 0, which nothing reads.
+        mine, filled = slice(group.rank * share, (group.rank + 1) * share), (0, share * group.world - len(new))
+        # Where each candidate lies in the vectors of all targets and, behind them, all drawn items.
+        place = torch.from_numpy(np.unique(np.concatenate([held, new]), return_index=True)[1]).to(group.device)
+        known, count = self._known(part, rows), len(part.batch.item)
+        log_q, own_log_q = log_q.to(group.device), own_log_q.to(group.device)
+
+        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+            pieces = [slice(count)] * bool(len(held)) + [slice(count, None)] * bool(share)
+            every = torch.cat([gather_rows(vectors[piece]) for piece in pieces]).index_select(0, place)
+            bias = torch.cat([gather_rows(biases[piece]) for piece in pieces]).index_select(0, place)
+            own = vectors[:count].contiguous().view(len(user), -1, vectors.shape[1])
+            positive = torch.einsum("bd,bkd->bk", user, own) + (biases[:count] - own_log_q).view(len(user), -1)
+            return candidate_softmax(user, positive, every.to(self.dtype), bias - log_q, known)
+
+        return Drawn(loss, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
+
+    def _candidates(self, part: Part) -> tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]:
+        """Targets that are candidates, all candidates ascending, their log-Q, and that of this rank's own targets."""
+        item, sampler, none = part.batch.item, self.draws.sampler, np.zeros(0, np.int64)
+        if isinstance(self.config, FullSoftmax):
+            return none, np.arange(1, sampler.items), torch.zeros(sampler.items - 1), torch.zeros(len(item))
+        sources, targets = self.config.sources, self.draws.every_target(part)
+        rows, log_q = sampler.shared(sources, targets)
+        own_log_q = sampler.log_inclusion(sources, torch.from_numpy(item), len(targets))
+        in_batch = any(isinstance(source, InBatch) for source in sources)
+        return targets.numpy() if in_batch else none, rows.numpy(), log_q, own_log_q
+
+    def _known(self, part: Part, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Row of the batch and place among the candidates of every positive that is a candidate."""
+        row = np.repeat(np.arange(len(part.known)), part.known.lengths)
+        place = np.minimum(np.searchsorted(rows, part.known.values), len(rows) - 1)
+        found, device = rows[place] == part.known.values, self.draws.group.device
+        return torch.from_numpy(row[found]).to(device), torch.from_numpy(place[found]).to(device)
+
+
+class PairObjective:
+    """BPR or BCE: each token against negatives of its own.
+
+    A draw that is among the row's positives is made once more, and does not count when it is one again.
+    """
+
+    def __init__(self, config: Bpr | Bce, draws: Draws):
+        self.config, self.draws = config, draws
+
+    def draw(self, part: Part) -> Drawn:
+        """See Objective."""
+        self.draws.wind(part.at)
+        rows, counted = self._hard(part) if isinstance(self.config.source, Hard) else self._drawn(part)
+        every = self.draws.config.batch_size * self.draws.config.targets
+        dropped = self.draws.dropped(every, rows.shape[1])[self.draws.tokens]
+        distinct, at = np.unique(rows * 2 + dropped, return_inverse=True)
+        device, count = self.draws.group.device, len(part.batch.item)
+        own = torch.arange(count, device=device)
+        places = torch.from_numpy(count + at.reshape(rows.shape)).to(device)
+        counts = torch.from_numpy(counted).to(device)
+
+        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+            tokens = Vectors(user.repeat_interleave(part.targets, 0), vectors, biases)
+            return pair_losses(self.config, tokens.scores(own), tokens.scores(places), counts).mean()
+
+        return Drawn(loss, distinct // 2, distinct % 2 == 1)
+
+    def _drawn(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """Negatives of this rank's tokens, int64 [N, count], and which of them count, bool [N, count]."""
+        source, targets = self.config.source, self.draws.every_target(part)
+        assert not isinstance(source, Hard)
+        first, second = (self.draws.sampler.draws(source, targets)[self.draws.tokens].numpy() for _ in range(2))
+        rows = np.where(self._is_known(part, first), second, first)
+        return rows, ~self._is_known(part, rows)
+
+    def _hard(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+        """See _drawn."""
+        source = self.config.source
+        assert isinstance(source, Hard)
+        every = self.draws.config.batch_size * self.draws.config.targets
+        place, best = self.draws.uniform(every, source.count)[self.draws.tokens], part.hardest(source.pool)
+        row = np.arange(len(place)) // part.targets
+        sizes = best.sizes[row][:, None]
+        rows = best.items[row[:, None], np.minimum(place * sizes, sizes - 1).astype(np.int64)]
+        return rows, np.broadcast_to(sizes > 0, rows.shape).copy()
+
+    def _is_known(self, part: Part, rows: np.ndarray) -> np.ndarray:
+        """Which of the tokens' items [N, M] are positives of their row."""
+        width = self.draws.sampler.items
+        known = np.repeat(np.arange(len(part.known)), part.known.lengths) * width + part.known.values
+        return np.isin(np.arange(len(rows))[:, None] // part.targets * width + rows, known)
