@@ -79,7 +79,7 @@ def _source(raw: Any, where: str) -> NegativeSource:
 
 
 def _check_source(source: NegativeSource) -> None:
-    for name in ("count", "pool"):
+    for name in ("count", "pool", "refresh"):
         if hasattr(source, name):
             _refuse(source, name, lambda value: type(value) is int and value > 0, "a whole number above 0")
     if hasattr(source, "power"):

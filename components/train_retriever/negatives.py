@@ -48,6 +48,9 @@ class Hard:
     """Draws a token."""
     pool: int = 50
     """How many of the highest are drawn from; a larger pool holds fewer items that are in truth liked."""
+    refresh: int = 5
+    """Steps that the stage uses an index of all items for; a checkpoint ends it too. What was hard long ago is hard no
+    more. It means nothing to a sampler that is handed scores, for they are of the step itself."""
 
 
 NegativeSource = InBatch | Uniform | Popularity | Hard

@@ -39,13 +39,13 @@ class Part:
         batch: features of B rows and their N targets.
         known: positive items of each row.
         at: epoch and step.
-        hardest: the items that the model now ranks highest for each row, as many as asked for.
+        hardest: the items that the model now ranks highest for each row.
     """
 
     batch: Batch
     known: Ragged
     at: tuple[int, int]
-    hardest: Callable[[int], Hardest]
+    hardest: Callable[[Hard], Hardest]
 
     @property
     def targets(self) -> int:
@@ -230,7 +230,7 @@ class PairObjective:
         source = self.config.source
         assert isinstance(source, Hard)
         every = self.draws.config.batch_size * self.draws.config.targets
-        place, best = self.draws.uniform(every, source.count)[self.draws.tokens], part.hardest(source.pool)
+        place, best = self.draws.uniform(every, source.count)[self.draws.tokens], part.hardest(source)
         row = np.arange(len(place)) // part.targets
         sizes = best.sizes[row][:, None]
         rows = best.items[row[:, None], np.minimum(place * sizes, sizes - 1).astype(np.int64)]

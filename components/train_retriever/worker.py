@@ -26,6 +26,7 @@ from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
 from components.train_retriever.hard_index import Hardest, ItemIndex
 from components.train_retriever.job import METRIC, WorkerJob
 from components.train_retriever.loss_json import loss_from_json
+from components.train_retriever.negatives import Hard
 from components.train_retriever.objectives import Part, objective
 from components.train_retriever.sources import row_source
 
@@ -64,8 +65,8 @@ class Training:
         self.optimizer.zero_grad()
         users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
 
-        def hardest(pool: int) -> Hardest:
-            return self._hardest((epoch, at), users, rows.targets, pool)
+        def hardest(source: Hard) -> Hardest:
+            return self._hardest((epoch, at), users, rows.targets, source)
 
         drawn = self.objective.draw(Part(batch, rows.targets, (epoch, at), hardest))
         asked = len(batch.item) + len(drawn.rows)
@@ -92,14 +93,14 @@ class Training:
         known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
         return known, torch.from_numpy(behind + at).to(self.group.device)
 
-    def _hardest(self, at: tuple[int, int], users: KeyedJaggedTensor, known: Ragged, pool: int) -> Hardest:
+    def _hardest(self, at: tuple[int, int], users: KeyedJaggedTensor, known: Ragged, source: Hard) -> Hardest:
         """See Part; a resumed run begins where the index is made anew, so it ranks as the one that was killed."""
-        step, every = at[0] * self.steps_per_epoch() + at[1], self.job.loop["checkpoint_every"]
-        made, model = step - min(at[1], step % every), cast(Retriever, self.model.module.eval())
+        step, model = at[0] * self.steps_per_epoch() + at[1], cast(Retriever, self.model.module.eval())
+        made = step - min(at[1] % source.refresh, step % self.job.loop["checkpoint_every"])
         with torch.no_grad():
             if self.index is None or self.index[0] != made:
                 self.index = made, ItemIndex(*self._item_vectors(model))
-            best = self.index[1].hardest(model.user_vectors(users, self.index[1].vectors), known, pool)
+            best = self.index[1].hardest(model.user_vectors(users, self.index[1].vectors), known, source.pool)
         model.train()
         return best
 

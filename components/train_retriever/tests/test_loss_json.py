@@ -14,7 +14,7 @@ LOSSES = [
     FullSoftmax(bfloat16=False),
     SampledSoftmax(),
     SampledSoftmax(sources=(Popularity(count=9, power=0.5), InBatch())),
-    Bpr(source=Hard(count=4, pool=20)),
+    Bpr(source=Hard(count=4, pool=20, refresh=3)),
     Bce(source=InBatch(count=2)),
 ]
 
@@ -45,6 +45,7 @@ def test_what_is_not_named_has_its_default():
         ({"kind": "Bpr", "source": {"kind": "Uniform", "count": 0}}, "loss: count of Uniform is 0\n.*above 0"),
         ({"kind": "Bpr", "source": {"kind": "Uniform", "count": True}}, "loss: count of Uniform is True"),
         ({"kind": "Bce", "source": {"kind": "Hard", "pool": 2.5}}, "loss: pool of Hard is 2.5"),
+        ({"kind": "Bce", "source": {"kind": "Hard", "refresh": 0}}, "loss: refresh of Hard is 0"),
         ({"kind": "Bce", "source": {"kind": "Popularity", "power": -1}}, "loss: power of Popularity is -1"),
         ({"kind": "Bce", "source": {"kind": "Popularity", "power": "x"}}, "loss: power of Popularity is 'x'"),
         ({"kind": "FullSoftmax", "bfloat16": "yes"}, "loss: bfloat16 of FullSoftmax is 'yes'\n.*true or false"),

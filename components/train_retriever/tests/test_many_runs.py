@@ -34,7 +34,7 @@ LOSSES = {
     "bpr": Bpr(source=Uniform(count=4)),
     "bpr-batch": Bpr(source=InBatch(count=3)),
     "bce": Bce(source=Popularity(count=4, power=0.5)),
-    "hard": Bpr(source=Hard(count=4, pool=150)),
+    "hard": Bpr(source=Hard(count=4, pool=150, refresh=4)),
 }
 RULES = {
     "sgd": OptimizerConfig(seed=7, rule="sgd", embedding_lr=10.0, dense_lr=0.2),
@@ -203,7 +203,7 @@ def test_the_stage_trains_by_the_loss_and_the_rule_that_it_is_given(shop, alone,
 
 def test_runs_by_another_loss_or_rule_do_not_find_each_others_checkpoints(shop):
     tasks = [shop.task(config) for config in (BASE, *LEARNING.values(), *MOVED.values())]
-    tasks.append(shop.task(dataclasses.replace(BASE, loss=Bpr(source=Hard(count=4, pool=151)))))
+    tasks.append(shop.task(dataclasses.replace(BASE, loss=Bpr(source=Hard(count=4, pool=151, refresh=4)))))
     assert len({task.digest for task in tasks}) == len(tasks)
 
 

@@ -35,7 +35,7 @@ def group():
     dist.destroy_process_group()
 
 
-def unasked(pool: int) -> Hardest:
+def unasked(source: Hard) -> Hardest:
     raise AssertionError("only Hard asks")
 
 
@@ -186,13 +186,13 @@ def test_hard_negatives_come_from_the_pool_and_are_scored_anew():
     user, items = index()
     asked = []
 
-    def hardest(pool: int) -> Hardest:
-        asked.append(pool)
-        return items.hardest(user, ragged(KNOWN), pool)
+    def hardest(source: Hard) -> Hardest:
+        asked.append(source)
+        return items.hardest(user, ragged(KNOWN), source.pool)
 
     found = drawn(Bpr(source=Hard(count=40, pool=3)), hardest=hardest)
     pools = [set(row.tolist()) for row in items.hardest(user, ragged(KNOWN), 3).items]
-    assert asked == [3] and set(found.rows.tolist()) == set.union(*pools)
+    assert asked == [Hard(count=40, pool=3)] and set(found.rows.tolist()) == set.union(*pools)
     model = Model(found)
     losses = []
     for token in range(len(TARGETS)):
