@@ -129,7 +129,8 @@ def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop,
     assert (result.added, result.changed, result.unknown_categories, result.unknown_brands) == (0, 0, 0, 0)
     for name in ("golden.json", "retriever/item_vectors.npy", "statistics.npy"):
         assert (tmp_path / "out" / name).read_bytes() == (registered[0] / name).read_bytes(), name
-    assert len(read_golden(registered[0])) > 1 == len(opened), "the model is opened once for all golden requests"
+    # Once to see what kind of index it is, once with the model, however many golden requests there are.
+    assert len(opened) == 2 < len(read_golden(registered[0]))
 
 
 def test_labels_that_the_model_does_not_know_are_counted(registered, tmp_path):

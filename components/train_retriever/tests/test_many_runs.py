@@ -46,6 +46,7 @@ MOVED = {name: dataclasses.replace(BASE, optimizer=rule) for name, rule in RULES
 ALIKE = {f"{name}-sgd": dataclasses.replace(config, optimizer=RULES["sgd"], epochs=1)
          for name, config in LEARNING.items()}  # fmt: skip
 """By SGD, which magnifies no rounding, so that one process and two can be held against each other closely."""
+FRESH = dataclasses.replace(ALIKE["hard-sgd"], loss=Bpr(source=Hard(count=4, pool=150, refresh=1)))
 ALIKE["encoder-sgd"] = dataclasses.replace(ALIKE["hard-sgd"], encoder=GruConfig(hidden_dim=8, dropout=0.0))
 
 RESUMED = ("hard", "sgd", "adam")
@@ -106,7 +107,7 @@ def shop(tmp_path_factory) -> Shop:
 def alone(shop) -> Path:
     """One process; some runs are given up."""
     stops = {f"{name}-stopped": STOP for name in RESUMED}
-    configs = {"default": BASE, **LEARNING, **MOVED, **ALIKE}
+    configs = {"default": BASE, "fresh": FRESH, **LEARNING, **MOVED, **ALIKE}
     stopped = {f"{name}-stopped": configs[name] for name in RESUMED}
     return shop.work(1, {**configs, **stopped}, stops=stops, begins={})
 
@@ -178,6 +179,12 @@ def test_a_run_that_was_given_up_ends_as_an_undisturbed_one(pair, name):
 @pytest.mark.parametrize(("name", "share"), [("sgd", 2e-5), ("adam", 0.05)])
 def test_two_processes_take_over_from_one_with_what_the_rule_remembers(alone, pair, name, share):
     assert_near(pair / f"{name}-taken", alone / name, share, loss=1e-3)
+
+
+@pytest.mark.slow
+def test_hard_negatives_are_looked_up_in_an_index_as_old_as_told(alone):
+    often, seldom = curve(alone / "fresh", "loss"), curve(alone / "hard-sgd", "loss")
+    assert often == pytest.approx(seldom, rel=0.05) and often != pytest.approx(seldom, rel=1e-5)
 
 
 @pytest.mark.slow
