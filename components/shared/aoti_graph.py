@@ -4,6 +4,7 @@ Imports torch and is itself imported only for bundles that hold such graphs: tho
 """
 
 import platform
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,6 @@ from components.shared.errors import BundleError
 from components.shared.runtime import RuntimeRecord
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
-_RUNNERS = 8
-"""Calls at once; each costs its activations, the weights are shared. More wait for their turn."""
 _ELSEWHERE = "serve it where that is so, or compile the model again with runtime=onnxruntime, whose graphs run anywhere"
 
 
@@ -49,7 +48,8 @@ def check_host(record: RuntimeRecord, path: Path) -> None:
 class AotiGraph:
     """See exported_models.Graph.
 
-    torch's threads are the whole process's; the first call sets them.
+    torch's threads are the whole process's; the first call sets them. Calls of one graph run one after the other: torch
+    keeps Python's lock while native code runs, so several runners would win nothing.
 
     Args:
         path: Package that `aoti_compile_and_package` wrote, with one output.
@@ -61,11 +61,14 @@ class AotiGraph:
 
     def __init__(self, path: Path, threads: int = 1):
         self._threads = threads
+        # Not for speed: freeing inputs, a call lets go of Python's lock for a moment, and the next call would then wait
+        # for a runner with that lock in its hands, for ever.
+        self._turn = threading.Lock()
         try:
             # What torch._inductor.aoti_load_package wraps: it would import all of inductor (80 MB) and read the form of
             # inputs and outputs anew in every call (80 us), of which an exported graph has only one.
             native = torch._C._aoti  # pyright: ignore[reportAttributeAccessIssue]
-            self._program = native.AOTIModelPackageLoader(str(path), "model", False, _RUNNERS, -1)
+            self._program = native.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
         except RuntimeError as error:
             raise BundleError(
                 f"{path} cannot be loaded: {str(error).splitlines()[0]}",
@@ -74,9 +77,11 @@ class AotiGraph:
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
         """Run the graph; integers are handed over as int64 and all else as float32."""
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
-        return self._program.boxed_run([_tensor(values) for values in inputs])[0].numpy()
+        tensors = [_tensor(values) for values in inputs]
+        with self._turn:
+            if torch.get_num_threads() != self._threads:
+                torch.set_num_threads(self._threads)
+            return self._program.boxed_run(tensors)[0].numpy()
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:

@@ -122,6 +122,7 @@ def test_calls_at_once_do_not_mix_and_each_uses_the_threads_that_it_may(trained,
     cases = [drawn(trained, rows) for rows in range(1, 25)]
     wanted = [served.task_probabilities(*case) for case in cases]
 
+    # Twelve callers: with runners of torch's own, one of them waited for ever with Python's lock held.
     def ask(case):
         return served.task_probabilities(*case), torch.get_num_threads()
 
