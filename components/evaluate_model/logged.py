@@ -107,8 +107,8 @@ def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decis
             "the champion's answer, or the answers are of different lengths",
             "let more requests be answered, with the same k, or compare models that differ in more than the order",
         )
-    took = _taken(events, event_type)
     requests, shown, propensities, wanted = map(list, zip(*kept, strict=True))
+    took = _taken(events, event_type, requests)
     reward = np.array([float(pair in took) for pair in zip(requests, shown, strict=True)])
     return Decisions(requests, shown, np.array(propensities), wanted, reward, len(compared) - len(kept))
 
@@ -147,13 +147,17 @@ def _compared(log: Path, wanted: dict[str, tuple[str, int]], candidate: str) -> 
     return compared
 
 
-def _taken(events: Path, event_type: str) -> set[tuple[str, str]]:
-    """(request_id, item_id) of every such event."""
+def _taken(events: Path, event_type: str, requests: list[str]) -> set[tuple[str, str]]:
+    """(request_id, item_id) of every such event that followed one of the requests; others are never held."""
     try:
+        chosen = (pc.field("event_type") == event_type) & pc.field("request_id").isin(pa.array(requests, pa.string()))
         source = ds.dataset(events, format="parquet")
-        chosen = (pc.field("event_type") == event_type) & pc.field("request_id").is_valid()
-        table = source.to_table(columns=["request_id", "item_id"], filter=chosen)
+        batches = source.to_batches(columns=["request_id", "item_id"], filter=chosen)
+        return {
+            pair
+            for batch in batches
+            for pair in zip(batch["request_id"].to_pylist(), batch["item_id"].to_pylist(), strict=True)
+        }
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"events {events}: {str(error).splitlines()[0]}", "give the folder that ingest_events wrote"
                          ) from error  # fmt: skip
-    return set(zip(table["request_id"].to_pylist(), table["item_id"].to_pylist(), strict=True))

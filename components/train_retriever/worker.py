@@ -30,6 +30,9 @@ from components.train_retriever.negatives import Hard
 from components.train_retriever.objectives import Part, objective
 from components.train_retriever.sources import row_source
 
+_SCORES = 2**26
+"""Scores that validation holds at once: 256 MB."""
+
 
 class Training:
     """A run in one process: data, sharded model, position."""
@@ -127,8 +130,9 @@ class Training:
         model = cast(Retriever, self.model.module.eval())
         item_vectors, item_biases = self._item_vectors(model)
         recalls = []
-        for start in range(0, len(self.validation), 512):
-            rows = np.arange(start, min(start + 512, len(self.validation)))
+        part = min(512, max(1, _SCORES // len(self.catalog)))
+        for start in range(0, len(self.validation), part):
+            rows = np.arange(start, min(start + part, len(self.validation)))
             users = {name: ragged.take(rows) for name, ragged in self.validation.features.items()}
             keyed = keyed_jagged(users, self.spec.user_features).to(self.group.device)
             scores = model.user_vectors(keyed, item_vectors) @ item_vectors.T + item_biases

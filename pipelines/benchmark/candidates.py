@@ -22,6 +22,7 @@ _HISTORIES = Recipe(
     name="attention", encoder=AttentionConfig(max_length=50, dropout=0.5), loss=FullSoftmax(),
     optimizer=Adam(lr=2e-3), dim=64, averaging=0.99, batch_tokens=1_024, patience=3,
 )  # fmt: skip
+_UNITS = dataclasses.replace(_HISTORIES, name="HSTU", encoder=HstuConfig(max_length=50, dropout=0.5))
 _SESSIONS = Recipe(
     name="attention", encoder=AttentionConfig(max_length=20, dropout=0.2),
     loss=SampledSoftmax(sources=(InBatch(), Uniform(count=8_192))), optimizer=Adam(lr=1e-3),
@@ -44,8 +45,14 @@ def candidates(kind: str) -> tuple[Candidate, ...]:
     """What is tried on a layout of this kind."""
     if kind == "sets":
         return _FILTERS
-    recipe = _HISTORIES if kind == "leave_one_out" else _SESSIONS
-    return (_NEIGHBOURS, recipe, Blend(name="attention and neighbours", recipe=recipe, filter=_NEIGHBOURS))
+    recipes = (_HISTORIES, _UNITS) if kind == "leave_one_out" else (_SESSIONS,)
+    blends = (_blend(recipes[:count]) for count in range(1, len(recipes) + 1))
+    return (_NEIGHBOURS, *recipes, *blends)
+
+
+def _blend(recipes: tuple[Recipe, ...]) -> Blend:
+    names = ", ".join(recipe.name for recipe in recipes)
+    return Blend(name=f"{names} and neighbours", recipes=recipes, filter=_NEIGHBOURS)
 
 
 def ablations(chosen: Recipe, wanted: list[str]) -> tuple[Recipe, ...]:

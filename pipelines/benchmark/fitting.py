@@ -23,12 +23,12 @@ _WATCHED_SCORES = 300_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """Log-probabilities of a sequence model plus those of a graph filter, weighted."""
+    """Mean log-probabilities of sequence models plus those of a graph filter, weighted."""
 
     name: str
     """In tables."""
-    recipe: Recipe
-    """The sequence model."""
+    recipes: tuple[Recipe, ...]
+    """The sequence models, at least one."""
     filter: GraphFilterConfig
     """The graph filter."""
     weights: tuple[float, ...] = (0.2, 0.35, 0.5, 0.75, 1.0)
@@ -39,17 +39,20 @@ Candidate = Recipe | GraphFilterConfig | Blend
 
 
 class BlendScorer:
-    """Two scorers as one."""
+    """Several scorers as one."""
 
-    def __init__(self, sequence: Scorer, neighbours: Scorer, weight: float):
-        self.sequence, self.neighbours, self.weight = sequence, neighbours, weight
+    def __init__(self, sequences: list[Scorer], neighbours: Scorer, weight: float):
+        self.sequences, self.neighbours, self.weight = sequences, neighbours, weight
 
     def __call__(self, queries: Ragged) -> torch.Tensor:
         """Scores, float [queries, items]."""
         near = self.neighbours(queries).clamp(min=0)
         near[:, 0] = 0
         share = near / near.sum(1, keepdim=True).clamp(min=1e-12)
-        learned = torch.log_softmax(self.sequence(queries), 1)
+        learned = torch.log_softmax(self.sequences[0](queries), 1)
+        for sequence in self.sequences[1:]:
+            learned += torch.log_softmax(sequence(queries), 1)
+        learned /= len(self.sequences)
         # One part in as many as there are items keeps an item without neighbours possible.
         return learned + self.weight * (share + 1 / share.shape[1]).log()
 
@@ -76,14 +79,15 @@ class Workshop:
                 return GraphFilter(candidate, self._graph("validation", candidate.factors, seed)), {}
             case Blend():
                 problem = thinned(problem, _WATCHED_SCORES // (2 * self.layout.items))
-                sequence, memory = self.validated(candidate.recipe, seed)
+                fitted = [self.validated(recipe, seed) for recipe in candidate.recipes]
+                sequences, memories = [scorer for scorer, _ in fitted], [memory for _, memory in fitted]
                 neighbours, _ = self.validated(candidate.filter, seed)
                 found = {
-                    weight: criterion(judge(BlendScorer(sequence, neighbours, weight), self.layout, problem))
+                    weight: criterion(judge(BlendScorer(sequences, neighbours, weight), self.layout, problem))
                     for weight in candidate.weights
                 }
                 weight = max(found, key=lambda weight: found[weight])
-                return BlendScorer(sequence, neighbours, weight), {**memory, "weight": weight}
+                return BlendScorer(sequences, neighbours, weight), {"recipes": memories, "weight": weight}
             case _:
                 assert_never(candidate)
 
@@ -97,8 +101,9 @@ class Workshop:
             case GraphFilterConfig():
                 return GraphFilter(candidate, self._graph("test", candidate.factors, seed))
             case Blend():
-                parts = [self.final(part, seed, memory) for part in (candidate.recipe, candidate.filter)]
-                return BlendScorer(parts[0], parts[1], memory["weight"])
+                fitted = zip(candidate.recipes, memory["recipes"], strict=True)
+                sequences = [self.final(recipe, seed, known) for recipe, known in fitted]
+                return BlendScorer(sequences, self.final(candidate.filter, seed, {}), memory["weight"])
             case _:
                 assert_never(candidate)
 

@@ -81,7 +81,7 @@ def run(
         for name, value in measured.items():
             test[name].append(value)
     variants = {}
-    recipe = chosen.recipe if isinstance(chosen, Blend) else chosen
+    recipe = chosen.recipes[0] if isinstance(chosen, Blend) else chosen
     if ablate is not None and isinstance(recipe, Recipe):
         base = ablations(recipe, [ablate.base])[0] if ablate.base else recipe
         for variant in (base, *ablations(base, ablate.wanted)):

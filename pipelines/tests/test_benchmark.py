@@ -16,14 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError, SchemaError
-from components.shared.models.encoders.config import AttentionConfig, PooledConfig
+from components.shared.models.encoders.config import AttentionConfig, GruConfig, PooledConfig
 from components.shared.ragged import Ragged, offsets_of
 from components.train_retriever.losses import FullSoftmax, SampledSoftmax
 from components.train_retriever.negatives import InBatch
 from components.train_retriever.optimizers import Adam
 from pipelines.benchmark.__main__ import main
 from pipelines.benchmark.candidates import ablations
-from pipelines.benchmark.fitting import Blend, Workshop
+from pipelines.benchmark.fitting import Blend, BlendScorer, Workshop
 from pipelines.benchmark.graph_filter import Graph, GraphFilter, GraphFilterConfig
 from pipelines.benchmark.judging import judge, thinned, top_lists
 from pipelines.benchmark.layouts import Problem, read_layout
@@ -233,7 +233,8 @@ def test_validation_chooses_and_every_seed_is_tested(sets, tmp_path):
         epochs=8,
     )
     plain = GraphFilterConfig(name="filter", low_pass=0.0)
-    both = Blend(name="both", recipe=pooled, filter=plain, weights=(0.5, 2.0))
+    second = dataclasses.replace(pooled, name="GRU", encoder=GruConfig(dropout=0.0))
+    both = Blend(name="both", recipes=(pooled, second), filter=plain, weights=(0.5, 2.0))
     workshop = Workshop(layout, tmp_path / "out")
     result = run(workshop, (plain, pooled, both), (0, 1))
     assert result.ablation == {}
@@ -244,6 +245,20 @@ def test_validation_chooses_and_every_seed_is_tested(sets, tmp_path):
     text = table(result)
     assert f"**shoprank**: {best} (2 seeds)" in text and "LightGCN" not in text
     assert json.loads(json.dumps(result.to_json()))["mean"]["NDCG@20"] > 0.5
+
+
+def test_a_blend_weighs_its_sequence_models_alike():
+    logits = torch.tensor([[-9.0, 1.0, 2.0, 0.5], [-9.0, 0.0, 0.3, 3.0]])
+    share = torch.tensor([[0.0, 0.5, 0.25, 0.25], [0.0, 0.0, 1.0, 0.0]])
+    asked = Ragged.ones(np.array([1, 2]))
+
+    def scores(*models: torch.Tensor) -> torch.Tensor:
+        scorers = [lambda queries, model=model: model.clone() for model in models]
+        return BlendScorer(scorers, lambda queries: 4 * share, 0.5)(asked)
+
+    wanted = torch.log_softmax(logits, 1) + 0.5 * (share + 0.25).log()
+    assert torch.allclose(scores(logits), wanted) and torch.allclose(scores(logits, logits + 3), wanted)
+    assert torch.allclose(scores(logits, -logits), (scores(logits) + scores(-logits)) / 2)
 
 
 def test_averaged_weights_are_judged_and_variants_change_one_thing(leave_one_out, tmp_path):
