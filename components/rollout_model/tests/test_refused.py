@@ -62,13 +62,17 @@ def test_a_promotion_that_does_not_get_ready_goes_back_to_the_champion(shelf, cl
     with Shop(root, cluster, mode) as shop:
         shop.kserve.never_ready.add(f"stable:{candidate}")
         rollout = shop.rollout(candidate, guards=GUARDS)
-        launch = rollout.traffic.launch
+        launch, abort, patient = rollout.traffic.launch, rollout.traffic.abort, rollout.traffic._placement
 
         def launched(version):
             launch(version)
-            rollout.traffic._placement = dataclasses.replace(rollout.traffic._placement, ready_s=6)
+            rollout.traffic._placement = dataclasses.replace(patient, ready_s=6)
 
-        rollout.traffic.launch = launched
+        def aborted():
+            rollout.traffic._placement = patient  # A champion on a busy machine may take longer to come back.
+            abort()
+
+        rollout.traffic.launch, rollout.traffic.abort = launched, aborted
         back = threading.Thread(target=lambda: eventually(lambda: shop.served() == candidate, 60))
         back.start()
         record = rollout.run()
