@@ -29,14 +29,21 @@ _SESSIONS = Recipe(
     scoring=ScoringConfig(normalise=True, temperature=1 / 12), dim=96, item_dropout=0.1, averaging=0.995,
     epochs=12, patience=2,
 )  # fmt: skip
-_NEIGHBOURS = GraphFilterConfig(name="neighbours", low_pass=0.0, factors=0, decay=0.8)
+_NEIGHBOURS = tuple(
+    GraphFilterConfig(
+        name=f"neighbours, powers {user} and {item}", low_pass=0.0, factors=0, decay=0.8, user_power=user,
+        item_power=item,
+    )
+    for user, item in ((0.5, 0.5), (0.3, 0.4), (0.2, 0.3))
+)  # fmt: skip
 _FILTERS = tuple(
     GraphFilterConfig(
-        name=f"graph filter: {factors} factors x {low_pass}, sharpening {sharpening}", factors=factors,
-        low_pass=low_pass, sharpening=sharpening,
+        name=f"graph filter: {factors} factors x {low_pass}, sharpening {sharpening}, powers {user} and {item}",
+        factors=factors, low_pass=low_pass, sharpening=sharpening, user_power=user, item_power=item,
     )
-    for factors, low_pass, sharpening in (
-        (0, 0.0, 0.0), (256, 0.3, 0.0), (512, 0.2, 2.0), (512, 0.3, 2.0), (1024, 0.2, 2.0),
+    for factors, low_pass, sharpening, user, item in (
+        (0, 0.0, 0.0, 0.5, 0.5), (256, 0.3, 0.0, 0.5, 0.5), (512, 0.2, 2.0, 0.5, 0.5),
+        (512, 0.2, 2.0, 0.3, 0.45), (512, 0.2, 2.0, 0.4, 0.4),
     )
 )  # fmt: skip
 
@@ -46,13 +53,8 @@ def candidates(kind: str) -> tuple[Candidate, ...]:
     if kind == "sets":
         return _FILTERS
     recipes = (_HISTORIES, _UNITS) if kind == "leave_one_out" else (_SESSIONS,)
-    blends = (_blend(recipes[:count]) for count in range(1, len(recipes) + 1))
-    return (_NEIGHBOURS, *recipes, *blends)
-
-
-def _blend(recipes: tuple[Recipe, ...]) -> Blend:
     names = ", ".join(recipe.name for recipe in recipes)
-    return Blend(name=f"{names} and neighbours", recipes=recipes, filter=_NEIGHBOURS)
+    return (*_NEIGHBOURS, *recipes, Blend(name=f"{names} and neighbours", recipes=recipes, filters=_NEIGHBOURS))
 
 
 def ablations(chosen: Recipe, wanted: list[str]) -> tuple[Recipe, ...]:

@@ -29,13 +29,27 @@ class Blend:
     """In tables."""
     recipes: tuple[Recipe, ...]
     """The sequence models, at least one."""
-    filter: GraphFilterConfig
-    """The graph filter."""
+    filters: tuple[GraphFilterConfig, ...]
+    """Graph filters that validation chooses one from."""
     weights: tuple[float, ...] = (0.2, 0.35, 0.5, 0.75, 1.0)
-    """Weights of the filter that validation chooses from."""
+    """Weights of that filter, likewise."""
 
 
 Candidate = Recipe | GraphFilterConfig | Blend
+
+
+class Kept:
+    """A scorer that is asked the same again and again; it holds what it answered."""
+
+    def __init__(self, scorer: Scorer):
+        self.scorer, self.answers = scorer, {}
+
+    def __call__(self, queries: Ragged) -> torch.Tensor:
+        """Scores, float [queries, items]."""
+        asked = queries.offsets.tobytes() + queries.values.tobytes()
+        if asked not in self.answers:
+            self.answers[asked] = self.scorer(queries)
+        return self.answers[asked].clone()
 
 
 class BlendScorer:
@@ -67,27 +81,17 @@ class Workshop:
             for ragged in (problem.train, problem.queries, problem.relevant):
                 data.update(np.ascontiguousarray(ragged.values).tobytes() + ragged.offsets.tobytes())
         self.folder = folder / f"{layout.kind}-{data.hexdigest()[:12]}"
-        self._graphs: dict[tuple[str, int, int], Graph] = {}
+        self._graphs: dict[tuple[str, int, int, float, float], Graph] = {}
 
     def validated(self, candidate: Candidate, seed: int) -> tuple[Scorer, dict]:
         """Fit on validation.train, and what a fit for the test must know of it."""
-        problem = self.layout.validation
         match candidate:
             case Recipe():
                 return self._trained(candidate, seed)
             case GraphFilterConfig():
-                return GraphFilter(candidate, self._graph("validation", candidate.factors, seed)), {}
+                return GraphFilter(candidate, self._graph("validation", candidate, seed)), {}
             case Blend():
-                problem = thinned(problem, _WATCHED_SCORES // (2 * self.layout.items))
-                fitted = [self.validated(recipe, seed) for recipe in candidate.recipes]
-                sequences, memories = [scorer for scorer, _ in fitted], [memory for _, memory in fitted]
-                neighbours, _ = self.validated(candidate.filter, seed)
-                found = {
-                    weight: criterion(judge(BlendScorer(sequences, neighbours, weight), self.layout, problem))
-                    for weight in candidate.weights
-                }
-                weight = max(found, key=lambda weight: found[weight])
-                return BlendScorer(sequences, neighbours, weight), {"recipes": memories, "weight": weight}
+                return self._blended(candidate, seed)
             case _:
                 assert_never(candidate)
 
@@ -99,20 +103,36 @@ class Workshop:
                     return self.validated(candidate, seed)[0]
                 return self._again(candidate, seed, memory["rates"])
             case GraphFilterConfig():
-                return GraphFilter(candidate, self._graph("test", candidate.factors, seed))
+                return GraphFilter(candidate, self._graph("test", candidate, seed))
             case Blend():
                 fitted = zip(candidate.recipes, memory["recipes"], strict=True)
                 sequences = [self.final(recipe, seed, known) for recipe, known in fitted]
-                return BlendScorer(sequences, self.final(candidate.filter, seed, {}), memory["weight"])
+                neighbours = self.final(candidate.filters[memory["filter"]], seed, {})
+                return BlendScorer(sequences, neighbours, memory["weight"])
             case _:
                 assert_never(candidate)
 
-    def _graph(self, part: str, factors: int, seed: int) -> Graph:
-        if (part, factors, seed) not in self._graphs:
+    def _blended(self, blend: Blend, seed: int) -> tuple[Scorer, dict]:
+        """See validated."""
+        asked = thinned(self.layout.validation, _WATCHED_SCORES // (2 * self.layout.items))
+        fitted = [self.validated(recipe, seed) for recipe in blend.recipes]
+        learned, found = [Kept(scorer) for scorer, _ in fitted], {}
+        for at, config in enumerate(blend.filters):
+            near = Kept(self.validated(config, seed)[0])
+            for weight in blend.weights:
+                found[at, weight] = criterion(judge(BlendScorer(learned, near, weight), self.layout, asked))
+        at, weight = max(found, key=lambda choice: found[choice])
+        memory = {"recipes": [memory for _, memory in fitted], "filter": at, "weight": weight}
+        near = self.validated(blend.filters[at], seed)[0]
+        return BlendScorer([scorer for scorer, _ in fitted], near, weight), memory
+
+    def _graph(self, part: str, config: GraphFilterConfig, seed: int) -> Graph:
+        key = part, seed, config.factors, config.user_power, config.item_power
+        if key not in self._graphs:
             problem = self.layout.validation if part == "validation" else self.layout.test
             # One graph at a time: those of another part or seed are not asked for again soon.
-            self._graphs = {(part, factors, seed): Graph(problem.train, self.layout.items, factors, seed)}
-        return self._graphs[part, factors, seed]
+            self._graphs = {key: Graph(problem.train, self.layout.items, config, seed)}
+        return self._graphs[key]
 
     def _place(self, recipe: Recipe, *what: object) -> Path:
         digest = hashlib.sha256(json.dumps([repr(replace(recipe, name="")), *map(str, what)]).encode()).hexdigest()

@@ -1,7 +1,9 @@
 """Item-item model in closed form: the history's signal on the user-item graph is smoothed, then sharpened.
 
 Sources: Shen et al., How Powerful is Graph Convolution for Recommendation? (CIKM 2021) for the linear and the ideal
-low-pass filter; Choi et al., Blurring-Sharpening Process Models for Collaborative Filtering (SIGIR 2023).
+low-pass filter; Choi et al., Blurring-Sharpening Process Models for Collaborative Filtering (SIGIR 2023); powers of
+the degrees other than one half as in Fu et al., Revisiting Neighborhood-based Link Prediction for Collaborative
+Filtering (WWW 2022 Companion).
 """
 
 from dataclasses import dataclass
@@ -28,18 +30,22 @@ class GraphFilterConfig:
     """Time for which smoothing is undone by one Runge-Kutta step; 0: none."""
     decay: float = 1.0
     """Weight of an item of the history against the next newer one; 1 where histories have no order."""
+    user_power: float = 0.5
+    """Interactions are divided by this power of their user's degree; below one half, active users count for more."""
+    item_power: float = 0.5
+    """And by this power of their item's; below one half, popular items rise."""
 
 
 class Graph:
     """The normalised interactions and their leading singular vectors, shared by all filters on them."""
 
-    def __init__(self, histories: Ragged, items: int, factors: int, seed: int):
-        """Normalise by the root of both degrees.
+    def __init__(self, histories: Ragged, items: int, config: GraphFilterConfig, seed: int):
+        """Normalise by powers of both degrees, and so that the largest singular value is 1.
 
         Args:
             histories: Items of each user.
             items: Catalogue rows.
-            factors: Singular vectors to compute; 0: none.
+            config: Powers, and how many singular vectors to compute.
             seed: Of the randomised decomposition (Halko et al. 2011).
         """
         self.items, shape = items, (len(histories), items)
@@ -50,14 +56,17 @@ class Graph:
         pairs.data[:] = 1.0
         degree = np.maximum(np.asarray(pairs.sum(0)).ravel(), 1.0).astype(np.float32)
         activity = np.maximum(np.asarray(pairs.sum(1)).ravel(), 1.0).astype(np.float32)
-        self.root = np.sqrt(degree)
-        normal = sp.diags_array(1 / np.sqrt(activity)) @ pairs @ sp.diags_array(1 / self.root)
-        self.normal, self.transposed = sp.csr_array(normal, dtype=np.float32), sp.csr_array(normal.T, dtype=np.float32)
+        self.power = degree**config.item_power
+        normal = sp.diags_array(activity**-config.user_power) @ pairs @ sp.diags_array(1 / self.power)
         self.singular = np.zeros((0, items), np.float32)
-        if factors:
-            wanted = min(factors, min(shape) - 1)
-            _, _, right = randomized_svd(sp.csr_matrix(self.normal), wanted, random_state=seed)
-            self.singular = np.asarray(right, np.float32)
+        # With roots of both degrees the largest singular value is 1 by itself.
+        scaled = (config.user_power, config.item_power) != (0.5, 0.5)
+        if config.factors or scaled:
+            wanted = min(max(config.factors, 1), min(shape) - 1)
+            _, values, right = randomized_svd(sp.csr_matrix(normal, dtype=np.float32), wanted, random_state=seed)
+            self.singular = np.asarray(right[: config.factors], np.float32)
+            normal = normal / values[0] if scaled else normal
+        self.normal, self.transposed = sp.csr_array(normal, dtype=np.float32), sp.csr_array(normal.T, dtype=np.float32)
 
     def smooth(self, signal_IB: np.ndarray) -> np.ndarray:
         """One application of the normalised item-item graph, [I, B]."""
@@ -66,7 +75,7 @@ class Graph:
     def low_pass(self, signal_IB: np.ndarray, factors: int) -> np.ndarray:
         """Projection on the leading singular vectors, [I, B]."""
         vectors = self.singular[:factors]
-        return self.root[:, None] * (vectors.T @ (vectors @ (signal_IB / self.root[:, None])))
+        return self.power[:, None] * (vectors.T @ (vectors @ (signal_IB / self.power[:, None])))
 
 
 class GraphFilter:

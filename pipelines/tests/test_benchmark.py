@@ -187,26 +187,29 @@ def test_a_thinned_problem_keeps_questions_with_their_answers():
     assert len(thinned(problem, 10).queries) == len(thinned(problem, 99).queries) == 10
 
 
-def test_the_linear_filter_is_the_normalised_item_graph_and_sharpening_its_exponential():
+@pytest.mark.parametrize("powers", [(0.5, 0.5), (0.3, 0.4)])
+def test_the_linear_filter_is_the_normalised_item_graph_and_sharpening_its_exponential(powers):
     rows = [[1, 2], [2, 3], [1, 2, 4], [4]]
-    graph = Graph(ragged(rows), 5, factors=3, seed=0)
+    plain = GraphFilterConfig(name="x", low_pass=0.0, factors=3, decay=0.5, user_power=powers[0], item_power=powers[1])
+    graph = Graph(ragged(rows), 5, plain, seed=0)
     incidence = np.zeros((4, 5))
     for user, row in enumerate(rows):
         incidence[user, row] = 1
-    degree = np.maximum(incidence.sum(0), 1)
-    normal = incidence / np.sqrt(incidence.sum(1, keepdims=True)) / np.sqrt(degree)
+    power = np.maximum(incidence.sum(0), 1) ** powers[1]
+    normal = incidence / incidence.sum(1, keepdims=True) ** powers[0] / power
+    normal /= np.linalg.svd(normal)[1][0]
     smooth = normal.T @ normal
     query = np.array([[0, 0, 0.5, 0, 1.0]])
     repeated = [row[::-1] + row[-1:] for row in rows]
     given = ragged(repeated)
-    Graph(given, 5, factors=0, seed=0)
+    Graph(given, 5, dataclasses.replace(plain, factors=0), seed=0)
     assert rows_of(given) == repeated, "what it is given stays as it is"
     asked = ragged([[2, 4]])
-    linear = GraphFilter(GraphFilterConfig(name="x", low_pass=0.0, decay=0.5), graph)(asked)
+    linear = GraphFilter(plain, graph)(asked)
     assert np.allclose(linear.numpy(), query @ smooth, atol=1e-5)
     right = np.linalg.svd(normal)[2][:3]
-    ideal = query / np.sqrt(degree) @ right.T @ right * np.sqrt(degree)
-    both = GraphFilterConfig(name="x", low_pass=0.4, factors=3, decay=0.5, sharpening=0.1)
+    ideal = query / power @ right.T @ right * power
+    both = dataclasses.replace(plain, low_pass=0.4, sharpening=0.1)
     wanted = (query @ smooth + 0.4 * ideal) @ (np.eye(5) - 0.1 * smooth + 0.005 * smooth @ smooth)
     assert np.allclose(GraphFilter(both, graph)(asked).numpy(), wanted, atol=3e-4)
 
@@ -234,7 +237,8 @@ def test_validation_chooses_and_every_seed_is_tested(sets, tmp_path):
     )
     plain = GraphFilterConfig(name="filter", low_pass=0.0)
     second = dataclasses.replace(pooled, name="GRU", encoder=GruConfig(dropout=0.0))
-    both = Blend(name="both", recipes=(pooled, second), filter=plain, weights=(0.5, 2.0))
+    filters = plain, dataclasses.replace(plain, user_power=0.3)
+    both = Blend(name="both", recipes=(pooled, second), filters=filters, weights=(0.5, 2.0))
     workshop = Workshop(layout, tmp_path / "out")
     result = run(workshop, (plain, pooled, both), (0, 1))
     assert result.ablation == {}
@@ -289,7 +293,7 @@ def test_published_rows_belong_to_one_split_only():
 
 def test_the_command_writes_table_and_json(sets, tmp_path):
     out = tmp_path / "out"
-    name = "graph filter: 0 factors x 0.0, sharpening 0.0"
+    name = "graph filter: 0 factors x 0.0, sharpening 0.0, powers 0.5 and 0.5"
     words = ["--data", str(sets), "--seeds", "3", "4", "--out", str(out), "--only", name]
     ran = subprocess.run(
         [sys.executable, "-m", "pipelines.benchmark", *words], capture_output=True, text=True, check=False
