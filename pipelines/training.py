@@ -107,7 +107,8 @@ def training(
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         retriever_hyperparameters: What tuning found: its JSON, or where it lies on the volume; empty: the size dial's.
         ranker_hyperparameters: The same of the ranker.
-        encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
+        encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: what
+            tuning found, or none.
         loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty:
             softmax over the batch's targets with log-Q.
         retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding; wins over tuning.

@@ -69,25 +69,17 @@ def train_ranker(
     import dataclasses
     from pathlib import Path
 
-    from components.shared.models.ranker import RankerArchitecture
-    from components.shared.models.variants import json_object
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
-    from components.shared.training.optimizer import optimizer_from_json
     from components.train_ranker import train as stage
-    from components.train_ranker.space import tuned
+    from components.train_ranker.space import configured
 
     how = LaunchConfig(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    found = tuned(stage.RankerTraining.from_size(size_named(size), seed, processes), hyperparameters)
-    config = dataclasses.replace(
-        found, launch=how,
-        candidates=dataclasses.replace(found.candidates, hot=hot_candidates),
-        architecture=RankerArchitecture.from_json(json_object(architecture, "architecture"), found.architecture),
-        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
-    )  # fmt: skip
+    dial = stage.RankerTraining.from_size(size_named(size), seed, processes)
+    config = dataclasses.replace(configured(dial, hyperparameters, architecture, optimizer, hot_candidates), launch=how)
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
     for name, value in stage.train(
         Path(features.path), Path(retriever.path), Path(model.path), config, lasting

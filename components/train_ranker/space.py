@@ -1,8 +1,15 @@
 """What of the ranker may be tuned."""
 
+import dataclasses
+from types import NoneType
+
 from components.shared.models.interactions import INTERACTIONS
+from components.shared.models.ranker import RankerArchitecture
+from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import HEADS
+from components.shared.models.variants import json_object
 from components.shared.training.hyperparameters import read_hyperparameters
+from components.shared.training.optimizer import optimizer_from_json
 from components.shared.training.search_space import Choice, Float, SearchSpace, Variant
 from components.train_ranker.train import RankerTraining
 
@@ -20,6 +27,7 @@ def search_space(config: RankerTraining) -> SearchSpace:
         "id_dropout": Float(low=0.0, high=0.9),
         "architecture.interaction": Variant(kinds=INTERACTIONS),
         "architecture.heads": Variant(kinds=HEADS),
+        "architecture.attention": Variant(kinds=(NoneType, TargetAttentionConfig)),
         "embedding_dim": Choice(options=_around(config.embedding_dim)),
         "hidden_dim": Choice(options=_around(config.hidden_dim)),
         "epochs": Choice(options=(config.epochs, config.epochs * 2)),
@@ -43,3 +51,27 @@ def tuned(config: RankerTraining, hyperparameters: str) -> RankerTraining:
     if not hyperparameters:
         return config
     return search_space(config).apply(config, read_hyperparameters(hyperparameters, MODEL).values)
+
+
+def configured(
+    config: RankerTraining, hyperparameters: str = "", architecture: str = "", optimizer: str = "", hot: int = 0
+) -> RankerTraining:
+    """The configuration with what tuning found in it, and in that what a person asks for.
+
+    Args:
+        config: What the size dial says.
+        hyperparameters: See `tuned`.
+        architecture: JSON of some parts of the architecture; those that are absent are as tuning found them.
+        optimizer: JSON of some of the optimiser's fields; the others are as tuning found them.
+        hot: Items of the highest time-decayed popularity among every shopper's candidates.
+
+    Raises:
+        InputError: one of them cannot be used.
+    """
+    found = tuned(config, hyperparameters)
+    return dataclasses.replace(
+        found,
+        candidates=dataclasses.replace(found.candidates, hot=hot),
+        architecture=RankerArchitecture.from_json(json_object(architecture, "architecture"), found.architecture),
+        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
+    )

@@ -54,7 +54,8 @@ def train_retriever(
         exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
-        encoder: JSON of the sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: none.
+        encoder: JSON of the sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}, which wins over what
+            tuning found; empty: that, or none.
         loss: JSON of what it learns by, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty: softmax
             over the batch's targets with log-Q.
         optimizer: JSON of some of rule, embedding_lr, dense_lr, precision and sharding, which win over what tuning
@@ -67,25 +68,17 @@ def train_retriever(
     import dataclasses
     from pathlib import Path
 
-    from components.shared.models.retriever import encoder_from_json
-    from components.shared.models.variants import json_object
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
-    from components.shared.training.optimizer import optimizer_from_json
     from components.train_retriever import train as stage
-    from components.train_retriever.loss_json import loss_from_json
-    from components.train_retriever.space import tuned
+    from components.train_retriever.space import configured
 
     how = LaunchConfig(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    found = tuned(stage.RetrieverTraining.from_size(size_named(size), seed, processes), hyperparameters)
-    config = dataclasses.replace(
-        found, launch=how, encoder=encoder_from_json(json_object(encoder, "encoder")),
-        loss=loss_from_json(json_object(loss, "loss")),
-        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
-    )  # fmt: skip
+    dial = stage.RetrieverTraining.from_size(size_named(size), seed, processes)
+    config = dataclasses.replace(configured(dial, hyperparameters, encoder, loss, optimizer), launch=how)
     lasting = Path(checkpoints) / "retriever" if checkpoints else None
     for name, value in stage.train(Path(features.path), Path(model.path), config, lasting).items():
         summary.log_metric(name, value)

@@ -78,6 +78,15 @@ def test_a_variant_of_the_kind_that_is_there_keeps_its_fields():
     assert SPACE.apply(Outer(), {"meeting": "Cross"}).meeting == Cross()
 
 
+def test_a_part_may_be_absent():
+    space = SearchSpace({"meeting": Variant(kinds=(type(None), Cross))})
+    without = space.apply(Outer(), {"meeting": "none"})
+    assert without.meeting is None and space.values(without) == {"meeting": "none"}
+    assert space.apply(without, {"meeting": "Cross"}).meeting == Cross()
+    with pytest.raises(InputError, match="'meeting' is 'Dot'"):
+        space.apply(without, {"meeting": "Dot"})
+
+
 def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
     made = Hyperparameters(model="ranker", values={"width": 8, "inner.lr": 0.5}, metric="auc", value=0.75, trial=4)
     made.write(tmp_path)

@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, TypeVar
 
 from components.shared.errors import InputError
@@ -74,15 +75,16 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of several configurations, each a dataclass of its own; its value is the name of the class."""
+    """One of several configurations, each a dataclass of its own, or none; its value is the name of the class."""
 
     kinds: tuple[type[Any], ...]
-    """The classes; a chosen one has its defaults, unless the configuration is of that kind already."""
+    """The classes, NoneType for none; a chosen one has its defaults, unless the configuration is of that kind
+    already."""
 
     @property
     def options(self) -> tuple[Value, ...]:
         """Names of the classes."""
-        return tuple(kind.__name__ for kind in self.kinds)
+        return tuple(map(_kind_name, self.kinds))
 
     def refusal(self, value: Any) -> str:
         """What a value should have been; empty when it may be used."""
@@ -110,7 +112,7 @@ class SearchSpace:
     def values(self, config: Any) -> dict[str, Value]:
         """What a configuration has in the space's fields."""
         found = {name: _read(config, name) for name in self.ranges}
-        return {name: type(value).__name__ if isinstance(self.ranges[name], Variant) else value
+        return {name: _kind_name(type(value)) if isinstance(self.ranges[name], Variant) else value
                 for name, value in found.items()}  # fmt: skip
 
     def apply(self, config: Config, values: Mapping[str, Any]) -> Config:
@@ -129,6 +131,10 @@ class SearchSpace:
             made = found.made(value, _read(config, name)) if isinstance(found, Variant) else value
             config = _replaced(config, name.split("."), made)
         return config
+
+
+def _kind_name(kind: type[Any]) -> str:
+    return "none" if kind is NoneType else kind.__name__
 
 
 def _read(config: Any, name: str) -> Any:

@@ -5,8 +5,17 @@ from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Model
 
 from components.shared.errors import InputError
+from components.shared.models.encoders.config import ConvConfig, GruConfig
+from components.shared.models.interactions import ConcatConfig, CrossConfig
+from components.shared.models.target_attention import TargetAttentionConfig
+from components.shared.models.task_heads import MmoeConfig
+from components.shared.sizes import size_named
+from components.train_ranker import space as ranker_space
 from components.train_ranker.component import train_ranker
+from components.train_ranker.train import RankerTraining
+from components.train_retriever import space as retriever_space
 from components.train_retriever.component import train_retriever
+from components.train_retriever.train import RetrieverTraining
 
 FACES = {
     "retriever": (train_retriever, {"model": Model()}),
@@ -43,3 +52,28 @@ def test_what_can_be_used_goes_on_to_the_stage():
         call("retriever", processes=7, **good)
     with pytest.raises(InputError, match="processes is 7, which does not divide a batch of 4 shoppers"):
         call("ranker", processes=7, optimizer=good["optimizer"])
+
+
+def test_what_a_person_asks_of_the_retriever_wins_over_tuning_and_that_over_the_dial():
+    dial = RetrieverTraining.from_size(size_named("tiny"), 0, 1)
+    tuned = '{"model": "retriever", "values": {"encoder": "GruConfig", "optimizer.dense_lr": 0.01, "hidden_dim": 48}}'
+    found = retriever_space.configured(dial, tuned)
+    assert (found.encoder, found.optimizer.dense_lr, found.hidden_dim) == (GruConfig(), 0.01, 48)
+    assert found.optimizer.embedding_lr == dial.optimizer.embedding_lr
+    asked = retriever_space.configured(dial, tuned, '{"kind": "ConvConfig", "kernel": 2}', "", '{"dense_lr": 0.002}')
+    assert (asked.encoder, asked.optimizer.dense_lr, asked.hidden_dim) == (ConvConfig(kernel=2), 0.002, 48)
+    assert retriever_space.configured(dial) == dial
+
+
+def test_what_a_person_asks_of_the_ranker_wins_over_tuning_and_that_over_the_dial():
+    dial = RankerTraining.from_size(size_named("tiny"), 0, 1)
+    tuned = """{"model": "ranker", "values": {"architecture.interaction": "CrossConfig", "epochs": 3,
+        "architecture.attention": "TargetAttentionConfig", "optimizer.embedding_lr": 0.02}}"""
+    asked = ranker_space.configured(
+        dial, tuned, '{"interaction": {"kind": "ConcatConfig"}, "heads": {"kind": "MmoeConfig"}}', '{"rule": "sgd"}'
+    )
+    assert ranker_space.configured(dial, tuned).architecture.interaction == CrossConfig()
+    assert asked.architecture.interaction == ConcatConfig() and asked.architecture.heads == MmoeConfig()
+    assert asked.architecture.attention == TargetAttentionConfig()
+    assert (asked.optimizer.rule, asked.optimizer.embedding_lr, asked.epochs) == ("sgd", 0.02, 3)
+    assert ranker_space.configured(dial) == dial
