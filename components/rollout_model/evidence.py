@@ -62,7 +62,8 @@ class PrometheusEvidence:
     """Counters of `shoprank_outcomes_total`, `shoprank_answer_seconds` and `shoprank_shadow_overlap`.
 
     Each series is followed by itself and a restart of a pod is seen as a counter that falls, so counts are whole and
-    none is extrapolated, as `increase()` would.
+    none is extrapolated, as `increase()` would. All of them are asked for in one query: a scrape between two would show
+    requests in one counter and not yet in the other.
 
     Args:
         url: Address of the Prometheus server.
@@ -76,6 +77,7 @@ class PrometheusEvidence:
         self._url, self._versions = url.rstrip("/"), versions
         self._selector = f",{selector}" if selector else ""
         self._last: dict[str, float] = {}
+        self._early: dict[str, int] = {}
         self._looked = time.time()
 
     def p99(self) -> float | None:
@@ -89,7 +91,7 @@ class PrometheusEvidence:
 
     def begin(self, slow: float) -> None:
         """See Evidence."""
-        self._last, self._looked = {}, time.time()
+        self._last, self._early, self._looked = {}, {}, time.time()
         for labels, value in self._series(repr(bound_above(slow))):
             self._last[_key(labels)] = value
 
@@ -103,16 +105,36 @@ class PrometheusEvidence:
                 before = self._last.get(_key(labels), 0.0)
                 risen.append((labels, value - before if value >= before else value))
                 self._last[_key(labels)] = value
-        arms = [_arm(risen, version) for version in (self._versions.champion, self._versions.candidate)]
+        arms = [self._arm(risen, version) for version in (self._versions.champion, self._versions.candidate)]
         return Interval(seconds=seconds, champion=arms[0], candidate=arms[1], overlaps=_overlaps(risen))
 
     def to_json(self) -> dict[str, Any]:
         """See Evidence."""
-        return {"last": self._last, "looked": self._looked}
+        return {"last": self._last, "early": self._early, "looked": self._looked}
 
     def go_on(self, state: dict[str, Any]) -> None:
         """See Evidence."""
-        self._last, self._looked = dict(state["last"]), state["looked"]
+        self._last, self._early, self._looked = dict(state["last"]), dict(state.get("early", {})), state["looked"]
+
+    def _arm(self, risen: list[tuple[dict[str, str], float]], version: str) -> Arm:
+        """Counts of one version; a slow request whose time was scraped before or after it waits for the next ones."""
+        outcomes: Counter[str] = Counter()
+        within: Counter[str] = Counter()
+        for labels, value in risen:
+            if labels.get("version") != version:
+                continue
+            if labels["__name__"] == "shoprank_outcomes_total":
+                outcomes[labels["outcome"]] += int(value)
+            elif labels["__name__"] == "shoprank_answer_seconds_bucket":
+                within["all" if labels["le"] == "+Inf" else "quick"] += int(value)
+        requests = sum(outcomes.values())
+        slow = within["all"] - within["quick"] if "quick" in within else 0
+        slow = max(slow + self._early.get(version, 0), 0)
+        self._early[version] = slow - min(slow, requests)
+        return Arm(
+            requests=requests, errors=requests - outcomes[OK] - outcomes[EMPTY], empty=outcomes[EMPTY],
+            slow=min(slow, requests),
+        )  # fmt: skip
 
     def _arms(self, *versions: str) -> str:
         return f'traffic="live",version=~"{"|".join(versions)}"{self._selector}'
@@ -120,10 +142,9 @@ class PrometheusEvidence:
     def _series(self, slow: str) -> list[tuple[dict[str, str], float]]:
         both = self._arms(self._versions.champion, self._versions.candidate)
         bounds = "|".join({slow.replace(".", r"\\."), r"\\+Inf"})
-        return (
-            self._query(f"shoprank_outcomes_total{{{both}}}")
-            + self._query(f'shoprank_answer_seconds_bucket{{{both},le=~"{bounds}"}}')
-            + self._query(f'shoprank_shadow_overlap_bucket{{candidate="{self._versions.candidate}"{self._selector}}}')
+        return self._query(
+            f'shoprank_outcomes_total{{{both}}} or shoprank_answer_seconds_bucket{{{both},le=~"{bounds}"}} '
+            f'or shoprank_shadow_overlap_bucket{{candidate="{self._versions.candidate}"{self._selector}}}'
         )
 
     def _query(self, expression: str) -> list[tuple[dict[str, str], float]]:
@@ -145,25 +166,6 @@ class PrometheusEvidence:
 
 def _key(labels: dict[str, str]) -> str:
     return ",".join(f"{name}={value}" for name, value in sorted(labels.items()))
-
-
-def _arm(risen: list[tuple[dict[str, str], float]], version: str) -> Arm:
-    """Counts of one version; a request that was scraped in one counter and not yet in the other waits for the next."""
-    outcomes: Counter[str] = Counter()
-    within: Counter[str] = Counter()
-    for labels, value in risen:
-        if labels.get("version") != version:
-            continue
-        if labels["__name__"] == "shoprank_outcomes_total":
-            outcomes[labels["outcome"]] += int(value)
-        elif labels["__name__"] == "shoprank_answer_seconds_bucket":
-            within["all" if labels["le"] == "+Inf" else "quick"] += int(value)
-    requests = sum(outcomes.values())
-    slow = within["all"] - within["quick"] if "quick" in within else 0
-    return Arm(
-        requests=requests, errors=requests - outcomes[OK] - outcomes[EMPTY], empty=outcomes[EMPTY],
-        slow=min(max(slow, 0), requests),
-    )  # fmt: skip
 
 
 def _overlaps(risen: list[tuple[dict[str, str], float]]) -> tuple[float, ...]:

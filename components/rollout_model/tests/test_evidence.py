@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -137,6 +139,59 @@ def test_a_restarted_pod_is_counted_from_nought(pair, shelves):
         assert seen == 7
     finally:
         listed.write_text(before)
+
+
+@contextlib.contextmanager
+def answering(scrapes):
+    """A server that answers every look as Prometheus would after the next of these scrapes of version b.
+
+    Args:
+        scrapes: Requests that were counted as outcomes, and those whose time was, all slow.
+    """
+    left = list(scrapes)
+
+    class Front(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            outcomes, timed = left.pop(0)
+            of = {"version": "b", "traffic": "live"}
+            series = [
+                ({"__name__": "shoprank_outcomes_total", "outcome": "ok", **of}, outcomes),
+                ({"__name__": "shoprank_answer_seconds_bucket", "le": "+Inf", **of}, timed),
+                ({"__name__": "shoprank_answer_seconds_bucket", "le": "1.0", **of}, 0),
+            ]
+            result = [{"metric": labels, "value": [0, str(value)]} for labels, value in series]
+            body = json.dumps({"status": "success", "data": {"result": result}}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+    assert not left, "one look asks once: a scrape between two questions would tear the counts apart"
+
+
+@pytest.mark.parametrize("between", [(6, 0), (0, 6), (4, 6)])
+def test_a_slow_answer_scraped_in_the_midst_of_counting_is_not_lost(between):
+    with answering([(0, 0), between, (6, 6), (9, 9)]) as url:
+        evidence = PrometheusEvidence(url, Versions("a", "b"))
+        evidence.begin(1.0)
+        first = [evidence.read(1.0).candidate for _ in range(2)]
+        state = json.loads(json.dumps(evidence.to_json()))
+        evidence = PrometheusEvidence(url, Versions("a", "b"))
+        evidence.go_on(state)
+        looks = [*first, evidence.read(1.0).candidate]
+    assert all(arm.slow <= arm.requests for arm in looks)
+    assert sum(arm.requests for arm in looks) == 9
+    # What came without its request is counted with the next ones, as far as there are any.
+    assert sum(arm.slow for arm in looks) == (9 if between != (6, 0) else 3)
 
 
 def test_a_prometheus_that_is_away_is_no_data():
