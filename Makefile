@@ -7,6 +7,8 @@ OUT ?= out
 
 CONTEXT ?=
 DATA ?= ../shared/data
+# Of the tests, a file at a time; each needs about 2 GB. One thread of torch each: more would spin against each other.
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality clean
 
@@ -18,7 +20,7 @@ test: .venv/ready            ## style, types and all tests
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 	$(BIN)/shoprank compile --check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-containers: .venv/ready ## build the images and run the tiny pipeline in them (as root on Debian, or with DOCKER_HOST)
 	test -n "$$DOCKER_HOST" || { command -v dockerd && command -v mmdebstrap; } >/dev/null || \

@@ -129,7 +129,7 @@ def _item_knn(past: Past) -> _ScoresOf:
 
     Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
     """
-    similarity = cosine_neighbours(past.everybody, SimilarityConfig()).similarity
+    similarity = cosine_neighbours(past.everybody, SimilarityConfig(shopper_power=0.0)).similarity
     itself = sparse.diags_array((similarity.getnnz(1) > 0).astype(np.float32))
     similarity = sparse.csr_matrix(similarity + itself)
     top = past.total / max(past.total.max(), 1.0)

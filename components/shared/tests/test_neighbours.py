@@ -26,14 +26,20 @@ def matrix(taken, items=9):
 
 
 @settings(max_examples=60)
-@given(TAKEN, st.integers(1, 3))
-def test_similarity_is_the_cosine_of_two_items_shoppers(taken, least):
-    found = cosine_neighbours(matrix(taken), SimilarityConfig(min_shoppers=least)).similarity.toarray()
+@given(TAKEN, st.integers(1, 3), st.sampled_from([0.0, 0.3, 1.0]))
+def test_similarity_is_the_cosine_of_two_items_shoppers_who_say_less_the_more_they_took(taken, least, power):
+    config = SimilarityConfig(min_shoppers=least, shopper_power=power)
+    found = cosine_neighbours(matrix(taken), config).similarity.toarray()
     who = [{row for row, own in enumerate(taken) if item in own} for item in range(9)]
+
+    def squares(shoppers):
+        return sum(len(taken[row]) ** (-2 * power) for row in shoppers)
+
     for one in range(9):
         for other in range(9):
             enough = one and other and one != other and min(len(who[one]), len(who[other])) >= least
-            wanted = len(who[one] & who[other]) / math.sqrt(len(who[one]) * len(who[other])) if enough else 0.0
+            lengths = math.sqrt(squares(who[one]) * squares(who[other]))
+            wanted = squares(who[one] & who[other]) / lengths if enough else 0.0
             assert found[one, other] == pytest.approx(wanted, abs=1e-6)
 
 
