@@ -1,8 +1,8 @@
 """Cosine similarity of items by the shoppers who took them, keeping each item's nearest (sparse_dot_topn).
 
-A shopper who took much says less about each two of the items. Source: Breese, Heckerman & Kadie, Empirical Analysis of
-Predictive Algorithms for Collaborative Filtering (UAI 1998), for weights within the cosine; Fu et al., Revisiting
-Neighborhood-based Link Prediction for Collaborative Filtering (WWW 2022 Companion), for powers of the degree.
+A shopper who took much says less about each two of the items. Source: Deshpande and Karypis, Item-Based Top-N
+Recommendation Algorithms (2004), whose rows of the shopper-item matrix have unit length, a power of one half; other
+powers as in Fu et al., Revisiting Neighborhood-based Link Prediction for Collaborative Filtering (WWW 2022 Companion).
 """
 
 from dataclasses import dataclass
