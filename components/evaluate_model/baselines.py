@@ -125,11 +125,11 @@ def _frequency(past: Past) -> _ScoresOf:
 
 
 def _item_knn(past: Past) -> _ScoresOf:
-    """Sum over the shopper's items of cosine similarity, an item being its own nearest neighbour.
+    """Sum over the shopper's items of the similarity that the recommender knows, an item being its own nearest.
 
     Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
     """
-    similarity = cosine_neighbours(past.everybody, SimilarityConfig(shopper_power=0.0)).similarity
+    similarity = cosine_neighbours(past.everybody, SimilarityConfig()).similarity
     itself = sparse.diags_array((similarity.getnnz(1) > 0).astype(np.float32))
     similarity = sparse.csr_matrix(similarity + itself)
     top = past.total / max(past.total.max(), 1.0)
