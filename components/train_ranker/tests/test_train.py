@@ -110,7 +110,10 @@ def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, 
     label, random = table["label"].chunk(0), np.random.default_rng(0)
     place = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
     fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.05, seed=7)
-    made = dataclasses.replace(config, architecture=RankerArchitecture(places=2), epochs=10, optimizer=fast)
+    # One epoch, in many steps: of several each run would keep another one, and the two could not be compared.
+    made = dataclasses.replace(
+        config, architecture=RankerArchitecture(places=2), epochs=1, batch_shoppers=2, optimizer=fast
+    )
     examined = {}
     for share in (0.1, 1.0):
         kept = label.values.to_numpy() * ((place == 1) | (random.random(len(place)) < share))
@@ -125,7 +128,7 @@ def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, 
         assert module is not None
         examined[share] = float(module.probabilities()[1].detach())
         assert roc_auc_score(pairs["validation"].label, probabilities(out, pairs["validation"])) > 0.6
-    assert examined[0.1] < examined[1.0] - 0.005, "both began alike"
+    assert examined[0.1] < examined[1.0] - 0.02, "both began alike"
 
 
 @pytest.mark.slow
