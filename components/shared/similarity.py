@@ -52,7 +52,8 @@ def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Nei
     found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=config.threads).tocoo()
     other = found.row != found.col
     place = (eligible[found.row[other]], eligible[found.col[other]])
-    similarity = sparse.csr_matrix((found.data[other], place), shape=(items, items))
+    # Rounding would put an item's twin, taken by the very same shoppers, before the item itself.
+    similarity = sparse.csr_matrix((np.minimum(found.data[other], 1.0), place), shape=(items, items))
     similarity.sort_indices()
     return Neighbours(similarity)
 
