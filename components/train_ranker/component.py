@@ -59,12 +59,12 @@ def train_ranker(
         architecture: JSON of interaction, heads, attention and places; what it does not name is what tuning found, or
             the default.
         hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
-        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision and sharding, which win over what tuning
-            found; empty: none.
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding and schedule, which win over what
+            tuning found; empty: none.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.
-        summary: Best validation AUC and its epoch.
+        summary: Best validation NDCG@10 and its epoch.
     """
     import dataclasses
     from pathlib import Path

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-METRIC = "validation_auc"
-"""Name of the validation metric in curve.json: mean over the tasks of the area under the ROC curve."""
-
+METRIC = "validation_ndcg_at_10"
+"""Name of the validation metric in curve.json: of each shopper's candidates by probability, the mean over those who
+wanted one."""
 
 FILES = ("spec.json", "items.parquet")
 """What a worker reads of the features."""
@@ -34,7 +34,9 @@ class WorkerJob:
     """Shoppers of a global batch, each with all of its pairs."""
     id_dropout: float
     """Share of ids replaced by the unknown bucket."""
+    listwise: float
+    """Weight of the loss over each shopper's list beside the mean cross-entropy of pairs."""
     optimizer: dict
     """Fields of OptimizerConfig."""
     loop: dict
-    """epochs, patience and checkpoint_every of LoopConfig."""
+    """epochs, patience, checkpoint_every and schedule of LoopConfig."""

@@ -25,6 +25,7 @@ def search_space(config: RankerTraining) -> SearchSpace:
         "optimizer.dense_lr": Float(low=1e-4, high=1e-2, log=True),
         "batch_shoppers": Choice(options=(max(batch // 2, 1), batch, batch * 2)),
         "id_dropout": Float(low=0.0, high=0.9),
+        "listwise": Float(low=0.0, high=1.0),
         "architecture.interaction": Variant(kinds=INTERACTIONS),
         "architecture.heads": Variant(kinds=HEADS),
         "architecture.attention": Variant(kinds=(NoneType, TargetAttentionConfig)),

@@ -38,14 +38,16 @@ class RankerTraining:
     """How many candidates each source brings, in training and in serving."""
     id_dropout: float = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
+    listwise: float = 0.05
+    """Weight of the loss over each shopper's list beside the mean cross-entropy of pairs (losses.py); 0: none."""
     architecture: RankerArchitecture = dataclasses.field(default_factory=RankerArchitecture)
     """The layers behind the embeddings: interaction, task heads, target attention."""
     patience: int = 10
-    """Epochs without a better validation AUC before training ends."""
+    """Epochs without a better validation NDCG@10 before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(
-        default_factory=lambda: OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3)
+        default_factory=lambda: OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3, schedule="linear")
     )
-    """Learning rates and seed."""
+    """Learning rates, their schedule, and seed."""
     launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
     """Where workers run, how many, and restarts."""
     checkpoint_every: int = 500
@@ -58,7 +60,7 @@ class RankerTraining:
             embedding_dim=size.embedding_dim // 2, hidden_dim=size.hidden_dim, epochs=size.ranker_epochs,
             batch_shoppers=size.ranker_batch_shoppers,
             candidates=CandidateConfig(own=size.candidates, retrieved=size.candidates, similar=size.candidates),
-            optimizer=OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3, seed=seed),
+            optimizer=OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3, schedule="linear", seed=seed),
             launch=LaunchConfig(processes=processes),
         )  # fmt: skip
 
@@ -72,7 +74,7 @@ def train(
     launcher: Launcher | None = None,
     pairs: Path | None = None,
 ) -> dict[str, float]:
-    """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch with the best validation AUC.
+    """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch of the best validation NDCG.
 
     Args:
         features: Output of build_features.
@@ -85,7 +87,7 @@ def train(
         pairs: What `write_all_pairs` wrote for the same inputs and candidates; by default they are written anew.
 
     Returns:
-        Best validation AUC, its epoch, and the last loss.
+        Best validation NDCG@10, its epoch, and the last loss.
 
     Raises:
         InputError: the processes cannot share a batch out evenly or outnumber the shoppers, or a launch setting cannot
@@ -143,10 +145,12 @@ def _digest(features: Path, retriever: Path, config: RankerTraining) -> str:
 
 
 def _task(features: Path, pairs: Path, names: list[str], digest: str, config: RankerTraining) -> WorkerTask:
-    loop = {"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every}
+    loop = {"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every,
+            "schedule": config.optimizer.schedule}  # fmt: skip
     settings = {
         "training": names[:-1], "validation": names[-1], "batch_shoppers": config.batch_shoppers,
-        "id_dropout": config.id_dropout, "optimizer": dataclasses.asdict(config.optimizer), "loop": loop,
+        "id_dropout": config.id_dropout, "listwise": config.listwise,
+        "optimizer": dataclasses.asdict(config.optimizer), "loop": loop,
     }  # fmt: skip
     return WorkerTask(
         stage="train_ranker", module="components.train_ranker.worker", settings=settings, digest=digest,

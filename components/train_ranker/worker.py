@@ -5,8 +5,7 @@ import argparse
 import numpy as np
 import torch
 import torch.distributed as dist
-from sklearn.metrics import roc_auc_score
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
@@ -14,6 +13,7 @@ from components.shared.models.batch import keyed_jagged
 from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.ragged import Ragged
+from components.shared.ranking_metrics import ndcg_at_k
 from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
@@ -22,6 +22,7 @@ from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import CONFIG, METRIC, WorkerJob
+from components.train_ranker.losses import listwise_loss
 
 
 class Training:
@@ -48,25 +49,32 @@ class Training:
         return len(self.pairs) // self.batch
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
-        """One optimiser step; returns this rank's share of the mean loss over all pairs of the global batch."""
+        """One optimiser step; returns this rank's share of the global batch's loss."""
         chosen = self._order(epoch)[at * self.batch : (at + 1) * self.batch]
         pairs = self.pairs.take(chosen[self.group.share(self.batch)])
         dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(self.batch) < self.job.id_dropout
         self.optimizer.zero_grad()
         with dense_precision(self.precision, self.group.device):
             logits, examined = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
-        logits, examined = logits.float(), examined.float()
-        label = torch.from_numpy(pairs.label).to(self.group.device)
-        count = torch.tensor(float(len(label)), device=self.group.device)
-        dist.all_reduce(count)
-        loss = click_loss(logits, examined, label) if self.config.architecture.places else (
-            binary_cross_entropy_with_logits(logits, label, reduction="sum")
-        )  # fmt: skip
-        loss = loss / count
+        loss = self._loss(logits.float(), examined.float(), pairs)
         # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
         (loss * self.group.world).backward()
         self.optimizer.step()
         return loss
+
+    def _loss(self, logits: torch.Tensor, examined: torch.Tensor, pairs: PairRows) -> torch.Tensor:
+        """This rank's share of the mean over all pairs of the global batch, and of that over its shoppers' lists."""
+        label, log_wanted = torch.from_numpy(pairs.label).to(self.group.device), logsigmoid(logits)
+        count = torch.tensor(float(len(label)), device=self.group.device)
+        dist.all_reduce(count)
+        if self.config.architecture.places:
+            log_wanted = log_wanted + examined
+            each = click_loss(logits, examined, label)
+        else:
+            each = binary_cross_entropy_with_logits(logits, label, reduction="sum")
+        row = torch.from_numpy(pairs.row).to(self.group.device)
+        lists = listwise_loss(log_wanted, label, row, len(pairs))
+        return each / count + self.job.listwise * lists / self.batch
 
     def _order(self, epoch: int) -> np.ndarray:
         """Order of the shoppers in an epoch, the same on every rank; kept, for a million take as long as a step."""
@@ -96,7 +104,7 @@ class Training:
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Mean over the tasks of the validation AUC."""
+        """Mean NDCG@10 of the validation shoppers' candidates; 0 when none was wanted."""
         self.model.eval()
         parts = [
             self._logits(
@@ -105,13 +113,17 @@ class Training:
             for start in range(0, len(self.validation), 64)
         ]
         self.model.train()
-        logits, again = torch.cat(parts).cpu().numpy(), self.validation.dense[:, 0] > 0
-        areas = [
-            roc_auc_score(self.validation.label[task], logits[task])
-            for task in (again, ~again)
-            if 0 < self.validation.label[task].sum() < task.sum()
-        ]
-        return float(np.mean(areas)) if areas else 0.5
+        return _ndcg_at_10(torch.cat(parts).float().cpu().numpy(), self.validation)
+
+
+def _ndcg_at_10(scores: np.ndarray, pairs: PairRows) -> float:
+    wanted = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
+    order = np.lexsort((-scores, pairs.row))
+    place = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
+    top = place < 10
+    found = np.zeros((len(pairs), 10), bool)
+    found[pairs.row[top], place[top]] = pairs.label[order][top] > 0
+    return float(ndcg_at_k(found, wanted, 10)[wanted > 0].mean()) if wanted.any() else 0.0
 
 
 def main() -> None:

@@ -34,4 +34,4 @@ class WorkerJob:
     optimizer: dict
     """Fields of OptimizerConfig."""
     loop: dict
-    """epochs, patience and checkpoint_every of LoopConfig."""
+    """epochs, patience, checkpoint_every and schedule of LoopConfig."""

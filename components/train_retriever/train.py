@@ -97,6 +97,7 @@ def train(
 def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     loop = {name: settings[name] for name in ("epochs", "patience", "checkpoint_every")}
+    loop["schedule"] = config.optimizer.schedule
     settings["encoder"], settings["loss"] = encoder_to_json(config.encoder), loss_to_json(config.loss)
     names = ("embedding_dim", "hidden_dim", "encoder", "loss", "sampling", "optimizer")
     job = {name: settings[name] for name in names}

@@ -14,6 +14,7 @@ from components.shared.training import checkpoint
 from components.shared.training.curve import best_point
 from components.shared.training.group import Group
 from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.optimizer import Schedule
 
 STEPS = 5
 
@@ -34,6 +35,7 @@ class Line:
         self.optimizer = CombinedOptimizer([wrapped])
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         self.metrics, self.interrupt_at, self.explode_at, self.validated = metrics, interrupt_at, explode_at, 0
+        self.rates: list[float] = []
 
     def steps_per_epoch(self) -> int:
         return STEPS
@@ -43,6 +45,7 @@ class Line:
         if now == self.interrupt_at:
             raise Interrupted
         points = torch.randn(8, 3, generator=torch.Generator().manual_seed(now))
+        self.rates += [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.zero_grad()
         # Dropout draws from torch's own stream, which no checkpoint holds.
         loss = (self.model(nn.functional.dropout(points, 0.1))[:, 0] - points.sum(1)).square().mean()
@@ -65,8 +68,11 @@ def group():
 
 @pytest.fixture
 def run(tmp_path):
-    def train(line: Line, epochs: int = 4, patience: int = 9, every: int = 2) -> list[dict]:
-        config = LoopConfig(stage="line", metric="quality", epochs=epochs, patience=patience, checkpoint_every=every)
+    def train(
+        line: Line, epochs: int = 4, patience: int = 9, every: int = 2, schedule: Schedule = "constant"
+    ) -> list[dict]:
+        config = LoopConfig(stage="line", metric="quality", epochs=epochs, patience=patience, checkpoint_every=every,
+                            schedule=schedule)  # fmt: skip
         Loop(config, line, Group(0, 1, torch.device("cpu")), tmp_path).run()
         return read_json(tmp_path / "curve.json")
 
@@ -100,18 +106,28 @@ def test_the_exported_weights_are_those_of_the_best_epoch(run, tmp_path):
     assert torch.equal(exported.weight, best.model.weight)
 
 
+def test_linear_rates_fall_in_equal_parts_to_the_end_of_all_epochs_and_constant_ones_stay(run, tmp_path):
+    falling, constant = Line([0.1, 0.2]), Line([0.1, 0.2])
+    run(falling, epochs=2, schedule="linear")
+    assert falling.rates == pytest.approx([0.1 * (10 - step) / 10 for step in range(10)])
+    shutil.rmtree(tmp_path)
+    run(constant, epochs=2)
+    assert constant.rates == [0.1] * 10
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
 @pytest.mark.parametrize("at", [1, 3, 4, 6, 8, 20])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, at):
+def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, at, schedule):
     metrics = [0.1, 0.3, 0.2, 0.4]
     whole = Line(metrics)
-    curve = run(whole)
+    curve = run(whole, schedule=schedule)
     for name in ("checkpoints", "best"):
         shutil.rmtree(tmp_path / name)
     (tmp_path / "curve.json").unlink()
     with pytest.raises(Interrupted):
-        run(Line(metrics, interrupt_at=at))
+        run(Line(metrics, interrupt_at=at), schedule=schedule)
     resumed = Line(metrics)
-    assert without_time(run(resumed)) == without_time(curve)
+    assert without_time(run(resumed, schedule=schedule)) == without_time(curve)
     assert torch.equal(resumed.model.weight, whole.model.weight)
     assert checkpoint.complete(tmp_path / "best")[-1] == 20
 

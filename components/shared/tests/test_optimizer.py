@@ -76,13 +76,18 @@ def plain_optimizers(config: OptimizerConfig, model: Plain) -> list[torch.optim.
 
 
 @pytest.mark.filterwarnings("ignore:.*an autograd kernel was not registered:UserWarning")
+@pytest.mark.parametrize("falling", [False, True])
 @pytest.mark.parametrize("config", RULES, ids=lambda config: f"{config.rule}-{config.sharding[0]}")
-def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config):
+def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config, falling):
     torch.manual_seed(0)
     sharded, optimizer = distribute(Small(torch.device("meta")), group, config)
     plain = Plain(sharded.module.top)
     others = plain_optimizers(config, plain)
-    for short, long, label in batches():
+    for step, (short, long, label) in enumerate(batches()):
+        if falling and step:
+            # As the loop does it; fused tables must hear of it too.
+            for moved in [*optimizer.param_groups, *(one for other in others for one in other.param_groups)]:
+                moved["lr"] *= (12 - step) / (13 - step)
         values, lengths = torch.cat([short.flatten(), long.flatten()]), torch.tensor([1] * 16 + [3] * 16)
         ids = KeyedJaggedTensor(["short", "long"], values, torch.ones(len(values)), lengths)
         optimizer.zero_grad()
@@ -125,11 +130,12 @@ def test_a_rule_with_dense_gradients_brings_its_sharding_along(rule):
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"lr": 0.1}, "optimizer: 'lr' is no field\n.*embedding_lr, dense_lr, rule, precision, sharding"),
+        ({"lr": 0.1}, "optimizer: 'lr' is no field\n.*embedding_lr, dense_lr, rule, precision, sharding, schedule"),
         ({"seed": 3}, "optimizer: 'seed' is no field"),
         ({"weight_decay": 0.1}, "optimizer: 'weight_decay' is no field"),
         ({"rule": "lamb"}, "optimizer: rule is 'lamb'\n.*rowwise_adagrad, sgd, adam, adamw"),
         ({"rule": ["sgd"]}, r"optimizer: rule is \['sgd'\]"),
+        ({"schedule": "cosine"}, "optimizer: schedule is 'cosine'\n.*constant, linear"),
         ({"precision": "float16"}, "optimizer: precision is 'float16'\n.*float32, bfloat16"),
         ({"embedding_lr": -0.1}, "optimizer: embedding_lr is -0.1\n.*a number from 0"),
         ({"dense_lr": "fast"}, "optimizer: dense_lr is 'fast'"),

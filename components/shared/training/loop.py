@@ -6,7 +6,7 @@ Which batch comes next follows from the step alone, so a run that was killed end
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from components.shared.progress import report
 from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder
 from components.shared.training.group import Group
+from components.shared.training.optimizer import Schedule
 
 
 class Trainable(Protocol):
@@ -51,6 +52,8 @@ class LoopConfig:
     """Epochs without a better validation metric before training ends."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
+    schedule: Schedule = "constant"
+    """How learning rates go over all epochs' steps; see OptimizerConfig."""
 
 
 class Loop:
@@ -60,6 +63,8 @@ class Loop:
         self.config, self.trainable, self.group, self.folder = config, trainable, group, SharedFolder(folder)
         self.started = time.monotonic()
         self.seed = torch.initial_seed()
+        self.rates = [group["lr"] for group in trainable.state.optimizer.param_groups]
+        """Learning rates before the first step; a checkpoint holds those of its own."""
 
     def run(self) -> None:
         """Train until the last epoch or until the metric stops rising.
@@ -76,6 +81,7 @@ class Loop:
         while step < steps * self.config.epochs and not self._exhausted(step // steps):
             epoch = step // steps
             for at in range(step % steps, steps):
+                self._set_rates(step / (steps * self.config.epochs))
                 loss = self._step(epoch, at)
                 state.epoch_loss += loss
                 step += 1
@@ -90,6 +96,13 @@ class Loop:
                 self.folder.write_json("curve.json", curve)
             self._note(metric, epoch, step)
             self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} {self.config.metric} {metric:.4f}")
+
+    def _set_rates(self, done: float) -> None:
+        """Learning rates follow from the share of all steps that is done, so a resumed run has those of a whole one."""
+        left = 1.0 - done if self.config.schedule == "linear" else 1.0
+        groups = cast(list[dict[str, Any]], self.trainable.state.optimizer.param_groups)
+        for group, rate in zip(groups, self.rates, strict=True):
+            group["lr"] = rate * left
 
     def _step(self, epoch: int, at: int) -> float:
         # What the model draws by itself, such as dropout, follows from the step too; each rank has rows of its own.

@@ -19,6 +19,9 @@ Sharding = Literal[
 ]
 """TorchRec's ways to lay a table out over ranks (torchrec.distributed.types.ShardingType)."""
 
+Schedule = Literal["constant", "linear"]
+"""How learning rates go over a run's steps."""
+
 _DENSE_RULES = ("adam", "adamw")
 """FBGEMM has no fused Adam for CPUs, and TorchRec plans dense gradients for data_parallel tables alone."""
 
@@ -47,6 +50,8 @@ class OptimizerConfig:
     """Of the dense layers' matrix products; see precision.py."""
     sharding: Sequence[Sharding] = ("table_wise",)
     """Which the planner may choose from for each table; see `distribute` in sharding.py for what they change."""
+    schedule: Schedule = "constant"
+    """`linear`: from the first step to the last of all epochs both rates fall to nothing in equal parts."""
     seed: int = 0
     """Of the initial weights and of every sampled batch."""
 
@@ -55,11 +60,12 @@ def check_optimizer(config: OptimizerConfig) -> None:
     """Refuse what no worker could train by.
 
     Raises:
-        InputError: rule, precision or a sharding type is unknown, none is named, rule and sharding do not go together,
-            or a learning rate is no number from 0.
+        InputError: rule, precision, schedule or a sharding type is unknown, none is named, rule and sharding do not go
+            together, or a learning rate is no number from 0.
     """
     _one_of("rule", config.rule, get_args(Rule))
     _one_of("precision", config.precision, get_args(Precision))
+    _one_of("schedule", config.schedule, get_args(Schedule))
     for name in ("embedding_lr", "dense_lr"):
         rate = getattr(config, name)
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not math.isfinite(rate) or rate < 0:
@@ -81,8 +87,8 @@ def optimizer_from_json(default: OptimizerConfig, raw: Mapping[str, Any]) -> Opt
 
     Args:
         default: What the size dial and tuning say.
-        raw: Some of rule, embedding_lr, dense_lr, precision and sharding. A rule with dense gradients brings its
-            sharding along.
+        raw: Some of rule, embedding_lr, dense_lr, precision, sharding and schedule. A rule with dense gradients brings
+            its sharding along.
 
     Raises:
         InputError: no such field, or a value cannot be used.

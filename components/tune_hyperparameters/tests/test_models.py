@@ -13,6 +13,7 @@ from kfp.dsl import HTML, Dataset, Metrics
 from components.shared.errors import InputError
 from components.shared.sizes import size_named
 from components.shared.storage import read_json
+from components.train_ranker.job import METRIC
 from components.train_ranker.space import tuned as tuned_ranker
 from components.train_ranker.train import RankerTraining
 from components.train_ranker.train import train as train_ranker
@@ -77,7 +78,7 @@ def test_ranker_trials_share_their_pairs_and_train_what_the_stage_does(tiny_run,
     config = dataclasses.replace(RankerTraining.from_size(TINY, 3, 1), epochs=1)
     train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "stage", config)
     curve = read_json(tmp_path / "stage" / "curve.json")
-    assert epochs == [value] == [point["validation_auc"] for point in curve]
+    assert epochs == [value] == [point[METRIC] for point in curve]
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("trial", "stage")]
     assert weights[0] == weights[1], "shared pairs change nothing"
 
