@@ -14,9 +14,18 @@ from pipelines.resources import apply
 
 def prepare(
     source: Any, size: Any, mapping: Any, items_source: Any, users_source: Any, previous_statistics: Any,
-    item_hash_rows: Any,
+    vocabulary: dict[str, Any],
 ) -> tuple[Any, Any]:  # fmt: skip
     """Compose ingest, validation and features inside a pipeline; every argument is one of its parameters.
+
+    Args:
+        source: As ingest_events takes it.
+        size: tiny, small or full.
+        mapping: As ingest_events takes it.
+        items_source: Likewise.
+        users_source: Likewise.
+        previous_statistics: As validate_data takes it.
+        vocabulary: item_rows, user_rows and item_hash_rows of build_features.
 
     Returns:
         The artifacts of the features and of the data's statistics.
@@ -35,7 +44,7 @@ def prepare(
     features = apply(
         build_features(
             events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size,
-            item_hash_rows=item_hash_rows,
+            **vocabulary,
         ),
         resources.DATA,
     ).outputs  # fmt: skip

@@ -40,6 +40,8 @@ def training(
     users_source: str = "",
     previous_statistics: str = "",
     item_hash_rows: int = 0,
+    item_rows: int = 0,
+    user_rows: int = 0,
     seed: int = 0,
     processes: int = 1,
     precision: str = "int8",
@@ -90,6 +92,8 @@ def training(
         users_source: Users; empty: the users that the events name.
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
         item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
+        item_rows: At most this many items have an embedding row of their own, those seen most and latest; 0: all.
+        user_rows: The same of shoppers.
         seed: Of everything random.
         processes: Training processes of a node.
         precision: Embedding rows as fp32, fp16, int8 or int4.
@@ -136,7 +140,8 @@ def training(
     """
     features, statistics = prepare(
         source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
-        previous_statistics=previous_statistics, item_hash_rows=item_hash_rows,
+        previous_statistics=previous_statistics,
+        vocabulary={"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows},
     )  # fmt: skip
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}

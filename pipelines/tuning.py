@@ -38,6 +38,8 @@ def tuning(
     users_source: str = "",
     previous_statistics: str = "",
     item_hash_rows: int = 0,
+    item_rows: int = 0,
+    user_rows: int = 0,
     seed: int = 0,
     processes: int = 1,
     gpus: int = 1,
@@ -59,6 +61,8 @@ def tuning(
         users_source: Users; empty: the users that the events name.
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
         item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
+        item_rows: At most this many items have an embedding row of their own, those seen most and latest; 0: all.
+        user_rows: The same of shoppers.
         seed: Of the sampler and of every trial's training.
         processes: Training processes of a trial.
         gpus: GPUs of a worker's pod.
@@ -72,7 +76,8 @@ def tuning(
     """
     features, _ = prepare(
         source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
-        previous_statistics=previous_statistics, item_hash_rows=item_hash_rows,
+        previous_statistics=previous_statistics,
+        vocabulary={"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows},
     )  # fmt: skip
     search = {
         "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,

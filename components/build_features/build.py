@@ -81,6 +81,8 @@ class FeatureSummary:
     """Shoppers with an embedding."""
     known_items: int
     """Items with an embedding."""
+    later_known: float
+    """Share of the later events, from the retriever's end on, whose item has an embedding."""
     collisions: Collisions | None
     """Of items that share hash rows; None when none do."""
     leakage_checked: int
@@ -92,7 +94,7 @@ class FeatureSummary:
         """Everything counted, by flat name."""
         rows = {f"rows_{name.replace('-', '_')}": count for name, count in self.rows.items()}
         sizes = {"known_users": self.known_users, "known_items": self.known_items,
-                 "leakage_checked": self.leakage_checked}  # fmt: skip
+                 "later_events_known": self.later_known, "leakage_checked": self.leakage_checked}  # fmt: skip
         shared = self.collisions.metrics() if self.collisions else {}
         return {name: float(value) for name, value in {**self.cleaning, **rows, **sizes, **shared}.items()}
 
@@ -145,7 +147,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
             leftover.unlink()
     report("build_features", 1.0, ", ".join(f"{name} {count:,}" for name, count in rows.items()))
     return FeatureSummary(cleaning=counts, rows=rows, known_users=vocabularies.known_users,
-                          known_items=vocabularies.known_items, leakage_checked=checked,
+                          known_items=vocabularies.known_items, later_known=vocabularies.later_known,
+                          leakage_checked=checked,
                           collisions=catalog.collisions(spec.item_hash_rows) if spec.item_hash_rows else None,
                           schema_hash=spec.schema_hash)  # fmt: skip
 
@@ -249,12 +252,14 @@ def featurise(
         )  # fmt: skip
 
 
-def config_for(size: str, item_hash_rows: int = 0) -> FeatureConfig:
+def config_for(size: str, item_hash_rows: int = 0, item_rows: int = 0, user_rows: int = 0) -> FeatureConfig:
     """The default configuration with the size dial's number of snapshots.
 
     Args:
         size: tiny, small or full.
-        item_hash_rows: See VocabularyConfig.
+        item_hash_rows: See VocabularyConfig, also for the other two.
+        item_rows: Limit of embedding rows; 0: none.
+        user_rows: Likewise.
     """
-    vocabulary = VocabularyConfig(item_hash_rows=item_hash_rows)
+    vocabulary = VocabularyConfig(item_hash_rows=item_hash_rows, item_rows=item_rows, user_rows=user_rows)
     return dataclasses.replace(FeatureConfig(), snapshots=size_named(size).snapshots, vocabulary=vocabulary)

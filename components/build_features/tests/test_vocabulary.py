@@ -4,8 +4,10 @@ import collections
 import datetime
 
 import numpy as np
+import pytest
 
 from components.build_features.vocabulary import VocabularyConfig
+from components.shared.errors import InputError
 
 
 def seen_before(shop, moment: int, key: str) -> collections.Counter:
@@ -45,6 +47,34 @@ def test_who_is_rare_shares_the_unknown_row(shop, built_from):
     assert 0 in users and users.max() < found.spec.user("user").rows
     for split in ("retriever", "test"):
         assert found.rows(split)["sequence"].combine_chunks().values.to_numpy().max() <= len(known)
+
+
+def test_limited_rows_go_to_those_seen_most_and_latest(shop, built_from):
+    limits = VocabularyConfig(item_rows=5, user_rows=4, row_half_life_days=3.0)
+    found = built_from(shop, vocabulary=limits)
+    end = found.timeline.retriever_end
+    for key, rows, names in (("item_id", 5, found.catalog.item_id.to_pylist()), ("user_id", 4, found.users)):
+        weights = collections.defaultdict(float)
+        for event in shop.events:
+            age = end - event["timestamp"].timestamp()
+            if age > 0 and event.get(key):
+                weights[event[key]] += 2.0 ** (-age / 86_400 / 3.0)
+        seen = seen_before(shop, end, key)
+        often = [one for one in weights if seen[one] >= 2]
+        wanted = sorted(often, key=lambda one, weights=weights: (-round(weights[one], 9), one))
+        assert names[1 : len(wanted) + 1] == wanted and len(wanted) > rows
+        assert set(wanted[:rows]) != set(sorted(often, key=lambda one, seen=seen: (-seen[one], one))[:rows]), key
+    assert found.spec.item("item").rows == found.spec.user("sequence").rows == 6 and found.spec.user("user").rows == 5
+    assert found.catalog.embedding_row(np.arange(len(found.catalog))).max() == 5
+    known = set(found.catalog.item_id.to_pylist()[1:6])
+    later = [e["item_id"] in known for e in shop.events if e["timestamp"].timestamp() >= end and e.get("item_id")]
+    assert found.summary.metrics()["later_events_known"] == pytest.approx(np.mean(later), abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["item_rows", "user_rows"])
+def test_a_negative_number_of_rows_is_refused(shop, built_from, name):
+    with pytest.raises(InputError, match=f"{name} is -1"):
+        built_from(shop, vocabulary=VocabularyConfig(**{name: -1}))
 
 
 def test_someone_first_seen_later_has_no_row_of_their_own(shop, built_from):
