@@ -1,6 +1,7 @@
 """One process of the ranker's training; started by torchrun."""
 
 import argparse
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.pipelining import compile_dense
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
@@ -40,6 +42,7 @@ class Training:
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
+        compile_dense(cast(Ranker, self.model.module).head, group.device)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         self.ordered: tuple[int | None, np.ndarray] = (None, np.zeros(0, np.int64))
         self.batch = min(job.batch_shoppers, len(self.pairs) // group.world * group.world)

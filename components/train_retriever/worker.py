@@ -20,6 +20,7 @@ from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.pipelining import compile_dense
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
@@ -51,6 +52,9 @@ class Training:
         torch.manual_seed(optimizer.seed)
         config = _model_config(self.spec, job)
         self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
+        towers = cast(Retriever, self.model.module)
+        for tower in (towers.user_tower, towers.item_tower):
+            compile_dense(tower, group.device)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         loss = loss_from_json(job.loss)
         self.objective = objective(loss, self.source, len(self.catalog), self.sampling, group)

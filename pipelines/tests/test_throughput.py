@@ -56,7 +56,7 @@ def figures(clicks, group):
 
 def test_every_variant_begins_at_the_same_loss_and_learns(figures):
     losses = {name: one["first_loss"] for name, one in figures.items() if not name.startswith("ceiling")}
-    assert len(losses) == 5
+    assert len(losses) == 6
     assert max(losses.values()) == pytest.approx(min(losses.values()), rel=1e-6)
     assert all(figures[name]["last_loss"] != losses[name] for name in losses)
 
@@ -92,6 +92,14 @@ def test_ratios_are_of_the_speeds_beside_them(figures):
         assert cells[0] == row.label and cells[2].startswith(f"{speed:,.0f} ")
         assert float(cells[3]) == float(cells[4]) == pytest.approx(speed / best, abs=0.006)
     assert f"{figures['ours-1-float32']['samples_per_second']:,.0f}" in lines[0]
+
+
+def test_on_gpus_the_measure_is_torchrecs_own_dlrm(figures):
+    rows = results.gpu_variants(("float32",), 1)
+    ours, own = (figures[row.name]["samples_per_second"] for row in rows)
+    lines = results.gpu_table(rows, figures).splitlines()[2:]
+    assert [line.split("|")[5].strip() for line in lines] == [f"{ours / own:.2f}", "1.00"]
+    assert check_same_model(rows, figures) is None
 
 
 def test_sequence_variants_agree_on_the_loss_and_see_the_same_tokens(clicks, group):

@@ -25,7 +25,15 @@ from pipelines.console import show_error
 from pipelines.readme import provenance, replace_between
 from pipelines.throughput.data import Shape, generate
 from pipelines.throughput.peers import PEERS
-from pipelines.throughput.results import Variant, profile_table, sequence_table, table, variants
+from pipelines.throughput.results import (
+    Variant,
+    gpu_table,
+    gpu_variants,
+    profile_table,
+    sequence_table,
+    table,
+    variants,
+)
 from pipelines.throughput.worker import SEQUENCE_MEASURES
 
 ROOT = Path(__file__).parents[2]
@@ -57,6 +65,15 @@ class Plan:
     """Steps of a peer's timed epoch; their input makes rows one by one."""
     precisions: tuple[str, ...] = ("float32",)
     """Of the dense layers."""
+    gpus: int = 0
+    """GPUs of this machine; with any, only what trains on them is measured."""
+
+    @property
+    def rows(self) -> tuple[Variant, ...]:
+        """What is measured."""
+        if self.gpus:
+            return gpu_variants(self.precisions, self.gpus)
+        return variants(PEERS if self.peers_python else (), self.precisions)
 
 
 def main(words: list[str]) -> None:
@@ -69,14 +86,14 @@ def main(words: list[str]) -> None:
     out = arguments.out.resolve()
     plan = Plan(out=out, batch=arguments.batch, steps=arguments.steps, seconds=arguments.seconds,
                 rounds=arguments.rounds, peers_python=arguments.peers_python,
-                precisions=tuple(arguments.precisions))  # fmt: skip
+                precisions=tuple(arguments.precisions), gpus=torch.cuda.device_count())  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     parts, found = [], {}
     for rows in arguments.rows:
         found[str(rows)] = dlrm = measure_rows(plan, Shape(rows=rows))
         parts.append(_describe(plan, dlrm))
         print(parts[-1], flush=True)
-    if not arguments.no_sequences:
+    if not arguments.no_sequences and not plan.gpus:
         found["sequences"] = measure_sequences(plan)
         parts.append(sequence_table(found["sequences"]))
         print(parts[-1], flush=True)
@@ -99,9 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, default=60, help="steps on the clock, at most")
     parser.add_argument("--seconds", type=float, default=15.0, help="what they may take")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each variant")
-    usable = ["float32", *["bfloat16"] * multiplies_bfloat16(torch.device("cpu"))]
-    parser.add_argument("--precisions", nargs="+", default=usable, help="of the dense layers; all that this CPU has")
-    parser.add_argument("--no-sequences", action="store_true", help="leave sequence training out")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    usable = ["float32", *["bfloat16"] * multiplies_bfloat16(device)]
+    parser.add_argument("--precisions", nargs="+", default=usable, help="of the dense layers; all that the device has")
+    parser.add_argument("--no-sequences", action="store_true", help="leave sequence training out, as on a GPU")
     return parser
 
 
@@ -112,7 +130,7 @@ def measure_rows(plan: Plan, shape: Shape) -> dict:
         partial = data.with_suffix(".partial")
         generate(partial, shape)
         partial.rename(data)
-    rows = variants(PEERS if plan.peers_python else (), plan.precisions)
+    rows = plan.rows
     rounds: dict[str, list[dict]] = {}
     for number in range(plan.rounds):
         for row in rows:
@@ -122,7 +140,9 @@ def measure_rows(plan: Plan, shape: Shape) -> dict:
     pooled = {name: pool(found) for name, found in rounds.items()}
     check_same_model(rows, pooled)
     profiles = {
-        precision: measure(plan, Variant(measure="profile", label="", precision=precision, processes=2), shape, data)
+        precision: measure(
+            plan, Variant(measure="profile", label="", precision=precision, processes=plan.gpus or 2), shape, data
+        )
         for precision in plan.precisions
     }
     return {"shape": dataclasses.asdict(shape), "variants": pooled, "profiles": profiles}
@@ -202,16 +222,18 @@ def check_same_model(rows: tuple[Variant, ...], found: dict[str, dict]) -> None:
 def _describe(plan: Plan, dlrm: dict) -> str:
     shape = Shape.of(dlrm["shape"])
     found = dlrm["variants"]
-    rows = variants(PEERS if plan.peers_python else (), plan.precisions)
+    rows = plan.rows
     first = found[rows[0].name]["first_loss"]
     timed = min(shape.rows, plan.peers_steps * plan.batch)
     peers = f" Peers train an epoch of the first {timed:,} rows, all tables whole." if plan.peers_python else ""
+    kept = "TorchRec's DLRM" if plan.gpus else "plain torch"
+    shown = gpu_table(rows, found) if plan.gpus else table(rows, found)
     return (
         f"DLRM, {shape.rows:,} generated rows: {shape.sparse} ids (Zipf, exponent 1.05) in tables of "
         f"{shape.table_rows:,} rows x {shape.dim}, {shape.dense} numbers, bottom {shape.bottom}, top {shape.top}, "
-        f"batch {plan.batch:,}. Every run has all cores; ours reads shuffled Parquet on the clock, plain torch holds "
+        f"batch {plan.batch:,}. Every run has all cores; ours reads shuffled Parquet on the clock, {kept} holds "
         f"all rows in memory. First loss {first:.6f} in every variant.{peers}\n\n"
-        f"{table(rows, found)}\n\n{profile_table(dlrm['profiles'])}"
+        f"{shown}\n\n{profile_table(dlrm['profiles'])}"
     )
 
 

@@ -30,6 +30,7 @@ class Variant:
         return self.measure.startswith("plain")
 
 
+_REFERENCE = "TorchRec's own DLRM, rows in memory: fused row-wise Adagrad + fused Adam"
 _PLAIN = (
     ("plain_bags", "plain torch: `nn.EmbeddingBag(sparse=True)` a feature, SparseAdam + fused Adam"),
     ("plain_flat", "plain torch: one flat sparse table, SparseAdam + fused Adam"),
@@ -45,6 +46,8 @@ def variants(peers: tuple[str, ...], precisions: tuple[str, ...], processes: int
         for count in (1, processes):
             label = f"shoprank, {count} process{'es' * (count > 1)}: TorchRec, fused row-wise Adagrad + fused Adam"
             found.append(Variant(measure="ours", label=label, precision=precision, processes=count))
+        if precision == "float32":
+            found.append(Variant(measure="torchrec_dlrm", label=_REFERENCE, precision=precision, processes=1))
         found += [Variant(measure=name, label=label, precision=precision, processes=1) for name, label in _PLAIN]
         for count in (1, processes):
             label = f"ceiling, {count} process{'es' * (count > 1)}: the matrix products alone"
@@ -55,6 +58,30 @@ def variants(peers: tuple[str, ...], precisions: tuple[str, ...], processes: int
         for peer in peers
     ]  # fmt: skip
     return tuple(found)
+
+
+def gpu_variants(precisions: tuple[str, ...], gpus: int) -> tuple[Variant, ...]:
+    """Every row where there are GPUs, a process each: ours by precision, and TorchRec's own DLRM."""
+    ours = "shoprank: TorchRec, fused row-wise Adagrad + fused Adam, compiled layers"
+    return (
+        *(Variant(measure="ours", label=ours, precision=one, processes=gpus) for one in precisions),
+        Variant(measure="torchrec_dlrm", label=_REFERENCE, precision="float32", processes=gpus),
+    )
+
+
+def gpu_table(rows: tuple[Variant, ...], found: dict[str, dict]) -> str:
+    """Markdown: samples a second, and as a ratio to TorchRec's own DLRM, the last row."""
+    lines = ["| variant | GPUs | dense layers | samples/s (spread) | x TorchRec's DLRM | GPU memory |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    base = speed(found[rows[-1].name])
+    for row in rows:
+        figures = found[row.name]
+        low, high = figures["spread"]
+        lines.append(
+            f"| {row.label} | {row.processes} | {row.precision} | {speed(figures):,.0f} ({low:,.0f}-{high:,.0f}) "
+            f"| {speed(figures) / base:.2f} | {figures['gpu_memory_mb'] / 1e3:.1f} GB |"
+        )
+    return "\n".join(lines)
 
 
 def speed(figures: dict[str, Any]) -> float:

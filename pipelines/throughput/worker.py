@@ -78,6 +78,19 @@ def ours(job: WorkerJob, group: Group) -> Measured:
     return Measured(training.step, probe)
 
 
+def torchrec_dlrm(job: WorkerJob, group: Group) -> Measured:
+    """TorchRec's own, see reference.py."""
+    from pipelines.throughput.reference import ReferenceTraining
+
+    training = ReferenceTraining(Path(job.data), Shape.of(job.shape), job.batch, group)
+
+    def probe() -> float:
+        with torch.no_grad():
+            return float(training.loss()) / group.world
+
+    return Measured(training.step, probe)
+
+
 def plain_bags(job: WorkerJob, _: Group) -> Measured:
     """See plain.py."""
     from pipelines.throughput import plain
@@ -150,39 +163,50 @@ def _sequences(training) -> Measured:
     return Measured(training.step, lambda: probe, sequences.batch, {"tokens_per_sample": tokens / sequences.batch})
 
 
-DLRM_MEASURES = (ours, plain_bags, plain_flat, plain_adagrad, plain_dense, ceiling)
+DLRM_MEASURES = (ours, torchrec_dlrm, plain_bags, plain_flat, plain_adagrad, plain_dense, ceiling)
 SEQUENCE_MEASURES = (jagged_attention, jagged_hstu, padded_sasrec)
 
 
-def clock(step: Step, job: WorkerJob) -> tuple[float, int, list[object]]:
+def clock(step: Step, job: WorkerJob, group: Group) -> tuple[float, int, list[object]]:
     """Seconds of the counted steps, their number, which all ranks agree on, and what the steps gave."""
     started = time.perf_counter()
     for number in range(job.warm):
         step(number)
+    _finish(group)
     one = (time.perf_counter() - started) / job.warm
-    count = torch.tensor(max(2, min(job.steps, math.ceil(job.seconds / one))))
+    count = torch.tensor(max(2, min(job.steps, math.ceil(job.seconds / one))), device=group.device)
     dist.all_reduce(count, dist.ReduceOp.MIN)
     started = time.perf_counter()
     given = [step(job.warm + number) for number in range(int(count))]
+    _finish(group)
     dist.barrier()
     return time.perf_counter() - started, int(count), given
+
+
+def _finish(group: Group) -> None:
+    """Wait for what a GPU was told to do."""
+    if group.device.type == "cuda":
+        torch.cuda.synchronize(group.device)
 
 
 def measure(job: WorkerJob, group: Group) -> dict[str, float | None]:
     """The figures of one variant over all ranks."""
     make = next(one for one in (*DLRM_MEASURES, *SEQUENCE_MEASURES) if one.__name__ == job.measure)
     ready = make(job, group)
-    probe = _sum(ready.probe()) if ready.probe else None
-    seconds, count, given = clock(ready.step, job)
-    last = _sum(float(given[-1].detach()) / group.world) if isinstance(given[-1], torch.Tensor) and probe else None
+    probe = _sum(ready.probe(), group) if ready.probe else None
+    seconds, count, given = clock(ready.step, job, group)
+    end = given[-1]
+    last = _sum(float(end.detach()) / group.world, group) if isinstance(end, torch.Tensor) and probe else None
+    gpu = torch.cuda.max_memory_allocated(group.device) / 1e6 if group.device.type == "cuda" else 0.0
     return {
         "samples_per_second": count * (ready.samples or job.batch) / seconds, "steps": count,
-        "memory_mb": _sum(peak_memory_mb()), "first_loss": probe, "last_loss": last, **ready.extra,
+        "memory_mb": _sum(peak_memory_mb(), group), "gpu_memory_mb": _sum(gpu, group), "first_loss": probe,
+        "last_loss": last, **ready.extra,
     }  # fmt: skip
 
 
-def _sum(value: float) -> float:
-    total = torch.tensor(value, dtype=torch.float64)
+def _sum(value: float, group: Group) -> float:
+    total = torch.tensor(value, dtype=torch.float64, device=group.device)
     dist.all_reduce(total)
     return float(total)
 
