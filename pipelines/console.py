@@ -65,7 +65,8 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
         table.add_column(heading, justify="right" if heading in {"#", "price", "score"} else "left")
     for place, item in enumerate(answer["items"], 1):
         price = "" if item.get("price") is None else f"{item['price']:.{2 if item['price'] >= 0.01 else 4}f}"
-        table.add_row(str(place), item["title"], price, f"{item['score']:.3f}", "; ".join(item["reasons"]))
+        score = f"{item['score']:.3f}" if item["score"] >= 0.001 else "<0.001"
+        table.add_row(str(place), item["title"], price, score, "; ".join(item["reasons"]))
     console.print(table)
     for warning in answer.get("warnings", []):
         console.print(f"[yellow]note:[/] {warning}")
