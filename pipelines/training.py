@@ -138,11 +138,8 @@ def training(
         steps: Percentages of live traffic in a rollout.
         guards: JSON of a rollout's limits that differ from the defaults.
     """
-    features, statistics = prepare(
-        source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
-        previous_statistics=previous_statistics,
-        vocabulary={"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows},
-    )  # fmt: skip
+    rows = {"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows}
+    features, statistics = prepare(source, size, mapping, items_source, users_source, previous_statistics, rows)
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     retriever = {"hyperparameters": retriever_hyperparameters, "encoder": encoder, "loss": loss}

@@ -74,11 +74,8 @@ def tuning(
         storage: Folder of a volume that all workers see, or a database URL.
         study: What the names of the studies begin with.
     """
-    features, _ = prepare(
-        source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source,
-        previous_statistics=previous_statistics,
-        vocabulary={"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows},
-    )  # fmt: skip
+    rows = {"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows}
+    features, _ = prepare(source, size, mapping, items_source, users_source, previous_statistics, rows)
     search = {
         "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,
         "processes": processes, "storage": storage, "study": study,
