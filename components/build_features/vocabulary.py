@@ -34,7 +34,7 @@ class VocabularyConfig:
     user_rows: int = 0
     """Likewise for shoppers."""
     row_half_life_days: float = 28.0
-    """Such counts find more of later events than plain ones do, and than TorchRec's managed collision (README)."""
+    """Such counts find more of later events than plain ones do (measured: pipelines/bounded_ids.py)."""
     min_tokens: int = 2
     """Title tokens of fewer items are unknown."""
     max_tokens: int = 50_000
