@@ -115,8 +115,8 @@ def training(
             tuning found, or none.
         loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty:
             softmax over the batch's targets with log-Q.
-        retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule; wins over
-            tuning.
+        retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile; wins
+            over tuning.
         architecture: JSON of the ranker's interaction, heads, attention and places; the rest is as tuning found it, or
             the default.
         ranker_optimizer: The same of the ranker.

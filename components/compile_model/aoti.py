@@ -3,9 +3,7 @@
 The code asks for the instruction sets that are named here and for no others, whatever processor compiles it.
 """
 
-import os
 import platform
-import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from torch._inductor.exc import CppCompileError, InductorError
 
 from components.compile_model.export import Inputs
 from components.shared.aoti_graph import cpu_flags, torch_release
+from components.shared.cpp_compiler import require_cpp_compiler
 from components.shared.errors import DataError, InputError
 from components.shared.runtime import RuntimeRecord
 
@@ -42,12 +41,7 @@ def native_record() -> RuntimeRecord:
     Raises:
         InputError: this machine cannot compile them.
     """
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler) is None:
-        raise InputError(
-            f"runtime is 'aotinductor', and there is no C++ compiler '{compiler}' on PATH",
-            f"install g++ (the train image has it) or name another with CXX, {_INSTEAD}",
-        )
+    require_cpp_compiler("runtime is 'aotinductor'", _INSTEAD)
     if platform.machine() != _MACHINE or set(_CPU) - cpu_flags():
         raise InputError(
             f"runtime is 'aotinductor', and this machine is no {_MACHINE} with {', '.join(_CPU)}",

@@ -59,8 +59,8 @@ def train_ranker(
         architecture: JSON of interaction, heads, attention and places; what it does not name is what tuning found, or
             the default.
         hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
-        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding and schedule, which win over what
-            tuning found; empty: none.
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win
+            over what tuning found; empty: none.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.

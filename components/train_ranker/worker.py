@@ -42,7 +42,7 @@ class Training:
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
-        compile_dense(cast(Ranker, self.model.module).head, group.device)
+        compile_dense(cast(Ranker, self.model.module).head, group.device, optimizer.compile)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         self.ordered: tuple[int | None, np.ndarray] = (None, np.zeros(0, np.int64))
         self.batch = min(job.batch_shoppers, len(self.pairs) // group.world * group.world)

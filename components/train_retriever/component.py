@@ -58,8 +58,8 @@ def train_retriever(
             tuning found; empty: that, or none.
         loss: JSON of what it learns by, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty: softmax
             over the batch's targets with log-Q.
-        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding and schedule, which win over what
-            tuning found; empty: none.
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win
+            over what tuning found; empty: none.
 
     Returns:
         model: Weights (safetensors), shape and learning curve.

@@ -54,7 +54,7 @@ class Training:
         self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
         towers = cast(Retriever, self.model.module)
         for tower in (towers.user_tower, towers.item_tower):
-            compile_dense(tower, group.device)
+            compile_dense(tower, group.device, optimizer.compile)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         loss = loss_from_json(job.loss)
         self.objective = objective(loss, self.source, len(self.catalog), self.sampling, group)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import warnings
 
 import numpy as np
@@ -42,15 +43,19 @@ def group():
     os.environ.update(before)
 
 
-def job(path, name, precision="float32"):
+def job(path, name, precision="float32", compiled="gpu"):
     return WorkerJob(measure=name, data=str(path), shape=dataclasses.asdict(SHAPE), folder="", batch=BATCH, steps=3,
-                     seconds=5.0, precision=precision, warm=2)  # fmt: skip
+                     seconds=5.0, precision=precision, compiled=compiled, warm=2)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def figures(clicks, group):
     rows = results.variants((), ("float32",), 2)
-    found = {row.name: measure(job(clicks, row.measure), group) for row in rows if row.processes == 1}
+    found = {
+        row.name: measure(job(clicks, row.measure), group)
+        for row in rows
+        if row.processes == 1 and row.compiled == "gpu"
+    }
     return {name: pool([one]) for name, one in found.items()}
 
 
@@ -71,6 +76,17 @@ def test_two_processes_are_the_same_model(clicks, figures, tmp_path):
     alone = figures["ours-1-float32"]
     assert found["first_loss"] == pytest.approx(alone["first_loss"], rel=1e-6)
     assert found["last_loss"] == pytest.approx(alone["last_loss"], rel=1e-4), "the same batches, whoever reads them"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo looks at all tensors
+def test_compiled_layers_are_the_same_model(clicks, figures, group):
+    wished = [row for row in results.variants((), ("float32",)) if row.compiled == "always"]
+    assert [row.measure for row in wished] == ["ours", "plain_flat", "plain_dense"]
+    found = measure(job(clicks, "ours", compiled="always"), group)
+    assert found["first_loss"] == pytest.approx(figures["ours-1-float32"]["first_loss"], rel=1e-5)
+    assert found["last_loss"] == pytest.approx(figures["ours-1-float32"]["last_loss"], rel=1e-4)
 
 
 def test_another_model_is_refused_by_name(figures):

@@ -176,6 +176,7 @@ def measure(plan: Plan, row: Variant, shape: Shape, data: Path) -> dict:
     settings = {
         "measure": row.measure, "data": str(data), "shape": dataclasses.asdict(shape), "batch": plan.batch,
         "steps": plan.peers_steps if peer else plan.steps, "seconds": plan.seconds, "precision": row.precision,
+        "compiled": row.compiled,
     }  # fmt: skip
     if peer:
         return _peer(plan, {**settings, "folder": str(work)}, work)

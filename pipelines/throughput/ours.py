@@ -21,7 +21,7 @@ from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.interactions import Dot
 from components.shared.models.retriever import in_order
 from components.shared.training.group import Group
-from components.shared.training.optimizer import OptimizerConfig
+from components.shared.training.optimizer import Compile, OptimizerConfig
 from components.shared.training.pipelining import compile_dense, pipelined, read_ahead
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import distribute
@@ -81,15 +81,18 @@ class DlrmTraining:
         batch: Rows of a step over all ranks.
         group: The joined process group.
         precision: Of the dense layers.
+        compiled: Where they are compiled.
     """
 
-    def __init__(self, path: Path, shape: Shape, batch: int, group: Group, precision: str = "float32"):
+    def __init__(
+        self, path: Path, shape: Shape, batch: int, group: Group, precision: str = "float32", compiled: Compile = "gpu"
+    ):
         self.shape, self.group = shape, group
         stream = StreamConfig(batch_size=batch, seed=SEED)
         self.stream = ParquetStream(path, shape.columns, stream, group.share(batch))
-        config = OptimizerConfig(seed=SEED, precision=precision)
+        config = OptimizerConfig(seed=SEED, precision=precision, compile=compiled)
         self.model, self.optimizer = distribute(Dlrm(shape, group.device, precision), group, config)
-        compile_dense(cast(Dlrm, self.model.module).parts, group.device)
+        compile_dense(cast(Dlrm, self.model.module).parts, group.device, compiled)
         self.pipeline = pipelined(self.model, self.optimizer, group.device)
         self.batches = read_ahead(self._batches(), group.device)
 

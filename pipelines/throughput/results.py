@@ -1,8 +1,10 @@
 """The table: samples a second of every variant, ratios to the best plain one, share of what arithmetic allows."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from components.shared.training.optimizer import Compile
 from pipelines.throughput.profiling import bound
 
 
@@ -18,11 +20,13 @@ class Variant:
     """Of the dense layers."""
     processes: int
     """Each with an equal part of the threads."""
+    compiled: Compile = "gpu"
+    """Where the dense layers are compiled."""
 
     @property
     def name(self) -> str:
         """In throughput.json."""
-        return f"{self.measure}-{self.processes}-{self.precision}"
+        return f"{self.measure}-{self.processes}-{self.precision}" + "-compiled" * (self.compiled == "always")
 
     @property
     def plain(self) -> bool:
@@ -31,12 +35,15 @@ class Variant:
 
 
 _REFERENCE = "TorchRec's own DLRM, rows in memory: fused row-wise Adagrad + fused Adam"
+_COMPILED = "`torch.compile` of the dense layers"
 _PLAIN = (
     ("plain_bags", "plain torch: `nn.EmbeddingBag(sparse=True)` a feature, SparseAdam + fused Adam"),
     ("plain_flat", "plain torch: one flat sparse table, SparseAdam + fused Adam"),
     ("plain_adagrad", "plain torch: one flat sparse table, Adagrad + fused Adam"),
     ("plain_dense", "plain torch: one flat dense table, fused Adam"),
 )
+_PLAIN_COMPILED = ("plain_flat", "plain_dense")
+"""The fastest of the sparse and of the dense ones, so that a compiler helps either side of the comparison."""
 
 
 def variants(peers: tuple[str, ...], precisions: tuple[str, ...], processes: int = 2) -> tuple[Variant, ...]:
@@ -46,9 +53,15 @@ def variants(peers: tuple[str, ...], precisions: tuple[str, ...], processes: int
         for count in (1, processes):
             label = f"shoprank, {count} process{'es' * (count > 1)}: TorchRec, fused row-wise Adagrad + fused Adam"
             found.append(Variant(measure="ours", label=label, precision=precision, processes=count))
+        found.append(dataclasses.replace(found[-2], label=f"{found[-2].label}; {_COMPILED}", compiled="always"))
         if precision == "float32":
             found.append(Variant(measure="torchrec_dlrm", label=_REFERENCE, precision=precision, processes=1))
-        found += [Variant(measure=name, label=label, precision=precision, processes=1) for name, label in _PLAIN]
+        for name, label in _PLAIN:
+            found.append(Variant(measure=name, label=label, precision=precision, processes=1))
+        found += [
+            dataclasses.replace(row, label=f"{row.label}; {_COMPILED}", compiled="always")
+            for row in found if row.measure in _PLAIN_COMPILED and row.precision == precision
+        ]  # fmt: skip
         for count in (1, processes):
             label = f"ceiling, {count} process{'es' * (count > 1)}: the matrix products alone"
             found.append(Variant(measure="ceiling", label=label, precision=precision, processes=count))

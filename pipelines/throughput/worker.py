@@ -14,6 +14,7 @@ import torch.distributed as dist
 
 from components.shared.storage import read_json, write_json
 from components.shared.training.group import Group, process_group, quiet_third_parties
+from components.shared.training.optimizer import Compile
 from pipelines.bench import peak_memory_mb
 from pipelines.throughput.data import Shape
 
@@ -38,8 +39,10 @@ class WorkerJob:
     """What they may take, about."""
     precision: str
     """Of the dense layers."""
+    compiled: Compile = "gpu"
+    """Where those are compiled, of a DLRM."""
     warm: int = 5
-    """Steps before the clock starts."""
+    """Steps before the clock starts; in the first one layers may be compiled."""
 
 
 Step = Callable[[int], object]
@@ -66,7 +69,7 @@ def ours(job: WorkerJob, group: Group) -> Measured:
     """The project's training parts."""
     from pipelines.throughput.ours import DlrmTraining
 
-    training = DlrmTraining(Path(job.data), Shape.of(job.shape), job.batch, group, job.precision)
+    training = DlrmTraining(Path(job.data), Shape.of(job.shape), job.batch, group, job.precision, job.compiled)
 
     def probe() -> float:
         first = next(pq.ParquetFile(job.data).iter_batches(job.batch, columns=training.shape.columns))
@@ -95,31 +98,35 @@ def plain_bags(job: WorkerJob, _: Group) -> Measured:
     """See plain.py."""
     from pipelines.throughput import plain
 
-    return _plain(plain.bags(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+    return _plain(plain.bags(Path(job.data), Shape.of(job.shape), job.batch, job.precision), job)
 
 
 def plain_flat(job: WorkerJob, _: Group) -> Measured:
     """See plain.py."""
     from pipelines.throughput import plain
 
-    return _plain(plain.flat(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+    return _plain(plain.flat(Path(job.data), Shape.of(job.shape), job.batch, job.precision), job)
 
 
 def plain_adagrad(job: WorkerJob, _: Group) -> Measured:
     """See plain.py."""
     from pipelines.throughput import plain
 
-    return _plain(plain.adagrad(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+    return _plain(plain.adagrad(Path(job.data), Shape.of(job.shape), job.batch, job.precision), job)
 
 
 def plain_dense(job: WorkerJob, _: Group) -> Measured:
     """See plain.py."""
     from pipelines.throughput import plain
 
-    return _plain(plain.dense(Path(job.data), Shape.of(job.shape), job.batch, job.precision))
+    return _plain(plain.dense(Path(job.data), Shape.of(job.shape), job.batch, job.precision), job)
 
 
-def _plain(training) -> Measured:
+def _plain(training, job: WorkerJob) -> Measured:
+    from components.shared.training.pipelining import compile_dense
+
+    compile_dense(training.parts, torch.device("cpu"), job.compiled)
+
     def probe() -> float:
         with torch.no_grad():
             return float(training.loss(torch.arange(training.batch)))
@@ -169,11 +176,13 @@ SEQUENCE_MEASURES = (jagged_attention, jagged_hstu, padded_sasrec)
 
 def clock(step: Step, job: WorkerJob, group: Group) -> tuple[float, int, list[object]]:
     """Seconds of the counted steps, their number, which all ranks agree on, and what the steps gave."""
+    step(0)
+    _finish(group)
     started = time.perf_counter()
-    for number in range(job.warm):
+    for number in range(1, job.warm):
         step(number)
     _finish(group)
-    one = (time.perf_counter() - started) / job.warm
+    one = (time.perf_counter() - started) / (job.warm - 1)
     count = torch.tensor(max(2, min(job.steps, math.ceil(job.seconds / one))), device=group.device)
     dist.all_reduce(count, dist.ReduceOp.MIN)
     started = time.perf_counter()

@@ -14,6 +14,7 @@ from components.shared.errors import InputError
 from components.shared.tests.small_worker import FEATURES, Small
 from components.shared.training.group import Group
 from components.shared.training.optimizer import OptimizerConfig, optimizer_from_json
+from components.shared.training.pipelining import compile_dense
 from components.shared.training.sharding import distribute, random_start
 
 CPU = torch.device("cpu")
@@ -109,6 +110,16 @@ def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config, falli
     assert torch.allclose(sharded.module.top.weight, plain.top.weight, atol=2e-5)
 
 
+@pytest.mark.parametrize("when", ["gpu", "never"])
+def test_on_a_cpu_layers_are_compiled_only_by_wish(when, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    layer = nn.Linear(2, 1)
+    compile_dense(layer, CPU, when)
+    assert layer(torch.ones(1, 2)).shape == (1, 1)
+    with pytest.raises(InputError, match=r"compile is 'always'.*'no-such-compiler' on PATH\n.*set compile to gpu"):
+        compile_dense(layer, CPU, "always")
+
+
 DEFAULT = OptimizerConfig(embedding_lr=0.3, dense_lr=0.2, seed=9)
 
 
@@ -136,6 +147,7 @@ def test_a_rule_with_dense_gradients_brings_its_sharding_along(rule):
         ({"rule": "lamb"}, "optimizer: rule is 'lamb'\n.*rowwise_adagrad, sgd, adam, adamw"),
         ({"rule": ["sgd"]}, r"optimizer: rule is \['sgd'\]"),
         ({"schedule": "cosine"}, "optimizer: schedule is 'cosine'\n.*constant, linear"),
+        ({"compile": True}, "optimizer: compile is True\n.*gpu, always, never"),
         ({"precision": "float16"}, "optimizer: precision is 'float16'\n.*float32, bfloat16"),
         ({"embedding_lr": -0.1}, "optimizer: embedding_lr is -0.1\n.*a number from 0"),
         ({"dense_lr": "fast"}, "optimizer: dense_lr is 'fast'"),

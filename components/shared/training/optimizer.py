@@ -1,4 +1,4 @@
-"""Rule, learning rates, number format and seed; apart from torch, which who launches a worker need not import."""
+"""Rule, learning rates, number format, compilation, seed; apart from torch, which who launches need not import."""
 
 import dataclasses
 import math
@@ -22,6 +22,9 @@ Sharding = Literal[
 Schedule = Literal["constant", "linear"]
 """How learning rates go over a run's steps."""
 
+Compile = Literal["gpu", "always", "never"]
+"""On which devices the dense layers are compiled."""
+
 _DENSE_RULES = ("adam", "adamw")
 """FBGEMM has no fused Adam for CPUs, and TorchRec plans dense gradients for data_parallel tables alone."""
 
@@ -30,7 +33,7 @@ _COPIED: Sequence[Sharding] = ("data_parallel",)
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Rule, learning rates, number format and the seed of the initial weights.
+    """Rule, learning rates, number format, compilation and the seed of the initial weights.
 
     There is no weight decay to choose: FBGEMM's fused SGD has none, and that of its row-wise Adagrad reaches only the
     rows of a batch, so that it would mean another thing under every rule and sharding.
@@ -52,6 +55,9 @@ class OptimizerConfig:
     """Which the planner may choose from for each table; see `distribute` in sharding.py for what they change."""
     schedule: Schedule = "constant"
     """`linear`: from the first step to the last of all epochs both rates fall to nothing in equal parts."""
+    compile: Compile = "gpu"
+    """Whether `torch.compile` fuses the dense layers. On a CPU it costs a minute at the start and needs a C++ compiler
+    (the train image has g++), so there only `always` does."""
     seed: int = 0
     """Of the initial weights and of every sampled batch."""
 
@@ -60,12 +66,13 @@ def check_optimizer(config: OptimizerConfig) -> None:
     """Refuse what no worker could train by.
 
     Raises:
-        InputError: rule, precision, schedule or a sharding type is unknown, none is named, rule and sharding do not go
-            together, or a learning rate is no number from 0.
+        InputError: rule, precision, schedule, compile or a sharding type is unknown, none is named, rule and sharding
+            do not go together, or a learning rate is no number from 0.
     """
     _one_of("rule", config.rule, get_args(Rule))
     _one_of("precision", config.precision, get_args(Precision))
     _one_of("schedule", config.schedule, get_args(Schedule))
+    _one_of("compile", config.compile, get_args(Compile))
     for name in ("embedding_lr", "dense_lr"):
         rate = getattr(config, name)
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not math.isfinite(rate) or rate < 0:
@@ -87,8 +94,8 @@ def optimizer_from_json(default: OptimizerConfig, raw: Mapping[str, Any]) -> Opt
 
     Args:
         default: What the size dial and tuning say.
-        raw: Some of rule, embedding_lr, dense_lr, precision, sharding and schedule. A rule with dense gradients brings
-            its sharding along.
+        raw: Some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile. A rule with dense
+            gradients brings its sharding along.
 
     Raises:
         InputError: no such field, or a value cannot be used.

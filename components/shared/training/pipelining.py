@@ -13,6 +13,9 @@ from torchrec.distributed.train_pipeline import TrainPipelineBase, TrainPipeline
 from torchrec.distributed.train_pipeline.utils import DataLoadingThread
 from torchrec.optim.keyed import CombinedOptimizer
 
+from components.shared.cpp_compiler import require_cpp_compiler
+from components.shared.training.optimizer import Compile
+
 Pipeline = TrainPipelineBase | TrainPipelineSparseDist
 """`progress(batches)` does one step: zero_grad, forward, backward, optimiser."""
 
@@ -38,7 +41,19 @@ def read_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch
     return iter(thread.get_next_batch, None)
 
 
-def compile_dense(parts: nn.Module, device: torch.device) -> None:
-    """Compile layers that hold no sharded table, in place; on a CPU it brings 5 % and costs a minute, so not there."""
-    if device.type == "cuda":
-        parts.compile()
+def compile_dense(parts: nn.Module, device: torch.device, when: Compile) -> None:
+    """Compile layers that hold no sharded table, in place; the first steps then take longer.
+
+    Args:
+        parts: The layers.
+        device: Of this rank.
+        when: See OptimizerConfig.compile.
+
+    Raises:
+        InputError: on a CPU, without a C++ compiler.
+    """
+    if when == "never" or (when == "gpu" and device.type != "cuda"):
+        return
+    if device.type == "cpu":
+        require_cpp_compiler("optimizer: compile is 'always'", "or set compile to gpu or never")
+    parts.compile()

@@ -209,3 +209,14 @@ def test_bfloat16_in_the_dense_layers_learns_what_float32_does(fit):
     )
     assert curve(rounded, "loss") == pytest.approx(curve(exact, "loss"), rel=0.01)
     assert curve(rounded, "loss") != curve(exact, "loss")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_a_compiled_head_learns_what_a_plain_one_does(fit):
+    rates = {"embedding_lr": 0.02, "dense_lr": 1e-3, "seed": 7}
+    plain, compiled = (
+        fit(1, epochs=1, optimizer=OptimizerConfig(**rates, compile=when)) for when in ("never", "always")
+    )
+    assert curve(compiled, "loss") == pytest.approx(curve(plain, "loss"), rel=1e-4)
+    assert load_file(compiled / "weights.safetensors").keys() == load_file(plain / "weights.safetensors").keys()

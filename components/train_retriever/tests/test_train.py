@@ -1,5 +1,6 @@
 """Training under torchrun: one process and two agree, a killed run ends like an undisturbed one, the past repeats."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,3 +121,11 @@ def test_bfloat16_in_the_towers_learns_what_float32_does(fit, alone):
     assert curve(rounded, "loss") == pytest.approx(curve(alone, "loss"), rel=0.01)
     assert curve(rounded, "loss") != curve(alone, "loss")
     assert {array.dtype for array in weights(rounded).values()} == {np.dtype(np.float32)}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
+def test_compiled_towers_learn_what_plain_ones_do(fit, alone):
+    compiled = fit(1, optimizer=OptimizerConfig(seed=7, compile="always"))
+    assert curve(compiled, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
+    assert weights(compiled).keys() == weights(alone).keys()
