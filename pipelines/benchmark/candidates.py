@@ -29,6 +29,7 @@ _SESSIONS = Recipe(
     scoring=ScoringConfig(normalise=True, temperature=1 / 12), dim=96, item_dropout=0.1, averaging=0.995,
     epochs=12, patience=2,
 )  # fmt: skip
+_SESSION_UNITS = dataclasses.replace(_SESSIONS, name="HSTU", encoder=HstuConfig(max_length=20, dropout=0.2))
 _NEIGHBOURS = tuple(
     GraphFilterConfig(
         name=f"neighbours, powers {user} and {item}", low_pass=0.0, factors=0, decay=0.8, user_power=user,
@@ -36,6 +37,7 @@ _NEIGHBOURS = tuple(
     )
     for user, item in ((0.5, 0.5), (0.3, 0.4), (0.2, 0.3))
 )  # fmt: skip
+_RECENT = dataclasses.replace(_NEIGHBOURS[0], name=f"{_NEIGHBOURS[0].name}, recency 0.3", recency=0.3)
 _FILTERS = tuple(
     GraphFilterConfig(
         name=f"graph filter: {factors} factors x {low_pass}, sharpening {sharpening}, powers {user} and {item}",
@@ -52,9 +54,10 @@ def candidates(kind: str) -> tuple[Candidate, ...]:
     """What is tried on a layout of this kind."""
     if kind == "sets":
         return _FILTERS
-    recipes = (_HISTORIES, _UNITS) if kind == "leave_one_out" else (_SESSIONS,)
+    recipes = (_HISTORIES, _UNITS) if kind == "leave_one_out" else (_SESSIONS, _SESSION_UNITS)
+    near = _NEIGHBOURS if kind == "leave_one_out" else (*_NEIGHBOURS, _RECENT)
     names = ", ".join(recipe.name for recipe in recipes)
-    return (*_NEIGHBOURS, *recipes, Blend(name=f"{names} and neighbours", recipes=recipes, filters=_NEIGHBOURS))
+    return (*near, *recipes, Blend(name=f"{names} and neighbours", recipes=recipes, filters=near))
 
 
 def ablations(chosen: Recipe, wanted: list[str]) -> tuple[Recipe, ...]:

@@ -81,7 +81,7 @@ class Workshop:
             for ragged in (problem.train, problem.queries, problem.relevant):
                 data.update(np.ascontiguousarray(ragged.values).tobytes() + ragged.offsets.tobytes())
         self.folder = folder / f"{layout.kind}-{data.hexdigest()[:12]}"
-        self._graphs: dict[tuple[str, int, int, float, float], Graph] = {}
+        self._graphs: dict[tuple[str, int, int, float, float, float], Graph] = {}
 
     def validated(self, candidate: Candidate, seed: int) -> tuple[Scorer, dict]:
         """Fit on validation.train, and what a fit for the test must know of it."""
@@ -127,11 +127,11 @@ class Workshop:
         return BlendScorer([scorer for scorer, _ in fitted], near, weight), memory
 
     def _graph(self, part: str, config: GraphFilterConfig, seed: int) -> Graph:
-        key = part, seed, config.factors, config.user_power, config.item_power
+        key = part, seed, config.factors, config.user_power, config.item_power, config.recency
         if key not in self._graphs:
             problem = self.layout.validation if part == "validation" else self.layout.test
             # One graph at a time: those of another part or seed are not asked for again soon.
-            self._graphs = {key: Graph(problem.train, self.layout.items, config, seed)}
+            self._graphs = {key: Graph(problem.train, self.layout.items, config, seed, self.layout.dated)}
         return self._graphs[key]
 
     def _place(self, recipe: Recipe, *what: object) -> Path:

@@ -34,19 +34,23 @@ class GraphFilterConfig:
     """Interactions are divided by this power of their user's degree; below one half, active users count for more."""
     item_power: float = 0.5
     """And by this power of their item's; below one half, popular items rise."""
+    recency: float = 1.0
+    """Weight of the oldest history against the newest one, where histories are dated; between them it grows by a
+    constant factor from history to history."""
 
 
 class Graph:
     """The normalised interactions and their leading singular vectors, shared by all filters on them."""
 
-    def __init__(self, histories: Ragged, items: int, config: GraphFilterConfig, seed: int):
+    def __init__(self, histories: Ragged, items: int, config: GraphFilterConfig, seed: int, dated: bool = False):
         """Normalise by powers of both degrees, and so that the largest singular value is 1.
 
         Args:
             histories: Items of each user.
             items: Catalogue rows.
-            config: Powers, and how many singular vectors to compute.
+            config: Powers, recency, and how many singular vectors to compute.
             seed: Of the randomised decomposition (Halko et al. 2011).
+            dated: Whether the histories stand in the order of time.
         """
         self.items, shape = items, (len(histories), items)
         # scipy sorts and shrinks rows in place: a copy, or the histories would lose their order and their borders.
@@ -54,12 +58,14 @@ class Graph:
         pairs = sp.csr_array(data, shape, copy=True)
         pairs.sum_duplicates()
         pairs.data[:] = 1.0
-        degree = np.maximum(np.asarray(pairs.sum(0)).ravel(), 1.0).astype(np.float32)
+        weight = np.geomspace(config.recency if dated else 1.0, 1.0, len(histories))
+        degree = (weight @ pairs).astype(np.float32)
+        degree[degree == 0] = 1.0  # of items that nobody has
         activity = np.maximum(np.asarray(pairs.sum(1)).ravel(), 1.0).astype(np.float32)
         self.power = degree**config.item_power
-        normal = sp.diags_array(activity**-config.user_power) @ pairs @ sp.diags_array(1 / self.power)
+        normal = sp.diags_array(weight**0.5 * activity**-config.user_power) @ pairs @ sp.diags_array(1 / self.power)
         self.singular = np.zeros((0, items), np.float32)
-        # With roots of both degrees the largest singular value is 1 by itself.
+        # With roots of both degrees the largest singular value is 1 by itself, whatever histories weigh.
         scaled = (config.user_power, config.item_power) != (0.5, 0.5)
         if config.factors or scaled:
             wanted = min(max(config.factors, 1), min(shape) - 1)
