@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 
 from components.shared.errors import InputError, SchemaError
 from components.shared.models.encoders.config import AttentionConfig, GruConfig, PooledConfig
-from components.shared.ragged import Ragged, offsets_of
+from components.shared.ragged import Ragged
+from components.shared.tests.ragged_lists import ragged, rows_of
 from components.train_retriever.losses import FullSoftmax, SampledSoftmax
 from components.train_retriever.negatives import InBatch
 from components.train_retriever.optimizers import Adam
 from pipelines.benchmark.__main__ import main
 from pipelines.benchmark.candidates import ablations
 from pipelines.benchmark.fitting import Blend, BlendScorer, Workshop
-from pipelines.benchmark.graph_filter import Graph, GraphFilter, GraphFilterConfig
+from pipelines.benchmark.graph_filter import GraphFilterConfig
 from pipelines.benchmark.judging import judge, thinned, top_lists
 from pipelines.benchmark.layouts import Problem, read_layout
 from pipelines.benchmark.published import published
@@ -89,10 +90,6 @@ def small(**changes) -> Recipe:
     return dataclasses.replace(recipe, **changes)
 
 
-def rows_of(ragged: Ragged) -> list[list[int]]:
-    return [ragged.values[a:b].tolist() for a, b in zip(ragged.offsets[:-1], ragged.offsets[1:], strict=True)]
-
-
 def test_leave_one_out_is_read_in_order_with_its_attributes(leave_one_out):
     layout = read_layout(leave_one_out)
     walks = ring() + 1
@@ -140,11 +137,6 @@ def test_files_of_no_layout_are_refused(tmp_path):
 histories = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_size=8)
 
 
-def ragged(rows: list[list[int]]) -> Ragged:
-    values = np.array([value for row in rows for value in row], np.int64)
-    return Ragged(offsets_of(np.array([len(row) for row in rows])), values, np.ones(len(values), np.float32))
-
-
 @settings(max_examples=60, deadline=None)
 @given(histories, st.integers(1, 4))
 def test_windows_hold_every_step_once(rows, limit):
@@ -185,39 +177,6 @@ def test_a_thinned_problem_keeps_questions_with_their_answers():
     few = thinned(problem, 4)
     assert rows_of(few.queries) == [[0], [3], [6], [9]] and rows_of(few.relevant) == [[n, n] for n in (0, 3, 6, 9)]
     assert len(thinned(problem, 10).queries) == len(thinned(problem, 99).queries) == 10
-
-
-@pytest.mark.parametrize(("powers", "recency"), [((0.5, 0.5), 1.0), ((0.5, 0.5), 0.2), ((0.3, 0.4), 0.2)])
-def test_the_linear_filter_is_the_normalised_item_graph_and_sharpening_its_exponential(powers, recency):
-    rows = [[1, 2], [2, 3], [1, 2, 4], [4]]
-    plain = GraphFilterConfig(name="x", low_pass=0.0, factors=3, decay=0.5, user_power=powers[0], item_power=powers[1],
-                              recency=recency)  # fmt: skip
-    graph = Graph(ragged(rows), 5, plain, seed=0, dated=True)
-    incidence = np.zeros((4, 5))
-    for user, row in enumerate(rows):
-        incidence[user, row] = 1
-    weight = np.array([recency, recency ** (2 / 3), recency ** (1 / 3), 1.0])[:, None]
-    degree = (weight * incidence).sum(0)
-    power = np.where(degree > 0, degree, 1) ** powers[1]
-    normal = weight**0.5 * incidence / incidence.sum(1, keepdims=True) ** powers[0] / power
-    normal /= np.linalg.svd(normal)[1][0]
-    smooth = normal.T @ normal
-    query = np.array([[0, 0, 0.5, 0, 1.0]])
-    repeated = [row[::-1] + row[-1:] for row in rows]
-    given = ragged(repeated)
-    undated, level = (
-        Graph(given, 5, dataclasses.replace(plain, factors=0, recency=one), seed=0) for one in (recency, 1.0)
-    )
-    assert np.array_equal(undated.normal.toarray(), level.normal.toarray()), "without dates no history is old"
-    assert rows_of(given) == repeated, "what it is given stays as it is"
-    asked = ragged([[2, 4]])
-    linear = GraphFilter(plain, graph)(asked)
-    assert np.allclose(linear.numpy(), query @ smooth, atol=1e-5)
-    right = np.linalg.svd(normal)[2][:3]
-    ideal = query / power @ right.T @ right * power
-    both = dataclasses.replace(plain, low_pass=0.4, sharpening=0.1)
-    wanted = (query @ smooth + 0.4 * ideal) @ (np.eye(5) - 0.1 * smooth + 0.005 * smooth @ smooth)
-    assert np.allclose(GraphFilter(both, graph)(asked).numpy(), wanted, atol=3e-4)
 
 
 def test_a_recipe_learns_the_ring_the_same_way_twice(leave_one_out, tmp_path):

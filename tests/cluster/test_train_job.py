@@ -232,9 +232,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("lines", "end", "headline", "mend"),
-    [
+@pytest.mark.parametrize(("lines", "end", "headline", "mend"), [
         (REFUSED, {}, r"^train_retriever: the loss is nan at epoch 1, step 3\n", "lower the learning rate"),
         (
             ["RuntimeError: CUDA out of memory", "  exitcode  : -9 (pid: 12)"], {"message": "node-0: OOMKilled"},
@@ -242,9 +240,7 @@ REFUSED = [
             "out of memory",
         ),
         ([], {"reason": "DeadlineExceeded"}, "ran longer than 600 s", "last checkpoint"),
-    ],
-    ids=["own", "memory", "deadline"],
-)  # fmt: skip
+], ids=["own", "memory", "deadline"])  # fmt: skip
 def test_a_failed_train_job_is_told_in_the_workers_last_words(scene, lines, end, headline, mend):
     def act():
         scene.say(*lines)
@@ -277,10 +273,8 @@ def test_a_stranger_of_the_same_name_is_left_alone(scene):
 
 
 def test_a_body_that_the_api_refuses_is_told_with_its_field(scene):
-    launcher = TrainJobLauncher(
-        cluster=scene.cluster, logs=FileLogs(scene.folder), limits=LIMITS,
-        config=settings(scene.folder, processes="many"),
-    )  # fmt: skip
+    config = settings(scene.folder, processes="many")
+    launcher = TrainJobLauncher(cluster=scene.cluster, logs=FileLogs(scene.folder), config=config, limits=LIMITS)
     with pytest.raises(ClusterError, match=r"422 .*numProcPerNode"):
         launcher.run(scene.task, scene.folder)
 

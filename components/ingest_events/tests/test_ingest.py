@@ -2,9 +2,7 @@
 
 import gzip
 import json
-import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 import fsspec
@@ -17,49 +15,21 @@ from hypothesis import strategies as st
 from kfp.dsl import Dataset, Metrics
 
 from components.ingest_events.component import ingest_events
-from components.ingest_events.ingest import IngestOutputs, IngestSummary, ingest, parse_mapping_text
-from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
+from components.ingest_events.ingest import ingest
+from components.ingest_events.tests.ingesting import (
+    FOUNDING,
+    FOUNDING_MAPPING,
+    GOOD,
+    HEADER,
+    assert_nothing_written,
+    ingest_text,
+    outputs_in,
+    read,
+    rejected,
+)
+from components.shared.errors import DataError
 from components.shared.schema import EVENT_TYPES, EVENTS, ITEMS, USERS, check_schema
 from components.shared.version import VERSION
-
-FOUNDING = """user,item,event,time
-1,1001,search,2021-01-01 10:00
-1,1002,view,2021-01-01 10:05
-1,1003,purchase,2021-01-01 10:10
-2,1004,search,2021-01-02 10:00
-2,1005,view,2021-01-02 10:05
-2,1006,purchase,2021-01-02 10:10
-"""
-FOUNDING_MAPPING = {"user_id": "user", "item_id": "item", "event_type": "event", "timestamp": "time"}
-HEADER = "user_id,item_id,event_type,timestamp,query,quantity,price\n"
-GOOD = "u1,i1,view,2026-01-01T10:00:00Z,,,\n"
-
-
-def outputs_in(folder: Path) -> IngestOutputs:
-    return IngestOutputs(
-        events=folder / "events", items=folder / "items", users=folder / "users", rejected=folder / "rejected"
-    )
-
-
-def read(folder: Path, table: str = "events") -> list[dict]:
-    schema = {"events": EVENTS, "items": ITEMS, "users": USERS}[table]
-    files = sorted((folder / table).rglob("*.parquet"))
-    return [row for file in files for row in pq.ParquetFile(file).read().select(schema.names).to_pylist()]
-
-
-def rejected(folder: Path) -> list[dict]:
-    return pq.read_table(folder / "rejected" / "part-0.parquet").to_pylist()
-
-
-def ingest_text(folder: Path, text: str | bytes, name: str = "events.csv", **options) -> IngestSummary:
-    source = folder / "source" / name
-    source.parent.mkdir(parents=True, exist_ok=True)
-    source.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return ingest(str(source), outputs_in(folder / "out"), **options)
-
-
-def assert_nothing_written(folder: Path) -> None:
-    assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_founding_example(tmp_path):
@@ -314,72 +284,6 @@ def test_an_object_store_is_read_through_fsspec(tmp_path):
     assert ingest("memory://shop", outputs_in(tmp_path)).events == 1
 
 
-def test_refusals_name_what_is_wrong(tmp_path):
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    cut = tmp_path / "cut.parquet"
-    pq.write_table(pa.table({"user_id": ["u"] * 1000}), cut)
-    cut.write_bytes(cut.read_bytes()[:-30])
-    no_rows = tmp_path / "none.csv"
-    no_rows.write_text(HEADER)
-    null = tmp_path / "null.csv"
-    null.write_text(HEADER + ",i,view,2026-01-01,,,\n" * 3)
-    lines = tmp_path / "lines.jsonl"
-    lines.write_text('{"user": 1}\n')
-    cases = [
-        (str(empty), {}, InputError, "holds no .parquet"),
-        (str(tmp_path / "absent"), {}, InputError, "does not exist"),
-        ("gopher://x", {}, InputError, "cannot be opened"),
-        ("", {}, InputError, "source is empty"),
-        (str(cut), {}, InputError, "cut.parquet cannot be read as Parquet"),
-        (str(no_rows), {}, InputError, "has no rows"),
-        (str(null), {}, DataError, "user_id is null: 3"),
-        (str(lines), {}, SchemaError, "has no column 'user_id'"),
-        (str(lines), {"mapping": {"user_id": "nobody"}}, SchemaError, "'nobody' (mapped to 'user_id')"),
-        (str(no_rows), {"mapping": {"price": "cost"}}, SchemaError, "'cost' (mapped to 'price')"),
-        (str(no_rows), {"mapping": {"colour": "x"}}, SchemaError, "'colour' is no column of ours"),
-        (str(no_rows), {"mapping": {"items.colour": "x"}}, SchemaError, "'items.colour' is no column of ours"),
-        (str(no_rows), {"mapping": {"price": 3}}, InputError, "'price' is 3"),
-        (str(no_rows), {"mapping": {"event_types": {"x": "y"}}}, InputError, "event type 'x'"),
-        (str(no_rows), {"size": "huge"}, InputError, "size is 'huge'"),
-        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "mapped already"),
-    ]
-    for source, options, kind, words in cases:
-        with pytest.raises(ShoprankError) as refusal:
-            ingest(source, outputs_in(tmp_path / "out"), **options)
-        assert isinstance(refusal.value, kind), source
-        assert words in refusal.value.headline and refusal.value.mend
-        assert_nothing_written(tmp_path / "out")
-
-
-def test_a_failed_run_leaves_the_previous_output_alone(tmp_path):
-    ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
-    before = read(tmp_path / "out")
-    with pytest.raises(DataError):
-        ingest_text(tmp_path, HEADER + ",,,,,,\n")
-    assert read(tmp_path / "out") == before
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["events", "items", "rejected", "users"]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of four megabytes, where this machine lets us mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
-
-
-def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
-    with pytest.raises(InputError, match="cannot write"):
-        ingest("complete-journey", outputs_in(small_disk), size="tiny")
-    assert_nothing_written(small_disk)
-
-
 def test_kfp_face(tmp_path):
     (tmp_path / "events.csv").write_text(FOUNDING)
     made = {name: Dataset(uri=str(tmp_path / name)) for name in ("events", "items", "users", "rejected")}
@@ -392,8 +296,3 @@ def test_kfp_face(tmp_path):
     assert made["events"].metadata["rows"] == 6
     assert made["events"].metadata["code_version"] == VERSION
     assert len(read(tmp_path)) == 6
-
-
-def test_kfp_face_refuses_a_mapping_that_is_not_json():
-    with pytest.raises(InputError, match="mapping is not JSON"):
-        parse_mapping_text("user_id=visitor")

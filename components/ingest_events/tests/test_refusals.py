@@ -1,0 +1,90 @@
+"""What ingest refuses as a whole: by name, with a mend, and without touching what was there."""
+
+import subprocess
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.ingest_events.ingest import ingest, parse_mapping_text
+from components.ingest_events.tests.ingesting import (
+    FOUNDING,
+    FOUNDING_MAPPING,
+    HEADER,
+    assert_nothing_written,
+    ingest_text,
+    outputs_in,
+    read,
+)
+from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
+
+
+def test_refusals_name_what_is_wrong(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    cut = tmp_path / "cut.parquet"
+    pq.write_table(pa.table({"user_id": ["u"] * 1000}), cut)
+    cut.write_bytes(cut.read_bytes()[:-30])
+    no_rows = tmp_path / "none.csv"
+    no_rows.write_text(HEADER)
+    null = tmp_path / "null.csv"
+    null.write_text(HEADER + ",i,view,2026-01-01,,,\n" * 3)
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text('{"user": 1}\n')
+    cases = [
+        (str(empty), {}, InputError, "holds no .parquet"),
+        (str(tmp_path / "absent"), {}, InputError, "does not exist"),
+        ("gopher://x", {}, InputError, "cannot be opened"),
+        ("", {}, InputError, "source is empty"),
+        (str(cut), {}, InputError, "cut.parquet cannot be read as Parquet"),
+        (str(no_rows), {}, InputError, "has no rows"),
+        (str(null), {}, DataError, "user_id is null: 3"),
+        (str(lines), {}, SchemaError, "has no column 'user_id'"),
+        (str(lines), {"mapping": {"user_id": "nobody"}}, SchemaError, "'nobody' (mapped to 'user_id')"),
+        (str(no_rows), {"mapping": {"price": "cost"}}, SchemaError, "'cost' (mapped to 'price')"),
+        (str(no_rows), {"mapping": {"colour": "x"}}, SchemaError, "'colour' is no column of ours"),
+        (str(no_rows), {"mapping": {"items.colour": "x"}}, SchemaError, "'items.colour' is no column of ours"),
+        (str(no_rows), {"mapping": {"price": 3}}, InputError, "'price' is 3"),
+        (str(no_rows), {"mapping": {"event_types": {"x": "y"}}}, InputError, "event type 'x'"),
+        (str(no_rows), {"size": "huge"}, InputError, "size is 'huge'"),
+        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "mapped already"),
+    ]
+    for source, options, kind, words in cases:
+        with pytest.raises(ShoprankError) as refusal:
+            ingest(source, outputs_in(tmp_path / "out"), **options)
+        assert isinstance(refusal.value, kind), source
+        assert words in refusal.value.headline and refusal.value.mend
+        assert_nothing_written(tmp_path / "out")
+
+
+def test_a_failed_run_leaves_the_previous_output_alone(tmp_path):
+    ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
+    before = read(tmp_path / "out")
+    with pytest.raises(DataError):
+        ingest_text(tmp_path, HEADER + ",,,,,,\n")
+    assert read(tmp_path / "out") == before
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["events", "items", "rejected", "users"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of four megabytes, where this machine lets us mount one."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
+    with pytest.raises(InputError, match="cannot write"):
+        ingest("complete-journey", outputs_in(small_disk), size="tiny")
+    assert_nothing_written(small_disk)
+
+
+def test_kfp_face_refuses_a_mapping_that_is_not_json():
+    with pytest.raises(InputError, match="mapping is not JSON"):
+        parse_mapping_text("user_id=visitor")
