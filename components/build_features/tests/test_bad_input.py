@@ -1,7 +1,6 @@
 """Data that is small, empty or strange: a sensible folder, or a refusal that names the cause and leaves nothing."""
 
 import datetime
-import subprocess
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 from components.build_features.build import FeatureConfig, build
 from components.shared.disk import new_array
 from components.shared.errors import DataError, InputError, ShoprankError
+from components.shared.tests.small_disk import small_file_system
 
 
 def refused(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankError:
@@ -122,15 +122,8 @@ def test_an_earlier_result_is_replaced_whole_and_survives_a_refusal(shop, tmp_pa
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of four hundred kilobytes, where this machine lets us mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with small_file_system(tmp_path, "400k") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(shop, tmp_path, small_disk):

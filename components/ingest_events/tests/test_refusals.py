@@ -1,7 +1,5 @@
 """What ingest refuses as a whole: by name, with a mend, and without touching what was there."""
 
-import subprocess
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,6 +15,7 @@ from components.ingest_events.tests.ingesting import (
     read,
 )
 from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
+from components.shared.tests.small_disk import small_file_system
 
 
 def test_refusals_name_what_is_wrong(tmp_path):
@@ -68,15 +67,8 @@ def test_a_failed_run_leaves_the_previous_output_alone(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of four megabytes, where this machine lets us mount one."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+    with small_file_system(tmp_path, "4m") as disk:
+        yield disk
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(small_disk):

@@ -14,6 +14,7 @@ from components.build_features.encode import write_history
 from components.build_features.vocabulary import VocabularyConfig, encode_items
 from components.compile_model.export import export_onnx
 from components.ingest_events.ingest import IngestOutputs, ingest
+from components.ingest_events.tests.ingesting import FOUNDING, FOUNDING_MAPPING
 from components.shared.history import Histories, HistoryStore
 from components.shared.ragged import Ragged
 from components.shared.recommender import read_users
@@ -21,14 +22,6 @@ from components.shared.schema import DEFAULT_EVENT_WEIGHTS
 from components.shared.shopper import item_interest, shopper_features
 from components.shared.vector_index import VectorIndex
 
-EVENTS = """\
-1,1001,search,2021-01-01 10:00
-1,1002,view,2021-01-01 10:05
-1,1003,purchase,2021-01-01 10:10
-2,1004,search,2021-01-02 10:00
-2,1005,view,2021-01-02 10:05
-2,1006,purchase,2021-01-02 10:10
-"""
 ATTRIBUTES = {"1001": (1, 0, 0), "1002": (0, 1, 0), "1003": (1, 1, 0),
               "1004": (1, 0, 1), "1005": (0, 1, 1), "1006": (1, 1, 1)}  # fmt: skip
 WEIGHTS = {("1", "1001"): 1.0, ("1", "1002"): 0.5, ("1", "1003"): 1.0,
@@ -41,11 +34,10 @@ FOREVER = float("inf")
 def behaviour(tmp_path_factory) -> tuple[Histories, list[str], list[str]]:
     """The example's events by the road that all events take: ingested, cleaned, encoded, read back."""
     folder = tmp_path_factory.mktemp("example")
-    (folder / "events.csv").write_text("user,item,event,time\n" + EVENTS)
+    (folder / "events.csv").write_text(FOUNDING)
     names = ("events", "items", "users", "rejected")
-    columns = {"user_id": "user", "item_id": "item", "event_type": "event", "timestamp": "time"}
     summary = ingest(
-        str(folder / "events.csv"), IngestOutputs(**{name: folder / name for name in names}), mapping=columns
+        str(folder / "events.csv"), IngestOutputs(**{name: folder / name for name in names}), mapping=FOUNDING_MAPPING
     )
     assert (summary.events, summary.items, summary.rejected_rows) == (6, 6, 0)
     end = 1_609_582_201
