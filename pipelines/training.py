@@ -113,8 +113,8 @@ def training(
         ranker_hyperparameters: The same of the ranker.
         encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: what
             tuning found, or none.
-        loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}; empty:
-            softmax over the batch's targets with log-Q.
+        loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}, or
+            {"kind": "Mse"} for events with ratings; empty: softmax over the batch's targets with log-Q.
         retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile; wins
             over tuning.
         architecture: JSON of the ranker's interaction, heads, attention and places; the rest is as tuning found it, or

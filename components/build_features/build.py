@@ -26,6 +26,7 @@ from components.shared.history import HistoryStore
 from components.shared.id_hashing import Collisions
 from components.shared.progress import report
 from components.shared.ragged import Ragged
+from components.shared.rows import RATINGS
 from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.shopper import shopper_features
 from components.shared.similarity import SimilarityConfig
@@ -108,7 +109,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
     """Write the feature folder.
 
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
-    statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json.
+    statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json. Where events carry ratings,
+    rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet what was rated in that window.
 
     Raises:
         DataError: nothing is left after cleaning, a split is empty, or content vectors are not all of one width.
@@ -185,13 +187,19 @@ def _write_rows(
     store = HistoryStore.open(folder / "history", spec.user("user").rows - 1)
     tokens = encode.token_rows(database)
     sources = {"retriever": encode.retriever_rows(database, timeline, event)}
+    if encode.has_ratings(database, 0, timeline.retriever_end):
+        sources[RATINGS] = encode.rating_rows(database, timeline)
+    first = timeline.moments()["validation"]
+    if encode.has_ratings(database, first, first + timeline.horizon):
+        sources[f"{RATINGS}-validation"] = encode.rated_snapshot_rows(database, first, timeline.horizon)
     for name, moment in timeline.moments().items():
         sources[name] = encode.snapshot_rows(database, moment, timeline.horizon, event)
     counts = {}
     for name, source in sources.items():
         # One cursor at a time: DuckDB ends a connection's open result when the next query starts.
         counts[name] = 0
-        with pq.ParquetWriter(folder / "rows" / f"{name}.parquet", ROWS, compression="zstd") as writer:
+        schema = RATED_ROWS if name.startswith(RATINGS) else ROWS
+        with pq.ParquetWriter(folder / "rows" / f"{name}.parquet", schema, compression="zstd") as writer:
             for batch in featurise(source, store, catalog, spec, tokens):
                 writer.write_batch(batch)
                 counts[name] += batch.num_rows
@@ -224,6 +232,9 @@ ROWS = pa.schema(
 """Schema of a split: list columns, so that a batch becomes a KeyedJaggedTensor without a loop over rows."""
 
 
+RATED_ROWS = ROWS.append(pa.field(RATINGS, pa.list_(pa.float32())))
+"""Schema of the rated visits: `ratings` has a rating of each target."""
+
 _NO_EVENT = np.iinfo(np.int64).min
 """`last_event_at` of a row without history: before everything."""
 
@@ -231,7 +242,7 @@ _NO_EVENT = np.iinfo(np.int64).min
 def featurise(
     source: Iterator[pa.RecordBatch], store: HistoryStore, catalog: Catalog, spec: FeatureSpec, tokens: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
-    """Turn (user, timestamp, query, targets) batches into ROWS batches."""
+    """Turn (user, timestamp, query, targets) batches into ROWS batches, those with ratings into RATED_ROWS."""
     length = spec.user("query").max_length
     for batch in source:
         shopper = batch.column("user").to_numpy().astype(np.int64)
@@ -243,12 +254,13 @@ def featurise(
         newest = np.full(len(shopper), _NO_EVENT, np.int64)
         newest[some] = histories.timestamp[histories.offsets[1:][some] - 1]
         lists = [column for name in FEATURE_COLUMNS for column in features[name].to_arrow()]
+        ratings = [batch.column(RATINGS)] if RATINGS in batch.schema.names else []
         yield pa.RecordBatch.from_arrays(
             [
                 pa.array(shopper.astype(np.int32)), pa.array(moment), pa.array(newest),
-                batch.column("targets").cast(pa.list_(pa.int32())), *lists,
+                batch.column("targets").cast(pa.list_(pa.int32())), *lists, *ratings,
             ],
-            schema=ROWS,
+            schema=RATED_ROWS if ratings else ROWS,
         )  # fmt: skip
 
 

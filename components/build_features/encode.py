@@ -33,7 +33,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
     folder.mkdir()
     database.execute(
         f"CREATE TABLE encoded AS SELECT user_row.row AS user, item_row.row AS item, ({_TYPE_CODE})::TINYINT AS "
-        "event_type, floor(epoch(timestamp))::BIGINT AS timestamp, price, query, "
+        "event_type, floor(epoch(timestamp))::BIGINT AS timestamp, price, query, rating, "
         "coalesce(session_id, timestamp::date::VARCHAR) AS session FROM clean JOIN user_row USING (user_id) "
         "JOIN item_row USING (item_id)"
     )
@@ -138,6 +138,35 @@ def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, even
         f"AS targets FROM encoded WHERE event_type = {event} AND timestamp < {timeline.retriever_end} "
         "GROUP BY user, session UNION ALL SELECT user, timestamp, query, [item] FROM encoded WHERE query IS NOT NULL "
         f"AND timestamp < {timeline.retriever_end}) ORDER BY hash(user, timestamp), user, timestamp, query, targets"
+    ).to_arrow_reader(8_192)
+
+
+def rating_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline) -> Iterator[pa.RecordBatch]:
+    """(user, timestamp, query, targets, ratings) of every visit in which something was rated.
+
+    An item rated several times in a visit has its last rating of it. Order: see retriever_rows.
+    """
+    yield from database.sql(
+        "SELECT user, min(first) AS timestamp, NULL::VARCHAR AS query, list(item ORDER BY item) AS targets, "
+        "list(rating ORDER BY item) AS ratings FROM (SELECT user, session, item, min(timestamp) AS first, "
+        "list(rating ORDER BY timestamp, rating)[-1] AS rating FROM encoded WHERE rating IS NOT NULL "
+        f"AND timestamp < {timeline.retriever_end} GROUP BY user, session, item) GROUP BY user, session "
+        "ORDER BY hash(user, timestamp), user, timestamp, targets"
+    ).to_arrow_reader(8_192)
+
+
+def has_ratings(database: duckdb.DuckDBPyConnection, start: int, end: int) -> bool:
+    """Whether an event at or after `start` and before `end` carries a rating."""
+    return bool(count(database, f"encoded WHERE rating IS NOT NULL AND timestamp >= {start} AND timestamp < {end}"))
+
+
+def rated_snapshot_rows(database: duckdb.DuckDBPyConnection, moment: int, horizon: int) -> Iterator[pa.RecordBatch]:
+    """(user, timestamp, query, targets, ratings) of every shopper who rated within `horizon` after the moment."""
+    yield from database.sql(
+        f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(item ORDER BY item) AS targets, "
+        "list(rating ORDER BY item) AS ratings FROM (SELECT user, item, list(rating ORDER BY timestamp, rating)[-1] "
+        f"AS rating FROM encoded WHERE rating IS NOT NULL AND timestamp >= {moment} AND timestamp < {moment + horizon} "
+        "GROUP BY user, item) GROUP BY user ORDER BY user"
     ).to_arrow_reader(8_192)
 
 

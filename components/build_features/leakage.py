@@ -6,6 +6,7 @@ import duckdb
 
 from components.build_features.queries import literal, only_row
 from components.shared.errors import DataError
+from components.shared.rows import RATINGS
 from components.shared.timeline import Timeline
 
 _MEND = "this is a bug of build_features: report it with the feature configuration"
@@ -24,7 +25,8 @@ def check_leakage(folder: Path, timeline: Timeline) -> int:
     moments, checked = timeline.moments(), 0
     with duckdb.connect() as database:
         for path in sorted((folder / "rows").glob("*.parquet")):
-            window = f"= {moments[path.stem]}" if path.stem in moments else f"< {timeline.retriever_end}"
+            moment = moments.get(path.stem.removeprefix(f"{RATINGS}-"))
+            window = f"< {timeline.retriever_end}" if moment is None else f"= {moment}"
             rows, late, outside = only_row(
                 database,
                 "SELECT count(*), count(*) FILTER (WHERE last_event_at >= timestamp), "

@@ -24,6 +24,7 @@ _REASONS: dict[str, list[tuple[str, str]]] = {
         ("NOT isfinite(quantity)", "quantity is not finite"),
         # Zero stays: a till writes it for coupons and corrections, and the purchase happened.
         ("quantity < 0", "quantity is negative"),
+        ("NOT isfinite(rating)", "rating is not finite"),
     ],
     "items": [
         ("item_id IS NULL", "item_id is null"),

@@ -1,5 +1,6 @@
 """A split of build_features in memory: user features and target items of every row."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pyarrow.parquet as pq
 
 from components.shared.feature_spec import FeatureSpec
 from components.shared.ragged import Ragged
+
+RATINGS = "ratings"
+"""Name of rows/ratings.parquet and of its column with a rating of each target."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +24,14 @@ class Rows:
         timestamp: int64 [rows], the row's moment.
         features: user features by name, rows each.
         targets: catalogue rows of the items wanted.
+        rated: the targets again, their weights the shopper's ratings; None where none were read.
     """
 
     shopper: np.ndarray
     timestamp: np.ndarray
     features: dict[str, Ragged]
     targets: Ragged
+    rated: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.shopper)
@@ -33,13 +39,14 @@ class Rows:
     def take(self, rows: np.ndarray) -> "Rows":
         """The named rows, in that order (repeats allowed)."""
         features = {name: ragged.take(rows) for name, ragged in self.features.items()}
-        return Rows(self.shopper[rows], self.timestamp[rows], features, self.targets.take(rows))
+        rated = self.rated.take(rows) if self.rated else None
+        return Rows(self.shopper[rows], self.timestamp[rows], features, self.targets.take(rows), rated)
 
     @classmethod
-    def columns(cls, spec: FeatureSpec) -> list[str]:
-        """Columns of rows/<split>.parquet."""
+    def columns(cls, spec: FeatureSpec, present: Collection[str] = ()) -> list[str]:
+        """Columns of rows/<split>.parquet to read; its ratings too if they are among those `present`."""
         sparse = [column for f in spec.user_features for column in (f.name, f"{f.name}_weight")]
-        return ["shopper", "timestamp", *sparse, "targets"]
+        return ["shopper", "timestamp", *sparse, "targets", *({RATINGS} & set(present))]
 
     @classmethod
     def read(cls, path: Path, spec: FeatureSpec) -> "Rows":
@@ -60,9 +67,12 @@ class Rows:
             )
             for feature in spec.user_features
         }
+        targets, rated = table.column("targets").chunk(0), None
+        if RATINGS in table.column_names:
+            rated = Ragged.from_arrow(targets, table.column(RATINGS).chunk(0))
         return cls(
             table.column("shopper").to_numpy().astype(np.int64), table.column("timestamp").to_numpy(), features,
-            cls.targets_of(table.column("targets").chunk(0)),
+            cls.targets_of(targets), rated,
         )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ EVENTS = pa.schema(
         pa.field("quantity", pa.float32()),
         pa.field("price", pa.float32()),
         pa.field("request_id", pa.string()),
+        pa.field("rating", pa.float32()),
     ]
 )
 

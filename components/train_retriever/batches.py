@@ -35,11 +35,13 @@ class Batch:
         features: user features of B rows.
         items: item features of the B * K drawn targets.
         item: int64 [B * K], their catalogue rows.
+        rating: float32 [B * K], what the shopper gave them; None where rows have no ratings.
     """
 
     features: dict[str, Ragged]
     items: dict[str, Ragged]
     item: np.ndarray
+    rating: np.ndarray | None = None
 
 
 def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[int, int], part: slice) -> Batch:
@@ -61,15 +63,16 @@ def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[i
     drop_item = random.random((size, config.targets))[part] < config.id_dropout
     word = random.random((size, 2))[part]
     places = (place * rows.targets.lengths[:, None]).astype(np.int64)
-    item = rows.targets.values[rows.targets.offsets[:-1][:, None] + places]
-    item[asked] = item[asked, :1]
+    places += rows.targets.offsets[:-1][:, None]
+    places[asked] = places[asked, :1]
+    item = rows.targets.values[places]
     features = dict(rows.features)
     features["user"] = Ragged.ones(np.where(drop_user, 0, features["user"].values))
     features["query"] = _with_title_queries(features["query"], catalog.features["title"], item[:, 0], asked, word)
     flat = item.ravel()
     items = {name: ragged.take(flat) for name, ragged in catalog.features.items()}
     items["item"] = Ragged.ones(np.where(drop_item.ravel(), 0, items["item"].values))
-    return Batch(features, items, flat)
+    return Batch(features, items, flat, rows.rated.weights[places.ravel()] if rows.rated else None)
 
 
 def _with_title_queries(query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray) -> Ragged:

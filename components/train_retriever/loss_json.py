@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from components.shared.errors import InputError
 from components.shared.models.variants import variant_from_json, variant_to_json
-from components.train_retriever.losses import FullSoftmax, LossConfig, SampledSoftmax
+from components.train_retriever.losses import FullSoftmax, LossConfig, Mse, SampledSoftmax
 from components.train_retriever.negatives import Hard, NegativeSource
 
 _FIELD = "loss"
@@ -22,7 +22,7 @@ def loss_to_json(loss: LossConfig | None) -> dict[str, Any] | None:
     raw = variant_to_json(loss)
     if isinstance(loss, SampledSoftmax):
         raw["sources"] = [variant_to_json(source) for source in loss.sources]
-    elif not isinstance(loss, FullSoftmax):
+    elif not isinstance(loss, FullSoftmax | Mse):
         raw["source"] = variant_to_json(loss.source)
     return raw
 
@@ -54,7 +54,7 @@ def check_loss(loss: LossConfig | None) -> None:
     Raises:
         InputError: a count, pool, power or flag cannot be used, a sampled softmax has no sources, or Hard among them.
     """
-    if loss is None:
+    if loss is None or isinstance(loss, Mse):
         return
     if isinstance(loss, FullSoftmax | SampledSoftmax):
         _refuse(loss, "bfloat16", lambda value: isinstance(value, bool), "true or false")

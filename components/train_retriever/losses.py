@@ -1,6 +1,6 @@
-"""Losses over user vectors, item vectors and biases, one config each: full or sampled softmax, BPR, BCE.
+"""Losses over user vectors, item vectors and biases, one config each: full or sampled softmax, BPR, BCE, MSE.
 
-MSE, for explicit ratings, is a function of its own, because it alone needs a rating.
+MSE, for explicit ratings, has a function of its own, because it alone needs a rating.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,13 @@ class Bce:
     """Where negatives come from."""
 
 
-LossConfig = FullSoftmax | SampledSoftmax | Bpr | Bce
+@dataclass(frozen=True, kw_only=True)
+class Mse:
+    """Mean squared error of explicit ratings: learns from rated visits alone and has no negatives. See rating_loss."""
+
+
+RankingLoss = FullSoftmax | SampledSoftmax | Bpr | Bce
+LossConfig = RankingLoss | Mse
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,7 @@ class Vectors:
 
 
 def ranking_loss(
-    config: LossConfig, vectors: Vectors, target_N: torch.Tensor, sampler: NegativeSampler,
+    config: RankingLoss, vectors: Vectors, target_N: torch.Tensor, sampler: NegativeSampler,
     weight_N: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Weighted mean over the tokens of the loss that `config` describes.

@@ -20,7 +20,17 @@ from components.train_retriever.batches import Batch, SamplingConfig
 from components.train_retriever.candidate_softmax import candidate_softmax
 from components.train_retriever.hard_index import Hardest
 from components.train_retriever.loss import gather_rows, sampled_softmax
-from components.train_retriever.losses import Bce, Bpr, FullSoftmax, LossConfig, SampledSoftmax, Vectors, pair_losses
+from components.train_retriever.losses import (
+    Bce,
+    Bpr,
+    FullSoftmax,
+    LossConfig,
+    Mse,
+    SampledSoftmax,
+    Vectors,
+    pair_losses,
+    rating_loss,
+)
 from components.train_retriever.negatives import Hard, InBatch, NegativeSampler
 from components.train_retriever.sources import RowSource
 
@@ -90,6 +100,8 @@ def objective(
     """
     if loss is None:
         return InBatchSoftmax(torch.from_numpy(source.log_q(items)).to(group.device))
+    if isinstance(loss, Mse):
+        return Ratings(source.mean_rating())
     draws = Draws(source.counts(items), config, group)
     return PairObjective(loss, draws) if isinstance(loss, Bpr | Bce) else CandidateObjective(loss, draws)
 
@@ -104,6 +116,28 @@ class InBatchSoftmax:
         """See Objective."""
         item = torch.from_numpy(part.batch.item).to(self.log_q.device)
         return Drawn(lambda user, vectors, biases: sampled_softmax(user, vectors, biases, item, self.log_q[item]))
+
+
+class Ratings:
+    """MSE of the drawn targets' ratings; asks for nothing beside the targets.
+
+    Args:
+        mean: Of all training ratings.
+    """
+
+    def __init__(self, mean: float):
+        self.mean = mean
+
+    def draw(self, part: Part) -> Drawn:
+        """See Objective."""
+        assert part.batch.rating is not None, "rows/ratings.parquet has a rating of every target"
+        rating = torch.from_numpy(part.batch.rating)
+
+        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+            tokens = Vectors(user.repeat_interleave(part.targets, 0), vectors, biases)
+            return rating_loss(tokens, torch.arange(len(rating), device=user.device), rating.to(user.device), self.mean)
+
+        return Drawn(loss)
 
 
 class Draws:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from components.shared.feature_spec import FeatureSpec
-from components.shared.rows import Rows, log_q, target_mass
+from components.shared.rows import RATINGS, Rows, log_q, target_mass
 from components.shared.training.stream import ParquetStream, StreamConfig
 from components.train_retriever.batches import SamplingConfig
 
@@ -28,6 +28,10 @@ class RowSource(Protocol):
 
     def counts(self, items: int) -> np.ndarray:
         """How often each item is a target, float64 [items]; a row's targets share one, however many they are."""
+        ...
+
+    def mean_rating(self) -> float:
+        """Mean of all ratings, of rows that have some."""
         ...
 
 
@@ -65,13 +69,19 @@ class HeldRows:
         """See RowSource."""
         return target_mass(self._rows.targets, items)
 
+    def mean_rating(self) -> float:
+        """See RowSource."""
+        assert self._rows.rated, "only rows with ratings are asked for their mean"
+        return float(self._rows.rated.weights.mean(dtype=np.float64))
+
 
 class StreamedRows:
     """Rows of a file that is never held as a whole; see training.stream for their order."""
 
     def __init__(self, path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice):
         stream = StreamConfig(batch_size=config.batch_size, seed=config.seed)
-        self._stream = ParquetStream(path, Rows.columns(spec), stream, part)
+        columns = Rows.columns(spec, pq.read_schema(path).names)
+        self._stream = ParquetStream(path, columns, stream, part)
         self._spec, self._path = spec, path
         self.steps_per_epoch = self._stream.steps_per_epoch
 
@@ -89,6 +99,14 @@ class StreamedRows:
         for targets in self._stream.column("targets"):
             mass += target_mass(Rows.targets_of(targets), items)
         return mass
+
+    def mean_rating(self) -> float:
+        """See RowSource; one pass over the ratings, a row group at a time."""
+        total, count = 0.0, 0
+        for ratings in self._stream.column(RATINGS):
+            given = ratings.flatten().to_numpy()
+            total, count = total + float(given.sum(dtype=np.float64)), count + len(given)
+        return total / count
 
 
 def row_source(path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice) -> RowSource:

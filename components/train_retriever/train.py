@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.cluster.launching import launcher_for
+from components.shared.errors import InputError
 from components.shared.models.encoders.config import EncoderConfig
 from components.shared.models.retriever import encoder_to_json
 from components.shared.sizes import Size
@@ -14,7 +15,7 @@ from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
 from components.shared.training.optimizer import OptimizerConfig, check_optimizer
 from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.job import FILES, METRIC, RESULTS
+from components.train_retriever.job import RESULTS, files, metric, rows_files
 from components.train_retriever.loss_json import check_loss, loss_to_json
 from components.train_retriever.losses import LossConfig
 
@@ -36,7 +37,7 @@ class RetrieverTraining:
     loss: LossConfig | None = None
     """What it learns by; None: softmax over the batch's targets with log-Q."""
     patience: int = 2
-    """Epochs without a better validation recall before training ends."""
+    """Epochs without a better validation metric before training ends."""
     optimizer: OptimizerConfig = dataclasses.field(default_factory=OptimizerConfig)
     """Rule, learning rates, number format, sharding and seed."""
     launch: LaunchConfig = dataclasses.field(default_factory=LaunchConfig)
@@ -61,7 +62,7 @@ def train(
     checkpoints: Path | None = None,
     launcher: Launcher | None = None,
 ) -> dict[str, float]:
-    """Write config.json, weights.safetensors and curve.json of the epoch with the best validation recall.
+    """Write config.json, weights.safetensors and curve.json of the epoch with the best validation metric.
 
     Args:
         features: Output of build_features.
@@ -72,17 +73,18 @@ def train(
         launcher: Runs the workers; by default what `config.launch` names.
 
     Returns:
-        Best validation recall@20, its epoch, and the last loss.
+        Best validation recall@20 (of ratings: R²), its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly, or a setting of loss, optimizer or launch cannot be
-            used.
+        InputError: the processes cannot share a batch out evenly, a setting of loss, optimizer or launch cannot be
+            used, or the loss needs ratings and the features have none.
         TrainingError: the workers failed more often than they may, or no epoch was validated.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     check_shares(config.sampling.batch_size, config.launch.processes, "rows", config.launch.nodes)
     check_loss(config.loss)
     check_optimizer(config.optimizer)
+    _check_rows(features, config)
     task = _task(features, config)
     with atomic_directory(out) as folder:
         work = checkpoints / task.digest if checkpoints else folder / "work"
@@ -91,7 +93,16 @@ def train(
         for name in RESULTS:
             shutil.copyfile(work / name, folder / name)
         shutil.rmtree(work)
-    return summary(out, METRIC)
+    return summary(out, metric(loss_to_json(config.loss)))
+
+
+def _check_rows(features: Path, config: RetrieverTraining) -> None:
+    missing = [name for name in rows_files(loss_to_json(config.loss)) if not (features / name).exists()]
+    if missing:
+        raise InputError(
+            f"loss: {type(config.loss).__name__} needs ratings; these features have no {' and no '.join(missing)}",
+            "map the column that holds them to 'rating' and build the features again, or leave the loss out",
+        )
 
 
 def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
@@ -101,8 +112,9 @@ def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
     settings["encoder"], settings["loss"] = encoder_to_json(config.encoder), loss_to_json(config.loss)
     names = ("embedding_dim", "hidden_dim", "encoder", "loss", "sampling", "optimizer")
     job = {name: settings[name] for name in names}
+    read = files(settings["loss"])
     return WorkerTask(
         stage="train_retriever", module="components.train_retriever.worker", settings={**job, "loop": loop},
-        digest=run_digest(settings, [features / name for name in FILES]),
-        inputs={"features": Inputs(folder=features, files=FILES)}, results=RESULTS,
+        digest=run_digest(settings, [features / name for name in read]),
+        inputs={"features": Inputs(folder=features, files=read)}, results=RESULTS,
     )  # fmt: skip

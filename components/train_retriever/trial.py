@@ -14,7 +14,8 @@ from components.shared.training.launch import LaunchConfig, run_digest
 from components.shared.training.search_space import SearchSpace, Value
 from components.shared.training.timing import median_ms
 from components.shared.training.trial import Told, WatchedRun
-from components.train_retriever.job import FILES, METRIC
+from components.train_retriever.job import files, metric
+from components.train_retriever.loss_json import loss_to_json
 from components.train_retriever.space import MODEL, search_space
 from components.train_retriever.train import RetrieverTraining, train
 
@@ -33,7 +34,11 @@ class TunableRetriever:
     features: Path
     config: RetrieverTraining
     model = MODEL
-    metric = METRIC
+
+    @property
+    def metric(self) -> str:
+        """See Tunable; where ratings are learned it says how well they are."""
+        return metric(loss_to_json(self.config.loss))
 
     @property
     def space(self) -> SearchSpace:
@@ -53,14 +58,14 @@ class TunableRetriever:
     @property
     def digest(self) -> str:
         """Of what the workers read."""
-        return run_digest({}, [self.features / name for name in FILES])
+        return run_digest({}, [self.features / name for name in files(loss_to_json(self.config.loss))])
 
     def train(self, values: Mapping[str, Value], out: Path, told: Told) -> float:
         """See Tunable."""
         config = self.space.apply(self.config, values)
         # A configuration that diverges does so again after a restart.
         launch = dataclasses.replace(config.launch, max_restarts=0)
-        return train(self.features, out, config, launcher=WatchedRun(launch, METRIC, told))[METRIC]
+        return train(self.features, out, config, launcher=WatchedRun(launch, self.metric, told))[self.metric]
 
     def scoring_ms(self, trained: Path) -> float:
         """See Tunable: the user's vector and its product with every item's."""

@@ -25,14 +25,12 @@ from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
 from components.train_retriever.hard_index import Hardest, ItemIndex
-from components.train_retriever.job import METRIC, WorkerJob
+from components.train_retriever.job import WorkerJob, metric, rows_files
 from components.train_retriever.loss_json import loss_from_json
 from components.train_retriever.negatives import Hard
-from components.train_retriever.objectives import Part, objective
+from components.train_retriever.objectives import Part, Ratings, objective
 from components.train_retriever.sources import row_source
-
-_SCORES = 2**26
-"""Scores that validation holds at once: 256 MB."""
+from components.train_retriever.validation import mean_recall, rating_r2
 
 
 class Training:
@@ -45,8 +43,9 @@ class Training:
         self.catalog = Catalog.read(folder / "items.parquet", self.spec)
         self.sampling = SamplingConfig(**job.sampling)
         self.part = group.share(self.sampling.batch_size)
-        self.source = row_source(folder / "rows" / "retriever.parquet", self.spec, self.sampling, self.part)
-        self.validation = Rows.read(folder / "rows" / "validation.parquet", self.spec)
+        learned, validated = (folder / name for name in rows_files(job.loss))
+        self.source = row_source(learned, self.spec, self.sampling, self.part)
+        self.validation = Rows.read(validated, self.spec)
         optimizer = OptimizerConfig(**job.optimizer)
         self.precision = optimizer.precision
         torch.manual_seed(optimizer.seed)
@@ -129,26 +128,21 @@ class Training:
         return torch.cat(vectors), torch.cat(biases)
 
     @torch.no_grad()
-    def validate(self, k: int = 20) -> float:
-        """Mean share of each shopper's validation targets among the k best of the whole catalogue."""
+    def validate(self) -> float:
+        """Recall@20 over the whole catalogue, or, where ratings are learned, how much of them is explained."""
         model = cast(Retriever, self.model.module.eval())
         item_vectors, item_biases = self._item_vectors(model)
-        recalls = []
-        part = min(512, max(1, _SCORES // len(self.catalog)))
-        for start in range(0, len(self.validation), part):
-            rows = np.arange(start, min(start + part, len(self.validation)))
-            users = {name: ragged.take(rows) for name, ragged in self.validation.features.items()}
-            keyed = keyed_jagged(users, self.spec.user_features).to(self.group.device)
-            scores = model.user_vectors(keyed, item_vectors) @ item_vectors.T + item_biases
-            scores[:, 0] = float("-inf")
-            top = scores.topk(min(k, scores.shape[1]), 1).indices.cpu().numpy()
-            targets = self.validation.targets.take(rows)
-            width = len(self.catalog)
-            row = np.repeat(np.arange(len(rows)), targets.lengths)
-            hits = np.isin(row * width + targets.values, np.arange(len(rows))[:, None] * width + top)
-            recalls.append(np.bincount(row, weights=hits, minlength=len(rows)) / np.minimum(targets.lengths, k))
+
+        def score(rows: Rows) -> torch.Tensor:
+            keyed = keyed_jagged(rows.features, self.spec.user_features).to(self.group.device)
+            return model.user_vectors(keyed, item_vectors) @ item_vectors.T + item_biases
+
+        if isinstance(self.objective, Ratings):
+            found = rating_r2(self.validation, score, len(self.catalog), self.objective.mean)
+        else:
+            found = mean_recall(self.validation, score, len(self.catalog))
         model.train()
-        return float(np.concatenate(recalls).mean())
+        return found
 
 
 def _model_config(spec: FeatureSpec, job: WorkerJob) -> RetrieverConfig:
@@ -164,7 +158,7 @@ def main() -> None:
     folder = SharedFolder(job.folder)
     quiet_third_parties()
     with process_group() as group:
-        loop = LoopConfig(stage="train_retriever", metric=METRIC, **job.loop)
+        loop = LoopConfig(stage="train_retriever", metric=metric(job.loss), **job.loop)
         Loop(loop, Training(job, group), group, folder).run()
     if group.rank == 0:
         spec = FeatureSpec.read(copy_of(job.features) / "spec.json")

@@ -21,7 +21,7 @@ from components.shared.models.encoders.sequence_retriever import (
 )
 from components.shared.progress import report
 from components.shared.ragged import Ragged, expand_ranges, offsets_of
-from components.train_retriever.losses import LossConfig, Vectors, ranking_loss
+from components.train_retriever.losses import RankingLoss, Vectors, ranking_loss
 from components.train_retriever.negatives import NegativeSampler
 from components.train_retriever.optimizers import OptimizerChoice, build_optimizers
 from pipelines.benchmark.layouts import Layout
@@ -35,7 +35,7 @@ class Recipe:
     """In tables."""
     encoder: EncoderConfig
     """What reads the history."""
-    loss: LossConfig
+    loss: RankingLoss
     """What is minimised."""
     optimizer: OptimizerChoice
     """What moves the weights."""

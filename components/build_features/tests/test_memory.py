@@ -27,7 +27,7 @@ def _write_shop(folder, events: int) -> None:
             "'i' || floor(20000 * pow(random(), 3))::INT::VARCHAR AS item_id, 'purchase' AS event_type, "
             f"make_timestamptz(2025, 1, 1, 0, 0, 0.0) + INTERVAL 1 SECOND * (i * 31536000.0 / {events}) AS timestamp, "
             "NULL::VARCHAR AS query, NULL::VARCHAR AS session_id, 1.0::DOUBLE AS quantity, "
-            "(1 + 9 * random())::DOUBLE AS price, NULL::VARCHAR AS request_id "
+            "(1 + 9 * random())::DOUBLE AS price, NULL::VARCHAR AS request_id, NULL::FLOAT AS rating "
             f"FROM range({events}) t(i)) TO '{folder}/events/part.parquet'"
         )
         database.execute(

@@ -117,6 +117,16 @@ def test_a_bad_row_is_put_aside_with_its_reason(tmp_path, line, reason):
     assert kept == line if reason == "line is malformed" else ",".join(kept.values()) == line
 
 
+def test_ratings_may_be_negative_and_must_be_finite(tmp_path):
+    text = (
+        HEADER.strip() + ",stars\n" + "".join(GOOD.strip() + f",{stars}\n" for stars in ("4.5", "", "-2", "nan", "inf"))
+    )
+    summary = ingest_text(tmp_path, text, mapping={"rating": "stars"})
+    assert summary.rejected["events"] == {"rating is not finite": 2}
+    found = [event["rating"] for event in read(tmp_path / "out")]
+    assert len(found) == 3 and set(found) == {4.5, None, -2.0}
+
+
 def test_bytes_that_are_not_utf8_cost_their_own_line_only(tmp_path):
     text = (HEADER + GOOD).encode() + b"u1,\xff\xfe,view,2026-01-01,,,\n" + GOOD.encode()
     assert ingest_text(tmp_path, text).rejected["events"] == {"line is not UTF-8": 1}

@@ -6,7 +6,7 @@ import pytest
 
 from components.shared.errors import InputError
 from components.train_retriever.loss_json import check_loss, loss_from_json, loss_to_json
-from components.train_retriever.losses import Bce, Bpr, FullSoftmax, SampledSoftmax
+from components.train_retriever.losses import Bce, Bpr, FullSoftmax, Mse, SampledSoftmax
 from components.train_retriever.negatives import Hard, InBatch, Popularity, Uniform
 
 LOSSES = [
@@ -16,6 +16,7 @@ LOSSES = [
     SampledSoftmax(sources=(Popularity(count=9, power=0.5), InBatch())),
     Bpr(source=Hard(count=4, pool=20, refresh=3)),
     Bce(source=InBatch(count=2)),
+    Mse(),
 ]
 
 
@@ -33,10 +34,11 @@ def test_what_is_not_named_has_its_default():
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        ({"kind": "Hinge"}, "loss: there is no kind 'Hinge'\n.*FullSoftmax, SampledSoftmax, Bpr, Bce"),
+        ({"kind": "Hinge"}, "loss: there is no kind 'Hinge'\n.*FullSoftmax, SampledSoftmax, Bpr, Bce, Mse"),
         ({"source": {"kind": "Hard"}}, "loss: there is no kind ''"),
         ({"kind": "FullSoftmax", "source": {"kind": "Uniform"}}, "loss: FullSoftmax has no field source"),
         ({"kind": "Bpr", "source": {"kind": "Nearest"}}, "loss.source: there is no kind 'Nearest'"),
+        ({"kind": "Mse", "source": {"kind": "Uniform"}}, "loss: Mse has no field source\n.*none"),
         ({"kind": "Bpr", "source": "Hard"}, "loss.source is 'Hard', not an object"),
         ({"kind": "Bpr", "source": {"kind": "Hard", "size": 4}}, "loss.source: Hard has no field size"),
         ({"kind": "SampledSoftmax", "sources": {"kind": "InBatch"}}, "loss.sources is .*, not a list"),
