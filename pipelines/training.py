@@ -17,13 +17,11 @@ from pipelines.release import release
 from pipelines.resources import REGISTRY_MOUNT, REGISTRY_VOLUME, apply
 
 
-def _trained(
-    features: Any, gpus: Any, optimizers: tuple[Any, Any], retriever: dict[str, Any], ranker: dict[str, Any]
-) -> dict[str, Any]:
+def _trained(features: Any, gpus: Any, retriever: dict[str, Any], ranker: dict[str, Any]) -> dict[str, Any]:
     """The retriever, then the ranker on its candidates; what every later step reads."""
-    first = train_retriever(features=features, optimizer=optimizers[0], **retriever)
+    first = train_retriever(features=features, **retriever)
     models = {"features": features, "retriever": apply(first, resources.TRAIN, gpus).outputs["model"]}
-    second = train_ranker(**models, optimizer=optimizers[1], **ranker)
+    second = train_ranker(**models, **ranker)
     return {**models, "ranker": apply(second, resources.TRAIN, gpus).outputs["model"]}
 
 
@@ -65,6 +63,7 @@ def training(
     architecture: str = "",
     ranker_optimizer: str = "",
     hot_candidates: int = 0,
+    inference_log: str = "",
     lineage: str = "",
     max_p99_ms: float = 500.0,
     max_memory_mb: float = 2000.0,
@@ -121,6 +120,8 @@ def training(
             the default.
         ranker_optimizer: The same of the ranker.
         hot_candidates: Items of the highest time-decayed popularity among every shopper's candidates; 0: none.
+        inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
+            places; empty: unknown.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
         max_memory_mb: Limit of the predictor's memory.
@@ -144,17 +145,16 @@ def training(
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     retriever = {"hyperparameters": retriever_hyperparameters, "encoder": encoder, "loss": loss}
     ranker = {"hyperparameters": ranker_hyperparameters, "architecture": architecture, "hot_candidates": hot_candidates}
-    optimizers = retriever_optimizer, ranker_optimizer
-    models = _trained(features, gpus, optimizers, {**train, **retriever}, {**train, **ranker})
-    known = {"registry": registry, "model_name": model_name, "public_key": f"{signing_key}.pub"}
-    evaluation = apply(evaluate_model(**models, **known, size=size), resources.EVALUATE).outputs["evaluation"]
-    blessing = apply(read_blessing(evaluation=evaluation), resources.GATE)
+    ranker |= {"optimizer": ranker_optimizer, "inference_log": inference_log}
+    models = _trained(features, gpus, {**train, **retriever, "optimizer": retriever_optimizer}, {**train, **ranker})
+    known = {**models, "registry": registry, "model_name": model_name}
+    judged = apply(evaluate_model(**known, public_key=f"{signing_key}.pub", size=size), resources.EVALUATE)
+    blessing = apply(read_blessing(evaluation=judged.outputs["evaluation"]), resources.GATE)
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
         release(
-            **models, statistics=statistics, evaluation=evaluation, precision=precision,
-            dense_precision=dense_precision, prune=prune, runtime=runtime, registry=registry,
-            model_name=model_name, signing_key=signing_key, lineage=lineage, publish=publish, max_p99_ms=max_p99_ms,
-            max_memory_mb=max_memory_mb, strategy=strategy, backend=backend, service=service, namespace=namespace,
-            storage=storage, mode=mode, confidential=confidential, gateway=gateway, evidence=evidence, events=events,
-            steps=steps, guards=guards,
+            **known, statistics=statistics, evaluation=judged.outputs["evaluation"], precision=precision,
+            dense_precision=dense_precision, prune=prune, runtime=runtime, signing_key=signing_key, lineage=lineage,
+            publish=publish, max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb, strategy=strategy, backend=backend,
+            service=service, namespace=namespace, storage=storage, mode=mode, confidential=confidential,
+            gateway=gateway, evidence=evidence, events=events, steps=steps, guards=guards,
         )  # fmt: skip

@@ -26,7 +26,7 @@ from components.shared.history import HistoryStore
 from components.shared.id_hashing import Collisions
 from components.shared.progress import report
 from components.shared.ragged import Ragged
-from components.shared.rows import RATINGS
+from components.shared.rows import RATINGS, REQUESTS
 from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.shopper import shopper_features
 from components.shared.similarity import SimilarityConfig
@@ -110,7 +110,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
 
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
     statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json. Where events carry ratings,
-    rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet what was rated in that window.
+    rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet what was rated in that window;
+    where they carry request_ids, requests.parquet says who made those requests.
 
     Raises:
         DataError: nothing is left after cleaning, a split is empty, or content vectors are not all of one width.
@@ -131,6 +132,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
         vocabularies = encode_items(database, folder, timeline.retriever_end, config.vocabulary)
         report("build_features", 0.4, f"{vocabularies.known_items:,} items")
         encode.write_history(database, folder / "history")
+        encode.write_requests(database, folder / REQUESTS)
         event = EVENT_TYPES.index(target)
         moments = {**timeline.moments(), "serving": timeline.end}
         half_life = config.popularity_half_life_days

@@ -36,7 +36,7 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
             raise InputError(f"{name}: {folder} holds no Parquet file", "run ingest_events and name its output")
     database.execute(
         "CREATE TABLE raw AS SELECT user_id, item_id, event_type, timestamp, query, session_id, quantity, price, "
-        f"rating FROM read_parquet({literal(events / '**/*.parquet')}, hive_partitioning = false)"
+        f"rating, request_id FROM read_parquet({literal(events / '**/*.parquet')}, hive_partitioning = false)"
     )
     database.execute(f"CREATE VIEW items AS SELECT * FROM read_parquet({literal(items / '*.parquet')})")
     counts = {"events_read": count(database, "raw")}

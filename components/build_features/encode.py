@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import sparse
 
-from components.build_features.queries import count, only_row
+from components.build_features.queries import count, literal, only_row
 from components.build_features.vocabulary import Vocabularies
 from components.shared.catalog import STATISTICS
 from components.shared.disk import new_array
@@ -54,6 +54,21 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
     lengths = np.zeros(users + 1, np.int64)
     lengths[counts["user"]] = counts["events"]
     np.save(folder / "offsets.npy", np.r_[0, np.cumsum(lengths)])
+
+
+def write_requests(database: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Write (request_id, shopper, timestamp) of each request of the predictor that events carry on, if any.
+
+    The events' shopper made it, at or before the first of them. A request of several shoppers is nobody's.
+    """
+    requests = (
+        "(SELECT request_id, min(row)::INTEGER AS shopper, floor(epoch(min(timestamp)))::BIGINT AS timestamp "
+        "FROM clean JOIN user_row USING (user_id) WHERE request_id IS NOT NULL GROUP BY request_id "
+        "HAVING min(row) = max(row))"
+    )
+    if count(database, requests):
+        ordered = f"(FROM {requests} ORDER BY timestamp, request_id)"
+        database.execute(f"COPY {ordered} TO {literal(path)} (FORMAT parquet)")
 
 
 def write_statistics(

@@ -13,6 +13,8 @@ from components.shared.ragged import Ragged
 
 RATINGS = "ratings"
 """Name of rows/ratings.parquet and of its column with a rating of each target."""
+REQUESTS = "requests.parquet"
+"""Name of the file that says which shopper made a request of the predictor, and when."""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ def train_ranker(
     architecture: str = "",
     hot_candidates: int = 0,
     optimizer: str = "",
+    inference_log: str = "",
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -61,6 +62,8 @@ def train_ranker(
         hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
         optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win
             over what tuning found; empty: none.
+        inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
+            places; empty: unknown.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curve.
@@ -82,6 +85,7 @@ def train_ranker(
     config = dataclasses.replace(configured(dial, hyperparameters, architecture, optimizer, hot_candidates), launch=how)
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
     for name, value in stage.train(
-        Path(features.path), Path(retriever.path), Path(model.path), config, lasting
-    ).items():
+        Path(features.path), Path(retriever.path), Path(model.path), config, lasting,
+        log=Path(inference_log) if inference_log else None,
+    ).items():  # fmt: skip
         summary.log_metric(name, value)

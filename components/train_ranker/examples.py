@@ -19,12 +19,13 @@ from components.shared.progress import report
 from components.shared.ragged import Ragged, expand_ranges, offsets_of
 from components.shared.recommender import Recommender
 from components.shared.rows import Rows
+from components.train_ranker.shown import Shown
 
 _SHOPPERS = 64
 
 
-def pairs_schema(spec: FeatureSpec) -> pa.Schema:
-    """Columns of a pairs file."""
+def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
+    """Columns of a pairs file, with that of places if some were `noted`."""
     sparse = [
         field
         for feature in spec.user_features
@@ -33,15 +34,17 @@ def pairs_schema(spec: FeatureSpec) -> pa.Schema:
             pa.field(f"{feature.name}_weight", pa.list_(pa.float32())),
         )
     ]
+    place = [pa.field("place", pa.list_(pa.int32()))] * noted
     return pa.schema(
         [pa.field("item", pa.list_(pa.int32())), pa.field("label", pa.list_(pa.int8())),
-         pa.field("dense", pa.list_(pa.float32())), *sparse]
+         pa.field("dense", pa.list_(pa.float32())), *sparse, *place]
     )  # fmt: skip
 
 
 def write_pairs(
-    features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0
-) -> int:
+    features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0,
+    shown: Shown | None = None,
+) -> int:  # fmt: skip
     """Write the pairs of one snapshot; returns how many.
 
     Args:
@@ -51,20 +54,21 @@ def write_pairs(
         out: Parquet file to write.
         config: How many candidates each source brings, as in serving.
         shoppers: At most this many shoppers (0: all).
+        shown: Where items stood in the answers of the snapshot's window; None: nobody noted it.
     """
     recommender = open_offline(features, retriever, None, config, moment)
     rows = Rows.read(features / "rows" / f"{moment}.parquet", recommender.spec)
     chosen = np.arange(len(rows) if not shoppers else min(shoppers, len(rows)))
     total = 0
-    with pq.ParquetWriter(out, pairs_schema(recommender.spec), compression="zstd") as writer:
-        for batch in _batches(recommender, rows, chosen):
+    with pq.ParquetWriter(out, pairs_schema(recommender.spec, shown is not None), compression="zstd") as writer:
+        for batch in _batches(recommender, rows, chosen, shown):
             writer.write_batch(batch)
             total += len(batch.column("item").values)
             report("train_ranker", 0.0, f"{moment}: {total:,} pairs")
     return total
 
 
-def _batches(recommender: Recommender, rows: Rows, chosen: np.ndarray) -> Iterator[pa.RecordBatch]:
+def _batches(recommender: Recommender, rows: Rows, chosen: np.ndarray, shown: Shown | None) -> Iterator[pa.RecordBatch]:
     spec, items = recommender.spec, len(recommender.catalog)
     for start in range(0, len(chosen), _SHOPPERS):
         part = chosen[start : start + _SHOPPERS]
@@ -82,7 +86,10 @@ def _batches(recommender: Recommender, rows: Rows, chosen: np.ndarray) -> Iterat
             pa.ListArray.from_arrays(pa.array(flat * len(DENSE_NAMES)), pa.array(scored.dense.ravel())),
         ]
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
-        yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec))
+        if shown is not None:
+            place = shown.at(rows.shopper[part][found.row], found.item)
+            columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(place.astype(np.int32))))
+        yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class PairRows:
         features: user features by name, a row a shopper.
         offsets: int64 [shoppers + 1], where each shopper's pairs start.
         item: int64 [pairs], catalogue rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
-        place: int64 [pairs], where the item stood in the answer that was shown; 0 where nobody noted it.
+        place: int64 [pairs], where the item stood in the answer that was shown, or UNKNOWN, or NOT_SHOWN.
     """
 
     features: dict[str, Ragged]

@@ -20,6 +20,7 @@ from components.shared.training.launch import Inputs, LaunchConfig, Launcher, Wo
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.job import CONFIG, FILES, METRIC, RESULTS
+from components.train_ranker.shown import Shown, read_shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ def train(
     checkpoints: Path | None = None,
     launcher: Launcher | None = None,
     pairs: Path | None = None,
+    log: Path | None = None,
 ) -> dict[str, float]:
     """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch of the best validation NDCG.
 
@@ -85,26 +87,27 @@ def train(
             with the run. A TrainJob keeps them in its exchange instead.
         launcher: Runs the workers; by default what `config.launch` names.
         pairs: What `write_all_pairs` wrote for the same inputs and candidates; by default they are written anew.
+        log: Folder of the inference log, for the places at which items were shown (shown.py); None: they are unknown.
 
     Returns:
         Best validation NDCG@10, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly or outnumber the shoppers, or a launch setting cannot
-            be used.
-        DataError: no candidate was ever wanted, so there is nothing to learn.
+        InputError: the processes cannot share a batch out evenly or outnumber the shoppers, a launch setting cannot
+            be used, or the log cannot.
+        DataError: no candidate was ever wanted, so there is nothing to learn, or nothing in the log belongs to it.
         TrainingError: the workers failed more often than they may.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     check_shares(config.batch_shoppers, config.launch.processes, "shoppers", config.launch.nodes)
     spec = FeatureSpec.read(features / "spec.json")
-    names = _pair_files(features)
+    names, shown = _pair_files(features), _shown(features, log, config)
     with atomic_directory(out) as folder:
-        digest = _digest(features, retriever, config)
+        digest = _digest(features, retriever, config, shown)
         work = checkpoints / digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         if pairs is None:
-            _write_pairs(features, retriever, work, config.candidates)
+            _write_pairs(features, retriever, work, config.candidates, shown)
         else:
             for name in names:
                 (work / name).symlink_to(pairs.resolve() / name)
@@ -121,12 +124,27 @@ def train(
 def write_all_pairs(features: Path, retriever: Path, out: Path, candidates: CandidateConfig) -> None:
     """Write the candidate pairs of every training moment and of validation, for several trainings over the same."""
     with atomic_directory(out) as folder:
-        _write_pairs(features, retriever, folder, candidates)
+        _write_pairs(features, retriever, folder, candidates, {})
 
 
-def _write_pairs(features: Path, retriever: Path, folder: Path, candidates: CandidateConfig) -> None:
+def _write_pairs(
+    features: Path, retriever: Path, folder: Path, candidates: CandidateConfig, shown: dict[str, Shown]
+) -> None:
     for name in _pair_files(features):
-        write_pairs(features, retriever, name.removesuffix(".parquet"), folder / name, candidates)
+        moment = name.removesuffix(".parquet")
+        write_pairs(features, retriever, moment, folder / name, candidates, shown=shown.get(moment))
+
+
+def _shown(features: Path, log: Path | None, config: RankerTraining) -> dict[str, Shown]:
+    """What was shown in each training moment's window; nothing without a log."""
+    if log is None:
+        return {}
+    if not config.architecture.places:
+        raise InputError(
+            f"inference_log is {log}, but the architecture learns no places",
+            'give the largest place to tell apart, such as architecture {"places": 10}, or no log',
+        )
+    return read_shown(features, log)
 
 
 def _pair_files(features: Path) -> list[str]:
@@ -135,9 +153,10 @@ def _pair_files(features: Path) -> list[str]:
     return [f"{moment}.parquet" for moment in (*moments, "validation")]
 
 
-def _digest(features: Path, retriever: Path, config: RankerTraining) -> str:
+def _digest(features: Path, retriever: Path, config: RankerTraining, shown: dict[str, Shown]) -> str:
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     settings["architecture"] = config.architecture.to_json()
+    settings["shown"] = {name: one.digest for name, one in shown.items()}
     rows = sorted((features / "rows").glob("*.parquet"))
     return run_digest(
         settings, [features / "spec.json", features / "items.parquet", *rows, retriever / "weights.safetensors"]

@@ -178,7 +178,7 @@ class Ranker(nn.Module):
             items: Features of the P pairs' items.
             row: int64 [P], the shopper of each pair.
             dense: float32 [P, dense inputs].
-            place: int64 [P], where the item stood in the answer (0: unknown); None when scoring.
+            place: int64 [P], where the item stood in the answer (or UNKNOWN, NOT_SHOWN); None when scoring.
         """
         user_SE = in_order(self.user_bags(users), self.config.user_features)
         item_PE = in_order(self.item_bags(items), self.config.item_features)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from scipy.stats import spearmanr
 from torch import nn
 
-from components.shared.models.examination import Examination, click_loss
+from components.shared.models.examination import NOT_SHOWN, UNKNOWN, Examination, click_loss
 
 PLACES = 6
 EXAMINED = 1.0 / np.arange(1, PLACES + 1) ** 0.8
@@ -72,6 +72,14 @@ def test_places_beyond_the_last_share_its_probability():
     examination = Examination(3)
     with torch.no_grad():
         examination.logits.copy_(torch.tensor([1.0, -1.0]))
-    found = examination(torch.tensor([0, 1, 2, 3, 4, 99])).exp()
+    found = examination(torch.tensor([UNKNOWN, 1, 2, 3, 4, 99])).exp()
     torch.testing.assert_close(found[:2], torch.ones(2))
     assert found[3] == found[4] == found[5] < found[2] < 1
+
+
+def test_what_was_not_shown_has_a_probability_of_its_own():
+    examination = Examination(1)
+    with torch.no_grad():
+        examination.not_shown.fill_(-2.0)
+    found = examination(torch.tensor([NOT_SHOWN, UNKNOWN, 1, 2])).exp()
+    torch.testing.assert_close(found, torch.tensor([torch.tensor(-2.0).sigmoid().item(), 1.0, 1.0, 1.0]))

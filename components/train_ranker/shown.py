@@ -1,0 +1,99 @@
+"""Where items stood in the answers that shoppers got: the inference log joined by request_id with the shop's events."""
+
+import hashlib
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from components.shared.errors import DataError, InputError
+from components.shared.inference_log import SUFFIX, Answered, LogReader
+from components.shared.models.examination import NOT_SHOWN, UNKNOWN
+from components.shared.progress import report
+from components.shared.rows import REQUESTS
+from components.shared.timeline import Timeline
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The best place of each item that a shopper was shown in one label window.
+
+    Attributes:
+        key: int64, ascending, shopper * items + item. place: int64, from 1. items: rows of the catalogue.
+    """
+
+    key: np.ndarray
+    place: np.ndarray
+    items: int
+
+    def at(self, shopper: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Places of pairs, int64: NOT_SHOWN of shoppers who were shown other items, UNKNOWN of all others."""
+        if not len(self.key):
+            return np.full(len(item), UNKNOWN, np.int64)
+        wanted = shopper * self.items + item
+        position = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
+        otherwise = np.where(np.isin(shopper, self.key // self.items), NOT_SHOWN, UNKNOWN)
+        return np.where(self.key[position] == wanted, self.place[position], otherwise)
+
+    @property
+    def digest(self) -> str:
+        """Of everything that was shown."""
+        return hashlib.sha256(self.key.tobytes() + self.place.tobytes()).hexdigest()[:16]
+
+
+def read_shown(features: Path, log: Path) -> dict[str, Shown]:
+    """What was shown in the label window of every moment that the ranker learns from.
+
+    Answers that a shadow gave are left out, as are those whose request no event of the shop carries on.
+
+    Args:
+        features: Output of build_features.
+        log: Folder of the predictors' inference logs.
+
+    Raises:
+        InputError: no event carries a request_id, the folder holds no log, or a line of it is no record.
+        DataError: no answer belongs to a request of the label windows.
+    """
+    if not (features / REQUESTS).exists():
+        raise InputError(
+            f"inference_log: no event of these features carries a request_id, which would join {log} to shoppers",
+            "let events carry the request_id of the answer that caused them, and build the features again",
+        )
+    if not any(log.glob(f"*{SUFFIX}")):
+        raise InputError(f"inference_log: {log} holds no *{SUFFIX}", "name the folder that predictors write with "
+                         "--inference_log, on a volume that this step sees")  # fmt: skip
+    requests = pq.read_table(features / REQUESTS)
+    items = pq.read_table(features / "items.parquet", columns=["item_id"])["item_id"].to_pylist()
+    request, item, place = _answers(log, requests["request_id"].to_pylist(), items)
+    shopper, moment = (requests[name].to_numpy()[request] for name in ("shopper", "timestamp"))
+    timeline, found = Timeline.read(features / "timeline.json"), {}
+    for name, start in timeline.moments().items():
+        if not name.startswith("ranker"):
+            continue
+        inside = (moment >= start) & (moment < start + timeline.horizon) & (item > 0)
+        key = shopper[inside].astype(np.int64) * len(items) + item[inside]
+        order = np.lexsort((place[inside], key))
+        distinct, first = np.unique(key[order], return_index=True)
+        found[name] = Shown(distinct, place[inside][order][first], len(items))
+        report("train_ranker", 0.0, f"{name}: {len(distinct):,} pairs of shopper and item with a place")
+    if not any(len(shown.key) for shown in found.values()):
+        raise DataError(
+            f"inference_log: none of the answers in {log} belongs to a request of the label windows",
+            "give the logs of those weeks, and events that carry the request_ids of their answers",
+        )
+    return found
+
+
+def _answers(log: Path, requests: list[str], items: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Row of the request, catalogue row (0: not in it) and place of every item of the answers to these requests."""
+    request_row = {name: row for row, name in enumerate(requests)}
+    item_row = {name: row for row, name in enumerate(items)}
+    request, item, place = array("q"), array("q"), array("q")
+    for record in LogReader(log).read():
+        if isinstance(record, Answered) and not record.shadow and record.request_id in request_row:
+            request.extend([request_row[record.request_id]] * len(record.items))
+            item.extend(item_row.get(name, 0) for name in record.items)
+            place.extend(range(1, len(record.items) + 1))
+    return np.array(request, np.int64), np.array(item, np.int64), np.array(place, np.int64)

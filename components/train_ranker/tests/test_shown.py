@@ -1,0 +1,168 @@
+"""From the inference log to learned examination: answers that shoppers got, joined with what they bought of them."""
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.build_features.build import FeatureConfig, build
+from components.shared.candidates import CandidateConfig
+from components.shared.errors import DataError, InputError
+from components.shared.feature_spec import FeatureSpec
+from components.shared.inference_log import Answered, LogWriter
+from components.shared.models.examination import NOT_SHOWN, UNKNOWN
+from components.shared.models.offline import load_ranker
+from components.shared.models.ranker import RankerArchitecture
+from components.shared.rows import Rows
+from components.shared.schema import EVENTS, ITEMS
+from components.shared.timeline import Timeline
+from components.shared.training.launch import LaunchConfig
+from components.shared.training.optimizer import OptimizerConfig
+from components.train_ranker.examples import PairRows
+from components.train_ranker.shown import read_shown
+from components.train_ranker.train import RankerTraining, train
+from components.train_retriever.batches import SamplingConfig
+from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.train import train as train_retriever
+
+THINGS, SHOPPERS, DAYS, PLACES = 60, 120, 70, 4
+START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+TAKEN = (0.9, 0.4, 0.2, 0.1)
+"""How often the item at each place is bought, whatever it is."""
+LAUNCH = LaunchConfig(processes=1, threads=1)
+CONFIG = RankerTraining(
+    embedding_dim=4, hidden_dim=8, epochs=1, batch_shoppers=1, candidates=CandidateConfig(own=20, retrieved=40),
+    architecture=RankerArchitecture(places=PLACES), launch=LAUNCH,
+    optimizer=OptimizerConfig(embedding_lr=1e-3, dense_lr=0.1, seed=3),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shop:
+    """A shop whose predictor answers every visit with items in a random order."""
+
+    features: Path
+    retriever: Path
+    log: Path
+    answers: dict[str, tuple[int, datetime.datetime, list[str]]]
+    """Shopper, moment and items by request."""
+
+
+def write_tables(folder: Path, events: list[dict]) -> None:
+    items = [{"item_id": f"i{thing}", "title": f"thing {thing % 9}", "categories": [f"c{thing % 6}"]}
+             for thing in range(THINGS)]  # fmt: skip
+    for name, rows, schema in (("events", events, EVENTS), ("items", items, ITEMS)):
+        (folder / name).mkdir()
+        pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part-0.parquet")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory) -> Shop:
+    folder, random = tmp_path_factory.mktemp("shown"), np.random.default_rng(8)
+    log, events, answers = LogWriter(folder / "log", "pod"), [], {}
+    for shopper in range(SHOPPERS):
+        for day in range(shopper % 4, DAYS, 4):
+            moment = START + datetime.timedelta(days=day, seconds=shopper)
+            request, items = f"r{shopper}-{day}", [f"i{thing}" for thing in random.permutation(THINGS)[:PLACES]]
+            answers[request] = (shopper, moment, items)
+            visit = {"user_id": f"u{shopper}", "timestamp": moment, "request_id": request}
+            events.append({**visit, "item_id": items[0], "event_type": "impression"})
+            for share, item in zip(TAKEN, items, strict=True):
+                if random.random() < share:
+                    later = moment + datetime.timedelta(seconds=60)
+                    events.append({**visit, "item_id": item, "event_type": "purchase", "timestamp": later})
+            record = Answered(time=moment.timestamp(), request_id=request, version="1", outcome="ok", seconds=0.01,
+                              items=tuple(items))  # fmt: skip
+            log.write(record)
+            copy = Answered(time=moment.timestamp(), request_id=request, version="2", outcome="ok", seconds=0.01,
+                            shadow=True, items=tuple(items[::-1]))  # fmt: skip
+            log.write(copy)
+    log.write(Answered(time=0.0, request_id="of nobody", version="1", outcome="ok", seconds=0.01, items=("i1",)))
+    log.close()
+    assert not log.dropped
+    write_tables(folder, events)
+    build(folder / "events", folder / "items", folder / "features", FeatureConfig(horizon_days=10.0))
+    config = RetrieverTraining(sampling=SamplingConfig(batch_size=128, seed=3), embedding_dim=8, hidden_dim=16,
+                               epochs=1, launch=LAUNCH)  # fmt: skip
+    train_retriever(folder / "features", folder / "retriever", config)
+    return Shop(folder / "features", folder / "retriever", folder / "log", answers)
+
+
+def best_places(shop: Shop, start: int, end: int) -> dict[tuple[int, str], int]:
+    """Best place of (shopper, item) in a window, by a loop over the answers."""
+    found: dict[tuple[int, str], int] = {}
+    for shopper, moment, items in shop.answers.values():
+        if start <= int(moment.timestamp()) < end:
+            for place, item in enumerate(items, 1):
+                found[shopper, item] = min(place, found.get((shopper, item), place))
+    return found
+
+
+def test_places_are_the_best_ones_that_a_shopper_was_shown_in_the_window(shop):
+    timeline, shown = Timeline.read(shop.features / "timeline.json"), read_shown(shop.features, shop.log)
+    users = ["", *pq.read_table(shop.features / "users.parquet")["user_id"].to_pylist()]
+    names = pq.read_table(shop.features / "items.parquet")["item_id"].to_pylist()
+    rows = {name: row for row, name in enumerate(names) if name}
+    numbers = {name: row for row, name in enumerate(users) if name}
+    assert set(shown) == {name for name in timeline.moments() if name.startswith("ranker")}
+    for name, one in shown.items():
+        start = timeline.moments()[name]
+        wanted = best_places(shop, start, start + timeline.horizon)
+        assert len(wanted) == len(one.key) > 500
+        shoppers = np.array([numbers[f"u{shopper}"] for shopper, _ in wanted])
+        items = np.array([rows[item] for _, item in wanted])
+        assert one.at(shoppers, items).tolist() == list(wanted.values()), "no shadow's places among them"
+        assert (one.at(shoppers, items[::-1]) == NOT_SHOWN).any(), "others were shown to that shopper"
+        assert one.at(np.array([0]), items[:1]).tolist() == [UNKNOWN], "nothing was shown to nobody"
+
+
+def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
+    """Items stood at random places, so what is bought less further down is examined less, not wanted less."""
+    train(shop.features, shop.retriever, tmp_path / "model", CONFIG, log=shop.log)
+    module = load_ranker(tmp_path / "model").examination
+    assert module is not None
+    examined = module.probabilities().detach().numpy()
+    np.testing.assert_allclose(examined, np.array(TAKEN) / TAKEN[0], atol=0.1)
+    assert module.not_shown.sigmoid().item() < 0.1, "all is sold through answers"
+
+
+def test_pairs_carry_the_places(shop, tmp_path):
+    def look(task, work: Path) -> None:
+        spec = FeatureSpec.read(shop.features / "spec.json")
+        names = sorted(path.name for path in work.glob("ranker-*.parquet"))
+        shown = read_shown(shop.features, shop.log)
+        for name in names:
+            moment = name.removesuffix(".parquet")
+            pairs, rows = PairRows.read([work / name], spec), Rows.read(shop.features / "rows" / name, spec)
+            np.testing.assert_array_equal(pairs.place, shown[moment].at(rows.shopper[pairs.row], pairs.item))
+            bought = pairs.label > 0
+            assert 0 < (pairs.place > 0).mean() < 0.5 and (pairs.place[bought] > 0).all(), "only what is shown sells"
+            assert (pairs.place == NOT_SHOWN).any()
+        assert not PairRows.read([work / "validation.parquet"], spec).place.any()
+        raise InputError("seen", "enough")
+
+    class Looking:
+        run = staticmethod(look)
+
+    with pytest.raises(InputError, match="seen"):
+        train(shop.features, shop.retriever, tmp_path / "model", CONFIG, launcher=Looking(), log=shop.log)
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_what_cannot_be_joined_is_named(shop, tiny_run, tmp_path):
+    with pytest.raises(InputError, match=r"no event of these features carries a request_id"):
+        read_shown(tiny_run.features, shop.log)
+    with pytest.raises(InputError, match=r"inference_log: .* holds no \*.jsonl"):
+        read_shown(shop.features, tmp_path)
+    other = LogWriter(tmp_path / "other", "pod")
+    other.write(Answered(time=0.0, request_id="of nobody", version="1", outcome="ok", seconds=0.01, items=("i1",)))
+    other.close()
+    with pytest.raises(DataError, match=r"none of the answers .* belongs to a request"):
+        read_shown(shop.features, tmp_path / "other")
+    plain = RankerTraining(**{**vars(CONFIG), "architecture": RankerArchitecture()})
+    with pytest.raises(InputError, match="the architecture learns no places"):
+        train(shop.features, shop.retriever, tmp_path / "model", plain, log=shop.log)
