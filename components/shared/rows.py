@@ -41,7 +41,7 @@ class Rows:
     def take(self, rows: np.ndarray) -> "Rows":
         """The named rows, in that order (repeats allowed)."""
         features = {name: ragged.take(rows) for name, ragged in self.features.items()}
-        rated = self.rated.take(rows) if self.rated else None
+        rated = None if self.rated is None else self.rated.take(rows)
         return Rows(self.shopper[rows], self.timestamp[rows], features, self.targets.take(rows), rated)
 
     @classmethod

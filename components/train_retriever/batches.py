@@ -72,7 +72,8 @@ def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[i
     flat = item.ravel()
     items = {name: ragged.take(flat) for name, ragged in catalog.features.items()}
     items["item"] = Ragged.ones(np.where(drop_item.ravel(), 0, items["item"].values))
-    return Batch(features, items, flat, rows.rated.weights[places.ravel()] if rows.rated else None)
+    rating = None if rows.rated is None else rows.rated.weights[places.ravel()]
+    return Batch(features, items, flat, rating)
 
 
 def _with_title_queries(query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray) -> Ragged:

@@ -71,7 +71,7 @@ class HeldRows:
 
     def mean_rating(self) -> float:
         """See RowSource."""
-        assert self._rows.rated, "only rows with ratings are asked for their mean"
+        assert self._rows.rated is not None, "only rows with ratings are asked for their mean"
         return float(self._rows.rated.weights.mean(dtype=np.float64))
 
 

@@ -45,7 +45,7 @@ def rating_r2(rows: Rows, score: Score, items: int, mean: float) -> float:
     """
     error = spread = 0.0
     for part in _parts(rows, items):
-        assert part.rated, "a split with ratings"
+        assert part.rated is not None, "a split with ratings"
         row = torch.from_numpy(np.repeat(np.arange(len(part)), part.rated.lengths))
         scores = score(part).cpu()[row, torch.from_numpy(part.rated.values)].double().numpy()
         rating = part.rated.weights.astype(np.float64)
