@@ -19,6 +19,7 @@ MEASURED = [
     "compression",
     "scale",
     "throughput",
+    "throughput-compiled",
     "throughput-bfloat16",
     "ablation",
     "ablation-in-batch",
