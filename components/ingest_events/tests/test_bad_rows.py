@@ -1,0 +1,52 @@
+"""A row that breaks a rule is put aside with its reason, whole, and costs no other row."""
+
+import json
+
+import pytest
+
+from components.ingest_events.tests.ingesting import GOOD, HEADER, ingest_text, read, rejected
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (",i1,view,2026-01-01,,,", "user_id is null"),
+        ("  ,i1,view,2026-01-01,,,", "user_id is null"),
+        ("u1,i1,,2026-01-01,,,", "event_type is null"),
+        ("u1,i1,teleport,2026-01-01,,,", "event_type is unknown"),
+        ("u1,i1,view,,,,", "timestamp is null"),
+        ("u1,i1,view,yesterday,,,", "timestamp cannot be read"),
+        ("u1,i1,view,infinity,,,", "timestamp is out of range"),
+        ("u1,i1,view,1066-10-14,,,", "timestamp is out of range"),
+        ("u1,,view,2026-01-01,,,", "item_id is null"),
+        ("u1,,search,2026-01-01,,,", "search without item and query"),
+        ("u1,i1,view,2026-01-01,,,NaN", "price is not finite"),
+        ("u1,i1,view,2026-01-01,,,1e300", "price is not finite"),
+        ("u1,i1,view,2026-01-01,,,-1", "price is negative"),
+        ("u1,i1,view,2026-01-01,,,€5", "price cannot be read"),
+        ("u1,i1,view,2026-01-01,,-2,", "quantity is negative"),
+        ("u1,i1,view,2026-01-01,,inf,", "quantity is not finite"),
+        ("u1,i1,view", "line is malformed"),
+        ("u1,i1,view,2026-01-01,,,,surplus", "line is malformed"),
+        ('u1,i1,view,2026-01-01,"open,,', "line is malformed"),
+    ],
+)
+def test_a_bad_row_is_put_aside_with_its_reason(tmp_path, line, reason):
+    summary = ingest_text(tmp_path, HEADER + GOOD + line + "\n" + GOOD)
+    assert summary.events == 2
+    assert summary.rejected["events"] == {reason: 1}
+    (row,) = rejected(tmp_path / "out")
+    assert (row["table"], row["reason"]) == ("events", reason)
+    assert row["source_file"].endswith("source/events.csv")
+    kept = json.loads(row["row"])
+    assert kept == line if reason == "line is malformed" else ",".join(kept.values()) == line
+
+
+def test_ratings_may_be_negative_and_must_be_finite(tmp_path):
+    text = (
+        HEADER.strip() + ",stars\n" + "".join(GOOD.strip() + f",{stars}\n" for stars in ("4.5", "", "-2", "nan", "inf"))
+    )
+    summary = ingest_text(tmp_path, text, mapping={"rating": "stars"})
+    assert summary.rejected["events"] == {"rating is not finite": 2}
+    found = [event["rating"] for event in read(tmp_path / "out")]
+    assert len(found) == 3 and set(found) == {4.5, None, -2.0}
