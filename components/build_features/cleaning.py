@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 
 from components.build_features.queries import count, literal, only_row
-from components.shared.errors import DataError, InputError
+from components.shared.errors import DataError, InputError, SchemaError
+from components.shared.schema import EVENTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,13 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
     dropped. `limit_outliers` is the last rule and needs the timeline.
 
     Raises:
-        InputError: a folder holds no Parquet file.
+        InputError: a folder holds no Parquet file, or events lack a column of the data contract.
         DataError: no event is left.
     """
     for name, folder in (("events", events), ("items", items)):
         if not any(folder.rglob("*.parquet")):
             raise InputError(f"{name}: {folder} holds no Parquet file", "run ingest_events and name its output")
+    _check_columns(events)
     database.execute(
         "CREATE TABLE raw AS SELECT user_id, item_id, event_type, timestamp, query, session_id, quantity, price, "
         f"rating, request_id FROM read_parquet({literal(events / '**/*.parquet')}, hive_partitioning = false)"
@@ -60,6 +63,14 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
             "check the events and the item table; the counts say which rule took them",
         )
     return counts
+
+
+def _check_columns(events: Path) -> None:
+    for file in sorted(events.rglob("*.parquet")):
+        missing = [name for name in EVENTS.names if name not in pq.read_schema(file).names]
+        if missing:
+            raise SchemaError(f"events ({file.name}) lack the column '{missing[0]}'",
+                              "ingest them again with this release, whose data contract may have grown")  # fmt: skip
 
 
 def limit_outliers(database: duckdb.DuckDBPyConnection, retriever_end: int, config: CleaningConfig) -> dict[str, int]:

@@ -3,11 +3,12 @@
 import datetime
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from components.build_features.build import FeatureConfig, build
 from components.shared.disk import new_array
-from components.shared.errors import DataError, InputError, ShoprankError
+from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
 from components.shared.tests.small_disk import small_file_system
 
 
@@ -38,6 +39,16 @@ def test_folders_without_files_are_named(shop, tmp_path):
         build(tmp_path / "nothing", items, tmp_path / "out", FeatureConfig())
     with pytest.raises(InputError, match=r"items: .*nothing holds no Parquet"):
         build(events, tmp_path / "nothing", tmp_path / "out", FeatureConfig())
+    assert not (tmp_path / "out").exists()
+
+
+def test_events_of_an_earlier_release_are_to_be_ingested_again(shop, tmp_path):
+    events, items = shop.write(tmp_path)
+    file = sorted(events.rglob("*.parquet"))[-1]
+    pq.write_table(pq.read_table(file, partitioning=None).drop_columns("rating"), file)
+    with pytest.raises(SchemaError, match="lack the column 'rating'") as caught:
+        build(events, items, tmp_path / "out", FeatureConfig())
+    assert file.name in caught.value.headline and "ingest them again" in caught.value.mend
     assert not (tmp_path / "out").exists()
 
 
