@@ -1,4 +1,4 @@
-"""The shape of the repository (DESIGN.md sections 2, 3 and 8): arrows, stage folders, sizes, names."""
+"""The shape of the repository: arrows, stage folders, sizes, names."""
 
 import ast
 import datetime

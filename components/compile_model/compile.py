@@ -81,7 +81,7 @@ def config_for(
 def compile_model(
     features: Path, retriever: Path, ranker: Path, statistics: Path | None, out: Path, config: CompileConfig
 ) -> dict[str, float]:
-    """Write everything a bundle needs but its manifest (layout: DESIGN.md section 6).
+    """Write everything a bundle needs but its manifest.
 
     Args:
         features: Output of build_features.

@@ -1,4 +1,4 @@
-"""Assembles the bundle (DESIGN.md section 6), signs it and adds it to the registry as the candidate."""
+"""Assembles the bundle, signs it and adds it to the registry as the candidate."""
 
 import json
 import shutil

@@ -114,7 +114,7 @@ class Recommender:
 
     @classmethod
     def open(cls, folder: Path, threads: int = 1, config: CandidateConfig | None = None) -> "Recommender":
-        """Open a compiled model or a bundle (DESIGN.md section 6); large arrays are memory-mapped."""
+        """Open a compiled model or a bundle; large arrays are memory-mapped."""
         spec = FeatureSpec.read(folder / "spec.json")
         return cls(
             spec=spec, catalog=Catalog.read(folder / "items.parquet", spec, content=False),

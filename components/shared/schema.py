@@ -1,4 +1,4 @@
-"""The data contract: Arrow schemas of events, items and users (DESIGN.md section 4)."""
+"""The data contract: Arrow schemas of events, items and users."""
 
 import hashlib
 

@@ -69,6 +69,7 @@ class NegativeSampler:
         self.counts = counts_I.double()
         self.items = len(counts_I)
         self._known: dict[NegativeSource, torch.Tensor] = {}
+        self._ends: dict[NegativeSource, torch.Tensor] = {}
         self.random = torch.Generator().manual_seed(seed)
 
     def probabilities(self, source: NegativeSource) -> torch.Tensor:
@@ -139,7 +140,12 @@ class NegativeSampler:
     def _draw(self, source: NegativeSource, count: int) -> torch.Tensor:
         if isinstance(source, Uniform):
             return torch.randint(1, self.items, (count,), generator=self.random)
-        return torch.multinomial(self.probabilities(source), count, replacement=True, generator=self.random)
+        # torch.multinomial takes 2 ** 24 items at most.
+        if source not in self._ends:
+            self._ends[source] = self.probabilities(source).cumsum(0)
+        ends = self._ends[source]
+        places = torch.rand(count, dtype=torch.float64, generator=self.random) * ends[-1]
+        return torch.searchsorted(ends, places, right=True).clamp(max=self.items - 1)
 
     def _hardest(self, source: Hard, target_N: torch.Tensor, scores_NI: torch.Tensor) -> torch.Tensor:
         scores_NI[:, 0] = float("-inf")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from components.shared import ranking_metrics
+from components.shared.errors import DataError
 from components.shared.ragged import Ragged
 from pipelines.benchmark.layouts import Layout, Problem
 
@@ -51,5 +52,12 @@ def thinned(problem: Problem, most: int) -> Problem:
 
 
 def criterion(found: dict[str, float]) -> float:
-    """What validation decides by: the geometric mean of the layout's metrics, which have different scales."""
-    return float(np.prod(list(found.values())) ** (1 / len(found)))
+    """What validation decides by: the geometric mean of the layout's metrics, which have different scales.
+
+    Raises:
+        DataError: a metric is no number.
+    """
+    decided = float(np.prod(list(found.values())) ** (1 / len(found)))
+    if not np.isfinite(decided):
+        raise DataError(f"validation's metrics are {found}", "see that scores and interactions are finite")
+    return decided

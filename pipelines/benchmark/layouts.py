@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared import ranking_metrics as metrics
-from components.shared.errors import SchemaError
+from components.shared.errors import DataError, SchemaError
 from components.shared.models.encoders.item_tower import ItemFeatures
 from components.shared.ragged import Ragged, expand_ranges, offsets_of
 
@@ -74,6 +74,7 @@ def read_layout(folder: Path) -> Layout:
 
     Raises:
         SchemaError: no layout has these files and columns.
+        DataError: a part of the data set is empty or not known.
     """
     columns = {
         path.name: set(pq.read_schema(path).names)
@@ -102,6 +103,22 @@ def _grouped(user: np.ndarray, item: np.ndarray, users: int) -> Ragged:
     return Ragged(offsets_of(np.bincount(user, minlength=users)), item, np.ones(len(item), np.float32))
 
 
+def _once(user: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct pairs, each where it first stood: a set holds an item once, however often a file says so."""
+    _, first = np.unique(user * (item.max(initial=0) + 1) + item, return_index=True)
+    kept = np.sort(first)
+    return user[kept], item[kept]
+
+
+def _asked(train: Ragged, queries: Ragged, relevant: Ragged, part: str) -> Problem:
+    """The problem of those who have something to be found."""
+    rows = np.flatnonzero(relevant.lengths)
+    if not len(rows) or not len(train.values):
+        raise DataError(f"--data: nothing is left of the {'train' if len(rows) else part} part",
+                        "give training and test interactions, and users of at least two training items")  # fmt: skip
+    return Problem(train=train, queries=queries.take(rows), relevant=relevant.take(rows))
+
+
 def _codes(*columns: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """Columns of ids as rows from 1, and the sorted distinct ids."""
     known = np.unique(np.concatenate(columns))
@@ -126,15 +143,16 @@ def _leave_one_out(folder: Path, attributes: bool) -> Layout:
     (item, owners), known = _codes(_column(path, "item_id")[order], owners)
     (user,), users = _codes(user[order])
     user, split = user - 1, split[order].astype(str)
-    parts = {
-        name: _grouped(user[split == name], item[split == name], len(users)) for name in ("train", "valid", "test")
-    }
+    names = ("train", "valid", "test")
+    if unknown := set(split.tolist()) - set(names):
+        raise DataError(f"column 'split' has the value '{min(unknown)}'", f"use {', '.join(names)}")
+    parts = {name: _grouped(user[split == name], item[split == name], len(users)) for name in names}
     before = _grouped(user[split != "test"], item[split != "test"], len(users))
     features, bags = _attributes(described, owners, len(known) + 1) if attributes else (ItemFeatures(bags={}), ())
     return Layout(
         kind="leave_one_out", items=len(known) + 1, features=features, bags=bags,
-        validation=Problem(train=parts["train"], queries=parts["train"], relevant=parts["valid"]),
-        test=Problem(train=parts["train"], queries=before, relevant=parts["test"]),
+        validation=_asked(parts["train"], parts["train"], parts["valid"], "valid"),
+        test=_asked(parts["train"], before, parts["test"], "test"),
         refit=False, ordered=True, dated=False, exclude_seen=True, k=10,
         metrics={"HR@10": lambda found, _: metrics.hit_rate_at_k(found, 10),
                  "NDCG@10": lambda found, count: metrics.ndcg_at_k(found, count, 10)},
@@ -189,10 +207,14 @@ def _sets(folder: Path) -> Layout:
     train, test = folder / "train.parquet", folder / "test.parquet"
     (item, wanted), known = _codes(_column(train, "item_id"), _column(test, "item_id"))
     (user, asker), users = _codes(_column(train, "user_id"), _column(test, "user_id"))
+    interactions = len(item)
+    (user, item), (asker, wanted) = _once(user, item), _once(asker, wanted)
+    # Training items stand in no list, so they cannot be asked for.
+    new = ~np.isin(asker * (len(known) + 1) + wanted, user * (len(known) + 1) + item)
+    asker, wanted = asker[new], wanted[new]
     order, asked = np.argsort(user, kind="stable"), np.argsort(asker, kind="stable")
     whole = _grouped(user[order] - 1, item[order], len(users))
     relevant = _grouped(asker[asked] - 1, wanted[asked], len(users))
-    queried = np.flatnonzero(relevant.lengths)
     # Each user's items in random order; the first tenth is held out, of users with at least two.
     random = np.random.default_rng(0)
     owner = np.repeat(np.arange(len(users)), whole.lengths)
@@ -200,15 +222,14 @@ def _sets(folder: Path) -> Layout:
     place = np.arange(len(owner)) - np.repeat(whole.offsets[:-1], whole.lengths)
     held = place < np.maximum(whole.lengths // 10, whole.lengths > 1)[owner]
     kept, hidden = (_grouped(owner[part], mixed[part], len(users)) for part in (~held, held))
-    judged = np.flatnonzero(hidden.lengths)
+    test_problem = _asked(whole, whole, relevant, "test")
     return Layout(
         kind="sets", items=len(known) + 1, features=ItemFeatures(bags={}), bags=(),
-        validation=Problem(train=kept, queries=kept.take(judged), relevant=hidden.take(judged)),
-        test=Problem(train=whole, queries=whole.take(queried), relevant=relevant.take(queried)),
+        validation=_asked(kept, kept, hidden, "validation"), test=test_problem,
         refit=True, ordered=False, dated=False, exclude_seen=True, k=20,
         metrics={"recall@20": lambda found, count: metrics.recall_at_k(found, count, 20),
                  "NDCG@20": lambda found, count: metrics.ndcg_at_k(found, count, 20)},
         protocol="a tenth of each user's training items chose everything, then trained on all of them with what they "
                  "chose; users with test items ranked over all items except their training items",
-        counts=(len(item), len(queried), len(known)),
+        counts=(interactions, len(test_problem.queries), len(known)),
     )  # fmt: skip

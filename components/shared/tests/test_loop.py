@@ -83,6 +83,16 @@ def without_time(curve: list[dict]) -> list[dict]:
     return [{name: value for name, value in point.items() if name != "seconds"} for point in curve]
 
 
+def test_the_best_of_bad_epochs_is_kept_too(run, tmp_path):
+    curve = run(Line([-3.0, -1.2, -1.5, -1.4, 0.9]), epochs=5, patience=2)
+    assert [point["quality"] for point in curve] == [-3.0, -1.2, -1.5, -1.4] and (tmp_path / "best").is_dir()
+
+
+def test_a_metric_that_is_no_number_is_named(run):
+    with pytest.raises(TrainingError, match="line: quality is nan"):
+        run(Line([0.1, float("nan")]), epochs=2)
+
+
 def test_training_ends_when_the_metric_no_longer_rises(run, tmp_path):
     line = Line([0.1, 0.4, 0.3, 0.4, 0.9])
     curve = run(line, epochs=5, patience=2)

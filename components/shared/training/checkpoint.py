@@ -32,8 +32,8 @@ class TrainState(Stateful):
         self.model, self.optimizer = model, optimizer
         self.epoch_loss = torch.zeros((), dtype=torch.float64)
         """Sum of the losses of this epoch's steps, so that a resumed epoch reports the mean of all of them."""
-        self.best = torch.full((2,), -1.0, dtype=torch.float64)
-        """Best validation recall and the epoch that reached it."""
+        self.best = torch.tensor([-torch.inf, -1.0], dtype=torch.float64)
+        """Best validation metric and the epoch that reached it; metrics such as R² have no lower bound."""
 
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs."""

@@ -121,6 +121,10 @@ class Loop:
         """Rank 0's metric on every rank: they must not disagree about which epoch was the best."""
         found = torch.tensor([metric], dtype=torch.float64, device=self.group.device)
         dist.broadcast(found, 0)
+        if not torch.isfinite(found):
+            raise TrainingError(
+                f"{self.config.stage}: {self.config.metric} is {found.item()}", "check the validation rows for such values"
+            )
         return float(found)
 
     def _note(self, metric: float, epoch: int, step: int) -> None:
