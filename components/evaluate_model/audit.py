@@ -1,7 +1,8 @@
 """Whether anything in the ranker's inputs or in the measuring betrays the labels.
 
-A plain model learns the validation pairs with their labels shuffled: on the test pairs it must be at chance, or what is
-measured as skill is there without any. And no single input may all but tell the label.
+With labels shuffled among each shopper's candidates before their pairs are made, what a plain model learns of the
+validation pairs must be at chance on the test pairs: otherwise the making of pairs knows the labels. With the true
+labels neither the plain model nor a single input may all but tell them: what tells the future has seen it.
 """
 
 from typing import Any
@@ -9,47 +10,86 @@ from typing import Any
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from components.evaluate_model.answers import Pool
+from components.evaluate_model.answers import Pool, model_answers
 from components.shared.pairs import DENSE_NAMES
+from components.shared.ragged import Ragged, offsets_of
+from components.shared.recommender import Recommender
+from components.shared.rows import Rows
 
-_SHUFFLES = 20
+_SHOPPERS = 500
+"""Shoppers of a split whose labels are shuffled: their candidates are made once more."""
 
 
-def leakage(validation: Pool, test: Pool, seed: int = 0) -> dict[str, Any] | None:
+def with_shuffled_labels(recommender: Recommender, rows: Rows, seed: int = 0) -> Pool:
+    """Pairs of some shoppers, made again with labels that stand at random among each shopper's candidates.
+
+    Args:
+        recommender: The models as of the rows' moment.
+        rows: A split; at most 500 evenly spaced rows of it are taken.
+        seed: Of the shuffle.
+    """
+    random = np.random.default_rng(seed)
+    chosen = rows.take(np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SHOPPERS)).astype(np.int64)))
+    histories = recommender.store.before(chosen.shopper, chosen.timestamp, recommender.spec.max_history)
+    answers = recommender.rank(histories, len(recommender.catalog))
+    drawn = [
+        random.choice(answer.item, min(wanted, len(answer.item)), replace=False)
+        for answer, wanted in zip(answers, chosen.targets.lengths.tolist(), strict=True)
+    ]
+    targets = Ragged.mean(offsets_of(np.array([len(items) for items in drawn])), np.concatenate(drawn))
+    return model_answers(recommender, Rows(chosen.shopper, chosen.timestamp, chosen.features, targets), 1)[1]
+
+
+def leakage(validation: Pool, test: Pool, shuffled: tuple[Pool, Pool]) -> dict[str, Any] | None:
     """Areas under the ROC curve on the sampled test pairs; None where a split has one class alone.
 
     Args:
         validation: Pairs to learn from.
         test: Pairs to be judged on.
-        seed: Of the shuffles.
+        shuffled: Of the same splits, `with_shuffled_labels`.
 
     Returns:
-        shuffled: mean over models that learned shuffled labels, with shuffled_error, its standard error.
-        learned: of the same model with the true labels.
+        shuffled: of a model that learned shuffled labels, each shopper's own area, their mean; with shuffled_error,
+            its standard error, and shuffled_shoppers.
+        learned: of the same model with the true labels, over all pairs.
         strongest, strongest_auc: the input that alone separates best (either way), and how well.
     """
-    learn, judge = validation.label[validation.sampled], test.label[test.sampled]
-    if len(set(learn.tolist())) < 2 or len(set(judge.tolist())) < 2:
+    judged = test.label[test.sampled]
+    if any(len(set(pool.label[pool.sampled].tolist())) < 2 for pool in (validation, test, *shuffled)):
         return None
-    random = np.random.default_rng(seed)
-    shuffled = np.array(
-        [_area(validation.inputs, random.permutation(learn), test.inputs, judge) for _ in range(_SHUFFLES)]
-    )
-    alone = np.array([_alone(judge, test.inputs[:, column]) for column in range(test.inputs.shape[1])])
+    areas = _by_shopper(shuffled[1], _scores(_learned(shuffled[0]), shuffled[1]))
+    if len(areas) < 2:
+        return None
+    alone = np.array([_alone(judged, test.inputs[:, column]) for column in range(test.inputs.shape[1])])
     return {
-        "shuffled": float(shuffled.mean()), "shuffled_error": float(shuffled.std(ddof=1) / np.sqrt(len(shuffled))),
-        "learned": _area(validation.inputs, learn, test.inputs, judge),
+        "shuffled": float(areas.mean()), "shuffled_error": float(areas.std(ddof=1) / np.sqrt(len(areas))),
+        "shuffled_shoppers": len(areas),
+        "learned": float(roc_auc_score(judged, _scores(_learned(validation), test))),
         "strongest": DENSE_NAMES[int(alone.argmax())], "strongest_auc": float(alone.max()),
     }  # fmt: skip
 
 
-def _area(inputs: np.ndarray, label: np.ndarray, judged: np.ndarray, truth: np.ndarray) -> float:
+def _learned(pool: Pool) -> Pipeline:
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, tol=1e-3))
-    model.fit(np.clip(inputs, -50, 50), label)
-    return float(roc_auc_score(truth, model.decision_function(np.clip(judged, -50, 50))))
+    return model.fit(np.clip(pool.inputs, -50, 50), pool.label[pool.sampled])
+
+
+def _scores(model: Pipeline, pool: Pool) -> np.ndarray:
+    return model.decision_function(np.clip(pool.inputs, -50, 50))
+
+
+def _by_shopper(pool: Pool, scores: np.ndarray) -> np.ndarray:
+    """The area of each shopper who has both labels, float64 [those shoppers]."""
+    row, label = pool.row[pool.sampled], pool.label[pool.sampled]
+    areas = []
+    for shopper in np.unique(row[label]):
+        own = row == shopper
+        if not label[own].all():
+            areas.append(roc_auc_score(label[own], scores[own]))
+    return np.array(areas)
 
 
 def _alone(truth: np.ndarray, values: np.ndarray) -> float:

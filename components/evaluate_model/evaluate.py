@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from components.evaluate_model.answers import model_answers
-from components.evaluate_model.audit import leakage
+from components.evaluate_model.audit import leakage, with_shuffled_labels
 from components.evaluate_model.baselines import Past, baseline_lists
 from components.evaluate_model.bootstrap import BootstrapConfig
 from components.evaluate_model.champion import ChampionAnswers, champion_answers, champion_of
@@ -128,11 +128,12 @@ def evaluate(
     methods |= {CHAMPION: held.lists} if held and held.lists else {}
     scopes, bought = _scopes(test, past, methods)
     learned_from = model_answers(validation.recommender, validation.rows, LIST_LENGTH)[1]
+    shuffled = tuple(with_shuffled_labels(split.recommender, split.rows) for split in (validation, test))
     result = {
         **_measure(test, past, scopes, bought, config),
         "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
         "ranker": quality(pool, learned_from, bought, config.calibration_bins),
-        "leakage": leakage(learned_from, pool),
+        "leakage": leakage(learned_from, pool, (shuffled[0], shuffled[1])),
         "champion": _champion_facts(held),
         "curves": {"retriever": read_json(retriever / "curve.json"), "ranker": read_json(ranker / "curve.json")},
         "config": dataclasses.asdict(config),

@@ -31,6 +31,9 @@ class Rules:
     """Predicted over observed target events must lie between its inverse and this."""
     max_shuffled_errors: float = 4.0
     """Standard errors that a model with shuffled labels may lie from chance (AUC 0.5); further away, labels leak."""
+    max_learned_auc: float = 0.99
+    """Largest area under the ROC curve that a plain model of the ranker's inputs may reach; above it, they have seen
+    the future."""
     max_single_input_auc: float = 0.99
     """Largest area under the ROC curve that one input of the ranker may reach alone; above it, it holds the label."""
     min_coverage: float = 0.01
@@ -142,8 +145,13 @@ def leakage_checks(found: dict[str, Any] | None, rules: Rules) -> Iterator[Check
     yield Check(
         "max_shuffled_errors", off <= rules.max_shuffled_errors,
         f"With shuffled labels a plain model's AUC is {found['shuffled']:.3f} ± {found['shuffled_error']:.3f}, "
-        f"{'at chance' if off <= rules.max_shuffled_errors else 'not at chance: labels leak'} (with the true ones "
-        f"{found['learned']:.3f}).",
+        f"{'at chance' if off <= rules.max_shuffled_errors else 'not at chance: labels leak'}.",
+    )  # fmt: skip
+    passed = found["learned"] <= rules.max_learned_auc
+    yield Check(
+        "max_learned_auc", passed,
+        f"With the true labels its AUC is {found['learned']:.3f}, {_side(passed, 'at most')} {rules.max_learned_auc}"
+        f"{'' if passed else ': the inputs have seen the future'}.",
     )  # fmt: skip
     passed = found["strongest_auc"] <= rules.max_single_input_auc
     yield Check(

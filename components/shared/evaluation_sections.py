@@ -150,13 +150,15 @@ def audit(page: Page, found: Mapping[str, Any] | None) -> None:
     """Whether labels leak into what the ranker sees or into the measuring."""
     page.section(
         "Leakage audit",
-        "A plain model that learned shuffled labels must be at chance, AUC 0.5; no input may all but tell the label.",
+        "Labels are shuffled among each shopper's candidates and all pairs made anew: what a plain model learns of "
+        "them must be at chance, AUC 0.5. With the true labels neither it nor any single input may all but tell them.",
     )
     if found is None:
         page.text("Not measured: a split holds one class alone.")
         return
     page.table(["learned from", "AUC on the test pairs"], [
-        ["shuffled labels, mean of 20", f"{found['shuffled']:.3f} ± {found['shuffled_error']:.3f}"],
+        [f"shuffled labels, mean of {found['shuffled_shoppers']:,} shoppers",
+         f"{found['shuffled']:.3f} ± {found['shuffled_error']:.3f}"],
         ["true labels", f"{found['learned']:.3f}"],
         [f"the input '{found['strongest']}' alone", f"{found['strongest_auc']:.3f}"],
     ])  # fmt: skip

@@ -22,8 +22,9 @@ def visits(*users, last=("valid", "test")):
     """Leave-one-out columns of users who took so many items, 1, 2, 3 and so on."""
     split = [name for count in users for name in (["train"] * count + list(last))[-count:]]
     return {
-        "user_id": np.repeat(np.arange(len(users)), users), "item_id": np.concatenate([np.arange(n) + 1 for n in users]),
-        "position": np.concatenate([np.arange(n) for n in users]), "split": split,
+        "user_id": np.repeat(np.arange(len(users)), users), "split": split,
+        "item_id": np.concatenate([np.arange(count) + 1 for count in users]),
+        "position": np.concatenate([np.arange(count) for count in users]),
     }  # fmt: skip
 
 

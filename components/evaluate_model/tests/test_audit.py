@@ -6,20 +6,34 @@ import numpy as np
 import pytest
 
 from components.evaluate_model.answers import Pool
-from components.evaluate_model.audit import leakage
+from components.evaluate_model.audit import leakage, with_shuffled_labels
 from components.evaluate_model.rules import Rules, leakage_checks
 from components.shared.pairs import DENSE_NAMES
+from components.shared.rows import Rows
+
+QUIET = {"max_shuffled_errors": True, "max_learned_auc": True, "max_single_input_auc": True}
 
 
-def pool(seed, pairs=1_500):
+def pool(seed, pairs=1_500, signal=1.0):
     """Labels that follow from two inputs with noise."""
     random = np.random.default_rng(seed)
     inputs = random.normal(size=(pairs, len(DENSE_NAMES))).astype(np.float32)
-    label = random.random(pairs) < 1 / (1 + np.exp(2 - inputs[:, 3] - inputs[:, 7]))
+    label = random.random(pairs) < 1 / (1 + np.exp(2 - signal * (inputs[:, 3] + inputs[:, 7])))
     return Pool(
         row=random.integers(0, 50, pairs), probability=random.random(pairs).astype(np.float32), label=label,
         again=np.zeros(pairs, bool), sampled=np.arange(pairs), inputs=inputs,
     )  # fmt: skip
+
+
+def shuffled(seed):
+    return pool(seed, signal=0.0), pool(seed + 100, signal=0.0)
+
+
+def planted(clean, noise, columns):
+    """The pairs with their label in some inputs, under noise."""
+    random, inputs = np.random.default_rng(7), clean.inputs.copy()
+    inputs[:, columns] = clean.label[:, None] + noise * random.normal(size=(len(clean.label), len(columns)))
+    return dataclasses.replace(clean, inputs=inputs)
 
 
 def verdicts(found):
@@ -28,33 +42,48 @@ def verdicts(found):
 
 def test_clean_pairs_pass_and_their_signal_is_seen():
     for seed in range(5):
-        found = leakage(pool(seed), pool(seed + 100))
-        assert verdicts(found) == {"max_shuffled_errors": True, "max_single_input_auc": True}
+        found = leakage(pool(seed), pool(seed + 100), shuffled(seed + 1_000))
+        assert verdicts(found) == QUIET
         assert found["learned"] > 0.65 and found["strongest"] in (DENSE_NAMES[3], DENSE_NAMES[7])
-        assert abs(found["shuffled"] - 0.5) < 0.06
+        assert abs(found["shuffled"] - 0.5) < 0.06 and found["shuffled_shoppers"] > 45
 
 
 def test_an_input_that_holds_the_label_is_named():
     test = pool(101)
     test.inputs[:, 5] = -test.label.astype(np.float32)
-    found = leakage(pool(1), test)
+    found = leakage(pool(1), test, shuffled(1))
     assert found["strongest"] == DENSE_NAMES[5] and found["strongest_auc"] == 1.0
     assert verdicts(found)["max_single_input_auc"] is False
 
 
-def test_measuring_that_knows_the_answer_is_not_at_chance():
-    """The measured pairs' inputs are sorted out by their label, as a bug in the measuring would do."""
-    learn, test = pool(1), pool(101)
-    shift = np.where(test.label, 1.0, -1.0)[:, None] * np.sign(np.random.default_rng(0).normal(size=len(DENSE_NAMES)))
-    inputs = (test.inputs * 0.01 + shift).astype(np.float32)
-    found = leakage(learn, dataclasses.replace(test, inputs=inputs))
-    assert found["strongest_auc"] == 1.0 and not all(verdicts(found).values())
+def test_several_inputs_that_each_hold_a_little_of_the_label_are_seen_together():
+    for seed in range(4):
+        learn, test = (planted(pool(at), 0.5, [1, 5, 11, 20]) for at in (seed, seed + 100))
+        found = leakage(learn, test, shuffled(seed))
+        assert verdicts(found) == {**QUIET, "max_learned_auc": False} and found["strongest_auc"] < 0.95
+
+
+def test_pairs_that_are_made_with_their_labels_are_not_at_chance():
+    """Once more with shuffled labels, and the inputs know those: not from the past, but from the making of pairs."""
+    for seed in range(4):
+        leaking = tuple(planted(made, 1.0, [2]) for made in shuffled(seed))
+        assert verdicts(leakage(pool(seed), pool(seed + 100), leaking)) == {**QUIET, "max_shuffled_errors": False}
 
 
 def test_one_class_alone_is_not_judged():
     clean = pool(1)
-    assert leakage(dataclasses.replace(clean, label=np.zeros(1_500, bool)), clean) is None
+    assert leakage(dataclasses.replace(clean, label=np.zeros(1_500, bool)), clean, shuffled(1)) is None
     assert list(leakage_checks(None, Rules())) == []
+
+
+@pytest.mark.slow
+def test_labels_are_shuffled_among_each_shoppers_candidates(recommender, tiny_run):
+    rows = Rows.read(tiny_run.features / "rows" / "test.parquet", recommender.spec)
+    made, again = (with_shuffled_labels(recommender, rows, seed) for seed in (1, 2))
+    assert np.array_equal(made.row, again.row) and np.array_equal(made.probability, again.probability)
+    assert not np.array_equal(made.label, again.label), "another seed, other labels"
+    wanted = np.bincount(made.row, made.label, len(rows))
+    assert wanted.tolist() == np.minimum(rows.targets.lengths, np.bincount(made.row, minlength=len(rows))).tolist()
 
 
 @pytest.mark.slow
@@ -63,5 +92,4 @@ def test_the_real_inputs_do_not_leak(tiny_run):
     from components.shared.storage import read_json
 
     found = read_json(tiny_run.evaluation / METRICS)["leakage"]
-    assert verdicts(found) == {"max_shuffled_errors": True, "max_single_input_auc": True}
-    assert found["learned"] > 0.6
+    assert verdicts(found) == QUIET and found["learned"] > 0.6 and found["shuffled_shoppers"] > 20

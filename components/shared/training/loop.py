@@ -123,7 +123,8 @@ class Loop:
         dist.broadcast(found, 0)
         if not torch.isfinite(found):
             raise TrainingError(
-                f"{self.config.stage}: {self.config.metric} is {found.item()}", "check the validation rows for such values"
+                f"{self.config.stage}: {self.config.metric} is {found.item()}",
+                "check the validation rows for infinite values",
             )
         return float(found)
 

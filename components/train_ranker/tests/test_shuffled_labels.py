@@ -1,0 +1,66 @@
+"""The real ranker, taught with labels that stand at random among each shopper's candidates, must be at chance."""
+
+import os
+import shutil
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.feature_spec import FeatureSpec
+from components.shared.models.offline import open_offline
+from components.shared.ranking_metrics import ndcg_at_k
+from components.shared.rows import Rows
+from components.shared.sizes import size_named
+from components.shared.storage import read_json
+from components.train_ranker.examples import PairRows, write_pairs
+from components.train_ranker.train import RankerTraining, train
+
+SHUFFLES = 40
+
+
+def shuffle(features, retriever, moment, candidates):
+    """Rewrite the targets of a snapshot: as many of a shopper's candidates as came true, but any of them."""
+    random, recommender = np.random.default_rng(3), open_offline(features, retriever, None, candidates, moment)
+    path = features / "rows" / f"{moment}.parquet"
+    rows, table = Rows.read(path, recommender.spec), pq.read_table(path)
+    found = recommender.candidates(
+        recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
+    ).found
+    drawn = []
+    for row in range(len(rows)):
+        offered = found.item[found.row == row]
+        came = np.isin(offered, rows.targets.take(np.array([row])).values).sum()
+        drawn.append(random.choice(offered, came, replace=False).tolist())
+    at = table.schema.get_field_index("targets")
+    path.unlink()  # The copy shares its files with the original.
+    pq.write_table(table.set_column(at, table.schema.field(at), pa.array(drawn, table.schema.field(at).type)), path)
+
+
+@pytest.mark.slow
+def test_a_ranker_that_learned_shuffled_labels_is_at_chance(tiny_run, tmp_path):
+    config, features = RankerTraining.from_size(size_named("tiny"), 0, 1), tmp_path / "features"
+    shutil.copytree(tiny_run.features, features, copy_function=os.link)
+    moments = [path.stem for path in (features / "rows").glob("ranker-*.parquet")]
+    for moment in (*moments, "validation"):
+        shuffle(features, tiny_run.retriever, moment, config.candidates)
+    train(features, tiny_run.retriever, tmp_path / "ranker", config)
+    write_pairs(features, tiny_run.retriever, "validation", tmp_path / "pairs.parquet", config.candidates)
+    pairs = PairRows.read([tmp_path / "pairs.parquet"], FeatureSpec.read(features / "spec.json"))
+    wanted = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
+    by_chance = np.array([ndcg(pairs, wanted, seed) for seed in range(SHUFFLES)])
+    found = [point["validation_ndcg_at_10"] for point in read_json(tmp_path / "ranker" / "curve.json")]
+    # The same error whatever the order is, as long as it knows nothing.
+    assert abs(np.mean(found) - by_chance.mean()) < 4 * by_chance.std(), (found, by_chance.mean(), by_chance.std())
+    clean = read_json(tiny_run.ranker / "curve.json")
+    assert max(point["validation_ndcg_at_10"] for point in clean) > by_chance.mean() + 6 * by_chance.std()
+
+
+def ndcg(pairs, wanted, seed):
+    """Mean NDCG@10 of candidates in random order."""
+    order = np.lexsort((np.random.default_rng(seed).random(len(pairs.row)), pairs.row))
+    place = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
+    found = np.zeros((len(pairs), 10), bool)
+    found[pairs.row[place < 10], place[place < 10]] = pairs.label[order][place < 10] > 0
+    return ndcg_at_k(found[wanted > 0], wanted[wanted > 0], 10).mean()
