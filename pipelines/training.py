@@ -110,14 +110,14 @@ def training(
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         retriever_hyperparameters: What tuning found: its JSON, or where it lies on the volume; empty: the size dial's.
         ranker_hyperparameters: The same of the ranker.
-        encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; empty: what
-            tuning found, or none.
+        encoder: JSON of the retriever's sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}; null: none;
+            empty: what tuning found, or none.
         loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}, or
             {"kind": "Mse"} for events with ratings; empty: softmax over the batch's targets with log-Q.
         retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile; wins
             over tuning.
-        architecture: JSON of the ranker's interaction, heads, attention and places; the rest is as tuning found it, or
-            the default.
+        architecture: JSON of the ranker's interaction, heads, attention (null: none) and places (these need
+            inference_log); the rest is as tuning found it, or the default.
         ranker_optimizer: The same of the ranker.
         hot_candidates: Items of the highest time-decayed popularity among every shopper's candidates; 0: none.
         inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with

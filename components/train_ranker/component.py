@@ -57,8 +57,8 @@ def train_ranker(
         exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
-        architecture: JSON of interaction, heads, attention and places; what it does not name is what tuning found, or
-            the default.
+        architecture: JSON of interaction, heads, attention (null: none) and places (these need inference_log); what it
+            does not name is what tuning found, or the default.
         hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
         optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win
             over what tuning found; empty: none.

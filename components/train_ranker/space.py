@@ -62,7 +62,8 @@ def configured(
     Args:
         config: What the size dial says.
         hyperparameters: See `tuned`.
-        architecture: JSON of some parts of the architecture; those that are absent are as tuning found them.
+        architecture: JSON of some parts of the architecture; those that are absent are as tuning found them, and a null
+            attention is none.
         optimizer: JSON of some of the optimiser's fields; the others are as tuning found them.
         hot: Items of the highest time-decayed popularity among every shopper's candidates.
 

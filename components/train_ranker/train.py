@@ -9,6 +9,7 @@ import numpy as np
 
 from components.cluster.launching import launcher_for
 from components.shared.candidates import CandidateConfig
+from components.shared.config_fields import check_fields
 from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.ranker import RankerArchitecture, RankerConfig, ranker_tasks
@@ -17,7 +18,7 @@ from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
 from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
-from components.shared.training.optimizer import OptimizerConfig
+from components.shared.training.optimizer import OptimizerConfig, check_optimizer
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.job import CONFIG, FILES, METRIC, RESULTS
 from components.train_ranker.shown import Shown, read_shown
@@ -93,15 +94,18 @@ def train(
         Best validation NDCG@10, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly or outnumber the shoppers, a launch setting cannot
-            be used, or the log cannot.
+        InputError: the processes cannot share a batch out evenly or outnumber the shoppers, a setting of architecture,
+            optimizer or launch cannot be used, or the log cannot; or there are places without a log, or the reverse.
         DataError: no candidate was ever wanted, so there is nothing to learn, or nothing in the log belongs to it.
         TrainingError: the workers failed more often than they may.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     check_shares(config.batch_shoppers, config.launch.processes, "shoppers", config.launch.nodes)
+    check_fields(config.architecture, "architecture")
+    check_optimizer(config.optimizer)
+    _check_places(config, log, pairs)
     spec = FeatureSpec.read(features / "spec.json")
-    names, shown = _pair_files(features), _shown(features, log, config)
+    names, shown = _pair_files(features), read_shown(features, log) if log else {}
     with atomic_directory(out) as folder:
         digest = _digest(features, retriever, config, shown)
         work = checkpoints / digest if checkpoints else folder / "work"
@@ -135,16 +139,22 @@ def _write_pairs(
         write_pairs(features, retriever, moment, folder / name, candidates, shown=shown.get(moment))
 
 
-def _shown(features: Path, log: Path | None, config: RankerTraining) -> dict[str, Shown]:
-    """What was shown in each training moment's window; nothing without a log."""
-    if log is None:
-        return {}
-    if not config.architecture.places:
+def _check_places(config: RankerTraining, log: Path | None, pairs: Path | None) -> None:
+    """Places and what tells of them go together: alone either would be without effect.
+
+    Pairs that were written beforehand may note places of their own.
+    """
+    places = config.architecture.places
+    if log is not None and not places:
         raise InputError(
             f"inference_log is {log}, but the architecture learns no places",
             'give the largest place to tell apart, such as architecture {"places": 10}, or no log',
         )
-    return read_shown(features, log)
+    if places and log is None and pairs is None:
+        raise InputError(
+            f"architecture: places is {places}, but nothing says at which places items were shown",
+            "give inference_log, the folder of the predictors' logs, or an architecture with places 0",
+        )
 
 
 def _pair_files(features: Path) -> list[str]:

@@ -55,7 +55,7 @@ def train_retriever(
         node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
         hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
         encoder: JSON of the sequence encoder, such as {"kind": "GruConfig", "hidden_dim": 64}, which wins over what
-            tuning found; empty: that, or none.
+            tuning found; null: none; empty: what tuning found, or none.
         loss: JSON of what it learns by, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}, or
             {"kind": "Mse"} for events with ratings; empty: softmax over the batch's targets with log-Q.
         optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from components.shared.config_fields import Count, Rate
 from components.shared.errors import InputError
 
 
@@ -12,7 +13,7 @@ from components.shared.errors import InputError
 class InBatch:
     """Targets of other tokens; costs no draw, and popular items come often."""
 
-    count: int = 1
+    count: Count = 1
     """A token, for losses on pairs; a sampled softmax takes all of the batch's targets."""
 
 
@@ -20,7 +21,7 @@ class InBatch:
 class Uniform:
     """Every item alike."""
 
-    count: int = 1
+    count: Count = 1
     """Draws: a token for losses on pairs, a batch for a sampled softmax."""
 
 
@@ -31,9 +32,9 @@ class Popularity:
     Source of the power: Mikolov et al., Distributed Representations of Words and Phrases (NeurIPS 2013).
     """
 
-    count: int = 1
+    count: Count = 1
     """Draws: a token for losses on pairs, a batch for a sampled softmax."""
-    power: float = 0.75
+    power: Rate = 0.75
     """1 draws by popularity itself, 0 is uniform."""
 
 
@@ -44,11 +45,11 @@ class Hard:
     Source: Xiong et al., Approximate Nearest Neighbor Negative Contrastive Learning (ICLR 2021).
     """
 
-    count: int = 1
+    count: Count = 1
     """Draws a token."""
-    pool: int = 50
+    pool: Count = 50
     """How many of the highest are drawn from; a larger pool holds fewer items that are in truth liked."""
-    refresh: int = 5
+    refresh: Count = 5
     """Steps that the stage uses an index of all items for; a checkpoint ends it too. What was hard long ago is hard no
     more. It means nothing to a sampler that is handed scores, for they are of the step itself."""
 

@@ -63,7 +63,7 @@ def configured(
     Args:
         config: What the size dial says.
         hyperparameters: See `tuned`.
-        encoder: JSON of the sequence encoder; empty: as tuning found it, or none.
+        encoder: JSON of the sequence encoder, null for none; empty: as tuning found it, or none.
         loss: JSON of the loss; empty: softmax over the batch's targets with log-Q.
         optimizer: JSON of some of the optimiser's fields; empty: as tuning found them, or the dial's.
 
@@ -73,7 +73,12 @@ def configured(
     found = tuned(config, hyperparameters)
     return dataclasses.replace(
         found,
-        encoder=encoder_from_json(json_object(encoder, "encoder")) or found.encoder,
+        encoder=_encoder(encoder, found.encoder),
         loss=loss_from_json(json_object(loss, "loss")),
         optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
     )
+
+
+def _encoder(text: str, found: EncoderConfig | None) -> EncoderConfig | None:
+    """What a person asks for; null is an answer too, and empty is none."""
+    return None if text.strip() == "null" else encoder_from_json(json_object(text, "encoder")) or found

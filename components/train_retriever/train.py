@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.cluster.launching import launcher_for
+from components.shared.config_fields import check_fields
 from components.shared.errors import InputError
+from components.shared.feature_spec import FeatureSpec
 from components.shared.models.encoders.config import EncoderConfig
-from components.shared.models.retriever import encoder_to_json
+from components.shared.models.retriever import RetrieverConfig, encoder_to_json
 from components.shared.sizes import Size
 from components.shared.storage import atomic_directory
 from components.shared.training.curve import summary
@@ -76,14 +78,19 @@ def train(
         Best validation recall@20 (of ratings: R²), its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly, a setting of loss, optimizer or launch cannot be
-            used, or the loss needs ratings and the features have none.
+        InputError: the processes cannot share a batch out evenly, a setting of encoder, loss, optimizer or launch
+            cannot be used, the encoder does not fit the features, or the loss needs ratings and they have none.
         TrainingError: the workers failed more often than they may, or no epoch was validated.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     check_shares(config.sampling.batch_size, config.launch.processes, "rows", config.launch.nodes)
     check_loss(config.loss)
     check_optimizer(config.optimizer)
+    if config.encoder is not None:
+        check_fields(config.encoder, "encoder")
+    # The worker makes the same towers; whether the encoder fits them is known here already.
+    spec = FeatureSpec.read(features / "spec.json")
+    RetrieverConfig.from_spec(spec, config.embedding_dim, config.hidden_dim, config.encoder)
     _check_rows(features, config)
     task = _task(features, config)
     with atomic_directory(out) as folder:

@@ -21,7 +21,7 @@ from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.interactions import Dot
 from components.shared.models.retriever import in_order
 from components.shared.training.group import Group
-from components.shared.training.optimizer import Compile, OptimizerConfig
+from components.shared.training.optimizer import Compile, OptimizerConfig, Precision
 from components.shared.training.pipelining import compile_dense, pipelined, read_ahead
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import distribute
@@ -85,8 +85,9 @@ class DlrmTraining:
     """
 
     def __init__(
-        self, path: Path, shape: Shape, batch: int, group: Group, precision: str = "float32", compiled: Compile = "gpu"
-    ):
+        self, path: Path, shape: Shape, batch: int, group: Group, precision: Precision = "float32",
+        compiled: Compile = "gpu",
+    ):  # fmt: skip
         self.shape, self.group = shape, group
         stream = StreamConfig(batch_size=batch, seed=SEED)
         self.stream = ParquetStream(path, shape.columns, stream, group.share(batch))

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from components.shared.storage import read_json, write_json
 from components.shared.training.group import Group, process_group, quiet_third_parties
-from components.shared.training.optimizer import Compile
+from components.shared.training.optimizer import Compile, Precision
 from pipelines.bench import peak_memory_mb
 from pipelines.throughput.data import Shape
 
@@ -37,7 +37,7 @@ class WorkerJob:
     """Steps on the clock, at most."""
     seconds: float
     """What they may take, about."""
-    precision: str
+    precision: Precision
     """Of the dense layers."""
     compiled: Compile = "gpu"
     """Where those are compiled, of a DLRM."""

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchrec.modules.crossnet import CrossNet, LowRankCrossNet
 
+from components.shared.config_fields import Amount, Count
+
 
 @dataclass(frozen=True, kw_only=True)
 class DotConfig:
@@ -28,9 +30,9 @@ class CrossConfig:
     Source: Wang et al., DCN V2: Improved Deep & Cross Network (WWW 2021), the parallel form.
     """
 
-    layers: int = 2
+    layers: Count = 2
     """Cross layers; layer n adds features of degree n + 1."""
-    rank: int = 32
+    rank: Amount = 32
     """Of the factors of each layer's matrix; 0: a full matrix."""
 
 

@@ -17,14 +17,15 @@ import torch
 from torch import nn
 from torchrec import KeyedJaggedTensor
 
+from components.shared.config_fields import Amount
 from components.shared.feature_spec import FeatureSpec, SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.examination import Examination
-from components.shared.models.interactions import INTERACTIONS, DotConfig, InteractionConfig, interaction
+from components.shared.models.interactions import DotConfig, InteractionConfig, interaction
 from components.shared.models.retriever import embedding_bags, in_order
 from components.shared.models.target_attention import TargetAttention, TargetAttentionConfig
-from components.shared.models.task_heads import HEADS, HeadsConfig, SharedBottomConfig, task_heads
-from components.shared.models.variants import variant_from_json, variant_to_json
+from components.shared.models.task_heads import HeadsConfig, SharedBottomConfig, task_heads
+from components.shared.models.variants import fields_from_json, fields_to_json
 from components.shared.storage import read_json, write_json
 
 
@@ -80,37 +81,27 @@ class RankerArchitecture:
     """How the embeddings meet."""
     heads: HeadsConfig = dataclasses.field(default_factory=SharedBottomConfig)
     """How the tasks share what they learn."""
-    places: int = 0
+    places: Amount = 0
     """Largest place of an answer whose examination is learned from clicks (examination.py); 0: none is."""
     attention: TargetAttentionConfig | None = None
     """Target attention over the sequence; None: the sequence is summed up once for all items."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
-        return {
-            "interaction": variant_to_json(self.interaction), "heads": variant_to_json(self.heads),
-            "places": self.places, "attention": None if self.attention is None else variant_to_json(self.attention),
-        }  # fmt: skip
+        return fields_to_json(self)
 
     @classmethod
     def from_json(cls, raw: dict[str, Any], base: "RankerArchitecture | None" = None) -> "RankerArchitecture":
         """What `to_json` wrote.
 
         Args:
-            raw: Its parts.
+            raw: Its parts; attention may be null, for none.
             base: Whose parts those that are absent are; None: the defaults.
 
         Raises:
-            InputError: a part is of no known kind, or has no such field.
+            InputError: there is no such part, it is of no known kind, or it has a field that cannot be.
         """
-        found: dict[str, Any] = {"places": raw["places"]} if "places" in raw else {}
-        if raw.get("interaction"):
-            found["interaction"] = variant_from_json(raw["interaction"], INTERACTIONS, "interaction")
-        if raw.get("heads"):
-            found["heads"] = variant_from_json(raw["heads"], HEADS, "heads")
-        if raw.get("attention"):
-            found["attention"] = variant_from_json(raw["attention"], (TargetAttentionConfig,), "attention")
-        return dataclasses.replace(base or cls(), **found)
+        return fields_from_json(base or cls(), raw, "architecture")
 
 
 SEQUENCE = "sequence"

@@ -23,7 +23,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 
 from components.shared.errors import InputError
 from components.shared.feature_spec import FeatureSpec, SparseFeature
-from components.shared.models.encoders.config import EncoderConfig, max_length
+from components.shared.models.encoders.config import EncoderConfig, check_heads, max_length
 from components.shared.models.encoders.encoder import SequenceEncoder
 from components.shared.models.variants import variant_from_json, variant_to_json
 from components.shared.storage import read_json, write_json
@@ -53,7 +53,8 @@ class RetrieverConfig:
         """The towers that fit a feature spec.
 
         Raises:
-            InputError: the encoder's places do not reach for the sequences of the spec, or its items share hash rows.
+            InputError: the encoder's places do not reach for the sequences of the spec, its heads do not divide the
+                width, or the spec's items share hash rows.
         """
         longest = spec.user(SEQUENCE).max_length
         if encoder is not None and spec.item_hash_rows:
@@ -62,6 +63,8 @@ class RetrieverConfig:
                 "items by their catalogue rows",
                 "build the features with item_hash_rows 0, or train without an encoder",
             )
+        if encoder is not None:
+            check_heads(encoder, embedding_dim)
         limit = max_length(encoder) if encoder is not None else None
         if limit is not None and limit < longest:
             raise InputError(
@@ -97,7 +100,7 @@ def encoder_from_json(raw: dict[str, Any] | None) -> EncoderConfig | None:
     """What `encoder_to_json` wrote.
 
     Raises:
-        InputError: it is of no known kind, or has no such field.
+        InputError: it is of no known kind, has no such field, or a value cannot be used.
     """
     return variant_from_json(raw, get_args(EncoderConfig), "encoder") if raw else None
 

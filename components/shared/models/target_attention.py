@@ -9,12 +9,14 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from components.shared.config_fields import Count
+
 
 @dataclass(frozen=True, kw_only=True)
 class TargetAttentionConfig:
     """Shape of the activation unit."""
 
-    hidden_dim: int = 16
+    hidden_dim: Count = 16
     """Width of its hidden layer."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from components.shared.config_fields import Count
 from components.shared.models.aligned_linear import AlignedLinear
 
 
@@ -28,7 +29,7 @@ class MmoeConfig:
     Source: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts (KDD 2018).
     """
 
-    experts: int = 4
+    experts: Count = 4
     """Experts, each of the hidden width."""
 
 
@@ -39,11 +40,11 @@ class PleConfig:
     Source: Tang et al., Progressive Layered Extraction (RecSys 2020).
     """
 
-    shared: int = 2
+    shared: Count = 2
     """Shared experts of a layer."""
-    own: int = 2
+    own: Count = 2
     """Experts of each task in a layer."""
-    layers: int = 2
+    layers: Count = 2
     """Extraction layers."""
 
 

@@ -153,10 +153,16 @@ def test_a_rule_with_dense_gradients_brings_its_sharding_along(rule):
         ({"dense_lr": "fast"}, "optimizer: dense_lr is 'fast'"),
         ({"dense_lr": True}, "optimizer: dense_lr is True"),
         ({"dense_lr": float("nan")}, "optimizer: dense_lr is nan"),
-        ({"sharding": "row_wise"}, "optimizer: sharding names no type but is 'row_wise'"),
-        ({"sharding": []}, r"optimizer: sharding names no type but is \(\)"),
-        ({"sharding": 3}, "optimizer: sharding names no type but is 3"),
-        ({"sharding": ["row_wide"]}, "optimizer: sharding is 'row_wide'\n.*row_wise, column_wise"),
+        ({"embedding_lr": float("inf")}, "optimizer: embedding_lr is inf"),
+        ({"embedding_lr": 10**400}, "optimizer: embedding_lr is 1000"),
+        ({"embedding_lr": None}, "optimizer: embedding_lr is None"),
+        (
+            {"sharding": "row_wise"},
+            "optimizer: sharding is 'row_wise'\n.*a list of at least one, each one of: table_wise",
+        ),
+        ({"sharding": []}, r"optimizer: sharding is \[\]"),
+        ({"sharding": 3}, "optimizer: sharding is 3"),
+        ({"sharding": ["row_wide"]}, r"optimizer: sharding\[0\] is 'row_wide'\n.*row_wise, column_wise"),
     ],
 )
 def test_what_cannot_be_used_is_named(raw, words):

@@ -132,7 +132,7 @@ def test_an_unknown_kind_and_an_unknown_field_are_named():
     with pytest.raises(InputError, match="interaction: there is no kind 'Transformer'") as refused:
         RankerArchitecture.from_json({"interaction": {"kind": "Transformer"}})
     assert "DotConfig, CrossConfig" in refused.value.mend
-    with pytest.raises(InputError, match="heads: MmoeConfig has no field expert"):
+    with pytest.raises(InputError, match="heads: 'expert' is no field of MmoeConfig"):
         RankerArchitecture.from_json({"heads": {"kind": "MmoeConfig", "expert": 3}})
     assert RankerArchitecture.from_json({}) == RankerArchitecture()
 

@@ -1,12 +1,13 @@
 """Rule, learning rates, number format, compilation, seed; apart from torch, which who launches need not import."""
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from components.shared.config_fields import Rate, check_fields
 from components.shared.errors import InputError
+from components.shared.models.variants import fields_from_json
 
 Rule = Literal["rowwise_adagrad", "sgd", "adam", "adamw"]
 """How gradients move weights."""
@@ -28,6 +29,7 @@ Compile = Literal["gpu", "always", "never"]
 _DENSE_RULES = ("adam", "adamw")
 """FBGEMM has no fused Adam for CPUs, and TorchRec plans dense gradients for data_parallel tables alone."""
 
+_FIELD = "optimizer"
 _COPIED: Sequence[Sharding] = ("data_parallel",)
 
 
@@ -39,9 +41,9 @@ class OptimizerConfig:
     rows of a batch, so that it would mean another thing under every rule and sharding.
     """
 
-    embedding_lr: float = 0.05
+    embedding_lr: Rate = 0.05
     """Of embedding rows."""
-    dense_lr: float = 1e-3
+    dense_lr: Rate = 1e-3
     """Of the towers."""
     rule: Rule = "rowwise_adagrad"
     """`rowwise_adagrad`: Adagrad with one statistic a row on tables, fused into the backward pass, and Adam elsewhere.
@@ -49,7 +51,7 @@ class OptimizerConfig:
     tables, so that a step costs what whole tables do and moves rows that the batch lacks; `sharding` must be
     data_parallel. `adamw` decays weights by torch's default, 0.01 times the learning rate a step. The default rates
     suit the default rule."""
-    precision: str = "float32"
+    precision: Precision = "float32"
     """Of the dense layers' matrix products; see precision.py."""
     sharding: Sequence[Sharding] = ("table_wise",)
     """Which the planner may choose from for each table; see `distribute` in sharding.py for what they change."""
@@ -69,22 +71,10 @@ def check_optimizer(config: OptimizerConfig) -> None:
         InputError: rule, precision, schedule, compile or a sharding type is unknown, none is named, rule and sharding
             do not go together, or a learning rate is no number from 0.
     """
-    _one_of("rule", config.rule, get_args(Rule))
-    _one_of("precision", config.precision, get_args(Precision))
-    _one_of("schedule", config.schedule, get_args(Schedule))
-    _one_of("compile", config.compile, get_args(Compile))
-    for name in ("embedding_lr", "dense_lr"):
-        rate = getattr(config, name)
-        if not isinstance(rate, int | float) or isinstance(rate, bool) or not math.isfinite(rate) or rate < 0:
-            raise InputError(f"optimizer: {name} is {rate!r}", "give a number from 0")
-    if isinstance(config.sharding, str) or not isinstance(config.sharding, Sequence) or not config.sharding:
-        raise InputError(f"optimizer: sharding names no type but is {config.sharding!r}",
-                         f"give a list of some of: {', '.join(get_args(Sharding))}")  # fmt: skip
-    for name in config.sharding:
-        _one_of("sharding", name, get_args(Sharding))
+    check_fields(config, _FIELD)
     if config.rule in _DENSE_RULES and tuple(config.sharding) != _COPIED:
         raise InputError(
-            f"optimizer: rule is '{config.rule}', which needs dense gradients, but sharding is {list(config.sharding)}",
+            f"{_FIELD}: rule is '{config.rule}', which needs dense gradients, but sharding is {list(config.sharding)}",
             "set sharding to ['data_parallel'], or rule to rowwise_adagrad or sgd",
         )
 
@@ -103,17 +93,10 @@ def optimizer_from_json(default: OptimizerConfig, raw: Mapping[str, Any]) -> Opt
     settable = [field.name for field in dataclasses.fields(OptimizerConfig) if field.name != "seed"]
     for name in raw:
         if name not in settable:
-            raise InputError(f"optimizer: '{name}' is no field", f"use some of: {', '.join(settable)}")
+            raise InputError(f"{_FIELD}: '{name}' is no field", f"use some of: {', '.join(settable)}")
     given = dict(raw)
-    if isinstance(given.get("sharding"), list):
-        given["sharding"] = tuple(given["sharding"])
-    elif given.get("rule") in _DENSE_RULES:
-        given.setdefault("sharding", _COPIED)
-    config = dataclasses.replace(default, **given)
+    if given.get("rule") in _DENSE_RULES:
+        given.setdefault("sharding", list(_COPIED))
+    config = fields_from_json(default, given, _FIELD)
     check_optimizer(config)
     return config
-
-
-def _one_of(name: str, value: Any, known: Sequence[str]) -> None:
-    if value not in known:
-        raise InputError(f"optimizer: {name} is {value!r}", f"use one of: {', '.join(known)}")

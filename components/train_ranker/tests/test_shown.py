@@ -166,3 +166,6 @@ def test_what_cannot_be_joined_is_named(shop, tiny_run, tmp_path):
     plain = RankerTraining(**{**vars(CONFIG), "architecture": RankerArchitecture()})
     with pytest.raises(InputError, match="the architecture learns no places"):
         train(shop.features, shop.retriever, tmp_path / "model", plain, log=shop.log)
+    with pytest.raises(InputError, match=r"architecture: places is 4, but nothing says at which .*\n.*inference_log"):
+        train(shop.features, shop.retriever, tmp_path / "model", CONFIG)
+    assert not (tmp_path / "model").exists()

@@ -1,15 +1,21 @@
 """What the KFP faces of both training stages take as JSON is read before anything is trained, and refused by name."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Model
 
+from components.shared.config_fields import check_fields
 from components.shared.errors import InputError
-from components.shared.models.encoders.config import ConvConfig, GruConfig
+from components.shared.models.encoders.config import ConvConfig, GruConfig, check_heads
 from components.shared.models.interactions import ConcatConfig, CrossConfig
+from components.shared.models.ranker import RankerArchitecture
 from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import MmoeConfig
 from components.shared.sizes import size_named
+from components.shared.training.optimizer import check_optimizer
+from components.shared.training.search_space import Float, Int, Range
 from components.train_ranker import space as ranker_space
 from components.train_ranker.component import train_ranker
 from components.train_ranker.train import RankerTraining
@@ -38,6 +44,15 @@ def call(stage: str, **parameters) -> None:
         ("retriever", {"loss": "Bpr"}, "loss is not JSON"),
         ("retriever", {"optimizer": '{"lr": 1}'}, "optimizer: 'lr' is no field"),
         ("retriever", {"optimizer": "[1]"}, r"optimizer is \[1\], not an object"),
+        ("retriever", {"encoder": '{"kind": "GruConfig", "hidden_dim": "64"}'}, "encoder: hidden_dim is '64'"),
+        ("retriever", {"encoder": '{"kind": "ConvConfig", "dropout": 3}'}, "encoder: dropout is 3"),
+        ("retriever", {"encoder": '{"dropout": 0.1}'}, "encoder: there is no kind ''"),
+        ("ranker", {"architecture": '{"head": {"kind": "MmoeConfig"}}'}, "architecture: 'head' is no field"),
+        ("ranker", {"architecture": '{"places": "ten"}'}, "architecture: places is 'ten'"),
+        ("ranker", {"architecture": '{"places": 1, "places": 2}'}, "architecture: 'places' is given twice"),
+        ("ranker", {"architecture": '{"places": 10}'}, "places is 10, but nothing says at which places"),
+        ("ranker", {"inference_log": "/log"}, "the architecture learns no places"),
+        ("ranker", {"optimizer": '{"dense_lr": -1}'}, "optimizer: dense_lr is -1"),
         ("ranker", {"optimizer": '{"rule": "lamb"}'}, "optimizer: rule is 'lamb'"),
     ],
 )
@@ -63,6 +78,7 @@ def test_what_a_person_asks_of_the_retriever_wins_over_tuning_and_that_over_the_
     asked = retriever_space.configured(dial, tuned, '{"kind": "ConvConfig", "kernel": 2}', "", '{"dense_lr": 0.002}')
     assert (asked.encoder, asked.optimizer.dense_lr, asked.hidden_dim) == (ConvConfig(kernel=2), 0.002, 48)
     assert retriever_space.configured(dial) == dial
+    assert retriever_space.configured(dial, tuned, "null").encoder is None, "null takes away what tuning found"
 
 
 def test_what_a_person_asks_of_the_ranker_wins_over_tuning_and_that_over_the_dial():
@@ -77,3 +93,33 @@ def test_what_a_person_asks_of_the_ranker_wins_over_tuning_and_that_over_the_dia
     assert asked.architecture.attention == TargetAttentionConfig()
     assert (asked.optimizer.rule, asked.optimizer.embedding_lr, asked.epochs) == ("sgd", 0.02, 3)
     assert ranker_space.configured(dial) == dial
+    assert ranker_space.configured(dial, tuned, '{"attention": null}').architecture == RankerArchitecture(
+        interaction=CrossConfig()
+    )
+
+
+def drawn(data: st.DataObject, found: Range):
+    """Some value of a range of a search space."""
+    match found:
+        case Float(low=low, high=high):
+            return data.draw(st.floats(low, high))
+        case Int(low=low, high=high):
+            return data.draw(st.integers(low, high))
+        case _:
+            return data.draw(st.sampled_from(found.options))
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "full"])
+@given(data=st.data())
+def test_whatever_tuning_may_find_can_be_used(size, data):
+    retriever, ranker = (one.from_size(size_named(size), 0, 1) for one in (RetrieverTraining, RankerTraining))
+    space = retriever_space.search_space(retriever)
+    made = space.apply(retriever, {name: drawn(data, found) for name, found in space.ranges.items()})
+    check_optimizer(made.optimizer)
+    if made.encoder is not None:
+        check_fields(made.encoder, "encoder")
+        check_heads(made.encoder, made.embedding_dim)
+    space = ranker_space.search_space(ranker)
+    found = space.apply(ranker, {name: drawn(data, found) for name, found in space.ranges.items()})
+    check_optimizer(found.optimizer)
+    check_fields(found.architecture, "architecture")

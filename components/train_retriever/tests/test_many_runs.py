@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from components.shared.errors import InputError
-from components.shared.models.encoders.config import GruConfig
+from components.shared.models.encoders.config import AttentionConfig, GruConfig, HstuConfig
 from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig, Launcher, WorkerTask
 from components.shared.training.optimizer import OptimizerConfig
@@ -218,7 +218,10 @@ def test_runs_by_another_loss_or_rule_do_not_find_each_others_checkpoints(shop):
     ("changes", "words"),
     [
         ({"loss": SampledSoftmax(sources=(InBatch(), Hard()))}, "loss: SampledSoftmax cannot take negatives of Hard"),
-        ({"loss": Bpr(source=Uniform(count=0))}, "loss: count of Uniform is 0"),
+        ({"loss": Bpr(source=Uniform(count=0))}, "loss.source: count is 0"),
+        ({"encoder": HstuConfig(heads=3)}, "encoder: heads is 3, which does not divide .* embedding_dim, 8"),
+        ({"encoder": AttentionConfig(max_length=1)}, "encoder: max_length is 1, but sequences have up to"),
+        ({"encoder": GruConfig(dropout=3)}, "encoder: dropout is 3\n.*a number from 0 and below 1"),
         ({"optimizer": OptimizerConfig(rule="adam")}, "rule is 'adam', which needs dense gradients"),
     ],
 )
