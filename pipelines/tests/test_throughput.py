@@ -133,7 +133,7 @@ def test_a_profile_adds_up_and_knows_its_groups(clicks, group):
     assert all(shares[name] > 0 for name in ("GEMM", "embedding update", "embedding lookup", "input", "interaction"))
     assert group_of("aten::mm") == "GEMM" and group_of("c10d::allreduce_") == "communication"
     assert group_of("something::else") == "other"
-    assert bound({"GEMM": 0.6, "input": 0.3}).startswith("GEMM takes 60% of a step and input 30%: arithmetic")
+    assert bound({"GEMM": 0.6, "input": 0.3}).startswith("GEMM takes 60% of a step and input 30%: matrix products")
 
 
 def test_generated_ids_are_skewed_and_in_range(clicks):

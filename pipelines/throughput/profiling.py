@@ -17,12 +17,16 @@ STEPS = 10
 GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("input", (INPUT,)),
     ("embedding update", ("split_embedding_backward", "scatter_add")),
-    ("embedding lookup", ("split_embedding_codegen_forward", "bounds_check", "[lookup]", "KeyedTensor", "permute_")),
+    ("embedding lookup", ("split_embedding_codegen_forward", "split_embedding_codegen_lookup", "bounds_check",
+                          "[lookup]", "KeyedTensor", "permute_")),
     ("communication", ("c10d::", "gloo:", "nccl", "dist]", "awaitable", "reducer", "DistributedDataParallel")),
     ("GEMM", ("aten::mm", "aten::addmm", "gemm")),
     ("interaction", ("aten::bmm", "_PairProducts", "aten::index_select", "aten::constant_pad_nd")),
     ("dense optimiser", ("_fused_adam_", "Optimizer.")),
-)
+    ("copies", ("aten::copy_", "aten::cat", "aten::fill_", "aten::zero_", "aten::clone")),
+    ("element by element", ("aten::clamp_min", "aten::relu", "threshold_backward", "aten::sum", "aten::mul",
+                            "aten::add", "sigmoid", "binary_cross_entropy")),
+)  # fmt: skip
 """Groups and what an operation's name may contain; the first that fits counts."""
 
 
@@ -58,7 +62,7 @@ def bound(shares: dict[str, float]) -> str:
     first, second = ordered[:2]
     share = f"{first} takes {shares[first]:.0%} of a step and {second} {shares[second]:.0%}"
     if first == "GEMM":
-        return f"{share}: arithmetic bounds it, so that faster products (bfloat16, a GPU) help and little else does."
+        return f"{share}: matrix products bound it first, so that faster ones (bfloat16, a GPU) help most."
     if first in {"embedding update", "embedding lookup"}:
         return f"{share}: random reads of table rows bound it, so that fewer or narrower rows help."
     if first == "communication":
