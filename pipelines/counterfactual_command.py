@@ -24,7 +24,7 @@ def counterfactual(
         "answers of other lengths, or whose last item the champion has higher up", highlight=False,
     )  # fmt: skip
     console.print(f"  champion         {found.champion:.4f}", highlight=False)
-    for name, one in (("IPS", found.candidate_ips), ("SNIPS", found.candidate_snips)):
+    for name, one in (("IPS", found.candidate_ips), ("SNIPS", found.candidate_snips), ("DR", found.candidate_dr)):
         console.print(
             f"  candidate, {name:5} {one.value:.4f}, 95 % {one.low:.4f} to {one.high:.4f}, "
             f"{one.effective_samples:,.0f} effective samples", highlight=False,

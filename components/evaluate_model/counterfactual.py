@@ -5,6 +5,7 @@ Counterfactual Learning (NIPS 2015) for SNIPS; Dudik, Langford & Li, Doubly Robu
 (ICML 2011) for DR; Kong, A Note on Importance Sampling using Standardized Weights (1992) for the effective sample size.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,6 +114,35 @@ def doubly_robust(logged: Logged, expected: np.ndarray, expected_target: np.ndar
     if not len(expected) == len(expected_target) == len(logged.reward):
         raise DataError("the reward model's values are not one for each decision", "predict for every entry")
     return _mean(expected_target + logged.weights * (logged.reward - expected), logged)
+
+
+def item_rates(
+    item: Sequence[str], reward: np.ndarray, asked: Sequence[str], prior: float = 10.0
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """A reward model for `doubly_robust`: each item's mean reward, drawn towards the mean of all.
+
+    What a decision is told comes from the other half of the decisions, so that no reward judges itself.
+
+    Args:
+        item: What was chosen, an id a decision.
+        reward: float64 [n], what followed.
+        asked: What the policy in question chooses there.
+        prior: Decisions that the mean of all counts for, beside the item's own.
+
+    Returns:
+        Rates of what was chosen and of what is asked for, float64 [n] each.
+    """
+    known, code = np.unique(np.concatenate([item, asked]), return_inverse=True)
+    chosen, wanted = np.split(code, 2)
+    told = np.zeros((2, len(reward)))
+    for half in range(2):
+        here, other = np.arange(len(reward)) % 2 == half, np.arange(len(reward)) % 2 != half
+        mean = reward[other].mean() if other.any() else 0.0
+        shown = np.bincount(chosen[other], minlength=len(known))
+        earned = np.bincount(chosen[other], reward[other], len(known))
+        rate = (earned + prior * mean) / (shown + prior)
+        told[0, here], told[1, here] = rate[chosen[here]], rate[wanted[here]]
+    return told[0], told[1]
 
 
 def _mean(terms: np.ndarray, logged: Logged) -> Estimate:

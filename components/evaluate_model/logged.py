@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from components.evaluate_model.counterfactual import Estimate, Logged, ips, snips
+from components.evaluate_model.counterfactual import Estimate, Logged, doubly_robust, ips, item_rates, snips
 from components.shared.errors import DataError, InputError
 from components.shared.inference_log import Answered, LogReader
 
@@ -57,12 +57,15 @@ class Comparison:
             beyond the champion's pool is never drawn and counts as nothing: the estimate is too low by their worth.
         candidate_snips: mean over those of the requests whose candidate's item the champion can draw; the others do not
             count as nothing, they drop out.
+        candidate_dr: mean by a model of items' rates (counterfactual.item_rates), corrected where the champion drew
+            the candidate's item; an item that it never draws counts as that model says.
         decisions: requests that count. left_out: requests that both answered and that cannot be compared.
     """
 
     champion: float
     candidate_ips: Estimate
     candidate_snips: Estimate
+    candidate_dr: Estimate
     decisions: int
     left_out: int
 
@@ -91,7 +94,10 @@ def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "p
     """
     found = decisions(log, candidate, events, event_type)
     logged = found.logged()
-    return Comparison(float(found.reward.mean()), ips(logged), snips(logged), len(found.reward), found.left_out)
+    robust = doubly_robust(logged, *item_rates(found.item_id, found.reward, found.candidate))
+    return Comparison(
+        float(found.reward.mean()), ips(logged), snips(logged), robust, len(found.reward), found.left_out
+    )  # fmt: skip
 
 
 def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decisions:

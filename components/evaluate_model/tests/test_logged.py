@@ -57,7 +57,7 @@ def test_the_candidates_rate_is_found_without_giving_it_traffic(tmp_path):
     found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
     assert found.decisions == 6_000
     assert found.champion == pytest.approx(truth["champion"], abs=0.02)
-    for estimate in (found.candidate_ips, found.candidate_snips):
+    for estimate in (found.candidate_ips, found.candidate_snips, found.candidate_dr):
         assert estimate.low - 0.01 <= truth["candidate"] <= estimate.high + 0.01
         assert estimate.low > found.champion, "the better model is seen to be better"
     assert 200 < found.candidate_snips.effective_samples < 3_000
@@ -70,7 +70,7 @@ def test_requests_whose_last_item_the_champion_could_not_draw_are_left_out(tmp_p
     found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
     assert (found.decisions, found.left_out, found.share) == (3_000, 3_000, 0.5)
     assert found.champion == pytest.approx(truth["champion"], abs=0.02)
-    for estimate in (found.candidate_ips, found.candidate_snips):
+    for estimate in (found.candidate_ips, found.candidate_snips, found.candidate_dr):
         assert estimate.low - 0.01 <= truth["candidate"] <= estimate.high + 0.01
         assert estimate.low > found.champion, "half of the requests would count as nothing otherwise"
 
@@ -146,4 +146,4 @@ def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "400 explored answers; purchase of the item at the last place:" in said
     assert "100 of 500 left out, 80.0 % remain" in said
-    assert "champion" in said and "candidate, IPS" in said and "effective samples" in said
+    assert "champion" in said and "candidate, IPS" in said and "candidate, DR" in said and "effective samples" in said
