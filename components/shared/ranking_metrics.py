@@ -2,6 +2,7 @@
 
 Conventions, the same everywhere: a list holds catalogue rows, best first; 0 is an empty place and never a hit; an item
 that stands twice counts once, at its first place; shoppers without a relevant item must be left out by the caller.
+Equal scores are ordered by whoever makes the lists: the recommender and the baselines take the lower catalogue row.
 """
 
 import numpy as np

@@ -65,10 +65,10 @@ def _best_five(page: Page, result: Result, metric: str) -> None:
         shown.append(result.defaults)
     names = list(result.space.ranges)
     latency = ["latency (ms)"] if result.config.latency else []
-    cells = [[_name(row), row.quality, *([row.latency_ms] if latency else []), row.epochs or None, row.seconds,
+    cells = [[_name(row), row.quality, *([row.latency_ms] if latency else []), row.epochs_done or None, row.seconds,
               *(row.values.get(name) for name in names)] for row in shown]  # fmt: skip
     highlight: dict[int, Tone] = {at: "good" for at, row in enumerate(shown) if row == result.chosen()}
-    page.table(["trial", metric, *latency, "epochs", "seconds", *names], cells, highlight)
+    page.table(["trial", metric, *latency, "epochs done", "seconds", *names], cells, highlight)
 
 
 def _others(page: Page, result: Result) -> None:

@@ -31,7 +31,7 @@ class Row:
     """Milliseconds to score one shopper, where that is an objective."""
     seconds: float | None = None
     """Time of a complete trial."""
-    epochs: int = 0
+    epochs_done: int = 0
     """Epochs that were told of."""
     values: dict[str, Value] = field(default_factory=dict)
     """Hyper-parameters."""
@@ -55,7 +55,8 @@ class Row:
         return cls(
             number=trial.number, state=failed if trial.state == TrialState.FAIL else trial.state.name.lower(),
             quality=best, latency_ms=trial.values[1] if complete and len(trial.values) > 1 else None,
-            seconds=attributes.get("seconds"), epochs=len(epochs), values=dict(trial.params),
+            seconds=attributes.get("seconds"), epochs_done=attributes.get("epochs", len(epochs)),
+            values=dict(trial.params),
             defaults=DEFAULTS in attributes, retry_of=attributes.get(RETRY), problem=attributes.get(PROBLEM, ""),
             worker=" ".join(filter(None, (owner.get("worker"), owner.get("host")))),
         )  # fmt: skip
@@ -129,7 +130,7 @@ class Result:
 
     def write_trials(self, path: Path) -> None:
         """Write every row as Parquet, a column a hyper-parameter."""
-        names = ("number", "state", "quality", "latency_ms", "seconds", "epochs", "defaults", "retry_of", "worker",
+        names = ("number", "state", "quality", "latency_ms", "seconds", "epochs_done", "defaults", "retry_of", "worker",
                  "problem")  # fmt: skip
         columns = {name: pa.array([getattr(row, name) for row in self.rows], _TYPES[name]) for name in names}
         columns |= {name: pa.array([row.values.get(name) for row in self.rows]) for name in self.space.ranges}
@@ -143,6 +144,6 @@ def _known(row: Row) -> float:
 
 _TYPES = {
     "number": pa.int64(), "state": pa.string(), "quality": pa.float64(), "latency_ms": pa.float64(),
-    "seconds": pa.float64(), "epochs": pa.int64(), "defaults": pa.bool_(), "retry_of": pa.int64(),
+    "seconds": pa.float64(), "epochs_done": pa.int64(), "defaults": pa.bool_(), "retry_of": pa.int64(),
     "worker": pa.string(), "problem": pa.string(),
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from components.shared.errors import InputError, TrainingError
 from components.shared.progress import report
 from components.shared.storage import atomic_directory
 from components.shared.training.hyperparameters import Hyperparameters
+from components.shared.training.search_space import Value
 from components.shared.training.trial import Tunable
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.report import tuning_page
@@ -58,8 +60,10 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
     report(STAGE, len(finished) / study.config.trials, f"trial {trial.number}, {tunable.metric} so far {best:.4f}")
 
     def told(epoch: int, metric: float) -> None:
-        if not latency:  # Optuna has no rule for pruning by two objectives.
-            trial.report(metric, epoch)
+        trial.set_user_attr("epochs", epoch)
+        place = _place(epoch, values, tunable.defaults)
+        if not latency and place:  # Optuna has no rule for pruning by two objectives.
+            trial.report(metric, place)
             # What everything is compared with must reach its end.
             if not defaults and trial.should_prune():
                 raise optuna.TrialPruned
@@ -83,6 +87,17 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
             return
     trial.set_user_attr("seconds", round(time.monotonic() - started, 2))
     study.optuna.tell(trial, found)
+
+
+def _place(epoch: int, values: Mapping[str, Value], defaults: Mapping[str, Value]) -> int:
+    """The defaults' epoch by which as much of their training is done as of this trial's now; 0: between two of them.
+
+    A longer training stands lower after the same epoch, where its learning rate has yet to fall.
+    """
+    epochs, usual = values.get("epochs"), defaults.get("epochs")
+    if not isinstance(epochs, int) or not isinstance(usual, int):
+        return epoch
+    return 0 if epoch * usual % epochs else epoch * usual // epochs
 
 
 def _facts(tunable: Tunable, config: TuningConfig) -> dict[str, Any]:

@@ -17,6 +17,8 @@ Scorer = Callable[[Ragged], torch.Tensor]
 def top_lists(scorer: Scorer, queries: Ragged, k: int, exclude_seen: bool, part: int = 512) -> np.ndarray:
     """Best k catalogue rows of each query, int64 [queries, k]; fewer items than k leave places at 0.
 
+    Equal scores stand as torch.topk leaves them, which has not seen what is relevant.
+
     Args:
         scorer: Scores queries.
         queries: Histories.

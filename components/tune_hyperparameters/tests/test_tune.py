@@ -1,12 +1,15 @@
 """The search itself: it finds a known best, prunes, survives failures, and tells one story in file, table and page."""
 
 import re
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pyarrow.parquet as pq
 import pytest
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import read_json
+from components.shared.training.search_space import Choice, Float, SearchSpace, Value
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.tests.bowl import Bowl
 from components.tune_hyperparameters.tune import tune
@@ -46,9 +49,32 @@ def test_pruned_trials_end_early_and_never_win(pruning, tmp_path):
     best, rows = searched(tmp_path, pruning=pruning)
     pruned = [row for row in rows if row["state"] == "pruned"]
     assert bool(pruned) == (pruning != "none")
-    assert all(2 <= row["epochs"] <= 4 for row in pruned) and rows[0] not in pruned
-    assert any(row["epochs"] == 2 for row in pruned) or pruning == "none"
-    assert rows[best.trial]["state"] == "complete" and rows[best.trial]["epochs"] == 4
+    assert all(2 <= row["epochs_done"] <= 4 for row in pruned) and rows[0] not in pruned
+    assert any(row["epochs_done"] == 2 for row in pruned) or pruning == "none"
+    assert rows[best.trial]["state"] == "complete" and rows[best.trial]["epochs_done"] == 4
+
+
+@dataclass(frozen=True)
+class Slope(Bowl):
+    """The longer it trains the better it ends, and the lower it stands after the same epoch."""
+
+    space = SearchSpace({"epochs": Choice(options=(4, 8, 16)), "x": Float(low=0.0, high=1.0)})
+    defaults: ClassVar[dict[str, Value]] = {"epochs": 4, "x": 0.5}
+
+    def train(self, values, out, told):
+        epochs = values["epochs"]
+        for epoch in range(1, epochs + 1):
+            told(epoch, (epochs + 0.001 * values["x"]) * (epoch / epochs) ** 4)
+        out.mkdir(parents=True)
+        return epochs
+
+
+@pytest.mark.parametrize("pruning", ["median", "asha"])
+def test_a_longer_training_is_not_pruned_for_being_long(pruning, tmp_path):
+    best, rows = searched(tmp_path, Slope(tmp_path / "log"), pruning=pruning, trials=20)
+    assert best.values["epochs"] == 16
+    assert rows[best.trial]["epochs_done"] == 16 and rows[0]["epochs_done"] == 4
+    assert all(row["epochs_done"] <= row["epochs"] for row in rows if row["state"] == "pruned")
 
 
 @pytest.mark.parametrize("problem", [TrainingError, InputError])
