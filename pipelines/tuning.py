@@ -43,6 +43,7 @@ def tuning(
     seed: int = 0,
     processes: int = 1,
     gpus: int = 1,
+    loss: str = "",
     retriever_trials: int = 20,
     ranker_trials: int = 20,
     objective: str = "quality",
@@ -66,6 +67,7 @@ def tuning(
         seed: Of the sampler and of every trial's training.
         processes: Training processes of a trial.
         gpus: GPUs of a worker's pod.
+        loss: JSON of what the retriever learns by in every trial, as in training; empty: the default.
         retriever_trials: Trials of the retriever's study, over all workers; 1: the defaults alone.
         ranker_trials: Trials of the ranker's study, over all workers; 1: the defaults alone.
         objective: quality, or quality-latency (then nothing is pruned).
@@ -80,9 +82,9 @@ def tuning(
         "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,
         "processes": processes, "storage": storage, "study": study,
     }  # fmt: skip
-    found = _searched({**search, "model": "retriever", "trials": retriever_trials}, workers, gpus)
+    found = _searched({**search, "model": "retriever", "loss": loss, "trials": retriever_trials}, workers, gpus)
     retriever = apply(
-        train_retriever(features=features, size=size, seed=seed, processes=processes, hyperparameters=found),
+        train_retriever(features=features, size=size, seed=seed, processes=processes, hyperparameters=found, loss=loss),
         resources.TRAIN, gpus,
     ).outputs["model"]  # fmt: skip
     _searched({**search, "model": "ranker", "retriever": retriever, "trials": ranker_trials}, workers, gpus)

@@ -21,6 +21,7 @@ from components.shared.models.offline import item_vectors, load_retriever
 from components.shared.ragged import Ragged
 from components.shared.rows import Rows
 from components.shared.schema import EVENTS, ITEMS
+from components.shared.storage import read_json
 from components.shared.timeline import Timeline
 from components.shared.training.group import Group
 from components.shared.training.launch import LaunchConfig
@@ -32,6 +33,7 @@ from components.train_retriever.negatives import Hard
 from components.train_retriever.objectives import Part, objective
 from components.train_retriever.sources import HeldRows, StreamedRows, row_source
 from components.train_retriever.train import RetrieverTraining, train
+from components.tune_hyperparameters.models import tunable
 
 TASTES, THINGS, SHOPPERS, DAYS = 4, 80, 80, 80
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -68,6 +70,20 @@ def rated(tmp_path_factory) -> Path:
     config = dataclasses.replace(FeatureConfig(), horizon_days=7)
     build(folder / "events", folder / "items", folder / "features", config)
     return folder / "features"
+
+
+@pytest.mark.slow
+def test_trials_that_learn_ratings_are_told_apart_by_what_they_explain(rated, tmp_path):
+    with tunable("retriever", rated, None, "tiny", loss='{"kind": "Mse"}') as found:
+        heard: list[float] = []
+        assert found.metric == "validation_rating_r2"
+        value = found.train(found.defaults, tmp_path / "model", lambda _, metric: heard.append(metric))
+        assert value == max(heard) and read_json(tmp_path / "model" / "curve.json")[0][found.metric] == heard[0]
+    with (
+        pytest.raises(InputError, match="the ranker has one of its own"),
+        tunable("ranker", rated, tmp_path / "model", "tiny", loss='{"kind": "Mse"}'),
+    ):
+        pass
 
 
 def opened(features: Path) -> tuple[Rows, Catalog, FeatureSpec]:
