@@ -118,7 +118,7 @@ def training(
             over tuning.
         architecture: JSON of the ranker's interaction, heads, attention (null: none) and places (these need
             inference_log); the rest is as tuning found it, or the default.
-        ranker_optimizer: The same of the ranker.
+        ranker_optimizer: As retriever_optimizer, of the ranker.
         hot_candidates: Items of the highest time-decayed popularity among every shopper's candidates; 0: none.
         inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
             places; empty: unknown.
