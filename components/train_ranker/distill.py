@@ -5,6 +5,7 @@ target, so one label mixed of both is the weighted sum of the two losses, and th
 """
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,8 @@ from components.shared.models.offline import TorchModels, load_ranker, load_retr
 from components.shared.progress import report
 from components.shared.recommender import side_by_side, wanted_probability
 from components.shared.storage import atomic_directory
-from components.train_ranker.examples import PairRows
-
-_SHOPPERS = 64
+from components.shared.training.stream import in_order
+from components.train_ranker.examples import GROUP_SHOPPERS, SHOPPERS, PairRows
 
 
 def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, share: float = 0.5) -> None:
@@ -46,15 +46,22 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
             if path.name == "validation.parquet":
                 shutil.copyfile(path, folder / path.name)
                 continue
-            rows = PairRows.read([path], spec)
-            said = probabilities(teacher, rows, catalog, spec)
-            table = pq.read_table(path).combine_chunks()
-            label = pa.ListArray.from_arrays(
-                pa.array(rows.offsets.astype(np.int32)), pa.array((1 - share) * rows.label + share * said)
-            )
-            table = table.set_column(table.schema.get_field_index("label"), "label", label)
-            pq.write_table(table, folder / path.name, compression="zstd")
-            report("train_ranker", 0.0, f"{path.stem}: {len(said):,} labels softened")
+            _soften(path, folder / path.name, spec, lambda rows: (1 - share) * rows.label
+                    + share * probabilities(teacher, rows, catalog, spec))  # fmt: skip
+
+
+def _soften(path: Path, out: Path, spec: FeatureSpec, mixed: Callable[[PairRows], np.ndarray]) -> None:
+    """Copy a pairs file with other labels, float32 [pairs], some shoppers at a time."""
+    schema, total = pq.read_schema(path), 0
+    at = schema.get_field_index("label")
+    schema = schema.set(at, pa.field("label", pa.list_(pa.float32())))
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for table in in_order(path, SHOPPERS):
+            rows = PairRows.from_table(table, spec)
+            label = pa.ListArray.from_arrays(pa.array(rows.offsets.astype(np.int32)), pa.array(mixed(rows)))
+            writer.write_table(table.set_column(at, schema.field(at), label), row_group_size=GROUP_SHOPPERS)
+            total += len(rows.label)
+            report("train_ranker", 0.0, f"{path.stem}: {total:,} labels softened")
 
 
 def probabilities(models: TorchModels, pairs: PairRows, catalog: Catalog, spec: FeatureSpec) -> np.ndarray:
@@ -62,8 +69,8 @@ def probabilities(models: TorchModels, pairs: PairRows, catalog: Catalog, spec: 
     widths = [(feature.name, feature.max_length) for feature in spec.user_features]
     item_widths = [(feature.name, feature.max_length) for feature in spec.item_features]
     parts = []
-    for start in range(0, len(pairs), _SHOPPERS):
-        part = pairs.take(np.arange(start, min(start + _SHOPPERS, len(pairs))))
+    for start in range(0, len(pairs), SHOPPERS):
+        part = pairs.take(np.arange(start, min(start + SHOPPERS, len(pairs))))
         user = side_by_side(part.features, widths)
         item = side_by_side({name: rows.take(part.item) for name, rows in catalog.features.items()}, item_widths)
         tasks = models.task_probabilities(user, item, part.row, part.dense.copy())

@@ -32,6 +32,8 @@ class WorkerJob:
     """Folder that receives checkpoints/, best/ and RESULTS: a path that all ranks see, or an s3:// URI."""
     batch_shoppers: int
     """Shoppers of a global batch, each with all of its pairs."""
+    held_pairs: int
+    """More training or validation pairs than these are streamed, not held in memory."""
     id_dropout: float
     """Share of ids replaced by the unknown bucket."""
     listwise: float

@@ -19,9 +19,10 @@ from components.shared.timeline import Timeline
 from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
 from components.shared.training.optimizer import OptimizerConfig, check_optimizer
-from components.train_ranker.examples import PairRows, write_pairs
+from components.train_ranker.examples import write_pairs
 from components.train_ranker.job import CONFIG, FILES, METRIC, RESULTS
 from components.train_ranker.shown import Shown, read_shown
+from components.train_ranker.totals import Totals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,9 @@ class RankerTraining:
     """Where workers run, how many, and restarts."""
     checkpoint_every: int = 500
     """Steps between checkpoints."""
+    held_pairs: int = 15_000_000
+    """More training pairs, or more validation pairs, than these are streamed and not held in memory, where each of them
+    takes 172 bytes in every process."""
 
     @classmethod
     def from_size(cls, size: Size, seed: int, processes: int) -> "RankerTraining":
@@ -87,7 +91,8 @@ def train(
         checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
             with the run. A TrainJob keeps them in its exchange instead.
         launcher: Runs the workers; by default what `config.launch` names.
-        pairs: What `write_all_pairs` wrote for the same inputs and candidates; by default they are written anew.
+        pairs: What `write_all_pairs` wrote for the same inputs and candidates; by default they are written anew. Their
+            contents decide which run in `checkpoints` is resumed.
         log: Folder of the inference log, for the places at which items were shown (shown.py); None: they are unknown.
 
     Returns:
@@ -107,13 +112,14 @@ def train(
     spec = FeatureSpec.read(features / "spec.json")
     names, shown = _pair_files(features), read_shown(features, log) if log else {}
     with atomic_directory(out) as folder:
-        digest = _digest(features, retriever, config, shown)
+        digest = _digest(features, retriever, config, shown, [pairs / name for name in names] if pairs else [])
         work = checkpoints / digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         if pairs is None:
             _write_pairs(features, retriever, work, config.candidates, shown)
         else:
             for name in names:
+                (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first try
                 (work / name).symlink_to(pairs.resolve() / name)
         _model_config(spec, [work / name for name in names[:-1]], config).write(work / CONFIG)
         task = _task(features, work, names, digest, config)
@@ -163,14 +169,14 @@ def _pair_files(features: Path) -> list[str]:
     return [f"{moment}.parquet" for moment in (*moments, "validation")]
 
 
-def _digest(features: Path, retriever: Path, config: RankerTraining, shown: dict[str, Shown]) -> str:
+def _digest(features: Path, retriever: Path, config: RankerTraining, shown: dict[str, Shown], pairs: list[Path]) -> str:
+    """See run_digest; `pairs` are those that were given, since written ones follow from the rest."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     settings["architecture"] = config.architecture.to_json()
     settings["shown"] = {name: one.digest for name, one in shown.items()}
     rows = sorted((features / "rows").glob("*.parquet"))
-    return run_digest(
-        settings, [features / "spec.json", features / "items.parquet", *rows, retriever / "weights.safetensors"]
-    )
+    weights = retriever / "weights.safetensors"
+    return run_digest(settings, [features / "spec.json", features / "items.parquet", *rows, weights, *pairs])
 
 
 def _task(features: Path, pairs: Path, names: list[str], digest: str, config: RankerTraining) -> WorkerTask:
@@ -178,7 +184,7 @@ def _task(features: Path, pairs: Path, names: list[str], digest: str, config: Ra
             "schedule": config.optimizer.schedule}  # fmt: skip
     settings = {
         "training": names[:-1], "validation": names[-1], "batch_shoppers": config.batch_shoppers,
-        "id_dropout": config.id_dropout, "listwise": config.listwise,
+        "held_pairs": config.held_pairs, "id_dropout": config.id_dropout, "listwise": config.listwise,
         "optimizer": dataclasses.asdict(config.optimizer), "loop": loop,
     }  # fmt: skip
     return WorkerTask(
@@ -191,21 +197,21 @@ def _task(features: Path, pairs: Path, names: list[str], digest: str, config: Ra
 
 def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) -> RankerConfig:
     """The ranker's shape, with its dense inputs normalised by the training pairs."""
-    pairs = PairRows.read(files, spec)
-    if len(pairs) < config.launch.workers:
+    totals = Totals.read(files)
+    if totals.shoppers < config.launch.workers:
         raise InputError(
-            f"processes is {config.launch.workers}, but there are {len(pairs)} shoppers to learn from",
+            f"processes is {config.launch.workers}, but there are {totals.shoppers} shoppers to learn from",
             "use fewer processes, or events of more shoppers",
         )
-    if not pairs.label.any():
+    if not totals.wanted:
         raise DataError(
-            f"none of {len(pairs.label):,} candidate pairs was followed by a '{spec.target_event}'",
+            f"none of {totals.dense.count:,} candidate pairs was followed by a '{spec.target_event}'",
             "give events of more shoppers or of a longer time, or raise the number of candidates",
         )
-    std = pairs.dense.std(0, dtype=np.float64)
+    std = totals.dense.std
     return RankerConfig(
         user_features=spec.user_features[:-1], item_features=spec.item_features, tasks=ranker_tasks(spec),
-        dense_mean=tuple(pairs.dense.mean(0, dtype=np.float64).tolist()),
+        dense_mean=tuple(totals.dense.mean.tolist()),
         dense_std=tuple(np.where(std > 1e-6, std, 1.0).tolist()),
         embedding_dim=config.embedding_dim, hidden_dim=config.hidden_dim, architecture=config.architecture,
     )  # fmt: skip

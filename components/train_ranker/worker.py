@@ -25,6 +25,7 @@ from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import CONFIG, METRIC, WorkerJob
 from components.train_ranker.losses import listwise_loss
+from components.train_ranker.sources import BatchConfig, ValidationPairs, pair_source
 
 
 class Training:
@@ -35,30 +36,29 @@ class Training:
         features, pairs = local_copy(job.features, group), local_copy(job.pairs, group)
         self.spec = FeatureSpec.read(features / "spec.json")
         self.catalog = Catalog.read(features / "items.parquet", self.spec)
-        self.pairs = PairRows.read([pairs / name for name in job.training], self.spec)
-        self.validation = PairRows.read([pairs / job.validation], self.spec)
         optimizer = OptimizerConfig(**job.optimizer)
         self.seed, self.precision = optimizer.seed, optimizer.precision
+        batches = BatchConfig(shoppers=job.batch_shoppers, held_pairs=job.held_pairs, seed=self.seed)
+        files = [pairs / name for name in job.training]
+        self.source = pair_source(files, self.spec, batches, group.share(job.batch_shoppers))
+        self.validation = ValidationPairs(pairs / job.validation, self.spec, job.held_pairs)
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
         compile_dense(cast(Ranker, self.model.module).head, group.device, optimizer.compile)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
-        self.ordered: tuple[int | None, np.ndarray] = (None, np.zeros(0, np.int64))
-        self.batch = min(job.batch_shoppers, len(self.pairs) // group.world * group.world)
 
     def steps_per_epoch(self) -> int:
         """Whole batches of shoppers in an epoch."""
-        return len(self.pairs) // self.batch
+        return self.source.steps_per_epoch
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         """One optimiser step; returns this rank's share of the global batch's loss."""
-        chosen = self._order(epoch)[at * self.batch : (at + 1) * self.batch]
-        pairs = self.pairs.take(chosen[self.group.share(self.batch)])
-        dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(self.batch) < self.job.id_dropout
+        batch, pairs = self.source.batch, self.source.pairs(epoch, at)
+        dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(batch) < self.job.id_dropout
         self.optimizer.zero_grad()
         with dense_precision(self.precision, self.group.device):
-            logits, examined = self._logits(self.model, pairs, dropped[self.group.share(self.batch)])
+            logits, examined = self._logits(self.model, pairs, dropped[self.group.share(batch)])
         loss = self._loss(logits.float(), examined.float(), pairs)
         # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
         (loss * self.group.world).backward()
@@ -77,13 +77,7 @@ class Training:
             each = binary_cross_entropy_with_logits(logits, label, reduction="sum")
         row = torch.from_numpy(pairs.row).to(self.group.device)
         lists = listwise_loss(log_wanted, label, row, len(pairs))
-        return each / count + self.job.listwise * lists / self.batch
-
-    def _order(self, epoch: int) -> np.ndarray:
-        """Order of the shoppers in an epoch, the same on every rank; kept, for a million take as long as a step."""
-        if self.ordered[0] != epoch:
-            self.ordered = epoch, np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs))
-        return self.ordered[1]
+        return each / count + self.job.listwise * lists / self.source.batch
 
     def _logits(
         self, model: torch.nn.Module, pairs: PairRows, dropped: np.ndarray | None = None
@@ -97,7 +91,7 @@ class Training:
         if dropped is not None:
             features["user"] = Ragged.ones(np.where(dropped, 0, features["user"].values))
         items = {name: ragged.take(pairs.item) for name, ragged in self.catalog.features.items()}
-        dense = torch.from_numpy(pairs.dense).to(device)
+        dense = torch.tensor(pairs.dense).to(device)  # a copy, for streamed ones cannot be written to
         both = model(
             keyed_jagged(features, self.config.user_features).to(device),
             keyed_jagged(items, self.config.item_features).to(device),
@@ -109,24 +103,25 @@ class Training:
     def validate(self) -> float:
         """Mean NDCG@10 of the validation shoppers' candidates; 0 when none was wanted."""
         self.model.eval()
-        parts = [
-            self._logits(
-                self.model.module, self.validation.take(np.arange(start, min(start + 64, len(self.validation))))
-            )[0]
-            for start in range(0, len(self.validation), 64)
+        tops = [
+            _top_10(self._logits(self.model.module, part)[0].float().cpu().numpy(), part) for part in self.validation
         ]
         self.model.train()
-        return _ndcg_at_10(torch.cat(parts).float().cpu().numpy(), self.validation)
+        found = np.concatenate([np.zeros((0, 10), bool), *(found for found, _ in tops)])
+        wanted = np.concatenate([np.zeros(0, np.int64), *(wanted for _, wanted in tops)])
+        gained = ndcg_at_k(found, np.maximum(wanted, 1), 10)[wanted > 0]
+        return float(gained.mean()) if len(gained) else 0.0
 
 
-def _ndcg_at_10(scores: np.ndarray, pairs: PairRows) -> float:
+def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray]:
+    """Which of each shopper's ten best pairs are wanted, bool [shoppers, 10], and how many of all, int64 [shoppers]."""
     wanted = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
     order = np.lexsort((-scores, pairs.row))
     place = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
     top = place < 10
     found = np.zeros((len(pairs), 10), bool)
     found[pairs.row[top], place[top]] = pairs.label[order][top] > 0
-    return float(ndcg_at_k(found, wanted, 10)[wanted > 0].mean()) if wanted.any() else 0.0
+    return found, wanted
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 """Streams: every row once an epoch, mixed, alike for any number of ranks, any batch at once, bounded in memory."""
 
+import itertools
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import DataError, InputError
-from components.shared.training.stream import ParquetStream, StreamConfig
+from components.shared.training.stream import ParquetStream, StreamConfig, in_order
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,42 @@ def test_what_cannot_be_shared_out_is_refused(file, tmp_path):
         ParquetStream(tmp_path / "few.parquet", ["id"], StreamConfig(batch_size=8), slice(0, 8))
     with pytest.raises(DataError, match="its smallest shard has 223 rows, a batch takes 1000"):
         ParquetStream(file, ["id"], StreamConfig(batch_size=4_000, shards=4), slice(0, 4_000))
+
+
+def test_several_files_are_read_as_if_they_were_one(file, tmp_path):
+    table = pq.read_table(file)
+    cuts = (0, 37 * 11, 37 * 12, len(table))
+    for at, (start, end) in enumerate(itertools.pairwise(cuts)):
+        pq.write_table(table[start:end], tmp_path / f"{at}.parquet", row_group_size=37)
+    whole, parts = stream(file), stream(sorted(tmp_path.iterdir()))
+    assert parts.steps_per_epoch == whole.steps_per_epoch
+    for step in range(whole.steps_per_epoch):
+        assert parts.batch(1, step).equals(whole.batch(1, step))
+    assert [one for group in parts.column("id") for one in group.to_pylist()] == list(range(1_000))
+
+
+def test_files_of_other_columns_are_refused(file, tmp_path):
+    table = pq.read_table(file, columns=["id"])
+    pq.write_table(table.set_column(0, "id", table["id"].cast(pa.int16())), tmp_path / "other.parquet")
+    with pytest.raises(DataError, match=r"other.parquet differ in columns: id \(int64 and int16\), list \(.* and abs"):
+        stream([file, tmp_path / "other.parquet"])
+
+
+@pytest.mark.parametrize("rows", [1, 10, 37, 64, 5_000])
+def test_a_file_in_order_is_cut_without_regard_to_its_groups(file, rows):
+    parts = list(in_order(file, rows))
+    assert pa.concat_tables(parts).equals(pq.read_table(file))
+    assert {len(part) for part in parts[:-1]} <= {rows} and 0 < len(parts[-1]) <= rows
+    assert all(column.num_chunks == 1 for part in parts for column in part.columns)
+    narrow = list(in_order(file, rows, ["list", "id"]))
+    assert narrow[-1].column_names == ["list", "id"]
+    assert [ids(part) for part in narrow] == [ids(part) for part in parts]
+
+
+def test_a_file_in_order_holds_one_group_however_many_there_are(tmp_path):
+    pool, values = pa.default_memory_pool(), np.random.default_rng(0).integers(0, 2**60, 2_000_000)
+    pq.write_table(pa.table({"id": values}), tmp_path / "large.parquet", row_group_size=10_000)
+    before, most = pool.bytes_allocated(), 0
+    for _ in in_order(tmp_path / "large.parquet", 3_000):
+        most = max(most, pool.bytes_allocated() - before)
+    assert most < 4 * 10_000 * 8 < 2_000_000 * 8 / 10

@@ -1,6 +1,6 @@
 """Training rows from Parquet in bounded memory: shuffled, sharded by worker, and any batch at once by its number.
 
-    file -> row groups -> SHARDS shards (group g belongs to shard g % SHARDS, so any number of ranks shares them out)
+    files -> row groups -> SHARDS shards (group g belongs to shard g % SHARDS, so any number of ranks shares them out)
     epoch: each shard takes its groups in a new order, WINDOW at a time, and permutes the rows of a window
     a global batch = rows / SHARDS of every shard, one after the other; a rank reads the shards of its slice alone
 
@@ -8,7 +8,8 @@ Which rows a batch holds follows from (seed, epoch, step): a resumed run opens i
 what many see. Nothing loops over rows.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from components.shared.errors import DataError, InputError
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
-    """How a file is read."""
+    """How files are read."""
 
     batch_size: int
     """Rows of a global batch, over all ranks."""
@@ -46,22 +47,26 @@ class _Shard:
 
 
 class ParquetStream:
-    """Batches of one Parquet file.
+    """Batches of a Parquet file, or of several as if they were one.
 
     Args:
-        path: The file, in at least as many row groups as there are shards.
+        path: The file or files, in at least as many row groups together as there are shards.
         columns: To read.
         config: How.
         part: This rank's slice of a global batch.
 
     Raises:
         InputError: batch, shards and ranks do not divide each other.
-        DataError: the file has too few row groups or rows.
+        DataError: there are too few row groups or rows, or a file has other columns than the first.
     """
 
-    def __init__(self, path: Path, columns: list[str], config: StreamConfig, part: slice):
-        self._file, self._columns, self._config = pq.ParquetFile(path), columns, config
-        rows = np.array([self._file.metadata.row_group(at).num_rows for at in range(self._file.num_row_groups)])
+    def __init__(self, path: Path | Sequence[Path], columns: list[str], config: StreamConfig, part: slice):
+        paths = [path] if isinstance(path, Path) else path
+        files, name = [pq.ParquetFile(path) for path in paths], ", ".join(map(str, paths))
+        _check_alike(paths, files, columns)
+        self._columns, self._config = columns, config
+        self._groups = [(file, at) for file in files for at in range(file.num_row_groups)]
+        rows = np.array([file.metadata.row_group(at).num_rows for file, at in self._groups])
         shards = max(config.shards, config.batch_size // (part.stop - part.start))
         share = config.batch_size // shards
         if share * shards != config.batch_size or part.start % share or part.stop % share:
@@ -70,7 +75,7 @@ class ParquetStream:
                 f"let {config.shards} divide the batch size, and take 1, 2, 4, 8 or more processes that divide it",
             )
         if len(rows) < shards:
-            raise DataError(f"{path} has {len(rows)} row groups, fewer than {shards} shards",
+            raise DataError(f"{name} has {len(rows)} row groups, fewer than {shards} shards",
                             "write it in smaller row groups, or read it whole")  # fmt: skip
         self._share = share
         self._shards = [
@@ -82,7 +87,7 @@ class ParquetStream:
         self.steps_per_epoch = smallest // share
         """Whole batches in an epoch; what the smallest shard holds decides."""
         if not self.steps_per_epoch:
-            raise DataError(f"{path}: its smallest shard has {smallest} rows, a batch takes {share} of each",
+            raise DataError(f"{name}: its smallest shard has {smallest} rows, a batch takes {share} of each",
                             "use smaller batches, or read it whole")  # fmt: skip
 
     def batch(self, epoch: int, step: int) -> pa.Table:
@@ -111,13 +116,51 @@ class ParquetStream:
         if shard.opened != which or shard.table is None:
             shard.table = None  # before the next one is read: one window of a shard is held, never two
             at = which[1] * self._config.window
-            groups = shard.groups[order[at : at + self._config.window]]
-            table = self._file.read_row_groups(groups.tolist(), self._columns, use_threads=False).combine_chunks()
+            table = self._read(shard.groups[order[at : at + self._config.window]])
             random = np.random.default_rng([self._config.seed, which[0], name, 1 + which[1]])
             shard.table, shard.order, shard.opened = table, random.permutation(len(table)), which
         return shard.table, shard.order
 
+    def _read(self, groups: np.ndarray) -> pa.Table:
+        """Row groups in this order; neighbours of one file are read at once."""
+        found = [
+            file.read_row_groups([at for _, at in some], self._columns, use_threads=False)
+            for file, some in itertools.groupby((self._groups[group] for group in groups), lambda group: group[0])
+        ]
+        return pa.concat_tables(found).combine_chunks()
+
     def column(self, name: str) -> Iterator[pa.Array]:
-        """One column of the whole file, a row group at a time; for counts over all rows."""
-        for at in range(self._file.num_row_groups):
-            yield self._file.read_row_group(at, [name], use_threads=False).combine_chunks().column(0).chunk(0)
+        """One column of all files, a row group at a time; for counts over all rows."""
+        for file, at in self._groups:
+            yield file.read_row_group(at, [name], use_threads=False).combine_chunks().column(0).chunk(0)
+
+
+def in_order(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """All rows of a file as they stand in it, so many at a time, each column one chunk; one row group is held.
+
+    `ParquetFile.iter_batches` does the same, but what it holds grows with the file (pyarrow 26).
+    """
+    with pq.ParquetFile(path) as file:
+        left = file.schema_arrow.empty_table().select(columns or file.schema_arrow.names)
+        for at in range(file.num_row_groups):
+            left = pa.concat_tables(
+                [left, file.read_row_group(at, columns, use_threads=False).select(left.column_names)]
+            )
+            while len(left) >= rows:
+                yield left[:rows].combine_chunks()
+                left = left[rows:]
+        if len(left):
+            yield left.combine_chunks()
+
+
+def _check_alike(paths: Sequence[Path], files: Sequence[pq.ParquetFile], columns: Sequence[str]) -> None:
+    """Refuse files that cannot be mixed into one batch, before hours have gone by."""
+    kinds = [{field.name: str(field.type) for field in file.schema_arrow if field.name in columns} for file in files]
+    for path, kind in zip(paths, kinds, strict=True):
+        differing = [
+            f"{name} ({kinds[0].get(name, 'absent')} and {kind.get(name, 'absent')})"
+            for name in columns if kinds[0].get(name) != kind.get(name)
+        ]  # fmt: skip
+        if differing:
+            raise DataError(f"{paths[0]} and {path} differ in columns: {', '.join(differing)}",
+                            "write all files in the same way")  # fmt: skip
