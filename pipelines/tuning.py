@@ -82,7 +82,9 @@ def tuning(
         "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,
         "processes": processes, "storage": storage, "study": study,
     }  # fmt: skip
-    found = _searched({**search, "model": "retriever", "loss": loss, "trials": retriever_trials}, workers, gpus)
+    found = _searched(
+        {**search, "model": "retriever", "retriever_loss": loss, "trials": retriever_trials}, workers, gpus
+    )
     retriever = apply(
         train_retriever(features=features, size=size, seed=seed, processes=processes, hyperparameters=found, loss=loss),
         resources.TRAIN, gpus,

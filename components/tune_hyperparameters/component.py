@@ -23,7 +23,7 @@ def tune_hyperparameters(
     storage: str = "",
     study: str = "",
     worker: str = "",
-    loss: str = "",
+    retriever_loss: str = "",
     ended: list = [],  # noqa: B006 - KFP takes no None for a list
 ) -> str:
     """Run trials of a study until its budget is used up, by this worker and others, and tell the best so far.
@@ -41,7 +41,7 @@ def tune_hyperparameters(
         storage: Folder on a lasting volume that all workers see, or a database URL; empty: this step searches alone.
         study: What the study's name begins with, before the model's and a digest of data and defaults.
         worker: Name of this worker, distinct among those that run at once.
-        loss: JSON of what every trial of the retriever learns by, as train_retriever takes it; empty: the default.
+        retriever_loss: JSON of what trials of the retriever learn by, as train_retriever takes it; empty: the default.
         ended: Answers of the other workers; when there are any, trials that they left running are lost ones.
 
     Returns:
@@ -61,7 +61,7 @@ def tune_hyperparameters(
         study=f"{study}-{model}" if study else model, worker=worker, closing=bool(ended) or not storage,
     )  # fmt: skip
     learned = Path(retriever.path) if retriever else None
-    with models.tunable(model, Path(features.path), learned, size, seed, processes, loss) as found:
+    with models.tunable(model, Path(features.path), learned, size, seed, processes, retriever_loss) as found:
         result = stage.tune(found, Path(best.path), Path(report.path), config)
     for name, value in result.metrics.items():
         metrics.log_metric(name, value)
