@@ -71,7 +71,7 @@ class Shop:
 
     def rollout(self, version, steps=(30, 100), guards=GUARDS, evidence=None):
         urls = {"champion_url": self.kserve.champion.url, "candidate_url": self.kserve.candidate.url}
-        placement = Placement(service=self.spec, gateway=self.gateway, ready_s=20, **urls)
+        placement = Placement(service=self.spec, gateway=self.gateway, ready_s=60, **urls)
         plan = RolloutPlan(steps=steps, guards=guards, poll_s=0.5)
         source = evidence or LogEvidence(self.logs, Versions(self.champion, version))
         return Rollout(self.registry, "handmade", version, plan, traffic_of(self.cluster, placement), source)
