@@ -125,6 +125,11 @@ def _ndcgs(features: Path, root: Path, side: str, best: Hyperparameters, seed: i
     if not (folder / "evaluation").exists():
         evaluate(features, retriever, folder / "ranker", folder / "evaluation", folder / "evaluation.html",
                  evaluation_for(proof.size))  # fmt: skip
+    return model_ndcgs(folder)
+
+
+def model_ndcgs(folder: Path) -> np.ndarray:
+    """NDCG@10 of every test shopper by the model that was evaluated in this folder, float64 [shoppers]."""
     table = pq.read_table(folder / "evaluation" / "lists.parquet").to_pandas()
     chosen = table[(table.scope == "overall") & (table.method == "model")].sort_values("user_id")
     return chosen.ndcg_at_10.to_numpy()
@@ -167,14 +172,15 @@ def table(results: Mapping[str, Mapping[str, dict]]) -> str:
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for data, found in results.items():
         for metric, values in found.items():
-            cells = [_spread(values[part][side]) for part in ("validation", "test") for side in SIDES]
+            cells = [spread(values[part][side]) for part in ("validation", "test") for side in SIDES]
             gap, base = values["difference"], np.mean(values["test"]["defaults"])
             gain = f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}], {gap['mean'] / base:+.0%}"
             lines.append(f"| {data} | {NAMES[metric]} | {' | '.join(cells)} | {gain} |")
     return "\n".join(lines)
 
 
-def _spread(values: list[float]) -> str:
+def spread(values: list[float]) -> str:
+    """Mean and deviation over seeds, for a table."""
     return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0.0:.4f}"
 
 

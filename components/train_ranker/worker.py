@@ -6,26 +6,26 @@ from typing import cast
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
-from components.shared.models.batch import keyed_jagged
 from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
-from components.shared.ragged import Ragged
 from components.shared.ranking_metrics import ndcg_at_k
 from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
-from components.shared.training.pipelining import compile_dense
+from components.shared.training.pipelining import Losses, Steps, chosen, compile_dense
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import CONFIG, METRIC, WorkerJob
 from components.train_ranker.losses import listwise_loss
 from components.train_ranker.sources import BatchConfig, ValidationPairs, pair_source
+from components.train_ranker.stepping import PairBatch, SteppedRanker
 
 
 class Training:
@@ -44,9 +44,11 @@ class Training:
         self.validation = ValidationPairs(pairs / job.validation, self.spec, job.held_pairs)
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
-        self.model, self.optimizer = distribute(Ranker(self.config, torch.device("meta")), group, optimizer)
-        compile_dense(cast(Ranker, self.model.module).head, group.device, optimizer.compile)
+        self.model, self.optimizer = distribute(SteppedRanker(self.config, torch.device("meta")), group, optimizer)
+        compile_dense(cast(SteppedRanker, self.model.module).head, group.device, optimizer.compile)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
+        overlap = chosen(optimizer.overlap, group.device)
+        self.steps: Steps[PairBatch, PairBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
 
     def steps_per_epoch(self) -> int:
         """Whole batches of shoppers in an epoch."""
@@ -54,20 +56,29 @@ class Training:
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         """One optimiser step; returns this rank's share of the global batch's loss."""
+        return self.steps.step(epoch, at)
+
+    def read(self, epoch: int, at: int) -> PairBatch:
+        """See Batches."""
         batch, pairs = self.source.batch, self.source.pairs(epoch, at)
         dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(batch) < self.job.id_dropout
-        self.optimizer.zero_grad()
-        with dense_precision(self.precision, self.group.device):
-            logits, examined = self._logits(self.model, pairs, dropped[self.group.share(batch)])
-        loss = self._loss(logits.float(), examined.float(), pairs)
-        # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
-        (loss * self.group.world).backward()
-        self.optimizer.step()
-        return loss
+        return PairBatch.of(pairs, self.catalog, self.config, dropped[self.group.share(batch)])
 
-    def _loss(self, logits: torch.Tensor, examined: torch.Tensor, pairs: PairRows) -> torch.Tensor:
+    def made(self, read: PairBatch) -> PairBatch:
+        """See Batches."""
+        return read
+
+    def losses(self, batch: PairBatch) -> Losses:
+        """See Batches."""
+        with dense_precision(self.precision, self.group.device):
+            logits, examined = _logits(self.model, batch)
+        loss = self._loss(logits.float(), examined.float(), batch)
+        # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
+        return loss * self.group.world, loss.detach()
+
+    def _loss(self, logits: torch.Tensor, examined: torch.Tensor, batch: PairBatch) -> torch.Tensor:
         """This rank's share of the mean over all pairs of the global batch, and of that over its shoppers' lists."""
-        label, log_wanted = torch.from_numpy(pairs.label).to(self.group.device), logsigmoid(logits)
+        label, log_wanted = batch.label, logsigmoid(logits)
         count = torch.tensor(float(len(label)), device=self.group.device)
         dist.all_reduce(count)
         if self.config.architecture.places:
@@ -75,42 +86,34 @@ class Training:
             each = click_loss(logits, examined, label)
         else:
             each = binary_cross_entropy_with_logits(logits, label, reduction="sum")
-        row = torch.from_numpy(pairs.row).to(self.group.device)
-        lists = listwise_loss(log_wanted, label, row, len(pairs))
+        lists = listwise_loss(log_wanted, label, batch.row, batch.shoppers)
         return each / count + self.job.listwise * lists / self.source.batch
 
-    def _logits(
-        self, model: torch.nn.Module, pairs: PairRows, dropped: np.ndarray | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logit of each pair's own task ('again' for items bought before, else 'first') and log P(examined).
-
-        [pairs] each; the second means something with places alone.
-        """
-        device = self.group.device
-        features = dict(pairs.features)
-        if dropped is not None:
-            features["user"] = Ragged.ones(np.where(dropped, 0, features["user"].values))
-        items = {name: ragged.take(pairs.item) for name, ragged in self.catalog.features.items()}
-        dense = torch.tensor(pairs.dense).to(device)  # a copy, for streamed ones cannot be written to
-        both = model(
-            keyed_jagged(features, self.config.user_features).to(device),
-            keyed_jagged(items, self.config.item_features).to(device),
-            torch.from_numpy(pairs.row).to(device), dense, torch.from_numpy(pairs.place).to(device),
-        )  # fmt: skip
-        return torch.where(dense[:, 0] > 0, both[:, 0], both[:, 1]), both[:, -1]
+    def _scored(self, pairs: PairRows) -> np.ndarray:
+        """Logit of each pair's own task, float32 [pairs]."""
+        batch = PairBatch.of(pairs, self.catalog, self.config).to(self.group.device)
+        return _logits(self.model.module, batch)[0].float().cpu().numpy()
 
     @torch.no_grad()
     def validate(self) -> float:
         """Mean NDCG@10 of the validation shoppers' candidates; 0 when none was wanted."""
+        self.steps.pause()
         self.model.eval()
-        tops = [
-            _top_10(self._logits(self.model.module, part)[0].float().cpu().numpy(), part) for part in self.validation
-        ]
+        tops = [_top_10(self._scored(part), part) for part in self.validation]
         self.model.train()
         found = np.concatenate([np.zeros((0, 10), bool), *(found for found, _ in tops)])
         wanted = np.concatenate([np.zeros(0, np.int64), *(wanted for _, wanted in tops)])
         gained = ndcg_at_k(found, np.maximum(wanted, 1), 10)[wanted > 0]
         return float(gained.mean()) if len(gained) else 0.0
+
+
+def _logits(model: nn.Module, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logit of each pair's own task ('again' for items bought before, else 'first') and log P(examined), [pairs] each.
+
+    The second means something with places alone.
+    """
+    both = model(batch)
+    return torch.where(batch.dense[:, 0] > 0, both[:, 0], both[:, 1]), both[:, -1]
 
 
 def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray]:

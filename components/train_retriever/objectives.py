@@ -37,8 +37,8 @@ from components.train_retriever.sources import RowSource
 _DRAWS = 7_919
 """Keeps the random stream of negatives apart from those of orders and targets."""
 
-LossOf = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
-"""User vectors [B, D], item vectors [N + M, D] and biases [N + M] to this rank's mean over its N tokens."""
+LossOf = Callable[..., torch.Tensor]
+"""User vectors [B, D], item vectors [N + M, D], biases [N + M] and Drawn.tensors to this rank's mean over N tokens."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,13 @@ class Drawn:
 
     Attributes:
         loss: of the vectors that come out.
+        tensors: what the loss reads beside them, on the CPU; it gets them on the device.
         rows: int64 [M], catalogue rows.
         dropped: bool [M], which of them go without their id.
     """
 
     loss: LossOf
+    tensors: tuple[torch.Tensor, ...]
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     dropped: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
 
@@ -114,8 +116,10 @@ class InBatchSoftmax:
 
     def draw(self, part: Part) -> Drawn:
         """See Objective."""
-        item = torch.from_numpy(part.batch.item).to(self.log_q.device)
-        return Drawn(lambda user, vectors, biases: sampled_softmax(user, vectors, biases, item, self.log_q[item]))
+        return Drawn(
+            lambda user, vectors, biases, item: sampled_softmax(user, vectors, biases, item, self.log_q[item]),
+            (torch.from_numpy(part.batch.item),),
+        )
 
 
 class Ratings:
@@ -131,13 +135,12 @@ class Ratings:
     def draw(self, part: Part) -> Drawn:
         """See Objective."""
         assert part.batch.rating is not None, "rows/ratings.parquet has a rating of every target"
-        rating = torch.from_numpy(part.batch.rating)
 
-        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor, rating: torch.Tensor) -> torch.Tensor:
             tokens = Vectors(user.repeat_interleave(part.targets, 0), vectors, biases)
-            return rating_loss(tokens, torch.arange(len(rating), device=user.device), rating.to(user.device), self.mean)
+            return rating_loss(tokens, torch.arange(len(rating), device=user.device), rating, self.mean)
 
-        return Drawn(loss)
+        return Drawn(loss, (torch.from_numpy(part.batch.rating),))
 
 
 class Draws:
@@ -165,7 +168,7 @@ class Draws:
 
     def every_target(self, part: Part) -> torch.Tensor:
         """Targets of the global batch, int64, on the CPU."""
-        return gather_rows(torch.from_numpy(part.batch.item).to(self.group.device)).cpu()
+        return gather_rows(torch.from_numpy(part.batch.item))
 
 
 class CandidateObjective:
@@ -191,19 +194,20 @@ class CandidateObjective:
         # The last ranks' shares are filled up with row 0, which nothing reads.
         mine, filled = slice(group.rank * share, (group.rank + 1) * share), (0, share * group.world - len(new))
         # Where each candidate lies in the vectors of all targets and, behind them, all drawn items.
-        place = torch.from_numpy(np.unique(np.concatenate([held, new]), return_index=True)[1]).to(group.device)
-        known, count = self._known(part, rows), len(part.batch.item)
-        log_q, own_log_q = log_q.to(group.device), own_log_q.to(group.device)
+        place = torch.from_numpy(np.unique(np.concatenate([held, new]), return_index=True)[1])
+        count = len(part.batch.item)
 
-        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
+            place, log_q, own_log_q, row, column = given
             pieces = [slice(count)] * bool(len(held)) + [slice(count, None)] * bool(share)
             every = torch.cat([gather_rows(vectors[piece]) for piece in pieces]).index_select(0, place)
             bias = torch.cat([gather_rows(biases[piece]) for piece in pieces]).index_select(0, place)
             own = vectors[:count].contiguous().view(len(user), -1, vectors.shape[1])
             positive = torch.einsum("bd,bkd->bk", user, own) + (biases[:count] - own_log_q).view(len(user), -1)
-            return candidate_softmax(user, positive, every.to(self.dtype), bias - log_q, known)
+            return candidate_softmax(user, positive, every.to(self.dtype), bias - log_q, (row, column))
 
-        return Drawn(loss, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
+        tensors = (place, log_q, own_log_q, *self._known(part, rows))
+        return Drawn(loss, tensors, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
 
     def _candidates(self, part: Part) -> tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]:
         """Targets that are candidates, all candidates ascending, their log-Q, and that of this rank's own targets."""
@@ -220,8 +224,8 @@ class CandidateObjective:
         """Row of the batch and place among the candidates of every positive that is a candidate."""
         row = np.repeat(np.arange(len(part.known)), part.known.lengths)
         place = np.minimum(np.searchsorted(rows, part.known.values), len(rows) - 1)
-        found, device = rows[place] == part.known.values, self.draws.group.device
-        return torch.from_numpy(row[found]).to(device), torch.from_numpy(place[found]).to(device)
+        found = rows[place] == part.known.values
+        return torch.from_numpy(row[found]), torch.from_numpy(place[found])
 
 
 class PairObjective:
@@ -240,16 +244,17 @@ class PairObjective:
         every = self.draws.config.batch_size * self.draws.config.targets
         dropped = self.draws.dropped(every, rows.shape[1])[self.draws.tokens]
         distinct, at = np.unique(rows * 2 + dropped, return_inverse=True)
-        device, count = self.draws.group.device, len(part.batch.item)
-        own = torch.arange(count, device=device)
-        places = torch.from_numpy(count + at.reshape(rows.shape)).to(device)
-        counts = torch.from_numpy(counted).to(device)
+        count = len(part.batch.item)
+        places = torch.from_numpy(count + at.reshape(rows.shape))
 
-        def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor) -> torch.Tensor:
+        def loss(
+            user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor, places: torch.Tensor, counts: torch.Tensor
+        ) -> torch.Tensor:
             tokens = Vectors(user.repeat_interleave(part.targets, 0), vectors, biases)
+            own = torch.arange(count, device=user.device)
             return pair_losses(self.config, tokens.scores(own), tokens.scores(places), counts).mean()
 
-        return Drawn(loss, distinct // 2, distinct % 2 == 1)
+        return Drawn(loss, (places, torch.from_numpy(counted)), distinct // 2, distinct % 2 == 1)
 
     def _drawn(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
         """Negatives of this rank's tokens, int64 [N, count], and which of them count, bool [N, count]."""

@@ -8,7 +8,6 @@ from typing import cast
 
 import numpy as np
 import torch
-from torchrec import KeyedJaggedTensor
 
 from components.shared.catalog import Catalog
 from components.shared.feature_spec import FeatureSpec
@@ -20,7 +19,7 @@ from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
-from components.shared.training.pipelining import compile_dense
+from components.shared.training.pipelining import Losses, Steps, chosen, compile_dense
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
@@ -30,6 +29,7 @@ from components.train_retriever.loss_json import loss_from_json
 from components.train_retriever.negatives import Hard
 from components.train_retriever.objectives import Part, Ratings, objective
 from components.train_retriever.sources import row_source
+from components.train_retriever.stepping import SteppedRetriever, TowerBatch
 from components.train_retriever.validation import mean_recall, rating_r2
 
 
@@ -50,7 +50,7 @@ class Training:
         self.precision = optimizer.precision
         torch.manual_seed(optimizer.seed)
         config = _model_config(self.spec, job)
-        self.model, self.optimizer = distribute(Retriever(config, torch.device("meta")), group, optimizer)
+        self.model, self.optimizer = distribute(SteppedRetriever(config, torch.device("meta")), group, optimizer)
         towers = cast(Retriever, self.model.module)
         for tower in (towers.user_tower, towers.item_tower):
             compile_dense(tower, group.device, optimizer.compile)
@@ -59,6 +59,9 @@ class Training:
         self.objective = objective(loss, self.source, len(self.catalog), self.sampling, group)
         self.index: tuple[int, ItemIndex] | None = None
         """Step that it was made before, and what Hard negatives are looked up in."""
+        # What is hard, the weights of the very step decide.
+        overlap = chosen(optimizer.overlap, group.device) and not isinstance(getattr(loss, "source", None), Hard)
+        self.steps: Steps[Part, TowerBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
 
     def steps_per_epoch(self) -> int:
         """Steps in an epoch."""
@@ -66,27 +69,35 @@ class Training:
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         """One optimiser step; returns this rank's share of the mean loss."""
+        return self.steps.step(epoch, at)
+
+    def read(self, epoch: int, at: int) -> Part:
+        """See Batches."""
         rows = self.source.rows(epoch, at)
         batch = draw_batch(rows, self.catalog, self.sampling, (epoch, at), self.part)
-        self.optimizer.zero_grad()
-        users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
+        return Part(
+            batch, rows.targets, (epoch, at), lambda source: self._hardest((epoch, at), batch, rows.targets, source)
+        )
 
-        def hardest(source: Hard) -> Hardest:
-            return self._hardest((epoch, at), users, rows.targets, source)
-
-        drawn = self.objective.draw(Part(batch, rows.targets, (epoch, at), hardest))
+    def made(self, read: Part) -> TowerBatch:
+        """See Batches."""
+        batch, drawn = read.batch, self.objective.draw(read)
         asked = len(batch.item) + len(drawn.rows)
         known, where = self._history(batch, asked) if self.job.encoder else (np.zeros(0, np.int64), None)
         behind = np.concatenate([drawn.rows, known])
         wanted = self._with(batch.items, behind, np.flatnonzero(drawn.dropped)) if len(behind) else batch.items
-        content = self._content(np.concatenate([batch.item, behind]))
-        items = keyed_jagged(wanted, self.spec.item_features).to(self.group.device)
+        return TowerBatch(
+            users=keyed_jagged(batch.features, self.spec.user_features),
+            items=keyed_jagged(wanted, self.spec.item_features), asked=asked, where=where,
+            content=self._content(np.concatenate([batch.item, behind])), loss=drawn.loss, tensors=drawn.tensors,
+        )  # fmt: skip
+
+    def losses(self, batch: TowerBatch) -> Losses:
+        """See Batches."""
         with dense_precision(self.precision, self.group.device):
-            user_vectors, vectors, biases = (part.float() for part in self.model(users, items, where, content))
-        loss = drawn.loss(user_vectors, vectors[:asked], biases[:asked])
-        loss.backward()
-        self.optimizer.step()
-        return loss / self.group.world
+            vectors = self.model(batch)
+        loss = batch.of(vectors)
+        return loss, loss.detach() / self.group.world
 
     def _with(self, items: dict[str, Ragged], behind: np.ndarray, dropped: np.ndarray) -> dict[str, Ragged]:
         """Features of the items and of the catalogue rows behind them; those at `dropped` lose their id."""
@@ -97,15 +108,16 @@ class Training:
     def _history(self, batch: Batch, behind: int) -> tuple[np.ndarray, torch.Tensor]:
         """Catalogue rows of the sequences' items, which go behind all others, and where each of the items stands."""
         known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
-        return known, torch.from_numpy(behind + at).to(self.group.device)
+        return known, torch.from_numpy(behind + at)
 
-    def _hardest(self, at: tuple[int, int], users: KeyedJaggedTensor, known: Ragged, source: Hard) -> Hardest:
+    def _hardest(self, at: tuple[int, int], batch: Batch, known: Ragged, source: Hard) -> Hardest:
         """See Part; a resumed run begins where the index is made anew, so it ranks as the one that was killed."""
         step, model = at[0] * self.steps_per_epoch() + at[1], cast(Retriever, self.model.module.eval())
         made = step - min(at[1] % source.refresh, step % self.job.loop["checkpoint_every"])
         with torch.no_grad():
             if self.index is None or self.index[0] != made:
                 self.index = made, ItemIndex(*self._item_vectors(model))
+            users = keyed_jagged(batch.features, self.spec.user_features).to(self.group.device)
             best = self.index[1].hardest(model.user_vectors(users, self.index[1].vectors), known, source.pool)
         model.train()
         return best
@@ -113,7 +125,7 @@ class Training:
     def _content(self, rows: np.ndarray) -> torch.Tensor | None:
         """The item tower's content input of catalogue rows, if the shop has content vectors."""
         content = self.catalog.content
-        return torch.from_numpy(content.inputs(rows)).to(self.group.device) if content is not None else None
+        return torch.from_numpy(content.inputs(rows)) if content is not None else None
 
     def _item_vectors(self, model: Retriever, part: int = 4_096) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors [I, D] and biases [I] of the whole catalogue; every rank makes them, for tables answer to all."""
@@ -122,7 +134,8 @@ class Training:
             rows = np.arange(start, min(start + part, len(self.catalog)))
             items = {name: ragged.take(rows) for name, ragged in self.catalog.features.items()}
             keyed = keyed_jagged(items, self.spec.item_features).to(self.group.device)
-            vector, bias = model.item_vectors(keyed, self._content(rows))
+            content = self._content(rows)
+            vector, bias = model.item_vectors(keyed, None if content is None else content.to(self.group.device))
             vectors.append(vector)
             biases.append(bias)
         return torch.cat(vectors), torch.cat(biases)
@@ -130,6 +143,7 @@ class Training:
     @torch.no_grad()
     def validate(self) -> float:
         """Recall@20 over the whole catalogue, or, where ratings are learned, how much of them is explained."""
+        self.steps.pause()
         model = cast(Retriever, self.model.module.eval())
         item_vectors, item_biases = self._item_vectors(model)
 

@@ -1,18 +1,15 @@
 """The DLRM through the project's own training parts: streamed Parquet, TorchRec tables, fused row-wise Adagrad."""
 
-import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pyarrow as pa
 import torch
-import torch.fx
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.profiler import record_function
-from torchrec import EmbeddingBagConfig, KeyedJaggedTensor
+from torchrec import EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor
 from torchrec.datasets.utils import Batch
 from torchrec.modules.embedding_modules import EmbeddingBagCollection
 
@@ -21,15 +18,13 @@ from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.interactions import Dot
 from components.shared.models.retriever import in_order
 from components.shared.training.group import Group
-from components.shared.training.optimizer import Compile, OptimizerConfig, Precision
-from components.shared.training.pipelining import compile_dense, pipelined, read_ahead
+from components.shared.training.optimizer import OptimizerConfig, Precision, When
+from components.shared.training.pipelining import Losses, Steps, Untraced, chosen, compile_dense
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import distribute
 from components.shared.training.stream import ParquetStream, StreamConfig
 from pipelines.throughput.data import Shape
 from pipelines.throughput.dlrm import SEED, DenseParts
-
-torch.fx.wrap("in_order")  # TrainPipelineSparseDist traces the model; what this reads is known at run time alone
 
 INPUT = "shoprank::input"
 """Name of reading and of making tensors in a profile."""
@@ -63,13 +58,16 @@ class Dlrm(nn.Module):
         ]  # fmt: skip
         self.bags = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
         self.parts = DotDenseParts(shape)
+        self.rest = Untraced(self._rest)
 
-    def forward(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean loss of a batch, and the same detached: what a training pipeline asks for."""
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Mean loss of a batch."""
+        return self.rest(self.bags(batch.sparse_features), batch)
+
+    def _rest(self, bags: KeyedTensor, batch: Batch) -> torch.Tensor:
         with dense_precision(self.precision, self.device):
-            logits = self.parts(in_order(self.bags(batch.sparse_features), self.features), batch.dense_features)
-        loss = binary_cross_entropy_with_logits(logits.float(), batch.labels)
-        return loss, loss.detach()
+            logits = self.parts(in_order(bags, self.features), batch.dense_features)
+        return binary_cross_entropy_with_logits(logits.float(), batch.labels)
 
 
 class DlrmTraining:
@@ -86,7 +84,7 @@ class DlrmTraining:
 
     def __init__(
         self, path: Path, shape: Shape, batch: int, group: Group, precision: Precision = "float32",
-        compiled: Compile = "gpu",
+        compiled: When = "gpu",
     ):  # fmt: skip
         self.shape, self.group = shape, group
         stream = StreamConfig(batch_size=batch, seed=SEED)
@@ -94,8 +92,8 @@ class DlrmTraining:
         config = OptimizerConfig(seed=SEED, precision=precision, compile=compiled)
         self.model, self.optimizer = distribute(Dlrm(shape, group.device, precision), group, config)
         compile_dense(cast(Dlrm, self.model.module).parts, group.device, compiled)
-        self.pipeline = pipelined(self.model, self.optimizer, group.device)
-        self.batches = read_ahead(self._batches(), group.device)
+        overlap = chosen(config.overlap, group.device)
+        self.steps: Steps[Batch, Batch] = Steps(self.model, self.optimizer, self, group.device, overlap)
 
     def tensors(self, table: pa.Table) -> Batch:
         """Rows as ids, numbers and labels; columns of ids stand as a KeyedJaggedTensor has them."""
@@ -108,16 +106,28 @@ class DlrmTraining:
         numbers, label = np.stack(columns[count:-1], 1), np.array(columns[-1])
         return Batch(torch.from_numpy(numbers), ids, torch.from_numpy(label))
 
-    def _batches(self) -> Iterator[Batch]:
-        for number in itertools.count():
-            with record_function(INPUT):
-                batch = self.tensors(self.stream.batch(*divmod(number, self.stream.steps_per_epoch)))
-            yield batch
+    def steps_per_epoch(self) -> int:
+        """Steps in an epoch."""
+        return self.stream.steps_per_epoch
+
+    def read(self, epoch: int, at: int) -> Batch:
+        """See Batches."""
+        with record_function(INPUT):
+            return self.tensors(self.stream.batch(epoch, at))
+
+    def made(self, read: Batch) -> Batch:
+        """See Batches."""
+        return read
+
+    def losses(self, batch: Batch) -> Losses:
+        """See Batches."""
+        loss = self.model(batch)
+        return loss, loss.detach()
 
     def loss(self, table: pa.Table) -> torch.Tensor:
         """Mean loss of rows, without a step; before the first one, for a pipeline changes the model."""
-        return self.model(self.tensors(table).to(self.group.device))[0]
+        return self.model(self.tensors(table).to(self.group.device))
 
-    def step(self, _: int) -> torch.Tensor:
-        """One optimiser step on the next batch; its mean loss."""
-        return self.pipeline.progress(self.batches)
+    def step(self, number: int) -> torch.Tensor:
+        """Do the optimiser step of this number; its mean loss."""
+        return self.steps.step(*divmod(number, self.stream.steps_per_epoch))

@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from components.shared.training.optimizer import Compile
+from components.shared.training.optimizer import When
 from pipelines.throughput.profiling import bound
 
 
@@ -20,7 +20,7 @@ class Variant:
     """Of the dense layers."""
     processes: int
     """Each with an equal part of the threads."""
-    compiled: Compile = "gpu"
+    compiled: When = "gpu"
     """Where the dense layers are compiled."""
 
     @property

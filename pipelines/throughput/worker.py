@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from components.shared.storage import read_json, write_json
 from components.shared.training.group import Group, process_group, quiet_third_parties
-from components.shared.training.optimizer import Compile, Precision
+from components.shared.training.optimizer import Precision, When
 from pipelines.bench import peak_memory_mb
 from pipelines.throughput.data import Shape
 
@@ -39,7 +39,7 @@ class WorkerJob:
     """What they may take, about."""
     precision: Precision
     """Of the dense layers."""
-    compiled: Compile = "gpu"
+    compiled: When = "gpu"
     """Where those are compiled, of a DLRM."""
     warm: int = 5
     """Steps before the clock starts; in the first one layers may be compiled."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchrec import KeyedJaggedTensor
+from torchrec import KeyedJaggedTensor, KeyedTensor
 
 from components.shared.config_fields import Amount
 from components.shared.feature_spec import FeatureSpec, SparseFeature
@@ -171,8 +171,15 @@ class Ranker(nn.Module):
             dense: float32 [P, dense inputs].
             place: int64 [P], where the item stood in the answer (or UNKNOWN, NOT_SHOWN); None when scoring.
         """
-        user_SE = in_order(self.user_bags(users), self.config.user_features)
-        item_PE = in_order(self.item_bags(items), self.config.item_features)
+        return self.from_pooled((self.user_bags(users), self.item_bags(items)), users, items, row, dense, place)
+
+    def from_pooled(
+        self, pooled: tuple[KeyedTensor, KeyedTensor], users: KeyedJaggedTensor, items: KeyedJaggedTensor,
+        row: torch.Tensor, dense: torch.Tensor, place: torch.Tensor | None,
+    ) -> torch.Tensor:  # fmt: skip
+        """The same behind the shoppers' and the items' tables, which training asks ahead."""
+        user_SE = in_order(pooled[0], self.config.user_features)
+        item_PE = in_order(pooled[1], self.config.item_features)
         parts = [user_SE.index_select(0, row), item_PE]
         if self.behaviour_bags is not None:
             parts.append(self._attended(users, items, row))

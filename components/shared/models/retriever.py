@@ -184,7 +184,13 @@ class Retriever(nn.Module):
             vectors_ID: Item vectors that the sequence's items are found in; not read without an encoder.
             at: int64, row of `vectors_ID` of each of the sequence's items; None: their ids are the rows.
         """
-        pooled = in_order(self.user_bags(users), self.config.user_features)
+        return self.users_from_pooled(self.user_bags(users), users, vectors_ID, at)
+
+    def users_from_pooled(
+        self, bags: KeyedTensor, users: KeyedJaggedTensor, vectors_ID: torch.Tensor | None, at: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The same behind the shoppers' tables, which training asks ahead."""
+        pooled = in_order(bags, self.config.user_features)
         if self.encoder is None:
             return self.user_tower(pooled)
         assert vectors_ID is not None, "an encoder reads item vectors"
@@ -206,7 +212,11 @@ class Retriever(nn.Module):
             items: Features of N items.
             content: float32 [N, content_dim + 1], see content.ContentVectors.inputs; None: the tower reads none.
         """
-        pooled = in_order(self.item_bags(items), self.config.item_features)
+        return self.items_from_pooled(self.item_bags(items), content)
+
+    def items_from_pooled(self, bags: KeyedTensor, content: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same behind the items' tables, which training asks ahead."""
+        pooled = in_order(bags, self.config.item_features)
         out = self.item_tower(beside_content(pooled, self.content, content))
         return out[:, :-1], out[:, -1]
 

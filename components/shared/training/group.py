@@ -1,4 +1,4 @@
-"""The process group of a torchrun worker: nccl on GPUs, gloo on CPUs, safe to restart."""
+"""The process group of a torchrun worker: nccl on GPUs, gloo for what lies on CPUs, safe to restart."""
 
 import contextlib
 import os
@@ -57,7 +57,8 @@ def process_group(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Group]
     store, rank, world = next(dist.rendezvous("env://"))
     store.set_timeout(timeout)
     store = dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-    dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=world, timeout=timeout)
+    backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     try:
         yield Group(rank, world, device, local_rank, int(os.environ["LOCAL_WORLD_SIZE"]))
     finally:

@@ -3,6 +3,7 @@
 Which batch comes next follows from the step alone, so a run that was killed ends with the weights of one that was not.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,9 @@ from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder
 from components.shared.training.group import Group
 from components.shared.training.optimizer import Schedule
+
+_READ_EVERY = 20
+"""Steps after which the loss is looked at and reported."""
 
 
 class Trainable(Protocol):
@@ -65,6 +69,8 @@ class Loop:
         self.seed = torch.initial_seed()
         self.rates = [group["lr"] for group in trainable.state.optimizer.param_groups]
         """Learning rates before the first step; a checkpoint holds those of its own."""
+        self.unread: list[torch.Tensor] = []
+        """This rank's shares of the losses since they were last read."""
 
     def run(self) -> None:
         """Train until the last epoch or until the metric stops rising.
@@ -82,13 +88,15 @@ class Loop:
             epoch = step // steps
             for at in range(step % steps, steps):
                 self._set_rates(step / (steps * self.config.epochs))
-                loss = self._step(epoch, at)
-                state.epoch_loss += loss
+                self._step(epoch, at)
                 step += 1
-                if step % self.config.checkpoint_every == 0 and step % steps:
+                saving = step % self.config.checkpoint_every == 0
+                if at % _READ_EVERY == 0 or saving or step % steps == 0:
+                    loss = self._read_losses(epoch, at)
+                    if at % _READ_EVERY == 0:
+                        self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {loss:.4f}")
+                if saving and step % steps:
                     checkpoint.save(state, self.folder / "checkpoints", step)
-                if at % 20 == 0:
-                    self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {loss:.4f}")
             metric = self._agreed(self.trainable.validate())
             curve.append(self._point(step, epoch, float(state.epoch_loss) / steps, metric))
             state.epoch_loss.zero_()
@@ -104,18 +112,29 @@ class Loop:
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * left
 
-    def _step(self, epoch: int, at: int) -> float:
+    def _step(self, epoch: int, at: int) -> None:
         # What the model draws by itself, such as dropout, follows from the step too; each rank has rows of its own.
         place = np.random.SeedSequence([self.seed, epoch, at, self.group.rank])
         torch.manual_seed(int(place.generate_state(1, np.uint64)[0]))
-        loss = self.trainable.step(epoch, at).detach().double().clone()
-        dist.all_reduce(loss)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"{self.config.stage}: the loss is {loss.item()} at epoch {epoch + 1}, step {at + 1}",
-                "lower the learning rate; check the rows for infinite values",
-            )
-        return loss.item()
+        self.unread.append(self.trainable.step(epoch, at).detach().double().clone())
+
+    def _read_losses(self, epoch: int, at: int) -> float:
+        """Add the losses up to step `at` to the epoch's; returns the last. A GPU is waited for here, not in each step.
+
+        Raises:
+            TrainingError: one is no number.
+        """
+        losses = torch.stack(self.unread)
+        dist.all_reduce(losses)
+        self.unread, found = [], losses.tolist()
+        for step, loss in enumerate(found, at + 2 - len(found)):
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"{self.config.stage}: the loss is {loss} at epoch {epoch + 1}, step {step}",
+                    "lower the learning rate; check the rows for infinite values",
+                )
+            self.trainable.state.epoch_loss += loss
+        return found[-1]
 
     def _agreed(self, metric: float) -> float:
         """Rank 0's metric on every rank: they must not disagree about which epoch was the best."""

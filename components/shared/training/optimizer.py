@@ -23,8 +23,8 @@ Sharding = Literal[
 Schedule = Literal["constant", "linear"]
 """How learning rates go over a run's steps."""
 
-Compile = Literal["gpu", "always", "never"]
-"""On which devices the dense layers are compiled."""
+When = Literal["gpu", "always", "never"]
+"""On which devices something is done."""
 
 _DENSE_RULES = ("adam", "adamw")
 """FBGEMM has no fused Adam for CPUs, and TorchRec plans dense gradients for data_parallel tables alone."""
@@ -57,9 +57,11 @@ class OptimizerConfig:
     """Which the planner may choose from for each table; see `distribute` in sharding.py for what they change."""
     schedule: Schedule = "constant"
     """`linear`: from the first step to the last of all epochs both rates fall to nothing in equal parts."""
-    compile: Compile = "gpu"
+    compile: When = "gpu"
     """Whether `torch.compile` fuses the dense layers. On a CPU it costs a minute at the start and needs a C++ compiler
     (the train image has g++), so there only `always` does."""
+    overlap: When = "gpu"
+    """Whether a step begins the next batches before it ends; see pipelining.py. Never with hard negatives."""
     seed: int = 0
     """Of the initial weights and of every sampled batch."""
 
@@ -68,8 +70,8 @@ def check_optimizer(config: OptimizerConfig) -> None:
     """Refuse what no worker could train by.
 
     Raises:
-        InputError: rule, precision, schedule, compile or a sharding type is unknown, none is named, rule and sharding
-            do not go together, or a learning rate is no number from 0.
+        InputError: rule, precision, schedule, compile, overlap or a sharding type is unknown, none is named, rule and
+            sharding do not go together, or a learning rate is no number from 0.
     """
     check_fields(config, _FIELD)
     if config.rule in _DENSE_RULES and tuple(config.sharding) != _COPIED:
@@ -84,7 +86,7 @@ def optimizer_from_json(default: OptimizerConfig, raw: Mapping[str, Any]) -> Opt
 
     Args:
         default: What the size dial and tuning say.
-        raw: Some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile. A rule with dense
+        raw: Some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile and overlap. A rule with dense
             gradients brings its sharding along.
 
     Raises:

@@ -104,6 +104,20 @@ def test_crosses_experts_and_target_attention_train_alike_in_one_process_and_in_
 
 
 @pytest.mark.slow
+def test_steps_that_overlap_train_as_steps_one_by_one_do(fit, config):
+    shape = RankerArchitecture(attention=TargetAttentionConfig(hidden_dim=4))
+    one_by_one, overlapping = (
+        fit(2, architecture=shape, optimizer=dataclasses.replace(config.optimizer, overlap=when))
+        for when in ("never", "always")
+    )
+    assert curve(overlapping, "loss") == curve(one_by_one, "loss")
+    assert curve(overlapping, METRIC) == curve(one_by_one, METRIC)
+    wanted, found = (load_file(model / "weights.safetensors") for model in (one_by_one, overlapping))
+    for name in wanted:
+        np.testing.assert_array_equal(found[name], wanted[name], err_msg=name)
+
+
+@pytest.mark.slow
 def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, tmp_path):
     """Every fourth pair stood at place 2, with a tenth of its labels or with all: examination tells them apart."""
     write_all_pairs(tiny_run.features, tiny_run.retriever, tmp_path / "pairs", config.candidates)

@@ -49,7 +49,18 @@ ALIKE = {f"{name}-sgd": dataclasses.replace(config, optimizer=RULES["sgd"], epoc
 FRESH = dataclasses.replace(ALIKE["hard-sgd"], loss=Bpr(source=Hard(count=4, pool=150, refresh=1)))
 ALIKE["encoder-sgd"] = dataclasses.replace(ALIKE["hard-sgd"], encoder=GruConfig(hidden_dim=8, dropout=0.0))
 
-RESUMED = ("hard", "sgd", "adam")
+WITHOUT = {
+    "rowwise": BASE,
+    "hstu": dataclasses.replace(BASE, encoder=HstuConfig(), loss=LOSSES["sampled"], epochs=1),
+    **{name: ALIKE[name] for name in ("full-sgd", "bpr-sgd", "hard-sgd")},
+}
+"""Runs that are done with steps that overlap, too; those of hard negatives never do."""
+OVERLAP = {
+    f"{name}-overlap": dataclasses.replace(plain, optimizer=dataclasses.replace(plain.optimizer, overlap="always"))
+    for name, plain in WITHOUT.items()
+}
+
+RESUMED = ("hard", "sgd", "adam", "rowwise-overlap")
 STOP = 23
 """In the middle of the second epoch, three steps after a checkpoint that lies in it."""
 
@@ -107,7 +118,7 @@ def shop(tmp_path_factory) -> Shop:
 def alone(shop) -> Path:
     """One process; some runs are given up."""
     stops = {f"{name}-stopped": STOP for name in RESUMED}
-    configs = {"default": BASE, "fresh": FRESH, **LEARNING, **MOVED, **ALIKE}
+    configs = {"default": BASE, "fresh": FRESH, **LEARNING, **MOVED, **ALIKE, **WITHOUT, **OVERLAP}
     stopped = {f"{name}-stopped": configs[name] for name in RESUMED}
     return shop.work(1, {**configs, **stopped}, stops=stops, begins={})
 
@@ -115,11 +126,11 @@ def alone(shop) -> Path:
 @pytest.fixture(scope="module")
 def pair(shop, alone) -> Path:
     """Two processes; some runs are given up and gone on with, others are taken over from the one process."""
-    configs = {**MOVED, **ALIKE, "hard": LEARNING["hard"]}
+    configs = {**MOVED, **ALIKE, **WITHOUT, **OVERLAP, "hard": LEARNING["hard"]}
     stops = {f"{name}-stopped": STOP for name in RESUMED}
     begins = {f"{name}-resumed": str(shop.folder / "2" / f"{name}-stopped") for name in RESUMED}
     begins |= {f"{name}-taken": str(alone / f"{name}-stopped") for name in MOVED if name in RESUMED}
-    more = {name: configs[name.partition("-")[0]] for name in (*stops, *begins)}
+    more = {name: configs[name.rpartition("-")[0]] for name in (*stops, *begins)}
     return shop.work(2, {**configs, **more}, stops=stops, begins=begins)
 
 
@@ -166,6 +177,13 @@ def test_two_processes_train_by_every_loss_as_one_does(alone, pair, name):
 @pytest.mark.parametrize(("name", "share"), [("sgd", 2e-5), ("adam", 0.05), ("adamw", 0.05)])
 def test_two_processes_train_by_every_rule_as_one_does(alone, pair, name, share):
     assert_near(pair / name, alone / name, share, loss=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITHOUT)
+def test_steps_that_overlap_train_as_steps_one_by_one_do(alone, pair, name):
+    for folder in (alone, pair):
+        assert_same(folder / f"{name}-overlap", folder / name)
 
 
 @pytest.mark.slow

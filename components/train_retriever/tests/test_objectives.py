@@ -62,7 +62,7 @@ class Model:
         self.user = torch.randn(len(KNOWN), DIM, generator=random, requires_grad=True)
         self.vectors = torch.randn(count, DIM, generator=random, requires_grad=True)
         self.biases = torch.randn(count, generator=random, requires_grad=True)
-        self.loss = found.loss(self.user, self.vectors, self.biases)
+        self.loss = found.loss(self.user, self.vectors, self.biases, *found.tensors)
 
     def score(self, row: int, place: int) -> float:
         return (self.user[row] @ self.vectors[place] + self.biases[place]).item()
@@ -119,7 +119,7 @@ def test_pairs_are_against_draws_that_are_no_positives_of_the_row(source):
         assert set(found.rows.tolist()) <= set(TARGETS.tolist())
     # One direction a row, so that an item's gradient tells which rows it was a negative of.
     user, vectors = torch.eye(len(KNOWN), DIM), torch.zeros(len(TARGETS) + len(found.rows), DIM, requires_grad=True)
-    (gradient,) = torch.autograd.grad(found.loss(user, vectors, torch.zeros(len(vectors))), vectors)
+    (gradient,) = torch.autograd.grad(found.loss(user, vectors, torch.zeros(len(vectors)), *found.tensors), vectors)
     used = [(row, item) for item, pushed in zip(found.rows.tolist(), gradient[len(TARGETS) :], strict=True)
             for row in range(len(KNOWN)) if pushed[row] > 0]  # fmt: skip
     assert {row for row, _ in used} == {0, 1, 2} and not [item for row, item in used if item in KNOWN[row]]
@@ -139,7 +139,7 @@ def test_a_token_whose_every_draw_is_its_own_loses_nothing_by_them():
         found = objective(loss, HeldRows(rows, config, slice(None)), ITEMS, config, group).draw(part)
         scores = (user * vector[:3]).sum(1)
         wanted = F.softplus(-scores).mean().item() if wanted is None else wanted
-        assert found.loss(user, vector, bias).item() == pytest.approx(wanted, rel=1e-6)
+        assert found.loss(user, vector, bias, *found.tensors).item() == pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [FullSoftmax(), SampledSoftmax(), Bce()], ids=str)

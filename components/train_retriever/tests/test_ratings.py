@@ -188,7 +188,7 @@ def test_the_loss_is_the_mean_squared_error_over_the_drawn_targets(rated):
         (user[token // 2] @ vectors[token] + biases[token]).item() + source.mean_rating() - rating[token]
         for token in range(4)
     ]
-    assert found.loss(user, vectors, biases).item() == pytest.approx(np.square(errors).mean(), rel=1e-5)
+    assert found.loss(user, vectors, biases, *found.tensors).item() == pytest.approx(np.square(errors).mean(), rel=1e-5)
 
 
 def test_features_without_ratings_are_refused_by_name(tiny_run, tmp_path):

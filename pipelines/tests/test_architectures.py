@@ -1,0 +1,50 @@
+"""The table of rankers: really trained and evaluated on one retriever's candidates, and what is there is kept."""
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.models.interactions import INTERACTIONS, DotConfig
+from components.shared.models.offline import load_ranker
+from components.shared.models.target_attention import TargetAttentionConfig
+from components.shared.models.task_heads import HEADS, SharedBottomConfig
+from pipelines.architectures import DEFAULT, KINDS, measured, table
+
+DIN = "DLRM, target attention"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_kind_is_trained_as_named_and_judged_shopper_by_shopper(tiny_run, tmp_path):
+    found = measured(tiny_run.features, tmp_path, "tiny", [3], [DEFAULT, DIN])
+    assert list(found) == [DEFAULT, DIN]
+    assert found[DEFAULT]["difference"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    own, attended = (
+        load_ranker(tmp_path / f"kind-{number}-seed-3" / "ranker").config.architecture for number in (0, 1)
+    )
+    assert own.attention is None and attended.attention == TargetAttentionConfig()
+    lists = pq.read_table(tmp_path / "kind-1-seed-3" / "evaluation" / "lists.parquet").to_pandas()
+    model = lists[(lists.scope == "overall") & (lists.method == "model")]
+    assert found[DIN]["test"] == [pytest.approx(model.ndcg_at_10.mean())]
+    assert found[DIN]["shoppers"] == len(model)
+    gap = found[DIN]["test"][0] - found[DEFAULT]["test"][0]
+    assert found[DIN]["difference"]["mean"] == pytest.approx(gap)
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert measured(tiny_run.features, tmp_path, "tiny", [3], [DEFAULT, DIN]) == found
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == times
+
+
+def test_the_table_names_shop_kind_spread_and_difference():
+    values = {"validation": [0.4, 0.6], "test": [0.3, 0.3], "seconds": [10.4, 11.0], "shoppers": 9}
+    gap = {"mean": -0.01, "low": -0.02, "high": 0.005}
+    text = table({"Shop": {DEFAULT: {**values, "difference": gap}, "DCN V2": {**values, "difference": gap}}})
+    assert text.splitlines()[2:] == [
+        f"| Shop | {DEFAULT} | 0.5000 ± 0.1414 | 0.3000 ± 0.0000 |  | 11 s |",
+        "| Shop | DCN V2 | 0.5000 ± 0.1414 | 0.3000 ± 0.0000 | -0.0100 [-0.0200, +0.0050] | 11 s |",
+    ]
+
+
+def test_every_interaction_and_every_kind_of_heads_is_among_them():
+
+    chosen = [{"interaction": DotConfig(), "heads": SharedBottomConfig(), **parts} for parts in KINDS.values()]
+    assert {type(parts["interaction"]) for parts in chosen} == set(INTERACTIONS)
+    assert {type(parts["heads"]) for parts in chosen} == set(HEADS)
