@@ -42,13 +42,13 @@ class DenseParts(nn.Module):
     def forward(self, embedded_BE: torch.Tensor, numbers_BF: torch.Tensor) -> torch.Tensor:
         """Logits [B] of embeddings side by side [B, sparse * dim] and numbers [B, dense]."""
         bottom = self.bottom(numbers_BF)
-        vectors = torch.cat([embedded_BE, bottom], 1).view(len(bottom), -1, bottom.shape[1])
-        return self.top(self.interact(vectors)).squeeze(1)
+        return self.top(self.interact(embedded_BE, bottom)).squeeze(1)
 
-    def interact(self, vectors_BVD: torch.Tensor) -> torch.Tensor:
-        """Dot products of all pairs, and the last vector."""
-        products = torch.bmm(vectors_BVD, vectors_BVD.transpose(1, 2)).flatten(1)
-        return torch.cat([products.index_select(1, self.pairs), vectors_BVD[:, -1]], 1)
+    def interact(self, embedded_BE: torch.Tensor, bottom_BD: torch.Tensor) -> torch.Tensor:
+        """Dot products of all pairs of vectors, and the one of the numbers."""
+        vectors = torch.cat([embedded_BE, bottom_BD], 1).view(len(bottom_BD), -1, bottom_BD.shape[1])
+        products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
+        return torch.cat([products.index_select(1, self.pairs), vectors[:, -1]], 1)
 
 
 def first_table(name: str, rows: int, dim: int) -> torch.Tensor:

@@ -39,9 +39,9 @@ class DotDenseParts(DenseParts):
         super().__init__(shape)
         self.interaction = Dot(shape.sparse + 1, shape.dim, 0)
 
-    def interact(self, vectors_BVD: torch.Tensor) -> torch.Tensor:
+    def interact(self, embedded_BE: torch.Tensor, bottom_BD: torch.Tensor) -> torch.Tensor:
         """See DenseParts."""
-        return self.interaction(vectors_BVD, vectors_BVD[:, 0, :0])[0]
+        return self.interaction(embedded_BE, bottom_BD, bottom_BD[:, :0])[0]
 
 
 class Dlrm(nn.Module):

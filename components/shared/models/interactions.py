@@ -55,11 +55,14 @@ class ConcatConfig:
 InteractionConfig = DotConfig | CrossConfig | FactorizationConfig | ConcatConfig
 INTERACTIONS: tuple[type[InteractionConfig], ...] = (DotConfig, CrossConfig, FactorizationConfig, ConcatConfig)
 
+Features = tuple[torch.Tensor, torch.Tensor | None]
+"""See Interaction."""
+
 
 class Interaction(nn.Module):
-    """Vectors [P, V, D] and dense inputs [P, F] to features [P, width] and an additional logit [P, 1], or none.
+    """Embeddings side by side [P, (V - 1) * D], the vector made of the dense inputs [P, D], and those [P, F].
 
-    The last of the V vectors is the one made of the dense inputs.
+    They become features [P, width] and an additional logit [P, 1], or none.
 
     Attributes:
         width: of the features.
@@ -72,30 +75,32 @@ class _PairProducts(torch.autograd.Function):
     """Dot products of all pairs of vectors, and the last vector behind them, [P, V * (V - 1) / 2 + D].
 
     The gradient of the matrix of products is symmetric, so one product makes the vectors' gradient where autograd,
-    which cannot know that, makes two and adds them; and nothing is scattered into zeros.
+    which cannot know that, makes two and adds them; nothing is scattered into zeros, and the embeddings' gradient is in
+    one piece, as the tables want it.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, vectors_PVD: torch.Tensor, upper: torch.Tensor, mirror: torch.Tensor, dtype: torch.dtype
-    ) -> torch.Tensor:
+        ctx: Any, embedded_PE: torch.Tensor, last_PD: torch.Tensor, upper: torch.Tensor, mirror: torch.Tensor,
+        dtype: torch.dtype,
+    ) -> torch.Tensor:  # fmt: skip
         """Products in the order of `upper`, places in the flattened matrix [V, V]; made in `dtype`."""
-        vectors = vectors_PVD.to(dtype)
+        vectors = torch.cat([embedded_PE.to(dtype), last_PD.to(dtype)], 1).view(len(last_PD), -1, last_PD.shape[1])
         ctx.save_for_backward(vectors, mirror)
-        ctx.dtype = vectors_PVD.dtype
+        ctx.dtypes = embedded_PE.dtype, last_PD.dtype
         products = _columns(torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1), upper)
         return torch.cat([products, vectors[:, -1]], 1)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Gradient of the vectors; `mirror` names for each place of the matrix its pair, or the zero behind them."""
+        """Gradients of both; `mirror` names for each place of the matrix its pair, or the zero behind them."""
         vectors, mirror = ctx.saved_tensors
         rows, count, dim = vectors.shape
         products, last = grad_outputs[0].split([count * (count - 1) // 2, dim], 1)
         matrix = _columns(F.pad(products, (0, 1)), mirror).view(rows, count, count)
-        grad = torch.bmm(matrix, vectors)
-        grad[:, -1] += last
-        return grad.to(ctx.dtype), None, None, None
+        embedded = torch.bmm(matrix[:, :-1], vectors).flatten(1)
+        own = torch.bmm(matrix[:, -1:], vectors).squeeze(1) + last
+        return embedded.to(ctx.dtypes[0]), own.to(ctx.dtypes[1]), None, None, None
 
 
 def _columns(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
@@ -122,16 +127,17 @@ class Dot(Interaction):
         self.register_buffer("mirror", mirror.flatten(), persistent=False)
         self.width = count + dim + dense
 
-    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, embedded_PE: torch.Tensor, last_PD: torch.Tensor, dense_PF: torch.Tensor) -> Features:
         """See Interaction."""
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-            device = vectors_PVD.device.type
-            dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else vectors_PVD.dtype
-            features = _PairProducts.apply(vectors_PVD, self.upper, self.mirror, dtype)
+            device = embedded_PE.device.type
+            dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else embedded_PE.dtype
+            features = _PairProducts.apply(embedded_PE, last_PD, self.upper, self.mirror, dtype)
             assert isinstance(features, torch.Tensor)
             return torch.cat([features, dense_PF.to(dtype)], 1) if dense_PF.shape[1] else features, None
-        products = torch.bmm(vectors_PVD, vectors_PVD.transpose(1, 2)).flatten(1)
-        return torch.cat([products.index_select(1, self.upper), vectors_PVD[:, -1], dense_PF], 1), None
+        vectors = torch.cat([embedded_PE, last_PD], 1).reshape(last_PD.shape[0], -1, last_PD.shape[1])
+        products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
+        return torch.cat([products.index_select(1, self.upper), last_PD, dense_PF], 1), None
 
 
 class Cross(Interaction):
@@ -144,9 +150,9 @@ class Cross(Interaction):
         self.cross = CrossNet(inputs, config.layers) if full else LowRankCrossNet(inputs, config.layers, config.rank)
         self.width = 2 * inputs
 
-    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, embedded_PE: torch.Tensor, last_PD: torch.Tensor, dense_PF: torch.Tensor) -> Features:
         """See Interaction."""
-        joined = torch.cat([vectors_PVD.flatten(1), dense_PF], 1)
+        joined = torch.cat([embedded_PE, last_PD, dense_PF], 1)
         return torch.cat([self.cross(joined), joined], 1), None
 
 
@@ -158,11 +164,13 @@ class Factorization(Interaction):
         self.width = vectors * dim + dense
         self.first_order = nn.Linear(self.width, 1)
 
-    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, embedded_PE: torch.Tensor, last_PD: torch.Tensor, dense_PF: torch.Tensor) -> Features:
         """See Interaction."""
-        joined = torch.cat([vectors_PVD.flatten(1), dense_PF], 1)
+        joined = torch.cat([embedded_PE, last_PD, dense_PF], 1)
         # The sum over all pairs of dot products is half of (square of the sum - sum of the squares).
-        second_order = 0.5 * (vectors_PVD.sum(1).square() - vectors_PVD.square().sum(1)).sum(1, keepdim=True)
+        count = embedded_PE.shape[1] + last_PD.shape[1]
+        vectors = joined[:, :count].reshape(last_PD.shape[0], -1, last_PD.shape[1])
+        second_order = 0.5 * (vectors.sum(1).square() - vectors.square().sum(1)).sum(1, keepdim=True)
         return joined, self.first_order(joined) + second_order
 
 
@@ -173,9 +181,9 @@ class Concat(Interaction):
         super().__init__()
         self.width = vectors * dim + dense
 
-    def forward(self, vectors_PVD: torch.Tensor, dense_PF: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, embedded_PE: torch.Tensor, last_PD: torch.Tensor, dense_PF: torch.Tensor) -> Features:
         """See Interaction."""
-        return torch.cat([vectors_PVD.flatten(1), dense_PF], 1), None
+        return torch.cat([embedded_PE, last_PD, dense_PF], 1), None
 
 
 def interaction(config: InteractionConfig, vectors: int, dim: int, dense: int) -> Interaction:

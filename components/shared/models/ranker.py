@@ -127,7 +127,6 @@ class RankerHead(nn.Module):
         attended = shape.attention is not None
         vectors = len(config.user_features) + len(config.item_features) + 1 + attended
         dense = len(config.dense_mean)
-        self.dim = dim
         self.bottom = nn.Sequential(AlignedLinear(dense, hidden), nn.ReLU(), nn.Linear(hidden, dim))
         self.interaction = interaction(shape.interaction, vectors, dim, dense)
         self.heads = task_heads(shape.heads, self.interaction.width, hidden, len(config.tasks))
@@ -139,8 +138,7 @@ class RankerHead(nn.Module):
         """Logits [P, tasks] from the pairs' embeddings side by side (user, item, attended) and their dense features."""
         scaled = ((dense_PF - self.dense_mean) / self.dense_std).clamp(-5.0, 5.0)
         bottom = self.bottom(scaled)
-        vectors = torch.cat([embeddings_PE, bottom], 1).reshape(bottom.shape[0], -1, self.dim)
-        features, shallow = self.interaction(vectors, scaled)
+        features, shallow = self.interaction(embeddings_PE, bottom, scaled)
         logits = self.heads(features)
         return logits if shallow is None else logits + shallow
 

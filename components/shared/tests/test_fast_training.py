@@ -23,27 +23,29 @@ needs_bfloat16 = pytest.mark.skipif(not multiplies_bfloat16(CPU), reason="this C
 def test_gradients_of_the_dot_interaction_are_the_analytic_ones(dense):
     made = Dot(5, 3, dense)
     torch.manual_seed(0)
-    vectors = torch.randn(4, 5, 3, dtype=torch.float64, requires_grad=True)
+    embedded = torch.randn(4, 12, dtype=torch.float64, requires_grad=True)
+    last = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     numbers = torch.randn(4, dense, dtype=torch.float64)
-    assert gradcheck(lambda one: made(one, numbers)[0], (vectors,))
+    assert gradcheck(lambda *both: made(*both, numbers)[0], (embedded, last))
     with torch.no_grad():
-        scored = made(vectors, numbers)[0]
-    assert torch.allclose(made(vectors, numbers)[0], scored) and scored.shape == (4, made.width)
-    assert scored[2, 1] == pytest.approx(float((vectors[2, 0] @ vectors[2, 2]).detach()))
+        scored = made(embedded, last, numbers)[0]
+    assert torch.allclose(made(embedded, last, numbers)[0], scored) and scored.shape == (4, made.width)
+    assert scored[2, 1] == pytest.approx(float((embedded[2, :3] @ embedded[2, 6:9]).detach()))
+    assert scored[2, 3] == pytest.approx(float((embedded[2, :3] @ last[2]).detach()))
 
 
 @needs_bfloat16
 def test_bfloat16_of_the_dot_interaction_is_near_float32_forwards_and_backwards():
     made = Dot(27, 32, 13)
     torch.manual_seed(0)
-    vectors, numbers = torch.randn(64, 27, 32, requires_grad=True), torch.randn(64, 13)
-    (wanted,) = torch.autograd.grad(made(vectors, numbers)[0].square().mean(), vectors)
+    both = torch.randn(64, 26 * 32, requires_grad=True), torch.randn(64, 32, requires_grad=True)
+    numbers = torch.randn(64, 13)
+    wanted = torch.autograd.grad(made(*both, numbers)[0].square().mean(), both)
     with dense_precision("bfloat16", CPU):
-        features = made(vectors, numbers)[0]
+        features = made(*both, numbers)[0]
     assert features.dtype == torch.bfloat16
-    (found,) = torch.autograd.grad(features.float().square().mean(), vectors)
-    assert found.dtype == torch.float32
-    assert (found - wanted).norm() < 0.02 * wanted.norm()
+    for one, other in zip(torch.autograd.grad(features.float().square().mean(), both), wanted, strict=True):
+        assert one.dtype == torch.float32 and (one - other).norm() < 0.02 * other.norm()
 
 
 @pytest.mark.parametrize("config", [

@@ -144,10 +144,15 @@ def test_what_is_not_named_stays_that_of_the_base():
     assert changed == dataclasses.replace(base, interaction=ConcatConfig(), places=0)
 
 
+def apart(vectors):
+    """What an interaction takes of vectors [P, V, D]: all but the last side by side, and the last."""
+    return vectors[:, :-1].flatten(1), vectors[:, -1]
+
+
 def test_the_factorisation_machine_is_the_sum_over_pairs():
     vectors, dense = torch.randn(5, 4, 3), torch.randn(5, 2)
     module = Factorization(4, 3, 2)
-    joined, shallow = module(vectors, dense)
+    joined, shallow = module(*apart(vectors), dense)
     second = sum((vectors[:, a] * vectors[:, b]).sum(1) for a, b in itertools.combinations(range(4), 2))
     assert shallow is not None
     torch.testing.assert_close(shallow[:, 0], second + module.first_order(joined)[:, 0])
@@ -157,7 +162,7 @@ def test_the_factorisation_machine_is_the_sum_over_pairs():
 def test_a_cross_layer_multiplies_the_input_with_a_linear_form_of_the_layer_before(rank):
     module = interaction(CrossConfig(layers=1, rank=rank), 2, 3, 1)
     vectors, dense = torch.randn(4, 2, 3), torch.randn(4, 1)
-    features, shallow = module(vectors, dense)
+    features, shallow = module(*apart(vectors), dense)
     joined = torch.cat([vectors.flatten(1), dense], 1)
     weights = dict(module.named_parameters())
     kernel = weights["cross.kernels.0"] if not rank else weights["cross.W_kernels.0"] @ weights["cross.V_kernels.0"]
@@ -168,7 +173,7 @@ def test_a_cross_layer_multiplies_the_input_with_a_linear_form_of_the_layer_befo
 
 def test_dot_products_are_of_every_pair_once():
     vectors, dense = torch.randn(4, 3, 5), torch.randn(4, 2)
-    features, _ = interaction(DotConfig(), 3, 5, 2)(vectors, dense)
+    features, _ = interaction(DotConfig(), 3, 5, 2)(*apart(vectors), dense)
     products = [(vectors[:, a] * vectors[:, b]).sum(1) for a, b in itertools.combinations(range(3), 2)]
     torch.testing.assert_close(features, torch.cat([torch.stack(products, 1), vectors[:, -1], dense], 1))
 

@@ -10,7 +10,7 @@ what many see. Nothing loops over rows.
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +37,12 @@ class StreamConfig:
 
 @dataclass
 class _Shard:
-    """The groups of one shard and the window that is open now."""
+    """The groups of one shard and the window that is open now, its rows mixed."""
 
     groups: np.ndarray
     rows: np.ndarray
     opened: tuple[int, int] = (-1, -1)
     table: pa.Table | None = None
-    order: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 class ParquetStream:
@@ -105,21 +104,19 @@ class ParquetStream:
             window = int(np.searchsorted(window_ends, first, side="right"))
             begin = int(window_ends[window - 1]) if window else 0
             end = min(last, int(window_ends[window]))
-            table, places = self._window(name, shard, order, (epoch, window))
-            found.append(table.take(places[first - begin : end - begin]))
+            found.append(self._window(name, shard, order, (epoch, window)).slice(first - begin, end - first))
             first = end
         return pa.concat_tables(found)
 
-    def _window(
-        self, name: int, shard: _Shard, order: np.ndarray, which: tuple[int, int]
-    ) -> tuple[pa.Table, np.ndarray]:
+    def _window(self, name: int, shard: _Shard, order: np.ndarray, which: tuple[int, int]) -> pa.Table:
         if shard.opened != which or shard.table is None:
             shard.table = None  # before the next one is read: one window of a shard is held, never two
             at = which[1] * self._config.window
             table = self._read(shard.groups[order[at : at + self._config.window]])
             random = np.random.default_rng([self._config.seed, which[0], name, 1 + which[1]])
-            shard.table, shard.order, shard.opened = table, random.permutation(len(table)), which
-        return shard.table, shard.order
+            # Mixed at once and sliced for each batch: to take a few rows of many columns again and again is slower.
+            shard.table, shard.opened = table.take(random.permutation(len(table))).combine_chunks(), which
+        return shard.table
 
     def _read(self, groups: np.ndarray) -> pa.Table:
         """Row groups in this order; neighbours of one file are read at once."""
