@@ -12,7 +12,7 @@ from components.cluster.pods import CONTAINER
 from components.shared.errors import InputError
 from components.shared.images import TRAIN_IMAGE
 from components.shared.training.exchange import SharedFolder
-from components.shared.training.launch import LaunchConfig, PodSettings, WorkerTask
+from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, PodSettings, WorkerTask
 
 RUNTIME = "shoprank-torchrec"
 """ClusterTrainingRuntime of manifests/cluster."""
@@ -79,13 +79,15 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
-    """The step's variables, but for those that speak of the step itself or that Trainer sets."""
+    """The step's variables, but for those that speak of the step itself or that Trainer sets; its own come first."""
     own = {"PYTHONUNBUFFERED": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     own |= {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
     inherited = [
         dict(one) for one in pod.env
         if one["name"] not in own and one["name"] != RUN_VARIABLE and not one["name"].startswith("PET_")
     ]  # fmt: skip
+    given = {one["name"] for one in inherited}
+    own |= {name: value for name, value in KEPT_MEMORY.items() if name not in given}
     return inherited + [{"name": name, "value": value} for name, value in own.items()]
 
 

@@ -18,9 +18,9 @@ import torch
 
 from components.shared.errors import ShoprankError
 from components.shared.storage import read_json, write_json, write_text
-from components.shared.training.launch import LaunchConfig, WorkerTask
+from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask
 from components.shared.training.precision import multiplies_bfloat16
-from components.shared.training.process import KEPT_MEMORY, Torchrun
+from components.shared.training.process import Torchrun
 from pipelines.console import show_error
 from pipelines.readme import provenance, replace_between
 from pipelines.throughput.data import Shape, generate

@@ -9,7 +9,7 @@ import yaml
 
 from components.cluster.train_job import job_name, train_job
 from components.shared.errors import InputError
-from components.shared.training.launch import LaunchConfig
+from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, PodSettings
 from tests import custom_resources
 from tests.cluster.training_step import pod_with, settings, task_in
 
@@ -22,7 +22,7 @@ def test_the_body_carries_what_the_step_was_given(tmp_path):
     assert (trainer["numNodes"], trainer["numProcPerNode"]) == (2, 8)
     assert trainer["resourcesPerNode"]["limits"] == {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "8"}
     assert {one["name"] for one in trainer["env"]} == {
-        "AWS_REGION", "PYTHONUNBUFFERED", "TORCH_CPP_LOG_LEVEL", "OMP_NUM_THREADS",
+        "AWS_REGION", "PYTHONUNBUFFERED", "TORCH_CPP_LOG_LEVEL", "OMP_NUM_THREADS", *KEPT_MEMORY,
     }  # fmt: skip
     (node,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
     pod, given = node["template"]["spec"]["template"]["spec"], pod_with(tmp_path)
@@ -34,6 +34,9 @@ def test_the_body_carries_what_the_step_was_given(tmp_path):
         "resourcesPerNode"]["limits"], "a count of nothing is left out"  # fmt: skip
     bare = train_job(task, LaunchConfig(launch="trainjob"), "a", "s3://b/job.json", 60)
     assert custom_resources.errors(bare) == [] and bare["spec"]["runtimePatches"] == []
+    own = PodSettings(env=[{"name": "MALLOC_TOP_PAD_", "value": "1"}])
+    named = train_job(task, LaunchConfig(launch="trainjob", pod=own), "a", "/x", 6)["spec"]["trainer"]["env"]
+    assert [one["value"] for one in named if one["name"] == "MALLOC_TOP_PAD_"] == ["1"], "what the step names stays"
     with pytest.raises(InputError, match="node_gpus is 2"):
         train_job(task, LaunchConfig(node_gpus=2), "a", "/x", 60)
 

@@ -9,15 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.shared.storage import write_json
-from components.shared.training.launch import LaunchConfig, WorkerTask, failure
-
-KEPT_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
-}
-"""For glibc (mallopt(3)): a step's large tensors come from memory that the last step freed. By default each is mapped
-and unmapped, and the kernel zeroes its pages anew: 12 % of a DLRM step on CPU."""
+from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask, failure
 
 
 @dataclass(frozen=True)
