@@ -4,8 +4,8 @@ Neither has a DLRM, so each gets one as its documentation has users add models: 
 have an environment of their own, whose packages are named below.
 """
 # torch==2.13.0 numpy==1.26.4 pandas<2.3 scipy<1.15 pyarrow<21 scikit-learn tqdm colorlog==4.7.2 colorama==0.4.4 pyyaml
-# tabulate plotly texttable psutil thop tensorboard requests; then, with `pip install --no-deps` because RecBole's ray is needed
-# for tuning alone: deepctr-torch==0.3.0 recbole==1.2.1.
+# tabulate plotly texttable psutil thop tensorboard requests; then, with `pip install --no-deps` because RecBole's ray
+# is needed for tuning alone: deepctr-torch==0.3.0 recbole==1.2.1.
 # The libraries are not in this project's environment.
 # pyright: reportMissingImports=false
 
