@@ -102,7 +102,7 @@ def table(results: Mapping[str, Mapping[str, dict]]) -> str:
         for kind, values in kinds.items():
             gap = values["difference"]
             gain = "" if kind == DEFAULT else f"{gap['mean']:+.4f} [{gap['low']:+.4f}, {gap['high']:+.4f}]"
-            seconds = f"{np.mean(values['seconds']):.0f} s"
+            seconds = f"{np.median(values['seconds']):.0f} s"
             lines.append(
                 f"| {shop} | {kind} | {spread(values['validation'])} | {spread(values['test'])} | {gain} | {seconds} |"
             )
@@ -128,7 +128,7 @@ def main() -> None:
     facts = (
         f"Size {given.size}, {len(given.seeds)} seeds of the ranker (mean ± deviation) on one retriever's candidates, "
         f"all with the default's settings; difference by paired bootstrap over test shoppers ({shoppers}), each "
-        "averaged over seeds. Training: in one process, with the validation of each epoch."
+        "averaged over seeds. Training: in one process, with the validation of each epoch; the median of the seeds."
     )
     command = shlex.join(["python -m pipelines.architectures", *sys.argv[1:]]).replace("'", "")
     replace_between(given.readme, "architectures", f"{facts}\n\n{table(results)}\n\n{provenance(command)}")

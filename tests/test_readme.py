@@ -21,9 +21,11 @@ MEASURED = [
     "throughput",
     "throughput-compiled",
     "throughput-bfloat16",
+    "throughput-rounds",
     "ablation",
     "ablation-in-batch",
     "tuning",
+    "architectures",
 ]
 MEASURED += [f"benchmark-{kind}" for kind in ("leave_one_out", "sessions", "sets")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
