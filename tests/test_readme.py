@@ -25,6 +25,7 @@ MEASURED = [
     "ablation",
     "ablation-in-batch",
     "tuning",
+    "tuning-ranker",
     "architectures",
 ]
 MEASURED += [f"benchmark-{kind}" for kind in ("leave_one_out", "sessions", "sets")]
