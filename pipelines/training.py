@@ -114,8 +114,8 @@ def training(
             empty: what tuning found, or none.
         loss: JSON of the retriever's loss, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}, or
             {"kind": "Mse"} for events with ratings; empty: softmax over the batch's targets with log-Q.
-        retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile; wins
-            over tuning.
+        retriever_optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile,
+            overlap; wins over tuning.
         architecture: JSON of the ranker's interaction, heads, attention (null: none) and places (these need
             inference_log); the rest is as tuning found it, or the default.
         ranker_optimizer: As retriever_optimizer, of the ranker.

@@ -60,7 +60,7 @@ def train_ranker(
         architecture: JSON of interaction, heads, attention (null: none) and places (these need inference_log); what it
             does not name is what tuning found, or the default.
         hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
-        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile, overlap; wins
             over what tuning found; empty: none.
         inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
             places; empty: unknown.

@@ -58,7 +58,7 @@ def train_retriever(
             tuning found; null: none; empty: what tuning found, or none.
         loss: JSON of what it learns by, such as {"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}, or
             {"kind": "Mse"} for events with ratings; empty: softmax over the batch's targets with log-Q.
-        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule and compile, which win
+        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile, overlap; wins
             over what tuning found; empty: none.
 
     Returns:
