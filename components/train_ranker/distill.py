@@ -21,16 +21,18 @@ from components.shared.recommender import side_by_side, wanted_probability
 from components.shared.storage import atomic_directory
 from components.shared.training.stream import in_order
 from components.train_ranker.examples import GROUP_SHOPPERS, SHOPPERS, PairRows
+from components.train_ranker.job import LEARNED, VALIDATION
 
 
 def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, share: float = 0.5) -> None:
-    """Write a copy of the pairs in which the labels of all training moments are mixed with the teacher's probability.
+    """Write a copy of the pairs in which the labels of all moments are mixed with the teacher's probability.
 
     Args:
         features: Output of build_features.
         models: Output of train_retriever, and the teacher: output of train_ranker.
         pairs: Output of train.write_all_pairs.
-        out: Folder to write; give it to `train` as its pairs. Validation pairs are the same.
+        out: Folder to write; give it to `train` as its pairs. What is validated on stays as it
+            happened.
         share: Of the teacher's word in a label; the rest is what really happened.
 
     Raises:
@@ -43,10 +45,10 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
     teacher = TorchModels(load_retriever(models[0]), load_ranker(models[1]))
     with atomic_directory(out) as folder:
         for path in sorted(pairs.glob("*.parquet")):
-            if path.name == "validation.parquet":
+            if path.name == VALIDATION:
                 shutil.copyfile(path, folder / path.name)
-                continue
-            _soften(path, folder / path.name, spec, lambda rows: (1 - share) * rows.label
+            soft = LEARNED if path.name == VALIDATION else path.name
+            _soften(path, folder / soft, spec, lambda rows: (1 - share) * rows.label
                     + share * probabilities(teacher, rows, catalog, spec))  # fmt: skip
 
 

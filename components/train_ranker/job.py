@@ -12,7 +12,16 @@ FILES = ("spec.json", "items.parquet")
 CONFIG = "config.json"
 """RankerConfig, among the pairs."""
 
-RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json")
+VALIDATION = "validation.parquet"
+"""Pairs of the validation window, with what really happened."""
+
+LEARNED = "validation-learned.parquet"
+"""The same as a refit learns them, where that differs: with a teacher's word in their labels."""
+
+REFIT = "refit.json"
+"""The learning curve without a metric of the final training on all windows; empty without one."""
+
+RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json", REFIT)
 """What a worker leaves."""
 
 
@@ -28,8 +37,11 @@ class WorkerJob:
     """Names of the training pairs files."""
     validation: str
     """Name of the validation pairs file."""
+    refit: str
+    """Name of the pairs file that the final training learns beside the training ones, when validation has told how many
+    epochs are best; empty: there is none, and the best epoch's weights are final."""
     folder: str
-    """Folder that receives checkpoints/, best/ and RESULTS: a path that all ranks see, or an s3:// URI."""
+    """Folder that receives checkpoints/, best/, refit/ and RESULTS: a path that all ranks see, or an s3:// URI."""
     batch_shoppers: int
     """Shoppers of a global batch, each with all of its pairs."""
     held_pairs: int

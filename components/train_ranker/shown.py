@@ -44,7 +44,7 @@ class Shown:
 
 
 def read_shown(features: Path, log: Path) -> dict[str, Shown]:
-    """What was shown in the label window of every moment that the ranker learns from.
+    """What was shown in the label window of every moment that the ranker learns from: all but the test's.
 
     Answers that a shadow gave are left out, as are those whose request no event of the shop carries on.
 
@@ -70,7 +70,7 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
     shopper, moment = (requests[name].to_numpy()[request] for name in ("shopper", "timestamp"))
     timeline, found = Timeline.read(features / "timeline.json"), {}
     for name, start in timeline.moments().items():
-        if not name.startswith("ranker"):
+        if name == "test":
             continue
         inside = (moment >= start) & (moment < start + timeline.horizon) & (item > 0)
         key = shopper[inside].astype(np.int64) * len(items) + item[inside]

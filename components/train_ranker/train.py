@@ -20,7 +20,7 @@ from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
 from components.shared.training.optimizer import OptimizerConfig, check_optimizer
 from components.train_ranker.examples import write_pairs
-from components.train_ranker.job import CONFIG, FILES, METRIC, RESULTS
+from components.train_ranker.job import CONFIG, FILES, LEARNED, METRIC, RESULTS, VALIDATION
 from components.train_ranker.shown import Shown, read_shown
 from components.train_ranker.totals import Totals
 
@@ -47,6 +47,9 @@ class RankerTraining:
     """The layers behind the embeddings: interaction, task heads, target attention."""
     patience: int = 10
     """Epochs without a better validation NDCG@10 before training ends."""
+    refit: bool = True
+    """Whether, when validation has told how many epochs are best, the final model is trained anew that long on the
+    validation window too: it is the newest that labels are known of, and the one most like the days to come."""
     optimizer: OptimizerConfig = dataclasses.field(
         default_factory=lambda: OptimizerConfig(embedding_lr=1e-4, dense_lr=1e-3, schedule="linear")
     )
@@ -81,7 +84,10 @@ def train(
     pairs: Path | None = None,
     log: Path | None = None,
 ) -> dict[str, float]:
-    """Write config.json, candidates.json, weights.safetensors and curve.json of the epoch of the best validation NDCG.
+    """Write config.json, candidates.json, weights.safetensors, curve.json and refit.json.
+
+    The weights are those of the epoch with the best validation NDCG or, with `config.refit`, of a second training, as
+    long, on all windows; curve.json is the first training's, refit.json the second's.
 
     Args:
         features: Output of build_features.
@@ -111,6 +117,8 @@ def train(
     _check_places(config, log, pairs)
     spec = FeatureSpec.read(features / "spec.json")
     names, shown = _pair_files(features), read_shown(features, log) if log else {}
+    if pairs is not None and (pairs / LEARNED).exists():
+        names.append(LEARNED)
     with atomic_directory(out) as folder:
         digest = _digest(features, retriever, config, shown, [pairs / name for name in names] if pairs else [])
         work = checkpoints / digest if checkpoints else folder / "work"
@@ -121,7 +129,8 @@ def train(
             for name in names:
                 (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first try
                 (work / name).symlink_to(pairs.resolve() / name)
-        _model_config(spec, [work / name for name in names[:-1]], config).write(work / CONFIG)
+        training = names[: names.index(VALIDATION)]
+        _model_config(spec, [work / name for name in training], config).write(work / CONFIG)
         task = _task(features, work, names, digest, config)
         (launcher or launcher_for(config.launch)).run(task, work)
         write_json(folder / "candidates.json", dataclasses.asdict(config.candidates))
@@ -166,7 +175,7 @@ def _check_places(config: RankerTraining, log: Path | None, pairs: Path | None) 
 def _pair_files(features: Path) -> list[str]:
     """Names of the pairs files: the training moments, oldest first, then validation."""
     moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
-    return [f"{moment}.parquet" for moment in (*moments, "validation")]
+    return [*(f"{moment}.parquet" for moment in moments), VALIDATION]
 
 
 def _digest(features: Path, retriever: Path, config: RankerTraining, shown: dict[str, Shown], pairs: list[Path]) -> str:
@@ -183,7 +192,8 @@ def _task(features: Path, pairs: Path, names: list[str], digest: str, config: Ra
     loop = {"epochs": config.epochs, "patience": config.patience, "checkpoint_every": config.checkpoint_every,
             "schedule": config.optimizer.schedule}  # fmt: skip
     settings = {
-        "training": names[:-1], "validation": names[-1], "batch_shoppers": config.batch_shoppers,
+        "training": names[: names.index(VALIDATION)], "validation": VALIDATION,
+        "refit": names[-1] if config.refit else "", "batch_shoppers": config.batch_shoppers,
         "held_pairs": config.held_pairs, "id_dropout": config.id_dropout, "listwise": config.listwise,
         "optimizer": dataclasses.asdict(config.optimizer), "loop": loop,
     }  # fmt: skip

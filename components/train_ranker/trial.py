@@ -62,7 +62,8 @@ class TunableRanker:
 
     def train(self, values: Mapping[str, Value], out: Path, told: Told) -> float:
         """See Tunable."""
-        config = self.space.apply(self.config, values)
+        # Trials are judged on the validation window, which a refit would have learned.
+        config = dataclasses.replace(self.space.apply(self.config, values), refit=False)
         if not self.pairs.exists():
             write_all_pairs(self.features, self.retriever, self.pairs, config.candidates)
         # A configuration that diverges does so again after a restart.

@@ -1,6 +1,8 @@
 """One process of the ranker's training; started by torchrun."""
 
 import argparse
+import dataclasses
+import functools
 from typing import cast
 
 import numpy as np
@@ -22,7 +24,7 @@ from components.shared.training.pipelining import Losses, Steps, chosen, compile
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
-from components.train_ranker.job import CONFIG, METRIC, WorkerJob
+from components.train_ranker.job import CONFIG, METRIC, REFIT, WorkerJob
 from components.train_ranker.losses import listwise_loss
 from components.train_ranker.sources import BatchConfig, ValidationPairs, pair_source
 from components.train_ranker.stepping import PairBatch, SteppedRanker
@@ -39,9 +41,8 @@ class Training:
         optimizer = OptimizerConfig(**job.optimizer)
         self.seed, self.precision = optimizer.seed, optimizer.precision
         batches = BatchConfig(shoppers=job.batch_shoppers, held_pairs=job.held_pairs, seed=self.seed)
-        files = [pairs / name for name in job.training]
+        self.pairs, files = pairs, [pairs / name for name in job.training]
         self.source = pair_source(files, self.spec, batches, group.share(job.batch_shoppers))
-        self.validation = ValidationPairs(pairs / job.validation, self.spec, job.held_pairs)
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(SteppedRanker(self.config, torch.device("meta")), group, optimizer)
@@ -49,6 +50,11 @@ class Training:
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         overlap = chosen(optimizer.overlap, group.device)
         self.steps: Steps[PairBatch, PairBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
+
+    @functools.cached_property
+    def validation(self) -> ValidationPairs:
+        """Read when they are first asked for, which a final training never does."""
+        return ValidationPairs(self.pairs / self.job.validation, self.spec, self.job.held_pairs)
 
     def steps_per_epoch(self) -> int:
         """Whole batches of shoppers in an epoch."""
@@ -127,6 +133,22 @@ def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray
     return found, wanted
 
 
+def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
+    """Train until validation has told the best epoch; with `refit` once more, that long, on all windows.
+
+    Returns:
+        Folder of the run whose best weights are final.
+    """
+    loop = LoopConfig(stage="train_ranker", metric=METRIC, **job.loop)
+    epochs = Loop(loop, Training(job, group), group, folder).run()
+    if not job.refit:
+        return folder
+    everything = dataclasses.replace(job, training=[*job.training, job.refit])
+    last = dataclasses.replace(loop, ends_after=epochs)
+    Loop(last, Training(everything, group), group, folder / "refit").run()
+    return folder / "refit"
+
+
 def main() -> None:
     """Entry point of torchrun."""
     parser = argparse.ArgumentParser()
@@ -136,12 +158,12 @@ def main() -> None:
     folder = SharedFolder(job.folder)
     quiet_third_parties()
     with process_group() as group:
-        loop = LoopConfig(stage="train_ranker", metric=METRIC, **job.loop)
-        Loop(loop, Training(job, group), group, folder).run()
+        final = fit(job, group, folder)
     if group.rank == 0:
         ranker = Ranker(RankerConfig.read(copy_of(job.pairs) / CONFIG), torch.device("cpu"))
+        folder.write_json(REFIT, final.read_json("curve.json") if job.refit else [])
         with folder.filled() as out:
-            checkpoint.export_weights(ranker, folder, out, job.optimizer["seed"])
+            checkpoint.export_weights(ranker, final, out, job.optimizer["seed"])
 
 
 if __name__ == "__main__":

@@ -69,10 +69,11 @@ def group():
 @pytest.fixture
 def run(tmp_path):
     def train(
-        line: Line, epochs: int = 4, patience: int = 9, every: int = 2, schedule: Schedule = "constant"
-    ) -> list[dict]:
+        line: Line, epochs: int = 4, patience: int = 9, every: int = 2, schedule: Schedule = "constant",
+        ends_after: int = 0,
+    ) -> list[dict]:  # fmt: skip
         config = LoopConfig(stage="line", metric="quality", epochs=epochs, patience=patience, checkpoint_every=every,
-                            schedule=schedule)  # fmt: skip
+                            schedule=schedule, ends_after=ends_after)  # fmt: skip
         Loop(config, line, Group(0, 1, torch.device("cpu")), tmp_path).run()
         return read_json(tmp_path / "curve.json")
 
@@ -140,6 +141,23 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, at
     assert without_time(run(resumed, schedule=schedule)) == without_time(curve)
     assert torch.equal(resumed.model.weight, whole.model.weight)
     assert checkpoint.complete(tmp_path / "best")[-1] == 20
+
+
+@pytest.mark.parametrize("at", [1, 3, 6, 8])
+def test_a_training_of_a_fixed_length_is_the_first_part_of_a_longer_one(run, tmp_path, at):
+    whole = Line([0.1, 0.3, 0.2, 0.1])
+    curve = run(whole, schedule="linear")
+    kept = nn.Linear(3, 1)
+    checkpoint.export_weights(kept, tmp_path, tmp_path)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(Interrupted):
+        run(Line([], interrupt_at=at), schedule="linear", ends_after=2)
+    short = Line([])
+    assert without_time(run(short, schedule="linear", ends_after=2)) == [
+        {name: point[name] for name in ("step", "epoch", "loss")} for point in curve[:2]
+    ]
+    assert short.validated == 0 and torch.equal(short.model.weight, kept.weight)
+    assert checkpoint.complete(tmp_path / "best") == [2 * STEPS]
 
 
 def test_a_finished_run_is_not_trained_again(run):

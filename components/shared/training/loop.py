@@ -58,6 +58,9 @@ class LoopConfig:
     """Steps between checkpoints."""
     schedule: Schedule = "constant"
     """How learning rates go over all epochs' steps; see OptimizerConfig."""
+    ends_after: int = 0
+    """Epochs after which training ends, with the rates that a training of all `epochs` has by then. Nothing is
+    validated: the last epoch's weights are the best. 0: the metric decides."""
 
 
 class Loop:
@@ -72,8 +75,11 @@ class Loop:
         self.unread: list[torch.Tensor] = []
         """This rank's shares of the losses since they were last read."""
 
-    def run(self) -> None:
+    def run(self) -> int:
         """Train until the last epoch or until the metric stops rising.
+
+        Returns:
+            Epochs of the best weights.
 
         Raises:
             TrainingError: the loss is no longer finite.
@@ -84,7 +90,8 @@ class Loop:
         if curve:
             self.started -= curve[-1]["seconds"]
         steps = self.trainable.steps_per_epoch()
-        while step < steps * self.config.epochs and not self._exhausted(step // steps):
+        last = self.config.ends_after or self.config.epochs
+        while step < steps * last and not self._exhausted(step // steps):
             epoch = step // steps
             for at in range(step % steps, steps):
                 self._set_rates(step / (steps * self.config.epochs))
@@ -94,16 +101,18 @@ class Loop:
                 if at % _READ_EVERY == 0 or saving or step % steps == 0:
                     loss = self._read_losses(epoch, at)
                     if at % _READ_EVERY == 0:
-                        self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} loss {loss:.4f}")
+                        self._report(step / (steps * last), f"epoch {epoch + 1} loss {loss:.4f}")
                 if saving and step % steps:
                     checkpoint.save(state, self.folder / "checkpoints", step)
-            metric = self._agreed(self.trainable.validate())
+            metric = None if self.config.ends_after else self._agreed(self.trainable.validate())
             curve.append(self._point(step, epoch, float(state.epoch_loss) / steps, metric))
             state.epoch_loss.zero_()
             if self.group.rank == 0:
                 self.folder.write_json("curve.json", curve)
             self._note(metric, epoch, step)
-            self._report(step / (steps * self.config.epochs), f"epoch {epoch + 1} {self.config.metric} {metric:.4f}")
+            note = f"{self.config.metric} {metric:.4f}" if metric is not None else f"of {last} done"
+            self._report(step / (steps * last), f"epoch {epoch + 1} {note}")
+        return int(state.best[1]) + 1
 
     def _set_rates(self, done: float) -> None:
         """Learning rates follow from the share of all steps that is done, so a resumed run has those of a whole one."""
@@ -147,11 +156,12 @@ class Loop:
             )
         return float(found)
 
-    def _note(self, metric: float, epoch: int, step: int) -> None:
+    def _note(self, metric: float | None, epoch: int, step: int) -> None:
         """Remember the best epoch and save: the best under a name of its own, the newest for a resumed run."""
         state = self.trainable.state
-        if metric > float(state.best[0]):
-            state.best[:] = torch.tensor([metric, epoch], dtype=torch.float64)
+        better = epoch + 1 == self.config.ends_after if metric is None else metric > float(state.best[0])
+        if better:
+            state.best[:] = torch.tensor([-torch.inf if metric is None else metric, epoch], dtype=torch.float64)
             checkpoint.save(state, self.folder / "best", step)
         checkpoint.save(state, self.folder / "checkpoints", step)
 
@@ -159,13 +169,13 @@ class Loop:
         best = int(self.trainable.state.best[1])
         return best >= 0 and epoch - 1 - best >= self.config.patience
 
-    def _point(self, step: int, epoch: int, loss: float, metric: float) -> dict:
-        return {"step": step, "epoch": epoch + 1, "loss": loss, self.config.metric: metric,
-                "seconds": round(time.monotonic() - self.started, 2)}  # fmt: skip
+    def _point(self, step: int, epoch: int, loss: float, metric: float | None) -> dict:
+        point = {"step": step, "epoch": epoch + 1, "loss": loss, "seconds": round(time.monotonic() - self.started, 2)}
+        return point if metric is None else {**point, self.config.metric: metric}
 
     def _old_curve(self) -> list[dict]:
         return self.folder.read_json("curve.json") if self.folder.exists("curve.json") else []
 
     def _report(self, share: float, note: str) -> None:
         if self.group.rank == 0:
-            report(self.config.stage, share, note)
+            report(self.config.stage, share, f"refit, {note}" if self.config.ends_after else note)

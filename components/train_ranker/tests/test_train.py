@@ -27,7 +27,7 @@ from components.shared.storage import read_json
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.precision import multiplies_bfloat16
 from components.train_ranker.examples import PairRows, write_pairs
-from components.train_ranker.job import METRIC
+from components.train_ranker.job import METRIC, REFIT
 from components.train_ranker.train import train, write_all_pairs
 
 STORED = Path(__file__).parent / "curve.json"
@@ -127,7 +127,7 @@ def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, 
     fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.05, seed=7)
     # One epoch, in many steps: of several each run would keep another one, and the two could not be compared.
     made = dataclasses.replace(
-        config, architecture=RankerArchitecture(places=2), epochs=1, batch_shoppers=2, optimizer=fast
+        config, architecture=RankerArchitecture(places=2), epochs=1, batch_shoppers=2, optimizer=fast, refit=False
     )
     examined = {}
     for share in (0.1, 1.0):
@@ -173,17 +173,18 @@ def test_the_weighted_loss_of_lists_comes_on_top(fit, pairs, probabilities):
 
 
 @pytest.mark.slow
-def test_the_exported_model_has_the_validation_ndcg_that_the_curve_says(alone, pairs, probabilities):
-    shown = pairs["validation"]
-    found = probabilities(alone, shown)
+def test_the_exported_model_has_the_validation_ndcg_that_the_curve_says(fit, pairs, probabilities):
+    model, shown = fit(1, refit=False), pairs["validation"]
+    found = probabilities(model, shown)
     places = [slice(*ends) for ends in itertools.pairwise(shown.offsets)]
     gained = [ndcg_score([shown.label[one]], [found[one]], k=10) for one in places if shown.label[one].any()]
-    assert np.mean(gained) == pytest.approx(max(curve(alone, METRIC)), abs=1e-4)
+    assert np.mean(gained) == pytest.approx(max(curve(model, METRIC)), abs=1e-4)
+    assert read_json(model / REFIT) == []
 
 
 @pytest.mark.slow
 def test_the_model_folder_is_plain(alone, config):
-    names = {"config.json", "candidates.json", "weights.safetensors", "curve.json", "trained_rows.safetensors"}
+    names = {"config.json", "candidates.json", "weights.safetensors", "curve.json", REFIT, "trained_rows.safetensors"}
     assert {path.name for path in alone.iterdir()} == names
     assert CandidateConfig(**read_json(alone / "candidates.json")) == config.candidates
     written = read_json(alone / "config.json")
