@@ -64,6 +64,7 @@ def training(
     ranker_optimizer: str = "",
     hot_candidates: int = 0,
     inference_log: str = "",
+    refit: bool = True,
     lineage: str = "",
     max_p99_ms: float = 500.0,
     max_memory_mb: float = 2000.0,
@@ -122,6 +123,7 @@ def training(
         hot_candidates: Items of the highest time-decayed popularity among every shopper's candidates; 0: none.
         inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
             places; empty: unknown.
+        refit: Whether the final ranker learns the validation window too, for as many epochs as were best on it.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
         max_memory_mb: Limit of the predictor's memory.
@@ -145,16 +147,15 @@ def training(
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     retriever = {"hyperparameters": retriever_hyperparameters, "encoder": encoder, "loss": loss}
     ranker = {"hyperparameters": ranker_hyperparameters, "architecture": architecture, "hot_candidates": hot_candidates}
-    ranker |= {"optimizer": ranker_optimizer, "inference_log": inference_log}
+    ranker |= {"optimizer": ranker_optimizer, "inference_log": inference_log, "refit": refit}
     models = _trained(features, gpus, {**train, **retriever, "optimizer": retriever_optimizer}, {**train, **ranker})
     known = {**models, "registry": registry, "model_name": model_name}
     judged = apply(evaluate_model(**known, public_key=f"{signing_key}.pub", size=size), resources.EVALUATE)
     blessing = apply(read_blessing(evaluation=judged.outputs["evaluation"]), resources.GATE)
     with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
-        release(
-            **known, statistics=statistics, evaluation=judged.outputs["evaluation"], precision=precision,
-            dense_precision=dense_precision, prune=prune, runtime=runtime, signing_key=signing_key, lineage=lineage,
-            publish=publish, max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb, strategy=strategy, backend=backend,
-            service=service, namespace=namespace, storage=storage, mode=mode, confidential=confidential,
-            gateway=gateway, evidence=evidence, events=events, steps=steps, guards=guards,
-        )  # fmt: skip
+        release(**known, statistics=statistics, evaluation=judged.outputs["evaluation"], precision=precision,
+                dense_precision=dense_precision, prune=prune, runtime=runtime, signing_key=signing_key,
+                lineage=lineage, publish=publish, max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb,
+                strategy=strategy, backend=backend, service=service, namespace=namespace, storage=storage,
+                mode=mode, confidential=confidential, gateway=gateway, evidence=evidence, events=events,
+                steps=steps, guards=guards)  # fmt: skip

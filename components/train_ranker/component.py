@@ -41,6 +41,7 @@ def train_ranker(
     hot_candidates: int = 0,
     optimizer: str = "",
     inference_log: str = "",
+    refit: bool = True,
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -64,9 +65,11 @@ def train_ranker(
             over what tuning found; empty: none.
         inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
             places; empty: unknown.
+        refit: Whether the final model is trained anew on the validation window too, for as many epochs as were best on
+            it; takes about as long again.
 
     Returns:
-        model: Weights (safetensors), shape, candidate sources and learning curve.
+        model: Weights (safetensors), shape, candidate sources and learning curves.
         summary: Best validation NDCG@10 and its epoch.
     """
     import dataclasses
@@ -81,11 +84,12 @@ def train_ranker(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    dial = stage.RankerTraining.from_size(size_named(size), seed, processes)
-    config = dataclasses.replace(configured(dial, hyperparameters, architecture, optimizer, hot_candidates), launch=how)
+    sized = stage.RankerTraining.from_size(size_named(size), seed, processes)
+    dial = dataclasses.replace(sized, launch=how, refit=refit)
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
     for name, value in stage.train(
-        Path(features.path), Path(retriever.path), Path(model.path), config, lasting,
+        Path(features.path), Path(retriever.path), Path(model.path),
+        configured(dial, hyperparameters, architecture, optimizer, hot_candidates), lasting,
         log=Path(inference_log) if inference_log else None,
     ).items():  # fmt: skip
         summary.log_metric(name, value)
