@@ -32,6 +32,7 @@ from components.shared.rows import Rows
 from components.shared.sizes import size_named
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.timeline import Timeline
+from components.shared.training.curve import curves
 
 __all__ = ["EvaluationConfig", "champion_of", "config_for", "confusion_matrix", "evaluate", "roc_points"]
 
@@ -135,7 +136,7 @@ def evaluate(
         "ranker": quality(pool, learned_from, bought, config.calibration_bins),
         "leakage": leakage(learned_from, pool, (shuffled[0], shuffled[1])),
         "champion": _champion_facts(held),
-        "curves": {"retriever": read_json(retriever / "curve.json"), "ranker": read_json(ranker / "curve.json")},
+        "curves": curves(retriever, ranker),
         "config": dataclasses.asdict(config),
     }
     report(STAGE, 0.8, "measured")

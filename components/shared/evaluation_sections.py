@@ -5,6 +5,7 @@ from typing import Any
 
 from components.shared import plots
 from components.shared.page import Page, Tone
+from components.shared.training.curve import FINAL
 
 _SCOPES = {"overall": "All items", "first": "Items new to the shopper"}
 _RANKER = {
@@ -166,7 +167,9 @@ def audit(page: Page, found: Mapping[str, Any] | None) -> None:
 
 def training(page: Page, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Learning curves of both models."""
-    page.section("Training", "The epoch with the best validation metric is the one that is kept.")
+    kept = "The epoch with the best validation metric is the one that is kept"
+    final = "; then the ranker is trained anew, that long, on all windows, that of the validation too"
+    page.section("Training", f"{kept}{final if FINAL in curves else ''}.")
     page.figure(plots.learning_curves(curves), "Training loss and validation metric by epoch")
 
 

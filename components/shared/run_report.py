@@ -15,6 +15,7 @@ from components.shared.decision import read_decision
 from components.shared.page import Page, Tone
 from components.shared.proof import read_proof
 from components.shared.storage import read_json
+from components.shared.training.curve import curves
 
 _TONES: dict[str, Tone] = {"error": "bad", "warning": "warning", "info": "neutral"}
 _MANY_DAYS = 2
@@ -32,7 +33,7 @@ class RunFolders:
     retriever: Path | None = None
     """Folder of train_retriever, with curve.json."""
     ranker: Path | None = None
-    """Folder of train_ranker, with curve.json."""
+    """Folder of train_ranker, with curve.json and refit.json."""
     evaluation: Path | None = None
     """Folder of evaluate_model, with metrics.json and decision.json."""
     compiled: Path | None = None
@@ -64,10 +65,9 @@ class _Facts:
         def found(folder: Path | None, name: str) -> Any:
             return read_json(folder / name) if folder else None
 
-        curves = {"retriever": found(run.retriever, "curve.json"), "ranker": found(run.ranker, "curve.json")}
         return cls(
             found(run.statistics, "statistics.json"), found(run.features, "cleaning.json"),
-            {name: curve for name, curve in curves.items() if curve}, found(run.evaluation, "metrics.json"),
+            curves(run.retriever, run.ranker), found(run.evaluation, "metrics.json"),
             found(run.compiled, "compile.json"),
         )  # fmt: skip
 

@@ -26,7 +26,8 @@ class Timeline:
     ranker: tuple[int, ...]
     """Moments of the ranker's snapshots, oldest first; labels lie within `horizon` after each."""
     validation: int
-    """Early stopping and every choice look at labels in [validation, validation + horizon)."""
+    """Early stopping and every choice look at labels in [validation, validation + horizon); then the final ranker
+    learns them too."""
     test: int
     """Labels in [test, test + horizon) are looked at once, by evaluate_model."""
     horizon: int

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from components.shared.training.curve import REFIT
+
 METRIC = "validation_ndcg_at_10"
 """Name of the validation metric in curve.json: of each shopper's candidates by probability, the mean over those who
 wanted one."""
@@ -17,9 +19,6 @@ VALIDATION = "validation.parquet"
 
 LEARNED = "validation-learned.parquet"
 """The same as a refit learns them, where that differs: with a teacher's word in their labels."""
-
-REFIT = "refit.json"
-"""The learning curve without a metric of the final training on all windows; empty without one."""
 
 RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json", REFIT)
 """What a worker leaves."""

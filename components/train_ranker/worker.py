@@ -17,6 +17,7 @@ from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.ranking_metrics import ndcg_at_k
 from components.shared.training import checkpoint
+from components.shared.training.curve import REFIT
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
 from components.shared.training.loop import Loop, LoopConfig
@@ -24,7 +25,7 @@ from components.shared.training.pipelining import Losses, Steps, chosen, compile
 from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import OptimizerConfig, distribute
 from components.train_ranker.examples import PairRows
-from components.train_ranker.job import CONFIG, METRIC, REFIT, WorkerJob
+from components.train_ranker.job import CONFIG, METRIC, WorkerJob
 from components.train_ranker.losses import listwise_loss
 from components.train_ranker.sources import BatchConfig, ValidationPairs, pair_source
 from components.train_ranker.stepping import PairBatch, SteppedRanker

@@ -51,7 +51,7 @@ def test_metrics_hold_every_method_interval_and_slice(honest):
     counts = {part["slice"].split(":")[0]: part["relevant"] for part in result["slices"]}
     assert counts["head items"] + counts["tail items"] == result["split"]["targets"]
     assert counts["bought again"] + counts["bought for the first time"] == result["split"]["targets"]
-    assert set(result["curves"]) == {"retriever", "ranker"}
+    assert set(result["curves"]) == {"retriever", "ranker", "ranker, all windows"}
     assert result["ranker"]["again"]["pairs"] + result["ranker"]["first"]["pairs"] == result["ranker"]["all"]["pairs"]
 
 

@@ -53,6 +53,7 @@ def test_the_whole_run_is_on_one_page(tiny_run, proof, tmp_path):
         "Where the time went",
     ]  # fmt: skip
     assert html.count("<svg") == 8
+    assert "then the ranker is trained anew, that long, on all windows" in html and "ranker, all windows" in html
     for text in ("Blessed", "personal frequency", "21.0 ms", "commit 0123abc", "shoprank run training --size tiny"):
         assert text in html
     assert f"{read_json(tiny_run.statistics / 'statistics.json')['tables']['events']['rows']:,}" in html

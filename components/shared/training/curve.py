@@ -1,8 +1,31 @@
-"""The learning curve that a loop writes: one point an epoch."""
+"""The learning curves that loops write: one point an epoch."""
 
 from pathlib import Path
 
 from components.shared.storage import read_json
+
+REFIT = "refit.json"
+"""The curve, without a metric, of a final training on all windows; empty without one."""
+
+FINAL = "ranker, all windows"
+"""Its name in `curves`."""
+
+
+def curves(retriever: Path | None, ranker: Path | None) -> dict[str, list[dict]]:
+    """Every curve of trained models that is not empty, by name.
+
+    Args:
+        retriever: Output of train_retriever; None: there is none.
+        ranker: Output of train_ranker; one of an earlier release has no REFIT.
+
+    Raises:
+        InputError: a folder lacks its curve.
+    """
+    found = {} if retriever is None else {"retriever": read_json(retriever / "curve.json")}
+    if ranker is not None:
+        found["ranker"] = read_json(ranker / "curve.json")
+        found[FINAL] = read_json(ranker / REFIT) if (ranker / REFIT).exists() else []
+    return {name: curve for name, curve in found.items() if curve}
 
 
 def best_point(curve: list[dict], metric: str) -> dict:

@@ -15,12 +15,12 @@ from components.shared.errors import TrainingError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.storage import read_json
 from components.shared.training.checkpoint import complete
-from components.shared.training.curve import best_point
+from components.shared.training.curve import REFIT, best_point
 from components.shared.training.launch import LaunchConfig, WorkerTask
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.process import Torchrun
 from components.train_ranker.examples import PairRows, count_pairs
-from components.train_ranker.job import LEARNED, METRIC, REFIT, VALIDATION
+from components.train_ranker.job import LEARNED, METRIC, VALIDATION
 from components.train_ranker.train import train, write_all_pairs
 
 pytestmark = pytest.mark.slow

@@ -24,10 +24,11 @@ from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import PleConfig
 from components.shared.recommender import side_by_side
 from components.shared.storage import read_json
+from components.shared.training.curve import REFIT
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.precision import multiplies_bfloat16
 from components.train_ranker.examples import PairRows, write_pairs
-from components.train_ranker.job import METRIC, REFIT
+from components.train_ranker.job import METRIC
 from components.train_ranker.train import train, write_all_pairs
 
 STORED = Path(__file__).parent / "curve.json"
