@@ -22,7 +22,7 @@ from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import MmoeConfig, PleConfig, SingleTaskConfig
 from components.shared.sizes import size_named
 from components.shared.storage import read_json, write_json
-from components.shared.training.curve import best_point
+from components.shared.training.curve import REFIT, best_point
 from components.train_ranker.job import METRIC
 from components.train_ranker.train import RankerTraining, write_all_pairs
 from components.train_ranker.train import train as train_ranker
@@ -33,6 +33,7 @@ from pipelines.shops import go_on, shops
 from pipelines.tuning_proof import compared, model_ndcgs, spread
 
 DEFAULT = "DLRM, shared bottom"
+ONCE = "DLRM, without refit"
 KINDS: dict[str, dict[str, Any]] = {
     DEFAULT: {},
     "DCN V2": {"interaction": CrossConfig()},
@@ -44,8 +45,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "DLRM, single tasks": {"heads": SingleTaskConfig()},
     "DLRM, MMoE": {"heads": MmoeConfig()},
     "DLRM, PLE": {"heads": PleConfig()},
+    ONCE: {"refit": False},
 }  # fmt: skip
-"""Name -> parts of RankerArchitecture."""
+"""Name -> parts of RankerArchitecture, or refit of RankerTraining."""
 
 
 def measured(features: Path, root: Path, size: str, seeds: list[int], kinds: list[str]) -> dict[str, dict]:
@@ -66,18 +68,21 @@ def measured(features: Path, root: Path, size: str, seeds: list[int], kinds: lis
     for number, kind in enumerate(kinds):
         folders = [root / f"kind-{number}-seed-{seed}" for seed in seeds]
         for folder, seed in zip(folders, seeds, strict=True):
+            parts = {name: value for name, value in KINDS[kind].items() if name != "refit"}
             config = dataclasses.replace(
-                base, architecture=dataclasses.replace(RankerArchitecture(), **KINDS[kind]),
-                optimizer=dataclasses.replace(base.optimizer, seed=seed),
+                base, architecture=dataclasses.replace(RankerArchitecture(), **parts),
+                optimizer=dataclasses.replace(base.optimizer, seed=seed), refit=KINDS[kind].get("refit", base.refit),
             )  # fmt: skip
             _run(features, root, folder, config, size)
         found[kind] = [model_ndcgs(folder) for folder in folders]
         curves = [read_json(folder / "ranker" / "curve.json") for folder in folders]
+        refits = [read_json(folder / "ranker" / REFIT) for folder in folders]
         test = compared([*found[DEFAULT], *found[kind]])
         result[kind] = {
             "validation": [best_point(curve, METRIC)[METRIC] for curve in curves], "test": test["test"]["tuned"],
-            "seconds": [curve[-1]["seconds"] for curve in curves], "difference": test["difference"],
-            "shoppers": test["shoppers"],
+            "seconds": [curve[-1]["seconds"] + sum(point["seconds"] for point in refit[-1:])
+                        for curve, refit in zip(curves, refits, strict=True)],
+            "difference": test["difference"], "shoppers": test["shoppers"],
         }  # fmt: skip
     return result
 
@@ -128,7 +133,8 @@ def main() -> None:
     facts = (
         f"Size {given.size}, {len(given.seeds)} seeds of the ranker (mean ± deviation) on one retriever's candidates, "
         f"all with the default's settings; difference by paired bootstrap over test shoppers ({shoppers}), each "
-        "averaged over seeds. Training: in one process, with the validation of each epoch; the median of the seeds."
+        "averaged over seeds. Training: in one process, with the validation of each epoch and the refit; the median "
+        "of the seeds."
     )
     command = shlex.join(["python -m pipelines.architectures", *sys.argv[1:]]).replace("'", "")
     replace_between(given.readme, "architectures", f"{facts}\n\n{table(results)}\n\n{provenance(command)}")

@@ -1,11 +1,14 @@
 """The real shops that quality is measured on, from raw events to features: one that pip installs, one of `--data`."""
 
 import dataclasses
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.build_features.build import build
@@ -13,6 +16,7 @@ from components.build_features.build import config_for as features_for
 from components.ingest_events.ingest import IngestOutputs, ingest
 from components.shared.errors import InputError
 from components.shared.storage import read_json, write_json
+from components.shared.timeline import Timeline
 
 RETAIL = {"user_id": "customer_id", "item_id": "stock_code", "timestamp": "invoice_ts", "quantity": "quantity",
           "price": "unit_price", "session_id": "invoice", "constants": {"event_type": "purchase"}}  # fmt: skip
@@ -43,6 +47,22 @@ class Shop:
             ingest(self.source if self.mapping is None else str(self._once(root)), outputs, size, self.mapping)
             build(outputs.events, outputs.items, root / "features", features_for(size))
         return root / "features"
+
+    def earlier(self, root: Path, size: str) -> Path:
+        """As `features`, of the events before their test window alone, whose own test window is their validation.
+
+        What is chosen between settings on it has not seen the labels that results are reported on.
+        """
+        if not (root / "earlier").exists():
+            end = np.datetime64(Timeline.read(self.features(root, size) / "timeline.json").test, "s")
+            with TemporaryDirectory(dir=root) as folder:
+                shutil.copytree(root / "events", Path(folder) / "events")
+                for path in (Path(folder) / "events").rglob("*.parquet"):
+                    table = pq.read_table(path)
+                    before = table["timestamp"].to_numpy() < end
+                    pq.write_table(table.filter(pa.array(before)), path)
+                build(Path(folder) / "events", root / "items", root / "earlier", features_for(size))
+        return root / "earlier"
 
     def _once(self, root: Path) -> Path:
         """The file without the rows that its two yearly sheets both hold."""

@@ -27,6 +27,7 @@ MEASURED = [
     "tuning",
     "tuning-ranker",
     "architectures",
+    "refit",
 ]
 MEASURED += [f"benchmark-{kind}" for kind in ("leave_one_out", "sessions", "sets")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

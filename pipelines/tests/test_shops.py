@@ -45,6 +45,24 @@ def test_lines_of_both_sheets_count_once(tmp_path):
     assert shop.features(root, "tiny") == features and (features / "spec.json").stat().st_mtime_ns == made, "kept"
 
 
+def test_earlier_features_end_where_the_test_window_begins(tmp_path):
+    retail_file(tmp_path)
+    shop = shops(tmp_path)[1]
+    root = tmp_path / shop.folder
+    earlier = shop.earlier(root, "tiny")
+    whole, cut = (Timeline.read(folder / "timeline.json") for folder in (root / "features", earlier))
+    assert cut.end <= whole.test < cut.end + 86_400 and cut.start == whole.start
+    assert abs(cut.test - whole.validation) <= 0.2 * whole.horizon, "the window before is the one that is judged on"
+    moments = np.load(earlier / "history" / "timestamp.npy")
+    every = np.load(root / "features" / "history" / "timestamp.npy")
+    assert len(moments) == (every < whole.test).sum() < len(every) and moments.max() < whole.test
+    assert sorted(path.name for path in root.iterdir() if path.is_dir()) == [
+        "earlier", "events", "features", "items", "rejected", "users"
+    ]  # fmt: skip
+    made = (earlier / "spec.json").stat().st_mtime_ns
+    assert shop.earlier(root, "tiny") == earlier and (earlier / "spec.json").stat().st_mtime_ns == made, "kept"
+
+
 def test_a_measurement_goes_on_only_with_the_settings_that_it_was_begun_with(tmp_path):
     go_on(tmp_path / "shop", {"size": "small", "trials": 20})
     go_on(tmp_path / "shop", {"trials": 20, "size": "small"})

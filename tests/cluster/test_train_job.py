@@ -134,7 +134,7 @@ def test_the_ranker_trains_on_nodes_too(cluster, tiny_run, tmp_path):
     train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "pod", config)
     assert_same_model(tmp_path / "nodes", tmp_path / "pod")
     assert {path.name for path in (tmp_path / "nodes").iterdir()} == {
-        "config.json", "candidates.json", "weights.safetensors", "trained_rows.safetensors", "curve.json",
+        "config.json", "candidates.json", "weights.safetensors", "trained_rows.safetensors", "curve.json", "refit.json",
     }  # fmt: skip
 
 
