@@ -121,17 +121,26 @@ def test_a_killed_node_resumes_from_a_checkpoint_in_the_object_store(cluster, bu
 
 
 @pytest.mark.slow
-def test_the_ranker_trains_on_nodes_too(cluster, tiny_run, tmp_path):
+def test_the_ranker_and_its_refit_train_on_nodes_too_and_resume_from_the_object_store(
+    cluster, bucket, tiny_run, tmp_path
+):
+    """Its node is killed when the first checkpoint of the refit is there."""
+    store = fsspec.filesystem("s3", use_listings_cache=False)
+
+    def refitting() -> bool:
+        return any("/refit/checkpoints/" in path and path.endswith("/.metadata") for path in store.find(bucket))
+
     base = RankerTraining(
         embedding_dim=8, hidden_dim=16, epochs=1, batch_shoppers=10, checkpoint_every=2,
         candidates=CandidateConfig(own=40, retrieved=30, popular=10, similar=30),
     )  # fmt: skip
-    config = dataclasses.replace(base, launch=settings(tmp_path))
+    config = dataclasses.replace(base, launch=settings(tmp_path, f"minio://{bucket}/rankers/"))
     launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
-    with Trainer(cluster, tmp_path).running():
+    with Trainer(cluster, tmp_path, restarts=1, kill=refitting).running() as trainer:
         train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "nodes", config, launcher=launcher)
     config = dataclasses.replace(base, launch=LaunchConfig(processes=2, threads=1))
     train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "pod", config)
+    assert trainer.attempts == 2 and store.find(bucket) == []
     assert_same_model(tmp_path / "nodes", tmp_path / "pod")
     assert {path.name for path in (tmp_path / "nodes").iterdir()} == {
         "config.json", "candidates.json", "weights.safetensors", "trained_rows.safetensors", "curve.json", "refit.json",
