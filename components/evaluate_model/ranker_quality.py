@@ -43,6 +43,8 @@ def parts(pool: Pool) -> dict[str, Part]:
 def quality(test: Pool, validation: Pool, bought: np.ndarray, bins: int) -> dict[str, Any]:
     """Metrics of every task: see `_task`. The threshold comes from the validation split, everything else from test.
 
+    A ranker that was refitted has learned the validation labels; its threshold may lie a little high for that.
+
     Args:
         test: Pairs of the test split.
         validation: Pairs of the validation split.
