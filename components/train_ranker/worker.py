@@ -145,7 +145,7 @@ def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
     epochs = Loop(loop, Training(job, group), group, folder).run()
     if not job.refit:
         return folder
-    gc.collect()  # of the first training, whose parts hold each other, neither pairs nor tables stay beside the second's
+    gc.collect()  # the parts of the first training hold each other: its pairs and tables would stay beside the second's
     everything = dataclasses.replace(job, training=[*job.training, job.refit])
     last = dataclasses.replace(loop, ends_after=epochs)
     Loop(last, Training(everything, group), group, folder / "refit").run()

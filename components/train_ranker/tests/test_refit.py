@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+import torch.distributed as dist
 from safetensors.numpy import load_file
 
 from components.shared.errors import TrainingError
@@ -16,11 +19,14 @@ from components.shared.feature_spec import FeatureSpec
 from components.shared.storage import read_json
 from components.shared.training.checkpoint import complete
 from components.shared.training.curve import REFIT, best_point
+from components.shared.training.exchange import SharedFolder
+from components.shared.training.group import Group
 from components.shared.training.launch import LaunchConfig, WorkerTask
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.process import Torchrun
+from components.train_ranker import worker
 from components.train_ranker.examples import PairRows, count_pairs
-from components.train_ranker.job import LEARNED, METRIC, VALIDATION
+from components.train_ranker.job import LEARNED, METRIC, VALIDATION, WorkerJob
 from components.train_ranker.train import train, write_all_pairs
 
 pytestmark = pytest.mark.slow
@@ -140,3 +146,30 @@ def test_a_teachers_word_in_the_validation_window_is_learned_and_not_validated_o
     plain, taught = given(), given(soft)
     assert read_json(plain / "curve.json")[0][METRIC] == read_json(taught / "curve.json")[0][METRIC]
     assert abs(losses(taught, REFIT)[0] - losses(plain, REFIT)[0]) > 0.005, "what is learned is another"
+
+
+def test_the_first_trainings_tables_are_gone_when_the_second_begins(
+    tiny_run, config, pairs, alone, tmp_path, monkeypatch
+):
+    shutil.copytree(pairs, tmp_path / "pairs")
+    shutil.copyfile(alone / "config.json", tmp_path / "pairs" / "config.json")
+    alive, begun = [], []
+
+    class Watched(worker.Training):
+        def __init__(self, *given):
+            begun.append(sum(one() is not None for one in alive))
+            super().__init__(*given)
+            alive.append(weakref.ref(self))
+
+    monkeypatch.setattr(worker, "Training", Watched)
+    job = WorkerJob(
+        features=str(tiny_run.features), pairs=str(tmp_path / "pairs"), training=["ranker-0.parquet"],
+        validation=VALIDATION, refit=VALIDATION, folder="", batch_shoppers=10, held_pairs=10**9, id_dropout=0.0,
+        listwise=0.0, optimizer=dataclasses.asdict(config.optimizer), loop={"epochs": 1},
+    )  # fmt: skip
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        final = worker.fit(job, Group(0, 1, torch.device("cpu")), SharedFolder(tmp_path / "run"))
+    finally:
+        dist.destroy_process_group()
+    assert begun == [0, 0] and final.address.endswith("/refit") and final.exists("curve.json")

@@ -130,8 +130,8 @@ def test_validation_has_the_same_ndcg_whether_held_or_read_part_by_part(
     shutil.copyfile(alone / "config.json", tmp_path / "pairs" / "config.json")
     job = WorkerJob(
         features=str(tiny_run.features), pairs=str(tmp_path / "pairs"), training=["ranker-0.parquet"],
-        validation="validation.parquet", folder="", batch_shoppers=10, held_pairs=10**9, id_dropout=0.0, listwise=0.0,
-        optimizer=dataclasses.asdict(config.optimizer), loop={},
+        validation="validation.parquet", refit="", folder="", batch_shoppers=10, held_pairs=10**9, id_dropout=0.0,
+        listwise=0.0, optimizer=dataclasses.asdict(config.optimizer), loop={},
     )  # fmt: skip
     held = Training(job, group).validate()
     between = count_pairs([tmp_path / "pairs" / "ranker-0.parquet"])
