@@ -13,6 +13,7 @@ from components.shared.config_fields import check_fields
 from components.shared.errors import DataError, InputError
 from components.shared.feature_spec import FeatureSpec
 from components.shared.models.ranker import RankerArchitecture, RankerConfig, ranker_tasks
+from components.shared.progress import report
 from components.shared.sizes import Size
 from components.shared.storage import atomic_directory, write_json
 from components.shared.timeline import Timeline
@@ -137,7 +138,9 @@ def train(
         for name in (CONFIG, *RESULTS):
             shutil.copyfile(work / name, folder / name)
         shutil.rmtree(work)
-    return summary(out, METRIC)
+    found = summary(out, METRIC)
+    report("train_ranker", 1.0, f"epoch {found['best_epoch']} {METRIC} {found[METRIC]:.4f}{', refit' * config.refit}")
+    return found
 
 
 def write_all_pairs(features: Path, retriever: Path, out: Path, candidates: CandidateConfig) -> None:
