@@ -62,7 +62,7 @@ def measured(features: Path, root: Path, size: str, seeds: list[int], kinds: lis
     if not (root / "retriever").exists():
         train_retriever(features, root / "retriever", RetrieverTraining.from_size(size_named(size), 0, 1))
     if not pairs.exists():
-        write_all_pairs(features, root / "retriever", pairs, base.candidates)
+        write_all_pairs(features, root / "retriever", pairs, base)
     found: dict[str, list[np.ndarray]] = {}
     result = {}
     for number, kind in enumerate(kinds):

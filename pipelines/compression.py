@@ -78,7 +78,7 @@ def distilled(inputs: Inputs, out: Path, size: str) -> dict[str, Inputs]:
     dial = RankerTraining.from_size(size_named(size), 0, 1)
     large = dataclasses.replace(dial, embedding_dim=dial.embedding_dim * 2, hidden_dim=dial.hidden_dim * 4)
     small = dataclasses.replace(dial, embedding_dim=dial.embedding_dim // 4, hidden_dim=dial.hidden_dim // 4)
-    write_all_pairs(inputs.features, inputs.retriever, out / "pairs", dial.candidates)
+    write_all_pairs(inputs.features, inputs.retriever, out / "pairs", dial)
     train(inputs.features, inputs.retriever, out / "large", large, pairs=out / "pairs")
     distil_pairs(inputs.features, (inputs.retriever, out / "large"), out / "pairs", out / "soft")
     train(inputs.features, inputs.retriever, out / "small", small, pairs=out / "pairs")

@@ -87,6 +87,10 @@ def _binary(row: np.ndarray, item: np.ndarray, shape: tuple[int, int]) -> sparse
     return found
 
 
+SAME_FOR_ALL = ("popularity", "recent popularity")
+"""Baselines whose list of all items is the same for every shopper."""
+
+
 def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
     """Every baseline's lists."""
     # An item that nobody ever took scores 0 everywhere; most of a large catalogue is left out of all the work.

@@ -10,7 +10,7 @@ import numpy as np
 
 from components.evaluate_model.answers import model_answers
 from components.evaluate_model.audit import leakage, with_shuffled_labels
-from components.evaluate_model.baselines import Past, baseline_lists
+from components.evaluate_model.baselines import SAME_FOR_ALL, Past, baseline_lists
 from components.evaluate_model.bootstrap import BootstrapConfig
 from components.evaluate_model.champion import ChampionAnswers, champion_answers, champion_of
 from components.evaluate_model.compare import CHAMPION, MODEL, Scope, subset, summarise
@@ -20,6 +20,7 @@ from components.evaluate_model.ranker_quality import quality
 from components.evaluate_model.report import evaluation_page
 from components.evaluate_model.rules import Rules, apply_rules
 from components.evaluate_model.slices import SliceFacts, slices
+from components.evaluate_model.strangers import strangers
 from components.shared.candidates import CandidateConfig
 from components.shared.decision import Decision
 from components.shared.feature_spec import DAY
@@ -134,6 +135,7 @@ def evaluate(
         **_measure(test, past, scopes, bought, config),
         "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
         "ranker": quality(pool, learned_from, bought, config.calibration_bins),
+        "strangers": strangers(test.recommender, test.rows, {name: methods[name].overall[0] for name in SAME_FOR_ALL}),
         "leakage": leakage(learned_from, pool, (shuffled[0], shuffled[1])),
         "champion": _champion_facts(held),
         "curves": curves(retriever, ranker),

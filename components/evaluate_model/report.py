@@ -28,6 +28,7 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
     _tables(page, result)
     sections.slices(page, result)
     sections.ranker(page, result)
+    _strangers(page, result["strangers"])
     sections.audit(page, result["leakage"])
     sections.training(page, result["curves"])
     return page
@@ -45,3 +46,14 @@ def _tables(page: Page, result: dict[str, Any]) -> None:
             for name in (*LIST_METRICS, *DIVERSITY_METRICS)
         ]
         page.table(["", *methods], rows)
+
+
+def _strangers(page: Page, found: dict[str, Any]) -> None:
+    """What is answered to somebody of whom nothing is known."""
+    page.section(
+        "Shoppers nobody knows",
+        "The one list that a shopper without id and history gets, held against what every test shopper took.",
+    )
+    names = sorted(found["ndcg_at_10"], key=lambda name: (name != "model", -found["ndcg_at_10"][name]))
+    page.table(["", *names], [["NDCG@10", *(f"{found['ndcg_at_10'][name]:.4f}" for name in names)]])
+    page.text(f"Its ten items are said to be taken with probability {found['said']:.3f}; {found['came']:.3f} were.")

@@ -50,7 +50,7 @@ def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
 
 def write_pairs(
     features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0,
-    shown: Shown | None = None,
+    shown: Shown | None = None, strangers: float = 0.0,
 ) -> int:  # fmt: skip
     """Write the pairs of one snapshot; returns how many.
 
@@ -62,24 +62,37 @@ def write_pairs(
         config: How many candidates each source brings, as in serving.
         shoppers: At most this many shoppers (0: all).
         shown: Where items stood in the answers of the snapshot's window; None: nobody noted it.
+        strangers: Share of the shoppers, drawn at random, who are asked about once more as if nothing were known of
+            them: neither id nor history.
     """
     recommender = open_offline(features, retriever, None, config, moment)
     rows = Rows.read(features / "rows" / f"{moment}.parquet", recommender.spec)
     chosen = np.arange(len(rows) if not shoppers else min(shoppers, len(rows)))
     total = 0
     with pq.ParquetWriter(out, pairs_schema(recommender.spec, shown is not None), compression="zstd") as writer:
-        for batch in _batches(recommender, rows, chosen, shown):
+        for batch in _batches(recommender, rows, _asked(rows.shopper[chosen], strangers), shown):
             writer.write_batch(batch, row_group_size=GROUP_SHOPPERS)
             total += len(batch.column("item").values)
             report("train_ranker", 0.0, f"{moment}: {total:,} pairs")
     return total
 
 
-def _batches(recommender: Recommender, rows: Rows, chosen: np.ndarray, shown: Shown | None) -> Iterator[pa.RecordBatch]:
+def _asked(shopper: np.ndarray, strangers: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the snapshot and who asks, int64 each: everyone, and right behind them the drawn ones as shopper 0."""
+    row = np.arange(len(shopper))
+    drawn = row[np.random.default_rng(0).random(len(shopper)) < strangers]
+    both, who = np.r_[row, drawn], np.r_[shopper, np.zeros_like(drawn)]
+    order = np.argsort(both, kind="stable")
+    return both[order], who[order]
+
+
+def _batches(
+    recommender: Recommender, rows: Rows, asked: tuple[np.ndarray, np.ndarray], shown: Shown | None
+) -> Iterator[pa.RecordBatch]:
     spec, items = recommender.spec, len(recommender.catalog)
-    for start in range(0, len(chosen), SHOPPERS):
-        part = chosen[start : start + SHOPPERS]
-        histories = recommender.store.before(rows.shopper[part], rows.timestamp[part], spec.max_history)
+    for start in range(0, len(asked[0]), SHOPPERS):
+        part, shopper = (one[start : start + SHOPPERS] for one in asked)
+        histories = recommender.store.before(shopper, rows.timestamp[part], spec.max_history)
         scored = recommender.candidates(histories)
         targets = rows.targets.take(part)
         wanted = np.repeat(np.arange(len(part)), targets.lengths) * items + targets.values
@@ -94,7 +107,7 @@ def _batches(recommender: Recommender, rows: Rows, chosen: np.ndarray, shown: Sh
         ]
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
         if shown is not None:
-            place = shown.at(rows.shopper[part][found.row], found.item)
+            place = shown.at(shopper[found.row], found.item)
             columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(place.astype(np.int32))))
         yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))
 

@@ -40,6 +40,9 @@ class RankerTraining:
     """Shoppers of a global batch, each with all of its pairs."""
     candidates: CandidateConfig
     """How many candidates each source brings, in training and in serving."""
+    strangers: float = 0.3
+    """Share of the shoppers of whom a training window holds a copy without id and history: what is answered to somebody
+    of whom nothing is known is learned from what all of them bought."""
     id_dropout: float = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
     listwise: float = 0.05
@@ -125,7 +128,7 @@ def train(
         work = checkpoints / digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         if pairs is None:
-            _write_pairs(features, retriever, work, config.candidates, shown)
+            _write_pairs(features, retriever, work, config, shown)
         else:
             for name in names:
                 (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first try
@@ -143,18 +146,20 @@ def train(
     return found
 
 
-def write_all_pairs(features: Path, retriever: Path, out: Path, candidates: CandidateConfig) -> None:
+def write_all_pairs(features: Path, retriever: Path, out: Path, config: RankerTraining) -> None:
     """Write the candidate pairs of every training moment and of validation, for several trainings over the same."""
     with atomic_directory(out) as folder:
-        _write_pairs(features, retriever, folder, candidates, {})
+        _write_pairs(features, retriever, folder, config, {})
 
 
 def _write_pairs(
-    features: Path, retriever: Path, folder: Path, candidates: CandidateConfig, shown: dict[str, Shown]
+    features: Path, retriever: Path, folder: Path, config: RankerTraining, shown: dict[str, Shown]
 ) -> None:
     for name in _pair_files(features):
         moment = name.removesuffix(".parquet")
-        write_pairs(features, retriever, moment, folder / name, candidates, shown=shown.get(moment))
+        strangers = 0.0 if name == VALIDATION else config.strangers
+        write_pairs(features, retriever, moment, folder / name, config.candidates, shown=shown.get(moment),
+                    strangers=strangers)  # fmt: skip
 
 
 def _check_places(config: RankerTraining, log: Path | None, pairs: Path | None) -> None:

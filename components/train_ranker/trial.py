@@ -65,7 +65,7 @@ class TunableRanker:
         # Trials are judged on the validation window, which a refit would have learned.
         config = dataclasses.replace(self.space.apply(self.config, values), refit=False)
         if not self.pairs.exists():
-            write_all_pairs(self.features, self.retriever, self.pairs, config.candidates)
+            write_all_pairs(self.features, self.retriever, self.pairs, config)
         # A configuration that diverges does so again after a restart.
         launcher = WatchedRun(dataclasses.replace(config.launch, max_restarts=0), METRIC, told)
         return train(self.features, self.retriever, out, config, launcher=launcher, pairs=self.pairs)[METRIC]

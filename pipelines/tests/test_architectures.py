@@ -5,14 +5,14 @@ import pytest
 
 from components.shared.models.interactions import INTERACTIONS, DotConfig
 from components.shared.models.offline import load_ranker
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import HEADS, SharedBottomConfig
+from components.shared.models.ranker import RankerArchitecture
+from components.shared.models.task_heads import HEADS, SharedBottomConfig, SingleTaskConfig
 from components.shared.storage import read_json
 from components.shared.training.curve import REFIT
 from pipelines.architectures import DEFAULT, KINDS, ONCE, measured, table
 from pipelines.refit_proof import table as refit_table
 
-DIN = "DLRM, target attention"
+SINGLE = "DLRM, single tasks"
 
 
 @pytest.fixture(scope="module")
@@ -23,23 +23,21 @@ def gap() -> dict:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_kind_is_trained_as_named_and_judged_shopper_by_shopper(tiny_run, tmp_path):
-    kinds = [DEFAULT, DIN, ONCE]
+    kinds = [DEFAULT, SINGLE, ONCE]
     found = measured(tiny_run.features, tmp_path, "tiny", [3], kinds)
     assert list(found) == kinds
     refits = [read_json(tmp_path / f"kind-{number}-seed-3" / "ranker" / REFIT) for number in range(3)]
     assert [bool(refit) for refit in refits] == [True, True, False]
     assert found[ONCE]["validation"] == found[DEFAULT]["validation"] and found[ONCE]["test"] != found[DEFAULT]["test"]
     assert found[DEFAULT]["difference"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
-    own, attended = (
-        load_ranker(tmp_path / f"kind-{number}-seed-3" / "ranker").config.architecture for number in (0, 1)
-    )
-    assert own.attention is None and attended.attention == TargetAttentionConfig()
+    own, other = (load_ranker(tmp_path / f"kind-{number}-seed-3" / "ranker").config.architecture for number in (0, 1))
+    assert own == RankerArchitecture() and other == RankerArchitecture(heads=SingleTaskConfig())
     lists = pq.read_table(tmp_path / "kind-1-seed-3" / "evaluation" / "lists.parquet").to_pandas()
     model = lists[(lists.scope == "overall") & (lists.method == "model")]
-    assert found[DIN]["test"] == [pytest.approx(model.ndcg_at_10.mean())]
-    assert found[DIN]["shoppers"] == len(model)
-    gap = found[DIN]["test"][0] - found[DEFAULT]["test"][0]
-    assert found[DIN]["difference"]["mean"] == pytest.approx(gap)
+    assert found[SINGLE]["test"] == [pytest.approx(model.ndcg_at_10.mean())]
+    assert found[SINGLE]["shoppers"] == len(model)
+    gap = found[SINGLE]["test"][0] - found[DEFAULT]["test"][0]
+    assert found[SINGLE]["difference"]["mean"] == pytest.approx(gap)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
     assert measured(tiny_run.features, tmp_path, "tiny", [3], kinds) == found
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == times

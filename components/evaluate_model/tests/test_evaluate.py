@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -53,6 +54,21 @@ def test_metrics_hold_every_method_interval_and_slice(honest):
     assert counts["bought again"] + counts["bought for the first time"] == result["split"]["targets"]
     assert set(result["curves"]) == {"retriever", "ranker", "ranker, all windows"}
     assert result["ranker"]["again"]["pairs"] + result["ranker"]["first"]["pairs"] == result["ranker"]["all"]["pairs"]
+
+
+def test_strangers_get_one_list_that_is_held_against_what_everybody_took(honest, recommender, tiny_run):
+    out, decision = honest
+    found = read_json(out / "ev" / "metrics.json")["strangers"]
+    rows = Rows.read(tiny_run.features / "rows" / "test.parquet", recommender.spec)
+    overall = pq.read_table(out / "ev" / "lists.parquet").to_pandas()
+    for method in ("popularity", "recent popularity"):
+        same = overall[(overall.scope == "overall") & (overall.method == method)]
+        assert found["ndcg_at_10"][method] == pytest.approx(same.ndcg_at_10.mean()), "their list is the same for all"
+    taken = [rows.targets.take(np.array([row])).values for row in range(len(rows))]
+    assert 0 <= found["came"] <= max(np.bincount(np.concatenate(taken))) / len(rows)
+    assert found["ndcg_at_10"]["model"] > 0 and 0 < found["said"] < 1
+    assert decision.metrics["stranger_ndcg_at_10"] == found["ndcg_at_10"]["model"]
+    assert "Shoppers nobody knows" in (out / "ev.html").read_text(encoding="utf-8")
 
 
 def test_lists_hold_what_the_means_are_made_of(honest, tiny_run):

@@ -15,6 +15,7 @@ CONFIG = RankerTraining(
     embedding_dim=8, hidden_dim=16, epochs=2, batch_shoppers=10,
     candidates=CandidateConfig(own=40, retrieved=30, popular=10, similar=30),
     optimizer=OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3, seed=7), checkpoint_every=2,
+    strangers=0.0,
 )  # fmt: skip
 """Five steps an epoch."""
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 def taught(tiny_run, alone, config, tmp_path_factory):
     """(pairs as they happened, the same with the teacher's word alone)."""
     folder = tmp_path_factory.mktemp("distilled")
-    write_all_pairs(tiny_run.features, tiny_run.retriever, folder / "pairs", config.candidates)
+    write_all_pairs(tiny_run.features, tiny_run.retriever, folder / "pairs", config)
     distil_pairs(tiny_run.features, (tiny_run.retriever, alone), folder / "pairs", folder / "soft", share=1.0)
     return folder / "pairs", folder / "soft"
 

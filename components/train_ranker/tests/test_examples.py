@@ -5,6 +5,7 @@ import pytest
 
 from components.shared.candidates import CandidateConfig
 from components.shared.models.offline import open_offline
+from components.shared.pairs import DENSE_NAMES
 from components.shared.rows import Rows
 from components.train_ranker.examples import PairRows, write_pairs
 
@@ -66,3 +67,27 @@ def test_files_are_read_one_after_the_other(written):
 def test_fewer_shoppers_can_be_asked_for(written, tiny_run, tmp_path):
     count = write_pairs(tiny_run.features, tiny_run.retriever, "validation", tmp_path / "few.parquet", CANDIDATES, 4)
     assert count == written[0].offsets[4]
+
+
+def test_strangers_are_shoppers_of_whom_nothing_is_told(written, tiny_run, tmp_path):
+    plain, recommender = written[:2]
+    path = tmp_path / "both.parquet"
+    write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, CANDIDATES, strangers=0.4)
+    both = PairRows.read([path], recommender.spec)
+    added = len(both) - len(plain)
+    assert 0.2 < added / len(plain) < 0.6
+    stranger = np.flatnonzero(both.features["sequence"].lengths == 0)
+    assert len(stranger) == added, "everybody here has a history"
+    assert not both.features["user"].take(stranger).values.any()
+    known = both.take(np.setdiff1d(np.arange(len(both)), stranger))
+    np.testing.assert_array_equal(known.item, plain.item)
+    np.testing.assert_array_equal(known.label, plain.label)
+    names = list(DENSE_NAMES)
+    first = both.take(stranger[:1])
+    for at in stranger.tolist():
+        one, own = both.take(np.array([at])), both.take(np.array([at - 1]))
+        np.testing.assert_array_equal(one.item, first.item, "nothing tells strangers apart")
+        np.testing.assert_allclose(one.dense, first.dense, rtol=1e-5, atol=1e-5)
+        assert not one.dense[:, [names.index(name) for name in ("bought_before", "user_events", "similar")]].any()
+        shared, mine, its = np.intersect1d(one.item, own.item, return_indices=True)
+        assert len(shared) and one.label[mine].tolist() == own.label[its].tolist(), "it took what its original did"

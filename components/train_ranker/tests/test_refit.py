@@ -54,7 +54,7 @@ class CutLate:
 @pytest.fixture(scope="module")
 def pairs(tiny_run, config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("given") / "pairs"
-    write_all_pairs(tiny_run.features, tiny_run.retriever, folder, config.candidates)
+    write_all_pairs(tiny_run.features, tiny_run.retriever, folder, config)
     return folder
 
 

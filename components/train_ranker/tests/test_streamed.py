@@ -61,7 +61,7 @@ def streamed(fit) -> Path:
 @pytest.fixture(scope="module")
 def pairs(tiny_run, config, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("given") / "pairs"
-    write_all_pairs(tiny_run.features, tiny_run.retriever, folder, config.candidates)
+    write_all_pairs(tiny_run.features, tiny_run.retriever, folder, config)
     return folder
 
 

@@ -121,7 +121,7 @@ def test_steps_that_overlap_train_as_steps_one_by_one_do(fit, config):
 @pytest.mark.slow
 def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, tmp_path):
     """Every fourth pair stood at place 2, with a tenth of its labels or with all: examination tells them apart."""
-    write_all_pairs(tiny_run.features, tiny_run.retriever, tmp_path / "pairs", config.candidates)
+    write_all_pairs(tiny_run.features, tiny_run.retriever, tmp_path / "pairs", config)
     table = pq.read_table(tmp_path / "pairs" / "ranker-0.parquet").combine_chunks()
     label, random = table["label"].chunk(0), np.random.default_rng(0)
     place = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
