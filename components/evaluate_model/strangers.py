@@ -1,0 +1,43 @@
+"""What somebody of whom nothing is known is answered, against what is popular; judged by what test shoppers took."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from components.evaluate_model.compare import MODEL
+from components.shared.ranking_metrics import ndcg_at_k
+from components.shared.recommender import Recommender, wanted_probability
+from components.shared.rows import Rows
+
+
+def strangers(recommender: Recommender, rows: Rows, others: Mapping[str, np.ndarray], k: int = 10) -> dict[str, Any]:
+    """Ask once for a shopper without id and history, and hold the one list against every test shopper's targets.
+
+    Args:
+        recommender: The models as of the rows' moment.
+        rows: The test split.
+        others: Lists of other methods that are the same for everybody, catalogue rows, best first, by name.
+        k: Length of the lists.
+
+    Returns:
+        ndcg_at_10: mean over shoppers, by method, the model's own as `model`. said: mean probability of its items.
+        came: share of its items that a shopper took, mean over shoppers.
+    """
+    nobody = recommender.store.before(np.zeros(1, np.int64), rows.timestamp[:1], recommender.spec.max_history)
+    answer = recommender.rank(nobody, k)[0]
+    found = {name: _hits(items[:k], rows) for name, items in {MODEL: answer.item, **others}.items()}
+    probability = wanted_probability(answer.tasks, answer.dense)
+    return {
+        "ndcg_at_10": {name: float(ndcg_at_k(hits, rows.targets.lengths, k).mean()) for name, hits in found.items()},
+        "said": float(probability.mean()), "came": float(found[MODEL].mean()),
+    }  # fmt: skip
+
+
+def _hits(items: np.ndarray, rows: Rows) -> np.ndarray:
+    """Whether each row took each item, bool [rows, items]."""
+    row = np.repeat(np.arange(len(rows)), rows.targets.lengths)
+    hits = np.zeros((len(rows), len(items)), bool)
+    for place, item in enumerate(items.tolist()):
+        hits[row[rows.targets.values == item], place] = True
+    return hits
