@@ -84,14 +84,14 @@ def test_what_a_person_asks_of_the_retriever_wins_over_tuning_and_that_over_the_
 def test_what_a_person_asks_of_the_ranker_wins_over_tuning_and_that_over_the_dial():
     dial = RankerTraining.from_size(size_named("tiny"), 0, 1)
     tuned = """{"model": "ranker", "values": {"architecture.interaction": "CrossConfig", "epochs": 3,
-        "architecture.attention": "TargetAttentionConfig", "optimizer.embedding_lr": 0.02}}"""
+        "architecture.attention": "TargetAttentionConfig", "optimizer.embedding_lr": 0.005}}"""
     asked = ranker_space.configured(
         dial, tuned, '{"interaction": {"kind": "ConcatConfig"}, "heads": {"kind": "MmoeConfig"}}', '{"rule": "sgd"}'
     )
     assert ranker_space.configured(dial, tuned).architecture.interaction == CrossConfig()
     assert asked.architecture.interaction == ConcatConfig() and asked.architecture.heads == MmoeConfig()
     assert asked.architecture.attention == TargetAttentionConfig()
-    assert (asked.optimizer.rule, asked.optimizer.embedding_lr, asked.epochs) == ("sgd", 0.02, 3)
+    assert (asked.optimizer.rule, asked.optimizer.embedding_lr, asked.epochs) == ("sgd", 0.005, 3)
     assert ranker_space.configured(dial) == dial
     assert ranker_space.configured(dial, tuned, '{"attention": null}').architecture == RankerArchitecture(
         interaction=CrossConfig()
