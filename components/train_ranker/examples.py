@@ -107,7 +107,8 @@ def _batches(
         ]
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
         if shown is not None:
-            place = shown.at(shopper[found.row], found.item)
+            # A stranger took what its original did, where that one saw it.
+            place = shown.at(rows.shopper[part][found.row], found.item)
             columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(place.astype(np.int32))))
         yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))
 

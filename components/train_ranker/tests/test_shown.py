@@ -1,5 +1,6 @@
 """From the inference log to learned examination: answers that shoppers got, joined with what they bought of them."""
 
+import dataclasses
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from components.shared.schema import EVENTS, ITEMS
 from components.shared.timeline import Timeline
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
-from components.train_ranker.examples import PairRows
+from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.shown import read_shown
 from components.train_ranker.train import RankerTraining, train
 from components.train_retriever.batches import SamplingConfig
@@ -130,6 +131,17 @@ def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
     assert module.not_shown.sigmoid().item() < 0.1, "all is sold through answers"
 
 
+def test_strangers_have_the_places_of_their_originals(shop, tmp_path):
+    spec, shown = FeatureSpec.read(shop.features / "spec.json"), read_shown(shop.features, shop.log)
+    write_pairs(shop.features, shop.retriever, "ranker-0", tmp_path / "pairs.parquet", CONFIG.candidates,
+                shown=shown["ranker-0"], strangers=1.0)  # fmt: skip
+    pairs = PairRows.read([tmp_path / "pairs.parquet"], spec)
+    rows = Rows.read(shop.features / "rows" / "ranker-0.parquet", spec)
+    assert len(pairs) == 2 * len(rows)
+    np.testing.assert_array_equal(pairs.place, shown["ranker-0"].at(np.repeat(rows.shopper, 2)[pairs.row], pairs.item))
+    assert (pairs.place[np.flatnonzero(pairs.row % 2)] > 0).any()
+
+
 def test_pairs_carry_the_places(shop, tmp_path):
     def look(task, work: Path) -> None:
         spec = FeatureSpec.read(shop.features / "spec.json")
@@ -149,7 +161,8 @@ def test_pairs_carry_the_places(shop, tmp_path):
         run = staticmethod(look)
 
     with pytest.raises(InputError, match="seen"):
-        train(shop.features, shop.retriever, tmp_path / "model", CONFIG, launcher=Looking(), log=shop.log)
+        known = dataclasses.replace(CONFIG, strangers=0.0)
+        train(shop.features, shop.retriever, tmp_path / "model", known, launcher=Looking(), log=shop.log)
     assert not list(tmp_path.iterdir()), "nothing half-written"
 
 
