@@ -56,8 +56,8 @@ def test_three_processes_on_one_storage_keep_to_the_budget(kind, tmp_path):
     assert [process.wait(100) for process in running] == [0, 0, 0]
     assert len(trained(tmp_path)) == TRIALS, "each was trained once, and not one more"
     assert trained(tmp_path).count("0.9 32 flat") == 1, "the defaults once"
-    # Whoever ended last has seen everything.
-    found = max((rows(tmp_path, name) for name in "abc"), key=len)
+    # Whoever ended last has seen everything, another's place beyond the budget perhaps before that gave it back.
+    found = [row for row in max((rows(tmp_path, name) for name in "abc"), key=len) if row["state"] != "running"]
     assert len(found) == TRIALS and len({row["worker"] for row in found}) > 1
     # A further worker finds nothing to do.
     joined(tmp_path, storage, "d")
