@@ -4,7 +4,6 @@
 already in `--out` is kept, so a stopped run goes on.
 """
 
-import argparse
 import dataclasses
 import shlex
 import sys
@@ -29,7 +28,7 @@ from components.train_ranker.train import train as train_ranker
 from components.train_retriever.train import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from pipelines.readme import provenance, replace_between
-from pipelines.shops import go_on, shops
+from pipelines.shops import go_on, shop_arguments, shops
 from pipelines.tuning_proof import compared, model_ndcgs, spread
 
 DEFAULT = "DLRM, shared bottom"
@@ -116,13 +115,7 @@ def table(results: Mapping[str, Mapping[str, dict]]) -> str:
 
 def main() -> None:
     """Measure on every shop and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="holds online_retail_ii/online_retail_ii.parquet; else one shop")
-    parser.add_argument("--out", type=Path, default=Path("out/architectures"))
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--readme", type=Path, default=Path("README.md"))
-    given = parser.parse_args()
+    given = shop_arguments(__doc__, Path("out/architectures")).parse_args()
     results = {}
     for shop in shops(given.data):
         root = given.out.resolve() / shop.folder

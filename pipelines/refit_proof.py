@@ -4,7 +4,6 @@
 `--out` is kept, so a stopped run goes on.
 """
 
-import argparse
 import shlex
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from pipelines.architectures import DEFAULT, ONCE, measured
 from pipelines.readme import provenance, replace_between
-from pipelines.shops import go_on, shops
+from pipelines.shops import go_on, shop_arguments, shops
 from pipelines.tuning_proof import spread
 
 
@@ -32,13 +31,7 @@ def table(results: Mapping[str, Mapping[str, dict]]) -> str:
 
 def main() -> None:
     """Measure on every shop and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, help="holds online_retail_ii/online_retail_ii.parquet; else one shop")
-    parser.add_argument("--out", type=Path, default=Path("out/refit"))
-    parser.add_argument("--size", default="small")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--readme", type=Path, default=Path("README.md"))
-    given = parser.parse_args()
+    given = shop_arguments(__doc__, Path("out/refit")).parse_args()
     results = {}
     for shop in shops(given.data):
         root = given.out.resolve() / shop.folder

@@ -1,5 +1,6 @@
 """The real shops that quality is measured on, from raw events to features: one that pip installs, one of `--data`."""
 
+import argparse
 import dataclasses
 import shutil
 from dataclasses import dataclass
@@ -100,3 +101,19 @@ def shops(data: Path | None) -> list[Shop]:
             raise InputError(f"--data: {retail} does not exist", "name the folder that holds the data sets")
         found.append(Shop(name="Online Retail II", source=str(retail), mapping=RETAIL))
     return found
+
+
+def shop_arguments(description: str | None, out: Path) -> argparse.ArgumentParser:
+    """What a comparison on every shop asks for: data, out, size, seeds and readme.
+
+    Args:
+        description: Of the command.
+        out: Folder of its results by default.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--data", type=Path, help="holds online_retail_ii/online_retail_ii.parquet; else one shop")
+    parser.add_argument("--out", type=Path, default=out)
+    parser.add_argument("--size", default="small")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--readme", type=Path, default=Path("README.md"))
+    return parser
