@@ -26,6 +26,7 @@ def release(
     dense_precision: str,
     prune: bool,
     runtime: str,
+    limits: str,
     registry: str,
     model_name: str,
     signing_key: str,
@@ -58,6 +59,7 @@ def release(
         dense_precision: Of the dense layers.
         prune: Whether untrained rows are left out.
         runtime: What serves the model.
+        limits: JSON of what compression may lose.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key.
@@ -80,7 +82,7 @@ def release(
     """
     models = {"features": features, "retriever": retriever, "ranker": ranker}
     form = {"precision": precision, "dense_precision": dense_precision, "prune": prune}
-    form["runtime"] = runtime
+    form |= {"runtime": runtime, "limits": limits}
     compiled = apply(compile_model(**models, statistics=statistics, **form), resources.COMPILE).outputs["compiled"]
     registered = apply(
         register_model(

@@ -17,12 +17,25 @@ from pipelines.release import release
 from pipelines.resources import REGISTRY_MOUNT, REGISTRY_VOLUME, apply
 
 
-def _trained(features: Any, gpus: Any, retriever: dict[str, Any], ranker: dict[str, Any]) -> dict[str, Any]:
-    """The retriever, then the ranker on its candidates; what every later step reads."""
-    first = train_retriever(features=features, **retriever)
+def _trained(
+    features: Any, gpus: Any, train: dict[str, Any], retriever: dict[str, Any], ranker: dict[str, Any]
+) -> dict[str, Any]:
+    """The retriever, then the ranker on its candidates, with what both trainings share; what every later step reads."""
+    first = train_retriever(features=features, **train, **retriever)
     models = {"features": features, "retriever": apply(first, resources.TRAIN, gpus).outputs["model"]}
-    second = train_ranker(**models, **ranker)
+    second = train_ranker(**models, **train, **ranker)
     return {**models, "ranker": apply(second, resources.TRAIN, gpus).outputs["model"]}
+
+
+def _judged(known: dict[str, Any], signing_key: Any, size: Any) -> Any:
+    """What evaluation found; a champion is opened only if it bears this key's signature."""
+    task = evaluate_model(**known, public_key=f"{signing_key}.pub", size=size)
+    return apply(task, resources.EVALUATE).outputs["evaluation"]
+
+
+def _blessed(evaluation: Any) -> Any:
+    """Whether the rules passed: what the condition reads."""
+    return apply(read_blessing(evaluation=evaluation), resources.GATE).output
 
 
 @dsl.pipeline(
@@ -46,6 +59,7 @@ def training(
     dense_precision: str = "fp32",
     prune: bool = False,
     runtime: str = "onnxruntime",
+    limits: str = "",
     registry: str = f"{REGISTRY_MOUNT}/registry",
     model_name: str = "shop",
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
@@ -65,6 +79,7 @@ def training(
     hot_candidates: int = 0,
     inference_log: str = "",
     refit: bool = True,
+    teacher: str = "",
     lineage: str = "",
     max_p99_ms: float = 500.0,
     max_memory_mb: float = 2000.0,
@@ -100,6 +115,7 @@ def training(
         dense_precision: Dense layers as fp32 or int8.
         prune: Whether embedding rows that training never touched are left out.
         runtime: What serves the model: onnxruntime, or aotinductor (native code for x86-64 processors with AVX2).
+        limits: JSON of what compression may lose that differs from the defaults, such as {"max_ndcg_loss": 0.01}.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key; made when absent.
@@ -124,6 +140,8 @@ def training(
         inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
             places; empty: unknown.
         refit: Whether the final ranker learns the validation window too, for as many epochs as were best on it.
+        teacher: JSON of a larger ranker that teaches the final one, such as {"hidden_dim": 512, "share": 0.5}; {}: of
+            the default widths; empty: none.
         lineage: JSON of texts to keep with the model, such as the commit.
         max_p99_ms: Limit of the served 99th percentile.
         max_memory_mb: Limit of the predictor's memory.
@@ -146,16 +164,14 @@ def training(
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     retriever = {"hyperparameters": retriever_hyperparameters, "encoder": encoder, "loss": loss}
+    retriever["optimizer"] = retriever_optimizer
     ranker = {"hyperparameters": ranker_hyperparameters, "architecture": architecture, "hot_candidates": hot_candidates}
-    ranker |= {"optimizer": ranker_optimizer, "inference_log": inference_log, "refit": refit}
-    models = _trained(features, gpus, {**train, **retriever, "optimizer": retriever_optimizer}, {**train, **ranker})
-    known = {**models, "registry": registry, "model_name": model_name}
-    judged = apply(evaluate_model(**known, public_key=f"{signing_key}.pub", size=size), resources.EVALUATE)
-    blessing = apply(read_blessing(evaluation=judged.outputs["evaluation"]), resources.GATE)
-    with dsl.If(blessing.output == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
-        release(**known, statistics=statistics, evaluation=judged.outputs["evaluation"], precision=precision,
-                dense_precision=dense_precision, prune=prune, runtime=runtime, signing_key=signing_key,
-                lineage=lineage, publish=publish, max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb,
-                strategy=strategy, backend=backend, service=service, namespace=namespace, storage=storage,
-                mode=mode, confidential=confidential, gateway=gateway, evidence=evidence, events=events,
-                steps=steps, guards=guards)  # fmt: skip
+    ranker |= {"optimizer": ranker_optimizer, "inference_log": inference_log, "refit": refit, "teacher": teacher}
+    known = {**_trained(features, gpus, train, retriever, ranker), "registry": registry, "model_name": model_name}
+    known["evaluation"] = _judged(known, signing_key, size)
+    with dsl.If(_blessed(known["evaluation"]) == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
+        release(**known, statistics=statistics, precision=precision, dense_precision=dense_precision, prune=prune,
+                runtime=runtime, limits=limits, signing_key=signing_key, lineage=lineage, publish=publish,
+                max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb, strategy=strategy, backend=backend,
+                service=service, namespace=namespace, storage=storage, mode=mode, confidential=confidential,
+                gateway=gateway, evidence=evidence, events=events, steps=steps, guards=guards)  # fmt: skip

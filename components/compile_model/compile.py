@@ -22,6 +22,7 @@ from components.shared.candidates import CandidateConfig
 from components.shared.errors import InputError
 from components.shared.lexical import LexicalIndex, catalog_texts
 from components.shared.models.offline import TorchModels, item_vectors, open_offline, trained_rows
+from components.shared.models.variants import fields_from_json, json_object
 from components.shared.progress import report
 from components.shared.recommender import Recommender, golden_answer
 from components.shared.rows import Rows
@@ -60,12 +61,12 @@ class CompileConfig:
 
 
 def config_for(
-    precision: str, dense_precision: str = "fp32", prune: bool = False, runtime: str = "onnxruntime"
+    precision: str, dense_precision: str = "fp32", prune: bool = False, runtime: str = "onnxruntime", limits: str = ""
 ) -> CompileConfig:
-    """The default limits with precisions and runtime given as text; `prune` leaves rows without training out.
+    """Precisions and runtime given as text, limits as JSON; `prune` leaves rows without training out.
 
     Raises:
-        InputError: there is no such precision or runtime, or not both together.
+        InputError: there is no such precision, runtime or limit, or not both together.
     """
     for name, value, known in (
         ("precision", precision, Precision),
@@ -75,7 +76,9 @@ def config_for(
         if value not in get_args(known):
             raise InputError(f"{name} is '{value}'", f"use one of: {', '.join(get_args(known))}")
     tables = TableFormat(precision=cast(Precision, precision), prune=prune)
-    return CompileConfig(tables=tables, dense=cast(DensePrecision, dense_precision), runtime=cast(Runtime, runtime))
+    allowed = fields_from_json(Limits(), json_object(limits, "limits"), "limits")
+    return CompileConfig(tables=tables, dense=cast(DensePrecision, dense_precision), runtime=cast(Runtime, runtime),
+                         limits=allowed)  # fmt: skip
 
 
 def compile_model(

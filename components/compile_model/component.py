@@ -18,6 +18,7 @@ def compile_model(
     dense_precision: str = "fp32",
     prune: bool = False,
     runtime: str = "onnxruntime",
+    limits: str = "",
 ):
     """Export to ONNX or native code, quantise, index, and refuse a result that does not answer like the trained models.
 
@@ -30,6 +31,8 @@ def compile_model(
         dense_precision: Dense layers as fp32 or int8.
         prune: Whether embedding rows that training never touched are left out.
         runtime: What serves the graphs: onnxruntime, or aotinductor (native code for this step's kind of processor).
+        limits: JSON of what compression may lose where that is not the default: some of max_probability_difference,
+            min_rank_overlap, max_ndcg_loss and min_index_recall, shares from 0 to 1, and shoppers, how many are asked.
 
     Returns:
         compiled: Everything a bundle needs but its manifest and signature.
@@ -40,6 +43,6 @@ def compile_model(
     from components.compile_model import compile as stage
 
     models = (Path(features.path), Path(retriever.path), Path(ranker.path))
-    config, out = stage.config_for(precision, dense_precision, prune, runtime), Path(compiled.path)
+    config, out = stage.config_for(precision, dense_precision, prune, runtime, limits), Path(compiled.path)
     for name, value in stage.compile_model(*models, Path(statistics.path), out, config).items():
         summary.log_metric(name, value)

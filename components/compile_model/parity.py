@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.shared.config_fields import Count, Rate
 from components.shared.errors import DataError
 from components.shared.ranking_metrics import hits, ndcg_at_k, overlap_at_k
 from components.shared.recommender import Ranking, Recommender, side_by_side
@@ -19,15 +20,15 @@ _MEND = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
 class Limits:
     """What a compressed model may lose."""
 
-    max_probability_difference: float = 0.02
+    max_probability_difference: Rate = 0.02
     """Largest difference of a probability that is accepted."""
-    min_rank_overlap: float = 0.95
+    min_rank_overlap: Rate = 0.95
     """Least mean share of the ten best items that both models agree on."""
-    max_ndcg_loss: float = 0.02
+    max_ndcg_loss: Rate = 0.02
     """Largest share of the trained model's validation NDCG@10 that may be lost."""
-    min_index_recall: float = 0.95
+    min_index_recall: Rate = 0.95
     """Least share of the nearest items that an approximate index may find; below it the index is made exact."""
-    shoppers: int = 200
+    shoppers: Count = 200
     """Shoppers of the validation split that are compared."""
 
 

@@ -42,6 +42,7 @@ def train_ranker(
     optimizer: str = "",
     inference_log: str = "",
     refit: bool = True,
+    teacher: str = "",
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -67,29 +68,31 @@ def train_ranker(
             places; empty: unknown.
         refit: Whether the final model is trained anew on the validation window too, for as many epochs as were best on
             it; takes about as long again.
+        teacher: JSON of a larger ranker that is trained first and whose word the labels carry: some of embedding_dim,
+            hidden_dim, architecture and share of a label; {}: twice and four times as wide, half of it; empty: none.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curves.
-        summary: Best validation NDCG@10 and its epoch.
+        summary: Best validation NDCG@10 and its epoch, the teacher's too.
     """
     import dataclasses
     from pathlib import Path
 
     from components.shared.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
-    from components.train_ranker import train as stage
+    from components.train_ranker import teacher as stage
     from components.train_ranker.space import configured
+    from components.train_ranker.train import RankerTraining
 
     how = LaunchConfig(
         launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
         pod=PodSettings.of(dataclasses.asdict(task_config)),
     )  # fmt: skip
-    sized = stage.RankerTraining.from_size(size_named(size), seed, processes)
-    dial = dataclasses.replace(sized, launch=how, refit=refit)
+    dial = RankerTraining.from_size(size_named(size), seed, processes)
+    config = configured(dial, hyperparameters, architecture, optimizer, hot_candidates)
     lasting = Path(checkpoints) / "ranker" if checkpoints else None
-    for name, value in stage.train(
+    for name, value in stage.train_ranker(
         Path(features.path), Path(retriever.path), Path(model.path),
-        configured(dial, hyperparameters, architecture, optimizer, hot_candidates), lasting,
-        log=Path(inference_log) if inference_log else None,
+        dataclasses.replace(config, launch=how, refit=refit), teacher, lasting, inference_log,
     ).items():  # fmt: skip
         summary.log_metric(name, value)

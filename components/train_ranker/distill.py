@@ -38,8 +38,7 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
     Raises:
         InputError: the share is not above 0 and at most 1.
     """
-    if not 0 < share <= 1:
-        raise InputError(f"share is {share}", "give the teacher's share of a label, above 0 and at most 1")
+    check_share(share)
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
     teacher = TorchModels(load_retriever(models[0]), load_ranker(models[1]))
@@ -50,6 +49,20 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
             soft = LEARNED if path.name == VALIDATION else path.name
             _soften(path, folder / soft, spec, lambda rows: (1 - share) * rows.label
                     + share * probabilities(teacher, rows, catalog, spec))  # fmt: skip
+
+
+def check_share(share: float, where: str = "share") -> None:
+    """Refuse a share that cannot be.
+
+    Args:
+        share: Of the teacher's word in a label.
+        where: Its name, for the error.
+
+    Raises:
+        InputError: it is not above 0 and at most 1.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"{where} is {share}", "give the teacher's share of a label, above 0 and at most 1")
 
 
 def _soften(path: Path, out: Path, spec: FeatureSpec, mixed: Callable[[PairRows], np.ndarray]) -> None:

@@ -2,8 +2,10 @@
 
 import dataclasses
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -124,7 +126,7 @@ def train(
     if pairs is not None and (pairs / LEARNED).exists():
         names.append(LEARNED)
     with atomic_directory(out) as folder:
-        digest = _digest(features, retriever, config, shown, [pairs / name for name in names] if pairs else [])
+        digest = training_digest(features, retriever, config, shown, [pairs / name for name in names] if pairs else [])
         work = checkpoints / digest if checkpoints else folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         if pairs is None:
@@ -186,7 +188,10 @@ def _pair_files(features: Path) -> list[str]:
     return [*(f"{moment}.parquet" for moment in moments), VALIDATION]
 
 
-def _digest(features: Path, retriever: Path, config: RankerTraining, shown: dict[str, Shown], pairs: list[Path]) -> str:
+def training_digest(
+    features: Path, retriever: Path, config: RankerTraining, shown: Mapping[str, Shown] = MappingProxyType({}),
+    pairs: Sequence[Path] = (),
+) -> str:  # fmt: skip
     """See run_digest; `pairs` are those that were given, since written ones follow from the rest."""
     settings = {name: value for name, value in dataclasses.asdict(config).items() if name != "launch"}
     settings["architecture"] = config.architecture.to_json()
