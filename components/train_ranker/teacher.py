@@ -13,7 +13,7 @@ from components.shared.models.variants import fields_from_json, json_object
 from components.shared.progress import report
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.training.curve import summary
-from components.shared.training.launch import run_digest
+from components.shared.training.launch import Launcher, run_digest
 from components.train_ranker.distill import check_share, distil_pairs
 from components.train_ranker.job import METRIC
 from components.train_ranker.train import RankerTraining, train, training_digest, write_all_pairs
@@ -91,7 +91,13 @@ def train_ranker(
 
 
 def train_taught(
-    features: Path, retriever: Path, out: Path, config: RankerTraining, teacher: TeacherConfig, checkpoints: Path | None
+    features: Path,
+    retriever: Path,
+    out: Path,
+    config: RankerTraining,
+    teacher: TeacherConfig,
+    checkpoints: Path | None = None,
+    launcher: Launcher | None = None,
 ) -> dict[str, float]:
     """As `train`, by labels that are mixed with the teacher's word; adds teacher.json.
 
@@ -102,6 +108,7 @@ def train_taught(
         config: How the ranker is trained.
         teacher: Who is trained before it.
         checkpoints: A lasting folder, so that a retried step resumes in whichever training it was; None: none lasts.
+        launcher: Of both trainings; by default what `config.launch` names.
 
     Returns:
         As `train`, and the teacher's best validation NDCG@10.
@@ -113,9 +120,9 @@ def train_taught(
     with TemporaryDirectory(prefix="shoprank-taught-", dir=out.parent) as temporary:
         work = checkpoints / digest if checkpoints else Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        _teach(features, retriever, work, large, teacher.share)
+        _teach(features, retriever, work, large, teacher.share, launcher)
         if not (work / "student").exists():
-            train(features, retriever, work / "student", config, work / "checkpoints", pairs=work / "soft")
+            train(features, retriever, work / "student", config, work / "checkpoints", launcher, work / "soft")
         said = summary(work / "teacher", METRIC)[METRIC]
         with atomic_directory(out) as folder:
             shutil.copytree(work / "student", folder, dirs_exist_ok=True)
@@ -127,7 +134,9 @@ def train_taught(
     return {**summary(out, METRIC), f"teacher_{METRIC}": said}
 
 
-def _teach(features: Path, retriever: Path, work: Path, large: RankerTraining, share: float) -> None:
+def _teach(
+    features: Path, retriever: Path, work: Path, large: RankerTraining, share: float, launcher: Launcher | None
+) -> None:
     """Train the teacher and write the pairs with its word; what an earlier try finished is kept."""
     if (work / "soft").exists():
         return
@@ -135,5 +144,5 @@ def _teach(features: Path, retriever: Path, work: Path, large: RankerTraining, s
         write_all_pairs(features, retriever, work / "pairs", large)
     if not (work / "teacher").exists():
         report("train_ranker", 0.0, f"a teacher of width {large.hidden_dim} first")
-        train(features, retriever, work / "teacher", large, work / "checkpoints", pairs=work / "pairs")
+        train(features, retriever, work / "teacher", large, work / "checkpoints", launcher, work / "pairs")
     distil_pairs(features, (retriever, work / "teacher"), work / "pairs", work / "soft", share)

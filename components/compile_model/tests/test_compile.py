@@ -269,5 +269,18 @@ def test_other_precisions_are_refused_and_the_known_ones_listed(precision):
         config_for("int8", "int4")
 
 
+def test_limits_are_taken_from_json_and_wrong_ones_named():
+    limits = config_for("int8", limits='{"max_ndcg_loss": 0.005, "shoppers": 50}').limits
+    assert limits == Limits(max_ndcg_loss=0.005, shoppers=50)
+    for text, named in (
+        ('{"max_loss": 0.1}', "limits: 'max_loss' is no field"),
+        ('{"max_ndcg_loss": -0.1}', "limits: max_ndcg_loss is -0.1"),
+        ('{"shoppers": 0}', "limits: shoppers is 0"),
+        ("0.1", "limits is 0.1, not an object"),
+    ):
+        with pytest.raises(InputError, match=named):
+            config_for("int8", limits=text)
+
+
 def test_a_known_precision_keeps_the_default_limits():
     assert config_for("fp16") == dataclasses.replace(CompileConfig(), tables=TableFormat(precision="fp16"))
