@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.compiling import pipeline_named
 from pipelines.readme import replace_between
 from pipelines.tree import ROOT, tracked, tree
 
@@ -62,6 +63,13 @@ def test_every_command_exists():
     targets = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", targets, re.MULTILINE)
+
+
+def test_every_argument_is_one_that_a_pipeline_takes():
+    known = set().union(*(pipeline_named(name).component_spec.inputs or {} for name in ("training", "tuning")))
+    given = re.findall(r"--arg '?(\w+)=", README)
+    assert len(given) > 10 and set(given) <= known
+    assert re.findall(r"`-\w [^`]*`", README) == [], "options have long names only"
 
 
 @pytest.mark.parametrize("name", ["demo", *MEASURED])
