@@ -30,6 +30,8 @@ def search_space(config: RetrieverTraining) -> SearchSpace:
         "sampling.targets": Int(low=1, high=8),
         "sampling.id_dropout": Float(low=0.0, high=0.5),
         "encoder": Variant(kinds=(NoneType, *get_args(EncoderConfig))),
+        "encoder.layers": Int(low=1, high=4),
+        "encoder.dropout": Float(low=0.0, high=0.6),
         "embedding_dim": Choice(options=_around(config.embedding_dim)),
         "hidden_dim": Choice(options=_around(config.hidden_dim)),
         "epochs": Choice(options=(config.epochs, config.epochs * 2, config.epochs * 4)),

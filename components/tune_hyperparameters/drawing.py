@@ -61,11 +61,12 @@ def pareto(result: Result, metric: str) -> Figure:
 
 
 def importances(result: Result) -> dict[str, float]:
-    """Each hyper-parameter's share, largest first; empty where all trials are alike."""
+    """Each hyper-parameter's share, largest first, of those that every trial has; empty where all trials are alike."""
     distributions = {name: _distribution(found) for name, found in result.space.ranges.items()}
     study = optuna.create_study(direction="maximize")
     for row in result.complete:
-        study.add_trial(create_trial(params=row.values, distributions=distributions, value=row.quality))
+        known = {name: distributions[name] for name in row.values}
+        study.add_trial(create_trial(params=row.values, distributions=known, value=row.quality))
     # PED-ANOVA splits good trials from others, so it needs some that differ.
     if len({row.quality for row in result.complete}) < 2:
         return {}
@@ -85,16 +86,18 @@ def importance(shares: Mapping[str, float]) -> Figure:
 
 
 def parallel(result: Result, metric: str) -> Figure:
-    """One vertical axis a hyper-parameter and one for the metric; every complete trial is a line across them."""
+    """One vertical axis a hyper-parameter and one for the metric; a complete trial is a line across those it has."""
     names, rows = list(result.space.ranges), list(reversed(result.complete))
     figure = new_figure(width=max(7.6, 1.1 * (len(names) + 1)), height=3.4)
     axes = figure.subplots()
-    heights = [[_height(result.space.ranges[name], row.values[name]) for name in names] for row in rows]
     quality = np.array([row.quality or 0.0 for row in rows])
     span = float(np.ptp(quality)) or 1.0
     last = (quality - quality.min()) / span
-    for height, level in zip(heights, last, strict=True):
-        axes.plot(range(len(names) + 1), [*height, level], color=colormaps["Blues"](0.25 + 0.75 * level), linewidth=1.3)
+    for row, level in zip(rows, last, strict=True):
+        known = {at: _height(result.space.ranges[name], row.values[name])
+                 for at, name in enumerate(names) if name in row.values}  # fmt: skip
+        axes.plot([*known, len(names)], [*known.values(), level], color=colormaps["Blues"](0.25 + 0.75 * level),
+                  linewidth=1.3)  # fmt: skip
     for at, name in enumerate(names):
         for height, text in _ticks(result.space.ranges[name]):
             axes.annotate(text, (at, height), (3, 0), bbox=_LABEL, **_SMALL)

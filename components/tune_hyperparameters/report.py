@@ -30,8 +30,8 @@ def tuning_page(result: Result, best: Hyperparameters) -> Page:
     if len(result.complete) >= _FEW and (shares := drawing.importances(result)):
         page.figure(
             drawing.importance(shares),
-            "Share of the difference between good and other trials that each hyper-parameter explains (PED-ANOVA; "
-            "Watanabe et al., IJCAI 2023)",
+            "Share of the difference between good and other trials that each hyper-parameter, if all trials have it, "
+            "explains (PED-ANOVA; Watanabe et al., IJCAI 2023)",
         )  # fmt: skip
     if result.complete:
         page.figure(drawing.parallel(result, metric), "Every complete trial as a line; the better, the darker")
@@ -54,7 +54,9 @@ def _badges(page: Page, result: Result, best: Hyperparameters, metric: str) -> N
 
 
 def _configuration(page: Page, result: Result, best: Hyperparameters) -> None:
-    rows = [[name, best.values.get(name), default] for name, default in result.tunable.defaults.items()]
+    defaults = result.tunable.defaults
+    rows = [[name, best.values.get(name), defaults.get(name)] for name in result.space.ranges
+            if name in best.values or name in defaults]  # fmt: skip
     page.table(["hyper-parameter", "best", "default"], rows)
 
 

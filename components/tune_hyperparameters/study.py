@@ -127,9 +127,11 @@ class SharedStudy:
             self.optuna.tell(trial, state=TrialState.FAIL)
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
-        """A value for every field of the space."""
+        """A value for every field of the space that goes with the others."""
         values: dict[str, Value] = {}
         for name, found in self.space.ranges.items():
+            if not self.space.applies(name, values):
+                continue
             if isinstance(found, Float):
                 values[name] = trial.suggest_float(name, found.low, found.high, log=found.log)
             elif isinstance(found, Choice | Variant):

@@ -40,7 +40,7 @@ class Outer:
 SPACE = SearchSpace({
     "inner.lr": Float(low=1e-3, high=1.0, log=True), "inner.steps": Int(low=1, high=8),
     "width": Choice(options=(16, 32, 64)), "shape": Choice(options=("flat", "round")),
-    "meeting": Variant(kinds=(Dot, Cross)),
+    "meeting": Variant(kinds=(Dot, Cross)), "meeting.layers": Int(low=1, high=4),
 })  # fmt: skip
 
 
@@ -52,14 +52,15 @@ SPACE = SearchSpace({
 )  # fmt: skip
 def test_what_is_applied_is_read_again_and_the_rest_stays(values):
     made = SPACE.apply(Outer(), values)
-    assert SPACE.values(made) == {**SPACE.values(Outer()), **values}
+    cross = {"meeting.layers": 2} if values.get("meeting") == "Cross" else {}
+    assert SPACE.values(made) == {**SPACE.values(Outer()), **values, **cross}
     assert made.kept == 9 and (made.inner == Inner() or any(name.startswith("inner") for name in values))
 
 
 @pytest.mark.parametrize(
     ("name", "value", "mend"),
     [
-        ("kept", 3, "inner.lr, inner.steps, width, shape, meeting"), ("inner", {}, "inner.lr"),
+        ("kept", 3, "inner.lr, inner.steps, width, shape, meeting, meeting.layers"), ("inner", {}, "inner.lr"),
         ("inner.lr", "0.1", "a number"),
         ("inner.lr", True, "a number"), ("inner.lr", math.nan, "a number"), ("inner.lr", 2.0, "0.001 to 1"),
         ("inner.steps", 2.0, "a whole number"), ("inner.steps", 0, "1 to 8"), ("width", 32.0, "a positive int"),
@@ -78,10 +79,27 @@ def test_a_variant_of_the_kind_that_is_there_keeps_its_fields():
     assert SPACE.apply(Outer(), {"meeting": "Cross"}).meeting == Cross()
 
 
+def test_what_is_in_a_part_is_tuned_with_the_kinds_that_have_it():
+    assert "meeting.layers" not in SPACE.values(Outer())
+    assert SPACE.applies("meeting.layers", {"meeting": "Cross"}) and SPACE.applies("width", {})
+    assert not SPACE.applies("meeting.layers", {"meeting": "Dot"})
+    # Whatever the order: what the part is goes first.
+    made = SPACE.apply(Outer(), {"meeting.layers": 3, "meeting": "Cross"})
+    assert made.meeting == Cross(layers=3)
+    assert SPACE.apply(made, {"meeting.layers": 4}).meeting == Cross(layers=4)
+    with pytest.raises(InputError, match=r"'meeting.layers' is given, but 'meeting' is 'Dot'") as caught:
+        SPACE.apply(Outer(), {"meeting.layers": 3})
+    assert caught.value.mend == "leave it out, or choose one that has it: Cross"
+    with pytest.raises(InputError, match=r"'meeting.layers' is 9"):
+        SPACE.apply(made, {"meeting.layers": 9})
+
+
 def test_a_part_may_be_absent():
-    space = SearchSpace({"meeting": Variant(kinds=(type(None), Cross))})
+    space = SearchSpace({"meeting": Variant(kinds=(type(None), Cross)), "meeting.layers": Int(low=1, high=4)})
     without = space.apply(Outer(), {"meeting": "none"})
     assert without.meeting is None and space.values(without) == {"meeting": "none"}
+    with pytest.raises(InputError, match="but 'meeting' is 'none'"):
+        space.apply(without, {"meeting.layers": 1})
     assert space.apply(without, {"meeting": "Cross"}).meeting == Cross()
     with pytest.raises(InputError, match="'meeting' is 'Dot'"):
         space.apply(without, {"meeting": "Dot"})

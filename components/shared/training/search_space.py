@@ -104,33 +104,63 @@ class SearchSpace:
     """Ranges of a configuration's fields.
 
     Attributes:
-        ranges: field -> values worth trying; a dot leads into a nested configuration (`optimizer.dense_lr`).
+        ranges: field -> values worth trying; a dot leads into a nested configuration (`optimizer.dense_lr`). A field
+            below a Variant (`encoder.layers`) stands after it, and is tuned with those of its kinds that have it.
     """
 
     ranges: Mapping[str, Range]
 
+    def applies(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Whether a configuration with these values has the field.
+
+        Args:
+            name: One of the ranges.
+            values: Of the ranges before it.
+        """
+        place, _, field = name.rpartition(".")
+        above = self.ranges.get(place)
+        return not isinstance(above, Variant) or _has(above.kinds[above.options.index(values[place])], field)
+
     def values(self, config: Any) -> dict[str, Value]:
-        """What a configuration has in the space's fields."""
-        found = {name: _read(config, name) for name in self.ranges}
-        return {name: _kind_name(type(value)) if isinstance(self.ranges[name], Variant) else value
-                for name, value in found.items()}  # fmt: skip
+        """What a configuration has in the space's fields; those that it lacks are left out."""
+        found: dict[str, Value] = {}
+        for name, one in self.ranges.items():
+            if self.applies(name, found):
+                value = _read(config, name)
+                found[name] = _kind_name(type(value)) if isinstance(one, Variant) else value
+        return found
 
     def apply(self, config: Config, values: Mapping[str, Any]) -> Config:
         """The configuration with these values in it; fields that are not named keep theirs.
 
         Raises:
-            InputError: a name is not in the space, or its value has the wrong type or cannot be used.
+            InputError: a name is not in the space, or its value has the wrong type or cannot be used, or the part that
+                it belongs to is of a kind without it.
         """
         for name, value in values.items():
             if name not in self.ranges:
                 raise InputError(f"hyper-parameter '{name}' is not tuned", f"use some of: {', '.join(self.ranges)}")
             if wanted := self.ranges[name].refusal(value):
                 raise InputError(f"hyper-parameter '{name}' is {value!r}", f"give {wanted}")
-        for name, value in values.items():
-            found = self.ranges[name]
+        # What a part is goes before what is in it.
+        for name in sorted(values, key=lambda name: name.count(".")):
+            found, value = self.ranges[name], values[name]
+            self._check_part(config, name)
             made = found.made(value, _read(config, name)) if isinstance(found, Variant) else value
             config = _replaced(config, name.split("."), made)
         return config
+
+    def _check_part(self, config: Any, name: str) -> None:
+        place, _, field = name.rpartition(".")
+        above = self.ranges.get(place)
+        if isinstance(above, Variant) and not _has(kind := type(_read(config, place)), field):
+            fitting = ", ".join(_kind_name(one) for one in above.kinds if _has(one, field))
+            raise InputError(f"hyper-parameter '{name}' is given, but '{place}' is '{_kind_name(kind)}'",
+                             f"leave it out, or choose one that has it: {fitting}")  # fmt: skip
+
+
+def _has(kind: type[Any], field: str) -> bool:
+    return dataclasses.is_dataclass(kind) and field in {one.name for one in dataclasses.fields(kind)}
 
 
 def _kind_name(kind: type[Any]) -> str:

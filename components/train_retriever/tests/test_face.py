@@ -15,7 +15,7 @@ from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import MmoeConfig
 from components.shared.sizes import size_named
 from components.shared.training.optimizer import check_optimizer
-from components.shared.training.search_space import Float, Int, Range
+from components.shared.training.search_space import Float, Int, Range, SearchSpace, Value
 from components.train_ranker import space as ranker_space
 from components.train_ranker.component import train_ranker
 from components.train_ranker.train import RankerTraining
@@ -109,17 +109,26 @@ def drawn(data: st.DataObject, found: Range):
             return data.draw(st.sampled_from(found.options))
 
 
+def drawn_from(data: st.DataObject, space: SearchSpace) -> dict[str, Value]:
+    """Values of a whole search space, as a study would suggest them."""
+    values: dict[str, Value] = {}
+    for name, found in space.ranges.items():
+        if space.applies(name, values):
+            values[name] = drawn(data, found)
+    return values
+
+
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
 @given(data=st.data())
 def test_whatever_tuning_may_find_can_be_used(size, data):
     retriever, ranker = (one.from_size(size_named(size), 0, 1) for one in (RetrieverTraining, RankerTraining))
     space = retriever_space.search_space(retriever)
-    made = space.apply(retriever, {name: drawn(data, found) for name, found in space.ranges.items()})
+    made = space.apply(retriever, drawn_from(data, space))
     check_optimizer(made.optimizer)
     if made.encoder is not None:
         check_fields(made.encoder, "encoder")
         check_heads(made.encoder, made.embedding_dim)
     space = ranker_space.search_space(ranker)
-    found = space.apply(ranker, {name: drawn(data, found) for name, found in space.ranges.items()})
+    found = space.apply(ranker, drawn_from(data, space))
     check_optimizer(found.optimizer)
     check_fields(found.architecture, "architecture")

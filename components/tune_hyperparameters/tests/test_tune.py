@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from types import NoneType
 from typing import ClassVar
 
 import pyarrow.parquet as pq
@@ -9,7 +10,7 @@ import pytest
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import read_json
-from components.shared.training.search_space import Choice, Float, SearchSpace, Value
+from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Value, Variant
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.tests.bowl import Bowl
 from components.tune_hyperparameters.tune import tune
@@ -126,6 +127,38 @@ def test_the_page_stands_alone_and_shows_all_five_views(tmp_path):
         assert words in page
     alone = searched(tmp_path, trials=1)[0]
     assert alone.value == alone.default_value and "+0.0%" in (tmp_path / "tuning.html").read_text()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bent:
+    """A part that has a field."""
+
+    x: float = 0.9
+
+
+@dataclass(frozen=True)
+class Parted(Bowl):
+    """Best with the part, and its field at 0.3."""
+
+    space = SearchSpace({"part": Variant(kinds=(NoneType, Bent)), "part.x": Float(low=0.0, high=1.0),
+                         "n": Int(low=1, high=64)})  # fmt: skip
+    defaults: ClassVar[dict[str, Value]] = {"part": "none", "n": 32}
+
+    def train(self, values, out, told):
+        assert ("part.x" in values) == (values["part"] == "Bent")
+        out.mkdir(parents=True)
+        return 1.0 - abs(values["part.x"] - 0.3) if "part.x" in values else 0.2
+
+
+def test_what_is_in_a_part_is_searched_where_there_is_one(tmp_path):
+    best, rows = searched(tmp_path, Parted(tmp_path / "log"))
+    x = best.values["part.x"]
+    assert best.values["part"] == "Bent" and isinstance(x, float) and abs(x - 0.3) < 0.1
+    without = [row for row in rows if row["part"] == "none"]
+    assert rows[0] in without and all(row["part.x"] is None for row in without)
+    assert all(0.0 <= row["part.x"] <= 1.0 for row in rows if row not in without)
+    page = (tmp_path / "tuning.html").read_text()
+    assert "part.x" in page and page.count("<svg") == 3
 
 
 @pytest.mark.parametrize(
