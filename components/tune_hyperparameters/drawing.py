@@ -61,7 +61,10 @@ def pareto(result: Result, metric: str) -> Figure:
 
 
 def importances(result: Result) -> dict[str, float]:
-    """Each hyper-parameter's share, largest first, of those that every trial has; empty where all trials are alike."""
+    """Each hyper-parameter's share, largest first; empty where all trials are alike.
+
+    Those that only some trials have are judged by these.
+    """
     distributions = {name: _distribution(found) for name, found in result.space.ranges.items()}
     study = optuna.create_study(direction="maximize")
     for row in result.complete:

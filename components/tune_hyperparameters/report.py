@@ -30,8 +30,8 @@ def tuning_page(result: Result, best: Hyperparameters) -> Page:
     if len(result.complete) >= _FEW and (shares := drawing.importances(result)):
         page.figure(
             drawing.importance(shares),
-            "Share of the difference between good and other trials that each hyper-parameter, if all trials have it, "
-            "explains (PED-ANOVA; Watanabe et al., IJCAI 2023)",
+            "Share of the difference between good and other trials that each hyper-parameter explains (PED-ANOVA; "
+            "Watanabe et al., IJCAI 2023)",
         )  # fmt: skip
     if result.complete:
         page.figure(drawing.parallel(result, metric), "Every complete trial as a line; the better, the darker")
