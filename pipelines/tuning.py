@@ -48,6 +48,7 @@ def tuning(
     ranker_trials: int = 20,
     objective: str = "quality",
     pruning: str = "median",
+    finalists: int = 3,
     workers: list = ["worker-0", "worker-1"],  # noqa: B006 - KFP takes the default as a constant
     storage: str = f"{REGISTRY_MOUNT}/tuning",
     study: str = "shop",
@@ -72,6 +73,8 @@ def tuning(
         ranker_trials: Trials of the ranker's study, over all workers; 1: the defaults alone.
         objective: quality, or quality-latency (then nothing is pruned).
         pruning: median, asha or none.
+        finalists: Best trials of each study that are trained again with two other seeds, beyond the budget, and the
+            defaults with them; the best mean wins. 0: none.
         workers: Their names; one pod each.
         storage: Folder of a volume that all workers see, or a database URL.
         study: What the names of the studies begin with.
@@ -80,7 +83,7 @@ def tuning(
     features, _ = prepare(source, size, mapping, items_source, users_source, previous_statistics, rows)
     search = {
         "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,
-        "processes": processes, "storage": storage, "study": study,
+        "processes": processes, "storage": storage, "study": study, "finalists": finalists,
     }  # fmt: skip
     found = _searched(
         {**search, "model": "retriever", "retriever_loss": loss, "trials": retriever_trials}, workers, gpus

@@ -70,6 +70,11 @@ class TunableRanker:
         launcher = WatchedRun(dataclasses.replace(config.launch, max_restarts=0), METRIC, told)
         return train(self.features, self.retriever, out, config, launcher=launcher, pairs=self.pairs)[METRIC]
 
+    def reseeded(self, seed: int) -> "TunableRanker":
+        """See Tunable."""
+        optimizer = dataclasses.replace(self.config.optimizer, seed=seed)
+        return dataclasses.replace(self, config=dataclasses.replace(self.config, optimizer=optimizer))
+
     def scoring_ms(self, trained: Path) -> float:
         """See Tunable: all candidates of one shopper."""
         import torch

@@ -67,6 +67,15 @@ class TunableRetriever:
         launch = dataclasses.replace(config.launch, max_restarts=0)
         return train(self.features, out, config, launcher=WatchedRun(launch, self.metric, told))[self.metric]
 
+    def reseeded(self, seed: int) -> "TunableRetriever":
+        """See Tunable."""
+        optimizer, sampling = (
+            dataclasses.replace(one, seed=seed) for one in (self.config.optimizer, self.config.sampling)
+        )
+        return dataclasses.replace(
+            self, config=dataclasses.replace(self.config, optimizer=optimizer, sampling=sampling)
+        )
+
     def scoring_ms(self, trained: Path) -> float:
         """See Tunable: the user's vector and its product with every item's."""
         import torch

@@ -24,6 +24,7 @@ def tune_hyperparameters(
     study: str = "",
     worker: str = "",
     retriever_loss: str = "",
+    finalists: int = 3,
     ended: list = [],  # noqa: B006 - KFP takes no None for a list
 ) -> str:
     """Run trials of a study until its budget is used up, by this worker and others, and tell the best so far.
@@ -42,6 +43,8 @@ def tune_hyperparameters(
         study: What the study's name begins with, before the model's and a digest of data and defaults.
         worker: Name of this worker, distinct among those that run at once.
         retriever_loss: JSON of what trials of the retriever learn by, as train_retriever takes it; empty: the default.
+        finalists: Best trials that the step which closes the study trains again with two other seeds, beyond the
+            budget, and the defaults with them; the best mean wins. 0: none.
         ended: Answers of the other workers; when there are any, trials that they left running are lost ones.
 
     Returns:
@@ -59,6 +62,7 @@ def tune_hyperparameters(
     config = TuningConfig(
         trials=trials, objective=objective, pruning=pruning, seed=seed, storage=storage,
         study=f"{study}-{model}" if study else model, worker=worker, closing=bool(ended) or not storage,
+        finalists=finalists,
     )  # fmt: skip
     learned = Path(retriever.path) if retriever else None
     with models.tunable(model, Path(features.path), learned, size, seed, processes, retriever_loss) as found:

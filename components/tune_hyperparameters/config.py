@@ -30,14 +30,29 @@ class TuningConfig:
     closing: bool = False
     """Whether all workers on other machines have ended, so that trials which they left running are lost ones."""
 
+    finalists: int = 0
+    """Complete trials of the best quality that are trained again with other seeds when the study closes, and the
+    defaults with them; the best mean wins. Beyond the budget. 0: the study's own seed decides."""
+    reruns: int = 2
+    """Further seeds of each finalist."""
+
     def __post_init__(self) -> None:
         if self.trials < 1:
             raise InputError(f"trials is {self.trials}", "give at least 1: the defaults")
+        if self.finalists < 0:
+            raise InputError(f"finalists is {self.finalists}", "give 0 for none, or how many")
+        if self.reruns < 1:
+            raise InputError(f"reruns is {self.reruns}", "give at least 1, or 0 finalists")
         if not re.fullmatch(r"[\w.-]+", self.study):
             raise InputError(f"study is '{self.study}'", "use letters, digits, '.', '_' and '-': it names a file")
         for name, known in (("objective", OBJECTIVES), ("pruning", PRUNING)):
             if getattr(self, name) not in known:
                 raise InputError(f"{name} is '{getattr(self, name)}'", f"use one of: {', '.join(known)}")
+
+    @property
+    def final_seeds(self) -> tuple[int, ...]:
+        """Seeds of the finals, which is the study's for none of them."""
+        return tuple(self.seed + number for number in range(1, self.reruns + 1)) if self.finalists else ()
 
     @property
     def latency(self) -> bool:

@@ -22,6 +22,7 @@ def tuning_page(result: Result, best: Hyperparameters) -> Page:
     _badges(page, result, best, metric)
     _configuration(page, result, best)
     _best_five(page, result, metric)
+    _finals(page, result, metric)
     page.section("How the search went")
     page.figure(drawing.history(result, metric), f"{metric} of every trial, and the best so far (line)")
     if config.latency and result.front():
@@ -71,6 +72,19 @@ def _best_five(page: Page, result: Result, metric: str) -> None:
               *(row.values.get(name) for name in names)] for row in shown]  # fmt: skip
     highlight: dict[int, Tone] = {at: "good" for at, row in enumerate(shown) if row == result.chosen()}
     page.table(["trial", metric, *latency, "epochs done", "seconds", *names], cells, highlight)
+
+
+def _finals(page: Page, result: Result, metric: str) -> None:
+    """The finalists with every seed."""
+    rows = sorted(filter(result.finals_played, result.finalists()), key=lambda row: -(row.mean or 0.0))
+    if not rows:
+        return
+    page.section("Finals", "The best trials and the defaults, trained again with other seeds; the best mean is chosen.")
+    seeds = result.config.final_seeds
+    cells = [[_name(row), row.mean, row.quality, *(row.again[seed] for seed in seeds)] for row in rows]
+    highlight: dict[int, Tone] = {at: "good" for at, row in enumerate(rows) if row == result.chosen()}
+    names = [f"seed {seed}" for seed in (result.config.seed, *seeds)]
+    page.table(["trial", f"{metric}, mean", *names], cells, highlight)
 
 
 def _others(page: Page, result: Result) -> None:

@@ -1,5 +1,7 @@
 """What a study has found: every trial as a row, the best one, and how it was chosen."""
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +45,15 @@ class Row:
     """Name and machine of the worker."""
     problem: str = ""
     """Why it failed."""
+    again: Mapping[int, float | None] = field(default_factory=dict)
+    """Quality with other seeds, of a finalist; None where it could not be trained."""
+
+    @property
+    def mean(self) -> float | None:
+        """Quality over all seeds; None if it has none, or failed with one of them."""
+        values = [self.quality, *self.again.values()]
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if len(known) == len(values) else None
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> "Row":
@@ -81,7 +92,9 @@ class Result:
     def read(cls, study: SharedStudy, tunable: Tunable) -> "Result":
         """As far as the study has come; trials that found the budget used up were never trained and are left out."""
         trials = study.trials()
-        rows = tuple(Row.of(trial) for trial in trials if SURPLUS not in trial.user_attrs)
+        finals = study.finals()
+        rows = tuple(dataclasses.replace(Row.of(trial), again=finals.get(trial.number, {}))
+                     for trial in trials if SURPLUS not in trial.user_attrs)  # fmt: skip
         return cls(rows, tunable, study.config, study.name, sum(map(counts, trials)))
 
     @property
@@ -108,7 +121,26 @@ class Result:
         return front
 
     def chosen(self) -> Row | None:
-        """The complete trial of the best quality; with latency as an objective, of those no slower than the defaults.
+        """The finalist of the best mean; without finals the complete trial of the best quality, see `eligible`."""
+        played = [row for row in self.finalists() if self.finals_played(row) and row.mean is not None]
+        if played:
+            return max(played, key=lambda row: (row.mean or 0.0, -row.number))
+        rows = self.eligible()
+        return rows[0] if rows else None
+
+    def finals_played(self, row: Row) -> bool:
+        """Whether it was tried with every further seed."""
+        return bool(self.config.final_seeds) and set(self.config.final_seeds) <= row.again.keys()
+
+    def finalists(self) -> list[Row]:
+        """The best of those that may win, and the defaults; none where no finals are asked for."""
+        if not self.config.finalists:
+            return []
+        rows, defaults = self.eligible()[: self.config.finalists], self.defaults
+        return [*rows, *([defaults] if defaults is not None and defaults not in rows else [])]
+
+    def eligible(self) -> list[Row]:
+        """Complete trials, best first; with latency as an objective, those no slower than the defaults.
 
         Pruned trials are out: they ended before their best epoch was known.
         """
@@ -116,22 +148,22 @@ class Result:
         if self.config.latency and defaults is not None and defaults.latency_ms is not None:
             limit = defaults.latency_ms * _SLOWER
             rows = [row for row in rows if row.latency_ms is not None and row.latency_ms <= limit]
-        return rows[0] if rows else None
+        return rows
 
     def best(self) -> Hyperparameters:
         """The best configuration; the defaults, without a value, where nothing is complete yet."""
         row, defaults = self.chosen(), self.defaults
         return Hyperparameters(
             model=self.tunable.model, values=row.values if row else dict(self.tunable.defaults),
-            metric=self.tunable.metric, value=row.quality if row else None,
-            default_value=defaults.quality if defaults else None, trial=row.number if row else None,
+            metric=self.tunable.metric, value=row.mean if row else None,
+            default_value=defaults.mean if defaults else None, trial=row.number if row else None,
             study=self.name, trials=self.counted, seed=self.config.seed, features=self.tunable.digest,
         )  # fmt: skip
 
     def write_trials(self, path: Path) -> None:
-        """Write every row as Parquet, a column a hyper-parameter."""
-        names = ("number", "state", "quality", "latency_ms", "seconds", "epochs_done", "defaults", "retry_of", "worker",
-                 "problem")  # fmt: skip
+        """Write every row as Parquet, a column a hyper-parameter; `mean` is over the seeds that it was trained with."""
+        names = ("number", "state", "quality", "mean", "latency_ms", "seconds", "epochs_done", "defaults", "retry_of",
+                 "worker", "problem")  # fmt: skip
         columns = {name: pa.array([getattr(row, name) for row in self.rows], _TYPES[name]) for name in names}
         columns |= {name: pa.array([row.values.get(name) for row in self.rows]) for name in self.space.ranges}
         pq.write_table(pa.table(columns), path)
@@ -143,7 +175,7 @@ def _known(row: Row) -> float:
 
 
 _TYPES = {
-    "number": pa.int64(), "state": pa.string(), "quality": pa.float64(), "latency_ms": pa.float64(),
-    "seconds": pa.float64(), "epochs_done": pa.int64(), "defaults": pa.bool_(), "retry_of": pa.int64(),
-    "worker": pa.string(), "problem": pa.string(),
+    "number": pa.int64(), "state": pa.string(), "quality": pa.float64(), "mean": pa.float64(),
+    "latency_ms": pa.float64(), "seconds": pa.float64(), "epochs_done": pa.int64(), "defaults": pa.bool_(),
+    "retry_of": pa.int64(), "worker": pa.string(), "problem": pa.string(),
 }  # fmt: skip

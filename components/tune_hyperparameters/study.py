@@ -30,6 +30,9 @@ from components.tune_hyperparameters.config import TuningConfig
 DEFAULTS, OWNER, PROBLEM, RETRY, SURPLUS = "defaults", "owner", "problem", "retry_of", "surplus"
 """User attributes of a trial. One that failed without PROBLEM or SURPLUS was lost: its worker died."""
 
+FINALS = "finals"
+"""What the user attributes of a study begin with that hold a finalist's metric with another seed."""
+
 FACTS = "facts"
 """User attribute of a study: what it searches, on which data."""
 
@@ -103,6 +106,20 @@ class SharedStudy:
     def trials(self) -> list[FrozenTrial]:
         """Every trial that was ever started, by its number."""
         return self.optuna.get_trials(deepcopy=False)
+
+    def finals(self) -> dict[int, dict[int, float | None]]:
+        """Number of a trial -> further seed -> its metric with it, or None where it could not be trained."""
+        found: dict[int, dict[int, float | None]] = {}
+        for name, value in self.optuna.user_attrs.items():
+            head, *place = name.split("/")
+            if head == FINALS:
+                number, seed = map(int, place)
+                found.setdefault(number, {})[seed] = value
+        return found
+
+    def note_final(self, number: int, seed: int, metric: float | None) -> None:
+        """Keep what a trial's values reached with another seed."""
+        self.optuna.set_user_attr(f"{FINALS}/{number}/{seed}", metric)
 
     def claim(self) -> optuna.Trial | None:
         """Take a place in the budget; None when all are taken.

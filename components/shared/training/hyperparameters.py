@@ -25,7 +25,7 @@ class Hyperparameters:
     metric: str = ""
     """Validation metric that chose them."""
     value: float | None = None
-    """Its value with them."""
+    """Its value with them; the mean over seeds, if they were a finalist of several."""
     default_value: float | None = None
     """Its value with the defaults."""
     trial: int | None = None

@@ -63,6 +63,10 @@ class Tunable(Protocol):
         """
         ...
 
+    def reseeded(self, seed: int) -> "Tunable":
+        """The same, whose trainings have another seed."""
+        ...
+
     def scoring_ms(self, trained: Path) -> float:
         """Milliseconds, median of many, that the trained model takes to score one shopper's candidates."""
         ...

@@ -4,6 +4,7 @@ Its quality falls with the distance from (0.3, 6, "round") and rises over four e
 """
 
 import argparse
+import dataclasses
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Bowl:
     digest: str = "bowl"
     breaks_above: float = 1.0
     problem: type[TrainingError] | type[InputError] = TrainingError
+    seed: int = 0
     model = "bowl"
     metric = "validation_depth"
     space = SearchSpace({"x": Float(low=0.0, high=1.0), "n": Int(low=1, high=64, log=True),
@@ -44,6 +46,9 @@ class Bowl:
             told(epoch, depth * epoch / 4)
         out.mkdir(parents=True)
         return depth
+
+    def reseeded(self, seed: int) -> "Bowl":
+        return dataclasses.replace(self, seed=seed)
 
     def scoring_ms(self, trained: Path) -> float:
         assert trained.is_dir()

@@ -162,7 +162,16 @@ def test_what_is_in_a_part_is_searched_where_there_is_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"trials": 0}, {"objective": "speed"}, {"pruning": "hope"}, {"study": "a/b"}, {"study": ""}]
+    "wrong",
+    [
+        {"trials": 0},
+        {"objective": "speed"},
+        {"pruning": "hope"},
+        {"study": "a/b"},
+        {"study": ""},
+        {"finalists": -1},
+        {"reruns": 0},
+    ],
 )
 def test_settings_that_cannot_be_used_are_named(wrong):
     with pytest.raises(InputError, match=next(iter(wrong))) as caught:

@@ -1,0 +1,76 @@
+"""The finals: what was lucky with one seed is asked again with others."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pyarrow.parquet as pq
+import pytest
+
+from components.shared.errors import TrainingError
+from components.shared.training.search_space import Float, SearchSpace, Value
+from components.tune_hyperparameters.config import TuningConfig
+from components.tune_hyperparameters.tests.bowl import Bowl
+from components.tune_hyperparameters.tune import tune
+
+
+@dataclass(frozen=True)
+class Lucky(Bowl):
+    """Best at 0.3, but with the study's seed all of the upper end looks better; above `lost` other seeds fail."""
+
+    lost: float = 1.0
+    space = SearchSpace({"x": Float(low=0.0, high=1.0)})
+    defaults: ClassVar[dict[str, Value]] = {"x": 0.5}
+
+    def train(self, values, out, told):
+        with self.log.open("a") as stream:
+            stream.write(f"{self.seed} {values['x']}\n")
+        if self.seed and values["x"] > self.lost:
+            raise TrainingError("the loss is nan", "lower x")
+        luck = 0.55 if self.seed == 0 and values["x"] > 0.7 else 0.0
+        told(1, 1.0 - abs(values["x"] - 0.3) + luck)
+        out.mkdir(parents=True)
+        return 1.0 - abs(values["x"] - 0.3) + luck
+
+
+def search(folder, bowl=None, **changes):
+    config = TuningConfig(**{"trials": 20, "closing": True, "storage": str(folder / "studies"), **changes})
+    return tune(bowl or Lucky(folder / "log"), folder / "best", folder / "tuning.html", config)
+
+
+def seeds(folder) -> list[int]:
+    """Of every training that was started."""
+    return [int(line.split()[0]) for line in (folder / "log").read_text().splitlines()]
+
+
+def test_without_finals_one_seed_decides(tmp_path):
+    best = search(tmp_path)
+    assert best.values["x"] > 0.7 and best.value > 1.0 and set(seeds(tmp_path)) == {0}
+    assert "Finals" not in (tmp_path / "tuning.html").read_text()
+
+
+def test_the_finalist_of_the_best_mean_wins_even_if_it_is_the_defaults(tmp_path):
+    best = search(tmp_path, finalists=3)
+    assert best.values == {"x": 0.5} and best.trial == 0 and best.value == best.default_value == pytest.approx(0.8)
+    assert best.trials == 20, "the finals take no place in the budget"
+    assert seeds(tmp_path).count(1) == seeds(tmp_path).count(2) == 4, "three and the defaults"
+    rows = pq.read_table(tmp_path / "best" / "trials.parquet").to_pylist()
+    lucky = max(rows, key=lambda row: row["quality"])
+    assert lucky["mean"] == pytest.approx(1.0 - abs(lucky["x"] - 0.3) + 0.55 / 3)
+    page = (tmp_path / "tuning.html").read_text()
+    assert "Finals" in page and "seed 2" in page and "trial 0" in page
+
+
+def test_finals_are_kept_and_another_worker_does_not_play_them(tmp_path):
+    search(tmp_path, finalists=2, closing=False)
+    assert set(seeds(tmp_path)) == {0}
+    first = search(tmp_path, finalists=2)
+    played = seeds(tmp_path)
+    assert search(tmp_path, finalists=2) == first and seeds(tmp_path) == played, "nothing was left to do"
+    more = search(tmp_path, finalists=2, reruns=3)
+    assert seeds(tmp_path)[len(played) :] == [3] * 3 and more.values == first.values
+
+
+def test_a_finalist_that_another_seed_breaks_is_out(tmp_path):
+    best = search(tmp_path, Lucky(tmp_path / "log", lost=0.7), finalists=3)
+    assert best.values == {"x": 0.5} and seeds(tmp_path).count(1) == 4
+    assert best.value == pytest.approx(0.8)
