@@ -56,6 +56,8 @@ class Proof:
     """Trials of each study, the defaults included."""
     seeds: tuple[int, ...]
     """Of the trainings that are compared at the end; the first is the study's."""
+    finalists: int = 3
+    """Trials that are trained again with other seeds before one is chosen, and the defaults with them."""
     models: tuple[str, ...] = tuple(METRICS)
     """Models that are tuned, each alone: the ranker on the default retriever."""
 
@@ -79,7 +81,7 @@ def measure(features: Path, root: Path, proof: Proof) -> dict[str, dict]:
 def search(model: str, features: Path, retriever: Path | None, root: Path, proof: Proof) -> Hyperparameters:
     """The study of one model; finished trials of an earlier call are kept."""
     config = TuningConfig(trials=proof.trials, storage=str(root / "studies"), study=model, seed=proof.seeds[0],
-                          closing=True)  # fmt: skip
+                          closing=True, finalists=proof.finalists)  # fmt: skip
     with tunable(model, features, retriever, proof.size, proof.seeds[0]) as found:
         return tune(found, root / f"best-{model}", root / f"tuning-{model}.html", config)
 
@@ -199,16 +201,18 @@ def main() -> None:
     results = {}
     for shop in shops(given.data):
         root = given.out.resolve() / shop.folder
-        go_on(root, {"size": given.size, "trials": given.trials, "study_seed": given.seeds[0], "ranker": "on defaults"})
+        go_on(root, {"size": given.size, "trials": given.trials, "study_seed": given.seeds[0], "ranker": "on defaults",
+                     "finalists": proof.finalists})  # fmt: skip
         results[shop.name] = measure(shop.features(root, given.size), root, proof)
     write_json(given.out / "proof.json", {"results": results, **dataclasses.asdict(proof)})
     command = shlex.join(["python -m pipelines.tuning_proof", *sys.argv[1:]]).replace("'", "")
     shoppers = ", ".join(f"{max(metric['shoppers'] for metric in found.values()):,} of {name}"
                          for name, found in results.items())  # fmt: skip
     facts = (
-        f"{given.trials} trials of each study, one seed, chosen by validation alone; then defaults and best are "
-        f"trained with {len(given.seeds)} seeds (mean ± deviation) and the test window is asked once. Gain: paired "
-        f"bootstrap over test shoppers ({shoppers}), each averaged over seeds."
+        f"{given.trials} trials of each study with one seed, its best {proof.finalists} and the defaults with 2 more; "
+        f"the best mean is chosen, by validation alone. Then defaults and best are trained with {len(given.seeds)} "
+        "seeds (mean ± deviation), and the test window is asked once. Gain: paired bootstrap over test shoppers "
+        f"({shoppers}), each averaged over seeds."
     )
     replace_between(given.readme, "tuning", f"{facts}\n\n{table(results)}\n\n{provenance(command)}")
     print(table(results))
