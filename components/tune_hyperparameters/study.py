@@ -30,6 +30,9 @@ from components.tune_hyperparameters.config import TuningConfig
 DEFAULTS, OWNER, PROBLEM, RETRY, SURPLUS = "defaults", "owner", "problem", "retry_of", "surplus"
 """User attributes of a trial. One that failed without PROBLEM or SURPLUS was lost: its worker died."""
 
+_LOCKED_S = 120.0
+"""Seconds that a worker waits for a SQLite file that another one holds."""
+
 FINALS = "finals"
 """What the user attributes of a study begin with that hold a finalist's metric with another seed."""
 
@@ -219,12 +222,14 @@ def _shown(place: str) -> str:
 
 def _database(url: str, tries: int = 5) -> RDBStorage:
     """Open a database; where workers come at once all make its tables, and those that lose find them a moment later."""
+    # A file is locked while another worker writes, for as long as a busy machine makes it; servers have locks of rows.
+    waiting = {"connect_args": {"timeout": _LOCKED_S}} if url.startswith("sqlite") else None
     for at in range(1, tries):
         try:
-            return RDBStorage(url)
+            return RDBStorage(url, engine_kwargs=waiting)
         except DBAPIError:
             time.sleep(0.2 * at)
-    return RDBStorage(url)
+    return RDBStorage(url, engine_kwargs=waiting)
 
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:

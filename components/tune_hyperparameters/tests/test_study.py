@@ -1,9 +1,12 @@
 """One budget for many workers: real processes on one storage, real kills, studies that go on."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -156,6 +159,19 @@ def test_a_budget_that_was_lowered_or_raised_is_kept_to(tmp_path):
     assert claimed(2) == [0, 1, 2]
     assert claimed(1) == [] and claimed(2) == []
     assert claimed(4) == [3, 4]
+
+
+def test_a_worker_waits_for_a_database_that_another_one_holds(tmp_path):
+    storage = storage_of("sqlite", tmp_path)
+    study = SharedStudy(TuningConfig(storage=storage), Bowl.space, Bowl.defaults, {})
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db", check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        # SQLite itself would give up after five seconds.
+        timer = threading.Timer(6.0, other.rollback)
+        timer.start()
+        trial = study.claim()
+        timer.join()
+    assert trial is not None and trial.number == 0
 
 
 def test_another_study_begins_where_trials_cannot_be_compared(tmp_path):
