@@ -51,7 +51,7 @@ class TuningConfig:
 
     @property
     def final_seeds(self) -> tuple[int, ...]:
-        """Seeds of the finals, which is the study's for none of them."""
+        """Seeds of the finals, none of them the study's own; empty where there are no finals."""
         return tuple(self.seed + number for number in range(1, self.reruns + 1)) if self.finalists else ()
 
     @property

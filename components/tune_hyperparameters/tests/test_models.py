@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import psutil
+import pyarrow.parquet as pq
 import pytest
 from kfp.dsl import HTML, Dataset, Metrics
 
@@ -19,6 +20,7 @@ from components.train_ranker.train import RankerTraining
 from components.train_ranker.train import train as train_ranker
 from components.train_retriever.space import search_space, tuned
 from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.train import train as train_retriever
 from components.tune_hyperparameters.component import tune_hyperparameters
 from components.tune_hyperparameters.models import tunable
 
@@ -43,12 +45,19 @@ def face(folder: Path, **inputs) -> tuple[str, Metrics]:
 
 @pytest.mark.slow
 def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_path):
-    text, metrics = face(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever", trials=2)
+    text, metrics = face(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever", trials=2,
+                         finalists=1)  # fmt: skip
     found = read_json(tmp_path / "best" / "hyperparameters.json")
     assert metrics.metadata["defaults"] == found["default_value"] <= found["value"]
     # The defaults of the study are what the stage trains from the same seed.
     curve = read_json(tiny_run.retriever / "curve.json")
-    assert found["default_value"] == max(point["validation_recall_at_20"] for point in curve)
+    reached = [max(point["validation_recall_at_20"] for point in curve)]
+    assert pq.read_table(tmp_path / "best" / "trials.parquet")["quality"][0].as_py() == reached[0]
+    # So are those of the finals, from others.
+    for seed in (4, 5):
+        config = RetrieverTraining.from_size(TINY, seed, 1)
+        reached.append(train_retriever(tiny_run.features, tmp_path / str(seed), config)["validation_recall_at_20"])
+    assert found["default_value"] == pytest.approx(sum(reached) / 3, abs=1e-12) and len(set(reached)) > 1
     sized = RetrieverTraining.from_size(TINY, 3, 1)
     assert search_space(sized).values(tuned(sized, text)) == found["values"]
 
@@ -75,6 +84,9 @@ def test_ranker_trials_share_their_pairs_and_train_what_the_stage_does(tiny_run,
         epochs: list[float] = []
         value = found.train({"epochs": 1}, tmp_path / "trial", lambda _, metric: epochs.append(metric))
         assert 0.0 < found.scoring_ms(tmp_path / "trial") < 1_000.0
+        other = found.reseeded(4).train({"epochs": 1}, tmp_path / "other", lambda *_: None)
+    sized = dataclasses.replace(RankerTraining.from_size(TINY, 4, 1), epochs=1, refit=False)
+    assert other == train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "seed-4", sized)[METRIC] != value
     config = dataclasses.replace(RankerTraining.from_size(TINY, 3, 1), epochs=1, refit=False)
     train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "stage", config)
     curve = read_json(tmp_path / "stage" / "curve.json")
