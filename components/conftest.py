@@ -102,7 +102,8 @@ class TinyRun:
     @cached_property
     def compiled(self) -> Path:
         """Output of compile_model; it opens with Recommender.open."""
-        from components.compile_model.compile import CompileConfig, compile_model
+        from components.compile_model.compile import compile_model
+        from components.compile_model.config import CompileConfig
 
         config = CompileConfig()
         return self._made(

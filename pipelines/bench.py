@@ -200,7 +200,8 @@ def _free_port() -> int:
 
 def prepare(folder: Path) -> None:
     """Train a model of the bench's size and sign a bundle, once; speeds do not depend on how good it is."""
-    from components.compile_model.compile import CompileConfig, compile_model
+    from components.compile_model.compile import compile_model
+    from components.compile_model.config import CompileConfig
     from components.register_model.register import RegisterConfig, register
     from components.train_ranker.train import RankerTraining
     from components.train_ranker.train import train as train_ranker
@@ -212,8 +213,7 @@ def prepare(folder: Path) -> None:
     features = folder / "features"
     validate(folder / "events", folder / "items", folder / "users", folder / "statistics", folder / "data.html")
     train_retriever(features, folder / "retriever", RetrieverTraining.from_size(size, 0, 1))
-    config = RankerTraining.from_size(size, 0, 1)
-    train_ranker(features, folder / "retriever", folder / "ranker", config)
+    train_ranker(features, folder / "retriever", folder / "ranker", RankerTraining.from_size(size, 0, 1))
     models = (features, folder / "retriever", folder / "ranker", folder / "statistics")
     compile_model(*models, folder / "compiled", CompileConfig())
     release = RegisterConfig(registry=folder / "registry", name="bench", signing_key=folder / "key.pem")

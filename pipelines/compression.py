@@ -9,9 +9,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.compile_model.compile import CompileConfig, compile_model
-from components.compile_model.flat_table import TableFormat
-from components.compile_model.parity import Limits, ndcg
+from components.compile_model.compile import compile_model
+from components.compile_model.config import CompileConfig, Limits, TableFormat
+from components.compile_model.parity import ndcg
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError
 from components.shared.models.offline import open_offline

@@ -14,7 +14,7 @@ from pipelines.resources import apply
 
 def prepare(
     source: Any, size: Any, mapping: Any, items_source: Any, users_source: Any, previous_statistics: Any,
-    vocabulary: dict[str, Any],
+    vocabulary: dict[str, Any], after: Any = None,
 ) -> tuple[Any, Any]:  # fmt: skip
     """Compose ingest, validation and features inside a pipeline; every argument is one of its parameters.
 
@@ -26,14 +26,15 @@ def prepare(
         users_source: Likewise.
         previous_statistics: As validate_data takes it.
         vocabulary: item_rows, user_rows and item_hash_rows of build_features.
+        after: Task that must have ended well before anything is read; None: there is none.
 
     Returns:
         The artifacts of the features and of the data's statistics.
     """
-    raw = apply(
-        ingest_events(source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source),
-        resources.SOURCE,
-    ).outputs
+    first = ingest_events(
+        source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source
+    )
+    raw = apply(first.after(after) if after else first, resources.SOURCE).outputs
     valid = apply(
         validate_data(
             events=raw["events"], items=raw["items"], users=raw["users"], rejected=raw["rejected"],

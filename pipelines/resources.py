@@ -47,6 +47,8 @@ class Profile:
 
 
 DATA = Profile(cpu="4", memory="8Gi")
+CHECK = Profile(cpu="1", memory="4Gi", registry=True, cached=False)
+"""Sees the volume, because what tuning found may lie there, and is not cached, because it may change there."""
 SOURCE = Profile(cpu="4", memory="8Gi", cached=False)
 """Reading from outside: what lies behind a URI may change while the URI does not."""
 TRAIN = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)

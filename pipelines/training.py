@@ -1,12 +1,15 @@
 """The training pipeline: raw events to a signed, proven, released model, in a cluster and on a laptop alike."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
-# pyright: reportCallIssue=false, reportArgumentType=false
+# pyright: reportCallIssue=false, reportArgumentType=false, reportFunctionMemberAccess=false
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 from kfp import dsl
 
+from components.check_parameters.component import check_parameters
 from components.evaluate_model.blessing import read_blessing
 from components.evaluate_model.component import evaluate_model
 from components.train_ranker.component import train_ranker
@@ -25,6 +28,11 @@ def _trained(
     models = {"features": features, "retriever": apply(first, resources.TRAIN, gpus).outputs["model"]}
     second = train_ranker(**models, **train, **ranker)
     return {**models, "ranker": apply(second, resources.TRAIN, gpus).outputs["model"]}
+
+
+def _handed(given: dict[str, Any], step: Callable[..., Any]) -> dict[str, Any]:
+    """The pipeline's parameters that a step takes under the same name."""
+    return {name: given[name] for name in inspect.signature(step).parameters if name in given}
 
 
 def _judged(known: dict[str, Any], signing_key: Any, size: Any) -> Any:
@@ -159,19 +167,19 @@ def training(
         steps: Percentages of live traffic in a rollout.
         guards: JSON of a rollout's limits that differ from the defaults.
     """
+    given = dict(locals())
+    checked = apply(check_parameters(**_handed(given, check_parameters.python_func)), resources.CHECK)
     rows = {"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows}
-    features, statistics = prepare(source, size, mapping, items_source, users_source, previous_statistics, rows)
+    features, statistics = prepare(
+        source, size, mapping, items_source, users_source, previous_statistics, rows, checked
+    )  # fmt: skip
     train = {"size": size, "seed": seed, "processes": processes, "checkpoints": checkpoints}
     train |= {"launch": launch, "nodes": nodes, "exchange": exchange, "node_gpus": node_gpus}
     retriever = {"hyperparameters": retriever_hyperparameters, "encoder": encoder, "loss": loss}
     retriever["optimizer"] = retriever_optimizer
     ranker = {"hyperparameters": ranker_hyperparameters, "architecture": architecture, "hot_candidates": hot_candidates}
     ranker |= {"optimizer": ranker_optimizer, "inference_log": inference_log, "refit": refit, "teacher": teacher}
-    known = {**_trained(features, gpus, train, retriever, ranker), "registry": registry, "model_name": model_name}
-    known["evaluation"] = _judged(known, signing_key, size)
-    with dsl.If(_blessed(known["evaluation"]) == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
-        release(**known, statistics=statistics, precision=precision, dense_precision=dense_precision, prune=prune,
-                runtime=runtime, limits=limits, signing_key=signing_key, lineage=lineage, publish=publish,
-                max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb, strategy=strategy, backend=backend,
-                service=service, namespace=namespace, storage=storage, mode=mode, confidential=confidential,
-                gateway=gateway, evidence=evidence, events=events, steps=steps, guards=guards)  # fmt: skip
+    models = _trained(features, gpus, train, retriever, ranker)
+    evaluation = _judged({**models, "registry": registry, "model_name": model_name}, signing_key, size)
+    with dsl.If(_blessed(evaluation) == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
+        release(**models, statistics=statistics, evaluation=evaluation, **_handed(given, release.pipeline_func))

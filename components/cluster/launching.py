@@ -5,21 +5,30 @@ from components.shared.training.launch import LaunchConfig, Launcher
 from components.shared.training.process import Torchrun
 
 
+def check_launch(config: LaunchConfig) -> None:
+    """Refuse a way to run workers that there is not; asks no cluster.
+
+    Raises:
+        InputError: there is none of that name, or a setting does not go with it.
+    """
+    if config.launch not in ("process", "trainjob"):
+        raise InputError(f"launch is '{config.launch}'", "use one of: process, trainjob")
+    if config.launch == "process" and config.nodes != 1:
+        raise InputError(f"nodes is {config.nodes} with launch=process", "use launch=trainjob, or nodes=1")
+
+
 def launcher_for(config: LaunchConfig) -> Launcher:
     """The way to run workers that `config.launch` names.
 
     Raises:
         InputError: there is none of that name, or a setting does not go with it.
     """
+    check_launch(config)
     if config.launch == "process":
-        if config.nodes != 1:
-            raise InputError(f"nodes is {config.nodes} with launch=process", "use launch=trainjob, or nodes=1")
         return Torchrun(config)
-    if config.launch == "trainjob":
-        from components.cluster.api import connect
-        from components.cluster.pods import PodLogs
-        from components.cluster.train_launcher import TrainJobLauncher
+    from components.cluster.api import connect
+    from components.cluster.pods import PodLogs
+    from components.cluster.train_launcher import TrainJobLauncher
 
-        cluster = connect()
-        return TrainJobLauncher(cluster=cluster, logs=PodLogs(cluster), config=config)
-    raise InputError(f"launch is '{config.launch}'", "use one of: process, trainjob")
+    cluster = connect()
+    return TrainJobLauncher(cluster=cluster, logs=PodLogs(cluster), config=config)

@@ -1,13 +1,12 @@
 """Make the servable model: export, quantise, index, and compare with the trained one before anybody relies on it."""
 
-import dataclasses
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 import numpy as np
 
+from components.compile_model.config import CompileConfig
 from components.compile_model.export import (
     Exporter,
     export_item_tower,
@@ -16,69 +15,18 @@ from components.compile_model.export import (
     export_user_tower,
     quantise_dense,
 )
-from components.compile_model.flat_table import Precision, TableFormat
-from components.compile_model.parity import Limits, compare, index_recall, latency, quality
+from components.compile_model.parity import compare, index_recall, latency, quality
 from components.shared.candidates import CandidateConfig
-from components.shared.errors import InputError
 from components.shared.lexical import LexicalIndex, catalog_texts
 from components.shared.models.offline import TorchModels, item_vectors, open_offline, trained_rows
-from components.shared.models.variants import fields_from_json, json_object
 from components.shared.progress import report
 from components.shared.recommender import Recommender, golden_answer
 from components.shared.rows import Rows
 from components.shared.runtime import Runtime, RuntimeRecord
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.text import tokenize
-from components.shared.vector_index import EXACT_UP_TO, VectorIndex
+from components.shared.vector_index import VectorIndex
 from components.shared.version import VERSION
-
-DensePrecision = Literal["fp32", "int8"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompileConfig:
-    """How the model is compressed and how close it must stay to the trained one."""
-
-    tables: TableFormat = dataclasses.field(default_factory=TableFormat)
-    """How embedding rows are stored."""
-    dense: DensePrecision = "fp32"
-    """Dense layers as fp32, or as int8 with inputs scaled as they come (onnxruntime's graphs only)."""
-    runtime: Runtime = "onnxruntime"
-    """What the graphs are for: onnxruntime on any machine, or AOTInductor's native code in torch."""
-    limits: Limits = dataclasses.field(default_factory=Limits)
-    """What the compressed model may lose."""
-    exact_index_up_to: int = EXACT_UP_TO
-    """Larger catalogues get an approximate index."""
-    timed_requests: int = 100
-    """Single requests that are timed."""
-
-    def __post_init__(self) -> None:
-        if (self.dense, self.runtime) == ("int8", "aotinductor"):
-            raise InputError(
-                "dense_precision is 'int8' and runtime 'aotinductor'",
-                "int8 products are onnxruntime's; give dense_precision=fp32, or runtime=onnxruntime",
-            )
-
-
-def config_for(
-    precision: str, dense_precision: str = "fp32", prune: bool = False, runtime: str = "onnxruntime", limits: str = ""
-) -> CompileConfig:
-    """Precisions and runtime given as text, limits as JSON; `prune` leaves rows without training out.
-
-    Raises:
-        InputError: there is no such precision, runtime or limit, or not both together.
-    """
-    for name, value, known in (
-        ("precision", precision, Precision),
-        ("dense_precision", dense_precision, DensePrecision),
-        ("runtime", runtime, Runtime),
-    ):
-        if value not in get_args(known):
-            raise InputError(f"{name} is '{value}'", f"use one of: {', '.join(get_args(known))}")
-    tables = TableFormat(precision=cast(Precision, precision), prune=prune)
-    allowed = fields_from_json(Limits(), json_object(limits, "limits"), "limits")
-    return CompileConfig(tables=tables, dense=cast(DensePrecision, dense_precision), runtime=cast(Runtime, runtime),
-                         limits=allowed)  # fmt: skip
 
 
 def compile_model(

@@ -41,8 +41,9 @@ def compile_model(
     from pathlib import Path
 
     from components.compile_model import compile as stage
+    from components.compile_model.config import config_for
 
     models = (Path(features.path), Path(retriever.path), Path(ranker.path))
-    config, out = stage.config_for(precision, dense_precision, prune, runtime, limits), Path(compiled.path)
+    config, out = config_for(precision, dense_precision, prune, runtime, limits), Path(compiled.path)
     for name, value in stage.compile_model(*models, Path(statistics.path), out, config).items():
         summary.log_metric(name, value)

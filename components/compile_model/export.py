@@ -11,8 +11,8 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 from torch.export import Dim
 
+from components.compile_model.config import TableFormat
 from components.compile_model.flat import FlatItemTower, FlatRanker, FlatUserTower, TrainedRows
-from components.compile_model.flat_table import TableFormat
 from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
 from components.shared.pairs import DENSE_NAMES

@@ -6,7 +6,8 @@ ids [B, W] + row offset of each column -> rows of the flat table -> * weights ->
 import torch
 from torch import nn
 
-from components.compile_model.flat_table import FlatTable, SparseTables, TableFormat
+from components.compile_model.config import TableFormat
+from components.compile_model.flat_table import FlatTable, SparseTables
 from components.shared.feature_spec import SparseFeature
 from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
 from components.shared.models.retriever import Retriever, Tower, beside_content

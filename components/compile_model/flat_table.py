@@ -5,31 +5,15 @@ Rows that training never touched hold nothing but their random start; they may b
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
 
+from components.compile_model.config import TableFormat
 from components.shared.feature_spec import SparseFeature
 
-Precision = Literal["fp32", "fp16", "int8", "int4"]
 _LEVELS = {"int8": 255.0, "int4": 15.0}
 _PLACE_BYTES = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class TableFormat:
-    """How tables are stored."""
-
-    precision: Precision = "int8"
-    """Of the rows; int8 and int4 with a minimum and a scale a row (uniform, round to nearest)."""
-    prune: bool = False
-    """Whether rows without training are left out, where that saves more than the map to the kept ones costs. Their ids
-    then read the unknown row, so answers differ from the trained model's wherever its random rows had a say."""
-
-    def row_bytes(self, dim: int) -> float:
-        """Bytes of a row."""
-        return {"fp32": 4.0 * dim, "fp16": 2.0 * dim, "int8": dim + 8.0, "int4": (dim + 1) // 2 + 4.0}[self.precision]
 
 
 @dataclass(frozen=True)

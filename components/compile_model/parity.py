@@ -2,11 +2,10 @@
 
 import dataclasses
 import time
-from dataclasses import dataclass
 
 import numpy as np
 
-from components.shared.config_fields import Count, Rate
+from components.compile_model.config import Limits
 from components.shared.errors import DataError
 from components.shared.ranking_metrics import hits, ndcg_at_k, overlap_at_k
 from components.shared.recommender import Ranking, Recommender, side_by_side
@@ -14,22 +13,6 @@ from components.shared.rows import Rows
 from components.shared.shopper import shopper_features
 
 _MEND = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a compressed model may lose."""
-
-    max_probability_difference: Rate = 0.02
-    """Largest difference of a probability that is accepted."""
-    min_rank_overlap: Rate = 0.95
-    """Least mean share of the ten best items that both models agree on."""
-    max_ndcg_loss: Rate = 0.02
-    """Largest share of the trained model's validation NDCG@10 that may be lost."""
-    min_index_recall: Rate = 0.95
-    """Least share of the nearest items that an approximate index may find; below it the index is made exact."""
-    shoppers: Count = 200
-    """Shoppers of the validation split that are compared."""
 
 
 def _answers(recommender: Recommender, rows: Rows, shoppers: np.ndarray, k: int) -> list[Ranking]:

@@ -120,18 +120,27 @@ def roll_out(
     return record
 
 
-def evidence_at(place: str, versions: Versions, events: str = "") -> Evidence:
-    """The source behind the parameters.
+def check_evidence(place: str, events: str = "") -> None:
+    """Refuse places that are no source of evidence; asks none of them.
 
     Raises:
         InputError: it is neither an address nor a folder, or events come without the log that names their answers.
     """
-    if events and place.startswith(("http://", "https://")):
-        raise InputError("parameter 'events' is given without an inference log", "let 'evidence' name the log's folder")
-    if place.startswith(("http://", "https://")):
-        return PrometheusEvidence(place, versions)
     if not place:
         raise InputError(
             "parameter 'evidence' is empty", "name a Prometheus server (http://...) or an inference log's folder"
         )
+    if events and place.startswith(("http://", "https://")):
+        raise InputError("parameter 'events' is given without an inference log", "let 'evidence' name the log's folder")
+
+
+def evidence_at(place: str, versions: Versions, events: str = "") -> Evidence:
+    """The source behind the parameters.
+
+    Raises:
+        InputError: see `check_evidence`.
+    """
+    check_evidence(place, events)
+    if place.startswith(("http://", "https://")):
+        return PrometheusEvidence(place, versions)
     return LogEvidence(Path(place), versions, Responses(Path(events)) if events else None)

@@ -16,7 +16,7 @@ from components.shared.training.curve import summary
 from components.shared.training.launch import Launcher, run_digest
 from components.train_ranker.distill import check_share, distil_pairs
 from components.train_ranker.job import METRIC
-from components.train_ranker.train import RankerTraining, train, training_digest, write_all_pairs
+from components.train_ranker.train import RankerTraining, check_training, train, training_digest, write_all_pairs
 
 TEACHER = "teacher.json"
 """In the taught ranker's folder: who taught it, how well that one did on the validation window, and its share."""
@@ -83,11 +83,25 @@ def train_ranker(
     """
     if not teacher:
         return train(features, retriever, out, config, checkpoints, log=Path(log) if log else None)
+    return train_taught(features, retriever, out, config, _teacher(teacher, config, log), checkpoints)
+
+
+def check_teacher(teacher: str, config: RankerTraining, log: str) -> None:
+    """Refuse a teacher who cannot be; see `train_ranker`.
+
+    Raises:
+        InputError: there is one, who cannot be or does not go with the log.
+    """
+    if teacher:
+        check_training(_teacher(teacher, config, log).training(config), bool(log))
+
+
+def _teacher(text: str, config: RankerTraining, log: str) -> TeacherConfig:
     if log:
         raise InputError(
             f"inference_log is {log}, but there is a teacher, who learns no places", "leave one of them out"
         )
-    return train_taught(features, retriever, out, config, TeacherConfig.from_json(teacher, config), checkpoints)
+    return TeacherConfig.from_json(text, config)
 
 
 def train_taught(

@@ -117,10 +117,8 @@ def train(
         TrainingError: the workers failed more often than they may.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
-    check_shares(config.batch_shoppers, config.launch.processes, "shoppers", config.launch.nodes)
-    check_fields(config.architecture, "architecture")
-    check_optimizer(config.optimizer)
-    _check_places(config, log, pairs)
+    check_training(config, log is not None or pairs is not None)
+    check_log(config, log)
     spec = FeatureSpec.read(features / "spec.json")
     names, shown = _pair_files(features), read_shown(features, log) if log else {}
     if pairs is not None and (pairs / LEARNED).exists():
@@ -164,21 +162,36 @@ def _write_pairs(
                     strangers=strangers)  # fmt: skip
 
 
-def _check_places(config: RankerTraining, log: Path | None, pairs: Path | None) -> None:
-    """Places and what tells of them go together: alone either would be without effect.
+def check_training(config: RankerTraining, places_known: bool) -> None:
+    """Refuse what cannot be trained on any features.
 
-    Pairs that were written beforehand may note places of their own.
+    Args:
+        config: How to train.
+        places_known: Whether a log, or pairs that were written beforehand, may say where shown items stood.
+
+    Raises:
+        InputError: as `train` says.
     """
-    places = config.architecture.places
-    if log is not None and not places:
+    check_shares(config.batch_shoppers, config.launch.processes, "shoppers", config.launch.nodes)
+    check_fields(config.architecture, "architecture")
+    check_optimizer(config.optimizer)
+    if config.architecture.places and not places_known:
+        raise InputError(
+            f"architecture: places is {config.architecture.places}, but nothing says at which places items were shown",
+            "give inference_log, the folder of the predictors' logs, or an architecture with places 0",
+        )
+
+
+def check_log(config: RankerTraining, log: str | Path | None) -> None:
+    """Refuse a log that would be without effect.
+
+    Raises:
+        InputError: there is one, and the architecture learns no places.
+    """
+    if log and not config.architecture.places:
         raise InputError(
             f"inference_log is {log}, but the architecture learns no places",
             'give the largest place to tell apart, such as architecture {"places": 10}, or no log',
-        )
-    if places and log is None and pairs is None:
-        raise InputError(
-            f"architecture: places is {places}, but nothing says at which places items were shown",
-            "give inference_log, the folder of the predictors' logs, or an architecture with places 0",
         )
 
 

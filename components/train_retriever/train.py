@@ -83,11 +83,7 @@ def train(
         TrainingError: the workers failed more often than they may, or no epoch was validated.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
-    check_shares(config.sampling.batch_size, config.launch.processes, "rows", config.launch.nodes)
-    check_loss(config.loss)
-    check_optimizer(config.optimizer)
-    if config.encoder is not None:
-        check_fields(config.encoder, "encoder")
+    check_training(config)
     # The worker makes the same towers; whether the encoder fits them is known here already.
     spec = FeatureSpec.read(features / "spec.json")
     RetrieverConfig.from_spec(spec, config.embedding_dim, config.hidden_dim, config.encoder)
@@ -101,6 +97,19 @@ def train(
             shutil.copyfile(work / name, folder / name)
         shutil.rmtree(work)
     return summary(out, metric(loss_to_json(config.loss)))
+
+
+def check_training(config: RetrieverTraining) -> None:
+    """Refuse what cannot be trained on any features.
+
+    Raises:
+        InputError: as `train` says.
+    """
+    check_shares(config.sampling.batch_size, config.launch.processes, "rows", config.launch.nodes)
+    check_loss(config.loss)
+    check_optimizer(config.optimizer)
+    if config.encoder is not None:
+        check_fields(config.encoder, "encoder")
 
 
 def _check_rows(features: Path, config: RetrieverTraining) -> None:

@@ -93,7 +93,13 @@ def test_only_a_blessed_model_goes_on():
     assert sorted(by_strategy.values()) == [False, True], "one or the other"
     assert needed_arrows(TASKS)["compile-model"] == {"read-blessing"}
     depth = depths(TASKS)
-    assert depth["ingest-events"] == 0 and depth["deploy-model"] == max(depth.values())
+    assert depth["deploy-model"] == max(depth.values())
+
+
+def test_nothing_is_read_before_the_parameters_are_checked():
+    depth = depths(TASKS)
+    assert [name for name, at in depth.items() if at == 0] == ["check-parameters"]
+    assert needed_arrows(TASKS)["ingest-events"] == {"check-parameters"}
 
 
 def test_the_picture_shows_every_task_and_is_the_same_each_time(tmp_path):

@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from components.compile_model.compile import CompileConfig, compile_model, config_for
-from components.compile_model.parity import Limits, compare
+from components.compile_model.compile import compile_model
+from components.compile_model.config import CompileConfig, Limits, config_for
+from components.compile_model.parity import compare
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import RegisterConfig, register
 from components.shared.bundle import read_manifest, verify

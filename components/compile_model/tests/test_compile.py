@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from components.build_features.encode import query_ids
-from components.compile_model.compile import CompileConfig, compile_model, config_for, write_golden
+from components.compile_model.compile import compile_model, write_golden
+from components.compile_model.config import CompileConfig, Limits, TableFormat, config_for
 from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
-from components.compile_model.flat_table import TableFormat
-from components.compile_model.parity import Limits, compare, quality
+from components.compile_model.parity import compare, quality
 from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
 from components.shared.exported_models import ExportedModels

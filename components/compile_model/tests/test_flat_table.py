@@ -2,7 +2,8 @@
 
 import torch
 
-from components.compile_model.flat_table import FlatTable, SparseTables, TableFormat
+from components.compile_model.config import TableFormat
+from components.compile_model.flat_table import FlatTable, SparseTables
 from components.shared.feature_spec import SparseFeature
 
 

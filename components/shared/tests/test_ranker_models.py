@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from components.compile_model.config import TableFormat
 from components.compile_model.export import export_ranker
 from components.compile_model.flat import FlatRanker
-from components.compile_model.flat_table import TableFormat
 from components.shared.errors import InputError
 from components.shared.feature_spec import SparseFeature
 from components.shared.models.interactions import (

@@ -88,7 +88,10 @@ def _parsed(given: str) -> dict[str, Any]:
             raise InputError(f"hyperparameters is not JSON: {error}", f"give what tuning wrote ({FILE})") from error
     else:
         path = Path(given)
-        raw = read_json(path / FILE if path.is_dir() else path)
+        try:
+            raw = read_json(path / FILE if path.is_dir() else path)
+        except InputError as error:
+            raise InputError(f"hyperparameters: {error.headline}", error.mend) from error
     if not isinstance(raw, dict):
         raise InputError(f"hyperparameters is {raw!r}, not an object", f"give what tuning wrote ({FILE})")
     return raw

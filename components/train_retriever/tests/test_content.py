@@ -12,10 +12,9 @@ import torch
 from safetensors.numpy import load_file
 
 from components.build_features.build import FeatureConfig, build
-from components.compile_model.compile import CompileConfig, compile_model
+from components.compile_model.compile import compile_model
+from components.compile_model.config import CompileConfig, Limits, TableFormat
 from components.compile_model.export import export_item_tower
-from components.compile_model.flat_table import TableFormat
-from components.compile_model.parity import Limits
 from components.refresh_catalog.refresh import item_tower, refresh
 from components.register_model.register import RegisterConfig, register
 from components.shared.catalog import Catalog

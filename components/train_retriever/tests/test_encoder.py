@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 import torch
 
+from components.compile_model.config import TableFormat
 from components.compile_model.export import export_user_tower
-from components.compile_model.flat_table import TableFormat
 from components.shared.catalog import Catalog
 from components.shared.errors import InputError
 from components.shared.feature_spec import FeatureSpec
