@@ -181,6 +181,19 @@ def table(results: Mapping[str, Mapping[str, dict]]) -> str:
     return "\n".join(lines)
 
 
+def facts(proof: Proof, results: Mapping[str, Mapping[str, dict]]) -> str:
+    """How the table's figures were found."""
+    again = f"its best {proof.finalists} and the defaults with 2 more; the best mean"
+    finals = again if proof.finalists else "its best"
+    shoppers = ", ".join(f"{max(metric['shoppers'] for metric in found.values()):,} of {name}"
+                         for name, found in results.items())  # fmt: skip
+    return (
+        f"{proof.trials} trials of each study with one seed, {finals} is chosen, by validation alone. Then defaults "
+        f"and best are trained with {len(proof.seeds)} seeds (mean ± deviation); the test window is asked once. Gain: "
+        f"paired bootstrap over test shoppers ({shoppers}), each averaged over seeds."
+    )
+
+
 def spread(values: list[float]) -> str:
     """Mean and deviation over seeds, for a table."""
     return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0.0:.4f}"
@@ -194,10 +207,12 @@ def main() -> None:
     parser.add_argument("--size", default="small")
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--finalists", type=int, default=3, help="trained again before one is chosen; 0: none")
     parser.add_argument("--models", nargs="+", choices=METRICS, default=list(METRICS), help="tuned, each alone")
     parser.add_argument("--readme", type=Path, default=Path("README.md"))
     given = parser.parse_args()
-    proof = Proof(size=given.size, trials=given.trials, seeds=tuple(given.seeds), models=tuple(given.models))
+    proof = Proof(size=given.size, trials=given.trials, seeds=tuple(given.seeds), finalists=given.finalists,
+                  models=tuple(given.models))  # fmt: skip
     results = {}
     for shop in shops(given.data):
         root = given.out.resolve() / shop.folder
@@ -206,15 +221,7 @@ def main() -> None:
         results[shop.name] = measure(shop.features(root, given.size), root, proof)
     write_json(given.out / "proof.json", {"results": results, **dataclasses.asdict(proof)})
     command = shlex.join(["python -m pipelines.tuning_proof", *sys.argv[1:]]).replace("'", "")
-    shoppers = ", ".join(f"{max(metric['shoppers'] for metric in found.values()):,} of {name}"
-                         for name, found in results.items())  # fmt: skip
-    facts = (
-        f"{given.trials} trials of each study with one seed, its best {proof.finalists} and the defaults with 2 more; "
-        f"the best mean is chosen, by validation alone. Then defaults and best are trained with {len(given.seeds)} "
-        "seeds (mean ± deviation), and the test window is asked once. Gain: paired bootstrap over test shoppers "
-        f"({shoppers}), each averaged over seeds."
-    )
-    replace_between(given.readme, "tuning", f"{facts}\n\n{table(results)}\n\n{provenance(command)}")
+    replace_between(given.readme, "tuning", f"{facts(proof, results)}\n\n{table(results)}\n\n{provenance(command)}")
     print(table(results))
 
 
