@@ -12,7 +12,7 @@ from pipelines.compiling import COMPILED
 from pipelines.linting import lint
 from pipelines.shops import shops
 from pipelines.tuning_command import MODELS
-from pipelines.tuning_proof import compared, table
+from pipelines.tuning_proof import Proof, compared, facts, table
 
 TEXT = (COMPILED / "tuning.yaml").read_text()
 SPECIFICATION, PLATFORM = yaml.safe_load_all(TEXT)
@@ -128,3 +128,10 @@ def test_the_proofs_table_says_every_number():
     line = table({"a shop": {"validation_recall_at_20": found}}).splitlines()[-1]
     assert line == ("| a shop | retriever: recall@20 | 0.3000 ± 0.0000 | 0.4000 ± 0.0000 | 0.1500 ± 0.0707 "
                     "| 0.2500 ± 0.0707 | +0.1000 [+0.0500, +0.1500], +67% |")  # fmt: skip
+
+
+def test_the_proof_says_how_its_figures_were_found():
+    results = {"a shop": {"validation_recall_at_20": {"shoppers": 1234}}}
+    said = facts(Proof(size="small", trials=7, seeds=(0, 1)), results)
+    assert all(part in said for part in ("7 trials", "its best 3", "with 2 seeds", "(1,234 of a shop)"))
+    assert "with 2 more" not in facts(Proof(size="small", trials=7, seeds=(0,), finalists=0), results)
