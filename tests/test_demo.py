@@ -34,8 +34,8 @@ def demo(tmp_path_factory) -> tuple[Path, str]:
 def test_every_stage_is_told_while_it_runs(demo):
     stages = re.findall(r"^✓ ([\w-]+) +\d+\.\d s", demo[1], re.MULTILINE)
     assert stages == [
-        "ingest-events", "validate-data", "build-features", "train-retriever", "train-ranker", "evaluate-model",
-        "read-blessing", "compile-model", "register-model", "validate-serving", "deploy-model",
+        "check-parameters", "ingest-events", "validate-data", "build-features", "train-retriever", "train-ranker",
+        "evaluate-model", "read-blessing", "compile-model", "register-model", "validate-serving", "deploy-model",
     ]  # fmt: skip
     assert stages == [name for name, _ in Run.read(demo[0]).stages]
 
