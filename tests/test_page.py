@@ -80,3 +80,16 @@ def test_figures_are_in_house_style_without_global_state():
     axes = new_figure().subplots(1, 2)[0]
     assert not axes.spines["top"].get_visible()
     assert axes.plot([1, 2])[0].get_color() == COLOURS[0]
+
+
+def test_words_and_dashes_among_numbers_stand_where_the_numbers_do():
+    rows = [["width", 64], ["encoder", "GRU"], ["layers", None]]
+    html = Page("Report").section("A").table(["name", "best"], rows).html()
+        Page("Report")
+        .section("A")
+        .table(["name", "best"], [["width", 64], ["encoder", "GRU"], ["layers", None]])
+        .html()
+    )
+    cells = re.findall(r"<td class=\"([^\"]*)\">([^<]*)</td>", html)
+    assert cells == [("short", "width"), ("number", "64"), ("short", "encoder"), ("number", "GRU"),
+                     ("short", "layers"), ("number", "–")]  # fmt: skip

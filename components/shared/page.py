@@ -132,15 +132,15 @@ class Page:
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], highlight: Mapping[int, Tone] | None = None
     ) -> "Page":
-        """Add a table; numbers are aligned right, None is shown as a dash.
+        """Add a table; a column that holds numbers is aligned right, None is shown as a dash.
 
         Args:
             columns: Headings.
             rows: Cells; numbers stay numbers, so that they are formatted in one way everywhere.
             highlight: Tone of a row by its index, for instance the champion or an error.
         """
-        cells = [[_cell(value) for value in row] for row in rows]
         numeric = [any(_is_number(row[at]) for row in rows) for at in range(len(columns))]
+        cells = [[_cell(value, right) for value, right in zip(row, numeric, strict=True)] for row in rows]
         content = {"columns": list(zip(columns, numeric, strict=True)), "rows": cells}
         return self._add(_Block(kind="table", content=content, highlight=dict(highlight or {})))
 
@@ -232,10 +232,13 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
-def _cell(value: Any) -> tuple[str, str]:
-    """A cell's text and its class: short texts stay on their lines, long ones may break anywhere."""
+def _cell(value: Any, right: bool) -> tuple[str, str]:
+    """A cell's text and its class: short texts stay on their lines, long ones may break anywhere.
+
+    Among numbers a word or a dash stands under its heading, where they stand.
+    """
     text = format_value(value)
-    if _is_number(value):
+    if _is_number(value) or (right and len(text) <= _SHORT):
         return text, "number"
     return text, "short" if len(text) <= _SHORT else "long" if len(text) > _LONG else ""
 
