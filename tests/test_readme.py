@@ -26,6 +26,7 @@ MEASURED = [
     "ablation",
     "ablation-in-batch",
     "tuning",
+    "tuning-retriever",
     "tuning-ranker",
     "architectures",
     "refit",
