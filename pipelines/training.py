@@ -167,7 +167,7 @@ def training(
         steps: Percentages of live traffic in a rollout.
         guards: JSON of a rollout's limits that differ from the defaults.
     """
-    given = dict(locals())
+    given = dict(locals())  # first of all, so that it holds the parameters and nothing else
     checked = apply(check_parameters(**_handed(given, check_parameters.python_func)), resources.CHECK)
     rows = {"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows}
     features, statistics = prepare(
