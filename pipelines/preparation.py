@@ -1,4 +1,4 @@
-"""From raw events to features: the first three steps of every pipeline that trains."""
+"""From raw events to features: the three steps before the trainings of every pipeline that has some."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false

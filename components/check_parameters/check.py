@@ -24,7 +24,7 @@ def check_parameters(given: Given) -> None:
         given: Every parameter of the training pipeline that the checks below read.
 
     Raises:
-        InputError: names each part that cannot be, all of them at once.
+        InputError: names the first fault that each of the checks below found, all of them at once.
     """
     wrong = [found for check in (_data, _launch, _retriever, _ranker, _form, _release, _place)
              if (found := _refusal(check, given)) is not None]  # fmt: skip

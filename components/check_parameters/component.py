@@ -45,7 +45,7 @@ def check_parameters(
     steps: str,
     guards: str,
 ):
-    """Refuse, before anything is read or trained, what a later step could not use; all of it at once.
+    """Refuse, before anything is read, what a later step could not use: the first fault of each part, all at once.
 
     Args:
         size: As in the training pipeline, as all that follow; what is empty there is empty here.

@@ -1,4 +1,4 @@
-"""The parameter check: what a later step would refuse is refused before anything is read, all of it at once."""
+"""The parameter check: what a later step would refuse is refused before anything is read, all parts' faults at once."""
 
 import inspect
 import json
@@ -86,7 +86,7 @@ def test_what_can_be_passes(tmp_path):
     check(architecture='{"places": 10}', inference_log="/logs", **KSERVE, storage="s3://bucket/registry")
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_the_faults_of_several_parts_are_told_at_once():
     with pytest.raises(InputError) as raised:
         check(size="huge", precision="int2", strategy="canary", hot_candidates=5)
     assert [part.split()[0] for part in raised.value.headline.split("; ")] == ["size", "precision", "strategy"]
