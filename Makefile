@@ -19,6 +19,7 @@ test: .venv/ready            ## style, types and all tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/shoprank compile --check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
@@ -45,23 +46,23 @@ lint: .venv/ready            ## style and types only
 	$(BIN)/basedpyright
 
 pictures: .venv/ready        ## draw the pictures of the README (needs chromium for the report's)
-	$(BIN)/python -m pipelines.drawing
+	$(BIN)/python -m tests.pictures.drawing
 
-bench: .venv/ready           ## speed and memory beside plain baselines, written to the README's table
-	$(BIN)/python -m pipelines.bench
-	$(BIN)/python -m pipelines.compression --models out/bench
-	$(BIN)/python -m pipelines.rollout_load --bundle out/bench/bundle
-	$(BIN)/python -m pipelines.rollout_simulation --out $(OUT)/rollouts --readme README.md
+bench: .venv/ready           ## speed and memory beside plain baselines, written to tests/benchmarks/*/results
+	$(BIN)/python -m tests.benchmarks.speed.bench
+	$(BIN)/python -m tests.benchmarks.speed.compression --models out/bench
+	$(BIN)/python -m tests.benchmarks.rollouts.load --bundle out/bench/bundle
+	$(BIN)/python -m tests.benchmarks.rollouts.simulation --out $(OUT)/rollouts
 
 throughput: .venv/ready      ## training beside plain torch and, with PEERS=PYTHON, deepctr-torch and RecBole (about an hour)
-	$(BIN)/python -m pipelines.throughput --rows 1000000 10000000 --readme README.md $(if $(PEERS),--peers-python $(PEERS))
+	$(BIN)/python -m tests.benchmarks.throughput --rows 1000000 10000000 $(if $(PEERS),--peers-python $(PEERS))
 
 quality: .venv/ready         ## three seeds on all transactions into the README's results: make quality DATA=../shared/data
-	$(BIN)/python -m pipelines.quality --out $(OUT)/quality $(if $(DATA),--data $(DATA))
+	$(BIN)/python -m tests.benchmarks.quality --out $(OUT)/quality $(if $(DATA),--data $(DATA))
 
 benchmark: .venv/ready       ## three public layouts beside published numbers: make benchmark DATA=../shared/data
 	for data in $(DATA)/amazon_beauty $(DATA)/diginetica_srgnn $(DATA)/gowalla_lightgcn; do \
-	  OMP_NUM_THREADS=1 $(BIN)/python -m pipelines.benchmark --data $$data --readme README.md || exit 1; done
+	  OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.published --data $$data || exit 1; done
 
 clean:                       ## remove the environment and all output
 	rm -rf .venv $(OUT)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.sizes import size_named
+from components.shared.schema.sizes import size_named
 
 SIZE = size_named("tiny")
 SEED = 3

@@ -13,7 +13,7 @@ from kfp.dsl.base_component import BaseComponent
 from components.shared.errors import InputError
 from components.shared.storage import write_text
 from components.shared.version import VERSION
-from pipelines.catalogue import catalogue
+from pipelines.catalog import catalog
 from pipelines.linting import lint
 from pipelines.training import training
 from pipelines.tuning import tuning
@@ -23,7 +23,7 @@ COMPILED = Path(__file__).parent / "compiled"
 PIPELINES: dict[str, BaseComponent] = {
     "training": cast(BaseComponent, training),
     "tuning": cast(BaseComponent, tuning),
-    "catalogue": cast(BaseComponent, catalogue),
+    "catalog": cast(BaseComponent, catalog),
 }
 """Every pipeline by the word that runs, compiles and submits it."""
 

@@ -20,8 +20,8 @@ import typer
 
 from components.shared.errors import InputError, ServingError
 from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, SERVE_IMAGE, TRAIN_IMAGE
-from components.shared.signing import load_or_create_key, public_path
-from pipelines.console import console, show_error
+from components.shared.release.signing import load_or_create_key, public_path
+from pipelines.cli.console import console, show_error
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "manifests"
@@ -90,7 +90,7 @@ def up() -> None:
 @app.command()
 def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny") -> None:
     """Train and deploy a first model, roll a second one out under live load, and ask the endpoint."""
-    from pipelines.asking import ask
+    from pipelines.cli.asking import ask
 
     common = ["backend=kserve", f"namespace={NAMESPACE}", f"size={size}", "signing_key=/mnt/shoprank/keys/signing.pem"]
     guarded = ["seed=1", "strategy=guarded", "gateway=shoprank", "evidence=/mnt/shoprank/inference-log",
@@ -107,7 +107,7 @@ def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny"
 @contextlib.contextmanager
 def asked_all_the_time(url: str, workers: int = 4) -> Iterator[list[int]]:
     """Shoppers who ask `url` without a pause while the body runs; yields [answers, failures]."""
-    from pipelines.asking import ask
+    from pipelines.cli.asking import ask
 
     over, counts = threading.Event(), [0, 0]
 
@@ -153,7 +153,7 @@ def _forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
 
 def _submit(api: str, arguments: list[str]) -> None:
     words = [word for one in arguments for word in ("--arg", one)]
-    _run(sys.executable, "-m", "pipelines.cli", "submit", "training", "--host", api, "--wait", *words)
+    _run(sys.executable, "-m", "pipelines.cli.app", "submit", "training", "--host", api, "--wait", *words)
 
 
 @app.command()

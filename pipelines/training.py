@@ -111,7 +111,7 @@ def training(
         source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
         size: tiny, small or full.
         mapping: JSON of {our column: their column}; empty: the columns have our names.
-        items_source: Catalogue; empty: the items that the events name.
+        items_source: Catalog; empty: the items that the events name.
         users_source: Users; empty: the users that the events name.
         previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
         item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.

@@ -12,7 +12,7 @@ from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import InputError, ShoprankError
-from components.shared.runtime import RuntimeRecord
+from components.shared.recommender.runtime import RuntimeRecord
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
 from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane

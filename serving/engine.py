@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.bundle import Manifest
-from components.shared.candidates import Source
-from components.shared.catalog import STATISTICS
 from components.shared.errors import BundleError
-from components.shared.golden import TOLERANCE, read_golden
-from components.shared.history import Histories
-from components.shared.pairs import DENSE_NAMES
-from components.shared.recommender import Ranking, Recommender, side_by_side
-from components.shared.text import tokenize
+from components.shared.features.catalog import STATISTICS
+from components.shared.features.history import Histories
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.recommender.candidates import Source
+from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
+from components.shared.release.bundle import Manifest
+from components.shared.release.golden import TOLERANCE, read_golden
+from components.shared.text.tokenizer import tokenize
 from serving.explain import Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
@@ -52,7 +52,7 @@ class Engine:
     """One opened bundle.
 
     Args:
-        recommender: Models, catalogue and histories.
+        recommender: Models, catalog and histories.
         version: Told in every answer.
         clock: See Shoppers.
         exploration: Whether some recommendations explore; searches never do.

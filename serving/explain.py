@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.candidates import Source
-from components.shared.catalog import STATISTICS, Catalog
-from components.shared.exported_models import Models
-from components.shared.feature_spec import DAY, FeatureSpec
-from components.shared.history import Histories
-from components.shared.neighbours import Neighbours
-from components.shared.pairs import DENSE_NAMES
-from components.shared.recommender import Ranking, wanted_probability
-from components.shared.schema import EVENT_TYPES
-from components.shared.shopper import item_interest
-from components.shared.text import tokenize
+from components.shared.features.catalog import STATISTICS, Catalog
+from components.shared.features.history import Histories
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.shopper import item_interest
+from components.shared.features.spec import DAY, FeatureSpec
+from components.shared.recommender.candidates import Source
+from components.shared.recommender.exported_models import Models
+from components.shared.recommender.neighbours import Neighbours
+from components.shared.recommender.recommender import Ranking, wanted_probability
+from components.shared.schema.tables import EVENT_TYPES
+from components.shared.text.tokenizer import tokenize
 
 MAX_REASONS = 3
 _OFTEN = 0.02
@@ -71,7 +71,7 @@ class Case:
 
 
 class Explainer:
-    """Draws reasons from one catalogue and its statistics.
+    """Draws reasons from one catalog and its statistics.
 
     Args:
         catalog: Titles and categories.

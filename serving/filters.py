@@ -5,12 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from components.shared.catalog import Catalog
+from components.shared.features.catalog import Catalog
 from serving.protocol import Filters
 
 
 class FilterIndex:
-    """Rows of every category and brand name, so that a filter costs what it matches, not the catalogue.
+    """Rows of every category and brand name, so that a filter costs what it matches, not the catalog.
 
     Args:
         catalog: Items; row 0, the unknown item, is never answered.
@@ -47,7 +47,7 @@ class FilterIndex:
 
 
 class _RowsOf:
-    """Catalogue rows by case-folded name."""
+    """Catalog rows by case-folded name."""
 
     def __init__(self, names: pa.Array, rows: np.ndarray):
         encoded = names.dictionary_encode()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from components.shared.latency import LATENCY_BOUNDS
+from components.shared.telemetry.latency import LATENCY_BOUNDS
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 

@@ -23,10 +23,10 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.infer_type import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
-from components.shared.bundle import verify
-from components.shared.inference_log import LogWriter
-from components.shared.runtime import RuntimeRecord
-from components.shared.signing import load_public_key
+from components.shared.recommender.runtime import RuntimeRecord
+from components.shared.release.bundle import verify
+from components.shared.release.signing import load_public_key
+from components.shared.telemetry.inference_log import LogWriter
 from serving.engine import Engine
 from serving.exploring import ExplorationConfig
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from components.shared.endpoint import Endpoint
 from components.shared.errors import InputError, ServingError
-from components.shared.inference_log import Compared
+from components.shared.telemetry.endpoint import Endpoint
+from components.shared.telemetry.inference_log import Compared
 from serving.metrics import SHADOW, SHADOW_DRIFT, SHADOW_OVERLAP, SHADOW_SECONDS
 from serving.protocol import Answer, Ask
 

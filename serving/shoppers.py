@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
-from components.shared.history import Histories, HistoryStore
-from components.shared.schema import EVENT_TYPES
+from components.shared.features.catalog import Catalog
+from components.shared.features.history import Histories, HistoryStore
+from components.shared.features.spec import FeatureSpec
+from components.shared.schema.tables import EVENT_TYPES
 from serving.protocol import Ask, Event
 
 Clock = Literal["bundle", "system"]

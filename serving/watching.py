@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
-from components.shared.inference_log import BUSY, EMPTY, ERROR, OK, Answered, LogWriter
+from components.shared.telemetry.inference_log import BUSY, EMPTY, ERROR, OK, Answered, LogWriter
 from serving.metrics import ANSWER_SECONDS, LOG_DROPPED, OUTCOMES
 from serving.protocol import Answer, Ask
 from serving.shadow import Shadow, ShadowConfig

@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.registry import Registry
-from components.shared.schema import ITEMS
+from components.shared.release.registry import Registry
+from components.shared.schema.tables import ITEMS
 from components.validate_serving.predictor import PredictorConfig, running
-from pipelines.runs import Run
+from pipelines.local.runs import Run
 
 pytestmark = pytest.mark.slow
 
 
 def shoprank(*words, timeout=600):
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 

@@ -1,4 +1,4 @@
-"""The shape of the repository: arrows, stage folders, sizes, names."""
+"""The shape of the repository that no linter checks: stage folders, sizes, names (imports: import-linter)."""
 
 import ast
 import datetime
@@ -13,13 +13,12 @@ import yaml
 import components
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("components", "pipelines", "serving")
+PACKAGES = ("components", "pipelines", "serving")
 STAGES = sorted(path.parent for path in ROOT.glob("components/*/component.py"))
-EVERY = sorted(path for room in (*ROOMS, "tests") for path in (ROOT / room).rglob("*.py"))
+EVERY = sorted(path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py"))
 CODE = [path for path in EVERY if "tests" not in path.relative_to(ROOT).parts and path.name != "conftest.py"]
 VAGUE = {"util", "utils", "helper", "helpers", "common", "misc", "tools", "stuff", "lib", "core", "base", "manager"}
-TOP = {"pyproject.toml", "README.md", *ROOMS, "manifests", "tests", "kind-cluster.yaml", "LICENSE", "Makefile"}
-CLUSTER = {"kfp", "kserve", "kubernetes", "kubeflow"}
+TOP = {"pyproject.toml", "README.md", *PACKAGES, "manifests", "tests", "kind-cluster.yaml", "LICENSE", "Makefile"}
 REGISTRIES = [".".join(parts) for parts in (
     ("pypi", "org"), ("pythonhosted", "org"), ("download", "pytorch", "org"), ("ghcr", "io"), ("quay", "io"),
     ("gcr", "io"), ("docker", "io/"), ("hub", "docker"), ("npmjs", "org"), ("npmjs", "com"), ("anaconda", "org"),
@@ -36,74 +35,26 @@ def tracked() -> list[str]:
     return subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
-def imports(path: Path, everywhere: bool = True) -> Iterator[str]:
-    """Modules that a file imports: anywhere, or at its top level only."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree) if everywhere else tree.body:
+def imports(body: list[ast.stmt]) -> Iterator[str]:
+    for node in body:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name(path)}: import by full name, as {node.module} is not"
-            # `from package import module` names the module too.
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            yield node.module or "."
 
 
-def belongs(module: str, *packages: str) -> bool:
-    return any(module == package or module.startswith(f"{package}.") for package in packages)
-
-
-def allowed(path: Path) -> tuple[str, ...]:
-    """Our own packages that a file may import."""
-    room, part = path.relative_to(ROOT).parts[:2]
-    if room == "components" and part == "cluster":
-        return ("components.shared", "components.cluster")
-    if name(path) == "components/tune_hyperparameters/models.py":
-        # A trial is a training stage's own run, so that what is tuned is what is trained. Only this module knows them.
-        return ("components.shared", f"components.{part}", "components.train_retriever", "components.train_ranker")
-    if name(path) == "components/check_parameters/check.py":
-        # It asks the code that later uses a parameter whether it can.
-        return ("components",)
-    if room == "components" and part != "shared" and (ROOT / room / part).is_dir():
-        return ("components.shared", "components.cluster", f"components.{part}")
-    return {
-        "components": ("components.shared",),
-        "serving": ("components.shared", "serving"),
-        "pipelines": ("components", "pipelines"),
-    }[room]
-
-
-@pytest.mark.parametrize("path", CODE, ids=name)
-def test_arrows_run_down(path):
-    ours = [module for module in imports(path) if belongs(module, *ROOMS)]
-    assert [module for module in ours if not belongs(module, *allowed(path))] == []
-
-
-@pytest.mark.parametrize("path", [path for path in CODE if "shared" in path.parts], ids=name)
-def test_the_shared_nouns_know_no_cluster(path):
-    assert [module for module in imports(path) if module.split(".")[0] in CLUSTER] == []
-
-
-@pytest.mark.parametrize("path", CODE, ids=name)
-def test_one_room_alone_knows_the_kubernetes_client(path):
-    found = [module for module in imports(path) if module.split(".")[0] == "kubernetes"]
-    assert found == [] or belongs(name(path).replace("/", "."), "components.cluster")
-
-
-@pytest.mark.parametrize("path", [path for path in CODE if path.parent in STAGES], ids=name)
-def test_only_the_face_of_a_stage_knows_kfp(path):
-    if path.name == "component.py":
-        top = [module for module in imports(path, everywhere=False) if not belongs(module, "kfp")]
-        assert [module for module in top if not belongs(module, "components.shared.images")] == []
-        assert "from __future__" not in path.read_text(), "it breaks KFP's reading of annotations"
-    elif path.name != "blessing.py":
-        assert [module for module in imports(path) if module.split(".")[0] in CLUSTER] == []
-    assert [module for module in imports(path) if ".component" in module and belongs(module, "components")] == []
-
-
-@pytest.mark.parametrize("path", [path for path in CODE if name(path).startswith("serving")], ids=name)
-def test_serving_needs_neither_training_nor_pipelines(path):
-    heavy = ("torch", "torchrec", "kfp", "components.shared.models", "components.shared.training")
-    assert [module for module in imports(path) if belongs(module, *heavy)] == []
+def test_component_py_imports_kfp_and_images_at_its_top_and_no_other_module_of_a_stage_imports_kfp():
+    wrong = []
+    for stage in STAGES:
+        for path in stage.glob("*.py"):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            if path.name == "component.py":
+                wrong += [f"{name(path)}: {module}" for module in imports(tree.body)
+                          if module.split(".")[0] != "kfp" and module != "components.shared.images"]  # fmt: skip
+            elif path.name != "blessing.py":
+                found = imports([node for node in ast.walk(tree) if isinstance(node, ast.stmt)])
+                wrong += [f"{name(path)}: {module}" for module in found if module.split(".")[0] in {"kfp", "kserve"}]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=name)
@@ -113,30 +64,23 @@ def test_a_stage_folder_is_whole(stage):
     assert len(body) == 1 and isinstance(body[0], ast.Expr), "__init__.py holds its docstring only"
     assert list((stage / "tests").glob("test_*.py")), "a stage has tests"
     assert not (stage / "tests" / "__init__.py").exists()
-    assert [path for path in stage.glob("*.py") if path.name not in {"__init__.py", "component.py"}], "plain logic"
-
-
-@pytest.mark.parametrize("stage", STAGES, ids=name)
-def test_metadata_is_what_kubeflow_reads(stage):
-    found = yaml.safe_load((stage / "metadata.yaml").read_text())
+    metadata = yaml.safe_load((stage / "metadata.yaml").read_text())
     order = ["name", "stability", "dependencies", "tags", "lastVerified"]
-    assert list(found) == [field for field in order if field in found or field != "tags"]
-    assert found["name"] == stage.name and found["stability"] in {"experimental", "alpha", "beta", "stable"}
-    assert set(found["dependencies"]) <= {"kubeflow", "external_services"}
-    assert "Pipelines" in [entry["name"] for entry in found["dependencies"]["kubeflow"]]
-    for entry in (entry for entries in found["dependencies"].values() for entry in entries):
+    assert list(metadata) == [field for field in order if field in metadata or field != "tags"]
+    assert metadata["name"] == stage.name and metadata["stability"] in {"experimental", "alpha", "beta", "stable"}
+    assert set(metadata["dependencies"]) <= {"kubeflow", "external_services"}
+    assert "Pipelines" in [entry["name"] for entry in metadata["dependencies"]["kubeflow"]]
+    for entry in (entry for entries in metadata["dependencies"].values() for entry in entries):
         assert set(entry) == {"name", "version"}
         assert re.fullmatch(r">=\d+\.\d+\.\d+", entry["version"]), entry
-    assert all(isinstance(tag, str) for tag in found.get("tags", []))
-    assert isinstance(found["lastVerified"], datetime.datetime)
+    assert all(isinstance(tag, str) for tag in metadata.get("tags", []))
+    assert isinstance(metadata["lastVerified"], datetime.datetime)
 
 
-@pytest.mark.parametrize("path", EVERY, ids=name)
-def test_files_are_short_and_named_for_what_they_hold(path):
-    tests = "tests" in path.parts
-    lines = path.read_text(encoding="utf-8").count("\n")
-    assert lines <= (400 if tests else 300), f"{lines} lines"
-    assert path.stem not in VAGUE
+def test_files_are_short_and_named_for_what_they_hold():
+    lines = {path: path.read_text(encoding="utf-8").count("\n") for path in EVERY}
+    assert {name(path): count for path, count in lines.items() if count > (300 if path in CODE else 400)} == {}
+    assert [name(path) for path in EVERY if path.stem in VAGUE] == []
 
 
 def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -146,21 +90,19 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return node.end_lineno - node.lineno + 1 - (first.end_lineno - first.lineno + 1 if documented else 0)
 
 
-@pytest.mark.parametrize("path", CODE, ids=name)
-def test_modules_say_what_they_are_and_functions_are_short(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert ast.get_docstring(tree), "a module opens with what it is"
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        face = any("dsl." in ast.unparse(decorator) for decorator in node.decorator_list)
-        assert code_lines(node) <= (70 if face else 60), f"{node.name} has {code_lines(node)} lines"
-        # KFP's inputs, outputs and parameters are what a stage has; everything else takes a config dataclass.
-        count = len(node.args.posonlyargs + node.args.args + node.args.kwonlyargs)
-        assert face or count <= 8 + (node.args.args[:1] != [] and node.args.args[0].arg in {"self", "cls"}), node.name
-        if face and "component" in ast.unparse(node.decorator_list[0]):
-            work = [part for part in node.body[1:] if not isinstance(part, ast.ImportFrom | ast.Return)]
-            assert len(work) <= 6, f"{node.name}: the face only hands values on"
+def test_functions_are_short_and_a_component_only_hands_values_on():
+    wrong = []
+    for path in CODE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            pipeline = any(ast.unparse(decorator).startswith("dsl.pipeline") for decorator in node.decorator_list)
+            if code_lines(node) > (75 if pipeline else 60):
+                wrong.append(f"{name(path)}: {node.name} has {code_lines(node)} lines")
+            if any(ast.unparse(decorator).startswith("dsl.component") for decorator in node.decorator_list):
+                work = [part for part in node.body[1:] if not isinstance(part, ast.ImportFrom | ast.Return)]
+                wrong += [f"{name(path)}: {node.name} has {len(work)} statements"] * (len(work) > 6)
+    assert wrong == []
 
 
 def test_the_packages_are_those_of_this_checkout():

@@ -12,11 +12,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.cluster.inference_service import ServiceSpec, manifest
-from components.cluster.traffic import CANDIDATE
-from components.shared.bundle import FORMAT_VERSION
+from components.shared.cluster.inference_service import ServiceSpec, manifest
+from components.shared.cluster.traffic import CANDIDATE
 from components.shared.images import PREDICTOR_IMAGE
-from components.shared.registry import Registry
+from components.shared.release.bundle import FORMAT_VERSION
+from components.shared.release.registry import Registry
 from pipelines.resources import GPU, REGISTRY_MOUNT, REGISTRY_VOLUME
 from pipelines.training import training
 from serving.tests.handmade import write_bundle

@@ -10,7 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from components.cluster.kinds import HTTP_ROUTE, INFERENCE_SERVICE, TRAIN_JOB
+from components.shared.cluster.kinds import HTTP_ROUTE, INFERENCE_SERVICE, TRAIN_JOB
 from components.shared.images import PREDICTOR_IMAGE, TRAIN_IMAGE
 from pipelines.resources import GPU, REGISTRY_VOLUME
 from tests import custom_resources

@@ -3,7 +3,7 @@
 import re
 from html.parser import HTMLParser
 
-from components.shared.page import COLOURS, Page, new_figure
+from components.shared.report.page import COLOURS, Page, new_figure
 
 ATTACK = "<script>alert('x')</script>"
 

@@ -1,4 +1,4 @@
-"""Build everything that models and the predictor know: catalogue, histories, training rows and the feature spec.
+"""Build everything that models and the predictor know: catalog, histories, training rows and the feature spec.
 
 SQL cleans, encodes and counts; `shared/shopper.py` turns histories into features, here and in the predictor alike.
 """
@@ -18,21 +18,21 @@ from components.build_features.cleaning import CleaningConfig, clean, limit_outl
 from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
 from components.build_features.vocabulary import Vocabularies, VocabularyConfig, encode_items
-from components.shared.catalog import Catalog
 from components.shared.disk import disk_errors
 from components.shared.errors import DataError
-from components.shared.feature_spec import FeatureSpec, SparseFeature
-from components.shared.history import HistoryStore
-from components.shared.id_hashing import Collisions
+from components.shared.features.catalog import Catalog
+from components.shared.features.history import HistoryStore
+from components.shared.features.id_hashing import Collisions
+from components.shared.features.ragged import Ragged
+from components.shared.features.rows import RATINGS, REQUESTS
+from components.shared.features.shopper import shopper_features
+from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.progress import report
-from components.shared.ragged import Ragged
-from components.shared.rows import RATINGS, REQUESTS
-from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
-from components.shared.shopper import shopper_features
-from components.shared.similarity import SimilarityConfig
-from components.shared.sizes import size_named
+from components.shared.recommender.similarity import SimilarityConfig
+from components.shared.schema.sizes import size_named
+from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
+from components.shared.schema.timeline import Timeline
 from components.shared.storage import atomic_directory, write_json
-from components.shared.timeline import Timeline
 from components.shared.version import VERSION
 
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from components.build_features.queries import count, literal, only_row
 from components.shared.errors import DataError, InputError, SchemaError
-from components.shared.schema import EVENTS
+from components.shared.schema.tables import EVENTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class CleaningConfig:
 def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config: CleaningConfig) -> dict[str, int]:
     """Make table `clean` and view `items`; return how many rows each rule touched.
 
-    Rules, in order: exact duplicates are merged; robots are dropped; events of items outside the catalogue are
+    Rules, in order: exact duplicates are merged; robots are dropped; events of items outside the catalog are
     dropped. `limit_outliers` is the last rule and needs the timeline.
 
     Raises:

@@ -30,7 +30,7 @@ def build_features(
         user_rows: The same of shoppers.
 
     Returns:
-        features: Feature folder with spec.json, catalogue, histories and rows of every split.
+        features: Feature folder with spec.json, catalog, histories and rows of every split.
         summary: Rows of each split, vocabulary sizes, collisions of hashed ids and what cleaning touched.
     """
     from pathlib import Path

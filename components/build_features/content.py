@@ -3,8 +3,8 @@
 import duckdb
 
 from components.build_features.queries import only_row
-from components.shared.content import CONTENT_COLUMN
 from components.shared.errors import DataError
+from components.shared.features.content import CONTENT_COLUMN
 
 
 def content_width(database: duckdb.DuckDBPyConnection) -> int:

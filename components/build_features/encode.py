@@ -10,15 +10,15 @@ from scipy import sparse
 
 from components.build_features.queries import count, literal, only_row
 from components.build_features.vocabulary import Vocabularies
-from components.shared.catalog import STATISTICS
 from components.shared.disk import new_array
 from components.shared.errors import DataError, InputError
-from components.shared.feature_spec import DAY
-from components.shared.history import COLUMNS
-from components.shared.schema import EVENT_TYPES
-from components.shared.similarity import SimilarityConfig, cosine_neighbours
-from components.shared.text import tokenize
-from components.shared.timeline import Timeline
+from components.shared.features.catalog import STATISTICS
+from components.shared.features.history import COLUMNS
+from components.shared.features.spec import DAY
+from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
+from components.shared.schema.tables import EVENT_TYPES
+from components.shared.schema.timeline import Timeline
+from components.shared.text.tokenizer import tokenize
 
 _TYPE_CODE = (
     "CASE event_type " + " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(EVENT_TYPES)) + " END"

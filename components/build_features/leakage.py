@@ -6,8 +6,8 @@ import duckdb
 
 from components.build_features.queries import literal, only_row
 from components.shared.errors import DataError
-from components.shared.rows import RATINGS
-from components.shared.timeline import Timeline
+from components.shared.features.rows import RATINGS
+from components.shared.schema.timeline import Timeline
 
 _MEND = "this is a bug of build_features: report it with the feature configuration"
 

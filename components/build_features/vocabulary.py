@@ -1,6 +1,6 @@
-"""Vocabularies and the encoded catalogue: strings become rows, row 0 is the unknown bucket.
+"""Vocabularies and the encoded catalog: strings become rows, row 0 is the unknown bucket.
 
-Items and users are sorted by how often they occur before `retriever_end`; those seen too rarely keep a catalogue row
+Items and users are sorted by how often they occur before `retriever_end`; those seen too rarely keep a catalog row
 but no embedding row, so nothing about the future decides who has one. Where rows are limited, recent events count more.
 """
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 from components.build_features.content import content_width
 from components.build_features.queries import count, literal, only_row
 from components.shared.errors import InputError
-from components.shared.text import tokenize
+from components.shared.text.tokenizer import tokenize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class VocabularyConfig:
     user_rows: int = 0
     """Likewise for shoppers."""
     row_half_life_days: float = 28.0
-    """Such counts find more of later events than plain ones do (measured: pipelines/bounded_ids.py)."""
+    """Such counts find more of later events than plain ones do (measured: tests/benchmarks/quality/bounded_ids.py)."""
     min_tokens: int = 2
     """Title tokens of fewer items are unknown."""
     max_tokens: int = 50_000
@@ -44,7 +44,7 @@ class VocabularyConfig:
     title_length: int = 16
     """Title tokens kept an item."""
     price_buckets: int = 16
-    """Quantile buckets of the catalogue's prices."""
+    """Quantile buckets of the catalog's prices."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: 
 def encode_items(
     database: duckdb.DuckDBPyConnection, out: Path, retriever_end: int, config: VocabularyConfig
 ) -> Vocabularies:
-    """Write `items.parquet` (row i = catalogue row i) and the vocabularies beside it; return their sizes.
+    """Write `items.parquet` (row i = catalog row i) and the vocabularies beside it; return their sizes.
 
     Raises:
         InputError: a number of rows is negative.
@@ -144,7 +144,7 @@ def _later_known(database: duckdb.DuckDBPyConnection, retriever_end: int, known:
 
 
 def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:
-    """Item prices: the catalogue's, else the median paid; the one that models see ends at `retriever_end`.
+    """Item prices: the catalog's, else the median paid; the one that models see ends at `retriever_end`.
 
     Without that end, an item first sold in the test window would betray itself by having a price at all.
     """

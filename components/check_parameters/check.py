@@ -44,14 +44,14 @@ def _refusal(check: Callable[[Given], None], given: Given) -> InputError | None:
 
 def _data(given: Given) -> None:
     from components.ingest_events.mapping import parse_mapping_text
-    from components.shared.sizes import size_named
+    from components.shared.schema.sizes import size_named
 
     size_named(given["size"])
     parse_mapping_text(given["mapping"])
 
 
 def _launch(given: Given) -> None:
-    from components.cluster.launching import check_launch
+    from components.shared.cluster.launching import check_launch
 
     check_launch(_launched(given))
 
@@ -71,7 +71,7 @@ def _retriever(given: Given) -> None:
         return
     import dataclasses
 
-    from components.shared.sizes import size_named
+    from components.shared.schema.sizes import size_named
     from components.train_retriever.space import configured
     from components.train_retriever.train import RetrieverTraining, check_training
 
@@ -86,7 +86,7 @@ def _ranker(given: Given) -> None:
         return
     import dataclasses
 
-    from components.shared.sizes import size_named
+    from components.shared.schema.sizes import size_named
     from components.train_ranker.space import configured
     from components.train_ranker.teacher import check_teacher
     from components.train_ranker.train import RankerTraining, check_log, check_training

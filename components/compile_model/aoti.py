@@ -14,10 +14,10 @@ from torch import nn
 from torch._inductor.exc import CppCompileError, InductorError
 
 from components.compile_model.export import Inputs
-from components.shared.aoti_graph import cpu_flags, torch_release
-from components.shared.cpp_compiler import require_cpp_compiler
 from components.shared.errors import DataError, InputError
-from components.shared.runtime import RuntimeRecord
+from components.shared.recommender.aoti_graph import cpu_flags, torch_release
+from components.shared.recommender.runtime import RuntimeRecord
+from components.shared.training.cpp_compiler import require_cpp_compiler
 
 _MACHINE, _CPU = "x86_64", ("avx2", "f16c", "fma")
 """Intel since Haswell (2013), AMD since Excavator (2015): what nodes of a cluster have in common."""

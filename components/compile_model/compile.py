@@ -16,16 +16,17 @@ from components.compile_model.export import (
     quantise_dense,
 )
 from components.compile_model.parity import compare, index_recall, latency, quality
-from components.shared.candidates import CandidateConfig
-from components.shared.lexical import LexicalIndex, catalog_texts
-from components.shared.models.offline import TorchModels, item_vectors, open_offline, trained_rows
+from components.shared.features.catalog import catalog_texts
+from components.shared.features.rows import Rows
 from components.shared.progress import report
-from components.shared.recommender import Recommender, golden_answer
-from components.shared.rows import Rows
-from components.shared.runtime import Runtime, RuntimeRecord
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.offline import TorchModels, item_vectors, open_offline, trained_rows
+from components.shared.recommender.recommender import Recommender, golden_answer
+from components.shared.recommender.runtime import Runtime, RuntimeRecord
+from components.shared.recommender.vector_index import VectorIndex
 from components.shared.storage import atomic_directory, read_json, write_json
-from components.shared.text import tokenize
-from components.shared.vector_index import VectorIndex
+from components.shared.text.lexical import LexicalIndex
+from components.shared.text.tokenizer import tokenize
 from components.shared.version import VERSION
 
 
@@ -96,7 +97,7 @@ def _export(
         ),
         "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows, export),
     }
-    # Only refresh_catalog runs it, once a catalogue: no latency is worth native code there.
+    # Only refresh_catalog runs it, once a catalog: no latency is worth native code there.
     export_item_tower(trained.models.retriever, folder / "retriever" / "item.onnx", config.tables)
     if config.dense == "int8":
         for path in (user, ranker):
@@ -144,7 +145,7 @@ def _copy_state(features: Path, statistics: Path | None, folder: Path) -> None:
         shutil.copyfile(statistics / "statistics.json", folder / "training_statistics.json")
     write_json(
         folder / "licences.json",
-        {"shoprank": "Apache-2.0", "events and catalogue": "as licensed by their owner; see the run's source"},
+        {"shoprank": "Apache-2.0", "events and catalog": "as licensed by their owner; see the run's source"},
     )
 
 

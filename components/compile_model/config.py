@@ -7,8 +7,8 @@ from typing import Literal, cast, get_args
 from components.shared.config_fields import Count, Rate
 from components.shared.errors import InputError
 from components.shared.models.variants import fields_from_json, json_object
-from components.shared.runtime import Runtime
-from components.shared.vector_index import EXACT_UP_TO
+from components.shared.recommender.runtime import Runtime
+from components.shared.recommender.vector_index import EXACT_UP_TO
 
 Precision = Literal["fp32", "fp16", "int8", "int4"]
 DensePrecision = Literal["fp32", "int8"]
@@ -58,7 +58,7 @@ class CompileConfig:
     limits: Limits = dataclasses.field(default_factory=Limits)
     """What the compressed model may lose."""
     exact_index_up_to: int = EXACT_UP_TO
-    """Larger catalogues get an approximate index."""
+    """Larger catalogs get an approximate index."""
     timed_requests: int = 100
     """Single requests that are timed."""
 

@@ -13,9 +13,9 @@ from torch.export import Dim
 
 from components.compile_model.config import TableFormat
 from components.compile_model.flat import FlatItemTower, FlatRanker, FlatUserTower, TrainedRows
+from components.shared.features.pairs import DENSE_NAMES
 from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
-from components.shared.pairs import DENSE_NAMES
 
 Inputs = dict[str, tuple[torch.Tensor, dict[int, Dim]]]
 """Name of each input, in the order of `forward`, with an example and its varying dimensions."""
@@ -34,7 +34,7 @@ def export_user_tower(
         path: File to write.
         form: How embedding rows are stored.
         trained: Which of them hold anything; None: all.
-        vectors: Item vectors of the catalogue [items, D], which a sequence encoder reads.
+        vectors: Item vectors of the catalog [items, D], which a sequence encoder reads.
         export: What writes it; None: export_onnx.
 
     Returns:

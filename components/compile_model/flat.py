@@ -8,7 +8,7 @@ from torch import nn
 
 from components.compile_model.config import TableFormat
 from components.compile_model.flat_table import FlatTable, SparseTables
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.spec import SparseFeature
 from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
 from components.shared.models.retriever import Retriever, Tower, beside_content
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from components.compile_model.config import TableFormat
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.spec import SparseFeature
 
 _LEVELS = {"int8": 255.0, "int4": 15.0}
 _PLACE_BYTES = 4

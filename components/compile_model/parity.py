@@ -7,10 +7,10 @@ import numpy as np
 
 from components.compile_model.config import Limits
 from components.shared.errors import DataError
-from components.shared.ranking_metrics import hits, ndcg_at_k, overlap_at_k
-from components.shared.recommender import Ranking, Recommender, side_by_side
-from components.shared.rows import Rows
-from components.shared.shopper import shopper_features
+from components.shared.evaluation.ranking_metrics import hits, ndcg_at_k, overlap_at_k
+from components.shared.features.rows import Rows
+from components.shared.features.shopper import shopper_features
+from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
 
 _MEND = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
 

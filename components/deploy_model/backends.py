@@ -5,7 +5,7 @@ from typing import Protocol
 
 from components.deploy_model.kserve import KServeBackend, KServeTarget
 from components.shared.errors import InputError
-from components.shared.registry import CHAMPION, Registry
+from components.shared.release.registry import CHAMPION, Registry
 
 
 class Backend(Protocol):

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from components.cluster.inference_service import Mode, ServiceSpec
 from components.deploy_model.backends import Backend, backend_named
 from components.deploy_model.kserve import KServeTarget
-from components.shared.decision import read_decision
-from components.shared.proof import check_papers, read_proof
-from components.shared.registry import Registry
+from components.shared.cluster.inference_service import Mode, ServiceSpec
+from components.shared.evaluation.decision import read_decision
+from components.shared.release.proof import check_papers, read_proof
+from components.shared.release.registry import Registry
 
 
 @dataclass(frozen=True)

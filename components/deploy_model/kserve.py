@@ -5,8 +5,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from components.cluster.api import Cluster, Manifest, connect
-from components.cluster.inference_service import (
+from components.shared.cluster.api import Cluster, Manifest, connect
+from components.shared.cluster.inference_service import (
     VERSION_ANNOTATION,
     ServiceSpec,
     address,
@@ -16,12 +16,12 @@ from components.cluster.inference_service import (
     served_model,
     wait_ready,
 )
-from components.cluster.kinds import INFERENCE_SERVICE
-from components.shared.endpoint import Endpoint, endpoint
+from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.shared.errors import ClusterError, ServingError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.golden import read_golden
-from components.shared.registry import PREVIOUS, Registry
+from components.shared.features.spec import FeatureSpec
+from components.shared.release.golden import read_golden
+from components.shared.release.registry import PREVIOUS, Registry
+from components.shared.telemetry.endpoint import Endpoint, endpoint
 
 
 @dataclass(frozen=True, kw_only=True)

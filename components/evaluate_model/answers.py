@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from components.evaluate_model.baselines import Lists
-from components.shared.pairs import DENSE_NAMES
-from components.shared.ragged import offsets_of
-from components.shared.recommender import Recommender, wanted_probability
-from components.shared.rows import Rows
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.ragged import offsets_of
+from components.shared.features.rows import Rows
+from components.shared.recommender.recommender import Recommender, wanted_probability
 
 _SAMPLED = 30
 """Pairs of a shopper, about, that did not come true and whose inputs are kept."""
@@ -33,7 +33,7 @@ class Pool:
 
 
 def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) -> tuple[Lists, Pool]:
-    """Rank the catalogue for every row of a split."""
+    """Rank the catalog for every row of a split."""
     overall, first = np.zeros((len(rows), k), np.int64), np.zeros((len(rows), k), np.int64)
     pool: list[tuple[np.ndarray, ...]] = []
     items, pairs, random = len(recommender.catalog), 0, np.random.default_rng(0)

@@ -14,10 +14,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from components.evaluate_model.answers import Pool, model_answers
-from components.shared.pairs import DENSE_NAMES
-from components.shared.ragged import Ragged, offsets_of
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.ragged import Ragged, offsets_of
+from components.shared.features.rows import Rows
+from components.shared.recommender.recommender import Recommender
 
 _SHOPPERS = 500
 """Shoppers of a split whose labels are shuffled: their candidates are made once more."""

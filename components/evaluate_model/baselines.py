@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from components.shared.feature_spec import DAY, FeatureSpec
-from components.shared.history import Histories
-from components.shared.pairs import touches
-from components.shared.schema import EVENT_TYPES
-from components.shared.similarity import SimilarityConfig, cosine_neighbours
+from components.shared.features.history import Histories
+from components.shared.features.pairs import touches
+from components.shared.features.spec import DAY, FeatureSpec
+from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
+from components.shared.schema.tables import EVENT_TYPES
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Lists:
     """Answers of one method for every shopper.
 
     Attributes:
-        overall: int64 [shoppers, k], catalogue rows, best first, 0: empty.
+        overall: int64 [shoppers, k], catalog rows, best first, 0: empty.
         first: the same among items that the shopper has not had a target event with.
     """
 
@@ -56,7 +56,7 @@ class Past:
         Args:
             asked: Of the shoppers asked about.
             everyone: Of all shoppers, at once or in parts, so that not all of them are in memory together.
-            items: Catalogue rows.
+            items: Catalog rows.
             spec: Names the target event.
             window_days: What counts as recent.
         """
@@ -93,7 +93,7 @@ SAME_FOR_ALL = ("popularity", "recent popularity")
 
 def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
     """Every baseline's lists."""
-    # An item that nobody ever took scores 0 everywhere; most of a large catalogue is left out of all the work.
+    # An item that nobody ever took scores 0 everywhere; most of a large catalog is left out of all the work.
     taken = past.total > 0
     taken[0] = True
     seen = np.flatnonzero(taken)

@@ -18,6 +18,6 @@ def read_blessing(evaluation: Input[Artifact]) -> bool:
     """
     from pathlib import Path
 
-    from components.shared.decision import read_decision
+    from components.shared.evaluation.decision import read_decision
 
     return read_decision(Path(evaluation.path)).blessed

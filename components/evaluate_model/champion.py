@@ -8,11 +8,11 @@ import numpy as np
 from components.evaluate_model.answers import fill
 from components.evaluate_model.baselines import Lists
 from components.shared.errors import BundleError, InputError
-from components.shared.history import Histories
-from components.shared.ragged import offsets_of
-from components.shared.recommender import Recommender
-from components.shared.registry import CHAMPION, Registry
-from components.shared.trust import trusted
+from components.shared.features.history import Histories
+from components.shared.features.ragged import offsets_of
+from components.shared.recommender.recommender import Recommender
+from components.shared.release.registry import CHAMPION, Registry
+from components.shared.release.trust import trusted
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ def champion_of(registry: str, model_name: str) -> Path | None:
 def champion_answers(
     bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int, public_key: str = ""
 ) -> ChampionAnswers:
-    """Let the champion rank its catalogue for the shoppers of the test split.
+    """Let the champion rank its catalog for the shoppers of the test split.
 
     Its item statistics are its own: a champion in service would not have newer ones.
 
     Args:
         bundle: A bundle folder.
-        ours: Whose catalogue the answers are given in.
+        ours: Whose catalog the answers are given in.
         shoppers: int64 [rows], shopper indexes of this run.
         asked: Their histories before the test moment.
         k: Length of the lists.
@@ -96,7 +96,7 @@ def recode(asked: Histories, shoppers: np.ndarray, ours: Recommender, champion: 
 
 
 def _item_rows(source: Recommender, target: Recommender) -> np.ndarray:
-    """Row in `target`'s catalogue of every row of `source`'s, 0 where it has none, int64 [items of source]."""
+    """Row in `target`'s catalog of every row of `source`'s, 0 where it has none, int64 [items of source]."""
     rows = np.zeros(len(source.catalog), np.int64)
     for item_id, row in source.catalog.row_of.items():
         rows[row] = target.catalog.row_of.get(item_id, 0)
@@ -104,7 +104,7 @@ def _item_rows(source: Recommender, target: Recommender) -> np.ndarray:
 
 
 def _ranked(champion: Recommender, ours: Recommender, histories: Histories, k: int, part: int = 64) -> Lists:
-    """Answers in our catalogue rows; an item that we no longer have keeps its place as an empty one."""
+    """Answers in our catalog rows; an item that we no longer have keeps its place as an empty one."""
     row_of = _item_rows(champion, ours)
     overall, first = np.zeros((len(histories), k), np.int64), np.zeros((len(histories), k), np.int64)
     for start in range(0, len(histories), part):

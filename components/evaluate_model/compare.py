@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from components.evaluate_model.bootstrap import BootstrapConfig, intervals
-from components.shared.ragged import Ragged, offsets_of
-from components.shared.ranking_metrics import coverage, gini, novelty, per_shopper
+from components.shared.evaluation.ranking_metrics import coverage, gini, novelty, per_shopper
+from components.shared.features.ragged import Ragged, offsets_of
 
 MODEL, CHAMPION = "model", "champion"
 LIST_METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_20", "mrr", "hit_rate_at_10")
@@ -24,7 +24,7 @@ class Scope:
     Attributes:
         name: overall, or first: only items that the shopper has not had before.
         rows: int64 [shoppers], which rows of the split.
-        relevant: relevant catalogue rows of each of them.
+        relevant: relevant catalog rows of each of them.
         lists: int64 [shoppers, k] by method.
         metrics: float64 [shoppers] by method and metric.
     """
@@ -64,7 +64,7 @@ def summarise(scope: Scope, popularity: np.ndarray, config: BootstrapConfig) -> 
 
     Args:
         scope: What was measured.
-        popularity: float [catalogue rows], target events before the moment.
+        popularity: float [catalog rows], target events before the moment.
         config: Of the bootstrap.
 
     Returns:

@@ -21,18 +21,18 @@ from components.evaluate_model.report import evaluation_page
 from components.evaluate_model.rules import Rules, apply_rules
 from components.evaluate_model.slices import SliceFacts, slices
 from components.evaluate_model.strangers import strangers
-from components.shared.candidates import CandidateConfig
-from components.shared.decision import Decision
-from components.shared.feature_spec import DAY
-from components.shared.history import Histories
-from components.shared.models.offline import open_offline
-from components.shared.neighbours import Neighbours
+from components.shared.evaluation.decision import Decision
+from components.shared.features.history import Histories
+from components.shared.features.rows import Rows
+from components.shared.features.spec import DAY
 from components.shared.progress import report
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
-from components.shared.sizes import size_named
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.neighbours import Neighbours
+from components.shared.recommender.offline import open_offline
+from components.shared.recommender.recommender import Recommender
+from components.shared.schema.sizes import size_named
+from components.shared.schema.timeline import Timeline
 from components.shared.storage import atomic_directory, read_json, write_json
-from components.shared.timeline import Timeline
 from components.shared.training.curve import curves
 
 __all__ = ["EvaluationConfig", "champion_of", "config_for", "confusion_matrix", "evaluate", "roc_points"]

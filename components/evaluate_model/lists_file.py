@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.evaluate_model.compare import LIST_METRICS, Scope
-from components.shared.ragged import offsets_of
-from components.shared.recommender import Recommender
+from components.shared.features.ragged import offsets_of
+from components.shared.recommender.recommender import Recommender
 
 LISTS = pa.schema(
     [

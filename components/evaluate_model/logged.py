@@ -18,7 +18,7 @@ import pyarrow.dataset as ds
 
 from components.evaluate_model.counterfactual import Estimate, Logged, doubly_robust, ips, item_rates, snips
 from components.shared.errors import DataError, InputError
-from components.shared.inference_log import Answered, LogReader
+from components.shared.telemetry.inference_log import Answered, LogReader
 
 Decision = tuple[str, float, str]
 """Item that was shown at the last place, its propensity, and the item that the candidate would have shown there."""

@@ -3,9 +3,9 @@
 from typing import Any
 
 from components.evaluate_model.compare import DIVERSITY_METRICS, LIST_METRICS
-from components.shared import evaluation_sections as sections
-from components.shared.decision import Decision
-from components.shared.page import Page
+from components.shared.evaluation.decision import Decision
+from components.shared.report import evaluation_sections as sections
+from components.shared.report.page import Page
 
 _HEADINGS = {
     "ndcg_at_10": "NDCG@10", "recall_at_10": "recall@10", "recall_at_20": "recall@20", "mrr": "MRR",

@@ -37,7 +37,7 @@ class Rules:
     max_single_input_auc: float = 0.99
     """Largest area under the ROC curve that one input of the ranker may reach alone; above it, it holds the label."""
     min_coverage: float = 0.01
-    """Least share of the catalogue that the ten best of all test shoppers hold together, or of their places where
+    """Least share of the catalog that the ten best of all test shoppers hold together, or of their places where
     there are fewer places than items: the same ten items for everybody are no recommendation."""
 
 

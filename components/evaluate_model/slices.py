@@ -8,7 +8,7 @@ import numpy as np
 
 from components.evaluate_model.bootstrap import BootstrapConfig, intervals
 from components.evaluate_model.compare import MODEL, Scope, subset
-from components.shared.ragged import Ragged
+from components.shared.features.ragged import Ragged
 
 _SHOWN = ("ndcg_at_10", "recall_at_20")
 
@@ -18,7 +18,7 @@ class SliceFacts:
     """What divides items, shoppers and purchases.
 
     Attributes:
-        popularity: float [catalogue rows], target events before the moment.
+        popularity: float [catalog rows], target events before the moment.
         visits: int64 [rows of the split], distinct days with an event before the moment.
         bought: bool [relevant items], bought before by that shopper.
         new_below: shoppers of fewer visits are new.
@@ -45,7 +45,7 @@ def slices(
     """Model and best baseline of every slice.
 
     Args:
-        relevant: relevant catalogue rows of every row of the split.
+        relevant: relevant catalog rows of every row of the split.
         overall: int64 [rows, k], full lists by method.
         first: the first-time scope; its slice is read from it, on lists of items new to the shopper.
         facts: what divides.

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from components.evaluate_model.compare import MODEL
-from components.shared.ranking_metrics import ndcg_at_k
-from components.shared.recommender import Recommender, wanted_probability
-from components.shared.rows import Rows
+from components.shared.evaluation.ranking_metrics import ndcg_at_k
+from components.shared.features.rows import Rows
+from components.shared.recommender.recommender import Recommender, wanted_probability
 
 
 def strangers(recommender: Recommender, rows: Rows, others: Mapping[str, np.ndarray], k: int = 10) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def strangers(recommender: Recommender, rows: Rows, others: Mapping[str, np.ndar
     Args:
         recommender: The models as of the rows' moment.
         rows: The test split.
-        others: Lists of other methods that are the same for everybody, catalogue rows, best first, by name.
+        others: Lists of other methods that are the same for everybody, catalog rows, best first, by name.
         k: Length of the lists.
 
     Returns:

@@ -25,7 +25,7 @@ def ingest_events(
         source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
         size: tiny, small or full; how many shoppers of complete-journey are kept.
         mapping: JSON of {our column: their column}; empty: the columns have our names.
-        items_source: File, folder or URI of the catalogue; empty: the items that the events name.
+        items_source: File, folder or URI of the catalog; empty: the items that the events name.
         users_source: File, folder or URI of the users; empty: the users that the events name.
 
     Returns:

@@ -21,8 +21,8 @@ from components.ingest_events.tabular import TabularFiles
 from components.shared.disk import disk_errors
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report
-from components.shared.schema import schema_hash
-from components.shared.sizes import size_named
+from components.shared.schema.sizes import size_named
+from components.shared.schema.tables import schema_hash
 from components.shared.storage import atomic_directory
 from components.shared.version import VERSION
 
@@ -102,7 +102,7 @@ def ingest(
         outputs: Where to write.
         size: tiny, small or full; how many shoppers of complete-journey are kept. Files are read whole.
         mapping: Our column -> theirs; see `mapping.parse_mapping`.
-        items_source: File, folder or URI of the catalogue; empty: the items that the events name.
+        items_source: File, folder or URI of the catalog; empty: the items that the events name.
         users_source: File, folder or URI of the users; empty: the users that the events name.
 
     Raises:

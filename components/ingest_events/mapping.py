@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.shared.errors import InputError, SchemaError
-from components.shared.schema import EVENT_TYPES, EVENTS, ITEMS, USERS
+from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS
 
 SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
 """The three tables of the data contract, in the order in which they are staged."""

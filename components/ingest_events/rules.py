@@ -1,6 +1,6 @@
 """Why a row is refused: one SQL expression a table, the first reason that applies wins."""
 
-from components.shared.schema import EVENT_TYPES
+from components.shared.schema.tables import EVENT_TYPES
 
 _TYPES = ", ".join(f"'{name}'" for name in EVENT_TYPES)
 

@@ -1,1 +1,1 @@
-"""Stage: a bundle with today's catalogue, without retraining: new items get vectors from what is known of them."""
+"""Stage: a bundle with today's catalog, without retraining: new items get vectors from what is known of them."""

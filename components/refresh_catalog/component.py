@@ -16,7 +16,7 @@ def refresh_catalog(
     summary: Output[Metrics],
     public_key: str = "",
 ):
-    """Give the champion today's catalogue without training: new items, changed titles, prices and availability.
+    """Give the champion today's catalog without training: new items, changed titles, prices and availability.
 
     Args:
         items_source: Parquet file or folder, or its URI, in the form that ingest_events writes its items.

@@ -1,4 +1,4 @@
-"""Catalogue entries as the model reads them: labels, title words and prices by the vocabularies of the bundle."""
+"""Catalog entries as the model reads them: labels, title words and prices by the vocabularies of the bundle."""
 
 import math
 from collections.abc import Sequence
@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.content import CONTENT_COLUMN
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.text import tokenize
+from components.shared.features.content import CONTENT_COLUMN
+from components.shared.features.spec import FeatureSpec
+from components.shared.text.tokenizer import tokenize
 
 Entry = dict[str, Any]
 """One row of a bundle's items.parquet, but for `row`."""
@@ -69,7 +69,7 @@ class Vocabularies:
         where = f"items.{CONTENT_COLUMN}: item '{item_id}'"
         if len(vector) not in (0, dim):
             raise InputError(f"{where} has {len(vector)} numbers, the model reads {dim}",
-                             "embed it with what embedded the catalogue, or train again")  # fmt: skip
+                             "embed it with what embedded the catalog, or train again")  # fmt: skip
         values = vector.to_numpy(zero_copy_only=False)
         if not np.isfinite(values).all():
             raise InputError(f"{where} holds a value that is no finite number", "embed it again, or leave it null")

@@ -1,7 +1,7 @@
-"""The catalogue with the given items in it, row by row as build_features would have encoded them.
+"""The catalog with the given items in it, row by row as build_features would have encoded them.
 
 Columns stay in Arrow: items become Python objects a batch at a time, and only those that change are kept, without their
-content vectors, which are views of the given ones. Pieces of the catalogue that nothing changes are not copied.
+content vectors, which are views of the given ones. Pieces of the catalog that nothing changes are not copied.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.refresh_catalog.encoding import Entry, Vocabularies
-from components.shared.content import CONTENT_COLUMN
+from components.shared.features.content import CONTENT_COLUMN
 
 _BATCH = 8_192
 _PIECE = 65_536
@@ -22,7 +22,7 @@ _FEATURES = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What became of the catalogue.
+    """What became of the catalog.
 
     Attributes:
         added, changed, same: items. unknown_categories, unknown_brands: labels that the model has no name for.
@@ -41,7 +41,7 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class Merged:
-    """The catalogue of today.
+    """The catalog of today.
 
     Attributes:
         table: as items.parquet; rows that existed keep their place, new ones follow.
@@ -56,7 +56,7 @@ class Merged:
 
 
 def merge_items(table: pa.Table, given: pa.Table, names: Vocabularies) -> Merged:
-    """Tell the catalogue of the given items, in their order.
+    """Tell the catalog of the given items, in their order.
 
     Args:
         table: A bundle's items.parquet, the unknown item first.
@@ -78,27 +78,27 @@ class _Changes:
     """What the given items change, by row; other rows are not held.
 
     Attributes:
-        catalogue: before. names: see merge_items.
+        catalog: before. names: see merge_items.
         entries: rows that are new, or changed by at least one item, without content.
         before: those of them that are not new, as they were.
         vectors: float32 [dim] or [0], content vectors that were told.
     """
 
-    catalogue: pa.Table
+    catalog: pa.Table
     names: Vocabularies
     entries: dict[int, Entry] = field(default_factory=dict)
     before: dict[int, Entry] = field(default_factory=dict)
     vectors: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._known = self.catalogue.num_rows
-        held = [name for name in self.catalogue.column_names if name not in ("row", CONTENT_COLUMN)]
+        self._known = self.catalog.num_rows
+        held = [name for name in self.catalog.column_names if name not in ("row", CONTENT_COLUMN)]
         # In one chunk, because taking rows from several would copy all of them each time.
-        self._attributes = self.catalogue.select(held).combine_chunks()
-        self._content = self.catalogue[CONTENT_COLUMN] if CONTENT_COLUMN in self.catalogue.column_names else None
+        self._attributes = self.catalog.select(held).combine_chunks()
+        self._content = self.catalog[CONTENT_COLUMN] if CONTENT_COLUMN in self.catalog.column_names else None
 
     def tell(self, rows: np.ndarray, part: pa.Table) -> None:
-        """Take items in: `rows` int64, their catalogue rows, new ones beyond the catalogue."""
+        """Take items in: `rows` int64, their catalog rows, new ones beyond the catalog."""
         content = part[CONTENT_COLUMN] if CONTENT_COLUMN in part.column_names else pa.nulls(len(part))
         stored = iter(self._attributes.take(rows[rows < self._known]).to_pylist())
         items = part.select([name for name in part.column_names if name != CONTENT_COLUMN]).to_pylist()
@@ -136,7 +136,7 @@ class _Changes:
 
     def table(self) -> pa.Table:
         """Rows of `entries` in ascending order, as items.parquet."""
-        rows, schema = sorted(self.entries), self.catalogue.schema
+        rows, schema = sorted(self.entries), self.catalog.schema
         attributes = pa.schema([schema.field(name) for name in self._attributes.column_names])
         entries = pa.Table.from_pylist([self.entries[row] for row in rows], attributes)
         columns: dict[str, pa.Array | pa.ChunkedArray] = dict(zip(entries.column_names, entries.columns, strict=True))
@@ -166,7 +166,7 @@ class _Changes:
 
 
 def _rows(known: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
-    """int64, catalogue row of every wanted id; ids that are not known get the rows that follow, as they are met."""
+    """int64, catalog row of every wanted id; ids that are not known get the rows that follow, as they are met."""
     found = pc.index_in(wanted, value_set=known.slice(1))  # pyright: ignore[reportAttributeAccessIssue]
     rows = found.fill_null(-1).to_numpy().astype(np.int64) + 1
     new: dict[str, int] = {}
@@ -176,7 +176,7 @@ def _rows(known: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
 
 
 def _pieces(table: pa.Table, changed: pa.Table) -> Iterator[pa.Table]:
-    """The catalogue with the changed rows in their places and the new ones at its end."""
+    """The catalog with the changed rows in their places and the new ones at its end."""
     rows = changed["row"].to_numpy()
     for start in range(0, table.num_rows, _PIECE):
         piece = table.slice(start, _PIECE)

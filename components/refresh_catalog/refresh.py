@@ -1,4 +1,4 @@
-"""A servable model over today's catalogue: vectors by the trained item tower, indexes anew, everything else as it was.
+"""A servable model over today's catalog: vectors by the trained item tower, indexes anew, everything else as it was.
 
 An item without events has no embedding of its own; its category, brand, price and title words place it among the
 items that the model knows, so it can be found and recommended before anybody has touched it.
@@ -16,22 +16,22 @@ from scipy import sparse
 
 from components.refresh_catalog.encoding import Vocabularies
 from components.refresh_catalog.merging import Refreshed, merge_items
-from components.shared.bundle import MANIFEST, SIGNATURE, verify
-from components.shared.catalog import Catalog
-from components.shared.content import CONTENT_COLUMN
-from components.shared.decision import Decision
 from components.shared.errors import BundleError, InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.golden import GOLDEN, read_golden
-from components.shared.lexical import LexicalIndex, catalog_texts
-from components.shared.neighbours import Neighbours
+from components.shared.evaluation.decision import Decision
+from components.shared.features.catalog import Catalog, catalog_texts
+from components.shared.features.content import CONTENT_COLUMN
+from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
-from components.shared.recommender import Recommender, golden_answer, side_by_side
-from components.shared.registry import CHAMPION, Registry
-from components.shared.schema import ITEMS
+from components.shared.recommender.neighbours import Neighbours
+from components.shared.recommender.recommender import Recommender, golden_answer, side_by_side
+from components.shared.recommender.vector_index import VectorIndex
+from components.shared.release.bundle import MANIFEST, SIGNATURE, verify
+from components.shared.release.golden import GOLDEN, read_golden
+from components.shared.release.registry import CHAMPION, Registry
+from components.shared.release.trust import trusted
+from components.shared.schema.tables import ITEMS
 from components.shared.storage import atomic_directory, write_json
-from components.shared.trust import trusted
-from components.shared.vector_index import VectorIndex
+from components.shared.text.lexical import LexicalIndex
 
 STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
@@ -53,7 +53,7 @@ def champion(registry: Path, name: str) -> Path:
 def blessing(bundle: Path) -> Decision:
     """The decision under which the bundle became champion, for the version with the same model."""
     manifest = verify(bundle, None)
-    why = f"The model is that of {manifest.name}/{manifest.version}, which was blessed; only its catalogue is newer."
+    why = f"The model is that of {manifest.name}/{manifest.version}, which was blessed; only its catalog is newer."
     return Decision(True, (why,), dict(manifest.metrics))
 
 
@@ -111,7 +111,7 @@ def _given(items: str | Path) -> pa.Table:
 def _write_items(bundle: Path, spec: FeatureSpec, given: pa.Table, folder: Path) -> tuple[Refreshed, np.ndarray]:
     """Write items.parquet of today; returns what became of it, and the rows whose vectors must be made.
 
-    Both catalogues, which content vectors make large, are let go of here, before everything else is read.
+    Both catalogs, which content vectors make large, are let go of here, before everything else is read.
     """
     merged = merge_items(pq.read_table(bundle / "items.parquet"), given, Vocabularies.read(bundle, spec))
     pq.write_table(merged.table, folder / "items.parquet", compression="zstd")

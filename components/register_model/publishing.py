@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from components.shared.bundle import Manifest, verify
 from components.shared.errors import InputError, RegistryError
-from components.shared.oci_layout import write_layout
+from components.shared.release.bundle import Manifest, verify
+from components.shared.release.oci_layout import write_layout
 
 FORMAT = "shoprank"
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.register_model.publishing import publisher_at
-from components.shared.bundle import BundleFacts, read_manifest, sign, verify, write_manifest
-from components.shared.decision import read_decision
 from components.shared.errors import BundleError, InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.golden import GOLDEN, read_golden
-from components.shared.registry import CANDIDATE, Registry
-from components.shared.runtime import RuntimeRecord
-from components.shared.signing import load_or_create_key
+from components.shared.evaluation.decision import read_decision
+from components.shared.features.spec import FeatureSpec
+from components.shared.recommender.runtime import RuntimeRecord
+from components.shared.release.bundle import BundleFacts, read_manifest, sign, verify, write_manifest
+from components.shared.release.golden import GOLDEN, read_golden
+from components.shared.release.registry import CANDIDATE, Registry
+from components.shared.release.signing import load_or_create_key
 from components.shared.storage import atomic_directory, read_json
 from components.shared.version import VERSION
 

@@ -18,8 +18,8 @@ import numpy as np
 from components.rollout_model.guards import Arm, Interval
 from components.rollout_model.responses import Responses
 from components.shared.errors import InputError, ServingError
-from components.shared.inference_log import EMPTY, OK, Answered, Compared, LogReader
-from components.shared.latency import bound_above
+from components.shared.telemetry.inference_log import EMPTY, OK, Answered, Compared, LogReader
+from components.shared.telemetry.latency import bound_above
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from components.rollout_model.guards import BAD, Action, GuardState, Metric, State
 from components.rollout_model.record import RolloutRecord, Seen
-from components.shared.page import COLOURS, Page, Tone, new_figure
+from components.shared.report.page import COLOURS, Page, Tone, new_figure
 
 _TONES: dict[State, Tone] = {
     State.HARM: "bad", State.SAFE: "good", State.UNDECIDED: "warning", State.NO_DATA: "neutral",

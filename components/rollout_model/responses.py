@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from components.shared.errors import InputError
-from components.shared.inference_log import Answered
+from components.shared.telemetry.inference_log import Answered
 
 CLICKS = ("view", "cart")
 """Event types that are a click on an answered item."""
@@ -94,7 +94,7 @@ class Responses:
                 except (ValueError, KeyError, AttributeError) as error:
                     raise InputError(
                         f"{path} at byte {self._read.get(path, 0)} is no event: {error!r}",
-                        "write events of the data contract (components/shared/schema.py)",
+                        "write events of the data contract (components/shared/schema/tables.py)",
                     ) from error
                 self._read[path] = self._read.get(path, 0) + len(line)
         return found
@@ -105,6 +105,6 @@ def _parquet(path: Path) -> list[tuple[str, str]]:
         table = pq.read_table(path, columns=["request_id", "event_type"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path} holds no events with request_id and event_type: {error}",
-                         "write events of the data contract (components/shared/schema.py)") from error  # fmt: skip
+                         "write events of the data contract (components/shared/schema)") from error  # fmt: skip
     columns = table.column("request_id").to_pylist(), table.column("event_type").to_pylist()
     return [(request_id, kind) for request_id, kind in zip(*columns, strict=True) if request_id]

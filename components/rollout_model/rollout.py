@@ -13,18 +13,18 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from components.cluster.traffic import Traffic
 from components.rollout_model.evidence import Evidence
 from components.rollout_model.guards import Action, GuardConfig, Interval, Verdict
 from components.rollout_model.judge import Judge
 from components.rollout_model.record import PROMOTED, ROLLED_BACK, RolloutRecord, Seen, thinned
-from components.shared.endpoint import endpoint
+from components.shared.cluster.traffic import Traffic
 from components.shared.errors import ClusterError, InputError, ServingError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.golden import read_golden
+from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
-from components.shared.registry import Registry
+from components.shared.release.golden import read_golden
+from components.shared.release.registry import Registry
 from components.shared.storage import read_json, write_json
+from components.shared.telemetry.endpoint import endpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from components.cluster.api import Cluster, connect
-from components.cluster.inference_service import Mode, ServiceSpec
-from components.cluster.traffic import Placement, traffic_of
 from components.rollout_model.evidence import Evidence, LogEvidence, PrometheusEvidence, Versions
 from components.rollout_model.guards import GuardConfig
 from components.rollout_model.page import record_page
 from components.rollout_model.record import RolloutRecord
 from components.rollout_model.responses import Responses
 from components.rollout_model.rollout import Rollout, RolloutPlan
-from components.shared.decision import read_decision
+from components.shared.cluster.api import Cluster, connect
+from components.shared.cluster.inference_service import Mode, ServiceSpec
+from components.shared.cluster.traffic import Placement, traffic_of
 from components.shared.errors import InputError, RegistryError
-from components.shared.proof import check_papers, read_proof
-from components.shared.registry import Registry
+from components.shared.evaluation.decision import read_decision
+from components.shared.release.proof import check_papers, read_proof
+from components.shared.release.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ def train_ranker(
     import dataclasses
     from pathlib import Path
 
-    from components.shared.sizes import size_named
+    from components.shared.schema.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
     from components.train_ranker import teacher as stage
     from components.train_ranker.space import configured

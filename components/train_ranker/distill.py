@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.catalog import Catalog
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.models.offline import TorchModels, load_ranker, load_retriever
+from components.shared.features.catalog import Catalog
+from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
-from components.shared.recommender import side_by_side, wanted_probability
+from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
+from components.shared.recommender.recommender import side_by_side, wanted_probability
 from components.shared.storage import atomic_directory
 from components.shared.training.stream import in_order
 from components.train_ranker.examples import GROUP_SHOPPERS, SHOPPERS, PairRows

@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.candidates import CandidateConfig
-from components.shared.feature_spec import FeatureSpec
-from components.shared.models.offline import open_offline
-from components.shared.pairs import DENSE_NAMES
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.ragged import Ragged, expand_ranges, offsets_of
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
-from components.shared.ragged import Ragged, expand_ranges, offsets_of
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.offline import open_offline
+from components.shared.recommender.recommender import Recommender
 from components.shared.training.stream import in_order
 from components.train_ranker.shown import Shown
 
@@ -135,7 +135,7 @@ class PairRows:
     Attributes:
         features: user features by name, a row a shopper.
         offsets: int64 [shoppers + 1], where each shopper's pairs start.
-        item: int64 [pairs], catalogue rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
+        item: int64 [pairs], catalog rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
         place: int64 [pairs], where the item stood in the answer that was shown, or UNKNOWN, or NOT_SHOWN.
     """
 

@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from components.shared.errors import DataError, InputError
-from components.shared.inference_log import SUFFIX, Answered, LogReader
+from components.shared.features.rows import REQUESTS
 from components.shared.models.examination import NOT_SHOWN, UNKNOWN
 from components.shared.progress import report
-from components.shared.rows import REQUESTS
-from components.shared.timeline import Timeline
+from components.shared.schema.timeline import Timeline
+from components.shared.telemetry.inference_log import SUFFIX, Answered, LogReader
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Shown:
     """The best place of each item that a shopper was shown in one label window.
 
     Attributes:
-        key: int64, ascending, shopper * items + item. place: int64, from 1. items: rows of the catalogue.
+        key: int64, ascending, shopper * items + item. place: int64, from 1. items: rows of the catalog.
     """
 
     key: np.ndarray
@@ -87,7 +87,7 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
 
 
 def _answers(log: Path, requests: list[str], items: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row of the request, catalogue row (0: not in it) and place of every item of the answers to these requests."""
+    """Row of the request, catalog row (0: not in it) and place of every item of the answers to these requests."""
     request_row = {name: row for row, name in enumerate(requests)}
     item_row = {name: row for row, name in enumerate(items)}
     request, item, place = array("q"), array("q"), array("q")

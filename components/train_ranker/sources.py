@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.shared.training.stream import ParquetStream, StreamConfig
 from components.train_ranker.examples import MOST_PAIRS, SHOPPERS, PairRows, count_pairs
 

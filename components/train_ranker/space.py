@@ -8,9 +8,9 @@ from components.shared.models.ranker import RankerArchitecture
 from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import HEADS
 from components.shared.models.variants import json_object
-from components.shared.training.hyperparameters import read_hyperparameters
 from components.shared.training.optimizer import optimizer_from_json
-from components.shared.training.search_space import Choice, Float, SearchSpace, Variant
+from components.shared.tuning.hyperparameters import read_hyperparameters
+from components.shared.tuning.search_space import Choice, Float, SearchSpace, Variant
 from components.train_ranker.train import RankerTraining
 
 MODEL = "ranker"

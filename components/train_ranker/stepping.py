@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
-from components.shared.catalog import Catalog
+from components.shared.features.catalog import Catalog
+from components.shared.features.ragged import Ragged
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.ranker import Ranker, RankerConfig
-from components.shared.ragged import Ragged
 from components.shared.training.pipelining import StepBatch, Untraced
 from components.train_ranker.examples import PairRows
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.pairs import DENSE_NAMES
+from components.shared.features.pairs import DENSE_NAMES
 from components.shared.training.stream import in_order
 from components.train_ranker.examples import SHOPPERS
 

@@ -9,16 +9,16 @@ from types import MappingProxyType
 
 import numpy as np
 
-from components.cluster.launching import launcher_for
-from components.shared.candidates import CandidateConfig
+from components.shared.cluster.launching import launcher_for
 from components.shared.config_fields import check_fields
 from components.shared.errors import DataError, InputError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.ranker import RankerArchitecture, RankerConfig, ranker_tasks
 from components.shared.progress import report
-from components.shared.sizes import Size
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.schema.sizes import Size
+from components.shared.schema.timeline import Timeline
 from components.shared.storage import atomic_directory, write_json
-from components.shared.timeline import Timeline
 from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest
 from components.shared.training.optimizer import OptimizerConfig, check_optimizer

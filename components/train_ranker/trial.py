@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.spec import FeatureSpec
 from components.shared.training.launch import LaunchConfig, run_digest
-from components.shared.training.search_space import SearchSpace, Value
-from components.shared.training.timing import median_ms
-from components.shared.training.trial import Told, WatchedRun
+from components.shared.tuning.search_space import SearchSpace, Value
+from components.shared.tuning.timing import median_ms
+from components.shared.tuning.trial import Told, WatchedRun
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import METRIC
 from components.train_ranker.space import MODEL, search_space
@@ -80,7 +80,7 @@ class TunableRanker:
         import torch
 
         from components.shared.models.batch import keyed_jagged
-        from components.shared.models.offline import load_ranker
+        from components.shared.recommender.offline import load_ranker
 
         spec = FeatureSpec.read(self.features / "spec.json")
         catalog = Catalog.read(self.features / "items.parquet", spec)

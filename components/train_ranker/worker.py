@@ -12,11 +12,11 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
+from components.shared.evaluation.ranking_metrics import ndcg_at_k
+from components.shared.features.catalog import Catalog
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
-from components.shared.ranking_metrics import ndcg_at_k
 from components.shared.training import checkpoint
 from components.shared.training.curve import REFIT
 from components.shared.training.exchange import SharedFolder, copy_of

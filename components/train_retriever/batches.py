@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from components.shared.catalog import Catalog
-from components.shared.ragged import Ragged, offsets_of
-from components.shared.rows import Rows
+from components.shared.features.catalog import Catalog
+from components.shared.features.ragged import Ragged, offsets_of
+from components.shared.features.rows import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Batch:
     Attributes:
         features: user features of B rows.
         items: item features of the B * K drawn targets.
-        item: int64 [B * K], their catalogue rows.
+        item: int64 [B * K], their catalog rows.
         rating: float32 [B * K], what the shopper gave them; None where rows have no ratings.
     """
 

@@ -68,7 +68,7 @@ def train_retriever(
     import dataclasses
     from pathlib import Path
 
-    from components.shared.sizes import size_named
+    from components.shared.schema.sizes import size_named
     from components.shared.training.launch import LaunchConfig, PodSettings
     from components.train_retriever import train as stage
     from components.train_retriever.space import configured

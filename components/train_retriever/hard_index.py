@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from components.shared.ragged import Ragged
+from components.shared.features.ragged import Ragged
 
 _SCORES = 16_000_000
 """Scores that are held at a time, 64 MB."""
@@ -16,9 +16,9 @@ class Hardest:
     """The items that a model ranks highest for each of B rows.
 
     Attributes:
-        items: int64 [B, P], catalogue rows in ascending order, so that no rounding of a score decides which place one
+        items: int64 [B, P], catalog rows in ascending order, so that no rounding of a score decides which place one
             has; what lies behind `sizes` means nothing.
-        sizes: int64 [B], how many there are; fewer than P only where the catalogue is nearly used up.
+        sizes: int64 [B], how many there are; fewer than P only where the catalog is nearly used up.
     """
 
     items: np.ndarray
@@ -27,7 +27,7 @@ class Hardest:
 
 @dataclass(frozen=True)
 class ItemIndex:
-    """Vectors [I, D] and biases [I] of the whole catalogue, without gradients; row 0 is no item."""
+    """Vectors [I, D] and biases [I] of the whole catalog, without gradients; row 0 is no item."""
 
     vectors: torch.Tensor
     biases: torch.Tensor
@@ -52,7 +52,7 @@ class ItemIndex:
         return Hardest(items.clamp(max=width - 1).cpu().numpy(), sizes.cpu().numpy())
 
     def _part(self, user_BD: torch.Tensor, known: Ragged, pool: int) -> torch.Tensor:
-        """Int64 [B, pool], ascending; places that no item is left for hold the width of the catalogue."""
+        """Int64 [B, pool], ascending; places that no item is left for hold the width of the catalog."""
         scores = user_BD @ self.vectors.T + self.biases
         scores[:, 0] = float("-inf")
         row = np.repeat(np.arange(len(known)), known.lengths)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from components.shared.rows import RATINGS
+from components.shared.features.rows import RATINGS
 
 METRIC = "validation_recall_at_20"
 """Name of the validation metric in curve.json: see validation.mean_recall."""

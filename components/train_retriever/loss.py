@@ -31,7 +31,7 @@ def sampled_softmax(
         user_BD: User vectors of this rank's B rows.
         item_ND: Vectors of this rank's N = B * K targets, row-major (row b owns b * K .. b * K + K - 1).
         bias_N: Item biases.
-        item_id_N: Catalogue rows, to mask targets that are the same item.
+        item_id_N: Catalog rows, to mask targets that are the same item.
         log_q_N: log of each item's probability to be drawn; taken off its logit, so that popular items are not
             punished for being everybody's negatives.
 

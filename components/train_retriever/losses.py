@@ -22,7 +22,7 @@ _ONE_UNIFORM = Uniform(count=1)
 
 @dataclass(frozen=True, kw_only=True)
 class FullSoftmax:
-    """Every item is a negative: the item tower runs over the whole catalogue at every step; for some 10,000 items."""
+    """Every item is a negative: the item tower runs over the whole catalog at every step; for some 10,000 items."""
 
     bfloat16: bool = True
     """Whether the large products are made in bfloat16, where the device multiplies it; else float32 is faster."""
@@ -76,7 +76,7 @@ class Vectors:
 
     Attributes:
         user: float [N, D], user vectors.
-        item: float [I, D], vectors of all catalogue rows; row 0 is the unknown item.
+        item: float [I, D], vectors of all catalog rows; row 0 is the unknown item.
         bias: float [I], item biases.
         side: Row by row, what makes item vectors comparable with user vectors; asked for the rows that a loss needs.
     """
@@ -87,7 +87,7 @@ class Vectors:
     side: Callable[[torch.Tensor], torch.Tensor] = _IDENTITY
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """Comparable vectors of catalogue rows, [..., D]."""
+        """Comparable vectors of catalog rows, [..., D]."""
         return self.side(F.embedding(rows, self.item))
 
     def scores(self, rows: torch.Tensor) -> torch.Tensor:

@@ -61,7 +61,7 @@ class NegativeSampler:
     """Draws negatives; one random stream from the seed."""
 
     def __init__(self, counts_I: torch.Tensor, seed: int):
-        """Remember the training counts of all catalogue rows; rows without any (row 0 too) are drawn by Uniform only.
+        """Remember the training counts of all catalog rows; rows without any (row 0 too) are drawn by Uniform only.
 
         Args:
             counts_I: How often each row is a target.

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from components.shared.ragged import Ragged
+from components.shared.features.ragged import Ragged
 from components.shared.training.group import Group
 from components.shared.training.precision import multiplies_bfloat16
 from components.train_retriever.batches import Batch, SamplingConfig
@@ -70,7 +70,7 @@ class Drawn:
     Attributes:
         loss: of the vectors that come out.
         tensors: what the loss reads beside them, on the CPU; it gets them on the device.
-        rows: int64 [M], catalogue rows.
+        rows: int64 [M], catalog rows.
         dropped: bool [M], which of them go without their id.
     """
 
@@ -96,7 +96,7 @@ def objective(
     Args:
         loss: None: softmax over the batch's targets with log-Q.
         source: Training rows, for how often items are targets.
-        items: Rows of the catalogue.
+        items: Rows of the catalog.
         config: Batch size, dropout and seed.
         group: The joined process group.
     """
@@ -174,7 +174,7 @@ class Draws:
 class CandidateObjective:
     """Softmax over candidates that all tokens share: all items, or drawn ones with log-Q.
 
-    A full softmax puts the whole catalogue through the item tower at every step, each rank its share: for catalogues of
+    A full softmax puts the whole catalog through the item tower at every step, each rank its share: for catalogs of
     up to some ten thousand items. Drawn candidates, too, are shared out among the ranks; those that are targets in the
     batch are not put through again. `bfloat16` counts only on devices that multiply it.
     """

@@ -6,8 +6,8 @@ from typing import Protocol
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.shared.feature_spec import FeatureSpec
-from components.shared.rows import RATINGS, Rows, log_q, target_mass
+from components.shared.features.rows import RATINGS, Rows, log_q, target_mass
+from components.shared.features.spec import FeatureSpec
 from components.shared.training.stream import ParquetStream, StreamConfig
 from components.train_retriever.batches import SamplingConfig
 

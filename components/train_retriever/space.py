@@ -7,9 +7,9 @@ from typing import get_args
 from components.shared.models.encoders.config import EncoderConfig
 from components.shared.models.retriever import encoder_from_json
 from components.shared.models.variants import json_object
-from components.shared.training.hyperparameters import read_hyperparameters
 from components.shared.training.optimizer import optimizer_from_json
-from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Variant
+from components.shared.tuning.hyperparameters import read_hyperparameters
+from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Variant
 from components.train_retriever.loss_json import loss_from_json
 from components.train_retriever.train import RetrieverTraining
 

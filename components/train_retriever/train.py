@@ -5,13 +5,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.cluster.launching import launcher_for
+from components.shared.cluster.launching import launcher_for
 from components.shared.config_fields import check_fields
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.encoders.config import EncoderConfig
 from components.shared.models.retriever import RetrieverConfig, encoder_to_json
-from components.shared.sizes import Size
+from components.shared.schema.sizes import Size
 from components.shared.storage import atomic_directory
 from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, LaunchConfig, Launcher, WorkerTask, check_shares, run_digest

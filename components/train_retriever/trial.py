@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
-from components.shared.rows import Rows
+from components.shared.features.catalog import Catalog
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.training.launch import LaunchConfig, run_digest
-from components.shared.training.search_space import SearchSpace, Value
-from components.shared.training.timing import median_ms
-from components.shared.training.trial import Told, WatchedRun
+from components.shared.tuning.search_space import SearchSpace, Value
+from components.shared.tuning.timing import median_ms
+from components.shared.tuning.trial import Told, WatchedRun
 from components.train_retriever.job import files, metric
 from components.train_retriever.loss_json import loss_to_json
 from components.train_retriever.space import MODEL, search_space
@@ -81,7 +81,7 @@ class TunableRetriever:
         import torch
 
         from components.shared.models.batch import keyed_jagged
-        from components.shared.models.offline import item_vectors, load_retriever
+        from components.shared.recommender.offline import item_vectors, load_retriever
 
         spec = FeatureSpec.read(self.features / "spec.json")
         rows = Rows.read(self.features / "rows" / "validation.parquet", spec)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from components.shared.rows import Rows
+from components.shared.features.rows import Rows
 
 Score = Callable[[Rows], torch.Tensor]
-"""Scores of every item of the catalogue for each row, float [rows, items]; row 0 of the catalogue is no item."""
+"""Scores of every item of the catalog for each row, float [rows, items]; row 0 of the catalog is no item."""
 
 _SCORES = 2**26
 """Scores that are held at once: 256 MB."""
@@ -20,7 +20,7 @@ def mean_recall(rows: Rows, score: Score, items: int, k: int = 20) -> float:
     Args:
         rows: A split.
         score: The model.
-        items: Rows of the catalogue.
+        items: Rows of the catalog.
         k: Length of the lists.
     """
     recalls = []
@@ -40,7 +40,7 @@ def rating_r2(rows: Rows, score: Score, items: int, mean: float) -> float:
     Args:
         rows: A split with ratings.
         score: The model; a rating is its score and the mean.
-        items: Rows of the catalogue.
+        items: Rows of the catalog.
         mean: Of the training ratings.
     """
     error = spread = 0.0

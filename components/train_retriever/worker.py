@@ -9,12 +9,12 @@ from typing import cast
 import numpy as np
 import torch
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.ragged import Ragged
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.retriever import SEQUENCE, Retriever, RetrieverConfig, encoder_from_json
-from components.shared.ragged import Ragged
-from components.shared.rows import Rows
 from components.shared.training import checkpoint
 from components.shared.training.exchange import SharedFolder, copy_of
 from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
@@ -100,13 +100,13 @@ class Training:
         return loss, loss.detach() / self.group.world
 
     def _with(self, items: dict[str, Ragged], behind: np.ndarray, dropped: np.ndarray) -> dict[str, Ragged]:
-        """Features of the items and of the catalogue rows behind them; those at `dropped` lose their id."""
+        """Features of the items and of the catalog rows behind them; those at `dropped` lose their id."""
         more = {name: ragged.take(behind) for name, ragged in self.catalog.features.items()}
         more["item"].values[dropped] = 0
         return {name: Ragged.joined(ragged, more[name]) for name, ragged in items.items()}
 
     def _history(self, batch: Batch, behind: int) -> tuple[np.ndarray, torch.Tensor]:
-        """Catalogue rows of the sequences' items, which go behind all others, and where each of the items stands."""
+        """Catalog rows of the sequences' items, which go behind all others, and where each of the items stands."""
         known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
         return known, torch.from_numpy(behind + at)
 
@@ -123,12 +123,12 @@ class Training:
         return best
 
     def _content(self, rows: np.ndarray) -> torch.Tensor | None:
-        """The item tower's content input of catalogue rows, if the shop has content vectors."""
+        """The item tower's content input of catalog rows, if the shop has content vectors."""
         content = self.catalog.content
         return torch.from_numpy(content.inputs(rows)) if content is not None else None
 
     def _item_vectors(self, model: Retriever, part: int = 4_096) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors [I, D] and biases [I] of the whole catalogue; every rank makes them, for tables answer to all."""
+        """Vectors [I, D] and biases [I] of the whole catalog; every rank makes them, for tables answer to all."""
         vectors, biases = [], []
         for start in range(0, len(self.catalog), part):
             rows = np.arange(start, min(start + part, len(self.catalog)))
@@ -142,7 +142,7 @@ class Training:
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Recall@20 over the whole catalogue, or, where ratings are learned, how much of them is explained."""
+        """Recall@20 over the whole catalog, or, where ratings are learned, how much of them is explained."""
         self.steps.pause()
         model = cast(Retriever, self.model.module.eval())
         item_vectors, item_biases = self._item_vectors(model)

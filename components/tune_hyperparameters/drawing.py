@@ -11,8 +11,8 @@ from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import create_trial
 
-from components.shared.page import COLOURS, new_figure
-from components.shared.training.search_space import Choice, Int, Range, Value, Variant
+from components.shared.report.page import COLOURS, new_figure
+from components.shared.tuning.search_space import Choice, Int, Range, Value, Variant
 from components.tune_hyperparameters.result import Result
 
 _SMALL: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "va": "center"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.progress import report
-from components.shared.training.trial import Tunable
+from components.shared.tuning.trial import Tunable
 from components.tune_hyperparameters.result import Result, Row
 from components.tune_hyperparameters.study import SharedStudy
 

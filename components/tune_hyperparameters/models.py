@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.shared.errors import InputError
-from components.shared.sizes import size_named
-from components.shared.training.trial import Tunable
+from components.shared.schema.sizes import size_named
+from components.shared.tuning.trial import Tunable
 
 
 @contextmanager

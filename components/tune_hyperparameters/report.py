@@ -1,7 +1,7 @@
 """The page about a study: what was gained, the best five, and how the search went."""
 
-from components.shared.page import Page, Tone
-from components.shared.training.hyperparameters import Hyperparameters
+from components.shared.report.page import Page, Tone
+from components.shared.tuning.hyperparameters import Hyperparameters
 from components.tune_hyperparameters import drawing
 from components.tune_hyperparameters.result import Result, Row
 

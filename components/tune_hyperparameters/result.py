@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from optuna.trial import FrozenTrial, TrialState
 
-from components.shared.training.hyperparameters import Hyperparameters
-from components.shared.training.search_space import SearchSpace, Value
-from components.shared.training.trial import Tunable
+from components.shared.tuning.hyperparameters import Hyperparameters
+from components.shared.tuning.search_space import SearchSpace, Value
+from components.shared.tuning.trial import Tunable
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.study import DEFAULTS, OWNER, PROBLEM, RETRY, SURPLUS, SharedStudy, counts, lost
 

@@ -24,7 +24,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from components.shared.errors import InputError
-from components.shared.training.search_space import Choice, Float, SearchSpace, Value, Variant
+from components.shared.tuning.search_space import Choice, Float, SearchSpace, Value, Variant
 from components.tune_hyperparameters.config import TuningConfig
 
 DEFAULTS, OWNER, PROBLEM, RETRY, SURPLUS = "defaults", "owner", "problem", "retry_of", "surplus"

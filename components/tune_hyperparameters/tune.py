@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 from components.shared.errors import InputError, TrainingError
 from components.shared.progress import report
 from components.shared.storage import atomic_directory
-from components.shared.training.hyperparameters import Hyperparameters
-from components.shared.training.search_space import Value
-from components.shared.training.trial import Tunable
+from components.shared.tuning.hyperparameters import Hyperparameters
+from components.shared.tuning.search_space import Value
+from components.shared.tuning.trial import Tunable
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.finals import play_finals
 from components.tune_hyperparameters.report import tuning_page

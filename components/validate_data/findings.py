@@ -39,7 +39,7 @@ class ValidationConfig:
     duplicate_error: float = 0.5
     """The same as an error: the source was probably read more than once."""
     orphan_warning: float = 0.01
-    """Share of events whose item is not in the catalogue that is a warning."""
+    """Share of events whose item is not in the catalog that is a warning."""
     orphan_error: float = 0.2
     """The same as an error."""
     rejected_warning: float = 0.01

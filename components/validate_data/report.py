@@ -8,7 +8,7 @@ from matplotlib.axis import Axis
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from components.shared.page import COLOURS, Page, Tone, new_figure
+from components.shared.report.page import COLOURS, Page, Tone, new_figure
 from components.validate_data.findings import Context, Finding
 from components.validate_data.tables import Tables
 
@@ -56,7 +56,7 @@ def _verdict(page: Page, statistics: dict[str, Any], findings: list[Finding]) ->
     page.badge("events", statistics["tables"]["events"]["rows"])
     page.badge("users with events", statistics["users"]["distinct"])
     page.badge("items with events", statistics["items"]["distinct"])
-    page.badge("items in catalogue", statistics["tables"]["items"]["rows"])
+    page.badge("items in catalog", statistics["tables"]["items"]["rows"])
 
 
 def _findings(page: Page, findings: list[Finding]) -> None:
@@ -150,7 +150,7 @@ def _prices(page: Page, tables: Tables, statistics: dict[str, Any]) -> None:
     axes.set_ylabel("share")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, frameon=False)
-    page.section("Prices").figure(figure, "Prices paid in events, and prices of the catalogue")
+    page.section("Prices").figure(figure, "Prices paid in events, and prices of the catalog")
 
 
 def _sessions(page: Page, tables: Tables) -> None:

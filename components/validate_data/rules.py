@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from components.shared.schema import EVENT_TYPES
+from components.shared.schema.tables import EVENT_TYPES
 from components.validate_data.findings import Context, Finding, Level
 
 _AGAIN = "mend the source or the column mapping and run ingest_events again"
@@ -27,7 +27,7 @@ def null_rates(context: Context) -> Iterator[Finding]:
 
 
 def unique_ids(context: Context) -> Iterator[Finding]:
-    """The catalogue holds an item once, the users a user once."""
+    """The catalog holds an item once, the users a user once."""
     for table, key in (("items", "item_id"), ("users", "user_id")):
         repeated = f"(SELECT {key}, count(*) AS n FROM {table} WHERE {key} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)"
         count = int(context.tables.row(f"SELECT coalesce(sum(n - 1), 0) FROM {repeated}")[0])
@@ -108,11 +108,11 @@ def event_mix(context: Context) -> Iterator[Finding]:
 
 
 def orphan_items(context: Context) -> Iterator[Finding]:
-    """Events name items of the catalogue."""
+    """Events name items of the catalog."""
     strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
     count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
     limits = (context.config.orphan_warning, context.config.orphan_error)
-    mend = "give a newer or more complete catalogue as items_source, and check that its ids are those of the events"
+    mend = "give a newer or more complete catalog as items_source, and check that its ids are those of the events"
     examples = "events ANTI JOIN items USING (item_id) WHERE item_id IS NOT NULL"
     yield from context.graded("orphan_items", "events.item_id", count, limits, mend, examples)
 

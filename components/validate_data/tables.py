@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.shared.errors import InputError, SchemaError
-from components.shared.schema import EVENTS, ITEMS, USERS, check_schema
+from components.shared.schema.tables import EVENTS, ITEMS, USERS, check_schema
 
 SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
 

@@ -7,9 +7,9 @@ from typing import Any
 import duckdb
 
 from components.shared.errors import DataError, InputError
-from components.shared.page import Page
 from components.shared.progress import report
-from components.shared.schema import schema_hash
+from components.shared.report.page import Page
+from components.shared.schema.tables import schema_hash
 from components.shared.storage import read_json, write_json
 from components.shared.version import VERSION
 from components.validate_data.findings import Context, Finding, ValidationConfig

@@ -8,13 +8,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from components.shared.bundle import read_manifest
-from components.shared.endpoint import Endpoint
 from components.shared.errors import InputError, ServingError
-from components.shared.golden import TOLERANCE, Golden, read_golden
 from components.shared.progress import report
-from components.shared.proof import PROOF, Proof
+from components.shared.release.bundle import read_manifest
+from components.shared.release.golden import TOLERANCE, Golden, read_golden
+from components.shared.release.proof import PROOF, Proof
 from components.shared.storage import atomic_directory, write_json
+from components.shared.telemetry.endpoint import Endpoint
 from components.validate_serving.predictor import Predictor, PredictorConfig, running
 
 

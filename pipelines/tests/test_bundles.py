@@ -2,10 +2,10 @@
 
 import pytest
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
-from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
-from pipelines.cli import main
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.registry import Registry
+from components.shared.release.signing import load_or_create_key
+from pipelines.cli.app import main
 
 
 @pytest.fixture

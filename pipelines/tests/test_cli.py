@@ -12,7 +12,7 @@ import pytest
 
 
 def shoprank(*words, cwd=None, timeout=120):
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", *map(str, words)]
+    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False)
 
 

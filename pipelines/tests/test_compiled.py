@@ -6,7 +6,7 @@ import yaml
 from components.shared.errors import InputError
 from pipelines import resources
 from pipelines.compiling import COMPILED, PIPELINES, compile_all, compiled_yaml
-from pipelines.drawing import depths, draw_pipeline, needed_arrows, tasks_of
+from tests.pictures.drawing import depths, draw_pipeline, needed_arrows, tasks_of
 
 TEXT = (COMPILED / "training.yaml").read_text()
 SPECIFICATION, PLATFORM = yaml.safe_load_all(TEXT)
@@ -148,7 +148,7 @@ def test_what_a_person_sets_reaches_every_step_that_knows_the_word(pipeline):
         assert offered & known <= set(task.get("inputs", {}).get("parameters", {})), name
 
 
-@pytest.mark.parametrize(("pipeline", "step"), [("training", "evaluate-model"), ("catalogue", "refresh-catalog")])
+@pytest.mark.parametrize(("pipeline", "step"), [("training", "evaluate-model"), ("catalog", "refresh-catalog")])
 def test_a_champion_is_opened_only_under_the_key_that_signs_its_successor(pipeline, step):
     specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
     (task,) = (task for name, task, _ in steps(specification) if name == step)

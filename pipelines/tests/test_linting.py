@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from components.shared.errors import InputError
-from pipelines.cli import main
+from pipelines.cli.app import main
 from pipelines.compiling import COMPILED
 from pipelines.linting import lint
 from tests import custom_resources

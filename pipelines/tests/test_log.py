@@ -1,5 +1,5 @@
 from components.shared import progress
-from pipelines.log import Ended, LogReader, Progressed, Started
+from pipelines.local.log import Ended, LogReader, Progressed, Started
 
 LOG = """\
 02:00:00.1 - INFO - Executing task \x1b[96m'ingest-events'\x1b[0m

@@ -8,11 +8,11 @@ import pytest
 import yaml
 
 from components.shared.errors import InputError
+from pipelines.cli.tune import MODELS
 from pipelines.compiling import COMPILED
 from pipelines.linting import lint
-from pipelines.shops import shops
-from pipelines.tuning_command import MODELS
-from pipelines.tuning_proof import Proof, compared, facts, table
+from tests.benchmarks.quality.shops import shops
+from tests.benchmarks.quality.tuning import Proof, compared, facts, table
 
 TEXT = (COMPILED / "tuning.yaml").read_text()
 SPECIFICATION, PLATFORM = yaml.safe_load_all(TEXT)
@@ -90,7 +90,7 @@ def test_training_takes_what_tuning_found():
     ],
 )
 def test_a_users_mistake_is_a_headline_and_a_mend(words, headline, mend, tmp_path):
-    command = [sys.executable, "-c", "from pipelines.cli import main; main()", *words]
+    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *words]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, check=False)
     assert done.returncode == 2 and headline in done.stderr and mend in done.stderr
     assert "Traceback" not in done.stderr + done.stdout and not list(tmp_path.iterdir())

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
-from components.shared.feature_spec import DAY, FeatureSpec, SparseFeature
-from components.shared.history import COLUMNS
-from components.shared.lexical import LexicalIndex
-from components.shared.neighbours import Neighbours
-from components.shared.pairs import DENSE_NAMES
-from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
-from components.shared.signing import load_or_create_key
-from components.shared.text import tokenize
-from components.shared.vector_index import VectorIndex
+from components.shared.features.history import COLUMNS
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.spec import DAY, FeatureSpec, SparseFeature
+from components.shared.recommender.neighbours import Neighbours
+from components.shared.recommender.vector_index import VectorIndex
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.signing import load_or_create_key
+from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
+from components.shared.text.lexical import LexicalIndex
+from components.shared.text.tokenizer import tokenize
 
 AS_OF = 1_700_000_000
 DIM = 4
@@ -75,7 +75,7 @@ def write_compiled(folder: Path) -> Path:
 
 def write_golden(folder: Path) -> None:
     """Let the engine answer three questions and keep the answers as golden."""
-    from components.shared.recommender import Recommender
+    from components.shared.recommender.recommender import Recommender
     from serving.engine import Engine
     from serving.protocol import parse_ask
 

@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from components.shared.bundle import verify
 from components.shared.errors import BundleError
-from components.shared.feature_spec import DAY
+from components.shared.features.spec import DAY
+from components.shared.release.bundle import verify
 from serving.engine import Engine
 from serving.protocol import parse_ask
 from serving.tests.handmade import AS_OF

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
-from components.shared.inference_log import Answered, LogReader
+from components.shared.telemetry.inference_log import Answered, LogReader
 from components.validate_serving.predictor import PredictorConfig, running
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig, explore, probabilities
 from serving.shadow import HEADER

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from components.shared.candidates import CandidateConfig, Source, hot_items, hot_order
-from components.shared.catalog import STATISTICS
 from components.shared.errors import BundleError, InputError
-from components.shared.recommender import Recommender
+from components.shared.features.catalog import STATISTICS
+from components.shared.recommender.candidates import CandidateConfig, Source, hot_items, hot_order
+from components.shared.recommender.recommender import Recommender
 from serving.engine import Engine
 from serving.protocol import parse_ask
 from serving.tests.handmade import ITEMS, write_compiled

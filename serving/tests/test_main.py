@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from components.shared.signing import load_or_create_key
+from components.shared.release.signing import load_or_create_key
 from components.validate_serving.predictor import PredictorConfig, running
 from serving.__main__ import main
 
@@ -103,7 +103,7 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"{name} is not in the serving image", name=name)
 sys.meta_path.insert(0, Blocker())
 import serving.__main__
-from components.shared.recommender import Recommender
+from components.shared.recommender.recommender import Recommender
 assert Recommender.open(pathlib.Path(os.environ["BUNDLE"])).models.runtime == "onnxruntime"
 assert not FORBIDDEN & set(sys.modules)
 """

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
 from components.shared.errors import InputError
-from components.shared.inference_log import Answered, Compared, LogReader, LogWriter, line_of
-from components.shared.latency import LATENCY_BOUNDS, bound_above
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.signing import load_or_create_key
+from components.shared.telemetry.inference_log import Answered, Compared, LogReader, LogWriter, line_of
+from components.shared.telemetry.latency import LATENCY_BOUNDS, bound_above
 from components.validate_serving.predictor import PredictorConfig, running
 from serving.shadow import HEADER, ShadowConfig, overlap
 from serving.tests.handmade import AS_OF

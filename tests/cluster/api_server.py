@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cluster.api import Cluster, Patience, connect
+from components.shared.cluster.api import Cluster, Patience, connect
 
 TOOL = Path(os.environ.get("SHOPRANK_CRD_APISERVER", Path(__file__).parents[3] / "shared/tools/crd_apiserver.py"))
 QUICK = Patience(connects=12, statuses=2, unknown_kind_s=2.0)

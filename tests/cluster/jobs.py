@@ -2,7 +2,7 @@
 
 import contextlib
 
-from components.cluster.kinds import TRAIN_JOB
+from components.shared.cluster.kinds import TRAIN_JOB
 
 
 def job(name="one", nodes=1):

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 from kubernetes.client import ApiException, CustomObjectsApi
 
-from components.cluster.api import Cluster
-from components.cluster.kinds import INFERENCE_SERVICE
+from components.shared.cluster.api import Cluster
+from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.validate_serving.predictor import Predictor, PredictorConfig, running
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import urllib3
 
-from components.cluster.api import Cluster, Patience
+from components.shared.cluster.api import Cluster, Patience
 from tests.cluster.api_server import ApiServer
 
 

@@ -8,15 +8,15 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.cluster.inference_service import ServiceSpec, manifest
-from components.cluster.kinds import INFERENCE_SERVICE
-from components.cluster.traffic import Placement, traffic_of
 from components.rollout_model.evidence import LogEvidence, Versions
 from components.rollout_model.guards import GuardConfig
 from components.rollout_model.rollout import Rollout, RolloutPlan
-from components.shared.bundle import BundleFacts, sign, write_manifest
-from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
+from components.shared.cluster.inference_service import ServiceSpec, manifest
+from components.shared.cluster.kinds import INFERENCE_SERVICE
+from components.shared.cluster.traffic import Placement, traffic_of
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.registry import Registry
+from components.shared.release.signing import load_or_create_key
 from components.validate_serving.predictor import PredictorConfig
 from serving.tests.handmade import AS_OF, write_golden
 from tests.cluster.kserve_controller import Controller, eventually

@@ -3,9 +3,9 @@
 import shutil
 from pathlib import Path
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
-from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.registry import Registry
+from components.shared.release.signing import load_or_create_key
 from serving.tests.handmade import AS_OF, write_bundle
 
 

@@ -13,12 +13,12 @@ import kubernetes
 import pytest
 import yaml
 
-from components.cluster.api import Cluster, connect
-from components.cluster.inference_service import ServiceSpec, address, is_ready, manifest
-from components.cluster.kinds import INFERENCE_SERVICE, TRAIN_JOB
-from components.cluster.traffic import Placement, StandardTraffic
-from components.shared.endpoint import endpoint
+from components.shared.cluster.api import Cluster, connect
+from components.shared.cluster.inference_service import ServiceSpec, address, is_ready, manifest
+from components.shared.cluster.kinds import INFERENCE_SERVICE, TRAIN_JOB
+from components.shared.cluster.traffic import Placement, StandardTraffic
 from components.shared.errors import MissingObject
+from components.shared.telemetry.endpoint import endpoint
 from pipelines.compiling import COMPILED
 
 ROOT = Path(__file__).parents[2]

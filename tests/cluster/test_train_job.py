@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from components.cluster.kinds import TRAIN_JOB
-from components.cluster.train_job import train_job
-from components.cluster.train_launcher import TrainJobLauncher
-from components.shared.candidates import CandidateConfig
+from components.shared.cluster.kinds import TRAIN_JOB
+from components.shared.cluster.train_job import train_job
+from components.shared.cluster.train_launcher import TrainJobLauncher
 from components.shared.errors import ClusterError, InputError, MissingObject, TrainingError
 from components.shared.progress import parse
+from components.shared.recommender.candidates import CandidateConfig
 from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
@@ -290,7 +290,7 @@ def test_a_body_that_the_api_refuses_is_told_with_its_field(scene):
 
 def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
     absent = dataclasses.replace(TRAIN_JOB, version="v9")
-    monkeypatch.setattr("components.cluster.train_launcher.TRAIN_JOB", absent)
+    monkeypatch.setattr("components.shared.cluster.train_launcher.TRAIN_JOB", absent)
     with pytest.raises(MissingObject, match="does not know trainjobs") as refusal:
         scene.launch()
     assert refusal.value.mend == "install Kubeflow Trainer 2.3"

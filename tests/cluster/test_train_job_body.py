@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.cluster.train_job import job_name, train_job
+from components.shared.cluster.train_job import job_name, train_job
 from components.shared.errors import InputError
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, PodSettings
 from tests import custom_resources

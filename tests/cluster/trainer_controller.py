@@ -18,9 +18,9 @@ from pathlib import Path
 
 from kubernetes.client import CustomObjectsApi
 
-from components.cluster.api import Cluster
-from components.cluster.kinds import TRAIN_JOB
-from components.cluster.train_job import ended
+from components.shared.cluster.api import Cluster
+from components.shared.cluster.kinds import TRAIN_JOB
+from components.shared.cluster.train_job import ended
 
 
 def free_port() -> int:

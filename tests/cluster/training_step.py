@@ -5,9 +5,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from components.cluster.kinds import TRAIN_JOB
-from components.cluster.train_job import job_name
-from components.cluster.train_launcher import TrainJobLauncher, TrainJobLimits
+from components.shared.cluster.kinds import TRAIN_JOB
+from components.shared.cluster.train_job import job_name
+from components.shared.cluster.train_launcher import TrainJobLauncher, TrainJobLimits
 from components.shared.errors import MissingObject
 from components.shared.training.launch import Inputs, LaunchConfig, PodSettings, WorkerTask
 from tests.cluster.trainer_controller import FileLogs, write_end

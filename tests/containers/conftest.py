@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.registry import Registry
+from components.shared.release.registry import Registry
 from tests.containers import base_image, building
 from tests.containers.engine import EngineMissing, engine
 

@@ -5,10 +5,10 @@ KFP's DockerRunner can call a failed step a success, so nothing here trusts its 
 
 import pytest
 
-from components.shared.bundle import verify
-from components.shared.decision import read_decision
-from components.shared.proof import PROOF
-from components.shared.signing import load_public_key
+from components.shared.evaluation.decision import read_decision
+from components.shared.release.bundle import verify
+from components.shared.release.proof import PROOF
+from components.shared.release.signing import load_public_key
 from components.shared.storage import read_json
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]

@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from components.shared.bundle import read_manifest
 from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, TRAIN_IMAGE
+from components.shared.release.bundle import read_manifest
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 

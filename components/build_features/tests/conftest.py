@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.build_features.build import FeatureConfig, FeatureSummary, build
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
-from components.shared.history import HistoryStore
-from components.shared.schema import EVENTS, ITEMS
-from components.shared.timeline import Timeline
+from components.shared.features.catalog import Catalog
+from components.shared.features.history import HistoryStore
+from components.shared.features.spec import FeatureSpec
+from components.shared.schema.tables import EVENTS, ITEMS
+from components.shared.schema.timeline import Timeline
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 TITLES = ("Whole Milk", "Oat Milk", "燕麦奶", "全脂牛奶", "Brown Bread", "White Bread", "", "苹果 Apple")
@@ -41,7 +41,7 @@ class Shop:
 def made_up(users: int = 12, items: int = 40, days: int = 60, seed: int = 5) -> Shop:
     """Shoppers who come every few days, look, search and buy; each has favourites."""
     random = np.random.default_rng(seed)
-    catalogue = [
+    catalog = [
         {"item_id": f"i{number:02}", "title": TITLES[number % len(TITLES)] or None, "brand": f"brand {number % 5}",
          "categories": ["food", f"aisle {number % 4}", f"shelf {number % 9}"][: 1 + number % 3]}
         for number in range(items)
@@ -68,7 +68,7 @@ def made_up(users: int = 12, items: int = 40, days: int = 60, seed: int = 5) -> 
                     else {}
                 )
                 events.append({**bought, "event_type": kind, **query})
-    return Shop(events, catalogue)
+    return Shop(events, catalog)
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.catalog import Catalog
-from components.shared.content import ContentVectors
 from components.shared.errors import BundleError, DataError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.content import ContentVectors
+from components.shared.features.spec import FeatureSpec
 
 
 def test_vectors_keep_their_items_and_gaps_are_told(shop, built_from):

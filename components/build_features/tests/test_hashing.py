@@ -1,4 +1,4 @@
-"""Items beyond the vocabulary share hash rows: in the catalogue, in sequences, in the metrics, and for the models."""
+"""Items beyond the vocabulary share hash rows: in the catalog, in sequences, in the metrics, and for the models."""
 
 import dataclasses
 
@@ -9,13 +9,13 @@ from safetensors.torch import load_file
 
 from components.build_features.build import FeatureConfig
 from components.build_features.vocabulary import VocabularyConfig
-from components.shared.catalog import Catalog
 from components.shared.errors import InputError
-from components.shared.id_hashing import hashed_rows
+from components.shared.features.catalog import Catalog
+from components.shared.features.id_hashing import hashed_rows
+from components.shared.features.rows import Rows
 from components.shared.models.encoders.config import GruConfig
-from components.shared.models.offline import item_vectors, load_retriever
 from components.shared.models.retriever import RetrieverConfig
-from components.shared.rows import Rows
+from components.shared.recommender.offline import item_vectors, load_retriever
 from components.train_retriever.batches import SamplingConfig
 from components.train_retriever.train import RetrieverTraining, train
 

@@ -5,8 +5,8 @@ import math
 import pytest
 
 from components.build_features.tests.test_statistics import purchases
-from components.shared.neighbours import Neighbours
-from components.shared.similarity import SimilarityConfig
+from components.shared.recommender.neighbours import Neighbours
+from components.shared.recommender.similarity import SimilarityConfig
 
 
 @pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from components.build_features.encode import query_ids
-from components.shared.ragged import Ragged
-from components.shared.rows import Rows
-from components.shared.schema import EVENT_TYPES
-from components.shared.shopper import shopper_features
+from components.shared.features.ragged import Ragged
+from components.shared.features.rows import Rows
+from components.shared.features.shopper import shopper_features
+from components.shared.schema.tables import EVENT_TYPES
 from serving.protocol import parse_ask
 from serving.shoppers import Shoppers
 

@@ -13,7 +13,7 @@ import pytest
 from components.build_features.build import FEATURE_COLUMNS
 from components.build_features.leakage import check_leakage
 from components.shared.errors import DataError
-from components.shared.schema import EVENT_TYPES
+from components.shared.schema.tables import EVENT_TYPES
 
 FEATURES = [column for name in FEATURE_COLUMNS for column in (name, f"{name}_weight")]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from components.build_features.build import FeatureConfig
-from components.shared.catalog import STATISTICS
 from components.shared.errors import InputError
-from components.shared.feature_spec import DAY
+from components.shared.features.catalog import STATISTICS
+from components.shared.features.spec import DAY
 
 
 def purchases(shop, before: int) -> list[tuple[str, str, int]]:

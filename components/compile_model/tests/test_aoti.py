@@ -20,18 +20,18 @@ from components.compile_model.config import CompileConfig, Limits, config_for
 from components.compile_model.parity import compare
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import RegisterConfig, register
-from components.shared.bundle import read_manifest, verify
-from components.shared.candidates import CandidateConfig
-from components.shared.encryption import create_key, decrypt, encrypt
 from components.shared.errors import BundleError, DataError, InputError
-from components.shared.exported_models import ExportedModels
-from components.shared.golden import read_golden
-from components.shared.models.offline import TorchModels, open_offline
-from components.shared.pairs import DENSE_NAMES
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
-from components.shared.runtime import RuntimeRecord
-from components.shared.signing import load_or_create_key
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.rows import Rows
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.exported_models import ExportedModels
+from components.shared.recommender.offline import TorchModels, open_offline
+from components.shared.recommender.recommender import Recommender
+from components.shared.recommender.runtime import RuntimeRecord
+from components.shared.release.bundle import read_manifest, verify
+from components.shared.release.encryption import create_key, decrypt, encrypt
+from components.shared.release.golden import read_golden
+from components.shared.release.signing import load_or_create_key
 from components.shared.storage import read_json, write_json
 from components.validate_serving.predictor import PredictorConfig, running
 from components.validate_serving.prove import ProofConfig, prove
@@ -250,7 +250,7 @@ def test_it_is_encrypted_and_decrypted_as_any_bundle(bundles, tmp_path, one_thre
 
 
 @slow
-def test_its_catalogue_is_refreshed(bundles, tmp_path, one_thread):
+def test_its_catalog_is_refreshed(bundles, tmp_path, one_thread):
     items = tmp_path / "items.parquet"
     pq.write_table(pa.table({"item_id": ["brand-new"], "title": ["Organic oat milk"]}), items)
     with pytest.raises(BundleError, match="no public_key says whose it is"):

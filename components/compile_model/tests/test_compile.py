@@ -13,14 +13,19 @@ from components.compile_model.compile import compile_model, write_golden
 from components.compile_model.config import CompileConfig, Limits, TableFormat, config_for
 from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
 from components.compile_model.parity import compare, quality
-from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
-from components.shared.exported_models import ExportedModels
-from components.shared.feature_spec import FeatureSpec, SparseFeature
-from components.shared.golden import read_golden
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.ragged import Ragged
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.encoders.config import AttentionConfig
 from components.shared.models.interactions import CrossConfig
-from components.shared.models.offline import (
+from components.shared.models.ranker import RankerArchitecture
+from components.shared.models.target_attention import TargetAttentionConfig
+from components.shared.models.task_heads import MmoeConfig
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.exported_models import ExportedModels
+from components.shared.recommender.offline import (
     TorchModels,
     item_vectors,
     load_ranker,
@@ -28,14 +33,9 @@ from components.shared.models.offline import (
     open_offline,
     trained_rows,
 )
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import MmoeConfig
-from components.shared.pairs import DENSE_NAMES
-from components.shared.ragged import Ragged
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
-from components.shared.sizes import size_named
+from components.shared.recommender.recommender import Recommender
+from components.shared.release.golden import read_golden
+from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
 from components.train_ranker.train import RankerTraining
 from components.train_ranker.train import train as train_ranker

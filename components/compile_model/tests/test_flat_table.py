@@ -4,7 +4,7 @@ import torch
 
 from components.compile_model.config import TableFormat
 from components.compile_model.flat_table import FlatTable, SparseTables
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.spec import SparseFeature
 
 
 def test_untrained_rows_are_left_out_and_read_as_the_unknown_one():

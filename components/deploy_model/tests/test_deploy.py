@@ -7,12 +7,12 @@ from kfp.dsl import Artifact, Metrics
 
 from components.deploy_model.component import deploy_model
 from components.deploy_model.deploy import Release, deploy, rollback
-from components.shared.bundle import BundleFacts, read_manifest, sign, write_manifest
-from components.shared.decision import Decision
 from components.shared.errors import BundleError, InputError, RegistryError
-from components.shared.proof import PROOF, Proof
-from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
+from components.shared.evaluation.decision import Decision
+from components.shared.release.bundle import BundleFacts, read_manifest, sign, write_manifest
+from components.shared.release.proof import PROOF, Proof
+from components.shared.release.registry import Registry
+from components.shared.release.signing import load_or_create_key
 from components.shared.storage import write_json
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from components.cluster.inference_service import ServiceSpec, manifest
-from components.cluster.kinds import INFERENCE_SERVICE
-from components.cluster.traffic import Placement, StandardTraffic
 from components.deploy_model.deploy import kserve_target, rollback
 from components.deploy_model.kserve import KServeBackend, KServeTarget
+from components.shared.cluster.inference_service import ServiceSpec, manifest
+from components.shared.cluster.kinds import INFERENCE_SERVICE
+from components.shared.cluster.traffic import Placement, StandardTraffic
 from components.shared.errors import ClusterError, InputError, RegistryError, ServingError
-from components.shared.registry import Registry
+from components.shared.release.registry import Registry
 from tests.cluster.faults import told
 from tests.cluster.kserve_controller import Controller
 from tests.cluster.refusals import DENIED, QUOTA, in_front_of, webhook_away
@@ -133,7 +133,7 @@ def test_another_model_behind_the_url_is_no_release(shop):
 
 
 def test_a_conflict_and_an_absent_server_do_not_stop_a_release(shop, api_server):
-    from components.cluster.api import Patience
+    from components.shared.cluster.api import Patience
 
     patient = api_server.connect(Patience())
     patient.namespace = shop.cluster.namespace

@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
-from components.shared.candidates import CandidateConfig
-from components.shared.models.offline import open_offline
-from components.shared.signing import load_or_create_key, public_path
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.offline import open_offline
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.signing import load_or_create_key, public_path
 from components.shared.storage import read_json
 
 

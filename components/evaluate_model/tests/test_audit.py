@@ -8,8 +8,8 @@ import pytest
 from components.evaluate_model.answers import Pool
 from components.evaluate_model.audit import leakage, with_shuffled_labels
 from components.evaluate_model.rules import Rules, leakage_checks
-from components.shared.pairs import DENSE_NAMES
-from components.shared.rows import Rows
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.rows import Rows
 
 QUIET = {"max_shuffled_errors": True, "max_learned_auc": True, "max_single_input_auc": True}
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from components.evaluate_model.baselines import Past, baseline_lists, top_lists
-from components.shared.feature_spec import DAY
-from components.shared.history import Histories
-from components.shared.ragged import offsets_of
-from components.shared.schema import EVENT_TYPES
+from components.shared.features.history import Histories
+from components.shared.features.ragged import offsets_of
+from components.shared.features.spec import DAY
+from components.shared.schema.tables import EVENT_TYPES
 
 NOW = 100 * DAY
 BUY, VIEW = EVENT_TYPES.index("purchase"), EVENT_TYPES.index("view")

@@ -10,12 +10,12 @@ import pytest
 
 from components.evaluate_model.champion import champion_answers, champion_of, recode
 from components.evaluate_model.evaluate import config_for, evaluate
-from components.shared.feature_spec import FeatureSpec
-from components.shared.neighbours import Neighbours
-from components.shared.ranking_metrics import overlap_at_k
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
-from components.shared.runtime import RuntimeRecord
+from components.shared.evaluation.ranking_metrics import overlap_at_k
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
+from components.shared.recommender.neighbours import Neighbours
+from components.shared.recommender.recommender import Recommender
+from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.storage import read_json
 
 pytestmark = pytest.mark.slow
@@ -71,7 +71,7 @@ def test_the_same_model_answers_the_same_as_champion(tiny_run, recommender, bund
     assert np.mean(both) > 0.97
 
 
-def test_a_champion_with_another_catalogue_is_met_by_ids(tiny_run, recommender, tmp_path):
+def test_a_champion_with_another_catalog_is_met_by_ids(tiny_run, recommender, tmp_path):
     """Its item rows are ours in reverse order and two of our items are unknown to it."""
     rows = Rows.read(tiny_run.features / "rows" / "test.parquet", recommender.spec)
     asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)

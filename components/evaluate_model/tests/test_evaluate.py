@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from components.evaluate_model.component import evaluate_model
 from components.evaluate_model.evaluate import config_for, evaluate
 from components.evaluate_model.lists_file import LISTS
-from components.shared.decision import read_decision
-from components.shared.rows import Rows
+from components.shared.evaluation.decision import read_decision
+from components.shared.features.rows import Rows
 from components.shared.storage import read_json
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from components.evaluate_model.logged import compare_logged, decisions
 from components.shared.errors import DataError, InputError
-from components.shared.inference_log import Answered, line_of
+from components.shared.telemetry.inference_log import Answered, line_of
 from serving.exploring import ExplorationConfig, UniformConfig, explore
 
 ITEMS = 12
@@ -139,7 +139,7 @@ def test_logs_that_cannot_tell_are_refused(tmp_path):
 
 
 def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
-    from pipelines.counterfactual_command import counterfactual
+    from pipelines.cli.counterfactual import counterfactual
 
     shop(tmp_path, requests=500, reordered=0.2)
     counterfactual(tmp_path / "log", "two", tmp_path / "events")

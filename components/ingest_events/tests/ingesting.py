@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from components.ingest_events.ingest import IngestOutputs, IngestSummary, ingest
-from components.shared.schema import EVENTS, ITEMS, USERS
+from components.shared.schema.tables import EVENTS, ITEMS, USERS
 
 FOUNDING = """user,item,event,time
 1,1001,search,2021-01-01 10:00

@@ -28,7 +28,7 @@ from components.ingest_events.tests.ingesting import (
     rejected,
 )
 from components.shared.errors import DataError
-from components.shared.schema import EVENT_TYPES, EVENTS, ITEMS, USERS, check_schema
+from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS, check_schema
 from components.shared.version import VERSION
 
 
@@ -141,7 +141,7 @@ def test_mapping_renames_values_and_sets_constants(tmp_path):
 
 
 def test_items_and_users_of_their_own(tmp_path):
-    catalogue = tmp_path / "catalogue.jsonl"
+    catalog = tmp_path / "catalog.jsonl"
     lines = [
         {"sku": 1, "name": "燕麦奶 🥛", "path": "Drinks > Milk", "cost": 2.5, "made": "2025-01-01", "colour": "white"},
         {"sku": "1", "name": "again"},
@@ -149,7 +149,7 @@ def test_items_and_users_of_their_own(tmp_path):
         {"sku": 3, "vector": [0.5, 1], "path": "A|B", "size": "L"},
         {"sku": 4, "vector": ["x"]},
     ]
-    catalogue.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
+    catalog.write_text("\n".join(json.dumps(line, ensure_ascii=False) for line in lines), encoding="utf-8")
     users = tmp_path / "users.csv"
     users.write_text('user_id,attributes\nu1,"{""age"": 30}"\nu1,\n,\n')
     mapping = {
@@ -158,7 +158,7 @@ def test_items_and_users_of_their_own(tmp_path):
         "items.attributes": ["colour", "size"],
         "items.content_vector": "vector",
     }
-    options = {"mapping": mapping, "items_source": str(catalogue), "users_source": str(users)}
+    options = {"mapping": mapping, "items_source": str(catalog), "users_source": str(users)}
     summary = ingest_text(tmp_path, FOUNDING, **options)
     assert summary.rejected["items"] == {
         "item_id is a duplicate": 1,

@@ -1,4 +1,4 @@
-"""Merging: items are encoded as build_features would, and memory is that of what changes, not of the catalogue."""
+"""Merging: items are encoded as build_features would, and memory is that of what changes, not of the catalog."""
 
 import dataclasses
 import datetime
@@ -13,10 +13,10 @@ from components.build_features.build import FeatureConfig, build
 from components.build_features.vocabulary import VocabularyConfig
 from components.refresh_catalog.encoding import Vocabularies
 from components.refresh_catalog.merging import merge_items
-from components.shared.content import CONTENT_COLUMN
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.schema import EVENTS, ITEMS
+from components.shared.features.content import CONTENT_COLUMN
+from components.shared.features.spec import FeatureSpec
+from components.shared.schema.tables import EVENTS, ITEMS
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 TOLD = ("item_id", "title", "categories", "brand", "price", "available")
@@ -140,7 +140,7 @@ def test_only_what_is_read_differently_gets_its_vector_anew(shop):
                         vocabularies(features, content_dim=2))  # fmt: skip
 
 
-def test_a_catalogue_with_content_is_merged_without_becoming_python_objects(shop):
+def test_a_catalog_with_content_is_merged_without_becoming_python_objects(shop):
     """3.2 million numbers, which as Python lists would be 109 MB each time; every item is named, a few change."""
     table, features = shop
     items, dim = 20_000, 160

@@ -11,13 +11,13 @@ import pytest
 
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import register
-from components.shared.catalog import Catalog
 from components.shared.errors import BundleError, InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.golden import read_golden
-from components.shared.recommender import Recommender
-from components.shared.schema import ITEMS
-from components.shared.signing import load_or_create_key, public_path
+from components.shared.features.catalog import Catalog
+from components.shared.features.spec import FeatureSpec
+from components.shared.recommender.recommender import Recommender
+from components.shared.release.golden import read_golden
+from components.shared.release.signing import load_or_create_key, public_path
+from components.shared.schema.tables import ITEMS
 from components.validate_serving.predictor import PredictorConfig, running
 
 pytestmark = pytest.mark.slow

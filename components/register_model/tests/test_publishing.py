@@ -10,10 +10,10 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Request
 
 from components.register_model.publishing import KubeflowModelRegistry, publisher_at
-from components.shared.bundle import BundleFacts, sign, verify, write_manifest
 from components.shared.errors import InputError, RegistryError
-from components.shared.oci_layout import read_layout
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, verify, write_manifest
+from components.shared.release.oci_layout import read_layout
+from components.shared.release.signing import load_or_create_key
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

@@ -7,11 +7,11 @@ from kfp.dsl import Artifact, Model
 
 from components.register_model.component import register_model
 from components.register_model.register import RegisterConfig, parse_lineage, register
-from components.shared.bundle import verify
-from components.shared.decision import Decision
 from components.shared.errors import BundleError, InputError
-from components.shared.registry import Registry
-from components.shared.signing import load_public_key
+from components.shared.evaluation.decision import Decision
+from components.shared.release.bundle import verify
+from components.shared.release.registry import Registry
+from components.shared.release.signing import load_public_key
 from serving.tests.handmade import write_compiled, write_golden
 
 

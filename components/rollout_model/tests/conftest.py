@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from components.shared.registry import Registry
+from components.shared.release.registry import Registry
 from tests.cluster.api_server import api_server, cluster  # noqa: F401
 from tests.cluster.shelves import two_versions
 

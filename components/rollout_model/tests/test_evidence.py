@@ -11,7 +11,7 @@ import pytest
 
 from components.rollout_model.evidence import LogEvidence, PrometheusEvidence, Versions
 from components.shared.errors import InputError
-from components.shared.inference_log import Answered, Compared, LogWriter
+from components.shared.telemetry.inference_log import Answered, Compared, LogWriter
 from components.validate_serving.predictor import PredictorConfig, running
 from tests.cluster.prometheus import scraping
 

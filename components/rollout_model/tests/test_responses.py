@@ -13,7 +13,7 @@ from components.rollout_model.judge import Judge
 from components.rollout_model.responses import Responses
 from components.rollout_model.run import evidence_at
 from components.shared.errors import InputError
-from components.shared.inference_log import Answered, LogWriter
+from components.shared.telemetry.inference_log import Answered, LogWriter
 
 
 def answered(name, version, at):

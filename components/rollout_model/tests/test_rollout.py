@@ -9,10 +9,10 @@ import time
 
 import pytest
 
-from components.cluster.kinds import HTTP_ROUTE
 from components.rollout_model.evidence import PrometheusEvidence, Versions
 from components.rollout_model.guards import GuardConfig, Metric
 from components.rollout_model.rollout import RolloutPlan, Stopped
+from components.shared.cluster.kinds import HTTP_ROUTE
 from components.shared.errors import ShoprankError
 from tests.cluster.faults import told
 from tests.cluster.kserve_controller import eventually

@@ -7,17 +7,17 @@ import shutil
 import pytest
 from kfp.dsl import HTML, Artifact, Metrics
 
-from components.cluster.inference_service import ServiceSpec, manifest
-from components.cluster.kinds import INFERENCE_SERVICE
 from components.rollout_model.component import rollout_model
 from components.rollout_model.evidence import LogEvidence, PrometheusEvidence, Versions
 from components.rollout_model.record import read_record
 from components.rollout_model.run import evidence_at, parse_plan
-from components.shared.bundle import read_manifest
-from components.shared.decision import Decision
+from components.shared.cluster.inference_service import ServiceSpec, manifest
+from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.shared.errors import InputError, MissingObject, RegistryError
-from components.shared.proof import PROOF, Proof
-from components.shared.registry import Registry
+from components.shared.evaluation.decision import Decision
+from components.shared.release.bundle import read_manifest
+from components.shared.release.proof import PROOF, Proof
+from components.shared.release.registry import Registry
 from components.shared.storage import write_json
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torchrec import KeyedJaggedTensor
 
-from components.shared.feature_spec import SparseFeature
-from components.shared.ragged import Ragged
+from components.shared.features.ragged import Ragged
+from components.shared.features.spec import SparseFeature
 
 
 def keyed_jagged(features: dict[str, Ragged], wanted: Sequence[SparseFeature]) -> KeyedJaggedTensor:

@@ -18,7 +18,7 @@ from torch import nn
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
 from components.shared.config_fields import Amount
-from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.examination import Examination
 from components.shared.models.interactions import DotConfig, InteractionConfig, interaction

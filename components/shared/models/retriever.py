@@ -22,7 +22,7 @@ from torch import nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor, PoolingType
 
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec, SparseFeature
+from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.encoders.config import EncoderConfig, check_heads, max_length
 from components.shared.models.encoders.encoder import SequenceEncoder
 from components.shared.models.variants import variant_from_json, variant_to_json
@@ -60,7 +60,7 @@ class RetrieverConfig:
         if encoder is not None and spec.item_hash_rows:
             raise InputError(
                 f"encoder: the features were built with item_hash_rows {spec.item_hash_rows}, but an encoder reads "
-                "items by their catalogue rows",
+                "items by their catalog rows",
                 "build the features with item_hash_rows 0, or train without an encoder",
             )
         if encoder is not None:

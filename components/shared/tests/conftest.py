@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from hypothesis import settings
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec, SparseFeature
-from components.shared.history import Histories
-from components.shared.ragged import Ragged
-from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
+from components.shared.features.catalog import Catalog
+from components.shared.features.history import Histories
+from components.shared.features.ragged import Ragged
+from components.shared.features.spec import FeatureSpec, SparseFeature
+from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")

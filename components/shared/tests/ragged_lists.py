@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from components.shared.ragged import Ragged, offsets_of
+from components.shared.features.ragged import Ragged, offsets_of
 
 
 def ragged(rows: list[list[int]]) -> Ragged:

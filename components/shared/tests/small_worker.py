@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedTensor
 
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.ragged import Ragged
+from components.shared.features.spec import SparseFeature
 from components.shared.models.batch import keyed_jagged
-from components.shared.ragged import Ragged
 from components.shared.storage import read_json, write_json
 from components.shared.training import checkpoint
 from components.shared.training.group import Group, process_group, quiet_third_parties

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.audit import AuditLog
 from components.shared.errors import AuditError, InputError
+from components.shared.release.audit import AuditLog
 
 
 @pytest.fixture(scope="module")

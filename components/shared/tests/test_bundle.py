@@ -6,9 +6,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from components.shared.bundle import BundleFacts, sign, verify, write_manifest
 from components.shared.errors import BundleError, InputError
-from components.shared.signing import fingerprint, load_or_create_key, load_public_key, public_path
+from components.shared.release.bundle import BundleFacts, sign, verify, write_manifest
+from components.shared.release.signing import fingerprint, load_or_create_key, load_public_key, public_path
 
 FACTS = BundleFacts(name="shop", as_of=1_700_000_000, schema_hash="abc", tasks=("again",), metrics={"ndcg": 0.5})
 

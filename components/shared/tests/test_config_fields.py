@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from components.shared.config_fields import Amount, Count, Rate, Share, check_fields
 from components.shared.errors import InputError
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.spec import SparseFeature
 from components.shared.models.encoders.config import (
     AttentionConfig,
     ConvConfig,

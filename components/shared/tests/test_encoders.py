@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
+from components.shared.features.ragged import Ragged
 from components.shared.models.encoders.config import (
     AttentionConfig,
     ConvConfig,
@@ -16,13 +17,12 @@ from components.shared.models.encoders.config import (
     PooledConfig,
 )
 from components.shared.models.encoders.encoder import SequenceEncoder
-from components.shared.models.encoders.item_tower import ItemFeatures, ItemTower, ItemTowerConfig
-from components.shared.models.encoders.sequence_retriever import (
+from tests.benchmarks.published.item_tower import ItemFeatures, ItemTower, ItemTowerConfig
+from tests.benchmarks.published.sequence_retriever import (
     ScoringConfig,
     SequenceRetriever,
     SequenceRetrieverConfig,
 )
-from components.shared.ragged import Ragged
 
 DIM = 8
 CONFIGS = [

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from components.shared.bundle import BundleFacts, sign, verify, write_manifest
-from components.shared.encryption import create_key, decrypt, encrypt, load_key
 from components.shared.errors import BundleError, InputError
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, verify, write_manifest
+from components.shared.release.encryption import create_key, decrypt, encrypt, load_key
+from components.shared.release.signing import load_or_create_key
 
 
 @pytest.fixture

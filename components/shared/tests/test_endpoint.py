@@ -6,9 +6,9 @@ import threading
 import httpx
 import pytest
 
-from components.shared.endpoint import Endpoint, endpoint
 from components.shared.errors import ServingError
-from components.shared.golden import Golden
+from components.shared.release.golden import Golden
+from components.shared.telemetry.endpoint import Endpoint, endpoint
 
 GOOD = b'{"predictions": [{"model_version": "v1", "items": [{"item_id": "a", "score": 0.5}]}]}'
 

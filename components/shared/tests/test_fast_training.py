@@ -6,7 +6,7 @@ from torch.autograd import gradcheck
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, KeyedTensor
 
 from components.shared.errors import InputError
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.spec import SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.encoders.config import AttentionConfig, HstuConfig
 from components.shared.models.encoders.encoder import SequenceEncoder

@@ -15,12 +15,12 @@ from components.build_features.vocabulary import VocabularyConfig, encode_items
 from components.compile_model.export import export_onnx
 from components.ingest_events.ingest import IngestOutputs, ingest
 from components.ingest_events.tests.ingesting import FOUNDING, FOUNDING_MAPPING
-from components.shared.history import Histories, HistoryStore
-from components.shared.ragged import Ragged
-from components.shared.recommender import read_users
-from components.shared.schema import DEFAULT_EVENT_WEIGHTS
-from components.shared.shopper import item_interest, shopper_features
-from components.shared.vector_index import VectorIndex
+from components.shared.features.history import Histories, HistoryStore
+from components.shared.features.ragged import Ragged
+from components.shared.features.shopper import item_interest, shopper_features
+from components.shared.recommender.recommender import read_users
+from components.shared.recommender.vector_index import VectorIndex
+from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS
 
 ATTRIBUTES = {"1001": (1, 0, 0), "1002": (0, 1, 0), "1003": (1, 1, 0),
               "1004": (1, 0, 1), "1005": (0, 1, 1), "1006": (1, 1, 1)}  # fmt: skip

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from components.shared.errors import BundleError
-from components.shared.golden import Golden, read_golden
+from components.shared.release.golden import Golden, read_golden
 
 GOLDEN = Golden({"k": 4}, ("a", "b", "c", "d"), (0.9, 0.5, 0.5002, 0.1))
 

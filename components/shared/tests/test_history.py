@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.history import COLUMNS, Histories, HistoryStore
+from components.shared.features.history import COLUMNS, Histories, HistoryStore
 
 EVENT = st.tuples(st.integers(0, 40), st.integers(1, 9), st.integers(0, 4), st.floats(0, 99, width=32))
 """(timestamp, item, event type, price)."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.id_hashing import Collisions, hashed_rows
+from components.shared.features.id_hashing import Collisions, hashed_rows
 
 
 def test_the_rows_of_some_ids_never_change():

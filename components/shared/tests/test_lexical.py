@@ -1,9 +1,9 @@
-"""BM25 over a small bilingual catalogue."""
+"""BM25 over a small bilingual catalog."""
 
 import numpy as np
 import pytest
 
-from components.shared.lexical import LexicalIndex
+from components.shared.text.lexical import LexicalIndex
 
 TITLES = [
     "",
@@ -62,5 +62,5 @@ def test_a_rare_word_outweighs_a_frequent_one(index):
 
 
 @pytest.mark.parametrize("texts", [[""], ["", "🥛"], ["", "", ""]])
-def test_a_catalogue_without_words_answers_nothing(texts):
+def test_a_catalog_without_words_answers_nothing(texts):
     assert len(LexicalIndex.build(texts).search("milk", 5)[0]) == 0

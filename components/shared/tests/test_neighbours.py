@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from components.shared.candidates import Source, similar_items
-from components.shared.catalog import STATISTICS
-from components.shared.neighbours import Neighbours, reach_of
-from components.shared.pairs import touches
-from components.shared.similarity import SimilarityConfig, cosine_neighbours
+from components.shared.features.catalog import STATISTICS
+from components.shared.features.pairs import touches
+from components.shared.recommender.candidates import Source, similar_items
+from components.shared.recommender.neighbours import Neighbours, reach_of
+from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
 
 TAKEN = st.lists(st.sets(st.integers(1, 8), max_size=6), min_size=1, max_size=12)
 """What each shopper took; 0 is the unknown item."""

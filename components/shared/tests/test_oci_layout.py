@@ -7,10 +7,10 @@ import tarfile
 
 import pytest
 
-from components.shared.bundle import BundleFacts, sign, verify, write_manifest
 from components.shared.errors import BundleError, InputError
-from components.shared.oci_layout import read_layout, write_layout
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, verify, write_manifest
+from components.shared.release.oci_layout import read_layout, write_layout
+from components.shared.release.signing import load_or_create_key
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.pairs import DENSE_NAMES, Pairs, pair_features, touches
-from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
+from components.shared.features.pairs import DENSE_NAMES, Pairs, pair_features, touches
+from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 
 DAY = 86_400
 EVENT = st.tuples(st.integers(1, 8), st.sampled_from([*EVENT_TYPES, "purchase", "purchase"]), st.integers(1, 90 * DAY))

@@ -11,7 +11,7 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torchrec import KeyedJaggedTensor, KeyedTensor
 from torchrec.distributed.train_pipeline.runtime_forwards import PipelinedForward
 
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.spec import SparseFeature
 from components.shared.models.retriever import embedding_bags
 from components.shared.training.group import Group
 from components.shared.training.optimizer import OptimizerConfig

@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.ragged import Ragged, expand_ranges, group_sums, offsets_of, top_of_rows
+from components.shared.features.ragged import Ragged, expand_ranges, group_sums, offsets_of, top_of_rows
 
 IDS = st.integers(0, 1_000)
 ROWS = st.lists(st.lists(st.tuples(IDS, st.floats(0, 4, width=32)), max_size=6), max_size=8)

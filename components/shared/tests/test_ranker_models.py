@@ -12,7 +12,8 @@ from components.compile_model.config import TableFormat
 from components.compile_model.export import export_ranker
 from components.compile_model.flat import FlatRanker
 from components.shared.errors import InputError
-from components.shared.feature_spec import SparseFeature
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.spec import SparseFeature
 from components.shared.models.interactions import (
     INTERACTIONS,
     ConcatConfig,
@@ -21,7 +22,6 @@ from components.shared.models.interactions import (
     Factorization,
     interaction,
 )
-from components.shared.models.offline import from_padded
 from components.shared.models.ranker import Ranker, RankerArchitecture, RankerConfig
 from components.shared.models.target_attention import TargetAttention, TargetAttentionConfig
 from components.shared.models.task_heads import (
@@ -33,7 +33,7 @@ from components.shared.models.task_heads import (
     mixed,
     task_heads,
 )
-from components.shared.pairs import DENSE_NAMES
+from components.shared.recommender.offline import from_padded
 
 USER = (SparseFeature(name="user", rows=7, max_length=1), SparseFeature(name="sequence", rows=11, max_length=4))
 ITEM = (SparseFeature(name="item", rows=11, max_length=1), SparseFeature(name="category", rows=5, max_length=2))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from ir_measures import RR, R, Success, nDCG
 from torchmetrics.functional import retrieval
 
-from components.shared.ragged import Ragged, offsets_of
-from components.shared.ranking_metrics import coverage, gini, hits, novelty, overlap_at_k, per_shopper
+from components.shared.evaluation.ranking_metrics import coverage, gini, hits, novelty, overlap_at_k, per_shopper
+from components.shared.features.ragged import Ragged, offsets_of
 
 REFERENCES = {
     "ndcg_at_10": lambda scores, wanted: retrieval.retrieval_normalized_dcg(scores, wanted, top_k=10),

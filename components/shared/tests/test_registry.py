@@ -7,10 +7,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
 from components.shared.errors import BundleError, InputError, RegistryError
-from components.shared.registry import Registry
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.registry import Registry
+from components.shared.release.signing import load_or_create_key
 
 
 def _bundle(folder, text, name="shop"):

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from components.shared.decision import Decision
 from components.shared.errors import InputError
-from components.shared.proof import PROOF
-from components.shared.run_report import RunFolders, write_report
+from components.shared.evaluation.decision import Decision
+from components.shared.release.proof import PROOF
+from components.shared.report.run_report import RunFolders, write_report
 from components.shared.storage import read_json, write_json
 
 ANSWERS = (

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
-from components.shared.training.hyperparameters import FILE, Hyperparameters, read_hyperparameters
-from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Variant
+from components.shared.tuning.hyperparameters import FILE, Hyperparameters, read_hyperparameters
+from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Variant
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.ragged import Ragged
-from components.shared.schema import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
-from components.shared.shopper import event_weights, item_interest, shopper_features
+from components.shared.features.ragged import Ragged
+from components.shared.features.shopper import event_weights, item_interest, shopper_features
+from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 
 DAY = 86_400
 EVENT = st.tuples(st.integers(1, 8), st.sampled_from(EVENT_TYPES), st.integers(1, 90 * DAY))

@@ -6,7 +6,7 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.shared.text import MAX_TEXT_LENGTH, tokenize
+from components.shared.text.tokenizer import MAX_TEXT_LENGTH, tokenize
 
 HAN = st.text(st.characters(min_codepoint=0x4E00, max_codepoint=0x9FBF), min_size=1, max_size=20)
 EMOJI = st.sampled_from("😀😂🥛🧀🍎👍🏽👩‍👩‍👧‍👦🇨🇳❤️🚚🤖\u200d\ufe0f")

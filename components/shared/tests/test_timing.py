@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from components.shared.training.timing import median_ms
+from components.shared.tuning.timing import median_ms
 
 
 def test_a_few_slow_calls_and_the_warm_up_do_not_count():

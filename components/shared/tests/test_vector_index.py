@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from components.shared.vector_index import VectorIndex
+from components.shared.recommender.vector_index import VectorIndex
 
 ITEMS, DIM, USERS = 2_000, 16, 40
 

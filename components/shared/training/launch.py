@@ -1,6 +1,6 @@
 """What every way to launch workers shares: the task they get, the settings, the words for a failure.
 
-`process` (process.py) runs them in this pod, `trainjob` (components/cluster/train_launcher.py) on nodes of their own.
+`process` (process.py) runs them in this pod, `trainjob` (cluster/train_launcher.py) on nodes of their own.
 """
 
 import hashlib

@@ -15,7 +15,7 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 from torchrec.optim.keyed import CombinedOptimizer
 from torchrec.streamable import Pipelineable
 
-from components.shared.cpp_compiler import require_cpp_compiler
+from components.shared.training.cpp_compiler import require_cpp_compiler
 from components.shared.training.optimizer import When
 
 Read = TypeVar("Read")

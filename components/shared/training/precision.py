@@ -13,7 +13,7 @@ def dense_precision(precision: str, device: torch.device) -> contextlib.Abstract
     """The context for a training step's forward pass; backward passes follow it by themselves.
 
     bfloat16 has the range of float32 and 8 bits of its fraction, so that no loss needs scaling; halves the time of the
-    products on CPUs that have the instructions (measured: `python -m pipelines.throughput`).
+    products on CPUs that have the instructions (measured: `python -m tests.benchmarks.throughput`).
 
     Raises:
         InputError: the precision is unknown, or the device would emulate it, which is slower than float32.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.candidates import CandidateConfig
+from components.shared.recommender.candidates import CandidateConfig
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.train import RankerTraining, train

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss
 
-from components.shared.catalog import Catalog
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.models.offline import TorchModels, load_ranker, load_retriever
+from components.shared.features.catalog import Catalog
+from components.shared.features.spec import FeatureSpec
+from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
 from components.train_ranker.distill import distil_pairs, probabilities
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import LEARNED, VALIDATION

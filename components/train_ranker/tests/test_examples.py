@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from components.shared.candidates import CandidateConfig
-from components.shared.models.offline import open_offline
-from components.shared.pairs import DENSE_NAMES
-from components.shared.rows import Rows
+from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.rows import Rows
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.offline import open_offline
 from components.train_ranker.examples import PairRows, write_pairs
 
 CANDIDATES = CandidateConfig(own=30, retrieved=20, popular=5, similar=20)

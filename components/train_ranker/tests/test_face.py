@@ -8,7 +8,7 @@ from components.shared.models.interactions import CrossConfig
 from components.shared.models.ranker import RankerConfig
 from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import MmoeConfig
-from components.shared.training.hyperparameters import Hyperparameters
+from components.shared.tuning.hyperparameters import Hyperparameters
 from components.train_ranker.component import train_ranker
 
 FOUND = {"architecture.interaction": "CrossConfig", "architecture.heads": "MmoeConfig", "hidden_dim": 8, "epochs": 1}

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from safetensors.numpy import load_file
 
 from components.shared.errors import TrainingError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.shared.storage import read_json
 from components.shared.training.checkpoint import complete
 from components.shared.training.curve import REFIT, best_point

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.build_features.build import FeatureConfig, build
-from components.shared.candidates import CandidateConfig
 from components.shared.errors import DataError, InputError
-from components.shared.feature_spec import FeatureSpec
-from components.shared.inference_log import Answered, LogWriter
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.examination import NOT_SHOWN, UNKNOWN
-from components.shared.models.offline import load_ranker
 from components.shared.models.ranker import RankerArchitecture
-from components.shared.rows import Rows
-from components.shared.schema import EVENTS, ITEMS
-from components.shared.timeline import Timeline
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.offline import load_ranker
+from components.shared.schema.tables import EVENTS, ITEMS
+from components.shared.schema.timeline import Timeline
+from components.shared.telemetry.inference_log import Answered, LogWriter
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.examples import PairRows, write_pairs

@@ -8,11 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.feature_spec import FeatureSpec
-from components.shared.models.offline import open_offline
-from components.shared.ranking_metrics import ndcg_at_k
-from components.shared.rows import Rows
-from components.shared.sizes import size_named
+from components.shared.evaluation.ranking_metrics import ndcg_at_k
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
+from components.shared.recommender.offline import open_offline
+from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.train import RankerTraining, train

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared.errors import DataError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.train_ranker.examples import GROUP_SHOPPERS, PairRows, count_pairs, write_pairs
 from components.train_ranker.sources import BatchConfig, HeldPairs, StreamedPairs, ValidationPairs, pair_source
 
@@ -147,7 +147,7 @@ def test_files_that_cannot_be_streamed_are_named(files, spec, tmp_path):
 _READ = """
 import sys
 from pathlib import Path
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.train_ranker.sources import BatchConfig, ValidationPairs, pair_source
 from components.train_ranker.totals import Totals
 path, spec, held = Path(sys.argv[1]), FeatureSpec.read(Path(sys.argv[2])), int(sys.argv[3])

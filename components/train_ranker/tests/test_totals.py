@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.totals import Spread, Totals
 

@@ -13,16 +13,16 @@ import torch
 from safetensors.numpy import load_file
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
-from components.shared.candidates import CandidateConfig
-from components.shared.catalog import Catalog
 from components.shared.errors import DataError, InputError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.interactions import CrossConfig
-from components.shared.models.offline import TorchModels, load_ranker, load_retriever
 from components.shared.models.ranker import RankerArchitecture
 from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import PleConfig
-from components.shared.recommender import side_by_side
+from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
+from components.shared.recommender.recommender import side_by_side
 from components.shared.storage import read_json
 from components.shared.training.curve import REFIT
 from components.shared.training.optimizer import OptimizerConfig

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.retriever import Retriever, RetrieverConfig, encoder_from_json
 from components.shared.storage import read_json, write_json
 from components.shared.training import checkpoint

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.build_features.build import FeatureConfig, build
-from components.shared.schema import EVENTS, ITEMS
+from components.shared.schema.tables import EVENTS, ITEMS
 
 TASTES, ITEMS_OF_A_TASTE, SHOPPERS, DAYS = 12, 25, 150, 90
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)

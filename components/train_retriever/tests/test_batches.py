@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.catalog import Catalog
-from components.shared.feature_spec import FeatureSpec
-from components.shared.rows import Rows
+from components.shared.features.catalog import Catalog
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.train_retriever.batches import SamplingConfig, draw_batch
 from components.train_retriever.sources import HeldRows, StreamedRows, row_source
 

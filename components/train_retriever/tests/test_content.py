@@ -17,17 +17,17 @@ from components.compile_model.config import CompileConfig, Limits, TableFormat
 from components.compile_model.export import export_item_tower
 from components.refresh_catalog.refresh import item_tower, refresh
 from components.register_model.register import RegisterConfig, register
-from components.shared.catalog import Catalog
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.encoders.config import GruConfig
-from components.shared.models.offline import item_vectors, load_retriever
 from components.shared.models.retriever import RetrieverConfig
-from components.shared.recommender import Recommender
-from components.shared.rows import Rows
-from components.shared.schema import EVENTS, ITEMS
-from components.shared.sizes import size_named
+from components.shared.recommender.offline import item_vectors, load_retriever
+from components.shared.recommender.recommender import Recommender
+from components.shared.schema.sizes import size_named
+from components.shared.schema.tables import EVENTS, ITEMS
 from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig

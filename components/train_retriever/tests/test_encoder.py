@@ -10,9 +10,10 @@ import torch
 
 from components.compile_model.config import TableFormat
 from components.compile_model.export import export_user_tower
-from components.shared.catalog import Catalog
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.encoders.config import (
     AttentionConfig,
@@ -21,10 +22,9 @@ from components.shared.models.encoders.config import (
     HstuConfig,
     PooledConfig,
 )
-from components.shared.models.offline import TorchModels, item_vectors, load_retriever
 from components.shared.models.retriever import Retriever, RetrieverConfig, oldest_first
-from components.shared.recommender import side_by_side
-from components.shared.rows import Rows
+from components.shared.recommender.offline import TorchModels, item_vectors, load_retriever
+from components.shared.recommender.recommender import side_by_side
 from components.shared.storage import read_json
 
 ENCODERS = [
@@ -45,7 +45,7 @@ def test_rows_are_turned_round_and_padding_is_left_out():
 
 @pytest.fixture(scope="module")
 def shop(tiny_run):
-    """(spec, catalogue, validation rows)."""
+    """(spec, catalog, validation rows)."""
     spec = FeatureSpec.read(tiny_run.features / "spec.json")
     catalog = Catalog.read(tiny_run.features / "items.parquet", spec)
     return spec, catalog, Rows.read(tiny_run.features / "rows" / "validation.parquet", spec)

@@ -13,9 +13,9 @@ from components.shared.models.interactions import ConcatConfig, CrossConfig
 from components.shared.models.ranker import RankerArchitecture
 from components.shared.models.target_attention import TargetAttentionConfig
 from components.shared.models.task_heads import MmoeConfig
-from components.shared.sizes import size_named
+from components.shared.schema.sizes import size_named
 from components.shared.training.optimizer import check_optimizer
-from components.shared.training.search_space import Float, Int, Range, SearchSpace, Value
+from components.shared.tuning.search_space import Float, Int, Range, SearchSpace, Value
 from components.train_ranker import space as ranker_space
 from components.train_ranker.component import train_ranker
 from components.train_ranker.train import RankerTraining

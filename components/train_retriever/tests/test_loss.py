@@ -29,20 +29,20 @@ def spelled_out(user, item, bias, ids, log_q) -> float:
     return sum(losses) / len(losses)
 
 
-def drawn(rows: int, each: int, catalogue: int, seed: int):
+def drawn(rows: int, each: int, catalog: int, seed: int):
     generator = torch.Generator().manual_seed(seed)
-    ids = torch.randint(1, catalogue, (rows * each,), generator=generator)
+    ids = torch.randint(1, catalog, (rows * each,), generator=generator)
     return (
         torch.randn(rows, 6, generator=generator, requires_grad=True),
         torch.randn(rows * each, 6, generator=generator, requires_grad=True),
         torch.randn(rows * each, generator=generator), ids,
-        torch.log(torch.rand(catalogue, generator=generator))[ids],
+        torch.log(torch.rand(catalog, generator=generator))[ids],
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "each", "catalogue"), [(8, 1, 1000), (6, 4, 9), (5, 3, 2000), (1, 2, 50)])
-def test_the_loss_is_the_cross_entropy_of_each_target_against_the_batch(rows, each, catalogue):
-    batch = drawn(rows, each, catalogue, seed=rows)
+@pytest.mark.parametrize(("rows", "each", "catalog"), [(8, 1, 1000), (6, 4, 9), (5, 3, 2000), (1, 2, 50)])
+def test_the_loss_is_the_cross_entropy_of_each_target_against_the_batch(rows, each, catalog):
+    batch = drawn(rows, each, catalog, seed=rows)
     assert sampled_softmax(*batch).item() == pytest.approx(spelled_out(*batch), rel=1e-5, abs=1e-6)
 
 

@@ -21,7 +21,7 @@ from components.train_retriever.losses import (
     rating_loss,
 )
 from components.train_retriever.negatives import Hard, InBatch, NegativeSampler, Popularity, Uniform
-from components.train_retriever.optimizers import Adam, AdamW, RowWiseAdagradAdam, Sgd, build_optimizers
+from tests.benchmarks.published.optimizers import Adam, AdamW, RowWiseAdagradAdam, Sgd, build_optimizers
 
 
 def drawn(tokens: int, items: int, seed: int = 0, dim: int = 6) -> tuple[Vectors, torch.Tensor]:

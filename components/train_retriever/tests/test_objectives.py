@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 
-from components.shared.ragged import Ragged
-from components.shared.rows import Rows
+from components.shared.features.ragged import Ragged
+from components.shared.features.rows import Rows
 from components.shared.training.group import Group
 from components.train_retriever.batches import Batch, SamplingConfig
 from components.train_retriever.candidate_softmax import candidate_softmax

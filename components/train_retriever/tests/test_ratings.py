@@ -13,16 +13,16 @@ import torch
 from safetensors.numpy import load_file
 
 from components.build_features.build import FeatureConfig, build
-from components.shared.catalog import Catalog
 from components.shared.errors import InputError
-from components.shared.feature_spec import FeatureSpec
+from components.shared.features.catalog import Catalog
+from components.shared.features.ragged import Ragged
+from components.shared.features.rows import Rows
+from components.shared.features.spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
-from components.shared.models.offline import item_vectors, load_retriever
-from components.shared.ragged import Ragged
-from components.shared.rows import Rows
-from components.shared.schema import EVENTS, ITEMS
+from components.shared.recommender.offline import item_vectors, load_retriever
+from components.shared.schema.tables import EVENTS, ITEMS
+from components.shared.schema.timeline import Timeline
 from components.shared.storage import read_json
-from components.shared.timeline import Timeline
 from components.shared.training.group import Group
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig

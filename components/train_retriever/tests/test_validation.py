@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import r2_score
 
-from components.shared.ragged import Ragged, offsets_of
-from components.shared.rows import Rows
+from components.shared.features.ragged import Ragged, offsets_of
+from components.shared.features.rows import Rows
 from components.train_retriever import validation
 from components.train_retriever.validation import mean_recall, rating_r2
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from components.shared.errors import InputError, TrainingError
-from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Value
-from components.shared.training.trial import Told
+from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Value
+from components.shared.tuning.trial import Told
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.tune import tune
 

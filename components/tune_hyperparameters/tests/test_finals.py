@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared.errors import TrainingError
-from components.shared.training.search_space import Float, SearchSpace, Value
+from components.shared.tuning.search_space import Float, SearchSpace, Value
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.tests.bowl import Bowl
 from components.tune_hyperparameters.tune import tune

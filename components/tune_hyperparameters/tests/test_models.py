@@ -12,7 +12,7 @@ import pytest
 from kfp.dsl import HTML, Dataset, Metrics
 
 from components.shared.errors import InputError
-from components.shared.sizes import size_named
+from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
 from components.train_ranker.job import METRIC
 from components.train_ranker.space import tuned as tuned_ranker

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.shared.errors import InputError
-from components.shared.training.hyperparameters import read_hyperparameters
+from components.shared.tuning.hyperparameters import read_hyperparameters
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.study import OWNER, Owner, SharedStudy
 from components.tune_hyperparameters.tests.bowl import Bowl

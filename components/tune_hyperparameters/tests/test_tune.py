@@ -10,7 +10,7 @@ import pytest
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import read_json
-from components.shared.training.search_space import Choice, Float, Int, SearchSpace, Value, Variant
+from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Value, Variant
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.tests.bowl import Bowl
 from components.tune_hyperparameters.tune import tune

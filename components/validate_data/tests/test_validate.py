@@ -10,7 +10,7 @@ import pytest
 from kfp.dsl import HTML, Artifact, Dataset, Metrics
 
 from components.shared.errors import DataError, InputError
-from components.shared.schema import EVENTS, ITEMS, USERS
+from components.shared.schema.tables import EVENTS, ITEMS, USERS
 from components.shared.version import VERSION
 from components.validate_data.component import validate_data
 from components.validate_data.validate import ValidationConfig, ValidationResult, validate
@@ -134,7 +134,7 @@ CASES = {
     "duplicate items": (lambda d: d["items"].append(d["items"][0]), "unique_ids", "items.item_id"),
     "duplicate users": (lambda d: d["users"].append(d["users"][0]), "unique_ids", "users.user_id"),
     "repeated file": (lambda d: d["events"].extend(d["events"] * 2), "duplicate_events", "events.*"),
-    "foreign catalogue": (lambda d: [i.update(item_id="x" + i["item_id"]) for i in d["items"]],
+    "foreign catalog": (lambda d: [i.update(item_id="x" + i["item_id"]) for i in d["items"]],
                           "orphan_items", "events.item_id"),
     "vectors": (lambda d: [d["items"][n].update(content_vector=[1.0] * (n + 1)) for n in range(2)],
                 "content_vectors", "items.content_vector"),

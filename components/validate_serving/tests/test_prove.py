@@ -6,10 +6,10 @@ import os
 import pytest
 from kfp.dsl import Artifact, Metrics, Model
 
-from components.shared.bundle import BundleFacts, sign, write_manifest
 from components.shared.errors import InputError, ServingError
-from components.shared.proof import read_proof
-from components.shared.signing import load_or_create_key
+from components.shared.release.bundle import BundleFacts, sign, write_manifest
+from components.shared.release.proof import read_proof
+from components.shared.release.signing import load_or_create_key
 from components.validate_serving.component import validate_serving
 from components.validate_serving.predictor import PredictorConfig, running
 from components.validate_serving.prove import ProofConfig, prove

@@ -1,0 +1,1 @@
+"""The only kubernetes import: API client, InferenceService, TrainJob, traffic."""

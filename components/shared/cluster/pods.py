@@ -1,0 +1,177 @@
+"""What the pods of a TrainJob say: their logs line by line as they are written, and why they do not start."""
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+import urllib3
+from kubernetes.client import ApiException, CoreV1Api
+
+from components.shared.cluster.api import Cluster
+
+JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
+"""Label of every pod of a JobSet; a TrainJob's JobSet has its name."""
+
+NODE_LABEL = "batch.kubernetes.io/job-completion-index"
+"""Label with the number of a node."""
+
+CONTAINER = "node"
+"""Container in which Kubeflow Trainer runs the workers."""
+
+_TRANSPORT = (urllib3.exceptions.HTTPError, OSError)
+
+
+class WorkerLogs(Protocol):
+    """Where the lines of a TrainJob's workers come from."""
+
+    def opened(self, job: str, emit: Callable[[str], None]) -> AbstractContextManager[None]:
+        """While open, every new line of every node goes to `emit`; once closed, what was written before has gone."""
+        ...
+
+    def why_waiting(self, job: str) -> str:
+        """Why nodes of the job do not run yet, '' when nothing is known."""
+        ...
+
+
+@dataclass(frozen=True)
+class PodLogs:
+    """Logs of pods, read from the Kubernetes API.
+
+    Attributes:
+        cluster: where the pods are.
+        every_s: seconds between looks for new pods and for logs that broke off.
+        drain_s: seconds that the logs of pods which still run are given to end when the TrainJob has.
+    """
+
+    cluster: Cluster
+    every_s: float = 2.0
+    drain_s: float = 10.0
+
+    @contextlib.contextmanager
+    def opened(self, job: str, emit: Callable[[str], None]) -> Iterator[None]:
+        """Follow the logs of all pods of the job, those that a restart makes later too."""
+        follower = _Follower(self, job, emit)
+        watcher = threading.Thread(target=follower.watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            follower.closing.set()
+            watcher.join(self.drain_s)
+            deadline = time.monotonic() + self.drain_s
+            for reader in follower.readers.values():
+                reader.join(max(0.0, deadline - time.monotonic()))
+
+    def why_waiting(self, job: str) -> str:
+        """The scheduler's and the kubelet's words about pods that do not run."""
+        try:
+            pods = self.pods(job)
+        except (ApiException, *_TRANSPORT) as error:
+            return f"pods cannot be listed ({_reason(error)})"
+        return "; ".join(f"{pod.metadata.name}: {said}" for pod in pods if (said := _waiting(pod)))
+
+    def pods(self, job: str) -> list[Any]:
+        """Pods of the job."""
+        found: Any = CoreV1Api(self.cluster.client).list_namespaced_pod(
+            self.cluster.namespace, label_selector=f"{JOB_LABEL}={job}", _request_timeout=30
+        )
+        return found.items
+
+
+class _Follower:
+    """One reader thread a container; one whose log ends before its container does is started again."""
+
+    def __init__(self, logs: PodLogs, job: str, emit: Callable[[str], None]):
+        self.logs, self.job, self.emit = logs, job, emit
+        self.closing = threading.Event()
+        self.readers: dict[tuple[str, int], threading.Thread] = {}
+        self.seen: dict[tuple[str, int], str] = {}
+        """Time of the last line handed on, by container."""
+        self.whole: set[tuple[str, int]] = set()
+        """Containers that had ended when their reader started, so that there is nothing more to read."""
+        self.told: set[str] = set()
+
+    def watch(self) -> None:
+        """Start readers for containers that have started; looks once more when closing."""
+        while True:
+            last = self.closing.is_set()
+            try:
+                for pod in self.logs.pods(self.job):
+                    self._read(pod)
+            except (ApiException, *_TRANSPORT) as error:
+                self._tell(f"the workers' pods cannot be listed: {_reason(error)}")
+            if last:
+                return
+            self.closing.wait(self.logs.every_s)
+
+    def _read(self, pod: Any) -> None:
+        statuses = [one for one in pod.status.container_statuses or [] if one.name == CONTAINER]
+        if not statuses or statuses[0].state.waiting:
+            return
+        key = (pod.metadata.uid, statuses[0].restart_count)
+        if key in self.whole or (key in self.readers and self.readers[key].is_alive()):
+            return
+        if statuses[0].state.terminated:
+            self.whole.add(key)
+        node = (pod.metadata.labels or {}).get(NODE_LABEL, "0")
+        arguments = (key, pod.metadata.name, f"[node {node}] ")
+        self.readers[key] = threading.Thread(target=self._follow, args=arguments, daemon=True)
+        self.readers[key].start()
+
+    def _follow(self, key: tuple[str, int], pod: str, prefix: str) -> None:
+        """Hand the container's lines on until its log ends or breaks off; each line once."""
+        seen = self.seen.get(key, "")
+        since = {"since_seconds": _seconds_since(seen)} if seen else {}
+        try:
+            stream: Any = CoreV1Api(self.logs.cluster.client).read_namespaced_pod_log(
+                pod, self.logs.cluster.namespace, container=CONTAINER, follow=True, timestamps=True,
+                _preload_content=False, _request_timeout=(30, 600), **since,
+            )  # fmt: skip
+            with contextlib.closing(stream):
+                for stamp, line in _lines(stream):
+                    if stamp > self.seen.get(key, ""):
+                        self.emit(prefix + line)
+                        self.seen[key] = stamp
+        except ApiException as error:
+            if error.status != 404:
+                self._tell(f"the log of {pod} cannot be read: {_reason(error)}")
+        except _TRANSPORT:
+            self.whole.discard(key)
+
+    def _tell(self, line: str) -> None:
+        if line not in self.told:
+            self.told.add(line)
+            self.emit(line)
+
+
+def _lines(stream: Any) -> Iterator[tuple[str, str]]:
+    """(time, line) of a log with timestamps; what follows the last line break belongs to a line that broke off."""
+    rest = b""
+    for chunk in stream.stream(amt=None):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            stamp, _, text = line.decode(errors="replace").partition(" ")
+            yield stamp, text
+
+
+def _seconds_since(stamp: str) -> int:
+    then = datetime.fromisoformat(stamp[:19] + "+00:00").timestamp()
+    return max(1, math.ceil(time.time() - then) + 1)
+
+
+def _waiting(pod: Any) -> str:
+    for status in pod.status.container_statuses or []:
+        if status.state.waiting:
+            return f"{status.state.waiting.reason}: {status.state.waiting.message or ''}".rstrip(": ")
+    conditions = [one for one in pod.status.conditions or [] if one.status == "False" and one.message]
+    return conditions[0].message if pod.status.phase == "Pending" and conditions else ""
+
+
+def _reason(error: Exception) -> str:
+    return f"{error.status} {error.reason}" if isinstance(error, ApiException) else str(error)

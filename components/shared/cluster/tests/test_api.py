@@ -1,0 +1,118 @@
+"""Objects of a real API server: conflicts, refusals, cut watches, and a server that is away."""
+
+import dataclasses
+import threading
+import time
+
+import pytest
+
+from components.shared.cluster.api import Patience, connect
+from components.shared.cluster.kinds import CLUSTER_TRAINING_RUNTIME, INFERENCE_SERVICE, TRAIN_JOB, Kind
+from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
+from tests.cluster.faults import told
+from tests.cluster.jobs import job, labels_seen
+
+pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
+
+
+def test_an_object_lives_from_create_to_delete(cluster):
+    assert cluster.find(TRAIN_JOB, "one") is None
+    made = cluster.create(TRAIN_JOB, job())
+    assert made["metadata"]["uid"] and made["metadata"]["namespace"] == cluster.namespace
+    assert cluster.get(TRAIN_JOB, "one") == made
+    assert [one["metadata"]["name"] for one in cluster.list(TRAIN_JOB, "team=search")] == ["one"]
+    assert cluster.list(TRAIN_JOB, "team=other") == []
+    changed = cluster.patch(TRAIN_JOB, "one", {"spec": {"suspend": True}, "metadata": {"labels": {"team": None}}})
+    assert changed["spec"]["suspend"] and "labels" not in changed["metadata"]
+    assert changed["spec"]["trainer"] == {"numNodes": 1}
+    assert cluster.delete(TRAIN_JOB, "one") and not cluster.delete(TRAIN_JOB, "one")
+    with pytest.raises(MissingObject, match="get TrainJob one: there is none"):
+        cluster.get(TRAIN_JOB, "one")
+
+
+def test_refusals_name_what_is_wrong(cluster):
+    cluster.create(TRAIN_JOB, job())
+    with pytest.raises(ChangedObject, match="already exists"):
+        cluster.create(TRAIN_JOB, job())
+    with pytest.raises(ClusterError, match=r"422 .*spec\.trainer\.numNodes"):
+        cluster.create(TRAIN_JOB, job("two", "many"))
+    unknown = Kind("serving.kserve.io", "v1beta1", "moons", "Moon", "the moon")
+    with pytest.raises(MissingObject, match=r"does not know moons\.serving\.kserve\.io") as refusal:
+        cluster.find(unknown, "full")
+    assert refusal.value.mend == "install the moon"
+
+
+def test_kinds_without_a_namespace(cluster):
+    assert cluster.find(CLUSTER_TRAINING_RUNTIME, "nobody-made-this") is None
+
+
+def test_an_update_meets_another_writer_and_still_lands(cluster):
+    cluster.create(TRAIN_JOB, job())
+    rivals = iter(range(3))
+
+    def change(present):
+        for rival in rivals:
+            cluster.patch(TRAIN_JOB, "one", {"metadata": {"annotations": {"rival": str(rival)}}})
+            break
+        return {"metadata": {"annotations": {"seen": present["metadata"].get("annotations", {}).get("rival", "")}}}
+
+    landed = cluster.update(TRAIN_JOB, "one", change)
+    assert landed["metadata"]["annotations"] == {"rival": "2", "seen": "2"}
+    assert cluster.update(TRAIN_JOB, "one", lambda _: None) == landed
+
+    def fought_over(_):
+        cluster.patch(TRAIN_JOB, "one", {"metadata": {"annotations": {"at": str(time.monotonic())}}})
+        return {"metadata": {"annotations": {"mine": "1"}}}
+
+    with pytest.raises(ChangedObject, match="under each of 3 attempts"):
+        cluster.update(TRAIN_JOB, "one", fought_over, attempts=3)
+
+
+def test_follow_tells_changes_and_ends_in_time(cluster):
+    cluster.create(TRAIN_JOB, job())
+    patch = {"metadata": {"labels": {"step": "2"}}}
+    timer = threading.Timer(0.5, cluster.patch, (TRAIN_JOB, "one", patch))
+    timer.start()
+    started = time.monotonic()
+    assert labels_seen(cluster, 20, "2")
+    assert time.monotonic() - started < 5
+    timer.join()
+    assert not labels_seen(cluster, 1.5, "3")
+    cluster.delete(TRAIN_JOB, "one")
+    with pytest.raises(MissingObject):
+        labels_seen(cluster, 5, "3")
+
+
+def test_a_server_that_is_away_for_twenty_seconds_is_waited_for(api_server):
+    cluster = api_server.connect(Patience())
+    cluster.create(TRAIN_JOB, job())
+    followed = []
+    watcher = threading.Thread(target=lambda: followed.append(labels_seen(cluster, 60, "back")))
+    watcher.start()
+    time.sleep(0.5)
+    api_server.restart(away_s=20)
+    back = time.monotonic()
+    cluster.patch(TRAIN_JOB, "one", {"metadata": {"labels": {"step": "back"}}})
+    told("API server away for 20 s", "writes and watches waited and went on", time.monotonic() - back)
+    watcher.join(60)
+    assert followed == [True]
+
+
+def test_a_server_that_stays_away_is_told(api_server):
+    cluster = api_server.connect(Patience(connects=1))
+    cluster.client.configuration.host = "https://127.0.0.1:9"
+    with pytest.raises(ClusterError, match="cannot be reached"):
+        cluster.get(TRAIN_JOB, "one")
+
+
+def test_no_cluster_is_a_clear_refusal(tmp_path, monkeypatch):
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="no cluster"):
+        connect()
+
+
+def test_kinds_are_those_of_the_server(cluster):
+    for kind in (INFERENCE_SERVICE, TRAIN_JOB, CLUSTER_TRAINING_RUNTIME):
+        assert cluster.list(kind) == [] or not kind.namespaced
+        with pytest.raises(MissingObject):
+            cluster.list(dataclasses.replace(kind, version="v0"))

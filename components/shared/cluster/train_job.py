@@ -1,0 +1,149 @@
+"""A Kubeflow Trainer TrainJob (API of Trainer 2.3) for a training run: its name, its body, how it ended."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.shared.cluster.api import Manifest
+from components.shared.cluster.kinds import TRAIN_JOB
+from components.shared.cluster.pods import CONTAINER
+from components.shared.errors import InputError
+from components.shared.images import TRAIN_IMAGE
+from components.shared.training.exchange import SharedFolder
+from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, PodSettings, WorkerTask
+
+RUNTIME = "shoprank-torchrec"
+"""ClusterTrainingRuntime of manifests/cluster."""
+
+DIGEST_LABEL = "shoprank.example/digest"
+"""Label with the digest of settings and inputs."""
+
+RUN_VARIABLE = "KFP_RUN_ID"
+"""Environment variable with the id of the pipeline run; pipelines/resources.py sets it."""
+_OWN = {"app.kubernetes.io/part-of": "shoprank"}
+
+
+def job_name(task: WorkerTask, run: str) -> str:
+    """Name (RFC 1035) that a retry of the same step finds again.
+
+    Args:
+        task: What is trained.
+        run: Id of the pipeline run; '' means that whoever trains the same shares the TrainJob.
+    """
+    digest = hashlib.sha256(f"{task.module} {task.digest} {run}".encode()).hexdigest()[:10]
+    return f"{task.stage.replace('_', '-')}-{digest}"
+
+
+def train_job(task: WorkerTask, config: LaunchConfig, name: str, job: str, run_s: int) -> Manifest:
+    """The TrainJob that runs `task` on `config.nodes` nodes.
+
+    torchrun takes its flags from PET_* variables that Trainer sets in the container `node`.
+
+    Args:
+        task: What is trained.
+        config: Nodes, processes, and what the nodes inherit from the step's pod.
+        name: Of the TrainJob.
+        job: Path or URI of the worker's job, as the nodes see it.
+        run_s: Seconds it may run.
+
+    Raises:
+        InputError: it asks for GPUs, and the step's pod does not say of which kind.
+    """
+    pod = config.pod
+    patch = {
+        "tolerations": list(pod.tolerations), "nodeSelector": dict(pod.node_selector), "affinity": dict(pod.affinity),
+        "volumes": list(pod.volumes),
+        "containers": [{"name": CONTAINER, "volumeMounts": list(pod.volume_mounts)}] if pod.volume_mounts else [],
+    }  # fmt: skip
+    node = {"name": CONTAINER, "template": {"spec": {"template": {"spec": _given(patch)}}}}
+    runtime = {"template": {"spec": {"replicatedJobs": [node]}}}
+    patches = [{"manager": "shoprank.example/pipeline", "trainingRuntimeSpec": runtime}] if _given(patch) else []
+    trainer = {
+        "image": TRAIN_IMAGE, "command": ["python", "-m", "torch.distributed.run", "-m", task.module],
+        "args": ["--job", job], "env": _env(pod, config), "numNodes": config.nodes,
+        "numProcPerNode": config.processes, "resourcesPerNode": _resources(pod, config.node_gpus),
+    }  # fmt: skip
+    return {
+        "apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind,
+        "metadata": {"name": name, "ownerReferences": _owners(),
+                     "labels": {**_OWN, "app.kubernetes.io/name": task.stage, DIGEST_LABEL: task.digest}},
+        "spec": {"runtimeRef": {"name": RUNTIME}, "activeDeadlineSeconds": run_s, "trainer": _given(trainer),
+                 "runtimePatches": patches},
+    }  # fmt: skip
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
+    """The step's variables, but for those that speak of the step itself or that Trainer sets; its own come first."""
+    own = {"PYTHONUNBUFFERED": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    own |= {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
+    inherited = [
+        dict(one) for one in pod.env
+        if one["name"] not in own and one["name"] != RUN_VARIABLE and not one["name"].startswith("PET_")
+    ]  # fmt: skip
+    given = {one["name"] for one in inherited}
+    own |= {name: value for name, value in KEPT_MEMORY.items() if name not in given}
+    return inherited + [{"name": name, "value": value} for name, value in own.items()]
+
+
+def _resources(pod: PodSettings, gpus: int) -> dict[str, Any]:
+    """The step's resources; with `gpus` that many of the accelerator the step names, even when itself has none."""
+    kept: dict[str, dict[str, Any]] = {}
+    for part in ("requests", "limits"):
+        kept[part] = dict(pod.resources.get(part) or {})
+        for name in [name for name in kept[part] if "/" in name]:
+            kept[part][name] = str(gpus) if gpus else kept[part][name]
+            if kept[part][name] in ("0", 0):
+                del kept[part][name]
+    if gpus and not any("/" in name for name in kept["limits"]):
+        raise InputError(
+            f"node_gpus is {gpus}, but the step names no accelerator",
+            "set the accelerator's type on the task (its own limit may be 0), or node_gpus to 0",
+        )
+    return _given(kept)
+
+
+def _owners() -> list[dict[str, Any]]:
+    """The step's pod, so that the TrainJob goes with it; none outside a pod."""
+    name, uid = os.environ.get("KFP_POD_NAME", ""), os.environ.get("KFP_POD_UID", "")
+    return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if name and uid else []
+
+
+def check_exchange(config: LaunchConfig) -> None:
+    """Refuse an exchange that the nodes would not see.
+
+    Raises:
+        InputError: it is empty, or a path on no shared volume of the step.
+    """
+    if not config.exchange:
+        raise InputError(
+            "exchange is empty with launch=trainjob, so its nodes would see neither data nor model",
+            "name a folder on a volume of the step, such as /mnt/shoprank/exchange, or s3://bucket/prefix",
+        )
+    claims = {one["name"] for one in config.pod.volumes if "persistentVolumeClaim" in one or "nfs" in one}
+    mounts = [one["mountPath"] for one in config.pod.volume_mounts if one["name"] in claims]
+    if not SharedFolder(config.exchange).remote and not any(
+        Path(config.exchange).is_relative_to(mount) for mount in mounts
+    ):
+        raise InputError(
+            f"exchange is {config.exchange}, which lies on no volume of the step that its nodes share",
+            f"name a folder below one of: {', '.join(mounts) or 'none is mounted'}; or s3://bucket/prefix",
+        )
+
+
+def ended(job: Manifest) -> tuple[str, str, str]:
+    """(Complete or Failed, reason, message) of a TrainJob that has ended; three '' before."""
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
+            return condition["type"], condition["reason"], condition["message"]
+    return "", "", ""
+
+
+def runs(job: Manifest) -> bool:
+    """Whether some node of it runs."""
+    return any(one["active"] or one["ready"] for one in job.get("status", {}).get("jobsStatus", []))

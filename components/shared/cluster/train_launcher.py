@@ -1,0 +1,199 @@
+"""Training on several nodes from end to end: hand data over, follow the TrainJob, take the model back.
+
+A step that was killed finds its TrainJob again by its name; one that was cancelled takes it away.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared.cluster.api import Cluster, Manifest
+from components.shared.cluster.kinds import TRAIN_JOB
+from components.shared.cluster.pods import WorkerLogs
+from components.shared.cluster.train_job import RUN_VARIABLE, RUNTIME, check_exchange, ended, job_name, runs, train_job
+from components.shared.errors import ChangedObject, ClusterError, MissingObject, TrainingError
+from components.shared.training.exchange import SharedFolder
+from components.shared.training.launch import LaunchConfig, WorkerTask, failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJobLimits:
+    """How long a TrainJob may take, in seconds."""
+
+    start_s: float = 3600.0
+    """Until a worker runs; a queue counts."""
+    run_s: int = 7 * 86_400
+    """From its start to its end; the cluster keeps to it even when nobody looks."""
+    gone_s: float = 120.0
+    """For one that is being deleted to be gone."""
+    back_s: float = 60.0
+    """For an API server that has come back to know TrainJobs again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainJobLauncher:
+    """Launches workers as a TrainJob and stays with it to its end.
+
+    Attributes:
+        cluster: where it runs. logs: where its workers' lines come from. config: nodes, processes, exchange.
+        limits: how long it may take.
+    """
+
+    cluster: Cluster
+    logs: WorkerLogs
+    config: LaunchConfig
+    limits: TrainJobLimits = TrainJobLimits()
+
+    def run(self, task: WorkerTask, work: Path) -> None:
+        """Hand the inputs over, train, and take the results back to `work`; checkpoints stay until that succeeds.
+
+        Raises:
+            InputError: the exchange cannot be used.
+            TrainingError: training failed, did not start in time or was taken away; says the worker's last words.
+            ClusterError: the API refused the TrainJob, or stays away; a retried step finds the TrainJob again.
+        """
+        check_exchange(self.config)
+        name = job_name(task, os.environ.get(RUN_VARIABLE, ""))
+        folder = SharedFolder(self.config.exchange) / task.stage / name
+        self._hand_over(task, folder)
+        body = train_job(task, self.config, name, f"{folder}/job.json", self.limits.run_s)
+        with self._deleted_when_cancelled(name):
+            self._submit(body, folder, task)
+            self._follow(name, task)
+        for result in task.results:
+            (folder / "run").take(result, work / result)
+        folder.remove()
+
+    def _hand_over(self, task: WorkerTask, folder: SharedFolder) -> None:
+        """Inputs first, the job's file last: where that is, a step before this one has handed all of it over."""
+        if folder.exists("job.json"):
+            return
+        for field, inputs in task.inputs.items():
+            for file in inputs.files:
+                (folder / field).put(inputs.folder / file, file)
+        places = {field: str(folder / field) for field in task.inputs}
+        folder.write_json("job.json", {**task.settings, **places, "folder": str(folder / "run")})
+
+    def _submit(self, body: Manifest, folder: SharedFolder, task: WorkerTask) -> None:
+        """Create the TrainJob, or take over the one of an earlier attempt; one that failed is replaced."""
+        name, labels = body["metadata"]["name"], body["metadata"]["labels"]
+        deadline = time.monotonic() + self.limits.gone_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ChangedObject):
+                self.cluster.create(TRAIN_JOB, body)
+                print(f"TrainJob {name}: {self.config.nodes} nodes with {self.config.processes} processes", flush=True)
+                return
+            present = self.cluster.find(TRAIN_JOB, name)
+            if present is None:
+                continue
+            if not labels.items() <= present["metadata"].get("labels", {}).items():
+                raise ClusterError(
+                    f"TrainJob {name} exists and is not ours", f"delete it: kubectl delete trainjob {name}"
+                )
+            end = ended(present)[0]
+            results = all((folder / "run").exists(result) for result in task.results)
+            if "deletionTimestamp" in present["metadata"]:
+                time.sleep(0.5)
+            elif end == "Failed" or (end == "Complete" and not results):
+                self.cluster.delete(TRAIN_JOB, name)
+            else:
+                owners = {"metadata": {"ownerReferences": body["metadata"]["ownerReferences"]}}
+                self.cluster.patch(TRAIN_JOB, name, owners)
+                print(f"TrainJob {name} of an earlier attempt goes on", flush=True)
+                return
+        raise ClusterError(
+            f"TrainJob {name} of an earlier attempt is not gone after {self.limits.gone_s:.0f} s",
+            f"see which finalizer holds it: kubectl get trainjob {name} -o yaml",
+        )
+
+    def _follow(self, name: str, task: WorkerTask) -> None:
+        """Pass the workers' lines on until the TrainJob has ended."""
+        last: deque[str] = deque(maxlen=400)
+
+        def emit(line: str) -> None:
+            print(line, flush=True)
+            last.append(line)
+
+        with self.logs.opened(name, emit):
+            end, reason, message = self._end(name, last)
+        if end == "Complete":
+            return
+        if reason == "DeadlineExceeded":
+            raise TrainingError(
+                f"TrainJob {name} ran longer than {self.limits.run_s} s and was ended",
+                "a retry goes on from its last checkpoint; use more nodes or a smaller size",
+            )
+        said = failure(task.module, last)
+        # A worker's own refusal says it all; else the cluster may know more than the worker, such as OOMKilled.
+        why = f" (TrainJob {name}: {message})" if said.headline.startswith(task.module) else ""
+        raise TrainingError(said.headline + why, said.mend)
+
+    def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
+        """How the TrainJob ended."""
+        begun, started = time.monotonic(), False
+        while True:
+            try:
+                for present in self.cluster.follow(TRAIN_JOB, name, min(10.0, self.limits.start_s)):
+                    if ended(present)[0]:
+                        return ended(present)
+                    started = started or runs(present) or bool(last)
+            except MissingObject:
+                self._check_deleted(name)
+            if not started and not last and time.monotonic() - begun > self.limits.start_s:
+                self._never_started(name)
+
+    def _check_deleted(self, name: str) -> None:
+        """Refuse to wait for a TrainJob that is gone; an API server that has just come back may not know any yet."""
+        deadline = time.monotonic() + self.limits.back_s
+        while True:
+            try:
+                present = self.cluster.find(TRAIN_JOB, name)
+            except MissingObject:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
+                continue
+            if present is None:
+                raise TrainingError(
+                    f"TrainJob {name} was deleted while it ran",
+                    "run the step again; it goes on from the last checkpoint",
+                )
+            return
+
+    def _never_started(self, name: str) -> None:
+        conditions = self.cluster.get(TRAIN_JOB, name).get("status", {}).get("conditions", [])
+        said = [one["message"] for one in conditions if one["status"] == "True"] + [self.logs.why_waiting(name)]
+        self.cluster.delete(TRAIN_JOB, name)
+        raise TrainingError(
+            f"no worker of TrainJob {name} ran within {self.limits.start_s:.0f} s: "
+            f"{'; '.join(part for part in said if part) or 'the cluster says nothing about it'}",
+            f"check that {self.config.nodes} nodes with these resources are free, that Kubeflow Trainer's controller "
+            f"runs, and that the ClusterTrainingRuntime {RUNTIME} is installed (kubectl apply -k manifests/cluster)",
+        )
+
+    @contextlib.contextmanager
+    def _deleted_when_cancelled(self, name: str) -> Iterator[None]:
+        """SIGTERM (a cancelled run, a drained node) and Ctrl-C take the TrainJob away; errors leave it to a retry."""
+
+        def cancel(number: int, _: Any) -> None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            raise SystemExit(128 + number)
+
+        main = threading.current_thread() is threading.main_thread()
+        before = signal.signal(signal.SIGTERM, cancel) if main else None
+        try:
+            yield
+        except (SystemExit, KeyboardInterrupt):
+            print(f"cancelled: TrainJob {name} is deleted; its checkpoints stay", flush=True)
+            self.cluster.delete(TRAIN_JOB, name)
+            raise
+        finally:
+            if main:
+                signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,1 @@
+"""The one path from events and requests to model inputs: feature spec, encoders, statistics."""

@@ -1,0 +1,115 @@
+"""The catalog: what is known of every item, row i of every array being item i (row 0: the unknown item).
+
+Rows are sorted by how often items were seen in training, so the first `known_items` rows have an embedding of their own
+and all later ones share the unknown row, or the few rows that their ids hash to, and live by their attributes.
+"""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.shared.features.content import CONTENT_COLUMN, ContentVectors
+from components.shared.features.id_hashing import Collisions, hashed_rows
+from components.shared.features.ragged import Ragged
+from components.shared.features.spec import FeatureSpec
+
+STATISTICS = (
+    "popularity_short", "popularity_middle", "popularity_long", "buyers", "repeat_rate",
+    "discovery_short", "discovery_middle", "popularity_decayed",
+)  # fmt: skip
+"""Columns of the item statistics: target events in the three windows, distinct shoppers and the share of them who came
+back for the item within the longest window, shoppers who took the item for the first time within the short and the
+middle window, and all target events, each counting half as much for every half-life that it is old. One float32
+[items, 8] array for each moment; bundles of earlier releases lack the last column, which only hot candidates read."""
+
+ATTRIBUTE_FEATURES = ("category", "brand", "price_bucket", "title")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Items as arrays.
+
+    Attributes:
+        item_id: Arrow strings [items].
+        title: Arrow strings [items].
+        brand: Arrow strings [items].
+        categories: Arrow lists of strings [items], root first.
+        price: float32 [items], what models see: as of the end of the retriever's rows, NaN when unknown.
+        list_price: float32 [items], what people see: as of the end of the data, NaN when unknown.
+        available: bool [items].
+        features: inputs of the item tower by name, rows = items.
+        known_items: rows up to this one have an embedding of their own.
+        content: vectors made elsewhere; None when the shop has none, or they were not asked for.
+    """
+
+    item_id: pa.StringArray
+    title: pa.StringArray
+    brand: pa.StringArray
+    categories: pa.ListArray
+    price: np.ndarray
+    list_price: np.ndarray
+    available: np.ndarray
+    features: dict[str, Ragged]
+    known_items: int
+    content: ContentVectors | None = None
+
+    def __len__(self) -> int:
+        return len(self.price)
+
+    def embedding_row(self, item: np.ndarray) -> np.ndarray:
+        """Row of the item table for catalog rows: itself when seen in training, else 0 or the row of its hash."""
+        return self.features["item"].values[item]
+
+    def collisions(self, hash_rows: int) -> Collisions:
+        """Of the items that share the last `hash_rows` rows of the item table."""
+        late = self.features["item"].values[self.known_items + 1 :]
+        return Collisions.of(late - self.known_items - 1, hash_rows)
+
+    @functools.cached_property
+    def row_of(self) -> dict[str, int]:
+        """Catalog row by item id."""
+        return {item_id: row for row, item_id in enumerate(self.item_id.to_pylist()) if row}
+
+    @classmethod
+    def read(cls, path: Path, spec: FeatureSpec, content: bool = True) -> "Catalog":
+        """Read `items.parquet` as build_features writes it.
+
+        Args:
+            path: The file.
+            spec: The spec beside it.
+            content: Whether to read the content vectors too, which the predictor does without: it has item vectors.
+        """
+        wanted = content and spec.content_dim > 0
+        names = [name for name in pq.read_schema(path).names if wanted or name != CONTENT_COLUMN]
+        table = pq.read_table(path, columns=names).combine_chunks()
+
+        def column(name: str) -> pa.Array:
+            chunked = table.column(name)
+            return chunked.chunk(0) if chunked.num_chunks else pa.array([], chunked.type)
+
+        known = spec.item("item").rows - 1 - spec.item_hash_rows
+        item = np.arange(table.num_rows)
+        item[known + 1 :] = 0
+        if spec.item_hash_rows:
+            late = column("item_id").slice(known + 1).to_pylist()
+            item[known + 1 :] = known + 1 + hashed_rows(late, spec.item_hash_rows)
+        features = {name: Ragged.from_arrow(column(f"{name}_ids")) for name in ATTRIBUTE_FEATURES}
+        return cls(
+            item_id=column("item_id"), title=column("title"), brand=column("brand"), categories=column("categories"),
+            price=column("price").to_numpy(zero_copy_only=False).astype(np.float32),
+            list_price=column("list_price").to_numpy(zero_copy_only=False).astype(np.float32),
+            available=column("available").to_numpy(zero_copy_only=False).astype(bool),
+            features={"item": Ragged.ones(item), **features},
+            known_items=known,
+            content=ContentVectors.from_arrow(column(CONTENT_COLUMN), spec.content_dim) if wanted else None,
+        )  # fmt: skip
+
+
+def catalog_texts(catalog: Catalog) -> list[str]:
+    """Title, brand and categories of every catalog row."""
+    columns = (catalog.title.to_pylist(), catalog.brand.to_pylist(), catalog.categories.to_pylist())
+    return [" ".join([title or "", brand or "", *(path or [])]) for title, brand, path in zip(*columns, strict=True)]

@@ -1,0 +1,109 @@
+"""What shoppers did, as memory-mapped flat arrays sorted by shopper and time.
+
+The same files lie in the feature folder (training) and in the bundle (serving): a request reads only its own slice.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.features.ragged import expand_ranges, offsets_of
+
+COLUMNS = {"item": np.int32, "event_type": np.int8, "timestamp": np.int64, "price": np.float32}
+"""One .npy file a column; `item` is a catalog row, `timestamp` epoch seconds, `price` NaN when unknown."""
+
+
+@dataclass(frozen=True)
+class Histories:
+    """Events of a batch of shoppers before their moments, oldest first.
+
+    Attributes:
+        user: int64 [rows], embedding row of each shopper (0: unknown).
+        now: int64 [rows], the moment of each row in epoch seconds; every event lies strictly before it.
+        offsets: int64 [rows + 1], where each row's events start.
+        item: int64 [events], catalog rows.
+        event_type: int64 [events], index in schema.EVENT_TYPES.
+        timestamp: int64 [events], epoch seconds.
+        price: float32 [events], NaN when unknown.
+    """
+
+    user: np.ndarray
+    now: np.ndarray
+    offsets: np.ndarray
+    item: np.ndarray
+    event_type: np.ndarray
+    timestamp: np.ndarray
+    price: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.now)
+
+    @property
+    def row(self) -> np.ndarray:
+        """int64 [events], the row each event belongs to."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def last(self, count: int) -> "Histories":
+        """The latest `count` events of every row."""
+        lengths = np.minimum(np.diff(self.offsets), count)
+        flat = expand_ranges(self.offsets[1:] - lengths, lengths)
+        return Histories(
+            self.user, self.now, offsets_of(lengths),
+            self.item[flat], self.event_type[flat], self.timestamp[flat], self.price[flat],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class HistoryStore:
+    """All shoppers' events on disk; shopper i owns [offsets[i], offsets[i + 1]). Shopper 0 is unknown and empty.
+
+    Attributes:
+        offsets: int64 [shoppers + 2].
+        columns: memory-mapped arrays by the names in COLUMNS.
+        known_users: shoppers up to this index have an embedding of their own.
+    """
+
+    offsets: np.ndarray
+    columns: dict[str, np.ndarray]
+    known_users: int
+
+    @classmethod
+    def open(cls, folder: Path, known_users: int) -> "HistoryStore":
+        """Map the files of `folder`; nothing is read until it is asked for."""
+        columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
+        return cls(np.load(folder / "offsets.npy", mmap_mode="r"), columns, known_users)
+
+    def before(self, shoppers: np.ndarray, now: np.ndarray, max_history: int) -> Histories:
+        """Events of each shopper strictly before each moment, at most the latest `max_history`.
+
+        Args:
+            shoppers: int [rows], shopper indexes (0: unknown, no events); repeats allowed.
+            now: int [rows], epoch seconds.
+            max_history: Latest events kept.
+        """
+        shoppers, now = np.asarray(shoppers, np.int64), np.asarray(now, np.int64)
+        starts = np.asarray(self.offsets)[shoppers]
+        ends = self._ends(shoppers, now)
+        starts = np.maximum(starts, ends - max_history)
+        flat = expand_ranges(starts, ends - starts)
+        known = np.where(shoppers <= self.known_users, shoppers, 0)
+        item, event_type, timestamp, price = (self.columns[name][flat] for name in COLUMNS)
+        return Histories(
+            known, now, offsets_of(ends - starts),
+            item.astype(np.int64), event_type.astype(np.int64), timestamp, price,
+        )  # fmt: skip
+
+    def _ends(self, shoppers: np.ndarray, now: np.ndarray) -> np.ndarray:
+        """Position after the last event before `now`, by a binary search in all rows at once."""
+        low, high = np.asarray(self.offsets)[shoppers], np.asarray(self.offsets)[shoppers + 1]
+        times = self.columns["timestamp"]
+        while True:
+            open_rows = low < high
+            if not open_rows.any():
+                return low
+            middle = (low + high) // 2
+            earlier = np.zeros(len(low), bool)
+            earlier[open_rows] = times[middle[open_rows]] < now[open_rows]
+            low = np.where(open_rows & earlier, middle + 1, low)
+            high = np.where(open_rows & ~earlier, middle, high)

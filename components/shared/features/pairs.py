@@ -1,0 +1,243 @@
+"""The ranker's dense inputs: what one shopper and one candidate item have to do with each other at one moment.
+
+One vectorised code path for training pairs and live requests; nothing here loops over rows.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.shared.features.catalog import Catalog
+from components.shared.features.history import Histories
+from components.shared.features.ragged import expand_ranges, group_sums
+from components.shared.features.shopper import event_weights
+from components.shared.features.spec import DAY, FeatureSpec
+from components.shared.schema.tables import EVENT_TYPES
+
+DENSE_NAMES = (
+    "bought_before", "times", "days_bought", "recency_7", "recency_30", "recency_90", "recent_times", "since_over_gap",
+    "due", "share_of_visits", "any_weight", "any_recency_7",
+    "user_events", "user_visits", "user_items", "user_recency", "user_repeat_share", "user_pace",
+    "popularity_short", "popularity_middle", "popularity_long", "trend", "buyers", "repeat_rate",
+    "discovery_short", "discovery_middle", "discovery_share",
+    "price", "price_gap", "has_price",
+    "category_root", "category_middle", "category_leaf", "brand_affinity", "leaf_times",
+    "similar", "similar_share", "retrieval_score",
+)  # fmt: skip
+"""Names of the dense inputs, in order. 'bought' stands for the spec's target event."""
+
+_CATEGORY_LEVELS = 3
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Shopper-item pairs of a batch.
+
+    Attributes:
+        row: int64 [pairs], row in the histories.
+        item: int64 [pairs], catalog row.
+        score: float32 [pairs], the retriever's score.
+        reach: float32 [pairs], how near the item is to what the shopper has touched (neighbours.Neighbours.reach).
+        reach_share: float32 [pairs], the same as a share of the shopper's nearest item.
+    """
+
+    row: np.ndarray
+    item: np.ndarray
+    score: np.ndarray
+    reach: np.ndarray
+    reach_share: np.ndarray
+
+
+@dataclass(frozen=True)
+class Touches:
+    """One entry per (row, item) that the shopper touched, sorted by key.
+
+    Attributes:
+        key: int64, row * items + item.
+        times: target events. days: distinct days with one. first, last: epoch seconds of the target events (0: none).
+        weight: summed event weights of every type. last_any: epoch seconds of the latest event of any type.
+    """
+
+    key: np.ndarray
+    times: np.ndarray
+    days: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    weight: np.ndarray
+    last_any: np.ndarray
+    recent_times: np.ndarray
+
+    def at(self, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Position of each key and whether it is there."""
+        position = np.minimum(np.searchsorted(self.key, key), max(len(self.key) - 1, 0))
+        found = self.key[position] == key if len(self.key) else np.zeros(len(key), bool)
+        return position, found
+
+
+def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
+    """Summarise every (row, item) of the histories."""
+    row, target = histories.row, histories.event_type == EVENT_TYPES.index(spec.target_event)
+    key, inverse = np.unique(row * items + histories.item, return_inverse=True)
+    count = len(key)
+    times = np.bincount(inverse, weights=target, minlength=count)
+    age = (histories.now[row] - histories.timestamp) / DAY
+    first, last, last_any = np.full(count, np.iinfo(np.int64).max), np.zeros(count, np.int64), np.zeros(count, np.int64)
+    np.minimum.at(first, inverse[target], histories.timestamp[target])
+    np.maximum.at(last, inverse[target], histories.timestamp[target])
+    np.maximum.at(last_any, inverse, histories.timestamp)
+    day = histories.timestamp // DAY
+    first_day, width = _span(day)
+    distinct = np.unique(inverse[target] * width + day[target] - first_day) // width
+    return Touches(
+        key=key, times=times, days=np.bincount(distinct, minlength=count).astype(np.float64),
+        first=np.where(times > 0, first, 0), last=last,
+        weight=np.bincount(inverse, weights=event_weights(histories, spec), minlength=count), last_any=last_any,
+        recent_times=np.bincount(inverse, weights=target * np.exp2(-age / spec.half_life_days), minlength=count),
+    )  # fmt: skip
+
+
+def pair_features(
+    histories: Histories, touched: Touches, pairs: Pairs, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec
+) -> np.ndarray:
+    """Dense inputs of the ranker, float32 [pairs, len(DENSE_NAMES)]; counts are log(1 + x), recencies lie in (0, 1].
+
+    Args:
+        histories: Events before each row's moment.
+        touched: `touches` of the histories.
+        pairs: Which item for which row.
+        catalog: Prices, categories and brands.
+        statistics: float32 [items, len(catalog.STATISTICS)] as of the rows' moment.
+        spec: Event weights, half-life, normalisation of prices.
+    """
+    user = _user_columns(histories, touched, len(catalog), spec)
+    columns = [
+        *_own_columns(histories, pairs, touched, len(catalog), user["visits"]),
+        *(user[name][pairs.row] for name in ("log_events", "log_visits", "log_items", "recency", "repeat", "pace")),
+        *_item_columns(pairs, statistics),
+        *_price_columns(histories, pairs, catalog, spec),
+        *_affinity_columns(histories, pairs, catalog, spec),
+        np.log1p(100.0 * pairs.reach),
+        pairs.reach_share,
+        pairs.score,
+    ]
+    return np.stack(columns, 1).astype(np.float32)
+
+
+def _span(day: np.ndarray) -> tuple[int, int]:
+    """First day and number of days up to the last one, to join a row and a day in one integer."""
+    return (int(day.min()), int(day.max() - day.min()) + 1) if len(day) else (0, 1)
+
+
+def _own_columns(
+    histories: Histories, pairs: Pairs, touched: Touches, items: int, visits: np.ndarray
+) -> list[np.ndarray]:
+    """The shopper's own record with the item."""
+    position, found = touched.at(pairs.row * items + pairs.item)
+    if not len(touched.key):
+        return [np.zeros(len(pairs.row))] * 12
+    now = histories.now[pairs.row]
+    times = np.where(found, touched.times[position], 0.0)
+    days = np.where(found, touched.days[position], 0.0)
+    bought = times > 0
+    since = np.where(bought, (now - touched.last[position]) / DAY, 0.0)
+    gap = (touched.last[position] - touched.first[position]) / DAY / np.maximum(days - 1, 1)
+    ratio = np.where(bought & (days > 1), np.minimum(since / np.maximum(gap, 1.0), 5.0), 0.0)
+    since_any = (now - touched.last_any[position]) / DAY
+    return [
+        bought.astype(np.float64),
+        np.log1p(times),
+        np.log1p(days),
+        *(np.where(bought, np.exp2(-since / half_life), 0.0) for half_life in (7, 30, 90)),
+        np.log1p(np.where(found, touched.recent_times[position], 0.0)),
+        ratio,
+        np.where(ratio > 0, np.exp(-np.abs(ratio - 1.0)), 0.0),
+        days / np.maximum(visits[pairs.row], 1.0),
+        np.log1p(np.where(found, touched.weight[position], 0.0)),
+        np.where(found, np.exp2(-since_any / 7), 0.0),
+    ]
+
+
+def _user_columns(histories: Histories, touched: Touches, items: int, spec: FeatureSpec) -> dict[str, np.ndarray]:
+    """What kind of shopper each row is, float64 [rows] each."""
+    rows = len(histories)
+    events = np.diff(histories.offsets).astype(np.float64)
+    day = histories.timestamp // DAY
+    first_day, width = _span(day)
+    visits = np.bincount(np.unique(histories.row * width + day - first_day) // width, minlength=rows).astype(np.float64)
+    distinct = np.bincount(touched.key // items, minlength=rows).astype(np.float64)
+    first, last = np.zeros(rows), np.zeros(rows)
+    some = events > 0
+    first[some] = histories.timestamp[histories.offsets[:-1][some]]
+    last[some] = histories.timestamp[histories.offsets[1:][some] - 1]
+    span = np.where(some, (histories.now - first) / DAY, 0.0)
+    return {
+        "visits": visits,
+        "log_events": np.log1p(events),
+        "log_visits": np.log1p(visits),
+        "log_items": np.log1p(distinct),
+        "recency": np.where(some, np.exp2(-(histories.now - last) / DAY / spec.half_life_days), 0.0),
+        "repeat": np.where(some, 1.0 - distinct / np.maximum(events, 1.0), 0.0),
+        "pace": np.log1p(30.0 * visits / np.maximum(span, 1.0)),
+    }
+
+
+def _item_columns(pairs: Pairs, statistics: np.ndarray) -> list[np.ndarray]:
+    """How the whole shop treats the item."""
+    # The decayed popularity behind them orders hot candidates and is no input.
+    read = statistics[pairs.item][:, :7].astype(np.float64)
+    short, middle, long, buyers, repeat_rate, new_short, new_middle = read.T
+    return [np.log1p(short), np.log1p(middle), np.log1p(long), np.log1p(short) - np.log1p(long), np.log1p(buyers),
+            repeat_rate, np.log1p(new_short), np.log1p(new_middle), new_middle / np.maximum(middle, 1.0)]  # fmt: skip
+
+
+def _price_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec) -> list[np.ndarray]:
+    """The item's price, and how far it lies from what the shopper usually pays."""
+
+    def scaled(price: np.ndarray) -> np.ndarray:
+        return np.clip((np.log1p(np.maximum(price, 0)) - spec.price_log_mean) / spec.price_log_std, -5, 5)
+
+    known = ~np.isnan(catalog.price[histories.item])
+    paid = np.bincount(
+        histories.row[known], weights=scaled(catalog.price[histories.item[known]]), minlength=len(histories)
+    )
+    count = np.bincount(histories.row[known], minlength=len(histories))
+    usual = paid / np.maximum(count, 1)
+    price = catalog.price[pairs.item]
+    has_price = ~np.isnan(price)
+    own = np.where(has_price, scaled(np.nan_to_num(price)), 0.0)
+    gap = np.where(has_price & (count[pairs.row] > 0), own - usual[pairs.row], 0.0)
+    return [own, gap, has_price.astype(np.float64)]
+
+
+def _affinity_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec) -> list[np.ndarray]:
+    """Share of the shopper's event weight in the item's root, middle and leaf category and in its brand."""
+    weights = event_weights(histories, spec)
+    total = np.bincount(histories.row, weights=weights, minlength=len(histories))
+    category, brand = catalog.features["category"], catalog.features["brand"]
+    lengths = category.lengths[histories.item]
+    flat = category.values[expand_ranges(category.offsets[histories.item], lengths)]
+    width = int(category.values.max(initial=0)) + 1
+    known, sums = group_sums(np.repeat(histories.row, lengths) * width + flat, np.repeat(weights, lengths))
+    columns = []
+    leaf_weight = np.zeros(len(pairs.row))
+    for level in range(_CATEGORY_LEVELS):
+        # A shallow path answers for the deeper levels with its own leaf.
+        depth = np.minimum(level, np.maximum(category.lengths[pairs.item] - 1, 0))
+        has = category.lengths[pairs.item] > 0
+        where = np.where(has, category.offsets[:-1][pairs.item] + depth, 0)
+        value = np.where(has, category.values[where], 0) if len(category.values) else np.zeros(len(has), np.int64)
+        leaf_weight = np.where(value > 0, _look_up(known, sums, pairs.row * width + value), 0.0)
+        columns.append(leaf_weight / np.maximum(total[pairs.row], 1e-9))
+    brand_width = int(brand.values.max(initial=0)) + 1
+    keys, sums = group_sums(histories.row * brand_width + brand.values[histories.item], weights)
+    value = brand.values[pairs.item]
+    affinity = np.where(value > 0, _look_up(keys, sums, pairs.row * brand_width + value), 0.0)
+    return [*columns, affinity / np.maximum(total[pairs.row], 1e-9), np.log1p(leaf_weight)]
+
+
+def _look_up(keys: np.ndarray, sums: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Sum of each wanted key, 0 where it is absent."""
+    if not len(keys):
+        return np.zeros(len(wanted))
+    position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[position] == wanted, sums[position], 0.0)

@@ -1,0 +1,1 @@
+"""Retrieval, ranking and the models' runtimes as one object: what evaluation and the predictor both run."""

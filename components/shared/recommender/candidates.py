@@ -1,0 +1,152 @@
+"""Where candidates come from: own items, the retriever, what is popular or hot, neighbours, words of the query."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+from itertools import pairwise
+
+import numpy as np
+from scipy import sparse
+
+from components.shared.errors import BundleError, InputError
+from components.shared.features.catalog import STATISTICS
+from components.shared.features.pairs import Touches
+from components.shared.features.ragged import offsets_of, top_of_rows
+
+
+class Source(IntFlag):
+    """Why an item is a candidate; sources add up."""
+
+    OWN = 1
+    RETRIEVED = 2
+    POPULAR = 4
+    LEXICAL = 8
+    SIMILAR = 16
+    HOT = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class CandidateConfig:
+    """How many candidates each source may bring a shopper."""
+
+    own: int = 300
+    """Items the shopper has touched, those of the highest decayed event weight first."""
+    retrieved: int = 200
+    """Nearest items to the user vector."""
+    popular: int = 50
+    """Items of the most target events in the middle popularity window, and as many with the most new shoppers."""
+    similar: int = 200
+    """Items near to what the shopper has touched, those that newcomers take lately first."""
+    lexical: int = 200
+    """Items that match the query's words."""
+    hot: int = 0
+    """Items of the highest decayed popularity (feature_spec.popularity_half_life_days), which a surge lifts within
+    days where the middle window takes weeks."""
+
+    def __post_init__(self) -> None:
+        for name, count in vars(self).items():
+            if count < 0:
+                raise InputError(f"candidates: {name} is {count}", "give 0 for none, or how many")
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Distinct (row, item) pairs sorted by row, then item.
+
+    Attributes:
+        row: int64 [pairs]. item: int64 [pairs], catalog rows. source: int64 [pairs], Source flags.
+        lexical: float32 [pairs], BM25 score, 0 without a match.
+    """
+
+    row: np.ndarray
+    item: np.ndarray
+    source: np.ndarray
+    lexical: np.ndarray
+
+    def starts(self, rows: int) -> np.ndarray:
+        """int64 [rows + 1], where each row's candidates start."""
+        return offsets_of(np.bincount(self.row, minlength=rows))
+
+
+def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowed: np.ndarray | None) -> Candidates:
+    """Unite (row, item, source) lists; row 0 of the catalog (unknown) and rows not `allowed` are left out."""
+    row, item = (np.concatenate([part[column] for part in parts]).astype(np.int64) for column in (0, 1))
+    source = np.concatenate([np.full(len(part[0]), int(part[2])) for part in parts])
+    keep = item > 0 if allowed is None else (item > 0) & allowed[item]
+    key, inverse = np.unique(row[keep] * items + item[keep], return_inverse=True)
+    flags = np.zeros(len(key), np.int64)
+    np.bitwise_or.at(flags, inverse, source[keep])
+    return Candidates(key // items, key % items, flags, np.zeros(len(key), np.float32))
+
+
+def own_items(touched: Touches, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The shoppers' own items, those of the highest decayed weight first."""
+    picked = top_of_rows(touched.key // items, touched.weight, count)
+    return touched.key[picked] // items, touched.key[picked] % items, Source.OWN
+
+
+def popularity_orders(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Catalog rows without the unknown, by target events and by first-time shoppers, both in the middle window.
+
+    Ties go to the longest window, then to the catalog's order.
+    """
+    rows = np.arange(1, len(statistics))
+    middle, long, discovered = (statistics[rows, STATISTICS.index(name)] for name in _ORDERED_BY)
+    return rows[np.lexsort((rows, -long, -middle))], rows[np.lexsort((rows, -middle, -discovered))]
+
+
+def popular_items(
+    orders: tuple[np.ndarray, ...], rows: int, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The same items for every row: the first `count` allowed ones of each of the `popularity_orders`."""
+    chosen = [(order if allowed is None else order[allowed[order]])[:count] for order in orders]
+    best = np.unique(np.concatenate(chosen))
+    return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR
+
+
+def hot_order(statistics: np.ndarray) -> np.ndarray:
+    """Catalog rows with a target event, by decayed popularity; ties go to the catalog's order.
+
+    Raises:
+        BundleError: the statistics were made by a release that did not count it.
+    """
+    column = STATISTICS.index("popularity_decayed")
+    if statistics.shape[1] <= column:
+        raise BundleError(f"item statistics have {statistics.shape[1]} columns, hot candidates read column {column}",
+                          "build the features again with this release, or set the candidates' 'hot' to 0")  # fmt: skip
+    decayed = statistics[1:, column]
+    order = 1 + np.argsort(-decayed, kind="stable")
+    return order[: np.count_nonzero(decayed)]
+
+
+def hot_items(
+    order: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The same items for every row: the first `count` allowed ones of the `hot_order`."""
+    best = (order if allowed is None else order[allowed[order]])[:count]
+    return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.HOT
+
+
+def similar_items(
+    reach: sparse.csr_matrix, statistics: np.ndarray, count: int, allowed: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Source]:
+    """The items of the highest reach times log(1 + shoppers who lately took the item for the first time).
+
+    Args:
+        reach: sparse float32 [rows, items], see neighbours.Neighbours.reach.
+        statistics: float32 [items, len(catalog.STATISTICS)].
+        count: Items a row; fewer where fewer are in reach.
+        allowed: bool [items], which items may be answered.
+    """
+    item = reach.indices.astype(np.int64)
+    score = reach.data * np.log1p(statistics[item, STATISTICS.index("discovery_middle")])
+    if allowed is not None:
+        score = score * allowed[item]
+    chosen = [np.zeros(0, np.int64)]
+    for start, end in pairwise(np.asarray(reach.indptr)):
+        near = start + np.flatnonzero(score[start:end] > 0)
+        chosen.append(near[np.argpartition(-score[near], count)[:count]] if len(near) > count else near)
+    lengths = [len(places) for places in chosen[1:]]
+    return np.repeat(np.arange(len(lengths)), lengths), item[np.concatenate(chosen)], Source.SIMILAR
+
+
+_ORDERED_BY = ("popularity_middle", "popularity_long", "discovery_middle")

@@ -1,0 +1,108 @@
+"""The exported models: user tower and ranker as graphs that onnxruntime runs, or native code that torch runs."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from components.shared.errors import BundleError
+from components.shared.recommender.onnx_graph import OnnxGraph
+from components.shared.recommender.runtime import Runtime, RuntimeRecord
+from components.shared.storage import read_json
+
+
+class Models(Protocol):
+    """What ranking needs of trained models, exported or not."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the ranker's heads."""
+        ...
+
+    def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """User vectors, float32 [rows, dim].
+
+        Args:
+            ids: int64 [rows, padded user features], the features of the spec side by side.
+            weights: float32, same shape.
+        """
+        ...
+
+    def task_probabilities(
+        self, user: tuple[np.ndarray, np.ndarray], item: tuple[np.ndarray, np.ndarray], row: np.ndarray,
+        dense: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """Probability of each task, float32 [pairs, tasks].
+
+        Args:
+            user: ids and weights of the user features, [rows, width].
+            item: ids and weights of the item features, [pairs, width].
+            row: int64 [pairs], row of the user features that each pair belongs to.
+            dense: float32 [pairs, dense features].
+        """
+        ...
+
+
+class Graph(Protocol):
+    """An exported module with one output; may be called from several threads at once."""
+
+    def __call__(self, *inputs: np.ndarray) -> np.ndarray:
+        """The output, float32.
+
+        Args:
+            inputs: In the order in which the module was exported.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ExportedModels:
+    """Both graphs of a compiled model or bundle; see Models."""
+
+    retriever: Graph
+    ranker: Graph
+    tasks: tuple[str, ...]
+    runtime: Runtime = "onnxruntime"
+    """What runs them."""
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1) -> "ExportedModels":
+        """Open both graphs, with `threads` threads a call, by the runtime that the folder was compiled for.
+
+        Raises:
+            BundleError: they are native code for another machine or another torch, or broken.
+        """
+        record = RuntimeRecord.read(folder)
+        retriever, ranker = (_graph(path, threads, record) for path in record.graphs(folder))
+        tasks = tuple(read_json(folder / "ranker" / "ranker.json")["tasks"])
+        return cls(retriever, ranker, tasks, record.name)
+
+    def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """See Models."""
+        return self.retriever(ids, weights)
+
+    def task_probabilities(
+        self, user: tuple[np.ndarray, np.ndarray], item: tuple[np.ndarray, np.ndarray], row: np.ndarray,
+        dense: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """See Models."""
+        if not len(row):
+            return np.zeros((0, len(self.tasks)), np.float32)
+        return self.ranker(*user, *item, row, dense)
+
+
+def _graph(path: Path, threads: int, record: RuntimeRecord) -> Graph:
+    if record.name == "onnxruntime":
+        return OnnxGraph(path, threads)
+    if importlib.util.find_spec("torch") is None:
+        raise BundleError(
+            f"{path} is native code that torch runs, and torch is not installed",
+            "serve it with the predictor image, or compile the model again with runtime=onnxruntime",
+        )
+    # Here and not above: only these graphs need torch.
+    from components.shared.recommender.aoti_graph import AotiGraph, check_host
+
+    check_host(record, path)
+    return AotiGraph(path, threads)

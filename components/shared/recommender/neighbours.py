@@ -1,0 +1,83 @@
+"""Items that go together: each item with its nearest neighbours by who took them, as of one moment.
+
+own items [rows, items]  x  similarity [items, items]  =  reach [rows, items]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from components.shared.features.pairs import Touches
+
+_FILES = {"offsets": np.int64, "item": np.int32, "similarity": np.float32}
+"""One .npy file an array of the matrix in compressed rows."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Who goes with whom.
+
+    Attributes:
+        similarity: sparse float32 [items, items]; row i holds the nearest neighbours of catalog row i, not itself.
+    """
+
+    similarity: sparse.csr_matrix
+
+    def save(self, folder: Path) -> None:
+        """Write one file an array."""
+        folder.mkdir(parents=True)
+        arrays = (self.similarity.indptr, self.similarity.indices, self.similarity.data)
+        for (name, dtype), values in zip(_FILES.items(), arrays, strict=True):
+            np.save(folder / f"{name}.npy", values.astype(dtype))
+
+    @classmethod
+    def open(cls, folder: Path) -> "Neighbours":
+        """Map the files of `folder`."""
+        offsets, item, similarity = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES)
+        items = len(offsets) - 1
+        return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
+
+    def reach(self, touched: Touches, rows: int) -> sparse.csr_matrix:
+        """How near items are to what each shopper has touched, sparse float32 [rows, items], items ascending.
+
+        The sum over the shopper's items of log(1 + decayed event weight) times similarity. Only neighbours of touched
+        items are held, so that a request costs what its shopper touched, not what the catalog holds.
+
+        Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
+        """
+        items = len(self.similarity.indptr) - 1
+        weight = np.log1p(touched.weight).astype(np.float32)
+        own = sparse.csr_matrix((weight, (touched.key // items, touched.key % items)), shape=(rows, items))
+        found = sparse.csr_matrix(own @ self.similarity)
+        found.sort_indices()
+        return found
+
+    def nearest_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
+        """Which of a shopper's items speaks loudest for each item.
+
+        Args:
+            own: int64 [n], the shopper's distinct items.
+            weight: float [n], their weights.
+            item: int64 [m], catalog rows.
+
+        Returns:
+            int64 [m], rows out of `own`; 0 where none is a neighbour.
+        """
+        if not len(own) or not len(item):
+            return np.zeros(len(item), np.int64)
+        voices = self.similarity[own][:, item].toarray() * weight[:, None]
+        best = voices.argmax(0)
+        return np.where(voices[best, np.arange(len(item))] > 0, own[best], 0)
+
+
+def reach_of(reach: sparse.csr_matrix, row: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reach of (row, item) pairs, and that of each pair's row in its nearest item, float32 [pairs] both."""
+    lengths = np.diff(np.asarray(reach.indptr))
+    rows, items = len(lengths), int(reach.get_shape()[1])
+    near, key = np.repeat(np.arange(rows), lengths) * items + reach.indices, row * items + item
+    at = np.minimum(np.searchsorted(near, key), max(len(near) - 1, 0))
+    own = np.where(near[at] == key, reach.data[at], 0) if len(near) else np.zeros(len(key))
+    nearest = reach.max(1).toarray().ravel()[row] if len(near) else np.zeros(len(key))
+    return own.astype(np.float32), nearest.astype(np.float32)

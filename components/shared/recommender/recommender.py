@@ -1,0 +1,269 @@
+"""From histories to ranked items: candidates, features, ranker, order. Evaluation and the predictor both run this."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy import sparse
+
+from components.shared.features.catalog import Catalog
+from components.shared.features.history import Histories, HistoryStore
+from components.shared.features.pairs import Pairs, Touches, pair_features, touches
+from components.shared.features.ragged import Ragged
+from components.shared.features.shopper import shopper_features
+from components.shared.features.spec import FeatureSpec
+from components.shared.recommender.candidates import (
+    CandidateConfig,
+    Candidates,
+    Source,
+    hot_items,
+    hot_order,
+    merge,
+    own_items,
+    popular_items,
+    popularity_orders,
+    similar_items,
+)
+from components.shared.recommender.exported_models import ExportedModels, Models
+from components.shared.recommender.neighbours import Neighbours, reach_of
+from components.shared.recommender.vector_index import VectorIndex
+from components.shared.storage import read_json
+from components.shared.text.lexical import LexicalIndex
+from components.shared.text.tokenizer import tokenize
+
+LEXICAL_SHARE = 0.5
+"""Share of the word match in the score of a search; the rest is the shopper's probability to want the item.
+
+Both are divided by the best candidate's value first. On human judgments of an electronics catalog this blend
+was measured above BM25 alone (nDCG@10 .728 against .706)."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One row's answer, best item first.
+
+    Attributes:
+        item: int64 [n], catalog rows.
+        score: float32 [n], what the order is by.
+        source: int64 [n], Source flags.
+        lexical: float32 [n], BM25 score.
+        tasks: float32 [n, tasks], the ranker's probabilities.
+        dense: float32 [n, dense features] (pairs.DENSE_NAMES).
+    """
+
+    item: np.ndarray
+    score: np.ndarray
+    source: np.ndarray
+    lexical: np.ndarray
+    tasks: np.ndarray
+    dense: np.ndarray
+
+    def take(self, places: np.ndarray) -> "Ranking":
+        """The named places, in that order."""
+        return Ranking(**{name: values[places] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Candidates with everything the ranker reads.
+
+    Attributes:
+        found: the candidates.
+        features: user features by name, a row each.
+        user: the same padded side by side: ids and weights.
+        dense: float32 [pairs, dense features].
+    """
+
+    found: Candidates
+    features: dict[str, Ragged]
+    user: tuple[np.ndarray, np.ndarray]
+    dense: np.ndarray
+
+
+@dataclass
+class Recommender:
+    """Everything that is needed to rank: catalog, statistics, models and indexes of one moment."""
+
+    spec: FeatureSpec
+    catalog: Catalog
+    statistics: np.ndarray
+    models: Models
+    index: VectorIndex
+    lexical: LexicalIndex
+    neighbours: Neighbours
+    tokens: dict[str, int]
+    store: HistoryStore
+    user_row: dict[str, int]
+    config: CandidateConfig
+    timed: Callable[[str], AbstractContextManager[None]] = lambda stage: contextlib.nullcontext()
+    """Wraps the stages 'features', 'retrieval' and 'ranking', for whoever measures them."""
+
+    def __post_init__(self) -> None:
+        self._by_popularity = popularity_orders(self.statistics)
+        self._hot = hot_order(self.statistics) if self.config.hot else None
+        names = [feature.name for feature in self.spec.item_features]
+        self._item_inputs = side_by_side(
+            {name: self.catalog.features[name] for name in names},
+            [(feature.name, feature.max_length) for feature in self.spec.item_features],
+        )
+
+    @classmethod
+    def open(cls, folder: Path, threads: int = 1, config: CandidateConfig | None = None) -> "Recommender":
+        """Open a compiled model or a bundle; large arrays are memory-mapped."""
+        spec = FeatureSpec.read(folder / "spec.json")
+        return cls(
+            spec=spec, catalog=Catalog.read(folder / "items.parquet", spec, content=False),
+            statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
+            index=VectorIndex.load(folder / "retriever" / "index.faiss"),
+            lexical=LexicalIndex.load(folder / "lexical"), neighbours=Neighbours.open(folder / "neighbours"),
+            tokens=read_tokens(folder / "token.parquet"),
+            store=HistoryStore.open(folder / "history", spec.user("user").rows - 1),
+            user_row=read_users(folder / "users.parquet"),
+            config=config or CandidateConfig(**read_json(folder / "ranker" / "ranker.json")["candidates"]),
+        )  # fmt: skip
+
+    def rank(
+        self, histories: Histories, k: int, queries: Sequence[str] | None = None, allowed: np.ndarray | None = None
+    ) -> list[Ranking]:
+        """Rank the whole catalog for every row of `histories`.
+
+        Args:
+            histories: Events before each row's moment.
+            k: Items wanted a row; fewer come back when fewer are allowed or match.
+            queries: A search text a row ('' for none). A query that matches no word is answered by its meaning.
+            allowed: bool [catalog rows], which items may be answered.
+        """
+        scored = self.candidates(histories, queries, allowed)
+        found = scored.found
+        with self.timed("ranking"):
+            item = (self._item_inputs[0][found.item], self._item_inputs[1][found.item])
+            tasks = self.models.task_probabilities(scored.user, item, found.row, scored.dense)
+            return self._ordered(found, scored.dense, tasks, k, len(histories))
+
+    def candidates(
+        self, histories: Histories, queries: Sequence[str] | None = None, allowed: np.ndarray | None = None
+    ) -> "Scored":
+        """Candidates of every row with the ranker's inputs; see `rank` for the arguments."""
+        with self.timed("features"):
+            query = self._query_features(queries, len(histories))
+            features = shopper_features(histories, self.catalog, self.spec, query)
+            user = side_by_side(features, [(f.name, f.max_length) for f in self.spec.user_features])
+            touched = touches(histories, len(self.catalog), self.spec)
+        with self.timed("retrieval"):
+            vectors = self.models.user_vectors(*user)
+            reach = self.neighbours.reach(touched, len(histories))
+            found = self._candidates(touched, vectors, reach, queries, allowed)
+            pairs = self._pairs(found, vectors, reach)
+        with self.timed("features"):
+            dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
+        return Scored(found, features, user, dense)
+
+    def _query_features(self, queries: Sequence[str] | None, rows: int) -> Ragged | None:
+        if queries is None:
+            return None
+        length = self.spec.user("query").max_length
+        ids = [[self.tokens.get(token, 0) for token in tokenize(query)[:length]] for query in queries]
+        flat = np.array([token for row in ids for token in row], np.int64)
+        return Ragged.mean(np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat)
+
+    def _candidates(
+        self, touched: Touches, vectors: np.ndarray, reach: sparse.csr_matrix, queries: Sequence[str] | None,
+        allowed: np.ndarray | None,
+    ) -> Candidates:  # fmt: skip
+        items, rows = len(self.catalog), len(vectors)
+        nearest, _ = self.index.search(vectors, self.config.retrieved, allowed)
+        parts = [(np.repeat(np.arange(rows), nearest.shape[1]), nearest.ravel(), Source.RETRIEVED)]
+        parts.append(own_items(touched, items, self.config.own))
+        parts.append(popular_items(self._by_popularity, rows, self.config.popular, allowed))
+        if self._hot is not None:
+            parts.append(hot_items(self._hot, rows, self.config.hot, allowed))
+        parts.append(similar_items(reach, self.statistics, self.config.similar, allowed))
+        if queries is None or not any(queries):
+            return merge(parts, items, allowed)
+        return self._searched(parts, queries, allowed)
+
+    def _searched(
+        self, parts: list[tuple[np.ndarray, np.ndarray, Source]], queries: Sequence[str], allowed: np.ndarray | None
+    ) -> Candidates:
+        """Candidates of rows with a query: those that match its words; by the vectors alone when none does."""
+        items = len(self.catalog)
+        matches = [self.lexical.search(query, self.config.lexical, allowed) if query else None for query in queries]
+        searched = np.array([match is not None and len(match[0]) > 0 for match in matches])
+        unmatched = np.array([match is not None and len(match[0]) == 0 for match in matches])
+        kept = []
+        for row, item, source in parts:
+            # A search answers with what matches it; only where nothing does, the vectors speak for its meaning.
+            use = ~searched[row] & (~unmatched[row] | (source == Source.RETRIEVED))
+            kept.append((row[use], item[use], source))
+        rows = [np.full(len(match[0]), at) for at, match in enumerate(matches) if match is not None]
+        found = [match[0] for match in matches if match is not None]
+        scores = np.concatenate([match[1] for match in matches if match is not None])
+        row, item = np.concatenate(rows).astype(np.int64), np.concatenate(found).astype(np.int64)
+        merged = merge([*kept, (row, item, Source.LEXICAL)], items, allowed)
+        lexical = np.zeros(len(merged.row), np.float32)
+        lexical[np.searchsorted(merged.row * items + merged.item, row * items + item)] = scores
+        return Candidates(merged.row, merged.item, merged.source, lexical)
+
+    def _pairs(self, found: Candidates, vectors: np.ndarray, reach: sparse.csr_matrix) -> Pairs:
+        """The candidates with score = user_vector . item_vector + item_bias and their reach."""
+        joined = self.index.vectors(found.item)
+        score = np.einsum("pd,pd->p", vectors[found.row], joined[:, :-1]) + joined[:, -1]
+        own, nearest = reach_of(reach, found.row, found.item)
+        return Pairs(found.row, found.item, score.astype(np.float32), own, own / np.maximum(nearest, 1e-9))
+
+    def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: int, rows: int) -> list[Ranking]:
+        wanted = wanted_probability(tasks, dense)
+        starts, answers = found.starts(rows), []
+        for row in range(rows):
+            at = slice(starts[row], starts[row + 1])
+            score = wanted[at]
+            if found.lexical[at].any():
+                lexical = found.lexical[at] / found.lexical[at].max()
+                score = LEXICAL_SHARE * lexical + (1 - LEXICAL_SHARE) * score / max(float(score.max()), 1e-9)
+            order = np.argsort(-score, kind="stable")[:k]
+            pick = starts[row] + order
+            answers.append(
+                Ranking(
+                    found.item[pick], score[order], found.source[pick], found.lexical[pick], tasks[pick], dense[pick]
+                )
+            )
+        return answers
+
+
+def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:
+    """A request with items and scores answered at the bundle's moment, as golden.read_golden reads them."""
+    row = recommender.user_row.get(request.get("user_id", ""), 0)
+    now = np.array([recommender.spec.as_of])
+    histories = recommender.store.before(np.array([row]), now, recommender.spec.max_history)
+    queries = [request["query"]] if request.get("query") else None
+    answer = recommender.rank(histories, request["k"], queries, recommender.catalog.available)[0]
+    items = recommender.catalog.item_id.take(answer.item).to_pylist()
+    return {"request": request, "items": items, "scores": [round(float(score), 6) for score in answer.score]}
+
+
+def wanted_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:
+    """Probability of a target event, float32 [pairs]: the 'again' task for items bought before, else 'first'."""
+    return np.where(dense[:, 0] > 0, tasks[:, 0], tasks[:, 1])
+
+
+def side_by_side(features: dict[str, Ragged], widths: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Pad every feature to its width and join them: ids int64 and weights float32, [rows, sum of widths]."""
+    padded = [features[name].padded(width) for name, width in widths]
+    return np.concatenate([ids for ids, _ in padded], 1), np.concatenate([weights for _, weights in padded], 1)
+
+
+def read_users(path: Path) -> dict[str, int]:
+    """Index of every shopper in the history store."""
+    table = pq.read_table(path)
+    return dict(zip(table["user_id"].to_pylist(), table["row"].to_pylist(), strict=True))
+
+
+def read_tokens(path: Path) -> dict[str, int]:
+    """Row of every token of the title vocabulary."""
+    table = pq.read_table(path)
+    return dict(zip(table["value"].to_pylist(), table["row"].to_pylist(), strict=True))

@@ -1,0 +1,66 @@
+"""Cosine similarity of items by the shoppers who took them, keeping each item's nearest (sparse_dot_topn).
+
+A shopper who took much says less about each two of the items. Source: Deshpande and Karypis, Item-Based Top-N
+Recommendation Algorithms (2004), whose rows of the shopper-item matrix have unit length, a power of one half; other
+powers as in Fu et al., Revisiting Neighborhood-based Link Prediction for Collaborative Filtering (WWW 2022 Companion).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from sparse_dot_topn import sp_matmul_topn
+
+from components.shared.recommender.neighbours import Neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilarityConfig:
+    """Which items are compared and how many neighbours they keep."""
+
+    neighbours: int = 100
+    """Nearest items kept of each item."""
+    min_shoppers: int = 3
+    """Items of fewer shoppers have no neighbours: two shoppers in common say nothing yet."""
+    max_items: int = 200_000
+    """At most these many items, those of the most shoppers, take part."""
+    max_shoppers: int = 200_000
+    """Of more shoppers, so many are taken by a hash of their index; similarities need no more."""
+    shopper_power: float = 0.3
+    """A shopper's items are divided by this power of their number; 0: all shoppers say the same."""
+    threads: int = 2
+    """Threads of the multiplication."""
+
+
+def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Neighbours:
+    """Nearest neighbours of every item.
+
+    Args:
+        taken: Binary [shoppers, items], who took what; column 0 is the unknown item.
+        config: Limits.
+    """
+    shoppers = np.asarray(taken.sum(0)).ravel()
+    items = len(shoppers)
+    shoppers[0] = 0
+    eligible = np.flatnonzero(shoppers >= config.min_shoppers)
+    eligible = np.sort(eligible[np.argsort(-shoppers[eligible], kind="stable")[: config.max_items]])
+    if len(eligible) < 2:
+        return Neighbours(sparse.csr_matrix((items, items), dtype=np.float32))
+    scaled = _scaled(taken, eligible, config.shopper_power)
+    # One more than wanted: an item's nearest is itself.
+    keep = min(config.neighbours + 1, len(eligible))
+    found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=config.threads).tocoo()
+    other = found.row != found.col
+    place = (eligible[found.row[other]], eligible[found.col[other]])
+    # Rounding would put an item's twin, taken by the very same shoppers, before the item itself.
+    similarity = sparse.csr_matrix((np.minimum(found.data[other], 1.0), place), shape=(items, items))
+    similarity.sort_indices()
+    return Neighbours(similarity)
+
+
+def _scaled(taken: sparse.csr_matrix, eligible: np.ndarray, power: float) -> sparse.csr_matrix:
+    """Columns of length 1, whose products are the similarities, float32 [shoppers, eligible items]."""
+    activity = np.maximum(np.asarray(taken.sum(1)).ravel(), 1.0)
+    weighted = sparse.csr_matrix(sparse.diags(activity**-power) @ taken[:, eligible])
+    lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(0)).ravel())
+    return sparse.csr_matrix(weighted @ sparse.diags(1.0 / lengths), dtype=np.float32)

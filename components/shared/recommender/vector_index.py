@@ -1,0 +1,95 @@
+"""Approximate nearest neighbours by inner product (faiss) over item vectors with their bias as one more coordinate.
+
+score = user_vector . item_vector + item_bias = [user_vector, 1] . [item_vector, item_bias]
+"""
+# faiss is a SWIG module whose classes take keyword arguments that its stubs do not know.
+# pyright: reportCallIssue=false, reportAttributeAccessIssue=false
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+
+EXACT_UP_TO = 200_000
+"""Catalogs up to this many items are searched exactly: a flat scan of them takes a few milliseconds."""
+
+
+class VectorIndex:
+    """Catalog rows by user vector."""
+
+    def __init__(self, index: faiss.Index):
+        self._index = index
+
+    @classmethod
+    def build(cls, vectors: np.ndarray, bias: np.ndarray, exact_up_to: int = EXACT_UP_TO) -> "VectorIndex":
+        """Index item vectors.
+
+        Args:
+            vectors: float32 [items, dim].
+            bias: float32 [items].
+            exact_up_to: Larger catalogs get a graph (HNSW, Malkov and Yashunin 2016) instead of a flat scan.
+        """
+        joined = np.ascontiguousarray(np.c_[vectors, bias], np.float32)
+        kind = "Flat" if len(joined) <= exact_up_to else "HNSW32,Flat"
+        index = faiss.index_factory(joined.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+        index.add(joined)
+        return cls(index)
+
+    @property
+    def exact(self) -> bool:
+        """Whether a search looks at every item."""
+        return not isinstance(self._index, faiss.IndexHNSW)
+
+    def recall(self, users: np.ndarray, count: int, part: int = 16) -> float:
+        """Mean share of each user's `count` best items that a search finds; an item that ties with the last is one.
+
+        Args:
+            users: float32 [users, dim].
+            count: How many of the best; fewer where there are fewer.
+            part: Users whose scores of all items are held at a time.
+        """
+        if self.exact:
+            return 1.0
+        count, every = min(count, self._index.ntotal), self._index.reconstruct_n(0, self._index.ntotal)
+        found = []
+        for start in range(0, len(users), part):
+            some = users[start : start + part]
+            scores = some @ every[:, :-1].T + every[:, -1]
+            least = np.partition(scores, -count, 1)[:, -count, None]
+            found.append((self.search(some, count)[1] >= least - 1e-5 * np.abs(least)).mean(1))
+        return float(np.concatenate(found).mean())
+
+    def save(self, path: Path) -> None:
+        """Write the index."""
+        faiss.write_index(self._index, str(path))
+
+    @classmethod
+    def load(cls, path: Path) -> "VectorIndex":
+        """Read the index."""
+        return cls(faiss.read_index(str(path)))
+
+    def search(self, users: np.ndarray, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows int64 [users, count] and scores float32 [users, count], best first; row 0 and missing places are row 0.
+
+        Args:
+            users: float32 [users, dim].
+            count: Items wanted a user.
+            allowed: bool [items], which rows may be returned.
+        """
+        queries = np.ascontiguousarray(np.c_[users, np.ones(len(users))], np.float32)
+        count = min(count, self._index.ntotal)
+        parameters = self._parameters(count, allowed)
+        scores, rows = self._index.search(queries, count, params=parameters)
+        return np.maximum(rows, 0), scores
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Stored vectors with their bias as the last column, float32 [rows, dim + 1]."""
+        return self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))
+
+    def _parameters(self, count: int, allowed: np.ndarray | None) -> "faiss.SearchParameters | None":
+        selector = None
+        if allowed is not None:
+            selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if isinstance(self._index, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=max(64, 2 * count))
+        return faiss.SearchParameters(sel=selector) if selector is not None else None

@@ -1,0 +1,177 @@
+"""The parts of metrics.json as sections of a page: the evaluation's own page and the report of a run share them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.shared.report import plots
+from components.shared.report.page import Page, Tone
+from components.shared.training.curve import FINAL
+
+_SCOPES = {"overall": "All items", "first": "Items new to the shopper"}
+_RANKER = {
+    "pairs": "candidates", "wanted": "taken of them", "candidate_recall": "share of all that was taken", "auc": "AUC",
+    "gauc": "GAUC", "log_loss": "log loss", "calibration_error": "calibration error",
+    "calibration_ratio": "predicted / observed", "threshold": "threshold", "accuracy": "accuracy",
+    "precision": "precision", "recall": "recall", "f1": "F1",
+}  # fmt: skip
+_TASKS = {"all": "all", "again": "bought before", "first": "never bought"}
+
+
+def banner(page: Page, blessed: bool, checks: Sequence[Mapping[str, Any]]) -> None:
+    """The decision in a word."""
+    broken = sum(not check["passed"] for check in checks)
+    if blessed:
+        page.banner("Blessed", "good", "Every rule holds: the model may replace the champion.")
+    else:
+        page.banner("Refused", "bad", f"{broken} of {len(checks)} rules are broken: the model goes no further.")
+
+
+def reasons(page: Page, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Every rule with its numbers, broken ones first."""
+    page.checks([(_tone(check), check["sentence"]) for check in checks])
+
+
+def _tone(check: Mapping[str, Any]) -> Tone:
+    if not check["decides"]:
+        return "neutral"
+    return "good" if check["passed"] else "bad"
+
+
+def key_numbers(page: Page, result: Mapping[str, Any]) -> None:
+    """What most people look for first."""
+    overall, ranker = result["scopes"]["overall"], result["ranker"]["all"]
+    model = overall["methods"]["model"]
+    for name, label in (("ndcg_at_10", "NDCG@10"), ("recall_at_20", "recall@20"), ("hit_rate_at_10", "hit rate@10")):
+        found = model[name]
+        note = "" if found["low"] is None else f"{found['low']:.3f} to {found['high']:.3f}"
+        page.badge(label, found["mean"], note=note)
+    page.badge("coverage@10", f"{model['coverage']['mean']:.1%}", note="of the catalog")
+    page.badge("ranker AUC", ranker["auc"], note=f"per shopper {_short(ranker['gauc'])}")
+    page.badge("calibration", ranker["calibration_ratio"], note="predicted / observed")
+
+
+def comparison(page: Page, result: Mapping[str, Any]) -> None:
+    """Every method with its interval, and the paired differences."""
+    split = result["split"]
+    page.section(
+        "Against simple methods",
+        f"The question: what will each of {split['shoppers']:,} shoppers take in the {split['days']:.0f} days from "
+        f"{split['from'][:10]} on, of {split['items']:,} items? Every method knows the events before that day and no "
+        f"more. {split['first_share']:.0%} of what they took was new to them; that part is asked for separately, from "
+        "items that the shopper has not had. Lines are 95 % bootstrap intervals over shoppers.",
+    )
+    for metric, label in (("ndcg_at_10", "NDCG@10"), ("recall_at_20", "recall@20")):
+        methods = {
+            title: {name: found[metric] for name, found in result["scopes"][scope]["methods"].items()}
+            for scope, title in _SCOPES.items()
+        }
+        page.figure(plots.method_bars(methods, label), f"{label} of every method")
+    paired = {
+        title: {name: found["ndcg_at_10"] for name, found in result["scopes"][scope]["differences"].items()}
+        for scope, title in _SCOPES.items()
+    }
+    page.figure(
+        plots.differences(paired, "NDCG@10, model minus method"),
+        "Paired differences, shopper by shopper: green lies above zero, red below, grey cannot be told from it",
+    )
+    if result["champion"] and result["champion"]["note"]:
+        page.banner("About the champion", "warning", result["champion"]["note"])
+
+
+def slices(page: Page, result: Mapping[str, Any]) -> None:
+    """Where the model is good and where it is not."""
+    page.section(
+        "Slices",
+        "The same lists, seen for a part of what was taken; the best simple method is chosen anew in each. What "
+        "was bought for the first time is asked of lists without the shopper's own items. Of recall@20, the model's "
+        "stands above the simple method's.",
+    )
+    tones: dict[int, Tone] = {}
+    rows = []
+    for row, part in enumerate(result["slices"]):
+        difference, model, other = part["difference"], part["model"], part["baseline"]
+        if difference["mean"] is not None and (difference["low"] > 0 or difference["high"] < 0):
+            tones[row] = "good" if difference["low"] > 0 else "bad"
+        recall = f"{model['recall_at_20']:.4f}\n{other['recall_at_20']:.4f}" if part["shoppers"] else None
+        simple = None if other["ndcg_at_10"] is None else f"{other['ndcg_at_10']:.4f}\n{part['best_baseline']}"
+        rows.append([
+            part["slice"], part["shoppers"], part["relevant"], model["ndcg_at_10"], simple,
+            estimate(difference, signed=True), recall,
+        ])  # fmt: skip
+    page.table(["slice", "shoppers", "taken", "NDCG@10", "best simple", "difference", "recall@20"], rows, tones)
+
+
+def estimate(found: Mapping[str, float | None], signed: bool = False) -> str | None:
+    """A cell: the mean over its interval; the mean alone where there is none."""
+    mean, low, high = found["mean"], found["low"], found["high"]
+    if mean is None or low is None or high is None:
+        return None if mean is None else f"{mean:.4g}"
+    sign = "+" if signed else ""
+    return f"{mean:{sign}.4f}\n{low:{sign}.3f} … {high:{sign}.3f}"
+
+
+def in_order(methods: Mapping[str, Any]) -> list[str]:
+    """The model, the champion, then the simple methods, the best first."""
+    return sorted(methods, key=lambda name: (name != "model", name != "champion", -_mean(methods[name])))
+
+
+def simple_methods(methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are neither the model nor the champion."""
+    return {name: found for name, found in methods.items() if name not in ("model", "champion")}
+
+
+def _mean(metrics: Mapping[str, Any]) -> float:
+    return metrics["ndcg_at_10"]["mean"] or 0.0
+
+
+def ranker(page: Page, result: Mapping[str, Any]) -> None:
+    """Whether the ranker's probabilities separate, and whether they are true."""
+    tasks = {label: result["ranker"][task] for task, label in _TASKS.items()}
+    page.section(
+        "The ranker's probabilities",
+        "On the candidates it is given for the test shoppers. The threshold of accuracy, precision, recall and F1 was "
+        "chosen on the validation window.",
+    )
+    roc = {name: {**task["roc"], "auc": task["auc"]} if task["roc"] else None for name, task in tasks.items()}
+    bins = {name: task["calibration"] for name, task in tasks.items()}
+    page.figures([
+        (plots.roc_curves(roc), "ROC curves by what the shopper has had before"),
+        (plots.calibration(bins), "Calibration: on the dashed line, predictions come true as often as they say"),
+    ])  # fmt: skip
+    rows = [[heading, *(tasks[label][name] for label in tasks)] for name, heading in _RANKER.items()]
+    page.table(["", *tasks], rows)
+    matrix = tasks["all"]["confusion"]
+    if matrix:
+        page.text("Confusion matrix of all pairs at the threshold")
+        page.table(["", "answered: not wanted", "answered: wanted"],
+                   [["came: not wanted", *matrix[0]], ["came: wanted", *matrix[1]]])  # fmt: skip
+
+
+def audit(page: Page, found: Mapping[str, Any] | None) -> None:
+    """Whether labels leak into what the ranker sees or into the measuring."""
+    page.section(
+        "Leakage audit",
+        "Labels are shuffled among each shopper's candidates and all pairs made anew: what a plain model learns of "
+        "them must be at chance, AUC 0.5. With the true labels neither it nor any single input may all but tell them.",
+    )
+    if found is None:
+        page.text("Not measured: a split holds one class alone.")
+        return
+    page.table(["learned from", "AUC on the test pairs"], [
+        [f"shuffled labels, mean of {found['shuffled_shoppers']:,} shoppers",
+         f"{found['shuffled']:.3f} ± {found['shuffled_error']:.3f}"],
+        ["true labels", f"{found['learned']:.3f}"],
+        [f"the input '{found['strongest']}' alone", f"{found['strongest_auc']:.3f}"],
+    ])  # fmt: skip
+
+
+def training(page: Page, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Learning curves of both models."""
+    kept = "The epoch with the best validation metric is the one that is kept"
+    final = "; then the ranker is trained anew, that long, on all windows, that of the validation too"
+    page.section("Training", f"{kept}{final if FINAL in curves else ''}.")
+    page.figure(plots.learning_curves(curves), "Training loss and validation metric by epoch")
+
+
+def _short(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.3f}"

@@ -1,0 +1,207 @@
+"""The one page about a whole run: what shoppers get, how good it is, what it was made from, and how long it took."""
+
+import datetime
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared.evaluation.decision import read_decision
+from components.shared.release.proof import read_proof
+from components.shared.report import evaluation_sections as sections
+from components.shared.report import plots
+from components.shared.report.page import Page, Tone
+from components.shared.storage import read_json
+from components.shared.training.curve import curves
+
+_TONES: dict[str, Tone] = {"error": "bad", "warning": "warning", "info": "neutral"}
+_MANY_DAYS = 2
+"""Fewer days make no curve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFolders:
+    """Outputs of a run's stages; None for a stage that did not run, whose part of the page is left out."""
+
+    statistics: Path | None = None
+    """Folder of validate_data, with statistics.json."""
+    features: Path | None = None
+    """Folder of build_features, with cleaning.json."""
+    retriever: Path | None = None
+    """Folder of train_retriever, with curve.json."""
+    ranker: Path | None = None
+    """Folder of train_ranker, with curve.json and refit.json."""
+    evaluation: Path | None = None
+    """Folder of evaluate_model, with metrics.json and decision.json."""
+    compiled: Path | None = None
+    """Folder of compile_model, with compile.json."""
+    proof: Path | None = None
+    """Folder of validate_serving, with proof.json."""
+    answers: Sequence[Mapping[str, Any]] = ()
+    """What the served model answered: {title, request, items: [{title, price, score, reasons}]} each."""
+    stages: Sequence[tuple[str, float]] = ()
+    """Name and seconds of every stage, in the order they ran."""
+    command: str = ""
+    """What a person typed."""
+    commit: str = ""
+    """Of the code; empty: asked of git."""
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The JSON of the stages, read once; None where a stage did not run."""
+
+    statistics: dict[str, Any] | None
+    cleaning: dict[str, int] | None
+    curves: dict[str, list[dict[str, float]]]
+    metrics: dict[str, Any] | None
+    compiled: dict[str, Any] | None
+
+    @classmethod
+    def read(cls, run: RunFolders) -> "_Facts":
+        def found(folder: Path | None, name: str) -> Any:
+            return read_json(folder / name) if folder else None
+
+        return cls(
+            found(run.statistics, "statistics.json"), found(run.features, "cleaning.json"),
+            curves(run.retriever, run.ranker), found(run.evaluation, "metrics.json"),
+            found(run.compiled, "compile.json"),
+        )  # fmt: skip
+
+
+def write_report(run: RunFolders, out: Path) -> None:
+    """Write one self-contained HTML file; stages that did not run are left out.
+
+    Args:
+        run: Where the stages' outputs are.
+        out: File to write.
+
+    Raises:
+        InputError: a named folder lacks its file, or `out` cannot be written.
+    """
+    facts = _Facts.read(run)
+    seconds = sum(length for _, length in run.stages)
+    today = datetime.datetime.now(datetime.UTC)
+    parts = (run.command, f"{seconds:.0f} s" if seconds else "", f"{today:%Y-%m-%d %H:%M} UTC")
+    footer = f"commit {run.commit or _commit()} · {today:%Y-%m-%d} · {_hardware()}"
+    page = Page("From shop events to ranked answers", " · ".join(part for part in parts if part), footer)
+    _summary(page, run, facts, seconds)
+    if run.answers:
+        page.section("What shoppers get", "Asked of the server that was started on the model this run made.")
+        page.answers(run.answers)
+    if facts.metrics:
+        _quality(page, facts.metrics)
+    if facts.statistics:
+        _data(page, facts.statistics, facts.cleaning)
+    if facts.curves:
+        sections.training(page, facts.curves)
+    if facts.compiled:
+        _compiled(page, facts.compiled)
+    if run.proof:
+        _proof(page, run.proof)
+    if run.stages:
+        page.section("Where the time went", f"{seconds:.1f} seconds in {len(run.stages)} stages, one after the other.")
+        stages = [(name.replace("-", " "), length) for name, length in run.stages]
+        page.figure(plots.durations(stages), "Every stage from its start to its end")
+    page.write(out)
+
+
+def _summary(page: Page, run: RunFolders, facts: _Facts, seconds: float) -> None:
+    """The verdict and the numbers a person looks for first."""
+    page.section("In short")
+    if run.evaluation and facts.metrics:
+        sections.banner(page, read_decision(run.evaluation).blessed, facts.metrics["checks"])
+        overall = facts.metrics["scopes"]["overall"]
+        best = sections.in_order(sections.simple_methods(overall["methods"]))[0]
+        model, other = (overall["methods"][name]["ndcg_at_10"]["mean"] for name in ("model", best))
+        if model and other:
+            page.badge("NDCG@10", f"{model:.3f}", note=f"{model / other - 1:+.1%} over {best}")
+    if facts.statistics:
+        page.badge("events", facts.statistics["tables"]["events"]["rows"])
+        page.badge("shoppers", facts.statistics["users"]["distinct"])
+        page.badge("items", facts.statistics["items"]["distinct"])
+    if run.proof:
+        page.badge("answer time", f"{read_proof(run.proof).p50_ms:.0f} ms", note="median, over HTTP")
+    if seconds:
+        page.badge("whole run", f"{seconds:.0f} s", note=f"{_cores()} CPU cores")
+
+
+def _quality(page: Page, metrics: Mapping[str, Any]) -> None:
+    sections.comparison(page, metrics)
+    page.section("Decision", "Every rule that a model must pass before it may be released.")
+    sections.key_numbers(page, metrics)
+    sections.reasons(page, metrics["checks"])
+    sections.slices(page, metrics)
+    sections.ranker(page, metrics)
+
+
+def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int] | None) -> None:
+    """Key numbers, when, what, and the findings of the validation."""
+    events, span = statistics["tables"]["events"], statistics["tables"]["events"]["columns"]["timestamp"]
+    findings = sorted(statistics["findings"], key=lambda finding: list(_TONES).index(finding["level"]))
+    counts = {level: sum(finding["level"] == level for finding in findings) for level in _TONES}
+    page.section("The data", f"Events from {str(span['min'])[:10]} to {str(span['max'])[:10]}.")
+    page.badge("events", events["rows"])
+    users, items = statistics["users"], statistics["items"]
+    page.badge("shoppers", users["distinct"], note=f"median {users['events']['p50']} events")
+    page.badge("items with events", items["distinct"], note=f"of {statistics['tables']['items']['rows']:,} known")
+    page.badge("visits", statistics["sessions"]["distinct"])
+    page.badge("errors", counts["error"], "bad" if counts["error"] else "good")
+    page.badge("warnings", counts["warning"], "warning" if counts["warning"] else "good")
+    if len(statistics["events_per_day"]) >= _MANY_DAYS:
+        page.figure(plots.events_per_day(statistics["events_per_day"]), "Events per day (UTC)")
+    if len(statistics["event_mix"]) > 1:
+        page.figure(plots.counts_bars(statistics["event_mix"]), "Events by type")
+    else:
+        page.text(f"Every event is of one type: {', '.join(statistics['event_mix'])}.")
+    if findings:
+        tones: dict[int, Tone] = {row: _TONES[finding["level"]] for row, finding in enumerate(findings)}
+        names = ("level", "rule", "column", "message")
+        page.table(["level", "rule", "column", "what"], [[found[name] for name in names] for found in findings], tones)
+    if cleaning:
+        page.text("Rows that cleaning touched")
+        page.table(["rule", "rows"], [[name.replace("_", " "), count] for name, count in cleaning.items()])
+
+
+def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
+    """What compression saved and what it cost."""
+    smaller = figures["trained_mb"] / figures["compiled_mb"] if figures["compiled_mb"] else 1.0
+    page.section(
+        "Compiled model",
+        f"Served by {figures.get('runtime', 'onnxruntime')}, with embedding rows in {figures['precision']}; compared "
+        "with what was trained.",
+    )
+    page.badge("smaller", f"{smaller:.1f} ×", note=f"{figures['trained_mb']:.1f} to {figures['compiled_mb']:.1f} MB")
+    page.badge("bundle", f"{figures['bundle_mb']:.1f} MB", note="with indexes and histories")
+    page.badge("overlap@10", f"{figures['rank_overlap_at_10']:.1%}", note="with the trained model")
+    page.badge("difference", f"{figures['max_probability_difference']:.4f}", note="largest of a probability")
+    page.badge("one request", f"{figures['single_p50_ms']:.0f} ms", note=f"p99 {figures['single_p99_ms']:.0f} ms")
+    page.badge("batch of 32", f"{figures['batch_32_ms']:.0f} ms", note="one thread")
+
+
+def _proof(page: Page, folder: Path) -> None:
+    proof = read_proof(folder)
+    page.section("Proof on the real server", f"{proof.name} {proof.version}, started, asked and measured over HTTP.")
+    page.badge("golden requests", proof.golden, "good", note=f"scores within {proof.max_score_difference:.1e}")
+    page.badge("median", f"{proof.p50_ms:.1f} ms", note=f"of {proof.requests:,} requests")
+    page.badge("p99", f"{proof.p99_ms:.1f} ms", "good", note=f"limit {proof.max_p99_ms:.0f} ms")
+    page.badge("memory", f"{proof.memory_mb:.0f} MB", "good", note=f"limit {proof.max_memory_mb:.0f} MB")
+    page.badge("ready after", f"{proof.startup_s:.1f} s")
+
+
+def _commit() -> str:
+    git = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    return git.stdout.strip() or "unknown"
+
+
+def _hardware() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{_cores()} CPU cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,1 @@
+"""What predictor, rollout and monitoring share: the inference log, latency histograms, the endpoint's client."""

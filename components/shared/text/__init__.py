@@ -1,0 +1,1 @@
+"""Tokenizer and lexical index of titles and queries."""

@@ -1,0 +1,1 @@
+"""Search spaces, trials and what a study found."""

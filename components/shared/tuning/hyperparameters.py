@@ -1,0 +1,97 @@
+"""hyperparameters.json: what tuning found for one model, as the training stages take it."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared.errors import InputError
+from components.shared.storage import read_json, write_json
+from components.shared.tuning.search_space import Value
+
+FILE = "hyperparameters.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hyperparameters:
+    """The best configuration of a study and what it rests on."""
+
+    model: str
+    """Which model they are of: retriever or ranker."""
+    values: Mapping[str, Value]
+    """Field of the model's configuration -> value; a dot leads into a nested configuration."""
+    metric: str = ""
+    """Validation metric that chose them."""
+    value: float | None = None
+    """Its value with them; the mean over seeds, if they were a finalist of several."""
+    default_value: float | None = None
+    """Its value with the defaults."""
+    trial: int | None = None
+    """Number of the trial."""
+    study: str = ""
+    """Name of the study."""
+    trials: int = 0
+    """Trials that were started."""
+    seed: int = 0
+    """Of the sampler and of every trial's training."""
+    features: str = ""
+    """Digest of the data they were found on."""
+
+    def write(self, folder: Path) -> None:
+        """Write FILE into a folder."""
+        write_json(folder / FILE, dataclasses.asdict(self))
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """What a pipeline's metrics show; empty before a trial is complete."""
+        found = {"best": self.value, "defaults": self.default_value, "trials": float(self.trials)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def text(self) -> str:
+        """As one line of JSON, for a pipeline's parameter."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+
+def read_hyperparameters(given: str, model: str) -> Hyperparameters:
+    """Read what a person or an earlier step hands over.
+
+    Args:
+        given: The JSON itself, its file, or the folder that holds FILE. Only model and values are needed.
+        model: Which model they must be of.
+
+    Raises:
+        InputError: there is no such file, it is no JSON of this kind, or it is of another model.
+    """
+    raw = _parsed(given)
+    fields = {field.name for field in dataclasses.fields(Hyperparameters)}
+    for name in ("model", "values"):
+        if name not in raw:
+            raise InputError(f"hyperparameters: '{name}' is missing", f"give what tuning wrote ({FILE})")
+    if unknown := sorted(raw.keys() - fields):
+        raise InputError(f"hyperparameters: '{unknown[0]}' is no field", f"use some of: {', '.join(sorted(fields))}")
+    if raw["model"] != model:
+        raise InputError(f"hyperparameters: 'model' is {raw['model']!r}, not '{model}'",
+                         f"give those that were found for the {model}")  # fmt: skip
+    if not isinstance(raw["values"], dict):
+        raise InputError(f"hyperparameters: 'values' is {raw['values']!r}", "give an object of fields and values")
+    return Hyperparameters(**raw)
+
+
+def _parsed(given: str) -> dict[str, Any]:
+    if given.lstrip().startswith("{"):
+        try:
+            raw = json.loads(given)
+        except json.JSONDecodeError as error:
+            raise InputError(f"hyperparameters is not JSON: {error}", f"give what tuning wrote ({FILE})") from error
+    else:
+        path = Path(given)
+        try:
+            raw = read_json(path / FILE if path.is_dir() else path)
+        except InputError as error:
+            raise InputError(f"hyperparameters: {error.headline}", error.mend) from error
+    if not isinstance(raw, dict):
+        raise InputError(f"hyperparameters is {raw!r}, not an object", f"give what tuning wrote ({FILE})")
+    return raw

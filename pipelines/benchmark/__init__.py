@@ -1,1 +1,0 @@
-"""The benchmark: trains on public layouts of interactions and sets the results beside published ones."""

@@ -1,0 +1,1 @@
+"""The `shoprank` command: one typer app, a module per group of commands."""

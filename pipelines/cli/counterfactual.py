@@ -1,0 +1,31 @@
+"""`shoprank counterfactual`: what a shadow would have earned at the places where the champion explored."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.console import console
+
+
+def counterfactual(
+    log: Annotated[Path, typer.Option(help="folder of the inference logs of champion and shadow")],
+    candidate: Annotated[str, typer.Option(help="version that answered as a shadow")],
+    events: Annotated[Path, typer.Option(help="folder of the shop's events, Parquet, with request_id")],
+    event_type: Annotated[str, typer.Option(help="what counts: view, cart or purchase")] = "purchase",
+) -> None:
+    """Estimate a candidate's rate at the last place from the champion's exploration, without giving it traffic."""
+    from components.evaluate_model.logged import compare_logged
+
+    found = compare_logged(log, candidate, events, event_type)
+    console.print(f"{found.decisions:,} explored answers; {event_type} of the item at the last place:", highlight=False)
+    console.print(
+        f"  {found.left_out:,} of {found.decisions + found.left_out:,} left out, {100 * found.share:.1f} % remain: "
+        "answers of other lengths, or whose last item the champion has higher up", highlight=False,
+    )  # fmt: skip
+    console.print(f"  champion         {found.champion:.4f}", highlight=False)
+    for name, one in (("IPS", found.candidate_ips), ("SNIPS", found.candidate_snips), ("DR", found.candidate_dr)):
+        console.print(
+            f"  candidate, {name:5} {one.value:.4f}, 95 % {one.low:.4f} to {one.high:.4f}, "
+            f"{one.effective_samples:,.0f} effective samples", highlight=False,
+        )  # fmt: skip

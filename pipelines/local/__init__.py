@@ -1,0 +1,1 @@
+"""Pipelines on this machine: run folders, progress, the run's process, the demo."""

@@ -1,0 +1,82 @@
+"""The demo: run the training pipeline on a real shop, serve what it made, ask it three questions, write the report."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from components.shared.errors import DataError
+from components.shared.release.registry import Registry
+from components.shared.report.run_report import RunFolders, write_report
+from components.validate_serving.predictor import PredictorConfig, running
+from pipelines.cli.asking import ask
+from pipelines.local.runs import Run
+
+MODEL_NAME = "shop"
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request and how a person would put it."""
+
+    title: str
+    request: dict[str, Any]
+
+
+def questions(bundle: Path, query: str = "milk") -> list[Question]:
+    """A shopper with a long record, the same shopper searching, and nobody known."""
+    users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
+    shopper = users[-1]
+    return [
+        Question(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
+        Question(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
+        Question("A shopper nobody knows", {"user_id": "nobody-yet", "k": 8}),
+    ]
+
+
+def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[Question, dict[str, Any]]]:
+    """Start the real predictor on loopback and put the questions to it.
+
+    Raises:
+        DataError: an answer holds no item.
+    """
+    answers = []
+    with running(bundle, PredictorConfig(public_key=public_key)) as predictor:
+        for question in questions(bundle):
+            answer = ask(predictor.url, question.request, predictor.name)
+            if not answer["items"]:
+                raise DataError(
+                    f"'{question.title}' was answered with nothing", "read the predictor's log and the report"
+                )
+            answers.append((question, answer))
+    return answers
+
+
+def report(run: Run, out: Path, answers: list[tuple[Question, dict[str, Any]]]) -> Path:
+    """Write the report of a run; parts that the run did not reach are left out."""
+
+    def artifact(task: str, name: str) -> Path | None:
+        return run.artifact(task, name) if run.has(task) else None
+
+    folders = RunFolders(
+        statistics=artifact("validate-data", "statistics"), features=artifact("build-features", "features"),
+        retriever=artifact("train-retriever", "model"),
+        ranker=artifact("train-ranker", "model"), evaluation=artifact("evaluate-model", "evaluation"),
+        compiled=artifact("compile-model", "compiled"), proof=artifact("validate-serving", "proof"),
+        stages=run.stages, command=f"shoprank run {run.pipeline} --size {run.arguments['size']}",
+        answers=tuple({"title": q.title, "request": q.request, "items": a["items"]} for q, a in answers),
+    )  # fmt: skip
+    write_report(folders, out)
+    return out
+
+
+def champion(registry: Path, model_name: str = MODEL_NAME) -> Path:
+    """The bundle that is served now."""
+    return Registry(registry).resolve(f"{model_name}/champion")
+
+
+def elapsed(started: float) -> str:
+    """Seconds since `started`, for people."""
+    return f"{time.monotonic() - started:.0f} s"

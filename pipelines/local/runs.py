@@ -1,0 +1,149 @@
+"""The output folder of local runs: one run at a time, each in its own folder, with what it made and how long it took.
+
+out/registry/  out/keys/  out/report.html
+out/runs/<time>/{run.json, run.log, pipeline/<task>/<artifact>}
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.shared.errors import InputError, ShoprankError
+from components.shared.storage import read_json, write_json
+from pipelines.local.log import Ended, LogReader, Progressed, Started
+
+
+class RunFailed(ShoprankError):
+    """A stage failed; the headline and mend are the stage's own."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished local run.
+
+    Attributes:
+        folder: out/runs/<time>.
+        pipeline: Name of the pipeline.
+        arguments: What it was called with.
+        stages: (task, seconds) in order.
+    """
+
+    folder: Path
+    pipeline: str
+    arguments: dict[str, Any]
+    stages: tuple[tuple[str, float], ...]
+
+    def artifact(self, task: str, name: str) -> Path:
+        """Path of a task's output.
+
+        Raises:
+            InputError: the run has no such output.
+        """
+        found = sorted((self.folder / "pipeline").glob(f"*/**/{task}/{name}"))
+        if not found:
+            raise InputError(f"run {self.folder} has no output '{name}' of '{task}'", "name a run that got that far")
+        return found[-1]
+
+    def has(self, task: str) -> bool:
+        """Whether the task ran."""
+        return task in dict(self.stages)
+
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """A run from its folder; an output folder means its latest run.
+
+        Raises:
+            InputError: there is no run.
+        """
+        runs = sorted((folder / "runs").glob("*/run.json"))
+        path = runs[-1] if runs else folder / "run.json"
+        if not path.exists():
+            raise InputError(f"RUN: {folder} holds no run", "name an output folder or one of its runs/<time> folders")
+        raw = read_json(path)
+        return cls(path.parent, raw["pipeline"], raw["arguments"], tuple((task, s) for task, s in raw["stages"]))
+
+
+@contextlib.contextmanager
+def exclusive(out: Path) -> Iterator[None]:
+    """Hold the output folder for one run.
+
+    Raises:
+        InputError: another run holds it, or it cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = (out / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"--out {out}: {error.strerror}", "choose a folder that can be written") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--out {out}: another run is writing there", "wait for it or choose another --out"
+            ) from None
+        yield
+
+
+def run_local(
+    pipeline: str, arguments: dict[str, Any], out: Path, watch: Callable[[Started | Ended | Progressed], None]
+) -> Run:
+    """Run a pipeline in a child process and tell `watch` what happens.
+
+    Raises:
+        RunFailed: a stage failed.
+    """
+    folder = (out / "runs" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")).resolve()
+    job = {"pipeline": pipeline, "arguments": arguments, "root": str(folder / "pipeline")}
+    write_json(folder / "job.json", job)
+    reader, stages, began = LogReader(), [], time.monotonic()
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", "SHOPRANK_RETRIES": "0"}
+    command = [sys.executable, "-m", "pipelines.local.worker", "--job", str(folder / "job.json")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    assert process.stdout is not None
+    try:
+        with (folder / "run.log").open("w", encoding="utf-8") as log:
+            for line in process.stdout:
+                log.write(line)
+                event = reader.read(line)
+                if isinstance(event, Started):
+                    began = time.monotonic()
+                if isinstance(event, Ended) and event.ok and "-dag" not in event.task:
+                    stages.append((event.task, round(time.monotonic() - began, 2)))
+                if event is not None:
+                    watch(event)
+        code = process.wait()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if code:
+        headline = reader.headline or f"the run ended with exit code {code}: {reader.last_words()}"
+        raise RunFailed(headline, reader.mend or f"read {folder / 'run.log'}")
+    write_json(folder / "run.json", {"pipeline": pipeline, "arguments": arguments, "stages": stages})
+    return Run(folder, pipeline, arguments, tuple(stages))
+
+
+def data_arguments(data: str, mapping: str) -> dict[str, str]:
+    """A pipeline's `source` and `mapping` from what a person typed: paths from here, a mapping's file read."""
+    named = Path(mapping)
+    return {
+        "source": data if "://" in data or data == "complete-journey" else str(Path(data).resolve()),
+        "mapping": named.read_text() if mapping.endswith(".json") and named.exists() else mapping,
+    }
+
+
+def lineage(data: str, size: str) -> str:
+    """What a local run writes into the bundle: source, size, commit; JSON."""
+    git = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],
+                         capture_output=True, text=True, check=False)  # fmt: skip
+    return json.dumps({"source": data, "size": size, "commit": git.stdout.strip() or "unknown"})
