@@ -32,13 +32,13 @@ test-cluster: .venv/ready    ## the same checks against a cluster: make test-clu
 	$(BIN)/python -m pytest tests/cluster --kube-context "$(CONTEXT)"
 
 kind-up: .venv/ready         ## a local cluster with KFP, KServe, Trainer, our images and manifests (needs docker, kind, kubectl)
-	$(BIN)/python -m pipelines.kind up
+	$(BIN)/shoprank kind up
 
 kind-demo: .venv/ready       ## train, deploy, roll a second model out under load, ask the endpoint
-	$(BIN)/python -m pipelines.kind demo
+	$(BIN)/shoprank kind demo
 
 kind-down: .venv/ready       ## remove the local cluster
-	$(BIN)/python -m pipelines.kind down
+	$(BIN)/shoprank kind down
 
 lint: .venv/ready            ## style and types only
 	$(BIN)/ruff check --fix .

@@ -69,32 +69,36 @@ class TinyRun:
     @cached_property
     def features(self) -> Path:
         """Output of build_features."""
-        from components.build_features.build import build, config_for
+        from components.build_features.build import build
+        from components.build_features.config import FeatureOptions
 
-        return self._made("features", lambda out: build(self.events, self.items, out, config_for(SIZE.name)))
+        return self._made("features", lambda out: build(self.events, self.items, out, FeatureOptions.for_size(SIZE)))
 
     @cached_property
     def retriever(self) -> Path:
         """Output of train_retriever."""
-        from components.train_retriever.train import RetrieverTraining, train
+        from components.train_retriever.config import RetrieverTraining
+        from components.train_retriever.train import train
 
-        config = RetrieverTraining.from_size(SIZE, SEED, 1)
+        config = RetrieverTraining.from_size(SIZE, SEED)
         return self._made("retriever", lambda out: train(self.features, out, config))
 
     @cached_property
     def ranker(self) -> Path:
         """Output of train_ranker."""
-        from components.train_ranker.train import RankerTraining, train
+        from components.train_ranker.config import RankerTraining
+        from components.train_ranker.train import train
 
-        config = RankerTraining.from_size(SIZE, SEED, 1)
+        config = RankerTraining.from_size(SIZE, SEED)
         return self._made("ranker", lambda out: train(self.features, self.retriever, out, config))
 
     @cached_property
     def evaluation(self) -> Path:
         """Output of evaluate_model, without a champion; its page lies beside it as evaluation.html."""
-        from components.evaluate_model.evaluate import config_for, evaluate
+        from components.evaluate_model.config import EvaluationOptions
+        from components.evaluate_model.evaluate import evaluate
 
-        html, config = self.root / "evaluation.html", config_for(SIZE.name)
+        html, config = self.root / "evaluation.html", EvaluationOptions.for_size(SIZE)
         return self._made(
             "evaluation", lambda out: evaluate(self.features, self.retriever, self.ranker, out, html, config)
         )
@@ -103,9 +107,9 @@ class TinyRun:
     def compiled(self) -> Path:
         """Output of compile_model; it opens with Recommender.open."""
         from components.compile_model.compile import compile_model
-        from components.compile_model.config import CompileConfig
+        from components.compile_model.config import CompileOptions
 
-        config = CompileConfig()
+        config = CompileOptions()
         return self._made(
             "compiled",
             lambda out: compile_model(self.features, self.retriever, self.ranker, self.statistics, out, config),

@@ -10,7 +10,7 @@ from components.refresh_catalog.component import refresh_catalog
 from components.register_model.component import register_model
 from components.validate_serving.component import validate_serving
 from pipelines import resources
-from pipelines.resources import REGISTRY_MOUNT, REGISTRY_VOLUME, apply
+from pipelines.resources import REGISTRY_MOUNT, apply
 
 
 @dsl.pipeline(
@@ -23,15 +23,7 @@ def catalog(
     registry: str = f"{REGISTRY_MOUNT}/registry",
     model_name: str = "shop",
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
-    lineage: str = "",
-    max_p99_ms: float = 500.0,
-    max_memory_mb: float = 2000.0,
-    backend: str = "local",
-    service: str = "shoprank",
-    namespace: str = "",
-    storage: str = f"pvc://{REGISTRY_VOLUME}/registry",
-    mode: str = "Standard",
-    confidential: str = "",
+    release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
     """Refresh the champion, register the result as a version of its own, prove it and serve it.
 
@@ -40,38 +32,18 @@ def catalog(
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key.
-        lineage: JSON of texts to keep with the version, such as where the catalog came from.
-        max_p99_ms: Limit of the served 99th percentile.
-        max_memory_mb: Limit of the predictor's memory.
-        backend: Where it is released: local (the registry's champion alone) or kserve.
-        service: Name of the InferenceService.
-        namespace: Where it lives; empty: where the step runs.
-        storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or minio://.
-        mode: KServe's deployment mode: Standard or Knative.
-        confidential: Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted.
+        release: Registration, limits of the served model, deployment (see `shoprank config`).
     """
-    refreshed = apply(
-        refresh_catalog(
-            items_source=items_source, registry=registry, model_name=model_name, public_key=f"{signing_key}.pub"
-        ),
-        resources.REFRESH,
-    ).outputs  # fmt: skip
-    registered = apply(
-        register_model(
-            compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], registry=registry,
-            model_name=model_name, signing_key=signing_key, lineage=lineage, storage=storage,
-        ),
-        resources.RELEASE,
-    ).outputs  # fmt: skip
-    proof = apply(
-        validate_serving(bundle=registered["bundle"], max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb),
-        resources.SERVE,
-    ).outputs["proof"]
-    apply(
-        deploy_model(
-            proof=proof, evaluation=refreshed["evaluation"], registry=registry, model_name=model_name,
-            version=registered["Output"], backend=backend, service=service, namespace=namespace, storage=storage,
-            mode=mode, confidential=confidential,
-        ),
-        resources.RELEASE,
+    what = {"registry": registry, "model_name": model_name}
+    task = refresh_catalog(items_source=items_source, **what, public_key=f"{signing_key}.pub")
+    refreshed = apply(task, resources.REFRESH).outputs
+    task = register_model(
+        compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], **what, signing_key=signing_key,
+        release=release,
     )  # fmt: skip
+    registered = apply(task, resources.RELEASE).outputs
+    proof = apply(validate_serving(bundle=registered["bundle"], release=release), resources.SERVE).outputs["proof"]
+    task = deploy_model(
+        proof=proof, evaluation=refreshed["evaluation"], **what, version=registered["Output"], release=release
+    )  # fmt: skip
+    apply(task, resources.RELEASE)

@@ -1,5 +1,6 @@
-"""Pipelines to YAML: what is checked in must be what the code says, and must not install anything at run time."""
+"""Pipelines and components to YAML: what is checked in must be what the code says, and installs nothing at run time."""
 
+import importlib
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipelines.training import training
 from pipelines.tuning import tuning
 
 COMPILED = Path(__file__).parent / "compiled"
+STAGES = Path(__file__).parents[1] / "components"
 
 PIPELINES: dict[str, BaseComponent] = {
     "training": cast(BaseComponent, training),
@@ -39,8 +41,17 @@ def pipeline_named(name: str) -> BaseComponent:
     return PIPELINES[name]
 
 
+def parameters_of(name: str) -> tuple[str, ...]:
+    """Names of a pipeline's parameters.
+
+    Raises:
+        InputError: there is no such pipeline.
+    """
+    return tuple(pipeline_named(name).component_spec.inputs or {})
+
+
 def compiled_yaml(pipeline: BaseComponent) -> str:
-    """The YAML of a pipeline, the same text on every machine."""
+    """The YAML of a pipeline or component, the same text on every machine."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "pipeline.yaml"
@@ -68,22 +79,33 @@ def native_yaml(name: str, pipeline: BaseComponent) -> str:
     return yaml.safe_dump_all(documents, sort_keys=True)
 
 
+def stage_components() -> dict[str, BaseComponent]:
+    """The component of every stage by the stage's name."""
+    found = {}
+    for path in sorted(STAGES.glob("*/component.py")):
+        name = path.parent.name
+        found[name] = getattr(importlib.import_module(f"components.{name}.component"), name)
+    return found
+
+
 def compile_all(check: bool) -> list[Path]:
-    """Write (or, with `check`, only compare) pipelines/compiled/*.yaml, both forms of every pipeline.
+    """Write (or, with `check`, only compare) pipelines/compiled/*.yaml in both forms and components/*/component.yaml.
 
     Raises:
         InputError: with `check`, a file is stale; or the lint finds what a cluster should not be given.
     """
-    paths = []
+    texts = {}
     for name, pipeline in PIPELINES.items():
-        texts = {f"{name}.yaml": compiled_yaml(pipeline), f"{name}.kubernetes.yaml": native_yaml(name, pipeline)}
-        for file, text in texts.items():
-            path, findings = COMPILED / file, lint(text)
-            if findings:
-                raise InputError(f"pipelines/compiled/{file}: {findings[0]}", f"mend all {len(findings)} findings")
-            if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
-                raise InputError(f"{path} is stale", "run `shoprank compile` and commit the result")
-            if not check:
-                write_text(path, text)
-            paths.append(path)
-    return paths
+        texts[COMPILED / f"{name}.yaml"] = compiled_yaml(pipeline)
+        texts[COMPILED / f"{name}.kubernetes.yaml"] = native_yaml(name, pipeline)
+    for path, text in texts.items():
+        if findings := lint(text):
+            raise InputError(f"{path.name}: {findings[0]}", f"fix all {len(findings)} findings")
+    for name, component in stage_components().items():
+        texts[STAGES / name / "component.yaml"] = compiled_yaml(component)
+    for path, text in texts.items():
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            raise InputError(f"{path} is stale", "run `shoprank compile` and commit the result")
+        if not check:
+            write_text(path, text)
+    return list(texts)

@@ -1,4 +1,4 @@
-"""A local cluster with everything in it: `python -m pipelines.kind up | demo | down`; each may be run twice.
+"""A local cluster with everything in it: `shoprank kind up | demo | down`; each may be run twice.
 
 What is installed comes from the projects' own releases at the versions of manifests/versions.env.
 """
@@ -21,7 +21,7 @@ import typer
 from components.shared.errors import InputError, ServingError
 from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, SERVE_IMAGE, TRAIN_IMAGE
 from components.shared.release.signing import load_or_create_key, public_path
-from pipelines.cli.console import console, show_error
+from pipelines.cli.console import console
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "manifests"
@@ -35,7 +35,7 @@ DEMO_GUARDS = {
 }  # fmt: skip
 """Wide limits: a laptop's few hundred requests show that the road works, not which of two models is better."""
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help="A local kind cluster: KFP, KServe, Trainer, our images and manifests.")
 
 
 def versions() -> dict[str, str]:
@@ -92,9 +92,11 @@ def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny"
     """Train and deploy a first model, roll a second one out under live load, and ask the endpoint."""
     from pipelines.cli.asking import ask
 
-    common = ["backend=kserve", f"namespace={NAMESPACE}", f"size={size}", "signing_key=/mnt/shoprank/keys/signing.pem"]
-    guarded = ["seed=1", "strategy=guarded", "gateway=shoprank", "evidence=/mnt/shoprank/inference-log",
-               f"guards={json.dumps(DEMO_GUARDS)}"]  # fmt: skip
+    common = ["release.backend=kserve", f"release.namespace={NAMESPACE}", f"size={size}",
+              "signing_key=/mnt/shoprank/keys/signing.pem"]  # fmt: skip
+    guarded = ["seed=1", "strategy=guarded", "rollout.gateway=shoprank",
+               "rollout.evidence=/mnt/shoprank/inference-log",
+               f"rollout.guards={json.dumps(DEMO_GUARDS)}"]  # fmt: skip
     with _forwarded("kubeflow", "svc/ml-pipeline", 8888) as api:
         _submit(api, [*common, "seed=0"])
         door = _kubectl("-n", "envoy-gateway-system", "get", "service", "-o", "name", "-l",
@@ -152,7 +154,7 @@ def _forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
 
 
 def _submit(api: str, arguments: list[str]) -> None:
-    words = [word for one in arguments for word in ("--arg", one)]
+    words = [word for one in arguments for word in ("--set", one)]
     _run(sys.executable, "-m", "pipelines.cli.app", "submit", "training", "--host", api, "--wait", *words)
 
 
@@ -272,11 +274,3 @@ def _retry(part: str, *command: str, attempts: int = 5) -> None:
                 raise
             console.print(f"{part}: attempt {attempt} of {attempts} failed; again in 15 s")
             time.sleep(15)
-
-
-if __name__ == "__main__":
-    try:
-        app()
-    except (InputError, ServingError) as error:
-        show_error(error)
-        raise SystemExit(1) from error

@@ -12,41 +12,27 @@ from pipelines import resources
 from pipelines.resources import apply
 
 
-def prepare(
-    source: Any, size: Any, mapping: Any, items_source: Any, users_source: Any, previous_statistics: Any,
-    vocabulary: dict[str, Any], after: Any = None,
-) -> tuple[Any, Any]:  # fmt: skip
+def prepare(source: Any, size: Any, data: Any, features: Any, after: Any = None) -> tuple[Any, Any]:
     """Compose ingest, validation and features inside a pipeline; every argument is one of its parameters.
 
     Args:
         source: As ingest_events takes it.
         size: tiny, small or full.
-        mapping: As ingest_events takes it.
-        items_source: Likewise.
-        users_source: Likewise.
-        previous_statistics: As validate_data takes it.
-        vocabulary: item_rows, user_rows and item_hash_rows of build_features.
+        data: Section `data`.
+        features: Section `features`.
         after: Task that must have ended well before anything is read; None: there is none.
 
     Returns:
         The artifacts of the features and of the data's statistics.
     """
-    first = ingest_events(
-        source=source, size=size, mapping=mapping, items_source=items_source, users_source=users_source
-    )
+    first = ingest_events(source=source, size=size, data=data)
     raw = apply(first.after(after) if after else first, resources.SOURCE).outputs
-    valid = apply(
-        validate_data(
-            events=raw["events"], items=raw["items"], users=raw["users"], rejected=raw["rejected"],
-            previous_statistics=previous_statistics,
-        ),
-        resources.DATA,
-    ).outputs  # fmt: skip
-    features = apply(
+    tables = {name: raw[name] for name in ("events", "items", "users", "rejected")}
+    valid = apply(validate_data(**tables, data=data), resources.DATA).outputs
+    built = apply(
         build_features(
-            events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size,
-            **vocabulary,
+            events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size, options=features
         ),
         resources.DATA,
     ).outputs  # fmt: skip
-    return features["features"], valid["statistics"]
+    return built["features"], valid["statistics"]

@@ -1,6 +1,5 @@
 """Submit a compiled pipeline to a Kubeflow Pipelines server."""
 
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -29,34 +28,12 @@ class Submission:
     """Whether to stay until the run is over."""
 
 
-def parse_arguments(pipeline: str, given: list[str]) -> dict[str, Any]:
-    """`key=value` words to arguments of the pipeline's own types.
-
-    Raises:
-        InputError: a word has no '=', names no parameter, or its value has the wrong type.
-    """
-    inputs = pipeline_named(pipeline).component_spec.inputs or {}
-    arguments = {}
-    for word in given:
-        key, found, value = word.partition("=")
-        if not found or key not in inputs:
-            raise InputError(f"--arg {word}", f"write key=value with one of: {', '.join(inputs)}")
-        kind = inputs[key].type
-        try:
-            arguments[key] = value if kind == "String" else json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InputError(f"--arg {word}: '{value}' is no {kind}", f"give a value of type {kind}") from error
-        if (kind == "Integer" and not isinstance(arguments[key], int)) or isinstance(arguments[key], dict):
-            raise InputError(f"--arg {word}: '{value}' is no {kind}", f"give a value of type {kind}")
-    return arguments
-
-
-def submit(submission: Submission, told: Callable[[str], None] = print) -> str:
+def submit(submission: Submission, on_state: Callable[[str], None] = print) -> str:
     """Create the run and return its address.
 
     Args:
         submission: Where, what and as what.
-        told: Gets the run's state whenever it changes, while waiting.
+        on_state: Gets the run's state whenever it changes, while waiting.
 
     Raises:
         InputError: the compiled pipeline is missing.
@@ -86,11 +63,11 @@ def submit(submission: Submission, told: Callable[[str], None] = print) -> str:
             ) from error
         address = f"{submission.host.rstrip('/')}/#/runs/details/{result.run_id}"
         if submission.wait:
-            _follow(client, str(result.run_id), address, told)
+            _follow(client, str(result.run_id), address, on_state)
     return address
 
 
-def _follow(client: Any, run_id: str, address: str, told: Callable[[str], None], poll_s: float = 5.0) -> None:
+def _follow(client: Any, run_id: str, address: str, on_state: Callable[[str], None], poll_s: float = 5.0) -> None:
     """Tell every change of the run's state until it is over; a server that is away for a while is asked again."""
     import kfp_server_api
     import urllib3
@@ -105,7 +82,7 @@ def _follow(client: Any, run_id: str, address: str, told: Callable[[str], None],
                 raise ServingError(f"run {run_id}: the KFP server is away: {error}", f"see {address}") from error
             state = last
         if state != last:
-            told(f"run {run_id}: {state}")
+            on_state(f"run {run_id}: {state}")
         last = state
         if last not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
             time.sleep(poll_s)

@@ -1,6 +1,6 @@
 """The tuning pipeline: workers share a study of the retriever, then of the ranker on top of the best retriever.
 
-What it finds is a text that the training pipeline takes (retriever_hyperparameters, ranker_hyperparameters).
+What it finds is a text that the training pipeline takes (retriever.hyperparameters, ranker.hyperparameters).
 """
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
@@ -14,7 +14,7 @@ from components.train_retriever.component import train_retriever
 from components.tune_hyperparameters.component import tune_hyperparameters
 from pipelines import resources
 from pipelines.preparation import prepare
-from pipelines.resources import REGISTRY_MOUNT, apply
+from pipelines.resources import apply
 
 
 def _searched(search: dict[str, Any], workers: Any, gpus: Any) -> Any:
@@ -33,63 +33,39 @@ def _searched(search: dict[str, Any], workers: Any, gpus: Any) -> Any:
 def tuning(
     source: str = "complete-journey",
     size: str = "small",
-    mapping: str = "",
-    items_source: str = "",
-    users_source: str = "",
-    previous_statistics: str = "",
-    item_hash_rows: int = 0,
-    item_rows: int = 0,
-    user_rows: int = 0,
     seed: int = 0,
-    processes: int = 1,
-    gpus: int = 1,
-    loss: str = "",
-    retriever_trials: int = 20,
-    ranker_trials: int = 20,
-    objective: str = "quality",
-    pruning: str = "median",
-    finalists: int = 3,
+    gpus: str = "1",
     workers: list = ["worker-0", "worker-1"],  # noqa: B006 - KFP takes the default as a constant
-    storage: str = f"{REGISTRY_MOUNT}/tuning",
-    study: str = "shop",
+    data: dict = {},  # noqa: B006
+    features: dict = {},  # noqa: B006
+    retriever: dict = {},  # noqa: B006
+    ranker: dict = {},  # noqa: B006
+    training: dict = {},  # noqa: B006
+    tuning: dict = {},  # noqa: B006
 ):
     """Compose the stages; a run that failed goes on where its studies stand when it is started again.
+
+    Every section is described by `shoprank config` and its JSON Schema; {} means the defaults of the size.
 
     Args:
         source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
         size: tiny, small or full: the defaults, which are each study's first trial.
-        mapping: JSON of {our column: their column}; empty: the columns have our names.
-        items_source: Catalog; empty: the items that the events name.
-        users_source: Users; empty: the users that the events name.
-        previous_statistics: Statistics of an earlier run to compare sizes with; empty: none.
-        item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
-        item_rows: At most this many items have an embedding row of their own, those seen most and latest; 0: all.
-        user_rows: The same of shoppers.
         seed: Of the sampler and of every trial's training.
-        processes: Training processes of a trial.
-        gpus: GPUs of a worker's pod.
-        loss: JSON of what the retriever learns by in every trial, as in training; empty: the default.
-        retriever_trials: Trials of the retriever's study, over all workers; 1: the defaults alone.
-        ranker_trials: Trials of the ranker's study, over all workers; 1: the defaults alone.
-        objective: quality, or quality-latency (then nothing is pruned).
-        pruning: median, asha or none.
-        finalists: Best trials of each study that are trained again with two other seeds, beyond the budget, and the
-            defaults with them; the best mean wins. 0: none.
+        gpus: GPUs of a worker's pod, as text.
         workers: Their names; one pod each.
-        storage: Folder of a volume that all workers see, or a database URL.
-        study: What the names of the studies begin with.
+        data: Tables and column names.
+        features: Cleaning, vocabularies, interests, sequences.
+        retriever: What every trial of the retriever begins with.
+        ranker: What every trial of the ranker begins with.
+        training: Where trials are trained.
+        tuning: Budget, objective, pruning, finalists, storage.
     """
-    rows = {"item_hash_rows": item_hash_rows, "item_rows": item_rows, "user_rows": user_rows}
-    features, _ = prepare(source, size, mapping, items_source, users_source, previous_statistics, rows)
-    search = {
-        "features": features, "size": size, "objective": objective, "pruning": pruning, "seed": seed,
-        "processes": processes, "storage": storage, "study": study, "finalists": finalists,
-    }  # fmt: skip
-    found = _searched(
-        {**search, "model": "retriever", "retriever_loss": loss, "trials": retriever_trials}, workers, gpus
-    )
-    retriever = apply(
-        train_retriever(features=features, size=size, seed=seed, processes=processes, hyperparameters=found, loss=loss),
-        resources.TRAIN, gpus,
-    ).outputs["model"]  # fmt: skip
-    _searched({**search, "model": "ranker", "retriever": retriever, "trials": ranker_trials}, workers, gpus)
+    built, _ = prepare(source, size, data, features)
+    sections = {"training": training, "retriever": retriever, "ranker": ranker, "tuning": tuning}
+    search = {"features": built, "size": size, "seed": seed, **sections}
+    found = _searched({**search, "model": "retriever"}, workers, gpus)
+    task = train_retriever(
+        features=built, size=size, seed=seed, training=training, retriever=retriever, hyperparameters=found
+    )  # fmt: skip
+    best = apply(task, resources.TRAIN, gpus).outputs["model"]
+    _searched({**search, "model": "ranker", "retriever_model": best}, workers, gpus)

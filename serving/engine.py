@@ -53,7 +53,7 @@ class Engine:
 
     Args:
         recommender: Models, catalog and histories.
-        version: Told in every answer.
+        version: OnEpoch in every answer.
         clock: See Shoppers.
         exploration: Whether some recommendations explore; searches never do.
     """

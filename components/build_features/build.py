@@ -3,9 +3,8 @@
 SQL cleans, encodes and counts; `shared/shopper.py` turns histories into features, here and in the predictor alike.
 """
 
-import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -14,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.build_features import encode
-from components.build_features.cleaning import CleaningConfig, clean, limit_outliers
+from components.build_features.cleaning import clean, limit_outliers
+from components.build_features.config import FeatureOptions
 from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
-from components.build_features.vocabulary import Vocabularies, VocabularyConfig, encode_items
+from components.build_features.vocabulary import Vocabularies, encode_items
 from components.shared.disk import disk_errors
 from components.shared.errors import DataError
 from components.shared.features.catalog import Catalog
@@ -28,46 +28,10 @@ from components.shared.features.rows import RATINGS, REQUESTS
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.progress import report
-from components.shared.recommender.similarity import SimilarityConfig
-from components.shared.schema.sizes import size_named
-from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
+from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.schema.timeline import Timeline
 from components.shared.storage import atomic_directory, write_json
 from components.shared.version import VERSION
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureConfig:
-    """How features are made; everything else is derived from the data."""
-
-    cleaning: CleaningConfig = field(default_factory=CleaningConfig)
-    """Thresholds of the cleaning rules."""
-    vocabulary: VocabularyConfig = field(default_factory=VocabularyConfig)
-    """Limits of the vocabularies."""
-    event_weights: dict[str, float] = field(default_factory=lambda: dict(DEFAULT_EVENT_WEIGHTS))
-    """Weight of each event type in interests and sequences."""
-    half_life_days: float = 30.0
-    """Days after which an event counts half."""
-    horizon_days: float = 28.0
-    """Length of the label windows; shorter data gets shorter ones."""
-    snapshots: int = 2
-    """Moments that the ranker learns from."""
-    sequence_length: int = 50
-    """Events in a behaviour sequence."""
-    interest_length: int = 8
-    """Categories and brands in an interest vector."""
-    query_length: int = 12
-    """Tokens of a query that are read."""
-    interest_history: int = 256
-    """Latest events that make interests and sequences."""
-    max_history: int = 4_096
-    """Latest events of a shopper that are read at all."""
-    popularity_days: tuple[int, ...] = (7, 28, 91)
-    """Windows of the item popularity features."""
-    popularity_half_life_days: float = 7.0
-    """Days after which a target event counts half in the decayed popularity: about a week's rhythm of a shop."""
-    similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
-    """Which items are compared by their shoppers, and how many neighbours they keep."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +69,7 @@ class FeatureSummary:
         return {"rows": sum(self.rows.values()), "schema_hash": self.schema_hash, "code_version": VERSION, **shared}
 
 
-def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> FeatureSummary:
+def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> FeatureSummary:
     """Write the feature folder.
 
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
@@ -157,7 +121,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureConfig) -> Featur
                           schema_hash=spec.schema_hash)  # fmt: skip
 
 
-def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureConfig) -> FeatureSpec:
+def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureOptions) -> FeatureSpec:
     """The spec that follows from the vocabularies and the configuration."""
     sizes = encode.sparse_sizes(vocabularies)
     lengths = {
@@ -169,7 +133,7 @@ def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str,
     features = {name: SparseFeature(name=name, rows=sizes[name], max_length=lengths[name]) for name in sizes}
     names = list(features)
     return FeatureSpec(
-        as_of=timeline.end, target_event=target_event, event_weights=config.event_weights,
+        as_of=timeline.end, target_event=target_event, event_weights={**config.event_weights},
         half_life_days=config.half_life_days, interest_history=config.interest_history,
         max_history=config.max_history, user_features=tuple(features[name] for name in names[:5]),
         item_features=tuple(features[name] for name in names[5:]), price_edges=vocabularies.price_edges,
@@ -264,16 +228,3 @@ def featurise(
             ],
             schema=RATED_ROWS if ratings else ROWS,
         )  # fmt: skip
-
-
-def config_for(size: str, item_hash_rows: int = 0, item_rows: int = 0, user_rows: int = 0) -> FeatureConfig:
-    """The default configuration with the size dial's number of snapshots.
-
-    Args:
-        size: tiny, small or full.
-        item_hash_rows: See VocabularyConfig, also for the other two.
-        item_rows: Limit of embedding rows; 0: none.
-        user_rows: Likewise.
-    """
-    vocabulary = VocabularyConfig(item_hash_rows=item_hash_rows, item_rows=item_rows, user_rows=user_rows)
-    return dataclasses.replace(FeatureConfig(), snapshots=size_named(size).snapshots, vocabulary=vocabulary)

@@ -1,26 +1,14 @@
 """Cleaning by stated rules, in SQL; every rule counts what it touched and nothing leaves in silence."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
 
+from components.build_features.config import CleaningConfig
 from components.build_features.queries import count, literal, only_row
 from components.shared.errors import DataError, InputError, SchemaError
 from components.shared.schema.tables import EVENTS
-
-
-@dataclass(frozen=True, kw_only=True)
-class CleaningConfig:
-    """Thresholds of the cleaning rules."""
-
-    robot_events_per_day: int = 2_000
-    """A shopper with more events than this on any day is a robot; all of its events are dropped."""
-    price_quantile: float = 0.999
-    """A price above ten times this quantile of the prices before `retriever_end` is an outlier and becomes unknown."""
-    quantity_quantile: float = 0.999
-    """Quantities are capped at this quantile of those before `retriever_end`."""
 
 
 def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config: CleaningConfig) -> dict[str, int]:

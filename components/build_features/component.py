@@ -14,9 +14,7 @@ def build_features(
     size: str,
     features: Output[Dataset],
     summary: Output[Metrics],
-    item_hash_rows: int = 0,
-    item_rows: int = 0,
-    user_rows: int = 0,
+    options: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
     """Clean the events and build vocabularies, histories, item statistics, training rows and the feature spec.
 
@@ -25,9 +23,7 @@ def build_features(
         items: Output of ingest_events.
         statistics: Output of validate_data; asked for so that nothing is built from refused data.
         size: tiny, small or full; how many moments the ranker learns from.
-        item_hash_rows: Rows that items beyond the vocabulary share by the hash of their id; 0: they are unknown.
-        item_rows: At most this many items have an embedding row of their own, those seen most and latest; 0: all.
-        user_rows: The same of shoppers.
+        options: Options of components/build_features/config.py, FeatureOptions; {}: the defaults.
 
     Returns:
         features: Feature folder with spec.json, catalog, histories and rows of every split.
@@ -36,8 +32,10 @@ def build_features(
     from pathlib import Path
 
     from components.build_features import build as stage
+    from components.build_features.config import FeatureOptions
+    from components.shared.schema.sizes import size_named
 
-    config = stage.config_for(size, item_hash_rows, item_rows, user_rows)
+    config = FeatureOptions.for_size(size_named(size), options)
     result = stage.build(Path(events.path), Path(items.path), Path(features.path), config)
     features.metadata.update(result.metadata())
     for name, value in result.metrics().items():

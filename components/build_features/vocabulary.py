@@ -11,40 +11,11 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from components.build_features.config import VocabularyConfig
 from components.build_features.content import content_width
 from components.build_features.queries import count, literal, only_row
 from components.shared.errors import InputError
 from components.shared.text.tokenizer import tokenize
-
-
-@dataclass(frozen=True, kw_only=True)
-class VocabularyConfig:
-    """What is kept of each vocabulary."""
-
-    min_item_events: int = 2
-    """Items with fewer events before retriever_end share the unknown embedding row."""
-    item_hash_rows: int = 0
-    """Rows behind the vocabulary that those items share by the hash of their id, instead of the unknown one; 0: none.
-    Colliding items share an embedding; the expected and the counted share are among the stage's metrics."""
-    min_user_events: int = 2
-    """Likewise for shoppers."""
-    item_rows: int = 0
-    """At most this many items have an embedding row: those of the most events, an event of `row_half_life_days` before
-    retriever_end counting half; 0: all that were seen often enough."""
-    user_rows: int = 0
-    """Likewise for shoppers."""
-    row_half_life_days: float = 28.0
-    """Such counts find more of later events than plain ones do (measured: tests/benchmarks/quality/bounded_ids.py)."""
-    min_tokens: int = 2
-    """Title tokens of fewer items are unknown."""
-    max_tokens: int = 50_000
-    """At most this many title tokens, the most frequent ones."""
-    category_levels: int = 4
-    """Levels of the category path that are read, root first."""
-    title_length: int = 16
-    """Title tokens kept an item."""
-    price_buckets: int = 16
-    """Quantile buckets of the catalog's prices."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.compile_model.config import CompileConfig
+from components.compile_model.config import CompileOptions
 from components.compile_model.export import (
     Exporter,
     export_item_tower,
@@ -31,7 +31,7 @@ from components.shared.version import VERSION
 
 
 def compile_model(
-    features: Path, retriever: Path, ranker: Path, statistics: Path | None, out: Path, config: CompileConfig
+    features: Path, retriever: Path, ranker: Path, statistics: Path | None, out: Path, config: CompileOptions
 ) -> dict[str, float]:
     """Write everything a bundle needs but its manifest.
 
@@ -55,12 +55,12 @@ def compile_model(
     with atomic_directory(out) as folder:
         record.write(folder)
         pruned = _export(trained, (retriever, ranker), folder, config, export)
-        how = {"precision": config.tables.precision, "dense_precision": config.dense, "runtime": config.runtime}
+        how = {"table_format": config.table_format, "dense_format": config.dense_format, "runtime": config.runtime}
         write_json(
             folder / "ranker" / "ranker.json",
             {"tasks": list(trained.models.tasks), "candidates": read_json(ranker / "candidates.json"), **how},
         )
-        report("compile_model", 0.4, f"exported as {config.tables.precision} for {config.runtime}")
+        report("compile_model", 0.4, f"exported as {config.table_format} for {config.runtime}")
         rows = Rows.read(features / "rows" / "validation.parquet", trained.spec)
         _copy_state(features, statistics, folder)
         compiled, recall = _indexed(trained, folder, config, rows)
@@ -84,7 +84,7 @@ def _exporter(runtime: Runtime) -> tuple[RuntimeRecord, Exporter]:
 
 
 def _export(
-    trained: Recommender, models: tuple[Path, Path], folder: Path, config: CompileConfig, export: Exporter
+    trained: Recommender, models: tuple[Path, Path], folder: Path, config: CompileOptions, export: Exporter
 ) -> dict[str, int]:
     """Write both graphs; how many rows of each were left out."""
     assert isinstance(trained.models, TorchModels) and trained.models.ranker is not None
@@ -99,13 +99,13 @@ def _export(
     }
     # Only refresh_catalog runs it, once a catalog: no latency is worth native code there.
     export_item_tower(trained.models.retriever, folder / "retriever" / "item.onnx", config.tables)
-    if config.dense == "int8":
+    if config.dense_format == "int8":
         for path in (user, ranker):
             quantise_dense(path)
     return pruned
 
 
-def _indexed(trained: Recommender, folder: Path, config: CompileConfig, rows: Rows) -> tuple[Recommender, float]:
+def _indexed(trained: Recommender, folder: Path, config: CompileOptions, rows: Rows) -> tuple[Recommender, float]:
     """The compiled model with its indexes, and the share of nearest items that a graph found, had it been taken.
 
     A graph is judged by its answers to real shoppers, because no figure of the vectors tells beforehand how many of the

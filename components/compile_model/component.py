@@ -14,11 +14,7 @@ def compile_model(
     statistics: Input[Artifact],
     compiled: Output[Model],
     summary: Output[Metrics],
-    precision: str = "int8",
-    dense_precision: str = "fp32",
-    prune: bool = False,
-    runtime: str = "onnxruntime",
-    limits: str = "",
+    options: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
     """Export to ONNX or native code, quantise, index, and refuse a result that does not answer like the trained models.
 
@@ -27,12 +23,7 @@ def compile_model(
         retriever: Output of train_retriever.
         ranker: Output of train_ranker.
         statistics: Output of validate_data, the drift baseline that travels with the model.
-        precision: Embedding rows as fp32, fp16, int8 or int4.
-        dense_precision: Dense layers as fp32 or int8.
-        prune: Whether embedding rows that training never touched are left out.
-        runtime: What serves the graphs: onnxruntime, or aotinductor (native code for this step's kind of processor).
-        limits: JSON of what compression may lose where that is not the default: some of max_probability_difference,
-            min_rank_overlap, max_ndcg_loss and min_index_recall, shares from 0 to 1, and shoppers, how many are asked.
+        options: Options of components/compile_model/config.py, CompileOptions; {}: the defaults.
 
     Returns:
         compiled: Everything a bundle needs but its manifest and signature.
@@ -41,9 +32,9 @@ def compile_model(
     from pathlib import Path
 
     from components.compile_model import compile as stage
-    from components.compile_model.config import config_for
+    from components.compile_model.config import CompileOptions
 
     models = (Path(features.path), Path(retriever.path), Path(ranker.path))
-    config, out = config_for(precision, dense_precision, prune, runtime, limits), Path(compiled.path)
+    config, out = CompileOptions.read(options, "compile"), Path(compiled.path)
     for name, value in stage.compile_model(*models, Path(statistics.path), out, config).items():
         summary.log_metric(name, value)

@@ -48,7 +48,7 @@ class FlatTable(nn.Module):
         starts = torch.cumsum(torch.tensor([0, *(len(table) for table in tables.weights[:-1])]), 0)
         self.register_buffer("column_start", torch.repeat_interleave(starts, torch.tensor(self.lengths))[None])
         joined = torch.cat(list(tables.weights)).detach()
-        self.dim, self.precision, self.pruned = joined.shape[1], form.precision, 0
+        self.dim, self.storage, self.pruned = joined.shape[1], form.storage, 0
         keep = _kept(tables)
         dropped = int((~keep).sum())
         self.has_places = form.prune and dropped * form.row_bytes(self.dim) > len(keep) * _PLACE_BYTES
@@ -59,15 +59,15 @@ class FlatTable(nn.Module):
         self._store(joined)
 
     def _store(self, joined: torch.Tensor) -> None:
-        if self.precision not in _LEVELS:
-            self.register_buffer("rows", joined.half() if self.precision == "fp16" else joined)
+        if self.storage not in _LEVELS:
+            self.register_buffer("rows", joined.half() if self.storage == "fp16" else joined)
             return
         low, high = joined.aminmax(dim=1, keepdim=True)
-        scale = ((high - low) / _LEVELS[self.precision]).clamp_min(1e-7)
-        if self.precision == "int4":
+        scale = ((high - low) / _LEVELS[self.storage]).clamp_min(1e-7)
+        if self.storage == "int4":
             low, scale = low.half(), scale.half().clamp_min(1e-7)
-        levels = ((joined - low.float()) / scale.float()).round().clamp(0, _LEVELS[self.precision]).to(torch.uint8)
-        if self.precision == "int4":
+        levels = ((joined - low.float()) / scale.float()).round().clamp(0, _LEVELS[self.storage]).to(torch.uint8)
+        if self.storage == "int4":
             even = nn.functional.pad(levels, (0, self.dim % 2))
             levels = even[:, 0::2] * 16 + even[:, 1::2]
         self.register_buffer("rows", levels)
@@ -80,10 +80,10 @@ class FlatTable(nn.Module):
         if self.has_places:
             flat = self.place.index_select(0, flat)
         found = self.rows.index_select(0, flat).float()
-        if self.precision == "int4":
+        if self.storage == "int4":
             high = torch.floor(found / 16.0)
             found = torch.stack([high, found - 16.0 * high], 2).flatten(1)[:, : self.dim]
-        if self.precision in _LEVELS:
+        if self.storage in _LEVELS:
             found = found * self.scale.index_select(0, flat).float() + self.low.index_select(0, flat).float()
         return found.reshape(ids_BW.shape[0], -1, self.dim)
 

@@ -14,12 +14,7 @@ def deploy_model(
     model_name: str,
     version: str,
     result: Output[Metrics],
-    backend: str = "local",
-    service: str = "shoprank",
-    namespace: str = "",
-    storage: str = "pvc://shoprank-registry/registry",
-    mode: str = "Standard",
-    confidential: str = "",
+    release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> str:
     """Make a blessed and proven version the champion and remember the one before.
 
@@ -29,12 +24,7 @@ def deploy_model(
         registry: Folder of the registry.
         model_name: Name in the registry.
         version: Output of register_model.
-        backend: Where it is released: local (the registry's champion alone) or kserve (an InferenceService).
-        service: Name of the InferenceService.
-        namespace: Where it lives; empty: where the step runs.
-        storage: URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://.
-        mode: KServe's deployment mode: Standard or Knative.
-        confidential: Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted.
+        release: Options of components/shared/release/config.py, ReleaseOptions: backend and the service.
 
     Returns:
         result: Whether the champion changed.
@@ -43,10 +33,14 @@ def deploy_model(
     from pathlib import Path
 
     from components.deploy_model import deploy as stage
+    from components.shared.release.config import ReleaseOptions
 
-    target = stage.kserve_target(model_name, service, namespace, storage, mode, confidential)
-    release = stage.Release(registry=Path(registry), name=model_name, version=version, backend=backend, target=target)
-    deployment = stage.deploy(release, Path(proof.path), Path(evaluation.path))
+    options = ReleaseOptions.read(release, "release")
+    wanted = stage.Release(
+        registry=Path(registry), name=model_name, version=version, backend=options.backend,
+        target=stage.kserve_target(model_name, options),
+    )  # fmt: skip
+    deployment = stage.deploy(wanted, Path(proof.path), Path(evaluation.path))
     result.log_metric("changed", float(deployment.changed))
     result.metadata.update({"version": deployment.version, "previous": deployment.previous})
     return deployment.version

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from components.deploy_model.backends import Backend, backend_named
 from components.deploy_model.kserve import KServeTarget
-from components.shared.cluster.inference_service import Mode, ServiceSpec
+from components.shared.cluster.inference_service import ServiceSpec
 from components.shared.evaluation.decision import read_decision
+from components.shared.release.config import ReleaseOptions
 from components.shared.release.proof import check_papers, read_proof
 from components.shared.release.registry import Registry
 
@@ -62,16 +62,9 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
     return _release(backend, release)
 
 
-def kserve_target(
-    model: str, service: str, namespace: str, storage: str, mode: str, confidential: str = ""
-) -> KServeTarget:
-    """What the stage's parameters say of an InferenceService.
-
-    Raises:
-        InputError: mode or storage cannot be.
-    """
-    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode), confidential=confidential)
-    return KServeTarget(service=spec, namespace=namespace)
+def kserve_target(model: str, release: ReleaseOptions) -> KServeTarget:
+    """The InferenceService of a model that the section `release` names."""
+    return KServeTarget(service=ServiceSpec.of(release, model), namespace=release.namespace)
 
 
 def rollback(registry: Path, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:

@@ -5,20 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.evaluate_model.config import BootstrapConfig
+
 CONFIDENCE = 0.95
 """Share of the resampled means that an interval holds; pages and reasons say so in words."""
 _CELLS = 16_000_000
 """Counts held at once, which bounds memory to about 200 MB."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BootstrapConfig:
-    """How intervals are made."""
-
-    resamples: int = 1_000
-    """Resamples behind every interval."""
-    seed: int = 0
-    """Of the resamples."""
 
 
 @dataclass(frozen=True)

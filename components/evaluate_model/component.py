@@ -19,6 +19,7 @@ def evaluate_model(
     model_name: str = "",
     public_key: str = "",
     size: str = "small",
+    options: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> bool:
     """Hold a trained model against baselines and the champion on the test window, and bless or refuse it.
 
@@ -30,6 +31,7 @@ def evaluate_model(
         model_name: Name in the registry.
         public_key: File of the key that must have signed the champion; empty: native code of a champion is not run.
         size: tiny, small or full; how many resamples make an interval.
+        options: Options of components/evaluate_model/config.py, EvaluationOptions; {}: the defaults.
 
     Returns:
         evaluation: decision.json, metrics.json and lists.parquet.
@@ -41,11 +43,17 @@ def evaluate_model(
     from pathlib import Path
 
     from components.evaluate_model import evaluate as stage
+    from components.evaluate_model.config import EvaluationOptions
+    from components.shared.schema.sizes import size_named
 
     inputs = (Path(features.path), Path(retriever.path), Path(ranker.path))
     outputs = (Path(evaluation.path), Path(report.path))
     decision = stage.evaluate(
-        *inputs, *outputs, stage.config_for(size), stage.champion_of(registry, model_name), public_key
+        *inputs,
+        *outputs,
+        EvaluationOptions.for_size(size_named(size), options),
+        stage.champion_of(registry, model_name),
+        public_key,
     )
     for name, value in decision.metrics.items():
         metrics.log_metric(name, value)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import numpy as np
 from components.evaluate_model.answers import model_answers
 from components.evaluate_model.audit import leakage, with_shuffled_labels
 from components.evaluate_model.baselines import SAME_FOR_ALL, Past, baseline_lists
-from components.evaluate_model.bootstrap import BootstrapConfig
 from components.evaluate_model.champion import ChampionAnswers, champion_answers, champion_of
 from components.evaluate_model.compare import CHAMPION, MODEL, Scope, subset, summarise
+from components.evaluate_model.config import EvaluationOptions
 from components.evaluate_model.flat import flat_metrics
 from components.evaluate_model.lists_file import write_lists
 from components.evaluate_model.ranker_quality import quality
 from components.evaluate_model.report import evaluation_page
-from components.evaluate_model.rules import Rules, apply_rules
+from components.evaluate_model.rules import apply_rules
 from components.evaluate_model.slices import SliceFacts, slices
 from components.evaluate_model.strangers import strangers
 from components.shared.evaluation.decision import Decision
@@ -30,48 +30,16 @@ from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.offline import open_offline
 from components.shared.recommender.recommender import Recommender
-from components.shared.schema.sizes import size_named
 from components.shared.schema.timeline import Timeline
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.training.curve import curves
 
-__all__ = ["EvaluationConfig", "champion_of", "config_for", "confusion_matrix", "evaluate", "roc_points"]
+__all__ = ["champion_of", "confusion_matrix", "evaluate", "roc_points"]
 
 STAGE = "evaluate_model"
 METRICS = "metrics.json"
 LIST_LENGTH = 20
 """Places of every list; the deepest metric looks at twenty."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluationConfig:
-    """How a model is measured and what it must show."""
-
-    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
-    """Resamples and seed of every interval."""
-    rules: Rules = field(default_factory=Rules)
-    """Limits of the decision."""
-    recent_days: int = 28
-    """Window of the recent popularity baseline."""
-    new_below_visits: int = 20
-    """Shoppers with fewer visits before the test moment are the slice of new ones."""
-    calibration_bins: int = 10
-    """Bins of equal counts."""
-    max_shoppers: int = 20_000
-    """Of a larger test split, evenly spaced shoppers are taken, so that memory stays bounded."""
-
-
-def config_for(size: str) -> EvaluationConfig:
-    """What the size dial says.
-
-    Raises:
-        InputError: there is no such size.
-    """
-    rules = Rules()
-    if size == "tiny":
-        # Sixty shoppers teach a model less than counting their own purchases tells; untrained it still fails.
-        rules = dataclasses.replace(rules, beat=tuple(name for name in rules.beat if name != "personal frequency"))
-    return EvaluationConfig(bootstrap=BootstrapConfig(resamples=size_named(size).bootstrap), rules=rules)
 
 
 @dataclass(frozen=True)
@@ -98,7 +66,7 @@ class Split:
 
 
 def evaluate(
-    features: Path, retriever: Path, ranker: Path, out: Path, html: Path, config: EvaluationConfig,
+    features: Path, retriever: Path, ranker: Path, out: Path, html: Path, config: EvaluationOptions,
     champion: Path | None = None, public_key: str = "",
 ) -> Decision:  # fmt: skip
     """Write decision.json, metrics.json, lists.parquet and the page.
@@ -139,7 +107,7 @@ def evaluate(
         "leakage": leakage(learned_from, pool, (shuffled[0], shuffled[1])),
         "champion": _champion_facts(held),
         "curves": curves(retriever, ranker),
-        "config": dataclasses.asdict(config),
+        "config": config.to_json(),
     }
     report(STAGE, 0.8, "measured")
     return _write(result, scopes, test, out, html, config)
@@ -182,7 +150,7 @@ def _scopes(test: Split, past: Past, methods: dict[str, Any]) -> tuple[dict[str,
 
 
 def _measure(
-    test: Split, past: Past, scopes: dict[str, Scope], bought: np.ndarray, config: EvaluationConfig
+    test: Split, past: Past, scopes: dict[str, Scope], bought: np.ndarray, config: EvaluationOptions
 ) -> dict[str, Any]:
     rows = len(test.rows)
     day = np.unique(np.stack([test.asked.row, test.asked.timestamp // DAY], 1), axis=0)[:, 0]
@@ -207,7 +175,7 @@ def _champion_facts(held: ChampionAnswers | None) -> dict[str, Any] | None:
 
 
 def _write(
-    result: dict[str, Any], scopes: dict[str, Scope], test: Split, out: Path, html: Path, config: EvaluationConfig
+    result: dict[str, Any], scopes: dict[str, Scope], test: Split, out: Path, html: Path, config: EvaluationOptions
 ) -> Decision:
     checks = apply_rules(result, config.rules)
     blessed = all(check.passed for check in checks)

@@ -5,40 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.evaluate_model.compare import CHAMPION
+from components.evaluate_model.config import Rules
 
 METRIC = "ndcg_at_10"
 """The metric that decides comparisons."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Limits of the decision. The defaults tell a trained model from an untrained one even on sixty shoppers."""
-
-    beat: tuple[str, ...] = ("popularity", "recent popularity", "personal frequency", "item-kNN")
-    """Baselines that the model is held against, by overall NDCG@10."""
-    tolerance: float = 0.05
-    """How far the mean difference to a baseline or to the champion may fall below zero, as long as its interval
-    reaches above zero: on few shoppers, that is noise."""
-    certain: bool = False
-    """Whether intervals of the difference to every baseline must lie wholly above zero; for large data."""
-    min_shoppers: int = 10
-    """Fewer test shoppers prove nothing."""
-    min_auc: float = 0.6
-    """Least area under the ROC curve of the ranker on its candidates."""
-    max_calibration_error: float = 0.05
-    """Largest mean difference between predicted and observed probability."""
-    max_calibration_ratio: float = 2.5
-    """Predicted over observed target events must lie between its inverse and this."""
-    max_shuffled_errors: float = 4.0
-    """Standard errors that a model with shuffled labels may lie from chance (AUC 0.5); further away, labels leak."""
-    max_learned_auc: float = 0.99
-    """Largest area under the ROC curve that a plain model of the ranker's inputs may reach; above it, they have seen
-    the future."""
-    max_single_input_auc: float = 0.99
-    """Largest area under the ROC curve that one input of the ranker may reach alone; above it, it holds the label."""
-    min_coverage: float = 0.01
-    """Least share of the catalog that the ten best of all test shoppers hold together, or of their places where
-    there are fewer places than items: the same ten items for everybody are no recommendation."""
 
 
 @dataclass(frozen=True)

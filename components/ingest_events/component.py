@@ -15,18 +15,14 @@ def ingest_events(
     users: Output[Dataset],
     rejected: Output[Dataset],
     summary: Output[Metrics],
-    mapping: str = "",
-    items_source: str = "",
-    users_source: str = "",
+    data: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
     """Read a shop's raw events, items and users into the data contract; rows that do not fit are put aside.
 
     Args:
         source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
         size: tiny, small or full; how many shoppers of complete-journey are kept.
-        mapping: JSON of {our column: their column}; empty: the columns have our names.
-        items_source: File, folder or URI of the catalog; empty: the items that the events name.
-        users_source: File, folder or URI of the users; empty: the users that the events name.
+        data: Options of components/shared/schema/data_options.py, DataOptions; {}: our column names, no further tables.
 
     Returns:
         events: Parquet by day, schema EVENTS.
@@ -38,15 +34,17 @@ def ingest_events(
     from pathlib import Path
 
     from components.ingest_events import ingest as stage
+    from components.shared.schema.data_options import DataOptions
 
     outputs = {"events": events, "items": items, "users": users, "rejected": rejected}
+    options = DataOptions.read(data, "data")
     result = stage.ingest(
         source,
         stage.IngestOutputs(**{name: Path(artifact.path) for name, artifact in outputs.items()}),
         size,
-        stage.parse_mapping_text(mapping),
-        items_source,
-        users_source,
+        options.mapping,
+        options.items_source,
+        options.users_source,
     )
     for name, artifact in outputs.items():
         artifact.metadata.update(result.metadata(name))

@@ -15,18 +15,18 @@ from typing import Any
 import duckdb
 
 from components.ingest_events import complete_journey, rules, sql
-from components.ingest_events.mapping import SCHEMAS, ColumnMapping, parse_mapping, parse_mapping_text
 from components.ingest_events.sources import DerivedItems, DerivedUsers, Selection, Source
 from components.ingest_events.tabular import TabularFiles
 from components.shared.disk import disk_errors
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report
+from components.shared.schema.mapping import SCHEMAS, ColumnMapping, parse_mapping
 from components.shared.schema.sizes import size_named
 from components.shared.schema.tables import schema_hash
 from components.shared.storage import atomic_directory
 from components.shared.version import VERSION
 
-__all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest", "parse_mapping_text"]
+__all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest"]
 
 STAGE = "ingest_events"
 MEMORY_LIMIT = "1GB"

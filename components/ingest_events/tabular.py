@@ -9,10 +9,10 @@ import fsspec
 import pyarrow as pa
 
 from components.ingest_events import sql
-from components.ingest_events.mapping import SCHEMAS, ColumnMapping
 from components.ingest_events.readers import MALFORMED, Chunk, read_csv, read_json_lines, read_parquet
 from components.ingest_events.sources import Selection
 from components.shared.errors import InputError, SchemaError
+from components.shared.schema.mapping import SCHEMAS, ColumnMapping
 
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".csv.gz", ".tsv.gz")

@@ -14,9 +14,7 @@ def register_model(
     registry: str,
     model_name: str,
     signing_key: str,
-    lineage: str = "",
-    publish: str = "",
-    storage: str = "pvc://shoprank-registry/registry",
+    release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> str:
     """Make a signed bundle of a compiled model and register it as the candidate.
 
@@ -26,9 +24,7 @@ def register_model(
         registry: Folder of the registry, on a volume that all runs share.
         model_name: Name in the registry.
         signing_key: PEM file of the Ed25519 private key; created when it does not exist.
-        lineage: JSON of {name: text}, such as the run and the data; empty for none.
-        publish: Where else to make it known: oci:FOLDER, model-registry:URL (Kubeflow's), or empty.
-        storage: URI of the registry's folder as KServe reads it, told there.
+        release: Options of components/shared/release/config.py, ReleaseOptions: lineage, publish, storage.
 
     Returns:
         bundle: The signed bundle.
@@ -37,11 +33,13 @@ def register_model(
     from pathlib import Path
 
     from components.register_model import register as stage
+    from components.shared.release.config import ReleaseOptions
 
+    options = ReleaseOptions.read(release, "release")
     config = stage.RegisterConfig(
-        registry=Path(registry), name=model_name, signing_key=Path(signing_key), lineage=stage.parse_lineage(lineage)
+        registry=Path(registry), name=model_name, signing_key=Path(signing_key), lineage=options.lineage
     )
     result = stage.register(Path(compiled.path), Path(evaluation.path), Path(bundle.path), config)
-    stage.publish(Path(bundle.path), config, publish, storage)
+    stage.publish(Path(bundle.path), config, options.publish, options.storage)
     bundle.metadata.update({"version": result.version, "bytes": result.bytes, "files": result.files})
     return result.version

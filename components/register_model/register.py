@@ -1,12 +1,11 @@
 """Assembles the bundle, signs it and adds it to the registry as the candidate."""
 
-import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.register_model.publishing import publisher_at
-from components.shared.errors import BundleError, InputError
+from components.shared.errors import BundleError
 from components.shared.evaluation.decision import read_decision
 from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.runtime import RuntimeRecord
@@ -51,22 +50,6 @@ class Registered:
     version: str
     bytes: int
     files: int
-
-
-def parse_lineage(text: str) -> dict[str, str]:
-    """Lineage from the JSON of a pipeline parameter; '' is none.
-
-    Raises:
-        InputError: it is no JSON object of texts.
-    """
-    mend = 'give a JSON object of texts such as {"run": "..."}'
-    try:
-        value = json.loads(text or "{}")
-    except json.JSONDecodeError as error:
-        raise InputError(f"parameter 'lineage' is not JSON: {error}", mend) from error
-    if not isinstance(value, dict) or not all(isinstance(one, str) for one in value.values()):
-        raise InputError("parameter 'lineage' is not an object of texts", mend)
-    return value
 
 
 def register(compiled: Path, evaluation: Path | None, bundle: Path, config: RegisterConfig) -> Registered:

@@ -4,9 +4,12 @@ import dataclasses
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
 
 from components.shared.errors import InputError
+from components.shared.options import Count, Limit, Options, Rate, refused
 
 
 class Metric(enum.StrEnum):
@@ -117,69 +120,65 @@ class Interval:
             raise InputError("Interval.overlaps has a value outside [0, 1]", "give shares of the first ten items")
 
 
-@dataclass(frozen=True, kw_only=True)
-class GuardConfig:
+Open = Annotated[float, Field(gt=0, lt=1)]
+"""Between 0 and 1."""
+Tolerance = Annotated[float, Field(gt=0, lt=50)]
+"""Relative increase of a rate."""
+Factor = Annotated[float, Field(gt=1, lt=50)]
+"""Relative width."""
+
+
+class GuardConfig(Options):
     """Limits. The defaults suit some 100 requests a second; a smaller shop takes wider tolerances or longer steps."""
 
-    alpha: float = 0.05
+    alpha: Open = 0.05
     """Probability that a candidate equal to the champion is ever found harmful: all guards, steps and looks."""
-    final_look: float = 0.2
+    final_look: Open = 0.2
     """Part of alpha for an exact test, once, of guards still undecided at the end of the final step: one planned look
     finds smaller harm than looks without end."""
     strict: bool = False
     """Whether a guard undecided at the end of the final step rolls back by an estimate beyond the tolerance alone.
     alpha bounds no such rollback: with 5 requests a second a fifth of equal models would be turned back."""
-    beta: float = 0.05
+    beta: Open = 0.05
     """Probability that a guard calls a candidate safe in a step although its harm exceeds the tolerance."""
-    error_tolerance: float = 0.1
+    error_tolerance: Tolerance = 0.1
     """Tolerated increase of the error rate, relative to the champion's."""
-    slow_tolerance: float = 0.5
+    slow_tolerance: Tolerance = 0.5
     """Tolerated increase of the share slower than the champion's p99: 1.5 % instead of 1 % is a p99 some 8 % higher."""
-    empty_tolerance: float = 0.1
+    empty_tolerance: Tolerance = 0.1
     """Tolerated relative increase of the empty-answer rate."""
-    click_tolerance: float = 0.05
+    click_tolerance: Open = 0.05
     """Tolerated relative loss of click rate."""
-    purchase_tolerance: float = 0.1
+    purchase_tolerance: Open = 0.1
     """Tolerated relative loss of purchase rate."""
-    negligible: float = 0.001
+    negligible: Open = 0.001
     """A rate of errors, slow or empty answers shown to be below this is safe whatever the champion's is."""
-    min_overlap: float = 0.3
+    min_overlap: Open = 0.3
     """Mean overlap@10 that the candidate must keep."""
-    full_share_factor: float = 2.0
+    full_share_factor: Factor = 2.0
     """With all traffic on the candidate there is no champion beside it: its rates are held against the champion's of
     the steps before, or of the last minutes where those are worse, times this (or divided by it), wide enough for the
     time of day. Trouble that begins then and would have hit both is taken for its own, so this step is better short."""
-    min_sample: int = 2_000
+    min_sample: Count = 2_000
     """Requests that the candidate must have answered in a step before it may pass."""
-    min_duration_s: float = 600.0
+    min_duration_s: Rate = 600.0
     """Seconds that a step lasts at least."""
-    max_duration_s: float = 21_600.0
+    max_duration_s: Limit = 21_600.0
     """Seconds after which a step is decided on what there is."""
     judged: tuple[Metric, ...] = tuple(Metric)
     """Guards that share alpha; leave out what the shop cannot measure, and the others become more sensitive."""
     required: tuple[Metric, ...] = BAD
     """Guards without which no step passes."""
 
-    def __post_init__(self) -> None:
-        shares = ("alpha", "final_look", "beta", "negligible", "min_overlap", "click_tolerance", "purchase_tolerance")
-        limits = {
-            **dict.fromkeys(shares, (0.0, 1.0)),
-            **dict.fromkeys(("error_tolerance", "slow_tolerance", "empty_tolerance"), (0.0, 50.0)),
-            "full_share_factor": (1.0, 50.0),
-        }
-        for name, (low, high) in limits.items():
-            if not low < getattr(self, name) < high:
-                raise InputError(f"GuardConfig.{name} is {getattr(self, name)}", f"choose between {low:g} and {high:g}")
-        if self.min_sample < 1:
-            raise InputError(
-                f"GuardConfig.min_sample is {self.min_sample}", "no data means roll back; choose 1 or more"
-            )
-        if not 0 <= self.min_duration_s <= self.max_duration_s or self.max_duration_s <= 0:
-            raise InputError("GuardConfig.min_duration_s exceeds max_duration_s", "choose 0 <= minimum <= maximum > 0")
+    @model_validator(mode="after")
+    def _limits_go_together(self) -> Self:
+        if self.min_duration_s > self.max_duration_s:
+            raise refused("min_duration_s exceeds max_duration_s", "choose 0 <= minimum <= maximum > 0")
         missing = [metric for metric in self.required if metric not in self.judged]
         if missing or not self.judged:
-            raise InputError(f"GuardConfig.required has {', '.join(missing) or 'no guard'}, which is not judged",
-                             f"add it to judged; guards are {', '.join(Metric)}")  # fmt: skip
+            raise refused(f"required has {', '.join(missing) or 'no guard'}, which is not judged",
+                          f"add it to judged; guards are {', '.join(Metric)}")  # fmt: skip
+        return self
 
     @property
     def alpha_guard(self) -> float:
@@ -197,24 +196,6 @@ class GuardConfig:
             Metric.ERRORS: self.error_tolerance, Metric.SLOW: self.slow_tolerance, Metric.EMPTY: self.empty_tolerance,
             Metric.CLICKS: self.click_tolerance, Metric.PURCHASES: self.purchase_tolerance,
         }[metric]  # fmt: skip
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return {**dataclasses.asdict(self), "judged": list(self.judged), "required": list(self.required)}
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "GuardConfig":
-        """The inverse of `to_json`.
-
-        Raises:
-            InputError: a field is unknown or has a value that cannot be used.
-        """
-        try:
-            guards = {name: tuple(map(Metric, raw[name])) for name in ("judged", "required") if name in raw}
-            return cls(**{**raw, **guards})
-        except (TypeError, ValueError) as error:
-            fields = ", ".join(field.name for field in dataclasses.fields(cls))
-            raise InputError(f"guard configuration: {error}", f"fields are {fields}") from error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,7 @@ class Judge:
         try:
             if raw["format"] != FORMAT:
                 raise InputError(f"judge of format {raw['format']}", f"format {FORMAT} is read; start the rollout anew")
-            judge = cls(GuardConfig.from_json(raw["config"]))
+            judge = cls(GuardConfig.read(raw["config"], "guards"))
             judge._worst = {metric: float(raw["worst"][metric]) for metric in judge.config.judged}
             judge._steps = [StepEvidence.from_json(step) for step in raw["steps"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -186,7 +186,8 @@ def read_record(folder: Path) -> RolloutRecord:
             raise ValueError(f"action '{raw['action']}' is neither {PROMOTED} nor {ROLLED_BACK}")
         return RolloutRecord(**{
             **fields, "reasons": tuple(map(str, raw["reasons"])), "steps": tuple(map(int, raw["steps"])),
-            "guards": GuardConfig.from_json(raw["guards"]), "seen": tuple(Seen.from_json(one) for one in raw["seen"]),
+            "guards": GuardConfig.read(raw["guards"], "guards"),
+            "seen": tuple(Seen.from_json(one) for one in raw["seen"]),
         })  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(

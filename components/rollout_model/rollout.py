@@ -5,7 +5,6 @@ stood; a step that is stopped on purpose gives all traffic back first, because n
 """
 
 import contextlib
-import itertools
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -13,41 +12,19 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from components.rollout_model.config import RolloutPlan
 from components.rollout_model.evidence import Evidence
-from components.rollout_model.guards import Action, GuardConfig, Interval, Verdict
+from components.rollout_model.guards import Action, Interval, Verdict
 from components.rollout_model.judge import Judge
 from components.rollout_model.record import PROMOTED, ROLLED_BACK, RolloutRecord, Seen, thinned
 from components.shared.cluster.traffic import Traffic
-from components.shared.errors import ClusterError, InputError, ServingError
+from components.shared.errors import ClusterError, ServingError
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
 from components.shared.release.golden import read_golden
 from components.shared.release.registry import Registry
 from components.shared.storage import read_json, write_json
 from components.shared.telemetry.endpoint import endpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class RolloutPlan:
-    """How a candidate meets live traffic."""
-
-    steps: tuple[int, ...] = (5, 25, 50, 100)
-    """Percentages of live traffic, rising, the last one 100."""
-    guards: GuardConfig = field(default_factory=GuardConfig)
-    """Limits."""
-    poll_s: float = 15.0
-    """Seconds between two looks."""
-    unready_looks: int = 3
-    """Looks in a row at which the candidate's pods may be down; requests that reach no pod are counted by nobody."""
-    model: str = "shoprank"
-    """Name in the predictor's URLs."""
-
-    def __post_init__(self) -> None:
-        rising = all(a < b for a, b in itertools.pairwise(self.steps))
-        if not self.steps or not rising or self.steps[0] < 1 or self.steps[-1] != 100:
-            raise InputError(f"steps are {list(self.steps)}", "give rising percentages from 1 that end with 100")
-        if self.poll_s <= 0:
-            raise InputError(f"poll_s is {self.poll_s}", "give seconds above 0")
 
 
 class Stopped(BaseException):

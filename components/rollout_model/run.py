@@ -1,22 +1,23 @@
 """The stage: papers checked, the service found, the rollout run, its record kept with the version."""
 
-import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any
 
+from components.rollout_model.config import RolloutOptions, RolloutPlan
 from components.rollout_model.evidence import Evidence, LogEvidence, PrometheusEvidence, Versions
-from components.rollout_model.guards import GuardConfig
 from components.rollout_model.page import record_page
 from components.rollout_model.record import RolloutRecord
 from components.rollout_model.responses import Responses
-from components.rollout_model.rollout import Rollout, RolloutPlan
+from components.rollout_model.rollout import Rollout
 from components.shared.cluster.api import Cluster, connect
-from components.shared.cluster.inference_service import Mode, ServiceSpec
+from components.shared.cluster.inference_service import ServiceSpec
 from components.shared.cluster.traffic import Placement, traffic_of
-from components.shared.errors import InputError, RegistryError
+from components.shared.errors import RegistryError
 from components.shared.evaluation.decision import read_decision
+from components.shared.release.config import ReleaseOptions
 from components.shared.release.proof import check_papers, read_proof
 from components.shared.release.registry import Registry
 
@@ -45,44 +46,28 @@ class RolloutConfig:
     """Context of the kubeconfig."""
 
 
-def placement(
-    model: str, service: str, storage: str, mode: str, gateway: str, ready_s: float, confidential: str = ""
-) -> Placement:
-    """The service that the parameters name.
-
-    Raises:
-        InputError: mode or storage cannot be.
-    """
-    spec = ServiceSpec(name=service, model=model, storage=storage, mode=cast(Mode, mode), confidential=confidential)
-    return Placement(service=spec, gateway=gateway, ready_s=ready_s)
-
-
-def parse_plan(steps: str, guards: str, poll_s: float, service: str) -> RolloutPlan:
-    """Steps and limits from pipeline parameters.
+def rollout_of(
+    registry: Path, version: tuple[str, str], release: Mapping[str, Any], rollout: Mapping[str, Any]
+) -> RolloutConfig:
+    """What the stage's parameters describe.
 
     Args:
-        steps: Percentages with commas.
-        guards: JSON object of GuardConfig's fields that differ from their defaults; '' is none.
-        poll_s: Seconds between looks.
-        service: Name of the model in the predictor's URLs.
+        registry: Folder of the registry.
+        version: Model name and version.
+        release: Section `release`.
+        rollout: Section `rollout`.
 
     Raises:
-        InputError: names the parameter that cannot be read.
+        InputError: names the path of an option that cannot be used.
     """
-    try:
-        percentages = tuple(int(part) for part in steps.split(","))
-    except ValueError as error:
-        raise InputError(
-            f"parameter 'steps' is '{steps}'", "give percentages with commas, such as 5,25,50,100"
-        ) from error
-    try:
-        limits = json.loads(guards or "{}")
-    except json.JSONDecodeError as error:
-        raise InputError(f"parameter 'guards' is not JSON: {error}", 'give an object such as {"min_sample": 5000}'
-                         ) from error  # fmt: skip
-    if not isinstance(limits, dict):
-        raise InputError("parameter 'guards' is not an object", 'give one such as {"min_sample": 5000}')
-    return RolloutPlan(steps=percentages, guards=GuardConfig.from_json(limits), poll_s=poll_s, model=service)
+    where, how = ReleaseOptions.read(release, "release"), RolloutOptions.read(rollout, "rollout")
+    how.check()
+    spec = ServiceSpec.of(where, version[0])
+    return RolloutConfig(
+        registry=registry, name=version[0], version=version[1], evidence=how.evidence, events=how.events,
+        placement=Placement(service=spec, gateway=how.gateway, ready_s=how.ready_s), plan=how.plan(where.service),
+        namespace=where.namespace,
+    )  # fmt: skip
 
 
 def roll_out(
@@ -120,27 +105,13 @@ def roll_out(
     return record
 
 
-def check_evidence(place: str, events: str = "") -> None:
-    """Refuse places that are no source of evidence; asks none of them.
-
-    Raises:
-        InputError: it is neither an address nor a folder, or events come without the log that names their answers.
-    """
-    if not place:
-        raise InputError(
-            "parameter 'evidence' is empty", "name a Prometheus server (http://...) or an inference log's folder"
-        )
-    if events and place.startswith(("http://", "https://")):
-        raise InputError("parameter 'events' is given without an inference log", "let 'evidence' name the log's folder")
-
-
 def evidence_at(place: str, versions: Versions, events: str = "") -> Evidence:
     """The source behind the parameters.
 
     Raises:
-        InputError: see `check_evidence`.
+        InputError: see RolloutOptions.check.
     """
-    check_evidence(place, events)
+    RolloutOptions(evidence=place, events=events).check()
     if place.startswith(("http://", "https://")):
         return PrometheusEvidence(place, versions)
     return LogEvidence(Path(place), versions, Responses(Path(events)) if events else None)

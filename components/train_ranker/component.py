@@ -28,21 +28,10 @@ def train_ranker(
     model: Output[Model],
     summary: Output[Metrics],
     task_config: dsl.TaskConfig,
-    size: str,
+    size: str = "small",
     seed: int = 0,
-    processes: int = 1,
-    checkpoints: str = "",
-    launch: str = "process",
-    nodes: int = 1,
-    exchange: str = "",
-    node_gpus: int = 0,
-    hyperparameters: str = "",
-    architecture: str = "",
-    hot_candidates: int = 0,
-    optimizer: str = "",
-    inference_log: str = "",
-    refit: bool = True,
-    teacher: str = "",
+    training: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    ranker: dict = {},  # noqa: B006
 ):
     """Train the multi-task ranker on retrieved candidates with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -50,49 +39,19 @@ def train_ranker(
         features: Output of build_features.
         retriever: Output of train_retriever.
         task_config: What KFP gave the step's pod, for the nodes of a TrainJob; KFP fills it in.
-        size: tiny, small or full.
+        size: tiny, small or full: the defaults.
         seed: Of initial weights, order and draws.
-        processes: Worker processes of a node; on a GPU node one a GPU.
-        checkpoints: Folder on a lasting volume, so that a retried step resumes; empty: they go with the step.
-        launch: process (torchrun in this pod) or trainjob (Kubeflow Trainer, several nodes).
-        nodes: Nodes of a TrainJob.
-        exchange: Folder that step and nodes share: a path on a volume of the step, or s3://bucket/prefix.
-        node_gpus: GPUs of a TrainJob's node; 0: as many as the step's pod has.
-        hyperparameters: What tuning found: its JSON, or the file or folder of hyperparameters.json; empty: nothing.
-        architecture: JSON of interaction, heads, attention (null: none) and places (these need inference_log); what it
-            does not name is what tuning found, or the default.
-        hot_candidates: Items of the highest time-decayed popularity among the candidates, in training and in serving.
-        optimizer: JSON of some of rule, embedding_lr, dense_lr, precision, sharding, schedule, compile, overlap; wins
-            over what tuning found; empty: none.
-        inference_log: Folder of the predictors' logs, which say where shown items stood, for an architecture with
-            places; empty: unknown.
-        refit: Whether the final model is trained anew on the validation window too, for as many epochs as were best on
-            it; takes about as long again.
-        teacher: JSON of a larger ranker that is trained first and whose word the labels carry: some of embedding_dim,
-            hidden_dim, architecture and share of a label; {}: twice and four times as wide, half of it; empty: none.
+        training: Options of components/shared/training/launch.py, TrainingOptions; {}: in this pod.
+        ranker: Options of components/train_ranker/config.py, RankerOptions; {}: the defaults.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curves.
         summary: Best validation NDCG@10 and its epoch, the teacher's too.
     """
-    import dataclasses
     from pathlib import Path
 
-    from components.shared.schema.sizes import size_named
-    from components.shared.training.launch import LaunchConfig, PodSettings
-    from components.train_ranker import teacher as stage
-    from components.train_ranker.space import configured
-    from components.train_ranker.train import RankerTraining
+    from components.train_ranker import stage
 
-    how = LaunchConfig(
-        launch=launch, nodes=nodes, processes=processes, exchange=exchange, node_gpus=node_gpus,
-        pod=PodSettings.of(dataclasses.asdict(task_config)),
-    )  # fmt: skip
-    dial = RankerTraining.from_size(size_named(size), seed, processes)
-    config = configured(dial, hyperparameters, architecture, optimizer, hot_candidates)
-    lasting = Path(checkpoints) / "ranker" if checkpoints else None
-    for name, value in stage.train_ranker(
-        Path(features.path), Path(retriever.path), Path(model.path),
-        dataclasses.replace(config, launch=how, refit=refit), teacher, lasting, inference_log,
-    ).items():  # fmt: skip
+    config = stage.training_for(size, seed, ranker, training, task_config)
+    for name, value in stage.run(Path(features.path), Path(retriever.path), Path(model.path), config).items():
         summary.log_metric(name, value)

@@ -1,4 +1,4 @@
-"""Distillation: training pairs whose labels carry the word of a larger ranker, for a small one to learn from.
+"""Distillation: training pairs with soft labels, mixed from what happened and the predictions of a larger ranker.
 
 Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network (2015). Cross-entropy is linear in its
 target, so one label mixed of both is the weighted sum of the two losses, and the trainer needs no second one.
@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.errors import InputError
 from components.shared.features.catalog import Catalog
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
@@ -24,7 +23,7 @@ from components.train_ranker.examples import GROUP_SHOPPERS, SHOPPERS, PairRows
 from components.train_ranker.job import LEARNED, VALIDATION
 
 
-def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, share: float = 0.5) -> None:
+def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, weight: float = 0.5) -> None:
     """Write a copy of the pairs in which the labels of all moments are mixed with the teacher's probability.
 
     Args:
@@ -33,12 +32,8 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
         pairs: Output of train.write_all_pairs.
         out: Folder to write; give it to `train` as its pairs. What is validated on stays as it
             happened.
-        share: Of the teacher's word in a label; the rest is what really happened.
-
-    Raises:
-        InputError: the share is not above 0 and at most 1.
+        weight: Of the teacher's probability in a label, above 0 and at most 1; the rest is what really happened.
     """
-    check_share(share)
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
     teacher = TorchModels(load_retriever(models[0]), load_ranker(models[1]))
@@ -47,22 +42,8 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
             if path.name == VALIDATION:
                 shutil.copyfile(path, folder / path.name)
             soft = LEARNED if path.name == VALIDATION else path.name
-            _soften(path, folder / soft, spec, lambda rows: (1 - share) * rows.label
-                    + share * probabilities(teacher, rows, catalog, spec))  # fmt: skip
-
-
-def check_share(share: float, where: str = "share") -> None:
-    """Refuse a share that cannot be.
-
-    Args:
-        share: Of the teacher's word in a label.
-        where: Its name, for the error.
-
-    Raises:
-        InputError: it is not above 0 and at most 1.
-    """
-    if not 0 < share <= 1:
-        raise InputError(f"{where} is {share}", "give the teacher's share of a label, above 0 and at most 1")
+            _soften(path, folder / soft, spec, lambda rows: (1 - weight) * rows.label
+                    + weight * probabilities(teacher, rows, catalog, spec))  # fmt: skip
 
 
 def _soften(path: Path, out: Path, spec: FeatureSpec, mixed: Callable[[PairRows], np.ndarray]) -> None:

@@ -50,7 +50,7 @@ def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
 
 def write_pairs(
     features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0,
-    shown: Shown | None = None, strangers: float = 0.0,
+    shown: Shown | None = None, anonymous: float = 0.0,
 ) -> int:  # fmt: skip
     """Write the pairs of one snapshot; returns how many.
 
@@ -62,7 +62,7 @@ def write_pairs(
         config: How many candidates each source brings, as in serving.
         shoppers: At most this many shoppers (0: all).
         shown: Where items stood in the answers of the snapshot's window; None: nobody noted it.
-        strangers: Share of the shoppers, drawn at random, who are asked about once more as if nothing were known of
+        anonymous: Share of the shoppers, drawn at random, who are asked about once more as if nothing were known of
             them: neither id nor history.
     """
     recommender = open_offline(features, retriever, None, config, moment)
@@ -70,17 +70,17 @@ def write_pairs(
     chosen = np.arange(len(rows) if not shoppers else min(shoppers, len(rows)))
     total = 0
     with pq.ParquetWriter(out, pairs_schema(recommender.spec, shown is not None), compression="zstd") as writer:
-        for batch in _batches(recommender, rows, _asked(rows.shopper[chosen], strangers), shown):
+        for batch in _batches(recommender, rows, _asked(rows.shopper[chosen], anonymous), shown):
             writer.write_batch(batch, row_group_size=GROUP_SHOPPERS)
             total += len(batch.column("item").values)
             report("train_ranker", 0.0, f"{moment}: {total:,} pairs")
     return total
 
 
-def _asked(shopper: np.ndarray, strangers: float) -> tuple[np.ndarray, np.ndarray]:
+def _asked(shopper: np.ndarray, anonymous: float) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the snapshot and who asks, int64 each: everyone, and right behind them the drawn ones as shopper 0."""
     row = np.arange(len(shopper))
-    drawn = row[np.random.default_rng(0).random(len(shopper)) < strangers]
+    drawn = row[np.random.default_rng(0).random(len(shopper)) < anonymous]
     both, who = np.r_[row, drawn], np.r_[shopper, np.zeros_like(drawn)]
     order = np.argsort(both, kind="stable")
     return both[order], who[order]
@@ -107,7 +107,7 @@ def _batches(
         ]
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
         if shown is not None:
-            # A stranger took what its original did, where that one saw it.
+            # An anonymous copy took what its original did, where that one saw it.
             place = shown.at(rows.shopper[part][found.row], found.item)
             columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(place.astype(np.int32))))
         yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))

@@ -41,15 +41,5 @@ class WorkerJob:
     epochs are best; empty: there is none, and the best epoch's weights are final."""
     folder: str
     """Folder that receives checkpoints/, best/, refit/ and RESULTS: a path that all ranks see, or an s3:// URI."""
-    batch_shoppers: int
-    """Shoppers of a global batch, each with all of its pairs."""
-    held_pairs: int
-    """More training or validation pairs than these are streamed, not held in memory."""
-    id_dropout: float
-    """Share of ids replaced by the unknown bucket."""
-    listwise: float
-    """Weight of the loss over each shopper's list beside the mean cross-entropy of pairs."""
-    optimizer: dict
-    """Fields of OptimizerConfig."""
-    loop: dict
-    """epochs, patience, checkpoint_every and schedule of LoopConfig."""
+    options: dict
+    """RankerOptions as JSON values."""

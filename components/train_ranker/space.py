@@ -1,17 +1,13 @@
 """What of the ranker may be tuned."""
 
-import dataclasses
+from collections.abc import Mapping
 from types import NoneType
+from typing import Any
 
-from components.shared.models.interactions import INTERACTIONS
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import HEADS
-from components.shared.models.variants import json_object
-from components.shared.training.optimizer import optimizer_from_json
-from components.shared.tuning.hyperparameters import read_hyperparameters
+from components.shared.models.ranker_options import HEADS, INTERACTIONS, TargetAttentionConfig
+from components.shared.tuning.configured import configured as overlaid
 from components.shared.tuning.search_space import Choice, Float, SearchSpace, Variant
-from components.train_ranker.train import RankerTraining
+from components.train_ranker.config import RankerOptions, RankerTraining
 
 MODEL = "ranker"
 """Name in hyperparameters.json."""
@@ -42,41 +38,10 @@ def _around(width: int) -> tuple[int, ...]:
     return width // 2, width, width * 2
 
 
-def tuned(config: RankerTraining, hyperparameters: str) -> RankerTraining:
-    """The configuration with what tuning found in it.
-
-    Args:
-        config: What the size dial says.
-        hyperparameters: JSON, file or folder of hyperparameters.json; empty: nothing was tuned.
+def configured(base: RankerTraining, given: Mapping[str, Any]) -> RankerTraining:
+    """The defaults of a size with what tuning found and what the section `ranker` gives.
 
     Raises:
-        InputError: they are not the ranker's, or a name or value cannot be used.
+        InputError: names the path of what cannot be used.
     """
-    if not hyperparameters:
-        return config
-    return search_space(config).apply(config, read_hyperparameters(hyperparameters, MODEL).values)
-
-
-def configured(
-    config: RankerTraining, hyperparameters: str = "", architecture: str = "", optimizer: str = "", hot: int = 0
-) -> RankerTraining:
-    """The configuration with what tuning found in it, and in that what a person asks for.
-
-    Args:
-        config: What the size dial says.
-        hyperparameters: See `tuned`.
-        architecture: JSON of some parts of the architecture; those that are absent are as tuning found them, and a null
-            attention is none.
-        optimizer: JSON of some of the optimiser's fields; the others are as tuning found them.
-        hot: Items of the highest time-decayed popularity among every shopper's candidates.
-
-    Raises:
-        InputError: one of them cannot be used.
-    """
-    found = tuned(config, hyperparameters)
-    return dataclasses.replace(
-        found,
-        candidates=dataclasses.replace(found.candidates, hot=hot),
-        architecture=RankerArchitecture.from_json(json_object(architecture, "architecture"), found.architecture),
-        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
-    )
+    return overlaid(base, RankerOptions, given, MODEL, search_space(base))

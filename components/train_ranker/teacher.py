@@ -1,107 +1,43 @@
-"""A large ranker teaches a small one: it is trained first, over the same pairs, and the labels carry its word."""
+"""Distillation: a large ranker is trained first, over the same pairs, and its predictions soften the labels."""
 
-import dataclasses
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from components.shared.config_fields import Amount, Rate
-from components.shared.errors import InputError
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.variants import fields_from_json, json_object
 from components.shared.progress import report
 from components.shared.storage import atomic_directory, read_json, write_json
 from components.shared.training.curve import summary
 from components.shared.training.launch import Launcher, run_digest
-from components.train_ranker.distill import check_share, distil_pairs
+from components.train_ranker.config import RankerTraining
+from components.train_ranker.distill import distil_pairs
 from components.train_ranker.job import METRIC
-from components.train_ranker.train import RankerTraining, check_training, train, training_digest, write_all_pairs
+from components.train_ranker.train import train, training_digest, write_all_pairs
 
 TEACHER = "teacher.json"
 """In the taught ranker's folder: who taught it, how well that one did on the validation window, and its share."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TeacherConfig:
-    """How large the teacher is and how much its word counts."""
-
-    embedding_dim: Amount = 0
-    """Width of its embedding rows; 0: twice the ranker's."""
-    hidden_dim: Amount = 0
-    """Width of its hidden layers; 0: four times the ranker's."""
-    architecture: RankerArchitecture | None = None
-    """Its layers; None: the ranker's."""
-    share: Rate = 0.5
-    """Of its word in a label, above 0 and at most 1; the rest is what really happened."""
-
-    @classmethod
-    def from_json(cls, text: str, student: RankerTraining) -> "TeacherConfig":
-        """What a person asks for.
-
-        Args:
-            text: JSON of some of the fields; absent parts of the architecture are the ranker's.
-            student: The ranker that is taught.
-
-        Raises:
-            InputError: a value cannot be, or places are to be learned, which the teacher's word is free of.
-        """
-        raw = json_object(text, "teacher")
-        layers = RankerArchitecture.from_json(raw.pop("architecture", None) or {}, student.architecture)
-        found = dataclasses.replace(fields_from_json(cls(), raw, "teacher"), architecture=layers)
-        check_share(found.share, "teacher: share")
-        if layers.places or student.architecture.places:
-            raise InputError("there are a teacher and an architecture with places",
-                             "leave one of them out: a teacher's word does not depend on the place")  # fmt: skip
-        return found
-
-    def training(self, student: RankerTraining) -> RankerTraining:
-        """How the teacher is trained: as the ranker, but for its size and layers."""
-        return dataclasses.replace(
-            student, embedding_dim=self.embedding_dim or student.embedding_dim * 2,
-            hidden_dim=self.hidden_dim or student.hidden_dim * 4,
-            architecture=self.architecture or student.architecture,
-        )  # fmt: skip
-
-
 def train_ranker(
-    features: Path, retriever: Path, out: Path, config: RankerTraining, teacher: str, checkpoints: Path | None, log: str
-) -> dict[str, float]:
-    """Train the ranker, by a teacher if one is asked for.
+    features: Path, retriever: Path, out: Path, config: RankerTraining, checkpoints: Path | None = None,
+    launcher: Launcher | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Train the ranker, with the soft labels of a teacher if the options ask for one.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         out: Folder to write.
         config: How the ranker is trained.
-        teacher: See TeacherConfig.from_json; empty: there is none.
         checkpoints: See `train`.
-        log: Folder of the inference log; empty: where shown items stood is unknown.
+        launcher: Of every training; by default what `config.launch` names.
 
     Raises:
-        InputError: the teacher cannot be, or there is a log, of which it makes no use; and as `train`.
+        InputError: as `train`, or a teacher comes with positions.
     """
-    if not teacher:
-        return train(features, retriever, out, config, checkpoints, log=Path(log) if log else None)
-    return train_taught(features, retriever, out, config, _teacher(teacher, config, log), checkpoints)
-
-
-def check_teacher(teacher: str, config: RankerTraining, log: str) -> None:
-    """Refuse a teacher who cannot be; see `train_ranker`.
-
-    Raises:
-        InputError: there is one, who cannot be or does not go with the log.
-    """
-    if teacher:
-        check_training(_teacher(teacher, config, log).training(config), bool(log))
-
-
-def _teacher(text: str, config: RankerTraining, log: str) -> TeacherConfig:
-    if log:
-        raise InputError(
-            f"inference_log is {log}, but there is a teacher, who learns no places", "leave one of them out"
-        )
-    return TeacherConfig.from_json(text, config)
+    config.check()
+    if config.teacher is None:
+        return train(features, retriever, out, config, checkpoints, launcher)
+    return train_taught(features, retriever, out, config, checkpoints, launcher)
 
 
 def train_taught(
@@ -109,7 +45,6 @@ def train_taught(
     retriever: Path,
     out: Path,
     config: RankerTraining,
-    teacher: TeacherConfig,
     checkpoints: Path | None = None,
     launcher: Launcher | None = None,
 ) -> dict[str, float]:
@@ -119,22 +54,23 @@ def train_taught(
         features: Output of build_features.
         retriever: Output of train_retriever.
         out: Folder to write.
-        config: How the ranker is trained.
-        teacher: Who is trained before it.
+        config: How the ranker is trained, and its teacher.
         checkpoints: A lasting folder, so that a retried step resumes in whichever training it was; None: none lasts.
         launcher: Of both trainings; by default what `config.launch` names.
 
     Returns:
         As `train`, and the teacher's best validation NDCG@10.
     """
-    large = teacher.training(config)
-    settings = {"large": training_digest(features, retriever, large), "share": teacher.share}
+    assert config.teacher is not None, "train_ranker calls this for a teacher"
+    large, weight = config.taught_by, config.teacher.soft_label_weight
+    config = config.replace(teacher=None)
+    settings = {"large": training_digest(features, retriever, large), "soft_label_weight": weight}
     digest = run_digest({**settings, "small": training_digest(features, retriever, config)}, [])
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="shoprank-taught-", dir=out.parent) as temporary:
         work = checkpoints / digest if checkpoints else Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
-        _teach(features, retriever, work, large, teacher.share, launcher)
+        _teach(features, retriever, work, large, weight, launcher)
         if not (work / "student").exists():
             train(features, retriever, work / "student", config, work / "checkpoints", launcher, work / "soft")
         said = summary(work / "teacher", METRIC)[METRIC]
@@ -142,7 +78,7 @@ def train_taught(
             shutil.copytree(work / "student", folder, dirs_exist_ok=True)
             shape = read_json(work / "teacher" / "config.json")
             shape = {name: shape[name] for name in ("embedding_dim", "hidden_dim", "architecture")}
-            write_json(folder / TEACHER, {**shape, "share": teacher.share, METRIC: said})
+            write_json(folder / TEACHER, {**shape, "soft_label_weight": weight, METRIC: said})
         if checkpoints:
             shutil.rmtree(work)
     return {**summary(out, METRIC), f"teacher_{METRIC}": said}

@@ -9,21 +9,22 @@ import numpy as np
 
 from components.shared.features.catalog import Catalog
 from components.shared.features.spec import FeatureSpec
-from components.shared.training.launch import LaunchConfig, run_digest
+from components.shared.training.launch import run_digest
 from components.shared.tuning.search_space import SearchSpace, Value
 from components.shared.tuning.timing import median_ms
-from components.shared.tuning.trial import Told, WatchedRun
+from components.shared.tuning.trial import OnEpoch, TunedOptions
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import METRIC
 from components.train_ranker.space import MODEL, search_space
-from components.train_ranker.train import RankerTraining, train, write_all_pairs
+from components.train_ranker.train import train, write_all_pairs
 
 _TIMED = 200
 """Shoppers whose scoring is timed."""
 
 
 @dataclass(frozen=True)
-class TunableRanker:
+class TunableRanker(TunedOptions):
     """See trial.Tunable.
 
     Attributes:
@@ -44,36 +45,25 @@ class TunableRanker:
         return search_space(self.config)
 
     @property
-    def defaults(self) -> dict[str, Value]:
-        """What the size dial says."""
-        return self.space.values(self.config)
-
-    @property
-    def settings(self) -> str:
-        """The whole configuration but for how workers are launched."""
-        return repr(dataclasses.replace(self.config, launch=LaunchConfig()))
-
-    @property
     def digest(self) -> str:
         """Of the training rows and of the retriever, whose candidates the pairs are."""
         rows = sorted((self.features / "rows").glob("*.parquet"))
         return run_digest({}, [self.features / "spec.json", self.features / "items.parquet", *rows,
                                self.retriever / "weights.safetensors"])  # fmt: skip
 
-    def train(self, values: Mapping[str, Value], out: Path, told: Told) -> float:
+    def train(self, values: Mapping[str, Value], out: Path, on_epoch: OnEpoch) -> float:
         """See Tunable."""
         # Trials are judged on the validation window, which a refit would have learned.
-        config = dataclasses.replace(self.space.apply(self.config, values), refit=False)
+        config = self.space.apply(self.config, values).replace(refit=False)
         if not self.pairs.exists():
             write_all_pairs(self.features, self.retriever, self.pairs, config)
-        # A configuration that diverges does so again after a restart.
-        launcher = WatchedRun(dataclasses.replace(config.launch, max_restarts=0), METRIC, told)
+        launcher = self.watched(config, METRIC, on_epoch)
         return train(self.features, self.retriever, out, config, launcher=launcher, pairs=self.pairs)[METRIC]
 
     def reseeded(self, seed: int) -> "TunableRanker":
         """See Tunable."""
-        optimizer = dataclasses.replace(self.config.optimizer, seed=seed)
-        return dataclasses.replace(self, config=dataclasses.replace(self.config, optimizer=optimizer))
+        config = self.config.replace(optimizer=self.config.optimizer.replace(seed=seed))
+        return dataclasses.replace(self, config=config)
 
     def scoring_ms(self, trained: Path) -> float:
         """See Tunable: all candidates of one shopper."""

@@ -1,6 +1,5 @@
 """One process of the ranker's training; started by torchrun."""
 
-import argparse
 import dataclasses
 import functools
 import gc
@@ -18,13 +17,15 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.training import checkpoint
+from components.shared.training.compute_dtype import autocast
 from components.shared.training.curve import REFIT
 from components.shared.training.exchange import SharedFolder, copy_of
-from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
-from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.group import Group, local_copy
+from components.shared.training.loop import Loop
 from components.shared.training.pipelining import Losses, Steps, chosen, compile_dense
-from components.shared.training.precision import dense_precision
-from components.shared.training.sharding import OptimizerConfig, distribute
+from components.shared.training.sharding import distribute
+from components.shared.training.worker import loop_config, worker
+from components.train_ranker.config import RankerOptions
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import CONFIG, METRIC, WorkerJob
 from components.train_ranker.losses import listwise_loss
@@ -40,11 +41,13 @@ class Training:
         features, pairs = local_copy(job.features, group), local_copy(job.pairs, group)
         self.spec = FeatureSpec.read(features / "spec.json")
         self.catalog = Catalog.read(features / "items.parquet", self.spec)
-        optimizer = OptimizerConfig(**job.optimizer)
-        self.seed, self.precision = optimizer.seed, optimizer.precision
-        batches = BatchConfig(shoppers=job.batch_shoppers, held_pairs=job.held_pairs, seed=self.seed)
+        self.options = RankerOptions.read(job.options, "options")
+        optimizer, self.seed = self.options.optimizer, self.options.optimizer.seed
+        batches = BatchConfig(
+            shoppers=self.options.batch_shoppers, held_pairs=self.options.held_pairs, seed=self.seed
+        )  # fmt: skip
         self.pairs, files = pairs, [pairs / name for name in job.training]
-        self.source = pair_source(files, self.spec, batches, group.share(job.batch_shoppers))
+        self.source = pair_source(files, self.spec, batches, group.share(self.options.batch_shoppers))
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
         self.model, self.optimizer = distribute(SteppedRanker(self.config, torch.device("meta")), group, optimizer)
@@ -56,7 +59,7 @@ class Training:
     @functools.cached_property
     def validation(self) -> ValidationPairs:
         """Read when they are first asked for, which a final training never does."""
-        return ValidationPairs(self.pairs / self.job.validation, self.spec, self.job.held_pairs)
+        return ValidationPairs(self.pairs / self.job.validation, self.spec, self.options.held_pairs)
 
     def steps_per_epoch(self) -> int:
         """Whole batches of shoppers in an epoch."""
@@ -69,7 +72,7 @@ class Training:
     def read(self, epoch: int, at: int) -> PairBatch:
         """See Batches."""
         batch, pairs = self.source.batch, self.source.pairs(epoch, at)
-        dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(batch) < self.job.id_dropout
+        dropped = np.random.default_rng([self.seed, 1 + epoch, at]).random(batch) < self.options.id_dropout
         return PairBatch.of(pairs, self.catalog, self.config, dropped[self.group.share(batch)])
 
     def made(self, read: PairBatch) -> PairBatch:
@@ -78,7 +81,7 @@ class Training:
 
     def losses(self, batch: PairBatch) -> Losses:
         """See Batches."""
-        with dense_precision(self.precision, self.group.device):
+        with autocast(self.options.optimizer.compute_dtype, self.group.device):
             logits, examined = _logits(self.model, batch)
         loss = self._loss(logits.float(), examined.float(), batch)
         # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
@@ -89,13 +92,13 @@ class Training:
         label, log_wanted = batch.label, logsigmoid(logits)
         count = torch.tensor(float(len(label)), device=self.group.device)
         dist.all_reduce(count)
-        if self.config.architecture.places:
+        if self.config.architecture.positions:
             log_wanted = log_wanted + examined
             each = click_loss(logits, examined, label)
         else:
             each = binary_cross_entropy_with_logits(logits, label, reduction="sum")
         lists = listwise_loss(log_wanted, label, batch.row, batch.shoppers)
-        return each / count + self.job.listwise * lists / self.source.batch
+        return each / count + self.options.listwise * lists / self.source.batch
 
     def _scored(self, pairs: PairRows) -> np.ndarray:
         """Logit of each pair's own task, float32 [pairs]."""
@@ -141,7 +144,7 @@ def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
     Returns:
         Folder of the run whose best weights are final.
     """
-    loop = LoopConfig(stage="train_ranker", metric=METRIC, **job.loop)
+    loop = loop_config(RankerOptions.read(job.options, "options"), "train_ranker", METRIC)
     epochs = Loop(loop, Training(job, group), group, folder).run()
     if not job.refit:
         return folder
@@ -154,19 +157,14 @@ def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
 
 def main() -> None:
     """Entry point of torchrun."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--job", required=True)
-    place, _, name = parser.parse_args().job.rpartition("/")
-    job = WorkerJob(**SharedFolder(place).read_json(name))
-    folder = SharedFolder(job.folder)
-    quiet_third_parties()
-    with process_group() as group:
+    with worker(WorkerJob) as (job, group, folder):
         final = fit(job, group, folder)
     if group.rank == 0:
         ranker = Ranker(RankerConfig.read(copy_of(job.pairs) / CONFIG), torch.device("cpu"))
         folder.write_json(REFIT, final.read_json("curve.json") if job.refit else [])
         with folder.filled() as out:
-            checkpoint.export_weights(ranker, final, out, job.optimizer["seed"])
+            seed = RankerOptions.read(job.options, "options").optimizer.seed
+            checkpoint.export_weights(ranker, final, out, seed)
 
 
 if __name__ == "__main__":

@@ -7,24 +7,7 @@ import numpy as np
 from components.shared.features.catalog import Catalog
 from components.shared.features.ragged import Ragged, offsets_of
 from components.shared.features.rows import Rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
-    """How rows become batches."""
-
-    batch_size: int
-    """Rows of a global batch, over all ranks."""
-    targets: int = 4
-    """Targets drawn from each row; all of the batch's targets are candidates of every row."""
-    id_dropout: float = 0.1
-    """Share of ids replaced by the unknown bucket, so that it is trained for new shoppers and items."""
-    title_queries: float = 0.1
-    """Share of rows that ask for one of their targets by words of its title, so that queries meet items."""
-    held_rows: int = 2_000_000
-    """Files of more rows are streamed, not held in memory."""
-    seed: int = 0
-    """Of orders, draws and dropouts."""
+from components.train_retriever.config import SamplingConfig
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from components.shared.features.rows import RATINGS
+from components.train_retriever.config import RetrieverOptions
 
 METRIC = "validation_recall_at_20"
 """Name of the validation metric in curve.json: see validation.mean_recall."""
@@ -11,26 +12,21 @@ RATING_R2 = "validation_rating_r2"
 """The same where ratings are learned: see validation.rating_r2."""
 
 
-def learns_ratings(loss: dict | None) -> bool:
-    """Whether a loss, as loss_to_json gives it, learns from rated visits."""
-    return loss is not None and loss["kind"] == "Mse"
-
-
-def metric(loss: dict | None) -> str:
+def metric(config: RetrieverOptions) -> str:
     """Name of the validation metric in curve.json."""
-    return RATING_R2 if learns_ratings(loss) else METRIC
+    return RATING_R2 if config.learns_ratings else METRIC
 
 
-def rows_files(loss: dict | None) -> tuple[str, str]:
+def rows_files(config: RetrieverOptions) -> tuple[str, str]:
     """Rows that it learns from and is validated on; paths in the features."""
-    if learns_ratings(loss):
+    if config.learns_ratings:
         return f"rows/{RATINGS}.parquet", f"rows/{RATINGS}-validation.parquet"
     return "rows/retriever.parquet", "rows/validation.parquet"
 
 
-def files(loss: dict | None) -> tuple[str, ...]:
+def files(config: RetrieverOptions) -> tuple[str, ...]:
     """What a worker reads of the features."""
-    return "spec.json", "items.parquet", *rows_files(loss)
+    return "spec.json", "items.parquet", *rows_files(config)
 
 
 RESULTS = ("config.json", "weights.safetensors", "trained_rows.safetensors", "curve.json")
@@ -45,17 +41,5 @@ class WorkerJob:
     """Folder with the files of build_features that `files` names: a path, or an s3:// URI."""
     folder: str
     """Folder that receives checkpoints/, best/ and RESULTS: a path that all ranks see, or an s3:// URI."""
-    embedding_dim: int
-    """Width of embeddings and vectors."""
-    hidden_dim: int
-    """Width of the hidden layers."""
-    encoder: dict | None = None
-    """The sequence encoder as encoder_to_json gives it; None: none."""
-    loss: dict | None = None
-    """The loss as loss_to_json gives it; None: softmax over the batch's targets with log-Q."""
-    sampling: dict
-    """Fields of SamplingConfig."""
-    optimizer: dict
-    """Fields of OptimizerConfig."""
-    loop: dict
-    """epochs, patience, checkpoint_every and schedule of LoopConfig."""
+    training: dict
+    """RetrieverOptions as JSON values."""

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from components.shared.features.rows import RATINGS, Rows, log_q, target_mass
 from components.shared.features.spec import FeatureSpec
 from components.shared.training.stream import ParquetStream, StreamConfig
-from components.train_retriever.batches import SamplingConfig
+from components.train_retriever.config import SamplingConfig
 
 
 class RowSource(Protocol):

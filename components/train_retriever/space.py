@@ -1,17 +1,13 @@
 """What of the retriever may be tuned."""
 
-import dataclasses
+from collections.abc import Mapping
 from types import NoneType
-from typing import get_args
+from typing import Any, get_args
 
 from components.shared.models.encoders.config import EncoderConfig
-from components.shared.models.retriever import encoder_from_json
-from components.shared.models.variants import json_object
-from components.shared.training.optimizer import optimizer_from_json
-from components.shared.tuning.hyperparameters import read_hyperparameters
+from components.shared.tuning.configured import configured as overlaid
 from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Variant
-from components.train_retriever.loss_json import loss_from_json
-from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 
 MODEL = "retriever"
 """Name in hyperparameters.json."""
@@ -42,45 +38,10 @@ def _around(width: int) -> tuple[int, ...]:
     return width // 2, width, width * 2
 
 
-def tuned(config: RetrieverTraining, hyperparameters: str) -> RetrieverTraining:
-    """The configuration with what tuning found in it.
-
-    Args:
-        config: What the size dial says.
-        hyperparameters: JSON, file or folder of hyperparameters.json; empty: nothing was tuned.
+def configured(base: RetrieverTraining, given: Mapping[str, Any]) -> RetrieverTraining:
+    """The defaults of a size with what tuning found and what the section `retriever` gives.
 
     Raises:
-        InputError: they are not the retriever's, or a name or value cannot be used.
+        InputError: names the path of what cannot be used.
     """
-    if not hyperparameters:
-        return config
-    return search_space(config).apply(config, read_hyperparameters(hyperparameters, MODEL).values)
-
-
-def configured(
-    config: RetrieverTraining, hyperparameters: str = "", encoder: str = "", loss: str = "", optimizer: str = ""
-) -> RetrieverTraining:
-    """The configuration with what tuning found in it, and in that what a person asks for.
-
-    Args:
-        config: What the size dial says.
-        hyperparameters: See `tuned`.
-        encoder: JSON of the sequence encoder, null for none; empty: as tuning found it, or none.
-        loss: JSON of the loss; empty: softmax over the batch's targets with log-Q.
-        optimizer: JSON of some of the optimiser's fields; empty: as tuning found them, or the dial's.
-
-    Raises:
-        InputError: one of them cannot be used.
-    """
-    found = tuned(config, hyperparameters)
-    return dataclasses.replace(
-        found,
-        encoder=_encoder(encoder, found.encoder),
-        loss=loss_from_json(json_object(loss, "loss")),
-        optimizer=optimizer_from_json(found.optimizer, json_object(optimizer, "optimizer")),
-    )
-
-
-def _encoder(text: str, found: EncoderConfig | None) -> EncoderConfig | None:
-    """What a person asks for; null is an answer too, and empty is none."""
-    return None if text.strip() == "null" else encoder_from_json(json_object(text, "encoder")) or found
+    return overlaid(base, RetrieverOptions, given, MODEL, search_space(base))

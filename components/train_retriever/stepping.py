@@ -7,7 +7,7 @@ from torchrec import KeyedJaggedTensor, KeyedTensor
 
 from components.shared.models.retriever import Retriever, RetrieverConfig
 from components.shared.training.pipelining import StepBatch, Untraced
-from components.train_retriever.objectives import LossOf
+from components.train_retriever.losses.objectives import LossOf
 
 Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """User vectors [B, D], item vectors [N, D], item biases [N]."""

@@ -10,21 +10,21 @@ import numpy as np
 from components.shared.features.catalog import Catalog
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec
-from components.shared.training.launch import LaunchConfig, run_digest
+from components.shared.training.launch import run_digest
 from components.shared.tuning.search_space import SearchSpace, Value
 from components.shared.tuning.timing import median_ms
-from components.shared.tuning.trial import Told, WatchedRun
+from components.shared.tuning.trial import OnEpoch, TunedOptions
+from components.train_retriever.config import RetrieverTraining
 from components.train_retriever.job import files, metric
-from components.train_retriever.loss_json import loss_to_json
 from components.train_retriever.space import MODEL, search_space
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.train import train
 
 _TIMED = 200
 """Shoppers whose scoring is timed."""
 
 
 @dataclass(frozen=True)
-class TunableRetriever:
+class TunableRetriever(TunedOptions):
     """See trial.Tunable.
 
     Attributes:
@@ -38,7 +38,7 @@ class TunableRetriever:
     @property
     def metric(self) -> str:
         """See Tunable; where ratings are learned it says how well they are."""
-        return metric(loss_to_json(self.config.loss))
+        return metric(self.config)
 
     @property
     def space(self) -> SearchSpace:
@@ -46,35 +46,19 @@ class TunableRetriever:
         return search_space(self.config)
 
     @property
-    def defaults(self) -> dict[str, Value]:
-        """What the size dial says."""
-        return self.space.values(self.config)
-
-    @property
-    def settings(self) -> str:
-        """The whole configuration but for how workers are launched."""
-        return repr(dataclasses.replace(self.config, launch=LaunchConfig()))
-
-    @property
     def digest(self) -> str:
         """Of what the workers read."""
-        return run_digest({}, [self.features / name for name in files(loss_to_json(self.config.loss))])
+        return run_digest({}, [self.features / name for name in files(self.config)])
 
-    def train(self, values: Mapping[str, Value], out: Path, told: Told) -> float:
+    def train(self, values: Mapping[str, Value], out: Path, on_epoch: OnEpoch) -> float:
         """See Tunable."""
         config = self.space.apply(self.config, values)
-        # A configuration that diverges does so again after a restart.
-        launch = dataclasses.replace(config.launch, max_restarts=0)
-        return train(self.features, out, config, launcher=WatchedRun(launch, self.metric, told))[self.metric]
+        return train(self.features, out, config, launcher=self.watched(config, self.metric, on_epoch))[self.metric]
 
     def reseeded(self, seed: int) -> "TunableRetriever":
         """See Tunable."""
-        optimizer, sampling = (
-            dataclasses.replace(one, seed=seed) for one in (self.config.optimizer, self.config.sampling)
-        )
-        return dataclasses.replace(
-            self, config=dataclasses.replace(self.config, optimizer=optimizer, sampling=sampling)
-        )
+        optimizer, sampling = self.config.optimizer.replace(seed=seed), self.config.sampling.replace(seed=seed)
+        return dataclasses.replace(self, config=self.config.replace(optimizer=optimizer, sampling=sampling))
 
     def scoring_ms(self, trained: Path) -> float:
         """See Tunable: the user's vector and its product with every item's."""

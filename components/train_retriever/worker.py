@@ -3,7 +3,6 @@
 A worker that is killed resumes from the last whole checkpoint and ends with the weights of an undisturbed run.
 """
 
-import argparse
 from typing import cast
 
 import numpy as np
@@ -14,20 +13,21 @@ from components.shared.features.ragged import Ragged
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec
 from components.shared.models.batch import keyed_jagged
-from components.shared.models.retriever import SEQUENCE, Retriever, RetrieverConfig, encoder_from_json
+from components.shared.models.retriever import SEQUENCE, Retriever, RetrieverConfig
 from components.shared.training import checkpoint
-from components.shared.training.exchange import SharedFolder, copy_of
-from components.shared.training.group import Group, local_copy, process_group, quiet_third_parties
-from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.compute_dtype import autocast
+from components.shared.training.exchange import copy_of
+from components.shared.training.group import Group, local_copy
+from components.shared.training.loop import Loop
 from components.shared.training.pipelining import Losses, Steps, chosen, compile_dense
-from components.shared.training.precision import dense_precision
-from components.shared.training.sharding import OptimizerConfig, distribute
-from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
-from components.train_retriever.hard_index import Hardest, ItemIndex
+from components.shared.training.sharding import distribute
+from components.shared.training.worker import loop_config, worker
+from components.train_retriever.batches import Batch, draw_batch
+from components.train_retriever.config import RetrieverOptions
 from components.train_retriever.job import WorkerJob, metric, rows_files
-from components.train_retriever.loss_json import loss_from_json
-from components.train_retriever.negatives import Hard
-from components.train_retriever.objectives import Part, Ratings, objective
+from components.train_retriever.losses.config import Hard
+from components.train_retriever.losses.hard_index import Hardest, ItemIndex
+from components.train_retriever.losses.objectives import Part, Ratings, objective
 from components.train_retriever.sources import row_source
 from components.train_retriever.stepping import SteppedRetriever, TowerBatch
 from components.train_retriever.validation import mean_recall, rating_r2
@@ -41,21 +41,20 @@ class Training:
         folder = local_copy(job.features, group)
         self.spec = FeatureSpec.read(folder / "spec.json")
         self.catalog = Catalog.read(folder / "items.parquet", self.spec)
-        self.sampling = SamplingConfig(**job.sampling)
+        self.config = RetrieverOptions.read(job.training, "training")
+        self.sampling, optimizer = self.config.sampling, self.config.optimizer
         self.part = group.share(self.sampling.batch_size)
-        learned, validated = (folder / name for name in rows_files(job.loss))
+        learned, validated = (folder / name for name in rows_files(self.config))
         self.source = row_source(learned, self.spec, self.sampling, self.part)
         self.validation = Rows.read(validated, self.spec)
-        optimizer = OptimizerConfig(**job.optimizer)
-        self.precision = optimizer.precision
         torch.manual_seed(optimizer.seed)
-        config = _model_config(self.spec, job)
-        self.model, self.optimizer = distribute(SteppedRetriever(config, torch.device("meta")), group, optimizer)
+        shape = model_config(self.spec, self.config)
+        self.model, self.optimizer = distribute(SteppedRetriever(shape, torch.device("meta")), group, optimizer)
         towers = cast(Retriever, self.model.module)
         for tower in (towers.user_tower, towers.item_tower):
             compile_dense(tower, group.device, optimizer.compile)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
-        loss = loss_from_json(job.loss)
+        loss = self.config.loss
         self.objective = objective(loss, self.source, len(self.catalog), self.sampling, group)
         self.index: tuple[int, ItemIndex] | None = None
         """Step that it was made before, and what Hard negatives are looked up in."""
@@ -83,7 +82,7 @@ class Training:
         """See Batches."""
         batch, drawn = read.batch, self.objective.draw(read)
         asked = len(batch.item) + len(drawn.rows)
-        known, where = self._history(batch, asked) if self.job.encoder else (np.zeros(0, np.int64), None)
+        known, where = self._history(batch, asked) if self.config.encoder else (np.zeros(0, np.int64), None)
         behind = np.concatenate([drawn.rows, known])
         wanted = self._with(batch.items, behind, np.flatnonzero(drawn.dropped)) if len(behind) else batch.items
         return TowerBatch(
@@ -94,7 +93,7 @@ class Training:
 
     def losses(self, batch: TowerBatch) -> Losses:
         """See Batches."""
-        with dense_precision(self.precision, self.group.device):
+        with autocast(self.config.optimizer.compute_dtype, self.group.device):
             vectors = self.model(batch)
         loss = batch.of(vectors)
         return loss, loss.detach() / self.group.world
@@ -113,7 +112,7 @@ class Training:
     def _hardest(self, at: tuple[int, int], batch: Batch, known: Ragged, source: Hard) -> Hardest:
         """See Part; a resumed run begins where the index is made anew, so it ranks as the one that was killed."""
         step, model = at[0] * self.steps_per_epoch() + at[1], cast(Retriever, self.model.module.eval())
-        made = step - min(at[1] % source.refresh, step % self.job.loop["checkpoint_every"])
+        made = step - min(at[1] % source.refresh, step % self.config.checkpoint_every)
         with torch.no_grad():
             if self.index is None or self.index[0] != made:
                 self.index = made, ItemIndex(*self._item_vectors(model))
@@ -159,27 +158,21 @@ class Training:
         return found
 
 
-def _model_config(spec: FeatureSpec, job: WorkerJob) -> RetrieverConfig:
-    return RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim, encoder_from_json(job.encoder))
+def model_config(spec: FeatureSpec, config: RetrieverOptions) -> RetrieverConfig:
+    """Shape of the two towers."""
+    return RetrieverConfig.from_spec(spec, config.embedding_dim, config.hidden_dim, config.encoder)
 
 
 def main() -> None:
     """Entry point of torchrun."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--job", required=True)
-    place, _, name = parser.parse_args().job.rpartition("/")
-    job = WorkerJob(**SharedFolder(place).read_json(name))
-    folder = SharedFolder(job.folder)
-    quiet_third_parties()
-    with process_group() as group:
-        loop = LoopConfig(stage="train_retriever", metric=metric(job.loss), **job.loop)
-        Loop(loop, Training(job, group), group, folder).run()
+    with worker(WorkerJob) as (job, group, folder):
+        config = RetrieverOptions.read(job.training, "training")
+        Loop(loop_config(config, "train_retriever", metric(config)), Training(job, group), group, folder).run()
     if group.rank == 0:
-        spec = FeatureSpec.read(copy_of(job.features) / "spec.json")
-        config = _model_config(spec, job)
+        shape = model_config(FeatureSpec.read(copy_of(job.features) / "spec.json"), config)
         with folder.filled() as out:
-            config.write(out / "config.json")
-            checkpoint.export_weights(Retriever(config, torch.device("cpu")), folder, out, job.optimizer["seed"])
+            shape.write(out / "config.json")
+            checkpoint.export_weights(Retriever(shape, torch.device("cpu")), folder, out, config.optimizer.seed)
 
 
 if __name__ == "__main__":

@@ -13,38 +13,29 @@ def tune_hyperparameters(
     report: Output[HTML],
     metrics: Output[Metrics],
     model: str,
-    size: str,
-    retriever: Input[Model] = None,  # pyright: ignore[reportArgumentType] - KFP's way to say optional
-    trials: int = 20,
-    objective: str = "quality",
-    pruning: str = "median",
+    retriever_model: Input[Model] = None,  # pyright: ignore[reportArgumentType] - KFP's way to say optional
+    size: str = "small",
     seed: int = 0,
-    processes: int = 1,
-    storage: str = "",
-    study: str = "",
+    training: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    retriever: dict = {},  # noqa: B006
+    ranker: dict = {},  # noqa: B006
+    tuning: dict = {},  # noqa: B006
     worker: str = "",
-    retriever_loss: str = "",
-    finalists: int = 3,
     ended: list = [],  # noqa: B006 - KFP takes no None for a list
 ) -> str:
-    """Run trials of a study until its budget is used up, by this worker and others, and tell the best so far.
+    """Run trials of a study until its budget is used up, by this worker and others, and report the best so far.
 
     Args:
         features: Output of build_features.
         model: retriever or ranker.
+        retriever_model: Output of train_retriever; only the ranker needs it.
         size: tiny, small or full: the defaults, which are the first trial.
-        retriever: Output of train_retriever; only the ranker needs it.
-        trials: Trials of the whole study, over all workers and restarts.
-        objective: quality, or quality-latency (no pruning then).
-        pruning: median, asha or none.
         seed: Of the sampler and of every trial's training.
-        processes: Training processes of a trial.
-        storage: Folder on a lasting volume that all workers see, or a database URL; empty: this step searches alone.
-        study: What the study's name begins with, before the model's and a digest of data and defaults.
+        training: Options of components/shared/training/launch.py, TrainingOptions.
+        retriever: Options that every trial of the retriever begins with.
+        ranker: Options that every trial of the ranker begins with.
+        tuning: Options of components/tune_hyperparameters/config.py, TuningOptions.
         worker: Name of this worker, distinct among those that run at once.
-        retriever_loss: JSON of what trials of the retriever learn by, as train_retriever takes it; empty: the default.
-        finalists: Best trials that the step which closes the study trains again with two other seeds, beyond the
-            budget, and the defaults with them; the best mean wins. 0: none.
         ended: Answers of the other workers; when there are any, trials that they left running are lost ones.
 
     Returns:
@@ -57,15 +48,12 @@ def tune_hyperparameters(
 
     from components.tune_hyperparameters import models
     from components.tune_hyperparameters import tune as stage
-    from components.tune_hyperparameters.config import TuningConfig
+    from components.tune_hyperparameters.config import TuningConfig, TuningOptions
 
-    config = TuningConfig(
-        trials=trials, objective=objective, pruning=pruning, seed=seed, storage=storage,
-        study=f"{study}-{model}" if study else model, worker=worker, closing=bool(ended) or not storage,
-        finalists=finalists,
-    )  # fmt: skip
-    learned = Path(retriever.path) if retriever else None
-    with models.tunable(model, Path(features.path), learned, size, seed, processes, retriever_loss) as found:
+    config = TuningConfig.of(TuningOptions.read(tuning, "tuning"), model, seed, worker, bool(ended))
+    learned = Path(retriever_model.path) if retriever_model else None
+    sections = {"training": training, "retriever": retriever, "ranker": ranker}
+    with models.tunable(model, Path(features.path), learned, size, seed, sections) as found:
         result = stage.tune(found, Path(best.path), Path(report.path), config)
     for name, value in result.metrics.items():
         metrics.log_metric(name, value)

@@ -1,53 +1,78 @@
-"""How to search: budget, objective, pruning, storage and who this worker is."""
+"""Options of the search: budget, objective, pruning, storage; and who this worker is."""
 
-import re
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from components.shared.errors import InputError
+from pydantic import Field
 
-OBJECTIVES = ("quality", "quality-latency")
-PRUNING = ("median", "asha", "none")
+from components.shared.options import Amount, Count, Options
 
 
-@dataclass(frozen=True, kw_only=True)
-class TuningConfig:
-    """How to search for hyper-parameters."""
+class TuningOptions(Options):
+    """How to search for hyper-parameters: section `tuning` of the tuning pipeline."""
 
-    trials: int = 20
+    retriever_trials: Count = 20
+    """Trials of the retriever's study, over all workers and restarts; the defaults are the first. 1: the defaults."""
+    ranker_trials: Count = 20
+    """Trials of the ranker's study, likewise."""
+    objective: Literal["quality", "quality-latency"] = "quality"
+    """`quality`: the validation metric. `quality-latency`: also the time to score one shopper; nothing is pruned."""
+    pruning: Literal["median", "asha", "none"] = "median"
+    """Which trials end before their last epoch: `median`, `asha` (successive halving) or `none`."""
+    finalists: Amount = 3
+    """Best trials of each study that are trained again with other seeds when it closes, beyond the budget, and the
+    defaults with them; the best mean wins. 0: the study's own seed decides."""
+    reruns: Count = 2
+    """Further seeds of each finalist."""
+    storage: str = "/mnt/shoprank/tuning"
+    """Folder on a lasting volume that all workers see, or a database URL; empty: nothing outlasts the step."""
+    study: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "shop"
+    """What the names of the studies begin with; letters, digits, '.', '_' and '-'."""
+
+    def trials_of(self, model: str) -> int:
+        """Budget of a model's study."""
+        return self.ranker_trials if model == "ranker" else self.retriever_trials
+
+
+class TuningConfig(Options):
+    """One worker's search of one study."""
+
+    trials: Count = 20
     """Trials of the whole study, over all workers and restarts; the defaults are the first. A hard bound."""
-    objective: str = "quality"
-    """`quality`: the validation metric. `quality-latency`: also the time to score one shopper; not pruned."""
-    pruning: str = "median"
-    """`median`, `asha` (successive halving) or `none`: which trials end before their last epoch."""
+    objective: Literal["quality", "quality-latency"] = "quality"
+    """See TuningOptions."""
+    pruning: Literal["median", "asha", "none"] = "median"
+    """See TuningOptions."""
     seed: int = 0
     """Of the sampler; with several workers what they find also depends on who is faster."""
     storage: str = ""
-    """Folder on a volume that lasts and that all workers see, or a database URL; empty: nothing outlasts the call."""
-    study: str = "study"
+    """See TuningOptions."""
+    study: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "study"
     """What the study's name begins with; a digest of data, defaults and ranges follows."""
     worker: str = ""
     """Name of this worker, distinct among those of a study that run at once on several machines."""
     closing: bool = False
     """Whether all workers on other machines have ended, so that trials which they left running are lost ones."""
+    finalists: Amount = 0
+    """See TuningOptions."""
+    reruns: Count = 2
+    """See TuningOptions."""
 
-    finalists: int = 0
-    """Complete trials of the best quality that are trained again with other seeds when the study closes, and the
-    defaults with them; the best mean wins. Beyond the budget. 0: the study's own seed decides."""
-    reruns: int = 2
-    """Further seeds of each finalist."""
+    @classmethod
+    def of(cls, options: TuningOptions, model: str, seed: int, worker: str, ended: bool) -> "TuningConfig":
+        """What a worker of a model's study does.
 
-    def __post_init__(self) -> None:
-        if self.trials < 1:
-            raise InputError(f"trials is {self.trials}", "give at least 1: the defaults")
-        if self.finalists < 0:
-            raise InputError(f"finalists is {self.finalists}", "give 0 for none, or how many")
-        if self.reruns < 1:
-            raise InputError(f"reruns is {self.reruns}", "give at least 1, or 0 finalists")
-        if not re.fullmatch(r"[\w.-]+", self.study):
-            raise InputError(f"study is '{self.study}'", "use letters, digits, '.', '_' and '-': it names a file")
-        for name, known in (("objective", OBJECTIVES), ("pruning", PRUNING)):
-            if getattr(self, name) not in known:
-                raise InputError(f"{name} is '{getattr(self, name)}'", f"use one of: {', '.join(known)}")
+        Args:
+            options: Section `tuning`.
+            model: retriever or ranker.
+            seed: Of the sampler.
+            worker: Name of this worker.
+            ended: Whether every other worker has ended.
+        """
+        return cls(
+            trials=options.trials_of(model), objective=options.objective, pruning=options.pruning, seed=seed,
+            storage=options.storage, study=f"{options.study}-{model}", worker=worker,
+            closing=ended or not options.storage, finalists=options.finalists, reruns=options.reruns,
+        )  # fmt: skip
 
     @property
     def final_seeds(self) -> tuple[int, ...]:

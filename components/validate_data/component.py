@@ -15,7 +15,7 @@ def validate_data(
     statistics: Output[Artifact],
     report: Output[HTML],
     summary: Output[Metrics],
-    previous_statistics: str = "",
+    data: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
     """Check the ingested tables against the rules; an error stops the pipeline after the page is written.
 
@@ -24,7 +24,7 @@ def validate_data(
         items: Output of ingest_events.
         users: Output of ingest_events.
         rejected: Output of ingest_events.
-        previous_statistics: Path of an earlier run's statistics; empty: sizes are not compared.
+        data: Options of components/shared/schema/data_options.py, DataOptions, of which previous_statistics is read.
 
     Returns:
         statistics: Folder with statistics.json: every column's profile, the drift baseline, and the findings.
@@ -33,15 +33,17 @@ def validate_data(
     """
     from pathlib import Path
 
+    from components.shared.schema.data_options import DataOptions
     from components.validate_data import validate as stage
 
+    earlier = DataOptions.read(data, "data").previous_statistics
     result = stage.validate(
         Path(events.path),
         Path(items.path),
         Path(users.path),
         Path(statistics.path),
         Path(report.path),
-        previous=Path(previous_statistics) if previous_statistics else None,
+        previous=Path(earlier) if earlier else None,
         rejected=Path(rejected.path),
     )
     statistics.metadata.update(result.metadata())

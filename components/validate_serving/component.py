@@ -11,16 +11,14 @@ def validate_serving(
     bundle: Input[Model],
     proof: Output[Artifact],
     report: Output[Metrics],
-    max_p99_ms: float = 200.0,
-    max_memory_mb: float = 2000.0,
+    release: dict = {},  # noqa: B006 - KFP takes the default as a constant
     public_key: str = "",
 ):
     """Start the real predictor on the bundle and prove its answers, latency and memory.
 
     Args:
         bundle: Output of register_model.
-        max_p99_ms: Largest 99th percentile of a request, in milliseconds.
-        max_memory_mb: Largest resident memory of the predictor, in MB.
+        release: Options of components/shared/release/config.py, ReleaseOptions: max_p99_ms, max_memory_mb.
         public_key: PEM file of the key that must have signed the bundle; empty checks the files alone.
 
     Returns:
@@ -29,10 +27,12 @@ def validate_serving(
     """
     from pathlib import Path
 
+    from components.shared.release.config import ReleaseOptions
     from components.validate_serving import prove as stage
 
+    limits = ReleaseOptions.read(release, "release")
     predictor = stage.PredictorConfig(public_key=Path(public_key) if public_key else None)
-    config = stage.ProofConfig(max_p99_ms=max_p99_ms, max_memory_mb=max_memory_mb, predictor=predictor)
+    config = stage.ProofConfig(max_p99_ms=limits.max_p99_ms, max_memory_mb=limits.max_memory_mb, predictor=predictor)
     result = stage.prove(Path(bundle.path), Path(proof.path), config)
     for name, value in result.metrics().items():
         report.log_metric(name, value)

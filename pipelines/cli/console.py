@@ -1,6 +1,7 @@
 """What a person sees: stages with bars and elapsed time, answers as a table, errors as headline and mend."""
 
 import sys
+import time
 from typing import Any
 
 from rich.console import Console
@@ -14,20 +15,25 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class StageBars:
-    """Live bars of a run; on a log without a terminal one line a stage."""
+class StageProgress:
+    """Stages of a run: live bars on a terminal, else a line when a stage begins, every few seconds, and when it ends.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: Print nothing.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
         self._progress = Progress(
             TextColumn("{task.fields[mark]}"), TextColumn("{task.description:<18}"), BarColumn(bar_width=24),
             TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"), console=console,
-            disable=not console.is_terminal,
+            disable=quiet or not console.is_terminal,
         )  # fmt: skip
+        self._plain_lines = not quiet and not console.is_terminal
         self._bar: TaskID | None = None
-        self._note = ""
-        self._seconds = 0.0
+        self._name, self._note = "", ""
+        self._began = self._printed = 0.0
 
-    def __enter__(self) -> "StageBars":
+    def __enter__(self) -> "StageProgress":
         self._progress.start()
         return self
 
@@ -37,25 +43,43 @@ class StageBars:
     def watch(self, event: Started | Ended | Progressed) -> None:
         """Show one event."""
         if isinstance(event, Started):
-            self._bar, self._note = self._progress.add_task(event.task, total=1.0, mark="[cyan]>", note=""), ""
+            self._name, self._note = event.task, ""
+            self._began = self._printed = time.monotonic()
+            self._bar = self._progress.add_task(event.task, total=1.0, mark="[cyan]>", note="")
             self._plain(f"> {event.task}")
         elif self._bar is None:
             return
         elif isinstance(event, Progressed):
-            self._note = event.note
-            self._progress.update(self._bar, completed=event.share, note=event.note)
+            self._progressed(event)
         elif event.ok:
             self._progress.update(self._bar, completed=1.0, mark="[green]✓")
             self._progress.stop_task(self._bar)
-            seconds = self._progress.tasks[-1].finished_time or self._progress.tasks[-1].elapsed or 0.0
-            self._plain(f"✓ {event.task}  {seconds:.1f} s  {self._note}")
+            self._plain(f"✓ {event.task}  {time.monotonic() - self._began:.1f} s  {self._note}".rstrip())
         else:
             self._progress.update(self._bar, mark="[red]✗")
             self._plain(f"✗ {event.task}")
 
+    def _progressed(self, event: Progressed) -> None:
+        assert self._bar is not None
+        self._note, now = event.note, time.monotonic()
+        spent = now - self._began
+        left = f", {_duration(spent * (1 - event.share) / event.share)} left" if 0.02 < event.share < 1 else ""
+        self._progress.update(self._bar, completed=event.share, note=f"{event.note}{left}")
+        if now - self._printed >= PLAIN_EVERY_S:
+            self._printed = now
+            self._plain(f"  {self._name}  {100 * event.share:3.0f} %  {event.note}{left}".rstrip())
+
     def _plain(self, line: str) -> None:
-        if not console.is_terminal:
+        if self._plain_lines:
             console.print(line, markup=False)
+
+
+PLAIN_EVERY_S = 5.0
+"""Seconds between two lines of one stage where output is no terminal."""
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def show_answer(question: str, answer: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """`shoprank counterfactual`: what a shadow would have earned at the places where the champion explored."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipelines.cli.console import console
+from pipelines.cli.parameters import Json, emit
 
 
 def counterfactual(
@@ -13,11 +15,14 @@ def counterfactual(
     candidate: Annotated[str, typer.Option(help="version that answered as a shadow")],
     events: Annotated[Path, typer.Option(help="folder of the shop's events, Parquet, with request_id")],
     event_type: Annotated[str, typer.Option(help="what counts: view, cart or purchase")] = "purchase",
+    as_json: Json = False,
 ) -> None:
     """Estimate a candidate's rate at the last place from the champion's exploration, without giving it traffic."""
     from components.evaluate_model.logged import compare_logged
 
     found = compare_logged(log, candidate, events, event_type)
+    if as_json:
+        return emit(dataclasses.asdict(found))
     console.print(f"{found.decisions:,} explored answers; {event_type} of the item at the last place:", highlight=False)
     console.print(
         f"  {found.left_out:,} of {found.decisions + found.left_out:,} left out, {100 * found.share:.1f} % remain: "

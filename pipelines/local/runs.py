@@ -6,7 +6,6 @@ out/runs/<time>/{run.json, run.log, pipeline/<task>/<artifact>}
 
 import contextlib
 import fcntl
-import json
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from components.shared.errors import InputError, ShoprankError
 from components.shared.storage import read_json, write_json
 from pipelines.local.log import Ended, LogReader, Progressed, Started
+from pipelines.local.processes import MARK, end_run
 
 
 class RunFailed(ShoprankError):
@@ -97,7 +97,7 @@ def exclusive(out: Path) -> Iterator[None]:
 def run_local(
     pipeline: str, arguments: dict[str, Any], out: Path, watch: Callable[[Started | Ended | Progressed], None]
 ) -> Run:
-    """Run a pipeline in a child process and tell `watch` what happens.
+    """Run a pipeline in a child process; `watch` gets every event.
 
     Raises:
         RunFailed: a stage failed.
@@ -106,9 +106,13 @@ def run_local(
     job = {"pipeline": pipeline, "arguments": arguments, "root": str(folder / "pipeline")}
     write_json(folder / "job.json", job)
     reader, stages, began = LogReader(), [], time.monotonic()
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", "SHOPRANK_RETRIES": "0"}
-    command = [sys.executable, "-m", "pipelines.local.worker", "--job", str(folder / "job.json")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", "SHOPRANK_RETRIES": "0",
+                   MARK: str(folder)}  # fmt: skip
+    command = [sys.executable, "-m", "pipelines.local.worker", str(folder / "job.json")]
+    # In a session of its own: Ctrl-C reaches this command alone, which ends the run in order.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )  # fmt: skip
     assert process.stdout is not None
     try:
         with (folder / "run.log").open("w", encoding="utf-8") as log:
@@ -123,7 +127,7 @@ def run_local(
                     watch(event)
         code = process.wait()
     except BaseException:
-        process.terminate()
+        end_run(str(folder))
         process.wait()
         raise
     if code:
@@ -133,17 +137,8 @@ def run_local(
     return Run(folder, pipeline, arguments, tuple(stages))
 
 
-def data_arguments(data: str, mapping: str) -> dict[str, str]:
-    """A pipeline's `source` and `mapping` from what a person typed: paths from here, a mapping's file read."""
-    named = Path(mapping)
-    return {
-        "source": data if "://" in data or data == "complete-journey" else str(Path(data).resolve()),
-        "mapping": named.read_text() if mapping.endswith(".json") and named.exists() else mapping,
-    }
-
-
-def lineage(data: str, size: str) -> str:
-    """What a local run writes into the bundle: source, size, commit; JSON."""
+def lineage(data: str, size: str) -> dict[str, str]:
+    """What a local run writes into the bundle: source, size, commit."""
     git = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],
                          capture_output=True, text=True, check=False)  # fmt: skip
-    return json.dumps({"source": data, "size": size, "commit": git.stdout.strip() or "unknown"})
+    return {"source": data, "size": size, "commit": git.stdout.strip() or "unknown"}

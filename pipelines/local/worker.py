@@ -1,7 +1,7 @@
 """One local run in its own process: the pipeline through KFP's SubprocessRunner. Started by `shoprank run`."""
 
-import argparse
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -15,10 +15,8 @@ from pipelines.compiling import pipeline_named  # noqa: E402
 
 
 def main() -> None:
-    """Run the pipeline that the job file names."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--job", type=Path, required=True)
-    job = read_json(parser.parse_args().job)
+    """Run the pipeline that the job file, the only argument, names."""
+    job = read_json(Path(sys.argv[1]))
     os.environ["PYTHONWARNINGS"] = "ignore"
     os.environ["PYTHONUNBUFFERED"] = "1"
     local.init(

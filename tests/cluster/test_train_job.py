@@ -23,10 +23,10 @@ from components.shared.recommender.candidates import CandidateConfig
 from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
-from components.train_ranker.train import RankerTraining
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.train import train as train_ranker
-from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
+from components.train_retriever.train import train
 from tests import custom_resources
 from tests.cluster.trainer_controller import FileLogs, Trainer, write_active
 from tests.cluster.training_step import LIMITS, Scene, retrying, settings
@@ -59,7 +59,7 @@ def assert_same_model(one: Path, other: Path) -> None:
 def in_pod(tiny_run, tmp_path_factory) -> Path:
     """The model that two processes of one pod train, undisturbed."""
     out = tmp_path_factory.mktemp("in-pod") / "model"
-    train(tiny_run.features, out, dataclasses.replace(CONFIG, launch=LaunchConfig(processes=2, threads=1)))
+    train(tiny_run.features, out, CONFIG.replace(launch=LaunchConfig(processes=2, threads=1)))
     return out
 
 
@@ -89,7 +89,7 @@ def bucket():
 
 @pytest.mark.slow
 def test_two_nodes_train_the_model_that_two_processes_of_a_pod_do(cluster, tiny_run, in_pod, tmp_path, capfd):
-    config = dataclasses.replace(CONFIG, launch=settings(tmp_path))
+    config = CONFIG.replace(launch=settings(tmp_path))
     launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
     with Trainer(cluster, tmp_path).running() as trainer:
         train(tiny_run.features, tmp_path / "model", config, launcher=launcher)
@@ -111,7 +111,7 @@ def test_a_killed_node_resumes_from_a_checkpoint_in_the_object_store(cluster, bu
         reached.extend(found)
         return bool(found)
 
-    config = dataclasses.replace(CONFIG, launch=settings(tmp_path, f"minio://{bucket}/runs/"))
+    config = CONFIG.replace(launch=settings(tmp_path, f"minio://{bucket}/runs/"))
     launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
     with Trainer(cluster, tmp_path, restarts=1, kill=saved).running() as trainer:
         train(tiny_run.features, tmp_path / "model", config, launcher=launcher)
@@ -134,11 +134,11 @@ def test_the_ranker_and_its_refit_train_on_nodes_too_and_resume_from_the_object_
         embedding_dim=8, hidden_dim=16, epochs=1, batch_shoppers=10, checkpoint_every=2,
         candidates=CandidateConfig(own=40, retrieved=30, popular=10, similar=30),
     )  # fmt: skip
-    config = dataclasses.replace(base, launch=settings(tmp_path, f"minio://{bucket}/rankers/"))
+    config = base.replace(launch=settings(tmp_path, f"minio://{bucket}/rankers/"))
     launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
     with Trainer(cluster, tmp_path, restarts=1, kill=refitting).running() as trainer:
         train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "nodes", config, launcher=launcher)
-    config = dataclasses.replace(base, launch=LaunchConfig(processes=2, threads=1))
+    config = base.replace(launch=LaunchConfig(processes=2, threads=1))
     train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "pod", config)
     assert trainer.attempts == 2 and store.find(bucket) == []
     assert_same_model(tmp_path / "nodes", tmp_path / "pod")
@@ -300,7 +300,7 @@ def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
     ("exchange", "said"), [("", "exchange is empty"), ("/elsewhere", "lies on no volume"), ("/dev/shm/x", "no volume")]
 )
 def test_an_exchange_that_nodes_would_not_see_is_refused(scene, exchange, said):
-    config = dataclasses.replace(settings(scene.folder), exchange=exchange)
+    config = settings(scene.folder).replace(exchange=exchange)
     launcher = TrainJobLauncher(cluster=scene.cluster, logs=FileLogs(scene.folder), config=config, limits=LIMITS)
     with pytest.raises(InputError, match=said):
         launcher.run(scene.task, scene.folder)

@@ -38,10 +38,10 @@ HARDENED = (
 COMPILE = textwrap.dedent("""
     import sys
     from pathlib import Path
-    from components.compile_model.compile import CompileConfig, compile_model
+    from components.compile_model.compile import CompileOptions, compile_model
     from components.register_model.register import RegisterConfig, register
     *models, out = map(Path, sys.argv[1:])
-    compile_model(*models, out / "compiled", CompileConfig(runtime="aotinductor"))
+    compile_model(*models, out / "compiled", CompileOptions(runtime="aotinductor"))
     where = RegisterConfig(registry=out / "registry", name="native", signing_key=out / "key.pem")
     register(out / "compiled", None, out / "bundle", where)
 """)

@@ -1,6 +1,5 @@
 """A made-up shop of a few hundred events, English and Chinese, that tests may bend before it is built."""
 
-import dataclasses
 import datetime
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.build_features.build import FeatureConfig, FeatureSummary, build
+from components.build_features.build import FeatureSummary, build
+from components.build_features.config import FeatureOptions
 from components.shared.features.catalog import Catalog
 from components.shared.features.history import HistoryStore
 from components.shared.features.spec import FeatureSpec
@@ -103,7 +103,7 @@ class Built:
 
 def build_in(folder: Path, shop: Shop, **changes) -> Built:
     """Build a shop; the default horizon is five days."""
-    config = dataclasses.replace(FeatureConfig(horizon_days=5.0), **changes)
+    config = FeatureOptions(horizon_days=5.0).replace(**changes)
     return Built(folder / "features", build(*shop.write(folder), folder / "features", config))
 
 

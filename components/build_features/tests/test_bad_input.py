@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from components.build_features.build import FeatureConfig, build
+from components.build_features.build import build
+from components.build_features.config import FeatureOptions
 from components.shared.disk import new_array
 from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
 from components.shared.tests.small_disk import small_file_system
@@ -15,7 +16,7 @@ from components.shared.tests.small_disk import small_file_system
 def refused(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankError:
     events, items = shop.write(folder)
     with pytest.raises(kind) as caught:
-        build(events, items, folder / "features", FeatureConfig(horizon_days=5.0))
+        build(events, items, folder / "features", FeatureOptions(horizon_days=5.0))
     assert sorted(path.name for path in folder.iterdir()) == ["events", "items"], "nothing may be left half-written"
     assert caught.value.headline and caught.value.mend
     return caught.value
@@ -36,9 +37,9 @@ def test_folders_without_files_are_named(shop, tmp_path):
     events, items = shop.write(tmp_path)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match=r"events: .*nothing holds no Parquet"):
-        build(tmp_path / "nothing", items, tmp_path / "out", FeatureConfig())
+        build(tmp_path / "nothing", items, tmp_path / "out", FeatureOptions())
     with pytest.raises(InputError, match=r"items: .*nothing holds no Parquet"):
-        build(events, tmp_path / "nothing", tmp_path / "out", FeatureConfig())
+        build(events, tmp_path / "nothing", tmp_path / "out", FeatureOptions())
     assert not (tmp_path / "out").exists()
 
 
@@ -47,7 +48,7 @@ def test_events_of_an_earlier_release_are_to_be_ingested_again(shop, tmp_path):
     file = sorted(events.rglob("*.parquet"))[-1]
     pq.write_table(pq.read_table(file, partitioning=None).drop_columns("rating"), file)
     with pytest.raises(SchemaError, match="lack the column 'rating'") as caught:
-        build(events, items, tmp_path / "out", FeatureConfig())
+        build(events, items, tmp_path / "out", FeatureOptions())
     assert file.name in caught.value.headline and "ingest them again" in caught.value.mend
     assert not (tmp_path / "out").exists()
 
@@ -116,7 +117,7 @@ def test_without_purchases_the_next_stronger_event_is_predicted(shop, built_from
 
 def test_a_quote_in_a_folder_name_is_only_a_letter(shop, tmp_path):
     folder = tmp_path / "the shop's 'data'"
-    summary = build(*shop.write(folder), folder / "features", FeatureConfig(horizon_days=5.0))
+    summary = build(*shop.write(folder), folder / "features", FeatureOptions(horizon_days=5.0))
     assert summary.rows["test"] > 0 and (folder / "features" / "spec.json").exists()
 
 
@@ -125,9 +126,9 @@ def test_an_earlier_result_is_replaced_whole_and_survives_a_refusal(shop, tmp_pa
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "stale.json").write_text("{}")
     with pytest.raises(InputError):
-        build(tmp_path / "gone", items, tmp_path / "features", FeatureConfig(horizon_days=5.0))
+        build(tmp_path / "gone", items, tmp_path / "features", FeatureOptions(horizon_days=5.0))
     assert (tmp_path / "features" / "stale.json").exists()
-    build(events, items, tmp_path / "features", FeatureConfig(horizon_days=5.0))
+    build(events, items, tmp_path / "features", FeatureOptions(horizon_days=5.0))
     assert not (tmp_path / "features" / "stale.json").exists()
 
 
@@ -140,7 +141,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_named_and_leaves_nothing(shop, tmp_path, small_disk):
     events, items = shop.write(tmp_path / "raw")
     with pytest.raises(InputError, match="cannot write"):
-        build(events, items, small_disk / "features", FeatureConfig(horizon_days=5.0))
+        build(events, items, small_disk / "features", FeatureOptions(horizon_days=5.0))
     assert not list(small_disk.iterdir())
 
 

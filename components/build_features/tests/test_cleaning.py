@@ -6,7 +6,8 @@ import duckdb
 import numpy as np
 import pytest
 
-from components.build_features.cleaning import CleaningConfig, clean, limit_outliers
+from components.build_features.cleaning import clean, limit_outliers
+from components.build_features.config import CleaningConfig
 
 
 def test_every_rule_counts_what_it_touched(shop, built, built_from):

@@ -1,14 +1,11 @@
 """Items beyond the vocabulary share hash rows: in the catalog, in sequences, in the metrics, and for the models."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from components.build_features.build import FeatureConfig
-from components.build_features.vocabulary import VocabularyConfig
+from components.build_features.config import FeatureOptions, VocabularyConfig
 from components.shared.errors import InputError
 from components.shared.features.catalog import Catalog
 from components.shared.features.id_hashing import hashed_rows
@@ -16,8 +13,8 @@ from components.shared.features.rows import Rows
 from components.shared.models.encoders.config import GruConfig
 from components.shared.models.retriever import RetrieverConfig
 from components.shared.recommender.offline import item_vectors, load_retriever
-from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
+from components.train_retriever.train import train
 
 ROWS = 3
 SOME = VocabularyConfig(min_item_events=22, item_hash_rows=ROWS)
@@ -25,7 +22,7 @@ SOME = VocabularyConfig(min_item_events=22, item_hash_rows=ROWS)
 
 
 def test_late_items_take_the_row_of_their_hash_and_early_ones_their_own(shop, built_from):
-    made, plain = (built_from(shop, vocabulary=one) for one in (SOME, dataclasses.replace(SOME, item_hash_rows=0)))
+    made, plain = (built_from(shop, vocabulary=one) for one in (SOME, SOME.replace(item_hash_rows=0)))
     known, catalog = plain.catalog.known_items, made.catalog
     assert catalog.known_items == known and 0 < known < len(catalog) - 10
     assert made.spec.item_hash_rows == ROWS
@@ -52,7 +49,7 @@ def test_collisions_are_reported_beside_what_is_expected(shop, built_from):
 
 
 def test_by_default_late_items_are_unknown_and_nothing_is_said_of_hashing(built):
-    assert built.spec.item_hash_rows == FeatureConfig().vocabulary.item_hash_rows == 0
+    assert built.spec.item_hash_rows == FeatureOptions().vocabulary.item_hash_rows == 0
     assert not [name for name in {**built.summary.metrics(), **built.summary.metadata()} if "hash_" in name[:5]]
 
 

@@ -9,9 +9,9 @@ import pytest
 _BUILD = """
 import resource, sys
 from pathlib import Path
-from components.build_features.build import FeatureConfig, build
+from components.build_features.build import FeatureOptions, build
 folder = Path(sys.argv[1])
-build(folder / "events", folder / "items", folder / "features", FeatureConfig())
+build(folder / "events", folder / "items", folder / "features", FeatureOptions())
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 

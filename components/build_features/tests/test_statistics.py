@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.build_features.build import FeatureConfig
+from components.build_features.config import FeatureOptions
 from components.shared.errors import InputError
 from components.shared.features.catalog import STATISTICS
 from components.shared.features.spec import DAY
@@ -22,7 +22,7 @@ def purchases(shop, before: int) -> list[tuple[str, str, int]]:
 @pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])
 def test_statistics_count_purchases_before_the_moment(shop, built, name):
     moment = {**built.timeline.moments(), "serving": built.timeline.end}[name]
-    short, middle, long = FeatureConfig().popularity_days
+    short, middle, long = FeatureOptions().popularity_days
     events = purchases(shop, moment)
     table = np.load(built.folder / "statistics" / f"{name}.npy")
     assert table.dtype == np.float32 and table.shape == (len(built.catalog), len(STATISTICS))

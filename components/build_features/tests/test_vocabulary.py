@@ -6,7 +6,7 @@ import datetime
 import numpy as np
 import pytest
 
-from components.build_features.vocabulary import VocabularyConfig
+from components.build_features.config import VocabularyConfig
 from components.shared.errors import InputError
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from components.compile_model.compile import compile_model
-from components.compile_model.config import CompileConfig, Limits, config_for
+from components.compile_model.config import CompileOptions, Limits, config_for
 from components.compile_model.parity import compare
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import RegisterConfig, register
@@ -45,7 +45,7 @@ def native(tiny_run, tmp_path_factory) -> Path:
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
     out = tmp_path_factory.mktemp("native") / "compiled"
-    compile_model(*models_of(tiny_run), out, CompileConfig(runtime="aotinductor"))
+    compile_model(*models_of(tiny_run), out, CompileOptions(runtime="aotinductor"))
     return out
 
 
@@ -266,7 +266,7 @@ def test_without_a_compiler_the_mend_is_told_before_any_work(tiny_run, tmp_path,
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match=r"no C\+\+ compiler 'g\+\+' on PATH") as caught:
-        compile_model(*models_of(tiny_run), tmp_path / "out", CompileConfig(runtime="aotinductor"))
+        compile_model(*models_of(tiny_run), tmp_path / "out", CompileOptions(runtime="aotinductor"))
     assert "install g++" in caught.value.mend and "runtime=onnxruntime" in caught.value.mend
     assert not list(tmp_path.iterdir())
 

@@ -10,7 +10,7 @@ import pytest
 
 from components.build_features.encode import query_ids
 from components.compile_model.compile import compile_model, write_golden
-from components.compile_model.config import CompileConfig, Limits, TableFormat, config_for
+from components.compile_model.config import CompileOptions, Limits, TableFormat, config_for
 from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
 from components.compile_model.parity import compare, quality
 from components.shared.errors import DataError, InputError
@@ -19,10 +19,7 @@ from components.shared.features.ragged import Ragged
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.encoders.config import AttentionConfig
-from components.shared.models.interactions import CrossConfig
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import MmoeConfig
+from components.shared.models.ranker_options import CrossConfig, MmoeConfig, RankerArchitecture, TargetAttentionConfig
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.exported_models import ExportedModels
 from components.shared.recommender.offline import (
@@ -37,9 +34,9 @@ from components.shared.recommender.recommender import Recommender
 from components.shared.release.golden import read_golden
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
-from components.train_ranker.train import RankerTraining
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.train import train as train_ranker
-from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.config import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 
 TOLERANCE = {"fp32": 1e-5, "fp16": 1e-3, "int8": 1e-2, "int4": 0.15}
@@ -58,7 +55,7 @@ def exported(trained, tmp_path_factory) -> dict[str, Path]:
     width = next(feature.max_length for feature in trained.retriever.config.user_features if feature.name == "query")
     for precision in TOLERANCE:
         folders[precision] = folder = tmp_path_factory.mktemp(precision)
-        form = TableFormat(precision=precision)
+        form = TableFormat(storage=precision)
         export_user_tower(trained.retriever, folder / "retriever" / "user.onnx", form)
         export_ranker(trained.ranker, width, folder / "ranker" / "ranker.onnx", form)
         (folder / "ranker" / "ranker.json").write_text(json.dumps({"tasks": trained.tasks}))
@@ -188,7 +185,7 @@ def test_an_index_that_misses_too_much_is_made_exact(tiny_run, tmp_path):
     models = (tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics)
     for least, exact in ((0.5, False), (1.01, True)):
         limits = Limits(shoppers=20, min_index_recall=least, min_rank_overlap=0.5)
-        config = CompileConfig(limits=limits, exact_index_up_to=10, timed_requests=1)
+        config = CompileOptions(limits=limits, exact_index_up_to=10, timed_requests=1)
         figures = compile_model(*models, tmp_path / str(exact), config)
         assert 0.5 < figures["index_recall_at_100"] <= 1.0
         assert Recommender.open(tmp_path / str(exact)).index.exact == exact
@@ -196,7 +193,7 @@ def test_an_index_that_misses_too_much_is_made_exact(tiny_run, tmp_path):
 
 @pytest.mark.slow
 def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
-    config = CompileConfig(limits=Limits(max_probability_difference=1e-9, shoppers=10))
+    config = CompileOptions(limits=Limits(max_probability_difference=1e-9, shoppers=10))
     with pytest.raises(DataError):
         compile_model(
             tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics, tmp_path / "out", config
@@ -209,14 +206,14 @@ def test_an_encoder_crosses_experts_and_target_attention_compile_within_the_limi
     """Everything that can be chosen at once, through the stages' own functions, to a folder that serves."""
     size, seed = size_named("tiny"), 3
     retriever = dataclasses.replace(
-        RetrieverTraining.from_size(size, seed, 1), encoder=AttentionConfig(layers=1, hidden_dim=16), epochs=1
+        RetrieverTraining.from_size(size, seed), encoder=AttentionConfig(layers=1, hidden_dim=16), epochs=1
     )
     shape = RankerArchitecture(interaction=CrossConfig(), heads=MmoeConfig(), attention=TargetAttentionConfig())
-    ranker = dataclasses.replace(RankerTraining.from_size(size, seed, 1), architecture=shape, epochs=1)
+    ranker = RankerTraining.from_size(size, seed).replace(architecture=shape, epochs=1)
     train_retriever(tiny_run.features, tmp_path / "retriever", retriever)
     train_ranker(tiny_run.features, tmp_path / "retriever", tmp_path / "ranker", ranker)
     models = (tiny_run.features, tmp_path / "retriever", tmp_path / "ranker", tiny_run.statistics)
-    figures = compile_model(*models, tmp_path / "out", CompileConfig())
+    figures = compile_model(*models, tmp_path / "out", CompileOptions())
     assert figures["rank_overlap_at_10"] >= 0.95 and read_golden(tmp_path / "out")
 
 
@@ -283,4 +280,4 @@ def test_limits_are_taken_from_json_and_wrong_ones_named():
 
 
 def test_a_known_precision_keeps_the_default_limits():
-    assert config_for("fp16") == dataclasses.replace(CompileConfig(), tables=TableFormat(precision="fp16"))
+    assert config_for("fp16") == CompileOptions().replace(tables=TableFormat(storage="fp16"))

@@ -15,8 +15,8 @@ def test_untrained_rows_are_left_out_and_read_as_the_unknown_one():
     trained[[3, 7]] = True
     tables = SparseTables(weights, features, [trained, None])
     for precision in ("fp32", "fp16", "int8", "int4"):
-        whole = FlatTable(tables, TableFormat(precision=precision))
-        small = FlatTable(tables, TableFormat(precision=precision, prune=True))
+        whole = FlatTable(tables, TableFormat(storage=precision))
+        small = FlatTable(tables, TableFormat(storage=precision, prune=True))
         kept = whole if precision == "int4" else small
         assert (whole.pruned, kept.pruned) == (0, 0 if precision == "int4" else 47)
         ids, ones = torch.tensor([[3, 7, 0], [0, 3, 29], [7, 7, 12]]), torch.ones(3, 3)
@@ -33,7 +33,7 @@ def test_int4_rows_are_within_half_a_level_for_any_width():
         table = torch.randn(20, dim)
         flat = FlatTable(
             SparseTables([table], (SparseFeature(name="a", rows=20, max_length=1),), [None]),
-            TableFormat(precision="int4"),
+            TableFormat(storage="int4"),
         )
         found = flat.rows_of(torch.arange(20)[:, None])[:, 0]
         level = (table.amax(1, keepdim=True) - table.amin(1, keepdim=True)) / 15

@@ -7,7 +7,8 @@ import pytest
 
 from components.evaluate_model.answers import Pool
 from components.evaluate_model.audit import leakage, with_shuffled_labels
-from components.evaluate_model.rules import Rules, leakage_checks
+from components.evaluate_model.config import Rules
+from components.evaluate_model.rules import leakage_checks
 from components.shared.features.pairs import DENSE_NAMES
 from components.shared.features.rows import Rows
 

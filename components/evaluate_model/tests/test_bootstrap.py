@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from components.evaluate_model import bootstrap
-from components.evaluate_model.bootstrap import BootstrapConfig, intervals
+from components.evaluate_model.bootstrap import intervals
+from components.evaluate_model.config import BootstrapConfig
 
 CONFIG = BootstrapConfig(resamples=2_000, seed=3)
 

@@ -9,18 +9,20 @@ import pyarrow as pa
 import pytest
 
 from components.evaluate_model.champion import champion_answers, champion_of, recode
-from components.evaluate_model.evaluate import config_for, evaluate
+from components.evaluate_model.config import EvaluationOptions
+from components.evaluate_model.evaluate import evaluate
 from components.shared.evaluation.ranking_metrics import overlap_at_k
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.runtime import RuntimeRecord
+from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
 
 pytestmark = pytest.mark.slow
 
-CONFIG = config_for("tiny")
+CONFIG = EvaluationOptions.for_size(size_named("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,17 @@ from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Metrics, Mod
 from safetensors.torch import load_file, save_file
 
 from components.evaluate_model.component import evaluate_model
-from components.evaluate_model.evaluate import config_for, evaluate
+from components.evaluate_model.config import EvaluationOptions
+from components.evaluate_model.evaluate import evaluate
 from components.evaluate_model.lists_file import LISTS
 from components.shared.evaluation.decision import read_decision
 from components.shared.features.rows import Rows
+from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
 
 pytestmark = pytest.mark.slow
 
-CONFIG = config_for("tiny")
+CONFIG = EvaluationOptions.for_size(size_named("tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from components.evaluate_model.rules import Rules, apply_rules
+from components.evaluate_model.config import Rules
+from components.evaluate_model.rules import apply_rules
 
 BASELINES = ("popularity", "recent popularity", "personal frequency", "item-kNN")
 

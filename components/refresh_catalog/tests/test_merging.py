@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.build_features.build import FeatureConfig, build
-from components.build_features.vocabulary import VocabularyConfig
+from components.build_features.build import build
+from components.build_features.config import FeatureOptions, VocabularyConfig
 from components.refresh_catalog.encoding import Vocabularies
 from components.refresh_catalog.merging import merge_items
 from components.shared.errors import InputError
@@ -42,7 +42,7 @@ def built(folder, price_buckets=16):
     for name, rows, schema in (("events", events, EVENTS), ("items", SHOP, ITEMS)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part.parquet")
-    config = FeatureConfig(horizon_days=5.0, vocabulary=VocabularyConfig(price_buckets=price_buckets))
+    config = FeatureOptions(horizon_days=5.0, vocabulary=VocabularyConfig(price_buckets=price_buckets))
     features = folder / "features"
     build(folder / "events", folder / "items", features, config)
     return pq.read_table(features / "items.parquet"), vocabularies(features)

@@ -1,6 +1,5 @@
 """The judge over whole steps: what waits, passes and rolls back, on which numbers, and after a restart."""
 
-import dataclasses
 import json
 import time
 
@@ -94,7 +93,7 @@ def test_a_sample_below_the_minimum_rolls_back_although_nothing_is_wrong():
 
 
 def test_no_failure_among_ten_thousand_is_safe_and_among_a_thousand_is_not_yet():
-    judge = Judge(dataclasses.replace(QUICK, judged=BAD))
+    judge = Judge(QUICK.replace(judged=BAD))
     judge.start_step(0.5)
     first = judge.observe(Interval(seconds=60.0, champion=arm(1_000), candidate=arm(1_000)))
     assert first.action is Action.WAIT and guard(first, Metric.ERRORS).state is State.UNDECIDED
@@ -110,14 +109,14 @@ def test_clicks_that_nobody_counted_are_not_judged_and_never_safe():
 
 
 def test_a_required_guard_without_data_rolls_back():
-    config = dataclasses.replace(QUICK, required=(*BAD, Metric.CLICKS))
+    config = QUICK.replace(required=(*BAD, Metric.CLICKS))
     verdict = step(Judge(config), np.random.default_rng(3), 0.5, clicks=False)
     assert verdict.action is Action.ROLL_BACK and Metric.CLICKS.label in verdict.reasons[0]
 
 
 def test_undecided_goes_on_at_a_small_share_and_is_settled_by_the_planned_look_at_the_final_one():
     """18 % more errors in little data: too little for endless looks, enough for one that was planned."""
-    config = dataclasses.replace(QUICK, judged=BAD, max_duration_s=60.0)
+    config = QUICK.replace(judged=BAD, max_duration_s=60.0)
     worse = Interval(seconds=60.0, champion=arm(50_000, errors=500), candidate=arm(50_000, errors=620))
     for final, action in ((False, Action.PASS), (True, Action.ROLL_BACK)):
         judge = Judge(config)
@@ -131,7 +130,7 @@ def test_undecided_goes_on_at_a_small_share_and_is_settled_by_the_planned_look_a
 def test_the_strict_rule_turns_back_what_only_looks_worse():
     worse = Interval(seconds=60.0, champion=arm(5_000, errors=50), candidate=arm(5_000, errors=60))
     for strict, action in ((False, Action.PASS), (True, Action.ROLL_BACK)):
-        judge = Judge(dataclasses.replace(QUICK, judged=BAD, max_duration_s=60.0, strict=strict))
+        judge = Judge(QUICK.replace(judged=BAD, max_duration_s=60.0, strict=strict))
         judge.start_step(0.5)
         assert judge.observe(worse).action is action
 
@@ -181,7 +180,7 @@ def test_at_full_share_the_champions_earlier_rates_are_the_measure():
 
 def test_full_share_waits_for_no_proof_but_for_sample_and_time():
     """60 % more at another time of the day is far from proof against twice as many, and no reason to wait for hours."""
-    judge = Judge(dataclasses.replace(QUICK, judged=BAD))
+    judge = Judge(QUICK.replace(judged=BAD))
     judge.start_step(0.5)
     both = {name: arm(200_000, errors=20, empty=10, slow=2_000) for name in ("champion", "candidate")}
     assert judge.observe(Interval(seconds=60.0, **both)).action is Action.PASS
@@ -193,7 +192,7 @@ def test_full_share_waits_for_no_proof_but_for_sample_and_time():
 
 def test_trouble_that_began_beside_the_champion_is_not_the_candidates_at_full_share():
     for trouble, action in ((0.1, Action.PASS), (0.01, Action.ROLL_BACK)):
-        judge, random = Judge(dataclasses.replace(QUICK, judged=BAD)), np.random.default_rng(10)
+        judge, random = Judge(QUICK.replace(judged=BAD)), np.random.default_rng(10)
         assert step(judge, random, 0.5, requests=60_000).action is Action.PASS
         both = {name: arm(5_000, errors=int(5_000 * trouble)) for name in ("champion", "candidate")}
         judge.observe(Interval(seconds=600.0, **both))
@@ -220,7 +219,7 @@ def test_a_shock_that_hits_both_is_nobodys_harm():
 def test_an_equal_model_is_rolled_back_no_more_often_than_alpha_however_little_traffic():
     """Whole rollouts of a shop too small to show safety, looked at 120 times each."""
     runs, random, backs = 200, np.random.default_rng(8), 0
-    config = dataclasses.replace(QUICK, min_sample=100, max_duration_s=2_400)
+    config = QUICK.replace(min_sample=100, max_duration_s=2_400)
     for _ in range(runs):
         judge = Judge(config)
         for share in (0.1, 0.5, 1.0):

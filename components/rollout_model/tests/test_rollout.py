@@ -1,6 +1,5 @@
 """Whole rollouts: a real API server, real predictors behind a test-side KServe, live load, and the real judge."""
 
-import dataclasses
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from tests.cluster.kserve_controller import eventually
 from tests.cluster.prometheus import scraping
 from tests.cluster.rollout_shop import GUARDS, Shop, sold_out, version_of
 
-COUNTED = dataclasses.replace(GUARDS, judged=tuple(metric for metric in Metric if metric is not Metric.OVERLAP))
+COUNTED = GUARDS.replace(judged=tuple(metric for metric in Metric if metric is not Metric.OVERLAP))
 """Without the overlap, which sees an empty answer as well: which of the two is first is a race."""
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Unverified HTTPS request"), pytest.mark.slow]

@@ -9,6 +9,7 @@ from components.shared.cluster.api import Cluster, Manifest
 from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.shared.errors import InputError, ServingError
 from components.shared.release.bundle import FORMAT_VERSION
+from components.shared.release.config import ReleaseOptions
 
 Mode = Literal["Standard", "Knative"]
 
@@ -42,14 +43,13 @@ class ServiceSpec:
     max_replicas: int = 4
     """Pods at most, scaled by processor use."""
 
-    def __post_init__(self) -> None:
-        if self.mode not in ("Standard", "Knative"):
-            raise InputError(f"mode is '{self.mode}'", "use one of: Standard, Knative")
-        schemes = ("pvc", "s3", "gs", "minio", "https", "hdfs", "oci")
-        if self.storage.partition("://")[0] not in schemes or "://" not in self.storage:
-            raise InputError(
-                f"storage is '{self.storage}'", f"give a URI that begins with one of: {', '.join(schemes)}"
-            )
+    @classmethod
+    def of(cls, release: ReleaseOptions, model: str) -> "ServiceSpec":
+        """What the section `release` says of the InferenceService of a model."""
+        return cls(
+            name=release.service, model=model, storage=release.storage, mode=release.mode,
+            confidential=release.confidential,
+        )  # fmt: skip
 
     def uri(self, version: str) -> str:
         """`storageUri` of a version."""

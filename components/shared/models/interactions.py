@@ -4,7 +4,6 @@ Each module maps the pair's V vectors of width D and its dense inputs to one row
 may add a logit of its own that needs no further layer.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,48 +11,13 @@ import torch.nn.functional as F
 from torch import nn
 from torchrec.modules.crossnet import CrossNet, LowRankCrossNet
 
-from components.shared.config_fields import Amount, Count
-
-
-@dataclass(frozen=True, kw_only=True)
-class DotConfig:
-    """Dot products of all pairs of vectors.
-
-    Source: Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems (2019).
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossConfig:
-    """Crosses of growing degree, a layer each, beside a deep part.
-
-    Source: Wang et al., DCN V2: Improved Deep & Cross Network (WWW 2021), the parallel form.
-    """
-
-    layers: Count = 2
-    """Cross layers; layer n adds features of degree n + 1."""
-    rank: Amount = 32
-    """Of the factors of each layer's matrix; 0: a full matrix."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FactorizationConfig:
-    """First- and second-order terms go straight to the logits, beside a deep part.
-
-    Source: Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction (IJCAI 2017).
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConcatConfig:
-    """Vectors side by side; with target attention over the sequence this is the Deep Interest Network.
-
-    Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KDD 2018).
-    """
-
-
-InteractionConfig = DotConfig | CrossConfig | FactorizationConfig | ConcatConfig
-INTERACTIONS: tuple[type[InteractionConfig], ...] = (DotConfig, CrossConfig, FactorizationConfig, ConcatConfig)
+from components.shared.models.ranker_options import (
+    ConcatConfig,
+    CrossConfig,
+    DotConfig,
+    FactorizationConfig,
+    InteractionConfig,
+)
 
 Features = tuple[torch.Tensor, torch.Tensor | None]
 """See Interaction."""

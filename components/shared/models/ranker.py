@@ -11,21 +11,19 @@ By default a DLRM with a shared bottom; interactions.py and task_heads.py name t
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
-from components.shared.config_fields import Amount
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.examination import Examination
-from components.shared.models.interactions import DotConfig, InteractionConfig, interaction
+from components.shared.models.interactions import interaction
+from components.shared.models.ranker_options import RankerArchitecture
 from components.shared.models.retriever import embedding_bags, in_order
-from components.shared.models.target_attention import TargetAttention, TargetAttentionConfig
-from components.shared.models.task_heads import HeadsConfig, SharedBottomConfig, task_heads
-from components.shared.models.variants import fields_from_json, fields_to_json
+from components.shared.models.target_attention import TargetAttention
+from components.shared.models.task_heads import task_heads
 from components.shared.storage import read_json, write_json
 
 
@@ -47,7 +45,7 @@ class RankerConfig:
     """Width of embedding rows."""
     hidden_dim: int
     """Width of the hidden layers."""
-    architecture: "RankerArchitecture" = dataclasses.field(default_factory=lambda: RankerArchitecture())
+    architecture: RankerArchitecture = dataclasses.field(default_factory=RankerArchitecture)
     """What the layers behind the embeddings are."""
 
     def write(self, path: Path) -> None:
@@ -62,7 +60,7 @@ class RankerConfig:
             raw[side] = tuple(SparseFeature(**feature) for feature in raw[side])
         for name in ("tasks", "dense_mean", "dense_std"):
             raw[name] = tuple(raw[name])
-        return cls(**{**raw, "architecture": RankerArchitecture.from_json(raw.get("architecture", {}))})
+        return cls(**{**raw, "architecture": RankerArchitecture.read(raw.get("architecture", {}), "architecture")})
 
     @property
     def behaviour(self) -> SparseFeature | None:
@@ -71,37 +69,6 @@ class RankerConfig:
             return None
         sequence = next(feature for feature in self.user_features if feature.name == SEQUENCE)
         return SparseFeature(name="behaviour", rows=sequence.rows, max_length=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RankerArchitecture:
-    """The layers behind the embeddings."""
-
-    interaction: InteractionConfig = dataclasses.field(default_factory=DotConfig)
-    """How the embeddings meet."""
-    heads: HeadsConfig = dataclasses.field(default_factory=SharedBottomConfig)
-    """How the tasks share what they learn."""
-    places: Amount = 0
-    """Largest place of an answer whose examination is learned from clicks (examination.py); 0: none is."""
-    attention: TargetAttentionConfig | None = None
-    """Target attention over the sequence; None: the sequence is summed up once for all items."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
-        return fields_to_json(self)
-
-    @classmethod
-    def from_json(cls, raw: dict[str, Any], base: "RankerArchitecture | None" = None) -> "RankerArchitecture":
-        """What `to_json` wrote.
-
-        Args:
-            raw: Its parts; attention may be null, for none.
-            base: Whose parts those that are absent are; None: the defaults.
-
-        Raises:
-            InputError: there is no such part, it is of no known kind, or it has a field that cannot be.
-        """
-        return fields_from_json(base or cls(), raw, "architecture")
 
 
 SEQUENCE = "sequence"
@@ -154,7 +121,7 @@ class Ranker(nn.Module):
         behaviour = config.behaviour
         self.behaviour_bags = embedding_bags((behaviour,), config.embedding_dim, device) if behaviour else None
         self.head = RankerHead(config)
-        self.examination = Examination(config.architecture.places) if config.architecture.places else None
+        self.examination = Examination(config.architecture.positions) if config.architecture.positions else None
 
     def forward(
         self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor, dense: torch.Tensor,

@@ -14,7 +14,7 @@ Source: Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,7 @@ from components.shared.errors import InputError
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.encoders.config import EncoderConfig, check_heads, max_length
 from components.shared.models.encoders.encoder import SequenceEncoder
-from components.shared.models.variants import variant_from_json, variant_to_json
+from components.shared.options import KIND, Options
 from components.shared.storage import read_json, write_json
 
 
@@ -91,9 +91,16 @@ SEQUENCE = "sequence"
 """The user feature that encoders read: the shopper's items, newest first."""
 
 
+class _Encoder(Options):
+    """Reads an encoder by its kind."""
+
+    encoder: Annotated[EncoderConfig, KIND]
+    """Which one."""
+
+
 def encoder_to_json(encoder: EncoderConfig | None) -> dict[str, Any] | None:
     """As JSON values."""
-    return None if encoder is None else variant_to_json(encoder)
+    return None if encoder is None else encoder.to_json()
 
 
 def encoder_from_json(raw: dict[str, Any] | None) -> EncoderConfig | None:
@@ -102,7 +109,7 @@ def encoder_from_json(raw: dict[str, Any] | None) -> EncoderConfig | None:
     Raises:
         InputError: it is of no known kind, has no such field, or a value cannot be used.
     """
-    return variant_from_json(raw, get_args(EncoderConfig), "encoder") if raw else None
+    return _Encoder.read({"encoder": raw}, "").encoder if raw else None
 
 
 def embedding_bags(features: tuple[SparseFeature, ...], dim: int, device: torch.device) -> EmbeddingBagCollection:

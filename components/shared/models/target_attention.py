@@ -4,20 +4,10 @@ Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KD
 would need running statistics, and the activation unit's first layer split so that its largest part is one bmm.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from components.shared.config_fields import Count
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetAttentionConfig:
-    """Shape of the activation unit."""
-
-    hidden_dim: Count = 16
-    """Width of its hidden layer."""
+from components.shared.models.ranker_options import TargetAttentionConfig
 
 
 class TargetAttention(nn.Module):

@@ -1,55 +1,16 @@
 """How the ranker's tasks share what they learn: nothing, a bottom, a mixture of experts, or progressive layers."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 
-from components.shared.config_fields import Count
 from components.shared.models.aligned_linear import AlignedLinear
-
-
-@dataclass(frozen=True, kw_only=True)
-class SingleTaskConfig:
-    """A tower of its own for each task."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SharedBottomConfig:
-    """One tower for all tasks.
-
-    Source: Caruana, Multitask Learning (Machine Learning 28, 1997).
-    """
-
-
-@dataclass(frozen=True, kw_only=True)
-class MmoeConfig:
-    """Experts that every task mixes by a gate of its own.
-
-    Source: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts (KDD 2018).
-    """
-
-    experts: Count = 4
-    """Experts, each of the hidden width."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PleConfig:
-    """Experts of each task beside shared ones, extracted layer by layer.
-
-    Source: Tang et al., Progressive Layered Extraction (RecSys 2020).
-    """
-
-    shared: Count = 2
-    """Shared experts of a layer."""
-    own: Count = 2
-    """Experts of each task in a layer."""
-    layers: Count = 2
-    """Extraction layers."""
-
-
-HeadsConfig = SingleTaskConfig | SharedBottomConfig | MmoeConfig | PleConfig
-HEADS: tuple[type[HeadsConfig], ...] = (SingleTaskConfig, SharedBottomConfig, MmoeConfig, PleConfig)
+from components.shared.models.ranker_options import (
+    HeadsConfig,
+    MmoeConfig,
+    PleConfig,
+    SharedBottomConfig,
+    SingleTaskConfig,
+)
 
 
 def tower(inputs: int, hidden: int) -> nn.Sequential:

@@ -7,10 +7,11 @@ from itertools import pairwise
 import numpy as np
 from scipy import sparse
 
-from components.shared.errors import BundleError, InputError
+from components.shared.errors import BundleError
 from components.shared.features.catalog import STATISTICS
 from components.shared.features.pairs import Touches
 from components.shared.features.ragged import offsets_of, top_of_rows
+from components.shared.options import Amount, Options
 
 
 class Source(IntFlag):
@@ -24,28 +25,22 @@ class Source(IntFlag):
     HOT = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class CandidateConfig:
+class CandidateConfig(Options):
     """How many candidates each source may bring a shopper."""
 
-    own: int = 300
+    own: Amount = 300
     """Items the shopper has touched, those of the highest decayed event weight first."""
-    retrieved: int = 200
+    retrieved: Amount = 200
     """Nearest items to the user vector."""
-    popular: int = 50
+    popular: Amount = 50
     """Items of the most target events in the middle popularity window, and as many with the most new shoppers."""
-    similar: int = 200
+    similar: Amount = 200
     """Items near to what the shopper has touched, those that newcomers take lately first."""
-    lexical: int = 200
+    lexical: Amount = 200
     """Items that match the query's words."""
-    hot: int = 0
+    hot: Amount = 0
     """Items of the highest decayed popularity (feature_spec.popularity_half_life_days), which a surge lifts within
     days where the middle window takes weeks."""
-
-    def __post_init__(self) -> None:
-        for name, count in vars(self).items():
-            if count < 0:
-                raise InputError(f"candidates: {name} is {count}", "give 0 for none, or how many")
 
 
 @dataclass(frozen=True)

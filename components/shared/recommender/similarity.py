@@ -5,30 +5,27 @@ Recommendation Algorithms (2004), whose rows of the shopper-item matrix have uni
 powers as in Fu et al., Revisiting Neighborhood-based Link Prediction for Collaborative Filtering (WWW 2022 Companion).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import sparse
-from sparse_dot_topn import sp_matmul_topn
 
+from components.shared.options import Count, Options, Rate
 from components.shared.recommender.neighbours import Neighbours
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimilarityConfig:
+class SimilarityConfig(Options):
     """Which items are compared and how many neighbours they keep."""
 
-    neighbours: int = 100
+    neighbours: Count = 100
     """Nearest items kept of each item."""
-    min_shoppers: int = 3
+    min_shoppers: Count = 3
     """Items of fewer shoppers have no neighbours: two shoppers in common say nothing yet."""
-    max_items: int = 200_000
+    max_items: Count = 200_000
     """At most these many items, those of the most shoppers, take part."""
-    max_shoppers: int = 200_000
+    max_shoppers: Count = 200_000
     """Of more shoppers, so many are taken by a hash of their index; similarities need no more."""
-    shopper_power: float = 0.3
+    shopper_power: Rate = 0.3
     """A shopper's items are divided by this power of their number; 0: all shoppers say the same."""
-    threads: int = 2
+    threads: Count = 2
     """Threads of the multiplication."""
 
 
@@ -46,6 +43,8 @@ def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Nei
     eligible = np.sort(eligible[np.argsort(-shoppers[eligible], kind="stable")[: config.max_items]])
     if len(eligible) < 2:
         return Neighbours(sparse.csr_matrix((items, items), dtype=np.float32))
+    from sparse_dot_topn import sp_matmul_topn  # takes .3 s, which a command line that reads options need not wait
+
     scaled = _scaled(taken, eligible, config.shopper_power)
     # One more than wanted: an item's nearest is itself.
     keep = min(config.neighbours + 1, len(eligible))

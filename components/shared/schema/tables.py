@@ -1,6 +1,7 @@
 """The data contract: Arrow schemas of events, items and users."""
 
 import hashlib
+from typing import Literal
 
 import pyarrow as pa
 
@@ -9,7 +10,16 @@ from components.shared.errors import SchemaError
 EVENT_TYPES = ("search", "impression", "view", "cart", "purchase")
 """Index in this tuple is the event's integer code in encoded histories."""
 
-DEFAULT_EVENT_WEIGHTS = {"search": 1.0, "impression": 0.0, "view": 0.5, "cart": 0.75, "purchase": 1.0}
+EventType = Literal["search", "impression", "view", "cart", "purchase"]
+"""What a shopper may do."""
+
+DEFAULT_EVENT_WEIGHTS: dict[EventType, float] = {
+    "search": 1.0,
+    "impression": 0.0,
+    "view": 0.5,
+    "cart": 0.75,
+    "purchase": 1.0,
+}
 
 EVENTS = pa.schema(
     [

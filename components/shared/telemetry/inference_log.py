@@ -28,7 +28,7 @@ class Answered:
     time: float
     """Epoch seconds at the end."""
     request_id: str
-    """Told in the answer; the shop's events carry it on."""
+    """Sent in the answer; the shop's events carry it on."""
     version: str
     """Of the bundle."""
     outcome: str

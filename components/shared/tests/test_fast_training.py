@@ -13,7 +13,7 @@ from components.shared.models.encoders.encoder import SequenceEncoder
 from components.shared.models.encoders.rows import JaggedRows
 from components.shared.models.interactions import Dot
 from components.shared.models.retriever import in_order
-from components.shared.training.precision import dense_precision, multiplies_bfloat16
+from components.shared.training.compute_dtype import autocast, multiplies_bfloat16
 
 CPU = torch.device("cpu")
 needs_bfloat16 = pytest.mark.skipif(not multiplies_bfloat16(CPU), reason="this CPU does not multiply bfloat16")
@@ -41,7 +41,7 @@ def test_bfloat16_of_the_dot_interaction_is_near_float32_forwards_and_backwards(
     both = torch.randn(64, 26 * 32, requires_grad=True), torch.randn(64, 32, requires_grad=True)
     numbers = torch.randn(64, 13)
     wanted = torch.autograd.grad(made(*both, numbers)[0].square().mean(), both)
-    with dense_precision("bfloat16", CPU):
+    with autocast("bfloat16", CPU):
         features = made(*both, numbers)[0]
     assert features.dtype == torch.bfloat16
     for one, other in zip(torch.autograd.grad(features.float().square().mean(), both), wanted, strict=True):
@@ -92,12 +92,12 @@ def test_embeddings_in_the_wanted_order_are_not_copied_and_others_are_put_in_ord
 
 def test_a_precision_that_cannot_be_used_is_refused_by_name(monkeypatch):
     with pytest.raises(InputError, match="precision is 'float16'"):
-        dense_precision("float16", CPU)
+        autocast("float16", CPU)
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     with pytest.raises(InputError, match="this cpu device does not multiply"):
-        dense_precision("bfloat16", CPU)
-    with dense_precision("float32", CPU):
+        autocast("bfloat16", CPU)
+    with autocast("float32", CPU):
         assert not torch.is_autocast_enabled("cpu")
 
 

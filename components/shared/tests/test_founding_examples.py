@@ -9,9 +9,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.export import Dim
 
-from components.build_features.cleaning import CleaningConfig, clean
+from components.build_features.cleaning import clean
+from components.build_features.config import CleaningConfig, VocabularyConfig
 from components.build_features.encode import write_history
-from components.build_features.vocabulary import VocabularyConfig, encode_items
+from components.build_features.vocabulary import encode_items
 from components.compile_model.export import export_onnx
 from components.ingest_events.ingest import IngestOutputs, ingest
 from components.ingest_events.tests.ingesting import FOUNDING, FOUNDING_MAPPING

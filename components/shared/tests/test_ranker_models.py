@@ -1,6 +1,5 @@
 """Every ranker: the formulas of its sources, the same answers trained and exported, JSON there and back."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -11,34 +10,30 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from components.compile_model.config import TableFormat
 from components.compile_model.export import export_ranker
 from components.compile_model.flat import FlatRanker
-from components.shared.errors import InputError
 from components.shared.features.pairs import DENSE_NAMES
 from components.shared.features.spec import SparseFeature
-from components.shared.models.interactions import (
+from components.shared.models.interactions import Factorization, interaction
+from components.shared.models.ranker import Ranker, RankerConfig
+from components.shared.models.ranker_options import (
+    HEADS,
     INTERACTIONS,
     ConcatConfig,
     CrossConfig,
     DotConfig,
-    Factorization,
-    interaction,
-)
-from components.shared.models.ranker import Ranker, RankerArchitecture, RankerConfig
-from components.shared.models.target_attention import TargetAttention, TargetAttentionConfig
-from components.shared.models.task_heads import (
-    HEADS,
-    Experts,
     MmoeConfig,
     PleConfig,
+    RankerArchitecture,
     SharedBottomConfig,
-    mixed,
-    task_heads,
+    TargetAttentionConfig,
 )
+from components.shared.models.target_attention import TargetAttention
+from components.shared.models.task_heads import Experts, mixed, task_heads
 from components.shared.recommender.offline import from_padded
 
 USER = (SparseFeature(name="user", rows=7, max_length=1), SparseFeature(name="sequence", rows=11, max_length=4))
 ITEM = (SparseFeature(name="item", rows=11, max_length=1), SparseFeature(name="category", rows=5, max_length=2))
 DENSE = len(DENSE_NAMES)
-FP32 = TableFormat(precision="fp32")
+FP32 = TableFormat(storage="fp32")
 ALL = [
     RankerArchitecture(interaction=one(), heads=heads(), attention=attention)
     for one, heads in itertools.product(INTERACTIONS, HEADS)
@@ -126,22 +121,6 @@ def test_the_exported_graph_answers_as_the_trained_one_for_any_number_of_pairs(t
 def test_a_config_is_read_as_it_was_written(architecture, tmp_path):
     config(architecture).write(tmp_path / "config.json")
     assert RankerConfig.read(tmp_path / "config.json") == config(architecture)
-
-
-def test_an_unknown_kind_and_an_unknown_field_are_named():
-    with pytest.raises(InputError, match="interaction: there is no kind 'Transformer'") as refused:
-        RankerArchitecture.from_json({"interaction": {"kind": "Transformer"}})
-    assert "DotConfig, CrossConfig" in refused.value.mend
-    with pytest.raises(InputError, match="heads: 'expert' is no field of MmoeConfig"):
-        RankerArchitecture.from_json({"heads": {"kind": "MmoeConfig", "expert": 3}})
-    assert RankerArchitecture.from_json({}) == RankerArchitecture()
-
-
-def test_what_is_not_named_stays_that_of_the_base():
-    base = RankerArchitecture(interaction=CrossConfig(), heads=MmoeConfig(), places=7)
-    assert RankerArchitecture.from_json({}, base) == base
-    changed = RankerArchitecture.from_json({"interaction": {"kind": "ConcatConfig"}, "places": 0}, base)
-    assert changed == dataclasses.replace(base, interaction=ConcatConfig(), places=0)
 
 
 def apart(vectors):

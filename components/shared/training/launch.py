@@ -9,9 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, Self
+
+from pydantic import model_validator
 
 from components.shared.errors import InputError, TrainingError
+from components.shared.options import Amount, Count, Options, refused
 
 _PREFIX = re.compile(r"^(?:\[node \d+\] )?(?:\[rank\d+\]: ?)?")
 _OWN = re.compile(r"^components\.shared\.errors\.\w+: (?P<headline>.*)$")
@@ -52,31 +55,58 @@ class PodSettings:
         return cls(**{name: value for name, value in fields.items() if value})
 
 
-@dataclass(frozen=True, kw_only=True)
-class LaunchConfig:
-    """Where workers run, how many, and how often a failed group is restarted."""
+class TrainingOptions(Options):
+    """Where training runs; shared by both models."""
 
-    launch: str = "process"
-    """`process`: torchrun in this pod. `trainjob`: a Kubeflow Trainer TrainJob."""
-    nodes: int = 1
+    launch: Literal["process", "trainjob"] = "process"
+    """`process`: torchrun in the step's pod. `trainjob`: a Kubeflow Trainer TrainJob of several nodes."""
+    nodes: Count = 1
     """Nodes of a TrainJob."""
-    processes: int = 1
-    """Worker processes of a node; on a GPU node one a GPU."""
+    processes: Count = 1
+    """Worker processes of a node; on a GPU node one per GPU."""
     exchange: str = ""
     """Folder that the step and a TrainJob's nodes share: a path on a volume, or s3://bucket/prefix."""
-    node_gpus: int = 0
-    """GPUs of a TrainJob's node; 0: as many as the step has."""
-    pod: PodSettings = field(default_factory=PodSettings)
+    node_gpus: Amount = 0
+    """GPUs of a TrainJob's node; 0: as many as the step's pod has."""
+    checkpoints: str = ""
+    """Folder on a lasting volume, so that a retried step resumes; empty: checkpoints go with the step."""
+
+    @model_validator(mode="after")
+    def _nodes_go_with_trainjob(self) -> Self:
+        if self.launch == "process" and self.nodes != 1:
+            raise refused(f"nodes is {self.nodes} with launch=process", "use launch=trainjob, or nodes=1")
+        return self
+
+
+class LaunchConfig(TrainingOptions):
+    """The training options with what the step itself adds."""
+
+    pod: PodSettings = PodSettings()
     """What the nodes' pods inherit from the step."""
-    max_restarts: int = 3
+    max_restarts: Amount = 3
     """Group restarts of `process`, each from the last whole checkpoint; a TrainJob's are its runtime's."""
-    threads: int = 0
+    threads: Amount = 0
     """Threads of each worker (0: the cores this process may use, divided by processes)."""
+
+    @classmethod
+    def of(cls, options: TrainingOptions, task_config: Any = None) -> "LaunchConfig":
+        """The options with the settings of the step's pod.
+
+        Args:
+            options: Section `training`.
+            task_config: KFP's TaskConfig of the step; None: there is none.
+        """
+        pod = PodSettings.of(vars(task_config)) if task_config is not None else PodSettings()
+        return cls(**options.set_fields(), pod=pod)
 
     @property
     def workers(self) -> int:
         """Worker processes of all nodes."""
         return self.processes * self.nodes
+
+    def lasting(self, model: str) -> Path | None:
+        """Folder of a model's lasting checkpoints; None: there is none."""
+        return Path(self.checkpoints) / model if self.checkpoints else None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -72,6 +72,8 @@ class Loop:
         self.seed = torch.initial_seed()
         self.rates = [group["lr"] for group in trainable.state.optimizer.param_groups]
         """Learning rates before the first step; a checkpoint holds those of its own."""
+        self._reported = (time.monotonic(), 0)
+        """When progress was last reported, and at which step."""
         self.unread: list[torch.Tensor] = []
         """This rank's shares of the losses since they were last read."""
 
@@ -101,7 +103,8 @@ class Loop:
                 if at % _READ_EVERY == 0 or saving or step % steps == 0:
                     loss = self._read_losses(epoch, at)
                     if at % _READ_EVERY == 0:
-                        self._report(step / (steps * last), f"epoch {epoch + 1} loss {loss:.4f}")
+                        rate = self._rate(step)
+                        self._report(step / (steps * last), f"epoch {epoch + 1}/{last} loss {loss:.4f}{rate}")
                 if saving and step % steps:
                     checkpoint.save(state, self.folder / "checkpoints", step)
             metric = None if self.config.ends_after else self._agreed(self.trainable.validate())
@@ -113,6 +116,12 @@ class Loop:
             note = f"{self.config.metric} {metric:.4f}" if metric is not None else f"of {last} done"
             self._report(step / (steps * last), f"epoch {epoch + 1} {note}")
         return int(state.best[1]) + 1
+
+    def _rate(self, step: int) -> str:
+        """Steps a second since the last report; nothing at the first."""
+        now, (then, before) = time.monotonic(), self._reported
+        self._reported = now, step
+        return f" {(step - before) / (now - then):.1f} steps/s" if before and now > then else ""
 
     def _set_rates(self, done: float) -> None:
         """Learning rates follow from the share of all steps that is done, so a resumed run has those of a whole one."""

@@ -24,7 +24,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper, Optim
 from torchrec.optim.optimizers import in_backward_optimizer_filter
 
 from components.shared.training.group import Group
-from components.shared.training.optimizer import OptimizerConfig, check_optimizer
+from components.shared.training.optimizer import OptimizerConfig
 
 _TABLES = ".embedding_bags."
 
@@ -52,11 +52,7 @@ def distribute(
         model: Holds EmbeddingBagCollections on the meta device; built from the same torch seed on every rank.
         group: The joined process group.
         config: Rule, learning rates, sharding types and seed.
-
-    Raises:
-        InputError: see check_optimizer.
     """
-    check_optimizer(config)
     bags = [module for module in model.modules() if isinstance(module, EmbeddingBagCollection)]
     for collection in bags:
         # A fused table without an optimiser of ours would be moved by fbgemm's default SGD.

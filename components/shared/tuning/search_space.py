@@ -3,7 +3,6 @@
 A space is declared beside the configuration it belongs to (components/train_*/space.py).
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +10,12 @@ from types import NoneType
 from typing import Any, TypeVar
 
 from components.shared.errors import InputError
+from components.shared.options import Options
 
 Value = bool | int | float | str
 """What a hyper-parameter can be."""
 
-Config = TypeVar("Config")
-"""A frozen dataclass, whose fields may be frozen dataclasses again."""
+Config = TypeVar("Config", bound=Options)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,15 +74,14 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of several configurations, each a dataclass of its own, or none; its value is the name of the class."""
+    """One of several options models, or none; its value is the model's `kind`."""
 
     kinds: tuple[type[Any], ...]
-    """The classes, NoneType for none; a chosen one has its defaults, unless the configuration is of that kind
-    already."""
+    """The models, NoneType for none; a chosen one has its defaults, unless the options are of that kind already."""
 
     @property
     def options(self) -> tuple[Value, ...]:
-        """Names of the classes."""
+        """Kinds of the models."""
         return tuple(map(_kind_name, self.kinds))
 
     def refusal(self, value: Any) -> str:
@@ -160,11 +158,14 @@ class SearchSpace:
 
 
 def _has(kind: type[Any], field: str) -> bool:
-    return dataclasses.is_dataclass(kind) and field in {one.name for one in dataclasses.fields(kind)}
+    return issubclass(kind, Options) and field in kind.model_fields
 
 
 def _kind_name(kind: type[Any]) -> str:
-    return "none" if kind is NoneType else kind.__name__
+    if kind is NoneType:
+        return "none"
+    named = kind.model_fields.get("kind")
+    return named.default if named else kind.__name__
 
 
 def _read(config: Any, name: str) -> Any:
@@ -175,4 +176,4 @@ def _read(config: Any, name: str) -> Any:
 
 def _replaced(config: Any, path: list[str], value: Any) -> Any:
     head, *rest = path
-    return dataclasses.replace(config, **{head: _replaced(getattr(config, head), rest, value) if rest else value})
+    return config.replace(**{head: _replaced(getattr(config, head), rest, value) if rest else value})

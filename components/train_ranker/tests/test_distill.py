@@ -1,7 +1,5 @@
 """Distillation: labels are mixed as asked, validation stays, and a student of the teacher alone follows it."""
 
-import dataclasses
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -60,7 +58,7 @@ def test_labels_are_mixed_and_everything_else_stays(tiny_run, taught, alone, sai
 
 def test_a_small_student_follows_its_teacher(tiny_run, taught, alone, config, said_by, tmp_path):
     spec = FeatureSpec.read(tiny_run.features / "spec.json")
-    small = dataclasses.replace(config, embedding_dim=4, hidden_dim=8, epochs=6)
+    small = config.replace(embedding_dim=4, hidden_dim=8, epochs=6)
     for name, pairs in (("alone", taught[0]), ("taught", taught[1])):
         train(tiny_run.features, tiny_run.retriever, tmp_path / name, small, pairs=pairs)
     shown = PairRows.read([taught[0] / "validation.parquet"], spec)

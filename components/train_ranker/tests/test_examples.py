@@ -72,7 +72,7 @@ def test_fewer_shoppers_can_be_asked_for(written, tiny_run, tmp_path):
 def test_strangers_are_shoppers_of_whom_nothing_is_told(written, tiny_run, tmp_path):
     plain, recommender = written[:2]
     path = tmp_path / "both.parquet"
-    write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, CANDIDATES, strangers=0.4)
+    write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, CANDIDATES, anonymous=0.4)
     both = PairRows.read([path], recommender.spec)
     added = len(both) - len(plain)
     assert 0.2 < added / len(plain) < 0.6

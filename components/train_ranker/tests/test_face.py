@@ -4,14 +4,12 @@ import pytest
 from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Model
 
-from components.shared.models.interactions import CrossConfig
 from components.shared.models.ranker import RankerConfig
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import MmoeConfig
+from components.shared.models.ranker_options import CrossConfig, MmoeConfig, TargetAttentionConfig
 from components.shared.tuning.hyperparameters import Hyperparameters
 from components.train_ranker.component import train_ranker
 
-FOUND = {"architecture.interaction": "CrossConfig", "architecture.heads": "MmoeConfig", "hidden_dim": 8, "epochs": 1}
+FOUND = {"architecture.interaction": "cross", "architecture.heads": "mmoe", "hidden_dim": 8, "epochs": 1}
 
 
 @pytest.mark.slow
@@ -19,8 +17,8 @@ def test_a_tuned_architecture_is_trained_with_what_a_parameter_adds(tiny_run, tm
     train_ranker.python_func(  # pyright: ignore[reportFunctionMemberAccess]
         features=Dataset(uri=str(tiny_run.features)), retriever=Model(uri=str(tiny_run.retriever)),
         model=Model(uri=str(tmp_path / "ranker")), summary=Metrics(), task_config=dsl.TaskConfig(), size="tiny",
-        hyperparameters=Hyperparameters(model="ranker", values=FOUND).text,
-        architecture='{"attention": {"kind": "TargetAttentionConfig"}}',
+        ranker={"hyperparameters": Hyperparameters(model="ranker", values=FOUND).text,
+                "architecture": {"attention": {}}},
     )  # fmt: skip
     trained = RankerConfig.read(tmp_path / "ranker" / "config.json")
     assert trained.hidden_dim == 8

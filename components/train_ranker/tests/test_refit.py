@@ -1,6 +1,5 @@
 """The final model learns the validation window too, for as many epochs as that window said before."""
 
-import dataclasses
 import shutil
 import weakref
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def given(tiny_run, config, pairs, tmp_path_factory):
 
     def run(folder: Path = pairs, **changes) -> Path:
         out = tmp_path_factory.mktemp("refit") / "model"
-        made = dataclasses.replace(config, **{"launch": ONE, **changes})
+        made = config.replace(**{"launch": ONE, **changes})
         train(tiny_run.features, tiny_run.retriever, out, made, pairs=folder)
         return out
 
@@ -114,7 +113,7 @@ def test_all_windows_are_learned_and_nothing_else(given, tiny_run, pairs):
 def test_a_run_cut_off_while_it_refits_ends_bit_identical_to_a_calm_one(
     given, tiny_run, config, pairs, tmp_path, capsys
 ):
-    made, cut = dataclasses.replace(config, launch=ONE, held_pairs=0), CutLate()
+    made, cut = config.replace(launch=ONE, held_pairs=0), CutLate()
     calm = given(held_pairs=0)
     asked = (tiny_run.features, tiny_run.retriever, tmp_path / "model", made, tmp_path / "lasting")
     with pytest.raises(TrainingError, match="cut off"):
@@ -164,8 +163,8 @@ def test_the_first_trainings_tables_are_gone_when_the_second_begins(
     monkeypatch.setattr(worker, "Training", Watched)
     job = WorkerJob(
         features=str(tiny_run.features), pairs=str(tmp_path / "pairs"), training=["ranker-0.parquet"],
-        validation=VALIDATION, refit=VALIDATION, folder="", batch_shoppers=10, held_pairs=10**9, id_dropout=0.0,
-        listwise=0.0, optimizer=dataclasses.asdict(config.optimizer), loop={"epochs": 1},
+        validation=VALIDATION, refit=VALIDATION, folder="",
+        options=config.replace(id_dropout=0.0, listwise=0.0, epochs=1).decisive,
     )  # fmt: skip
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:

@@ -1,6 +1,5 @@
 """From the inference log to learned examination: answers that shoppers got, joined with what they bought of them."""
 
-import dataclasses
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +9,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.build_features.build import FeatureConfig, build
+from components.build_features.build import build
+from components.build_features.config import FeatureOptions
 from components.shared.errors import DataError, InputError
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec
 from components.shared.models.examination import NOT_SHOWN, UNKNOWN
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.recommender.candidates import CandidateConfig
+from components.shared.models.ranker_options import RankerArchitecture
 from components.shared.recommender.offline import load_ranker
 from components.shared.schema.tables import EVENTS, ITEMS
 from components.shared.schema.timeline import Timeline
 from components.shared.telemetry.inference_log import Answered, LogWriter
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.shown import read_shown
-from components.train_ranker.train import RankerTraining, train
-from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.train import RetrieverTraining
+from components.train_ranker.train import train
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
 from components.train_retriever.train import train as train_retriever
 
 THINGS, SHOPPERS, DAYS, PLACES = 60, 120, 70, 4
@@ -36,8 +35,9 @@ TAKEN = (0.9, 0.4, 0.2, 0.1)
 """How often the item at each place is bought, whatever it is."""
 LAUNCH = LaunchConfig(processes=1, threads=1)
 CONFIG = RankerTraining(
-    embedding_dim=4, hidden_dim=8, epochs=1, batch_shoppers=1, candidates=CandidateConfig(own=20, retrieved=40),
-    architecture=RankerArchitecture(places=PLACES), launch=LAUNCH,
+    embedding_dim=4, hidden_dim=8, epochs=1, batch_shoppers=1, own_candidates=20, retrieved_candidates=40,
+    similar_candidates=200,
+    architecture=RankerArchitecture(positions=PLACES), launch=LAUNCH,
     optimizer=OptimizerConfig(embedding_lr=1e-3, dense_lr=0.1, seed=3),
 )  # fmt: skip
 
@@ -86,7 +86,7 @@ def shop(tmp_path_factory) -> Shop:
     log.close()
     assert not log.dropped
     write_tables(folder, events)
-    build(folder / "events", folder / "items", folder / "features", FeatureConfig(horizon_days=10.0))
+    build(folder / "events", folder / "items", folder / "features", FeatureOptions(horizon_days=10.0))
     config = RetrieverTraining(sampling=SamplingConfig(batch_size=128, seed=3), embedding_dim=8, hidden_dim=16,
                                epochs=1, launch=LAUNCH)  # fmt: skip
     train_retriever(folder / "features", folder / "retriever", config)
@@ -134,7 +134,7 @@ def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
 def test_strangers_have_the_places_of_their_originals(shop, tmp_path):
     spec, shown = FeatureSpec.read(shop.features / "spec.json"), read_shown(shop.features, shop.log)
     write_pairs(shop.features, shop.retriever, "ranker-0", tmp_path / "pairs.parquet", CONFIG.candidates,
-                shown=shown["ranker-0"], strangers=1.0)  # fmt: skip
+                shown=shown["ranker-0"], anonymous=1.0)  # fmt: skip
     pairs = PairRows.read([tmp_path / "pairs.parquet"], spec)
     rows = Rows.read(shop.features / "rows" / "ranker-0.parquet", spec)
     assert len(pairs) == 2 * len(rows)
@@ -161,7 +161,7 @@ def test_pairs_carry_the_places(shop, tmp_path):
         run = staticmethod(look)
 
     with pytest.raises(InputError, match="seen"):
-        known = dataclasses.replace(CONFIG, strangers=0.0)
+        known = CONFIG.replace(anonymous_share=0.0)
         train(shop.features, shop.retriever, tmp_path / "model", known, launcher=Looking(), log=shop.log)
     assert not list(tmp_path.iterdir()), "nothing half-written"
 

@@ -14,8 +14,9 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.offline import open_offline
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.examples import PairRows, write_pairs
-from components.train_ranker.train import RankerTraining, train
+from components.train_ranker.train import train
 
 SHUFFLES = 40
 
@@ -40,7 +41,7 @@ def shuffle(features, retriever, moment, candidates):
 
 @pytest.mark.slow
 def test_a_ranker_that_learned_shuffled_labels_is_at_chance(tiny_run, tmp_path):
-    config, features = RankerTraining.from_size(size_named("tiny"), 0, 1), tmp_path / "features"
+    config, features = RankerTraining.from_size(size_named("tiny"), 0), tmp_path / "features"
     shutil.copytree(tiny_run.features, features, copy_function=os.link)
     moments = [path.stem for path in (features / "rows").glob("ranker-*.parquet")]
     for moment in (*moments, "validation"):

@@ -34,8 +34,8 @@ class Cut:
 
     def run(self, task: WorkerTask, work: Path) -> None:
         self.tasks.append(task)
-        loop = {**task.settings["loop"], "epochs": 1}
-        Torchrun(ONE).run(dataclasses.replace(task, settings={**task.settings, "loop": loop}), work)
+        options = {**task.settings["options"], "epochs": 1}
+        Torchrun(ONE).run(dataclasses.replace(task, settings={**task.settings, "options": options}), work)
         left = complete(work / "checkpoints")
         shutil.rmtree(work / "checkpoints" / f"step_{left[-1]}")
         raise TrainingError("cut off", "try again")
@@ -80,7 +80,7 @@ def test_two_processes_train_on_streamed_pairs_what_one_does(fit, streamed):
 
 
 def test_a_cut_run_on_given_pairs_ends_bit_identical_to_a_calm_one(tiny_run, config, pairs, streamed, tmp_path, capsys):
-    made, cut = dataclasses.replace(config, launch=ONE, held_pairs=0), Cut()
+    made, cut = config.replace(launch=ONE, held_pairs=0), Cut()
     asked = (tiny_run.features, tiny_run.retriever, tmp_path / "model", made, tmp_path / "lasting")
     with pytest.raises(TrainingError, match="cut off"):
         train(*asked, launcher=cut, pairs=pairs)
@@ -130,10 +130,10 @@ def test_validation_has_the_same_ndcg_whether_held_or_read_part_by_part(
     shutil.copyfile(alone / "config.json", tmp_path / "pairs" / "config.json")
     job = WorkerJob(
         features=str(tiny_run.features), pairs=str(tmp_path / "pairs"), training=["ranker-0.parquet"],
-        validation="validation.parquet", refit="", folder="", batch_shoppers=10, held_pairs=10**9, id_dropout=0.0,
-        listwise=0.0, optimizer=dataclasses.asdict(config.optimizer), loop={},
+        validation="validation.parquet", refit="", folder="",
+        options=config.replace(id_dropout=0.0, listwise=0.0).decisive,
     )  # fmt: skip
     held = Training(job, group).validate()
     between = count_pairs([tmp_path / "pairs" / "ranker-0.parquet"])
-    assert Training(dataclasses.replace(job, held_pairs=between), group).validate() == held
+    assert Training(dataclasses.replace(job, options={**job.options, "held_pairs": between}), group).validate() == held
     assert 0 < held < 1

@@ -1,6 +1,5 @@
 """Training under torchrun: one process and two agree, the past repeats, and the loss is what it says."""
 
-import dataclasses
 import itertools
 import shutil
 from pathlib import Path
@@ -16,17 +15,14 @@ from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 from components.shared.errors import DataError, InputError
 from components.shared.features.catalog import Catalog
 from components.shared.features.spec import FeatureSpec
-from components.shared.models.interactions import CrossConfig
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import PleConfig
+from components.shared.models.ranker_options import CrossConfig, PleConfig, RankerArchitecture, TargetAttentionConfig
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
 from components.shared.recommender.recommender import side_by_side
 from components.shared.storage import read_json
+from components.shared.training.compute_dtype import multiplies_bfloat16
 from components.shared.training.curve import REFIT
 from components.shared.training.optimizer import OptimizerConfig
-from components.shared.training.precision import multiplies_bfloat16
 from components.train_ranker.examples import PairRows, write_pairs
 from components.train_ranker.job import METRIC
 from components.train_ranker.train import train, write_all_pairs
@@ -108,8 +104,7 @@ def test_crosses_experts_and_target_attention_train_alike_in_one_process_and_in_
 def test_steps_that_overlap_train_as_steps_one_by_one_do(fit, config):
     shape = RankerArchitecture(attention=TargetAttentionConfig(hidden_dim=4))
     one_by_one, overlapping = (
-        fit(2, architecture=shape, optimizer=dataclasses.replace(config.optimizer, overlap=when))
-        for when in ("never", "always")
+        fit(2, architecture=shape, optimizer=config.optimizer.replace(overlap=when)) for when in ("never", "always")
     )
     assert curve(overlapping, "loss") == curve(one_by_one, "loss")
     assert curve(overlapping, METRIC) == curve(one_by_one, METRIC)
@@ -127,8 +122,8 @@ def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, 
     place = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
     fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.05, seed=7)
     # One epoch, in many steps: of several each run would keep another one, and the two could not be compared.
-    made = dataclasses.replace(
-        config, architecture=RankerArchitecture(places=2), epochs=1, batch_shoppers=2, optimizer=fast, refit=False
+    made = config.replace(
+        architecture=RankerArchitecture(positions=2), epochs=1, batch_shoppers=2, optimizer=fast, refit=False
     )
     examined = {}
     for share in (0.1, 1.0):

@@ -13,8 +13,8 @@ import pytest
 from components.shared.errors import TrainingError
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
-from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
+from components.train_retriever.train import train
 
 CONFIG = RetrieverTraining(
     sampling=SamplingConfig(batch_size=256, seed=7), embedding_dim=8, hidden_dim=16, epochs=2, checkpoint_every=3,
@@ -80,7 +80,7 @@ def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
         launch = LaunchConfig(processes=processes, max_restarts=restarts, threads=1)
         folder = tmp_path_factory.mktemp("retriever")
         checkpoints = checkpoints or folder / "checkpoints"
-        config = dataclasses.replace(CONFIG, launch=launch, **changes)
+        config = CONFIG.replace(launch=launch, **changes)
         killer, error = Killer(checkpoints, after), None
         if kill:
             killer.start()

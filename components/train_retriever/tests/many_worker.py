@@ -13,13 +13,15 @@ from typing import Any
 import torch
 
 from components.shared.features.spec import FeatureSpec
-from components.shared.models.retriever import Retriever, RetrieverConfig, encoder_from_json
+from components.shared.models.retriever import Retriever
 from components.shared.storage import read_json, write_json
 from components.shared.training import checkpoint
 from components.shared.training.group import Group, process_group, quiet_third_parties
-from components.shared.training.loop import Loop, LoopConfig
+from components.shared.training.loop import Loop
+from components.shared.training.worker import loop_config
+from components.train_retriever.config import RetrieverOptions
 from components.train_retriever.job import METRIC, WorkerJob
-from components.train_retriever.worker import Training
+from components.train_retriever.worker import Training, model_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,8 @@ class Halting(Training):
 
 def run(job: WorkerJob, stop: int, group: Group) -> None:
     """One run, from its newest checkpoint to its end or to `stop`."""
-    loop = LoopConfig(stage="many", metric=METRIC, **job.loop)
     training = Halting(job, group)
+    loop = loop_config(training.config, "many", METRIC)
     training.stop = stop
     untrained = training.validate()
     if group.rank == 0:
@@ -83,10 +85,9 @@ def main() -> None:
     for name, settings in many.runs.items() if group.rank == 0 else ():
         if name not in many.stops:
             folder = Path(many.folder) / name
-            encoder = encoder_from_json(settings["encoder"])
-            config = RetrieverConfig.from_spec(spec, settings["embedding_dim"], settings["hidden_dim"], encoder)
-            module = Retriever(config, torch.device("cpu"))
-            checkpoint.export_weights(module, folder, folder, settings["optimizer"]["seed"])
+            config = RetrieverOptions.read(settings["training"], "training")
+            module = Retriever(model_config(spec, config), torch.device("cpu"))
+            checkpoint.export_weights(module, folder, folder, config.optimizer.seed)
 
 
 if __name__ == "__main__":

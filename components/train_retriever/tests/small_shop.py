@@ -1,6 +1,5 @@
 """A small shop with content vectors whose shoppers buy by taste; a full softmax over its items costs nothing."""
 
-import dataclasses
 import datetime
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.build_features.build import FeatureConfig, build
+from components.build_features.build import build
+from components.build_features.config import FeatureOptions
 from components.shared.schema.tables import EVENTS, ITEMS
 
 TASTES, ITEMS_OF_A_TASTE, SHOPPERS, DAYS = 12, 25, 150, 90
@@ -38,6 +38,6 @@ def write_features(folder: Path) -> Path:
     for name, rows, schema in (("events", events, EVENTS), ("items", items, ITEMS)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part-0.parquet")
-    config = dataclasses.replace(FeatureConfig(), horizon_days=7)
+    config = FeatureOptions().replace(horizon_days=7)
     build(folder / "events", folder / "items", folder / "features", config)
     return folder / "features"

@@ -9,7 +9,8 @@ import pytest
 from components.shared.features.catalog import Catalog
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec
-from components.train_retriever.batches import SamplingConfig, draw_batch
+from components.train_retriever.batches import draw_batch
+from components.train_retriever.config import SamplingConfig
 from components.train_retriever.sources import HeldRows, StreamedRows, row_source
 
 CONFIG = SamplingConfig(batch_size=64, targets=3, seed=5)
@@ -41,7 +42,7 @@ def test_the_parts_of_all_ranks_make_the_batch_of_one(data):
 def test_the_same_place_gives_the_same_batch_and_another_place_another(data):
     one, again = draw(data), draw(data)
     np.testing.assert_array_equal(one.item, again.item)
-    for other in (draw(data, at=(0, 2)), draw(data, at=(1, 1)), draw(data, dataclasses.replace(CONFIG, seed=6))):
+    for other in (draw(data, at=(0, 2)), draw(data, at=(1, 1)), draw(data, CONFIG.replace(seed=6))):
         assert (one.item != other.item).any()
 
 
@@ -66,7 +67,7 @@ def test_a_split_smaller_than_a_batch_repeats_its_rows(data):
 
 def test_targets_are_the_rows_own(data):
     rows, _ = data
-    quiet = dataclasses.replace(CONFIG, id_dropout=0.0, title_queries=0.0)
+    quiet = CONFIG.replace(id_dropout=0.0, title_queries=0.0)
     batch, chosen = draw(data, quiet), HeldRows(rows, quiet, slice(None)).order(0)[64:128]
     for row, drawn in zip(chosen, batch.item.reshape(64, 3), strict=True):
         assert set(drawn.tolist()) <= set(rows.targets.take(np.array([row])).values.tolist())
@@ -79,7 +80,7 @@ def test_many_rows_are_streamed_with_the_same_contents(data, tiny_run, tmp_path)
     table = pq.read_table(path)
     small = tmp_path / "rows.parquet"
     pq.write_table(table, small, row_group_size=64)
-    spec, config = FeatureSpec.read(tiny_run.features / "spec.json"), dataclasses.replace(CONFIG, held_rows=100)
+    spec, config = FeatureSpec.read(tiny_run.features / "spec.json"), CONFIG.replace(held_rows=100)
     assert isinstance(row_source(small, spec, CONFIG, slice(0, 64)), HeldRows)
     streamed = row_source(small, spec, config, slice(0, 64))
     assert isinstance(streamed, StreamedRows) and streamed.steps_per_epoch >= 0.7 * len(data[0]) // 64
@@ -101,8 +102,8 @@ def test_many_rows_are_streamed_with_the_same_contents(data, tiny_run, tmp_path)
 
 def test_dropout_sends_about_its_share_to_the_unknown_bucket(data):
     for share in (0.3, 1.0):
-        batch = draw(data, dataclasses.replace(CONFIG, batch_size=1024, id_dropout=share))
-        kept = draw(data, dataclasses.replace(CONFIG, batch_size=1024, id_dropout=0.0))
+        batch = draw(data, CONFIG.replace(batch_size=1024, id_dropout=share))
+        kept = draw(data, CONFIG.replace(batch_size=1024, id_dropout=0.0))
         for side, name in (("features", "user"), ("items", "item")):
             known = getattr(kept, side)[name].values > 0
             dropped = (getattr(batch, side)[name].values == 0)[known].mean()
@@ -110,7 +111,7 @@ def test_dropout_sends_about_its_share_to_the_unknown_bucket(data):
 
 
 def test_title_queries_are_words_of_the_one_target_asked_for(data):
-    asking = dataclasses.replace(CONFIG, title_queries=1.0)
+    asking = CONFIG.replace(title_queries=1.0)
     batch, catalog = draw(data, asking), data[1]
     items = batch.item.reshape(64, 3)
     assert (items == items[:, :1]).all(), "who asks for one thing wants that thing"

@@ -1,6 +1,5 @@
 """Content vectors end to end: a shop where nothing else tells items apart, trained with them and without."""
 
-import dataclasses
 import datetime
 
 import numpy as np
@@ -11,9 +10,10 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from components.build_features.build import FeatureConfig, build
+from components.build_features.build import build
+from components.build_features.config import FeatureOptions
 from components.compile_model.compile import compile_model
-from components.compile_model.config import CompileConfig, Limits, TableFormat
+from components.compile_model.config import CompileOptions, Limits, TableFormat
 from components.compile_model.export import export_item_tower
 from components.refresh_catalog.refresh import item_tower, refresh
 from components.register_model.register import RegisterConfig, register
@@ -31,10 +31,10 @@ from components.shared.schema.tables import EVENTS, ITEMS
 from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
-from components.train_ranker.train import RankerTraining
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.train import train as train_ranker
-from components.train_retriever.batches import SamplingConfig
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
+from components.train_retriever.train import train
 
 TASTES, SOLD, NEW, DIM, SHOPPERS, DAYS = 6, 120, 60, 12, 200, 90
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -43,9 +43,7 @@ CONFIG = RetrieverTraining(
     optimizer=OptimizerConfig(seed=7), launch=LaunchConfig(processes=1, threads=1),
 )  # fmt: skip
 
-LOOSE = CompileConfig(
-    tables=TableFormat(precision="fp32"), limits=Limits(min_rank_overlap=0.0, max_ndcg_loss=1.0), timed_requests=1
-)
+LOOSE = CompileOptions(table_format="fp32", limits=Limits(min_rank_overlap=0.0, max_ndcg_loss=1.0), timed_requests=1)
 """Items without a vector are all alike to the model, so the order among them is nobody's loss."""
 
 
@@ -77,9 +75,7 @@ def write_shop(folder, content: bool):
     for name, rows, schema in (("events", events, EVENTS), ("items", items, ITEMS)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part-0.parquet")
-    build(
-        folder / "events", folder / "items", folder / "features", dataclasses.replace(FeatureConfig(), horizon_days=7)
-    )
+    build(folder / "events", folder / "items", folder / "features", FeatureOptions().replace(horizon_days=7))
     return folder / "features"
 
 
@@ -146,7 +142,7 @@ def test_the_exported_item_tower_gives_the_trained_vectors(shop, tmp_path):
     content, features, model = shop
     spec, catalog, retriever = opened(features, model)
     vectors, biases = item_vectors(retriever, catalog)
-    export_item_tower(load_retriever(model), tmp_path / "item.onnx", TableFormat(precision="fp32"))
+    export_item_tower(load_retriever(model), tmp_path / "item.onnx", TableFormat(storage="fp32"))
     inputs = [one.name for one in onnxruntime.InferenceSession(tmp_path / "item.onnx").get_inputs()]
     assert inputs == ["ids", "weights", *(["content"] if content else [])]
     rows = np.arange(1, len(catalog))
@@ -164,7 +160,7 @@ def test_two_processes_learn_what_one_does(encoder, tmp_path):
     for processes in (1, 2):
         launch = LaunchConfig(processes=processes, threads=1)
         out = tmp_path / f"model-{processes}"
-        train(features, out, dataclasses.replace(CONFIG, epochs=1, encoder=encoder, launch=launch))
+        train(features, out, CONFIG.replace(epochs=1, encoder=encoder, launch=launch))
         curves.append([point["loss"] for point in read_json(out / "curve.json")])
     assert curves[1] == pytest.approx(curves[0], rel=1e-4)
     one, two = (load_file(tmp_path / f"model-{processes}" / "weights.safetensors") for processes in (1, 2))
@@ -177,7 +173,7 @@ def bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
     features = write_shop(folder, content=True)
     train(features, folder / "retriever", CONFIG)
-    ranking = dataclasses.replace(RankerTraining.from_size(size_named("tiny"), 7, 1), epochs=1)
+    ranking = RankerTraining.from_size(size_named("tiny"), 7).replace(epochs=1)
     train_ranker(features, folder / "retriever", folder / "ranker", ranking)
     (folder / "statistics").mkdir()
     # What drift is measured against, which nothing here asks about.

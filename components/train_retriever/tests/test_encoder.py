@@ -73,7 +73,7 @@ def test_training_evaluation_and_export_give_the_same_vectors(shop, encoder, tmp
         jagged = made.user_vectors(keyed_jagged(features, spec.user_features), vectors).numpy()
     padded = side_by_side(features, [(feature.name, feature.max_length) for feature in spec.user_features])
     np.testing.assert_allclose(TorchModels(made, None, vectors).user_vectors(*padded), jagged, atol=1e-5)
-    export_user_tower(made, tmp_path / "user.onnx", TableFormat(precision="fp32"), vectors=vectors)
+    export_user_tower(made, tmp_path / "user.onnx", TableFormat(storage="fp32"), vectors=vectors)
     session = onnxruntime.InferenceSession(tmp_path / "user.onnx")
     for count in (1, 20):
         inputs = {"ids": padded[0][:count], "weights": padded[1][:count]}

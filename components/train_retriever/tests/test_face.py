@@ -1,4 +1,4 @@
-"""What the KFP faces of both training stages take as JSON is read before anything is trained, and refused by name."""
+"""What the components of both training stages take as sections is checked before anything is trained, by path."""
 
 import pytest
 from hypothesis import given
@@ -6,22 +6,23 @@ from hypothesis import strategies as st
 from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Model
 
-from components.shared.config_fields import check_fields
 from components.shared.errors import InputError
 from components.shared.models.encoders.config import ConvConfig, GruConfig, check_heads
-from components.shared.models.interactions import ConcatConfig, CrossConfig
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import MmoeConfig
+from components.shared.models.ranker_options import (
+    ConcatConfig,
+    CrossConfig,
+    MmoeConfig,
+    RankerArchitecture,
+    TargetAttentionConfig,
+)
 from components.shared.schema.sizes import size_named
-from components.shared.training.optimizer import check_optimizer
 from components.shared.tuning.search_space import Float, Int, Range, SearchSpace, Value
 from components.train_ranker import space as ranker_space
 from components.train_ranker.component import train_ranker
-from components.train_ranker.train import RankerTraining
+from components.train_ranker.config import RankerOptions, RankerTraining
 from components.train_retriever import space as retriever_space
 from components.train_retriever.component import train_retriever
-from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 
 FACES = {
     "retriever": (train_retriever, {"model": Model()}),
@@ -29,73 +30,85 @@ FACES = {
 }
 
 
-def call(stage: str, **parameters) -> None:
+def call(stage: str, options: dict, training: dict | None = None) -> None:
     component, models = FACES[stage]
+    # The ranker's retriever is an input and its section is called ranker; the retriever's section is `retriever`.
     component.python_func(  # pyright: ignore[reportFunctionMemberAccess]
-        features=Dataset(uri="/nowhere"), summary=Metrics(), task_config=dsl.TaskConfig(), size="tiny", **models,
-        **parameters,
+        features=Dataset(uri="/nowhere"), summary=Metrics(), task_config=dsl.TaskConfig(), size="tiny",
+        training=training or {}, **{**models, stage: options},
     )  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("stage", "parameters", "words"),
+    ("stage", "options", "words"),
     [
-        ("retriever", {"loss": '{"kind": "Hinge"}'}, "loss: there is no kind 'Hinge'"),
-        ("retriever", {"loss": "Bpr"}, "loss is not JSON"),
-        ("retriever", {"optimizer": '{"lr": 1}'}, "optimizer: 'lr' is no field"),
-        ("retriever", {"optimizer": "[1]"}, r"optimizer is \[1\], not an object"),
-        ("retriever", {"encoder": '{"kind": "GruConfig", "hidden_dim": "64"}'}, "encoder: hidden_dim is '64'"),
-        ("retriever", {"encoder": '{"kind": "ConvConfig", "dropout": 3}'}, "encoder: dropout is 3"),
-        ("retriever", {"encoder": '{"dropout": 0.1}'}, "encoder: there is no kind ''"),
-        ("ranker", {"architecture": '{"head": {"kind": "MmoeConfig"}}'}, "architecture: 'head' is no field"),
-        ("ranker", {"architecture": '{"places": "ten"}'}, "architecture: places is 'ten'"),
-        ("ranker", {"architecture": '{"places": 1, "places": 2}'}, "architecture: 'places' is given twice"),
-        ("ranker", {"architecture": '{"places": 10}'}, "places is 10, but nothing says at which places"),
-        ("ranker", {"inference_log": "/log"}, "the architecture learns no places"),
-        ("ranker", {"optimizer": '{"dense_lr": -1}'}, "optimizer: dense_lr is -1"),
-        ("ranker", {"optimizer": '{"rule": "lamb"}'}, "optimizer: rule is 'lamb'"),
+        ("retriever", {"loss": {"kind": "hinge"}}, "retriever.loss: kind is 'hinge'"),
+        ("retriever", {"loss": "bpr"}, "retriever.loss is 'bpr'"),
+        ("retriever", {"optimizer": {"lr": 1}}, "retriever.optimizer.lr is not an option"),
+        ("retriever", {"optimizer": [1]}, r"retriever.optimizer is \[1\]"),
+        ("retriever", {"encoder": {"kind": "gru", "hidden_dim": "64"}}, "retriever.encoder.hidden_dim is '64'"),
+        ("retriever", {"encoder": {"kind": "conv", "dropout": 3}}, "retriever.encoder.dropout is 3"),
+        ("retriever", {"encoder": {"dropout": 0.1}}, "retriever.encoder: .* has no kind"),
+        ("retriever", {"launch": {}}, "retriever.launch is not an option"),
+        ("ranker", {"architecture": {"head": {"kind": "mmoe"}}}, "ranker.architecture.head is not an option"),
+        ("ranker", {"architecture": {"positions": "ten"}}, "ranker.architecture.positions is 'ten'"),
+        ("ranker", {"architecture": {"positions": 10}}, "positions is 10, but nothing says at which positions"),
+        ("ranker", {"inference_log": "/log"}, "the architecture learns no positions"),
+        ("ranker", {"optimizer": {"dense_lr": -1}}, "ranker.optimizer.dense_lr is -1"),
+        ("ranker", {"optimizer": {"rule": "lamb"}}, "ranker.optimizer.rule is 'lamb'"),
+        ("ranker", {"hot_candidates": -1}, "ranker.hot_candidates is -1"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_its_parameter(stage, parameters, words):
+def test_what_cannot_be_used_is_refused_by_its_path(stage, options, words):
     with pytest.raises(InputError, match=words):
-        call(stage, **parameters)
+        call(stage, options)
 
 
 def test_what_can_be_used_goes_on_to_the_stage():
-    good = {"loss": '{"kind": "Bpr", "source": {"kind": "Hard", "count": 4}}', "optimizer": '{"rule": "adam"}'}
+    good = {"loss": {"kind": "bpr", "source": {"kind": "hard", "count": 4}}, "optimizer": {"rule": "adam"}}
     with pytest.raises(InputError, match="processes is 7, which does not divide a batch of 256 rows"):
-        call("retriever", processes=7, **good)
+        call("retriever", good, {"processes": 7})
     with pytest.raises(InputError, match="processes is 7, which does not divide a batch of 4 shoppers"):
-        call("ranker", processes=7, optimizer=good["optimizer"])
+        call("ranker", {"optimizer": good["optimizer"]}, {"processes": 7})
+    with pytest.raises(InputError, match="training: nodes is 2 with launch=process"):
+        call("retriever", {}, {"nodes": 2})
+    with pytest.raises(InputError, match=r"training.launch is 'slurm'\n.*process, trainjob"):
+        call("ranker", {}, {"launch": "slurm"})
 
 
-def test_what_a_person_asks_of_the_retriever_wins_over_tuning_and_that_over_the_dial():
-    dial = RetrieverTraining.from_size(size_named("tiny"), 0, 1)
-    tuned = '{"model": "retriever", "values": {"encoder": "GruConfig", "optimizer.dense_lr": 0.01, "hidden_dim": 48}}'
-    found = retriever_space.configured(dial, tuned)
+def test_what_is_given_to_the_retriever_wins_over_tuning_and_that_over_the_size():
+    size = RetrieverTraining.from_size(size_named("tiny"), 5)
+    tuned = {
+        "hyperparameters": """{"model": "retriever", "values":
+        {"encoder": "gru", "optimizer.dense_lr": 0.01, "hidden_dim": 48}}"""
+    }
+    found = retriever_space.configured(size, tuned)
     assert (found.encoder, found.optimizer.dense_lr, found.hidden_dim) == (GruConfig(), 0.01, 48)
-    assert found.optimizer.embedding_lr == dial.optimizer.embedding_lr
-    asked = retriever_space.configured(dial, tuned, '{"kind": "ConvConfig", "kernel": 2}', "", '{"dense_lr": 0.002}')
+    assert found.optimizer.embedding_lr == size.optimizer.embedding_lr
+    assert (found.optimizer.seed, found.sampling.seed, found.sampling.batch_size) == (5, 5, 256)
+    given = {**tuned, "encoder": {"kind": "conv", "kernel": 2}, "optimizer": {"dense_lr": 0.002}}
+    asked = retriever_space.configured(size, given)
     assert (asked.encoder, asked.optimizer.dense_lr, asked.hidden_dim) == (ConvConfig(kernel=2), 0.002, 48)
-    assert retriever_space.configured(dial) == dial
-    assert retriever_space.configured(dial, tuned, "null").encoder is None, "null takes away what tuning found"
+    assert retriever_space.configured(size, {}) == size
+    assert retriever_space.configured(size, {**tuned, "encoder": None}).encoder is None, "null wins over tuning too"
 
 
-def test_what_a_person_asks_of_the_ranker_wins_over_tuning_and_that_over_the_dial():
-    dial = RankerTraining.from_size(size_named("tiny"), 0, 1)
-    tuned = """{"model": "ranker", "values": {"architecture.interaction": "CrossConfig", "epochs": 3,
+def test_what_is_given_to_the_ranker_wins_over_tuning_and_that_over_the_size():
+    size = RankerTraining.from_size(size_named("tiny"), 0)
+    tuned = {
+        "hyperparameters": """{"model": "ranker", "values": {"architecture.interaction": "cross", "epochs": 3,
         "architecture.attention": "TargetAttentionConfig", "optimizer.embedding_lr": 0.005}}"""
-    asked = ranker_space.configured(
-        dial, tuned, '{"interaction": {"kind": "ConcatConfig"}, "heads": {"kind": "MmoeConfig"}}', '{"rule": "sgd"}'
-    )
-    assert ranker_space.configured(dial, tuned).architecture.interaction == CrossConfig()
+    }
+    parts = {"interaction": {"kind": "concat"}, "heads": {"kind": "mmoe"}}
+    asked = ranker_space.configured(size, {**tuned, "architecture": parts, "optimizer": {"rule": "sgd"}})
+    assert ranker_space.configured(size, tuned).architecture.interaction == CrossConfig()
     assert asked.architecture.interaction == ConcatConfig() and asked.architecture.heads == MmoeConfig()
     assert asked.architecture.attention == TargetAttentionConfig()
     assert (asked.optimizer.rule, asked.optimizer.embedding_lr, asked.epochs) == ("sgd", 0.005, 3)
-    assert ranker_space.configured(dial) == dial
-    assert ranker_space.configured(dial, tuned, '{"attention": null}').architecture == RankerArchitecture(
-        interaction=CrossConfig()
-    )
+    assert asked.optimizer.schedule == "linear", "the ranker's own default stays"
+    assert ranker_space.configured(size, {}) == size
+    without = ranker_space.configured(size, {**tuned, "architecture": {"attention": None}})
+    assert without.architecture == RankerArchitecture(interaction=CrossConfig())
 
 
 def drawn(data: st.DataObject, found: Range):
@@ -121,14 +134,11 @@ def drawn_from(data: st.DataObject, space: SearchSpace) -> dict[str, Value]:
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
 @given(data=st.data())
 def test_whatever_tuning_may_find_can_be_used(size, data):
-    retriever, ranker = (one.from_size(size_named(size), 0, 1) for one in (RetrieverTraining, RankerTraining))
+    retriever, ranker = (one.from_size(size_named(size), 0) for one in (RetrieverTraining, RankerTraining))
     space = retriever_space.search_space(retriever)
     made = space.apply(retriever, drawn_from(data, space))
-    check_optimizer(made.optimizer)
+    RetrieverOptions.read(made.decisive, "retriever")
     if made.encoder is not None:
-        check_fields(made.encoder, "encoder")
         check_heads(made.encoder, made.embedding_dim)
     space = ranker_space.search_space(ranker)
-    found = space.apply(ranker, drawn_from(data, space))
-    check_optimizer(found.optimizer)
-    check_fields(found.architecture, "architecture")
+    RankerOptions.read(space.apply(ranker, drawn_from(data, space)).decisive, "ranker")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from components.train_retriever.loss import sampled_softmax
+from components.train_retriever.losses.softmax import sampled_softmax
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,5 @@
 """Every loss and every optimiser rule, trained by one real process and by two, given up and resumed."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,20 @@ from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig, Launcher, WorkerTask
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.process import Torchrun
-from components.train_retriever.batches import SamplingConfig
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
 from components.train_retriever.job import METRIC
-from components.train_retriever.losses import Bce, Bpr, FullSoftmax, SampledSoftmax
-from components.train_retriever.negatives import Hard, InBatch, Popularity, Uniform
+from components.train_retriever.losses.config import (
+    Bce,
+    Bpr,
+    FullSoftmax,
+    Hard,
+    InBatch,
+    Popularity,
+    SampledSoftmax,
+    Uniform,
+)
 from components.train_retriever.tests.small_shop import write_features
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.train import train
 
 BASE = RetrieverTraining(
     sampling=SamplingConfig(batch_size=128, targets=2, seed=7), embedding_dim=8, hidden_dim=16, epochs=2,
@@ -41,22 +48,22 @@ RULES = {
     "adam": OptimizerConfig(seed=7, rule="adam", embedding_lr=0.02, dense_lr=0.01, sharding=("data_parallel",)),
     "adamw": OptimizerConfig(seed=7, rule="adamw", embedding_lr=0.02, dense_lr=0.01, sharding=("data_parallel",)),
 }
-LEARNING = {name: dataclasses.replace(BASE, loss=loss) for name, loss in LOSSES.items()}
-MOVED = {name: dataclasses.replace(BASE, optimizer=rule) for name, rule in RULES.items()}
-ALIKE = {f"{name}-sgd": dataclasses.replace(config, optimizer=RULES["sgd"], epochs=1)
+LEARNING = {name: BASE.replace(loss=loss) for name, loss in LOSSES.items()}
+MOVED = {name: BASE.replace(optimizer=rule) for name, rule in RULES.items()}
+ALIKE = {f"{name}-sgd": config.replace(optimizer=RULES["sgd"], epochs=1)
          for name, config in LEARNING.items()}  # fmt: skip
 """By SGD, which magnifies no rounding, so that one process and two can be held against each other closely."""
-FRESH = dataclasses.replace(ALIKE["hard-sgd"], loss=Bpr(source=Hard(count=4, pool=150, refresh=1)))
-ALIKE["encoder-sgd"] = dataclasses.replace(ALIKE["hard-sgd"], encoder=GruConfig(hidden_dim=8, dropout=0.0))
+FRESH = ALIKE["hard-sgd"].replace(loss=Bpr(source=Hard(count=4, pool=150, refresh=1)))
+ALIKE["encoder-sgd"] = ALIKE["hard-sgd"].replace(encoder=GruConfig(hidden_dim=8, dropout=0.0))
 
 WITHOUT = {
     "rowwise": BASE,
-    "hstu": dataclasses.replace(BASE, encoder=HstuConfig(), loss=LOSSES["sampled"], epochs=1),
+    "hstu": BASE.replace(encoder=HstuConfig(), loss=LOSSES["sampled"], epochs=1),
     **{name: ALIKE[name] for name in ("full-sgd", "bpr-sgd", "hard-sgd")},
 }
 """Runs that are done with steps that overlap, too; those of hard negatives never do."""
 OVERLAP = {
-    f"{name}-overlap": dataclasses.replace(plain, optimizer=dataclasses.replace(plain.optimizer, overlap="always"))
+    f"{name}-overlap": plain.replace(optimizer=plain.optimizer.replace(overlap="always"))
     for name, plain in WITHOUT.items()
 }
 
@@ -228,7 +235,7 @@ def test_the_stage_trains_by_the_loss_and_the_rule_that_it_is_given(shop, alone,
 
 def test_runs_by_another_loss_or_rule_do_not_find_each_others_checkpoints(shop):
     tasks = [shop.task(config) for config in (BASE, *LEARNING.values(), *MOVED.values())]
-    tasks.append(shop.task(dataclasses.replace(BASE, loss=Bpr(source=Hard(count=4, pool=151, refresh=4)))))
+    tasks.append(shop.task(BASE.replace(loss=Bpr(source=Hard(count=4, pool=151, refresh=4)))))
     assert len({task.digest for task in tasks}) == len(tasks)
 
 
@@ -245,5 +252,5 @@ def test_runs_by_another_loss_or_rule_do_not_find_each_others_checkpoints(shop):
 )
 def test_what_no_worker_could_train_by_is_refused_before_any_is_started(shop, tmp_path, changes, words):
     with pytest.raises(InputError, match=words):
-        train(shop.features, tmp_path / "model", dataclasses.replace(BASE, **changes))
+        train(shop.features, tmp_path / "model", BASE.replace(**changes))
     assert not list(tmp_path.iterdir())

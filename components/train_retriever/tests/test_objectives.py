@@ -11,12 +11,21 @@ import torch.nn.functional as F
 from components.shared.features.ragged import Ragged
 from components.shared.features.rows import Rows
 from components.shared.training.group import Group
-from components.train_retriever.batches import Batch, SamplingConfig
-from components.train_retriever.candidate_softmax import candidate_softmax
-from components.train_retriever.hard_index import Hardest, ItemIndex
-from components.train_retriever.losses import Bce, Bpr, FullSoftmax, SampledSoftmax
-from components.train_retriever.negatives import Hard, InBatch, Popularity, Uniform
-from components.train_retriever.objectives import Drawn, Part, objective
+from components.train_retriever.batches import Batch
+from components.train_retriever.config import SamplingConfig
+from components.train_retriever.losses.config import (
+    Bce,
+    Bpr,
+    FullSoftmax,
+    Hard,
+    InBatch,
+    Popularity,
+    SampledSoftmax,
+    Uniform,
+)
+from components.train_retriever.losses.hard_index import Hardest, ItemIndex
+from components.train_retriever.losses.objectives import Drawn, Part, objective
+from components.train_retriever.losses.softmax import candidate_softmax
 from components.train_retriever.sources import HeldRows
 
 ITEMS, DIM = 30, 5
@@ -166,7 +175,7 @@ def index(seed: int = 3) -> tuple[torch.Tensor, ItemIndex]:
 
 @pytest.mark.parametrize("scores", [16_000_000, ITEMS])
 def test_the_hardest_are_the_items_of_the_highest_scores_without_the_known(scores, monkeypatch):
-    monkeypatch.setattr("components.train_retriever.hard_index._SCORES", scores)
+    monkeypatch.setattr("components.train_retriever.losses.hard_index._SCORES", scores)
     user, items = index()
     found = items.hardest(user, ragged(KNOWN), 6)
     every = (user @ items.vectors.T + items.biases).numpy()
@@ -212,7 +221,7 @@ def test_many_parts_are_one_softmax(monkeypatch):
     known = torch.tensor([0, 0, 4, 8]), torch.tensor([1, 2, 3, 19])
     whole, cut = made(), made()
     one = candidate_softmax(*whole, known)
-    monkeypatch.setattr("components.train_retriever.candidate_softmax._LOGITS", 50)
+    monkeypatch.setattr("components.train_retriever.losses.softmax._LOGITS", 50)
     other = candidate_softmax(*cut, known)
     assert other.item() == pytest.approx(one.item(), rel=1e-6)
     for ours, theirs in zip(torch.autograd.grad(other, cut), torch.autograd.grad(one, whole), strict=True):

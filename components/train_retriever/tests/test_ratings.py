@@ -1,6 +1,5 @@
 """Explicit ratings end to end: only they tell whether a shopper likes what all buy alike, and MSE learns from them."""
 
-import dataclasses
 import datetime
 import itertools
 from pathlib import Path
@@ -12,7 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from components.build_features.build import FeatureConfig, build
+from components.build_features.build import build
+from components.build_features.config import FeatureOptions
 from components.shared.errors import InputError
 from components.shared.features.catalog import Catalog
 from components.shared.features.ragged import Ragged
@@ -26,13 +26,13 @@ from components.shared.storage import read_json
 from components.shared.training.group import Group
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
-from components.train_retriever.batches import Batch, SamplingConfig, draw_batch
-from components.train_retriever.hard_index import Hardest
-from components.train_retriever.losses import Mse
-from components.train_retriever.negatives import Hard
-from components.train_retriever.objectives import Part, objective
+from components.train_retriever.batches import Batch, draw_batch
+from components.train_retriever.config import RetrieverTraining, SamplingConfig
+from components.train_retriever.losses.config import Hard, Mse
+from components.train_retriever.losses.hard_index import Hardest
+from components.train_retriever.losses.objectives import Part, objective
 from components.train_retriever.sources import HeldRows, StreamedRows, row_source
-from components.train_retriever.train import RetrieverTraining, train
+from components.train_retriever.train import train
 from components.tune_hyperparameters.models import tunable
 
 TASTES, THINGS, SHOPPERS, DAYS = 4, 80, 80, 80
@@ -67,7 +67,7 @@ def rated(tmp_path_factory) -> Path:
     for name, rows, schema in (("events", events, EVENTS), ("items", items, ITEMS)):
         (folder / name).mkdir()
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part-0.parquet")
-    config = dataclasses.replace(FeatureConfig(), horizon_days=7)
+    config = FeatureOptions().replace(horizon_days=7)
     build(folder / "events", folder / "items", folder / "features", config)
     return folder / "features"
 
@@ -118,16 +118,16 @@ def test_mse_learns_what_shoppers_rate_high_where_purchases_say_nothing(rated, t
     assert error < 0.5 * np.std(truth), f"{error:.3f} of {np.std(truth):.3f}"
     best = np.take_along_axis(truth, np.argsort(-scores, 1)[:, :10], 1)
     assert best.mean() > 4.3, "the ten best are things that the shopper likes"
-    unrated = dataclasses.replace(CONFIG, loss=None)
+    unrated = CONFIG.replace(loss=None)
     train(rated, tmp_path / "clicks", unrated)
     other = np.take_along_axis(truth, np.argsort(-predictions(tmp_path / "clicks", rated)[0], 1)[:, :10], 1)
     assert other.mean() < 3.5, "purchases alone do not tell"
 
 
 def test_two_processes_learn_what_one_learns(rated, tmp_path):
-    short = dataclasses.replace(CONFIG, epochs=1)
+    short = CONFIG.replace(epochs=1)
     train(rated, tmp_path / "one", short)
-    train(rated, tmp_path / "two", dataclasses.replace(short, launch=LaunchConfig(processes=2, threads=1)))
+    train(rated, tmp_path / "two", short.replace(launch=LaunchConfig(processes=2, threads=1)))
     one, two = (load_file(tmp_path / name / "weights.safetensors") for name in ("one", "two"))
     for name, weights in one.items():
         np.testing.assert_allclose(two[name], weights, atol=2e-5, err_msg=name)
@@ -150,7 +150,7 @@ def test_every_drawn_target_has_the_rating_that_its_shopper_gave_it(rated):
 def test_streamed_rows_carry_the_same_ratings(rated, tmp_path):
     rows, _, spec = opened(rated)
     pq.write_table(pq.read_table(rated / "rows" / "ratings.parquet"), tmp_path / "rows.parquet", row_group_size=64)
-    config = dataclasses.replace(CONFIG.sampling, held_rows=100)
+    config = CONFIG.sampling.replace(held_rows=100)
     streamed = row_source(tmp_path / "rows.parquet", spec, config, slice(0, 128))
     assert isinstance(streamed, StreamedRows)
     assert streamed.mean_rating() == pytest.approx(HeldRows(rows, config, slice(None)).mean_rating())

@@ -10,9 +10,9 @@ from safetensors.numpy import load_file
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.storage import read_json
+from components.shared.training.compute_dtype import multiplies_bfloat16
 from components.shared.training.optimizer import OptimizerConfig
-from components.shared.training.precision import multiplies_bfloat16
-from components.train_retriever.batches import SamplingConfig
+from components.train_retriever.config import SamplingConfig
 from components.train_retriever.job import METRIC
 
 STORED = Path(__file__).parent / "curve.json"

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Value
-from components.shared.tuning.trial import Told
+from components.shared.tuning.trial import OnEpoch
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.tune import tune
 
@@ -35,7 +35,7 @@ class Bowl:
     defaults: ClassVar[dict[str, Value]] = {"x": 0.9, "n": 32, "shape": "flat"}
     settings = "seed 0"
 
-    def train(self, values: Mapping[str, Value], out: Path, told: Told) -> float:
+    def train(self, values: Mapping[str, Value], out: Path, told: OnEpoch) -> float:
         with self.log.open("a") as stream:
             stream.write(f"{values['x']} {values['n']} {values['shape']}\n")
         if values["x"] > self.breaks_above:

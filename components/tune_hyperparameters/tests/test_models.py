@@ -1,6 +1,5 @@
 """Real models under the stage's face: torchrun is watched, ended early, and what was found trains the same model."""
 
-import dataclasses
 import os
 import time
 from pathlib import Path
@@ -14,12 +13,12 @@ from kfp.dsl import HTML, Dataset, Metrics
 from components.shared.errors import InputError
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.job import METRIC
 from components.train_ranker.space import tuned as tuned_ranker
-from components.train_ranker.train import RankerTraining
 from components.train_ranker.train import train as train_ranker
+from components.train_retriever.config import RetrieverTraining
 from components.train_retriever.space import search_space, tuned
-from components.train_retriever.train import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from components.tune_hyperparameters.component import tune_hyperparameters
 from components.tune_hyperparameters.models import tunable
@@ -55,10 +54,10 @@ def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_pa
     assert pq.read_table(tmp_path / "best" / "trials.parquet")["quality"][0].as_py() == reached[0]
     # So are those of the finals, from others.
     for seed in (4, 5):
-        config = RetrieverTraining.from_size(TINY, seed, 1)
+        config = RetrieverTraining.from_size(TINY, seed)
         reached.append(train_retriever(tiny_run.features, tmp_path / str(seed), config)["validation_recall_at_20"])
     assert found["default_value"] == pytest.approx(sum(reached) / 3, abs=1e-12) and len(set(reached)) > 1
-    sized = RetrieverTraining.from_size(TINY, 3, 1)
+    sized = RetrieverTraining.from_size(TINY, 3)
     assert search_space(sized).values(tuned(sized, text)) == found["values"]
 
 
@@ -85,9 +84,9 @@ def test_ranker_trials_share_their_pairs_and_train_what_the_stage_does(tiny_run,
         value = found.train({"epochs": 1}, tmp_path / "trial", lambda _, metric: epochs.append(metric))
         assert 0.0 < found.scoring_ms(tmp_path / "trial") < 1_000.0
         other = found.reseeded(4).train({"epochs": 1}, tmp_path / "other", lambda *_: None)
-    sized = dataclasses.replace(RankerTraining.from_size(TINY, 4, 1), epochs=1, refit=False)
+    sized = RankerTraining.from_size(TINY, 4).replace(epochs=1, refit=False)
     assert other == train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "seed-4", sized)[METRIC] != value
-    config = dataclasses.replace(RankerTraining.from_size(TINY, 3, 1), epochs=1, refit=False)
+    config = RankerTraining.from_size(TINY, 3).replace(epochs=1, refit=False)
     train_ranker(tiny_run.features, tiny_run.retriever, tmp_path / "stage", config)
     curve = read_json(tmp_path / "stage" / "curve.json")
     assert epochs == [value] == [point[METRIC] for point in curve]
@@ -106,16 +105,14 @@ def test_the_defaults_lie_within_every_size_and_every_value_can_be_trained(tiny_
 
 def test_wrong_names_and_types_in_a_file_name_the_field(tmp_path):
     for sized, apply, model in (
-        (RetrieverTraining.from_size(TINY, 0, 1), tuned, "retriever"),
-        (RankerTraining.from_size(TINY, 0, 1), tuned_ranker, "ranker"),
+        (RetrieverTraining.from_size(TINY, 0), tuned, "retriever"),
+        (RankerTraining.from_size(TINY, 0), tuned_ranker, "ranker"),
     ):
         assert apply(sized, "") == sized
         for name, value in (("launch.processes", 2), ("epochs", "ten"), ("optimizer.seed", 3)):
             with pytest.raises(InputError, match=name):
                 apply(sized, f'{{"model": "{model}", "values": {{"{name}": {value!r}}}}}'.replace("'", '"'))
-        assert apply(sized, f'{{"model": "{model}", "values": {{"epochs": 7}}}}') == dataclasses.replace(
-            sized, epochs=7
-        )
+        assert apply(sized, f'{{"model": "{model}", "values": {{"epochs": 7}}}}') == sized.replace(epochs=7)
 
 
 def test_models_that_cannot_be_tuned_are_named(tiny_run):

@@ -10,8 +10,16 @@ from components.shared.models.encoders.config import (
     HstuConfig,
     PooledConfig,
 )
-from components.train_retriever.losses import Bce, Bpr, FullSoftmax, SampledSoftmax
-from components.train_retriever.negatives import Hard, InBatch, Popularity, Uniform
+from components.train_retriever.losses.config import (
+    Bce,
+    Bpr,
+    FullSoftmax,
+    Hard,
+    InBatch,
+    Popularity,
+    SampledSoftmax,
+    Uniform,
+)
 from tests.benchmarks.published.fitting import Blend, Candidate
 from tests.benchmarks.published.graph_filter import GraphFilterConfig
 from tests.benchmarks.published.optimizers import Adam

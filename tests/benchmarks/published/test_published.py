@@ -19,8 +19,7 @@ from components.shared.errors import InputError, SchemaError
 from components.shared.features.ragged import Ragged
 from components.shared.models.encoders.config import AttentionConfig, GruConfig, PooledConfig
 from components.shared.tests.ragged_lists import ragged, rows_of
-from components.train_retriever.losses import FullSoftmax, SampledSoftmax
-from components.train_retriever.negatives import InBatch
+from components.train_retriever.losses.config import FullSoftmax, InBatch, SampledSoftmax
 from tests.benchmarks.published.__main__ import main
 from tests.benchmarks.published.candidates import ablations
 from tests.benchmarks.published.fitting import Blend, BlendScorer, Workshop

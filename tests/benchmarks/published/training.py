@@ -15,11 +15,13 @@ from components.shared.errors import TrainingError
 from components.shared.features.ragged import Ragged, expand_ranges, offsets_of
 from components.shared.models.encoders.config import EncoderConfig, max_length
 from components.shared.progress import report
-from components.train_retriever.losses import RankingLoss, Vectors, ranking_loss
-from components.train_retriever.negatives import NegativeSampler
+from components.train_retriever.losses.config import RankingLoss
+from components.train_retriever.losses.negatives import NegativeSampler
+from components.train_retriever.losses.pairs import Vectors
 from tests.benchmarks.published.item_tower import ItemTowerConfig
 from tests.benchmarks.published.layouts import Layout
 from tests.benchmarks.published.optimizers import OptimizerChoice, build_optimizers
+from tests.benchmarks.published.ranking_loss import ranking_loss
 from tests.benchmarks.published.sequence_retriever import (
     ScoringConfig,
     SequenceRetriever,

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from components.evaluate_model.bootstrap import BootstrapConfig
-from components.evaluate_model.evaluate import config_for as evaluation_for
+from components.evaluate_model.config import BootstrapConfig, EvaluationOptions
 from components.evaluate_model.evaluate import evaluate
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json, write_json
-from components.train_ranker.train import RankerTraining
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.train import train as train_ranker
-from components.train_retriever.train import RetrieverTraining
+from components.train_retriever.config import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from tests.benchmarks.quality.shops import Shop, go_on, shops
 from tests.benchmarks.tables import provenance, write_table
@@ -31,13 +30,13 @@ def run_seed(root: Path, features: Path, seed: int, size: str) -> Path:
     folder = root / f"seed-{seed}"
     dial = size_named(size)
     if not (folder / "retriever").exists():
-        train_retriever(features, folder / "retriever", RetrieverTraining.from_size(dial, seed, 1))
+        train_retriever(features, folder / "retriever", RetrieverTraining.from_size(dial, seed))
     if not (folder / "ranker").exists():
-        config = RankerTraining.from_size(dial, seed, 1)
+        config = RankerTraining.from_size(dial, seed)
         train_ranker(features, folder / "retriever", folder / "ranker", config)
     if not (folder / "evaluation").exists():
         evaluate(features, folder / "retriever", folder / "ranker", folder / "evaluation", folder / "evaluation.html",
-                 evaluation_for(size))  # fmt: skip
+                 EvaluationOptions.for_size(size_named(size)))  # fmt: skip
     return folder / "evaluation"
 
 

@@ -4,7 +4,6 @@
 what is already in `--out` is kept, so a stopped run goes on.
 """
 
-import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping
@@ -13,19 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate_model.evaluate import config_for as evaluation_for
+from components.evaluate_model.config import EvaluationOptions
 from components.evaluate_model.evaluate import evaluate
-from components.shared.models.interactions import ConcatConfig, CrossConfig, DotConfig, FactorizationConfig
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.target_attention import TargetAttentionConfig
-from components.shared.models.task_heads import MmoeConfig, PleConfig, SingleTaskConfig
+from components.shared.models.ranker_options import (
+    ConcatConfig,
+    CrossConfig,
+    DotConfig,
+    FactorizationConfig,
+    MmoeConfig,
+    PleConfig,
+    RankerArchitecture,
+    SingleTaskConfig,
+    TargetAttentionConfig,
+)
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json, write_json
 from components.shared.training.curve import REFIT, best_point
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.job import METRIC
-from components.train_ranker.train import RankerTraining, write_all_pairs
 from components.train_ranker.train import train as train_ranker
-from components.train_retriever.train import RetrieverTraining
+from components.train_ranker.train import write_all_pairs
+from components.train_retriever.config import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from tests.benchmarks.quality.shops import go_on, shop_arguments, shops
 from tests.benchmarks.quality.tuning import compared, model_ndcgs, spread
@@ -57,9 +64,9 @@ def measured(features: Path, root: Path, size: str, seeds: list[int], kinds: lis
         shoppers: see tuning_proof.compared}; the default has no difference.
     """
     pairs = root / "pairs"
-    base = RankerTraining.from_size(size_named(size), 0, 1)
+    base = RankerTraining.from_size(size_named(size), 0)
     if not (root / "retriever").exists():
-        train_retriever(features, root / "retriever", RetrieverTraining.from_size(size_named(size), 0, 1))
+        train_retriever(features, root / "retriever", RetrieverTraining.from_size(size_named(size), 0))
     if not pairs.exists():
         write_all_pairs(features, root / "retriever", pairs, base)
     found: dict[str, list[np.ndarray]] = {}
@@ -68,9 +75,9 @@ def measured(features: Path, root: Path, size: str, seeds: list[int], kinds: lis
         folders = [root / f"kind-{number}-seed-{seed}" for seed in seeds]
         for folder, seed in zip(folders, seeds, strict=True):
             parts = {name: value for name, value in KINDS[kind].items() if name != "refit"}
-            config = dataclasses.replace(
-                base, architecture=dataclasses.replace(RankerArchitecture(), **parts),
-                optimizer=dataclasses.replace(base.optimizer, seed=seed), refit=KINDS[kind].get("refit", base.refit),
+            config = base.replace(
+                architecture=RankerArchitecture().replace(**parts),
+                optimizer=base.optimizer.replace(seed=seed), refit=KINDS[kind].get("refit", base.refit),
             )  # fmt: skip
             _run(features, root, folder, config, size)
         found[kind] = [model_ndcgs(folder) for folder in folders]
@@ -91,7 +98,7 @@ def _run(features: Path, root: Path, folder: Path, config: RankerTraining, size:
         train_ranker(features, root / "retriever", folder / "ranker", config, pairs=root / "pairs")
     if not (folder / "evaluation").exists():
         evaluate(features, root / "retriever", folder / "ranker", folder / "evaluation", folder / "evaluation.html",
-                 evaluation_for(size))  # fmt: skip
+                 EvaluationOptions.for_size(size_named(size)))  # fmt: skip
 
 
 def table(results: Mapping[str, Mapping[str, dict]]) -> str:

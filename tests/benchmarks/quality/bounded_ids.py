@@ -19,7 +19,7 @@ from torchrec.modules.mc_modules import (
     MCHManagedCollisionModule,
 )
 
-from components.build_features.vocabulary import VocabularyConfig
+from components.build_features.config import VocabularyConfig
 from components.shared.features.id_hashing import hashed_rows
 from components.shared.schema.timeline import Timeline
 from tests.benchmarks.quality.shops import Shop, shops

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.build_features.build import build
-from components.build_features.build import config_for as features_for
+from components.build_features.config import FeatureOptions
 from components.ingest_events.ingest import IngestOutputs, ingest
 from components.shared.errors import InputError
+from components.shared.schema.sizes import size_named
 from components.shared.schema.timeline import Timeline
 from components.shared.storage import read_json, write_json
 
@@ -46,7 +47,7 @@ class Shop:
         if not (root / "features").exists():
             root.mkdir(parents=True, exist_ok=True)
             ingest(self.source if self.mapping is None else str(self._once(root)), outputs, size, self.mapping)
-            build(outputs.events, outputs.items, root / "features", features_for(size))
+            build(outputs.events, outputs.items, root / "features", FeatureOptions.for_size(size_named(size)))
         return root / "features"
 
     def earlier(self, root: Path, size: str) -> Path:
@@ -62,7 +63,9 @@ class Shop:
                     table = pq.read_table(path)
                     before = table["timestamp"].to_numpy() < end
                     pq.write_table(table.filter(pa.array(before)), path)
-                build(Path(folder) / "events", root / "items", root / "earlier", features_for(size))
+                build(
+                    Path(folder) / "events", root / "items", root / "earlier", FeatureOptions.for_size(size_named(size))
+                )
         return root / "earlier"
 
     def _once(self, root: Path) -> Path:

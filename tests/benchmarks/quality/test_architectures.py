@@ -3,9 +3,14 @@
 import pyarrow.parquet as pq
 import pytest
 
-from components.shared.models.interactions import INTERACTIONS, DotConfig
-from components.shared.models.ranker import RankerArchitecture
-from components.shared.models.task_heads import HEADS, SharedBottomConfig, SingleTaskConfig
+from components.shared.models.ranker_options import (
+    HEADS,
+    INTERACTIONS,
+    DotConfig,
+    RankerArchitecture,
+    SharedBottomConfig,
+    SingleTaskConfig,
+)
 from components.shared.recommender.offline import load_ranker
 from components.shared.storage import read_json
 from components.shared.training.curve import REFIT

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from components.evaluate_model.evaluate import config_for as evaluation_for
+from components.evaluate_model.config import EvaluationOptions
 from components.evaluate_model.evaluate import evaluate
 from components.shared.features.catalog import Catalog
 from components.shared.features.rows import Rows
@@ -27,12 +27,12 @@ from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json, write_json
 from components.shared.tuning.hyperparameters import Hyperparameters
 from components.train_ranker import space as ranker_space
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.job import METRIC as NDCG
-from components.train_ranker.train import RankerTraining
 from components.train_ranker.train import train as train_ranker
 from components.train_retriever import space as retriever_space
+from components.train_retriever.config import RetrieverTraining
 from components.train_retriever.job import METRIC as RECALL
-from components.train_retriever.train import RetrieverTraining
 from components.train_retriever.train import train as train_retriever
 from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.models import tunable
@@ -111,9 +111,13 @@ def _retriever(
     """The trained retriever of a side; kept where it is already there."""
     folder = root / f"{side}-{seed}" / "retriever"
     if not folder.exists():
-        config = RetrieverTraining.from_size(size_named(proof.size), seed, 1)
-        train_retriever(features, folder, retriever_space.tuned(config, best.text if best and side == "tuned" else ""))
+        config = RetrieverTraining.from_size(size_named(proof.size), seed)
+        train_retriever(features, folder, retriever_space.configured(config, _found(best, side)))
     return folder
+
+
+def _found(best: Hyperparameters | None, side: str) -> dict[str, str]:
+    return {"hyperparameters": best.text} if best and side == "tuned" else {}
 
 
 def _ndcgs(features: Path, root: Path, side: str, best: Hyperparameters, seed: int, proof: Proof) -> np.ndarray:
@@ -121,12 +125,12 @@ def _ndcgs(features: Path, root: Path, side: str, best: Hyperparameters, seed: i
     retriever = _retriever(features, root, "defaults", None, seed, proof)
     folder = root / f"{side}-{seed}"
     if not (folder / "ranker").exists():
-        config = RankerTraining.from_size(size_named(proof.size), seed, 1)
+        config = RankerTraining.from_size(size_named(proof.size), seed)
         train_ranker(features, retriever, folder / "ranker",
-                     ranker_space.tuned(config, best.text if side == "tuned" else ""))  # fmt: skip
+                     ranker_space.configured(config, _found(best, side)))  # fmt: skip
     if not (folder / "evaluation").exists():
         evaluate(features, retriever, folder / "ranker", folder / "evaluation", folder / "evaluation.html",
-                 evaluation_for(proof.size))  # fmt: skip
+                 EvaluationOptions.for_size(size_named(proof.size)))  # fmt: skip
     return model_ndcgs(folder)
 
 

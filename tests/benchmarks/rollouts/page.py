@@ -118,7 +118,7 @@ def _time(hours: float) -> str:
 def _assumptions(results: Mapping[str, Any]) -> list[str]:
     """What the table rests on, in sentences."""
     shop, plan, scenarios = results["shop"], results["plan"], results["scenarios"]
-    guards = GuardConfig.from_json(plan["guards"])
+    guards = GuardConfig.read(plan["guards"], "guards")
     low, high = (shop["requests_per_s"] * (1 + sign * shop["wave"]) for sign in (-1, 1))
     lines = [
         f"{results['rollouts']} rollouts of each candidate by each method, seed {results['seed']}, alpha "

@@ -31,13 +31,14 @@ class BenchFailed(ShoprankError):
 
 def our_rows(folder: Path) -> dict[str, float]:
     """ingest_events and build_features."""
-    from components.build_features.build import build, config_for
+    from components.build_features.build import build
+    from components.build_features.config import FeatureOptions
     from components.ingest_events.ingest import IngestOutputs, ingest
 
     outputs = IngestOutputs(**{name: folder / name for name in ("events", "items", "users", "rejected")})
     started = time.perf_counter()
     events = ingest("complete-journey", outputs, SIZE).events
-    build(folder / "events", folder / "items", folder / "features", config_for(SIZE))
+    build(folder / "events", folder / "items", folder / "features", FeatureOptions.for_size(size_named(SIZE)))
     return {"value": events / (time.perf_counter() - started)}
 
 
@@ -59,17 +60,19 @@ def pandas_rows(folder: Path) -> dict[str, float]:
 def our_training(folder: Path) -> dict[str, float]:
     """Rows of the retriever a second through TorchRec, one process."""
     from components.shared.training.group import process_group, quiet_third_parties
+    from components.train_retriever.job import WorkerJob
     from components.train_retriever.worker import Training
     from tests.benchmarks.speed.rivals import clocked
 
     quiet_third_parties()
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1",
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}  # fmt: skip
-    job = _training_job(folder)
+    config = _training_config()
+    job = WorkerJob(features=str(folder / "features"), folder=str(folder), training=config.decisive)
     with process_group() as group:
         training = Training(job, group)
         seconds = clocked(lambda number: training.step(0, number % training.steps_per_epoch()), WARM, STEPS)
-    return {"value": STEPS * job.sampling["batch_size"] / seconds}
+    return {"value": STEPS * config.sampling.batch_size / seconds}
 
 
 def plain_training(folder: Path) -> dict[str, float]:
@@ -80,21 +83,21 @@ def plain_training(folder: Path) -> dict[str, float]:
     from components.shared.features.rows import Rows
     from components.shared.features.spec import FeatureSpec
     from components.shared.models.retriever import RetrieverConfig
-    from components.train_retriever.batches import SamplingConfig, draw_batch
-    from components.train_retriever.loss import sampled_softmax
+    from components.train_retriever.batches import draw_batch
+    from components.train_retriever.losses.softmax import sampled_softmax
     from components.train_retriever.sources import HeldRows
     from tests.benchmarks.speed.rivals import PlainRetriever, clocked
 
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
     torch.distributed.init_process_group("gloo", rank=0, world_size=1)
-    job = _training_job(folder)
+    config = _training_config()
     spec = FeatureSpec.read(folder / "features" / "spec.json")
     catalog = Catalog.read(folder / "features" / "items.parquet", spec)
-    sampling = SamplingConfig(**job.sampling)
+    sampling = config.sampling
     every = slice(0, sampling.batch_size)
     source = HeldRows(Rows.read(folder / "features" / "rows" / "retriever.parquet", spec), sampling, every)
     log_q = torch.from_numpy(source.log_q(len(catalog)))
-    model = PlainRetriever(RetrieverConfig.from_spec(spec, job.embedding_dim, job.hidden_dim))
+    model = PlainRetriever(RetrieverConfig.from_spec(spec, config.embedding_dim, config.hidden_dim))
     adam = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
 
     def step(number: int) -> None:
@@ -182,14 +185,10 @@ MEASURES: tuple[Callable[[Path], dict[str, float]], ...] = (
 )  # fmt: skip
 
 
-def _training_job(folder: Path):
-    from components.train_retriever.job import WorkerJob
+def _training_config():
+    from components.train_retriever.config import RetrieverTraining
 
-    size = size_named(SIZE)
-    return WorkerJob(
-        features=str(folder / "features"), folder=str(folder), embedding_dim=size.embedding_dim,
-        hidden_dim=size.hidden_dim, sampling={"batch_size": size.batch_size}, optimizer={}, loop={"epochs": 1},
-    )  # fmt: skip
+    return RetrieverTraining.from_size(size_named(SIZE)).replace(epochs=1)
 
 
 def _free_port() -> int:
@@ -201,21 +200,21 @@ def _free_port() -> int:
 def prepare(folder: Path) -> None:
     """Train a model of the bench's size and sign a bundle, once; speeds do not depend on how good it is."""
     from components.compile_model.compile import compile_model
-    from components.compile_model.config import CompileConfig
+    from components.compile_model.config import CompileOptions
     from components.register_model.register import RegisterConfig, register
-    from components.train_ranker.train import RankerTraining
+    from components.train_ranker.config import RankerTraining
     from components.train_ranker.train import train as train_ranker
-    from components.train_retriever.train import RetrieverTraining
+    from components.train_retriever.config import RetrieverTraining
     from components.train_retriever.train import train as train_retriever
     from components.validate_data.validate import validate
 
     size = size_named(SIZE)
     features = folder / "features"
     validate(folder / "events", folder / "items", folder / "users", folder / "statistics", folder / "data.html")
-    train_retriever(features, folder / "retriever", RetrieverTraining.from_size(size, 0, 1))
-    train_ranker(features, folder / "retriever", folder / "ranker", RankerTraining.from_size(size, 0, 1))
+    train_retriever(features, folder / "retriever", RetrieverTraining.from_size(size, 0))
+    train_ranker(features, folder / "retriever", folder / "ranker", RankerTraining.from_size(size, 0))
     models = (features, folder / "retriever", folder / "ranker", folder / "statistics")
-    compile_model(*models, folder / "compiled", CompileConfig())
+    compile_model(*models, folder / "compiled", CompileOptions())
     release = RegisterConfig(registry=folder / "registry", name="bench", signing_key=folder / "key.pem")
     register(folder / "compiled", None, folder / "bundle", release)
 

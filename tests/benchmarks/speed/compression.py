@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.compile_model.compile import compile_model
-from components.compile_model.config import CompileConfig, Limits, TableFormat
+from components.compile_model.config import CompileOptions, Limits
 from components.compile_model.parity import ndcg
 from components.shared.errors import DataError
 from components.shared.features.rows import Rows
@@ -19,22 +19,23 @@ from components.shared.recommender.offline import open_offline
 from components.shared.recommender.recommender import Recommender
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json, write_json
+from components.train_ranker.config import RankerTraining
 from components.train_ranker.distill import distil_pairs
-from components.train_ranker.train import RankerTraining, train, write_all_pairs
+from components.train_ranker.train import train, write_all_pairs
 from tests.benchmarks.tables import provenance, write_table
 
 _OPEN = Limits(max_probability_difference=1.0, min_rank_overlap=0.0, max_ndcg_loss=1.0)
 """Lets everything pass, so that what the gate would refuse is measured too."""
 FORMS = {
-    "fp32": CompileConfig(tables=TableFormat(precision="fp32")),
-    "fp32, untrained rows left out": CompileConfig(tables=TableFormat(precision="fp32", prune=True)),
-    "fp16": CompileConfig(tables=TableFormat(precision="fp16")),
-    "int8 (the default)": CompileConfig(),
-    "int4": CompileConfig(tables=TableFormat(precision="int4")),
-    "int8, untrained rows left out": CompileConfig(tables=TableFormat(prune=True)),
-    "int8, dense layers int8": CompileConfig(dense="int8"),
-    "fp32, AOTInductor": CompileConfig(tables=TableFormat(precision="fp32"), runtime="aotinductor"),
-    "int8, AOTInductor": CompileConfig(runtime="aotinductor"),
+    "fp32": CompileOptions(table_format="fp32"),
+    "fp32, untrained rows left out": CompileOptions(table_format="fp32", prune=True),
+    "fp16": CompileOptions(table_format="fp16"),
+    "int8 (the default)": CompileOptions(),
+    "int4": CompileOptions(table_format="int4"),
+    "int8, untrained rows left out": CompileOptions(prune=True),
+    "int8, dense layers int8": CompileOptions(dense_format="int8"),
+    "fp32, AOTInductor": CompileOptions(table_format="fp32", runtime="aotinductor"),
+    "int8, AOTInductor": CompileOptions(runtime="aotinductor"),
 }
 
 
@@ -53,11 +54,11 @@ class Inputs:
     statistics: Path
 
 
-def measured(inputs: Inputs, out: Path, config: CompileConfig) -> dict[str, float | str]:
+def measured(inputs: Inputs, out: Path, config: CompileOptions) -> dict[str, float | str]:
     """Compile one form and measure it; `gate` says what the default limits have against it, '' nothing."""
     figures = compile_model(
         inputs.features, inputs.retriever, inputs.ranker, inputs.statistics, out,
-        dataclasses.replace(config, limits=_OPEN),
+        config.replace(limits=_OPEN),
     )  # fmt: skip
     limits = Limits()
     held = {
@@ -75,9 +76,9 @@ def measured(inputs: Inputs, out: Path, config: CompileConfig) -> dict[str, floa
 
 def distilled(inputs: Inputs, out: Path, size: str) -> dict[str, Inputs]:
     """A large ranker, a small one, and the same small one taught by the large one."""
-    dial = RankerTraining.from_size(size_named(size), 0, 1)
-    large = dataclasses.replace(dial, embedding_dim=dial.embedding_dim * 2, hidden_dim=dial.hidden_dim * 4)
-    small = dataclasses.replace(dial, embedding_dim=dial.embedding_dim // 4, hidden_dim=dial.hidden_dim // 4)
+    dial = RankerTraining.from_size(size_named(size), 0)
+    large = dial.replace(embedding_dim=dial.embedding_dim * 2, hidden_dim=dial.hidden_dim * 4)
+    small = dial.replace(embedding_dim=dial.embedding_dim // 4, hidden_dim=dial.hidden_dim // 4)
     write_all_pairs(inputs.features, inputs.retriever, out / "pairs", dial)
     train(inputs.features, inputs.retriever, out / "large", large, pairs=out / "pairs")
     distil_pairs(inputs.features, (inputs.retriever, out / "large"), out / "pairs", out / "soft")

@@ -18,8 +18,8 @@ import torch
 
 from components.shared.errors import ShoprankError
 from components.shared.storage import read_json, write_json, write_text
+from components.shared.training.compute_dtype import multiplies_bfloat16
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask
-from components.shared.training.precision import multiplies_bfloat16
 from components.shared.training.process import Torchrun
 from pipelines.cli.console import show_error
 from tests.benchmarks.tables import provenance, write_table

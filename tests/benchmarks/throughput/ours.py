@@ -17,10 +17,10 @@ from components.shared.features.spec import SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.interactions import Dot
 from components.shared.models.retriever import in_order
+from components.shared.training.compute_dtype import autocast
 from components.shared.training.group import Group
-from components.shared.training.optimizer import OptimizerConfig, Precision, When
+from components.shared.training.optimizer import ComputeDtype, OptimizerConfig, When
 from components.shared.training.pipelining import Losses, Steps, Untraced, chosen, compile_dense
-from components.shared.training.precision import dense_precision
 from components.shared.training.sharding import distribute
 from components.shared.training.stream import ParquetStream, StreamConfig
 from tests.benchmarks.throughput.data import Shape
@@ -47,9 +47,10 @@ class DotDenseParts(DenseParts):
 class Dlrm(nn.Module):
     """TorchRec embedding bags and the dense parts."""
 
-    def __init__(self, shape: Shape, device: torch.device, precision: str):
+    def __init__(self, shape: Shape, device: torch.device, precision: ComputeDtype):
         super().__init__()
-        self.device, self.precision = device, precision
+        self.device = device
+        self.precision: ComputeDtype = precision
         self.features = tuple(SparseFeature(name=name, rows=shape.table_rows, max_length=1) for name in shape.names)
         tables = [
             EmbeddingBagConfig(name=f"t_{feature.name}", embedding_dim=shape.dim, num_embeddings=feature.rows,
@@ -65,7 +66,7 @@ class Dlrm(nn.Module):
         return self.rest(self.bags(batch.sparse_features), batch)
 
     def _rest(self, bags: KeyedTensor, batch: Batch) -> torch.Tensor:
-        with dense_precision(self.precision, self.device):
+        with autocast(self.precision, self.device):
             logits = self.parts(in_order(bags, self.features), batch.dense_features)
         return binary_cross_entropy_with_logits(logits.float(), batch.labels)
 
@@ -83,13 +84,13 @@ class DlrmTraining:
     """
 
     def __init__(
-        self, path: Path, shape: Shape, batch: int, group: Group, precision: Precision = "float32",
+        self, path: Path, shape: Shape, batch: int, group: Group, precision: ComputeDtype = "float32",
         compiled: When = "gpu",
     ):  # fmt: skip
         self.shape, self.group = shape, group
         stream = StreamConfig(batch_size=batch, seed=SEED)
         self.stream = ParquetStream(path, shape.columns, stream, group.share(batch))
-        config = OptimizerConfig(seed=SEED, precision=precision, compile=compiled)
+        config = OptimizerConfig(seed=SEED, compute_dtype=precision, compile=compiled)
         self.model, self.optimizer = distribute(Dlrm(shape, group.device, precision), group, config)
         compile_dense(cast(Dlrm, self.model.module).parts, group.device, compiled)
         overlap = chosen(config.overlap, group.device)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from components.shared.training.precision import dense_precision
+from components.shared.training.compute_dtype import autocast
+from components.shared.training.optimizer import ComputeDtype
 from tests.benchmarks.throughput.data import Shape, in_memory
 from tests.benchmarks.throughput.dlrm import SEED, BagTables, DenseParts, FlatTable
 
@@ -26,9 +27,12 @@ class PlainTraining:
         precision: Of the dense layers.
     """
 
-    def __init__(self, path: Path, tables: nn.Module, optimizer: Optimizer, shape: Shape, batch: int, precision: str):
+    def __init__(
+        self, path: Path, tables: nn.Module, optimizer: Optimizer, shape: Shape, batch: int, precision: ComputeDtype
+    ):
         self.ids, self.numbers, self.label = map(torch.from_numpy, in_memory(path, shape, shape.rows))
-        self.batch, self.precision = batch, precision
+        self.batch = batch
+        self.precision: ComputeDtype = precision
         self.tables, self.parts = tables, DenseParts(shape)
         self.optimizers = [
             optimizer(list(tables.parameters())),
@@ -39,7 +43,7 @@ class PlainTraining:
     def loss(self, rows: torch.Tensor) -> torch.Tensor:
         """Mean loss of some rows, which are copied out of memory."""
         ids, numbers, label = (part.index_select(0, rows) for part in (self.ids, self.numbers, self.label))
-        with dense_precision(self.precision, torch.device("cpu")):
+        with autocast(self.precision, torch.device("cpu")):
             logits = self.parts(self.tables(ids), numbers)
         return binary_cross_entropy_with_logits(logits.float(), label)
 
@@ -57,26 +61,26 @@ class PlainTraining:
         return loss
 
 
-def bags(path: Path, shape: Shape, batch: int, precision: str) -> PlainTraining:
+def bags(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> PlainTraining:
     """nn.EmbeddingBag(sparse=True) a feature, SparseAdam."""
     return PlainTraining(path, BagTables(shape), lambda tables: torch.optim.SparseAdam(tables, lr=1e-3), shape, batch,
                          precision)  # fmt: skip
 
 
-def flat(path: Path, shape: Shape, batch: int, precision: str) -> PlainTraining:
+def flat(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> PlainTraining:
     """One flat sparse table, SparseAdam."""
     return PlainTraining(path, FlatTable(shape, True), lambda tables: torch.optim.SparseAdam(tables, lr=1e-3), shape,
                          batch, precision)  # fmt: skip
 
 
-def adagrad(path: Path, shape: Shape, batch: int, precision: str) -> PlainTraining:
+def adagrad(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> PlainTraining:
     """One flat sparse table, Adagrad: the plain optimiser nearest to ours."""
     torch.sparse.check_sparse_tensor_invariants.disable()  # as by default, but without a warning
     return PlainTraining(path, FlatTable(shape, True), lambda tables: torch.optim.Adagrad(tables, lr=0.05), shape,
                          batch, precision)  # fmt: skip
 
 
-def dense(path: Path, shape: Shape, batch: int, precision: str) -> PlainTraining:
+def dense(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> PlainTraining:
     """One flat table with dense gradients, fused Adam."""
     return PlainTraining(path, FlatTable(shape, False), lambda tables: torch.optim.Adam(tables, lr=1e-3, fused=True),
                          shape, batch, precision)  # fmt: skip

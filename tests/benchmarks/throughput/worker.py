@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from components.shared.storage import read_json, write_json
 from components.shared.training.group import Group, process_group, quiet_third_parties
-from components.shared.training.optimizer import Precision, When
+from components.shared.training.optimizer import ComputeDtype, When
 from tests.benchmarks.speed.bench import peak_memory_mb
 from tests.benchmarks.throughput.data import Shape
 
@@ -37,7 +37,7 @@ class WorkerJob:
     """Steps on the clock, at most."""
     seconds: float
     """What they may take, about."""
-    precision: Precision
+    precision: ComputeDtype
     """Of the dense layers."""
     compiled: When = "gpu"
     """Where those are compiled, of a DLRM."""

@@ -1,25 +1,27 @@
 """Shapes of the sequence encoders, one frozen config each; `EncoderConfig` is any of them."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from components.shared.config_fields import Count, Share
+from pydantic import Field
+
 from components.shared.errors import InputError
+from components.shared.options import Count, Options, Share
 
 
-@dataclass(frozen=True, kw_only=True)
-class PooledConfig:
+class PooledConfig(Options):
     """Mean of the history so far, then an MLP."""
 
+    kind: Literal["pooled"] = "pooled"
     hidden_dim: Count = 128
     """Width of the hidden layer."""
     dropout: Share = 0.2
     """On the tokens and on the hidden layer."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GruConfig:
+class GruConfig(Options):
     """Gated recurrent units."""
 
+    kind: Literal["gru"] = "gru"
     hidden_dim: Count = 128
     """Width of the state."""
     layers: Count = 1
@@ -28,22 +30,22 @@ class GruConfig:
     """On the tokens and on the state."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConvConfig:
+class ConvConfig(Options):
     """Causal dilated convolutions over the item sequence."""
 
+    kind: Literal["conv"] = "conv"
     kernel: Count = 3
     """Tokens that one convolution sees."""
-    dilations: tuple[Count, ...] = (1, 2, 4)
+    dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4)
     """Distance of those tokens, one residual block each."""
     dropout: Share = 0.2
     """On the tokens and on each block's outcome."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class AttentionConfig:
+class AttentionConfig(Options):
     """Causal self-attention with learned positions."""
 
+    kind: Literal["attention"] = "attention"
     layers: Count = 2
     """Blocks of attention and feed-forward."""
     heads: Count = 2
@@ -56,10 +58,10 @@ class AttentionConfig:
     """On tokens, attention weights and each branch's outcome."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HstuConfig:
+class HstuConfig(Options):
     """Hierarchical sequential transduction units."""
 
+    kind: Literal["hstu"] = "hstu"
     layers: Count = 2
     """Units."""
     heads: Count = 2

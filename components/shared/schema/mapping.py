@@ -58,21 +58,6 @@ def parse_mapping(raw: MappingOf[str, Any] | None) -> ColumnMapping:
     return ColumnMapping(columns=columns, constants=constants, event_types=event_types)
 
 
-def parse_mapping_text(text: str) -> dict[str, Any] | None:
-    """Read the JSON of a mapping; an empty text is no mapping.
-
-    Raises:
-        InputError: the text is not a JSON object.
-    """
-    if not text.strip():
-        return None
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"mapping is not JSON: {error}", f"write it like {EXAMPLE}") from error
-    return _section("mapping", value)
-
-
 def _section(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"mapping: '{key}' is {value!r}, not an object", f"write it like {EXAMPLE}")

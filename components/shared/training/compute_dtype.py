@@ -1,29 +1,26 @@
 """Number format of the dense layers while training: float32, or bfloat16 where the device multiplies it faster."""
 
 import contextlib
-from typing import get_args
 
 import torch
 
 from components.shared.errors import InputError
-from components.shared.training.optimizer import Precision
+from components.shared.training.optimizer import ComputeDtype
 
 
-def dense_precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+def autocast(compute_dtype: ComputeDtype, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """The context for a training step's forward pass; backward passes follow it by themselves.
 
     bfloat16 has the range of float32 and 8 bits of its fraction, so that no loss needs scaling; halves the time of the
     products on CPUs that have the instructions (measured: `python -m tests.benchmarks.throughput`).
 
     Raises:
-        InputError: the precision is unknown, or the device would emulate it, which is slower than float32.
+        InputError: the device would emulate it, which is slower than float32.
     """
-    if precision not in get_args(Precision):
-        raise InputError(f"precision is '{precision}'", f"use one of: {', '.join(get_args(Precision))}")
-    if precision == "float32":
+    if compute_dtype == "float32":
         return contextlib.nullcontext()
     if not multiplies_bfloat16(device):
-        raise InputError(f"precision is 'bfloat16', which this {device.type} device does not multiply",
+        raise InputError(f"compute_dtype is 'bfloat16', which this {device.type} device does not multiply",
                          "use float32, a CPU with AVX-512 BF16 or AMX, or a GPU of compute capability 8")  # fmt: skip
     return torch.autocast(device.type, torch.bfloat16)
 

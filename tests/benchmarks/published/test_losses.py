@@ -10,18 +10,21 @@ from hypothesis import strategies as st
 from torch import nn
 
 from components.shared.errors import InputError
-from components.train_retriever.loss_softmax import full_softmax
-from components.train_retriever.losses import (
+from components.train_retriever.losses.config import (
     Bce,
     Bpr,
     FullSoftmax,
+    Hard,
+    InBatch,
+    Popularity,
     SampledSoftmax,
-    Vectors,
-    ranking_loss,
-    rating_loss,
+    Uniform,
 )
-from components.train_retriever.negatives import Hard, InBatch, NegativeSampler, Popularity, Uniform
+from components.train_retriever.losses.negatives import NegativeSampler
+from components.train_retriever.losses.pairs import Vectors, rating_loss
+from tests.benchmarks.published.loss_softmax import full_softmax
 from tests.benchmarks.published.optimizers import Adam, AdamW, RowWiseAdagradAdam, Sgd, build_optimizers
+from tests.benchmarks.published.ranking_loss import ranking_loss
 
 
 def drawn(tokens: int, items: int, seed: int = 0, dim: int = 6) -> tuple[Vectors, torch.Tensor]:
@@ -60,7 +63,7 @@ def test_the_chunked_softmax_is_torchs_cross_entropy_and_so_are_its_gradients(to
 def test_many_chunks_are_one_loss(monkeypatch):
     vectors, target = drawn(50, 30)
     whole = full_softmax(vectors.user, vectors.item, vectors.bias, target)
-    monkeypatch.setattr("components.train_retriever.loss_softmax._CHUNK_LOGITS", 100)
+    monkeypatch.setattr("tests.benchmarks.published.loss_softmax._CHUNK_LOGITS", 100)
     cut = full_softmax(vectors.user, vectors.item, vectors.bias, target)
     assert cut.item() == pytest.approx(whole.item(), rel=1e-6)
     for got, right in zip(gradients(cut, vectors), gradients(whole, vectors), strict=True):

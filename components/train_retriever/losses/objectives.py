@@ -14,24 +14,24 @@ import numpy as np
 import torch
 
 from components.shared.features.ragged import Ragged
+from components.shared.training.compute_dtype import multiplies_bfloat16
 from components.shared.training.group import Group
-from components.shared.training.precision import multiplies_bfloat16
-from components.train_retriever.batches import Batch, SamplingConfig
-from components.train_retriever.candidate_softmax import candidate_softmax
-from components.train_retriever.hard_index import Hardest
-from components.train_retriever.loss import gather_rows, sampled_softmax
-from components.train_retriever.losses import (
+from components.train_retriever.batches import Batch
+from components.train_retriever.config import SamplingConfig
+from components.train_retriever.losses.config import (
     Bce,
     Bpr,
     FullSoftmax,
+    Hard,
+    InBatch,
     LossConfig,
     Mse,
     SampledSoftmax,
-    Vectors,
-    pair_losses,
-    rating_loss,
 )
-from components.train_retriever.negatives import Hard, InBatch, NegativeSampler
+from components.train_retriever.losses.hard_index import Hardest
+from components.train_retriever.losses.negatives import NegativeSampler
+from components.train_retriever.losses.pairs import Vectors, pair_losses, rating_loss
+from components.train_retriever.losses.softmax import candidate_softmax, gather_rows, sampled_softmax
 from components.train_retriever.sources import RowSource
 
 _DRAWS = 7_919

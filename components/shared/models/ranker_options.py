@@ -1,0 +1,114 @@
+"""What the ranker may be made of, one options model each; apart from torch, which only workers import."""
+
+from typing import Annotated, Literal
+
+from components.shared.options import KIND, Amount, Count, Options
+
+
+class DotConfig(Options):
+    """Dot products of all pairs of vectors.
+
+    Source: Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems (2019).
+    """
+
+    kind: Literal["dot"] = "dot"
+
+
+class CrossConfig(Options):
+    """Crosses of growing degree, a layer each, beside a deep part.
+
+    Source: Wang et al., DCN V2: Improved Deep & Cross Network (WWW 2021), the parallel form.
+    """
+
+    kind: Literal["cross"] = "cross"
+    layers: Count = 2
+    """Cross layers; layer n adds features of degree n + 1."""
+    rank: Amount = 32
+    """Of the factors of each layer's matrix; 0: a full matrix."""
+
+
+class FactorizationConfig(Options):
+    """First- and second-order terms go straight to the logits, beside a deep part.
+
+    Source: Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction (IJCAI 2017).
+    """
+
+    kind: Literal["factorization"] = "factorization"
+
+
+class ConcatConfig(Options):
+    """Vectors side by side; with target attention over the sequence this is the Deep Interest Network.
+
+    Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KDD 2018).
+    """
+
+    kind: Literal["concat"] = "concat"
+
+
+InteractionConfig = DotConfig | CrossConfig | FactorizationConfig | ConcatConfig
+INTERACTIONS: tuple[type[InteractionConfig], ...] = (DotConfig, CrossConfig, FactorizationConfig, ConcatConfig)
+
+
+class SingleTaskConfig(Options):
+    """A tower of its own for each task."""
+
+    kind: Literal["single_task"] = "single_task"
+
+
+class SharedBottomConfig(Options):
+    """One tower for all tasks.
+
+    Source: Caruana, Multitask Learning (Machine Learning 28, 1997).
+    """
+
+    kind: Literal["shared_bottom"] = "shared_bottom"
+
+
+class MmoeConfig(Options):
+    """Experts that every task mixes by a gate of its own.
+
+    Source: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts (KDD 2018).
+    """
+
+    kind: Literal["mmoe"] = "mmoe"
+    experts: Count = 4
+    """Experts, each of the hidden width."""
+
+
+class PleConfig(Options):
+    """Experts of each task beside shared ones, extracted layer by layer.
+
+    Source: Tang et al., Progressive Layered Extraction (RecSys 2020).
+    """
+
+    kind: Literal["ple"] = "ple"
+    shared: Count = 2
+    """Shared experts of a layer."""
+    own: Count = 2
+    """Experts of each task in a layer."""
+    layers: Count = 2
+    """Extraction layers."""
+
+
+HeadsConfig = SingleTaskConfig | SharedBottomConfig | MmoeConfig | PleConfig
+HEADS: tuple[type[HeadsConfig], ...] = (SingleTaskConfig, SharedBottomConfig, MmoeConfig, PleConfig)
+
+
+class TargetAttentionConfig(Options):
+    """Shape of the activation unit."""
+
+    hidden_dim: Count = 16
+    """Width of its hidden layer."""
+
+
+class RankerArchitecture(Options):
+    """The layers behind the embeddings."""
+
+    interaction: Annotated[InteractionConfig, KIND] = DotConfig()
+    """How the embeddings meet."""
+    heads: Annotated[HeadsConfig, KIND] = SharedBottomConfig()
+    """How the tasks share what they learn."""
+    positions: Amount = 0
+    """Largest position of an answer whose examination is learned from clicks (examination.py); 0: none is."""
+    attention: TargetAttentionConfig | None = None
+    """Target attention over the sequence; None: the sequence is summed up once for all items."""

@@ -1,0 +1,215 @@
+"""Options: frozen pydantic models whose one error names the path, what was given and what may be given.
+
+class MmoeConfig(Options):
+    kind: Literal["mmoe"] = "mmoe"
+    experts: Count = 3
+
+ranker.architecture.heads.experts is 0
+  fix: give 1 or more
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from types import UnionType
+from typing import Annotated, Any, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from components.shared.errors import InputError
+
+KIND = Field(discriminator="kind")
+"""Annotation of a field that holds one of several models, each with a `kind` of its own."""
+
+Count = Annotated[int, Field(ge=1)]
+"""How many of something that there must be: layers, heads, widths."""
+Amount = Annotated[int, Field(ge=0)]
+"""How many of something that there may be; 0: none."""
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""From 0 to below 1."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
+"""From 0 to 1."""
+Rate = Annotated[float, Field(ge=0)]
+"""A number that is not negative."""
+Limit = Annotated[float, Field(gt=0)]
+"""A number above 0."""
+
+
+_REFUSED = "refused"
+_INDEX = re.compile(r"\[\d+\]")
+
+
+def refused(headline: str, fix: str) -> PydanticCustomError:
+    """What a validator raises about several fields at once.
+
+    Args:
+        headline: What does not go together; the path is put before it.
+        fix: What to give instead.
+    """
+    return PydanticCustomError(_REFUSED, "{headline}", {"headline": headline, "fix": fix})
+
+
+class Options(BaseModel):
+    """Base of every options model: unknown keys, wrong types and wrong ranges are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    def model_post_init(self, _context: Any) -> None:
+        """Count `kind` as set, so that an export of what was set can be read again."""
+        if "kind" in type(self).model_fields:
+            self.__pydantic_fields_set__.add("kind")
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any], path: str) -> Self:
+        """Validate JSON values.
+
+        Args:
+            raw: Field -> value; absent fields have their defaults.
+            path: Name of the whole in error messages, such as `ranker`; may be empty.
+
+        Raises:
+            InputError: names the path of the first wrong value, what was given and what may be given.
+        """
+        try:
+            return cls.model_validate_json(json.dumps(_whole(dict(raw)), allow_nan=False))
+        except ValidationError as error:
+            raise _refusal(cls, raw, error.errors(), path) from None
+        except (TypeError, ValueError) as error:
+            raise InputError(
+                f"{path or 'options'}: {error}", "give JSON values: text, numbers, lists, objects"
+            ) from error
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values, validated; fields that were not set stay unset.
+
+        Raises:
+            pydantic.ValidationError: a value cannot be used.
+        """
+        kept = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self).model_validate({**kept, **changes})
+
+    def to_json(self) -> dict[str, Any]:
+        """Every field as JSON values."""
+        return self.model_dump(mode="json")
+
+    def set_fields(self) -> dict[str, Any]:
+        """The fields that were set, as JSON values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what is `given` in it, object by object; an object of another `kind` replaces the one before."""
+    result = dict(base)
+    for name, value in given.items():
+        before = result.get(name)
+        result[name] = value
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            kind = before.get("kind")
+            if value.get("kind", kind) == kind:
+                result[name] = merged(before, value)
+    return result
+
+
+def _whole(value: Any) -> Any:
+    """Whole floats as ints: KFP does not tell 2 from 2.0, and a float field takes 2 as well."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {name: _whole(one) for name, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _refusal(model: type[Options], raw: Mapping[str, Any], errors: Sequence[ErrorDetails], path: str) -> InputError:
+    """The first of pydantic's findings in our words."""
+    first = errors[0]
+    names, inside = _place(model, raw, first["loc"])
+    where = path
+    for name in names:
+        where += name if _INDEX.fullmatch(name) or not where else f".{name}"
+    where = where or "options"
+    context = first.get("ctx", {})
+    if first["type"] == _REFUSED:
+        return InputError(f"{where}: {context['headline']}", context["fix"])
+    shown = _shown(first["input"])
+    match first["type"]:
+        case "extra_forbidden":
+            known = list(inside.model_fields) if inside else []
+            near = difflib.get_close_matches(names[-1], known, 1)
+            hint = f"did you mean '{near[0]}'? " if near else ""
+            return InputError(f"{where} is not an option", f"{hint}use one of: {', '.join(known) or '(none)'}")
+        case "missing":
+            return InputError(f"{where} is missing", "give it")
+        case "union_tag_invalid" | "union_tag_not_found":
+            kinds = context.get("expected_tags") or ", ".join(_kinds(inside, names[-1] if names else ""))
+            given = f"kind is '{context['tag']}'" if "tag" in context else f"{shown} has no kind"
+            return InputError(f"{where}: {given}", f"use one of: {kinds.replace(chr(39), '')}")
+        case "literal_error":
+            return InputError(
+                f"{where} is {shown}",
+                f"use one of: {context['expected'].replace(chr(39), '').replace(' or ', ', ')}",
+            )
+    return InputError(f"{where} is {shown}", f"give {_wanted(first)}")
+
+
+def _place(model: type[Options], raw: Any, location: tuple[int | str, ...]) -> tuple[list[str], type[Options] | None]:
+    """Names on the way to a value, without the tags that pydantic puts between them, and the model it is a field of."""
+    names: list[str] = []
+    value: Any = raw
+    models, inside = [model], None
+    for part in location:
+        if isinstance(value, Mapping) and part == value.get("kind") and part not in value:
+            continue  # the tag of a discriminated union
+        if isinstance(value, list) and isinstance(part, int):
+            names.append(f"[{part}]")
+            value = value[part] if part < len(value) else None
+            continue
+        names.append(str(part))
+        inside = _narrowed(models, value)
+        field = inside.model_fields.get(str(part)) if inside else None
+        models = _options_in(field.annotation) if field else []
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return names, inside
+
+
+def _options_in(annotation: Any) -> list[type[Options]]:
+    """Every options model that an annotation names."""
+    if isinstance(annotation, type) and issubclass(annotation, Options):
+        return [annotation]
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple, list, Sequence):
+        return [found for part in get_args(annotation) for found in _options_in(part)]
+    return []
+
+
+def _narrowed(models: Sequence[type[Options]], value: Any) -> type[Options] | None:
+    """Of several models the one of the value's kind."""
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    named = [one for one in models if "kind" in one.model_fields and one.model_fields["kind"].default == kind]
+    return (named or list(models) or [None])[0]
+
+
+def _kinds(inside: type[Options] | None, name: str) -> list[str]:
+    field = inside.model_fields.get(name) if inside else None
+    found = _options_in(field.annotation) if field else []
+    return [one.model_fields["kind"].default for one in found if "kind" in one.model_fields]
+
+
+def _wanted(error: ErrorDetails) -> str:
+    """What may be given."""
+    limits = {"greater_than_equal": ("ge", "{} or more"), "greater_than": ("gt", "a number above {}"),
+              "less_than_equal": ("le", "at most {}"), "less_than": ("lt", "a number below {}")}  # fmt: skip
+    if error["type"] in limits:
+        name, text = limits[error["type"]]
+        return text.format(error.get("ctx", {})[name])
+    text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    plain = {"a valid integer": "a whole number", "a valid number": "a number", "a valid string": "a text",
+             "a valid boolean": "true or false", "a valid array": "a list", "an object": "an object"}  # fmt: skip
+    return plain.get(text, text)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,67 @@
+"""What the worker processes of every training do: read their job, join the group, loop over epochs."""
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol, TypeVar
+
+from components.shared.training.exchange import SharedFolder
+from components.shared.training.group import Group, process_group, quiet_third_parties
+from components.shared.training.loop import LoopConfig
+from components.shared.training.optimizer import OptimizerConfig
+
+
+class Job(Protocol):
+    """What a worker is told."""
+
+    @property
+    def folder(self) -> str:
+        """Folder that receives checkpoints and results: a path that all ranks see, or an s3:// URI."""
+        ...
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+class Scheduled(Protocol):
+    """Options of a training that go to its loop."""
+
+    @property
+    def epochs(self) -> int:
+        """Upper limit."""
+        ...
+
+    @property
+    def patience(self) -> int:
+        """Epochs without a better metric before training ends."""
+        ...
+
+    @property
+    def checkpoint_every(self) -> int:
+        """Steps between checkpoints."""
+        ...
+
+    @property
+    def optimizer(self) -> OptimizerConfig:
+        """Names the schedule of the learning rates."""
+        ...
+
+
+@contextlib.contextmanager
+def worker(job_class: type[AnyJob]) -> Iterator[tuple[AnyJob, Group, SharedFolder]]:
+    """The job named on the command line (`--job FOLDER/FILE`), the joined process group, and the job's folder."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--job", required=True)
+    place, _, name = parser.parse_args().job.rpartition("/")
+    job = job_class(**SharedFolder(place).read_json(name))
+    quiet_third_parties()
+    with process_group() as group:
+        yield job, group, SharedFolder(job.folder)
+
+
+def loop_config(options: Scheduled, stage: str, metric: str) -> LoopConfig:
+    """The loop that the options describe."""
+    return LoopConfig(
+        stage=stage, metric=metric, epochs=options.epochs, patience=options.patience,
+        checkpoint_every=options.checkpoint_every, schedule=options.optimizer.schedule,
+    )  # fmt: skip

@@ -1,0 +1,38 @@
+"""The stage as its component runs it: sections and the pod's settings in, metrics out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from components.shared.schema.sizes import size_named
+from components.shared.training.launch import LaunchConfig, TrainingOptions
+from components.train_ranker.config import RankerTraining
+from components.train_ranker.space import configured
+
+
+def training_for(
+    size: str, seed: int, ranker: Mapping[str, Any], training: Mapping[str, Any], task_config: Any = None
+) -> RankerTraining:
+    """The training that the sections describe.
+
+    Args:
+        size: tiny, small or full.
+        seed: Of everything random.
+        ranker: Section `ranker`.
+        training: Section `training`.
+        task_config: KFP's TaskConfig of the step; None: there is none.
+
+    Raises:
+        InputError: names the path of a value that cannot be used.
+    """
+    launch = LaunchConfig.of(TrainingOptions.read(training, "training"), task_config)
+    config = configured(RankerTraining.from_size(size_named(size), seed, launch), ranker)
+    config.check()
+    return config
+
+
+def run(features: Path, retriever: Path, out: Path, config: RankerTraining) -> dict[str, float]:
+    """Train; see teacher.train_ranker."""
+    from components.train_ranker.teacher import train_ranker
+
+    return train_ranker(features, retriever, out, config, config.launch.lasting("ranker"))

@@ -1,0 +1,27 @@
+"""Options that several commands take, described once."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Out = Annotated[Path, typer.Option("--out", help="Folder for runs, registry, keys and reports.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Size = Annotated[str, typer.Option("--size", help="tiny, small or full; the defaults of everything. Default: small.")]
+Data = Annotated[str, typer.Option("--data", help="complete-journey, or a file, folder or URI of events.")]
+Items = Annotated[str, typer.Option("--items", help="File, folder or URI of the catalog.")]
+Users = Annotated[str, typer.Option("--users", help="File, folder or URI of the users.")]
+Mapping = Annotated[str, typer.Option("--mapping", help="JSON, or a JSON file: {our column: their column}.")]
+Config = Annotated[Path | None, typer.Option("--config", help="YAML or JSON file of options (see `shoprank config`).")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="path=value, such as ranker.hot_candidates=20; wins over --config. May be repeated."),
+]
+ModelName = Annotated[str, typer.Option("--model-name", help="Name in the registry.")]
+
+
+def emit(value: Any) -> None:
+    """Print JSON for programs: one document on standard output, without colours or line breaks of a terminal."""
+    import json
+
+    print(json.dumps(value, ensure_ascii=False, default=str))

@@ -1,0 +1,198 @@
+"""`shoprank run`, `demo`, `tune` and `refresh`: pipelines on this machine."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping as MappingOf
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from components.shared.errors import InputError
+from components.shared.release.registry import CHAMPION, Registry
+from components.shared.release.signing import public_path
+from components.shared.tuning.hyperparameters import FILE, Hyperparameters, read_hyperparameters
+from pipelines.cli.console import StageProgress, console, show_answer
+from pipelines.cli.parameters import Config, Data, Items, Json, Mapping, Out, Set, Size, Users, emit
+
+STUDIES = {"retriever": "tune-hyperparameters-2", "ranker": "tune-hyperparameters-4"}
+"""Task that closes each model's study; the numbers are KFP's."""
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(help="training")],
+    size: Size = "",
+    data: Data = "",
+    items: Items = "",
+    users: Users = "",
+    mapping: Mapping = "",
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Run a pipeline here, without a cluster."""
+    given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
+    finished = train(pipeline, given, out, quiet=as_json)
+    name = str(given.get("model_name", "shop"))
+    if as_json:
+        champion = Registry(out / "registry").aliases(name).get(CHAMPION)
+        emit({"run": finished.folder, "champion": champion, "stages": dict(finished.stages)})
+
+
+def demo(size: Size = "", out: Out = Path("out")) -> None:
+    """Run training on a real shop, serve the result, ask it three questions and write the report."""
+    from pipelines.local import demo as shop
+
+    started = time.monotonic()
+    finished = train("training", {"size": size} if size else {}, out)
+    console.print("\n[bold]Asking the real predictor[/]\n")
+    answers = shop.ask_all(shop.champion(out / "registry"), public_path(out / "keys" / "signing.pem"))
+    for question, answer in answers:
+        show_answer(question.title, answer)
+    path = shop.report(finished, out / "report.html", answers)
+    console.print(f"[green]done[/] in {shop.elapsed(started)}: open {path}")
+
+
+def tune(
+    size: Size = "",
+    data: Data = "",
+    items: Items = "",
+    users: Users = "",
+    mapping: Mapping = "",
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    trials: Annotated[int, typer.Option(help="Trials of each model, the defaults included. 0: as configured.")] = 0,
+    workers: Annotated[int, typer.Option(help="Trials that run at once (KFP's local runner takes 2 at most).")] = 1,
+    as_json: Json = False,
+) -> None:
+    """Search for better hyper-parameters of retriever and ranker here, without a cluster."""
+    from components.shared.options import merged
+    from pipelines.config import check
+
+    given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
+    place = out.resolve()
+    studies = {"storage": str(place / "tuning" / "studies")}
+    budget = {"retriever_trials": trials, "ranker_trials": trials} if trials else {}
+    given = merged({"tuning": studies}, merged(given, {"tuning": budget} if budget else {}))
+    check(given)
+    names = {"workers": [f"worker-{number}" for number in range(workers)]}
+    finished = _run("tuning", {**given, **names}, place, quiet=as_json)
+    found = {}
+    for model, task in STUDIES.items():
+        kept = place / "tuning" / model
+        shutil.copytree(finished.artifact(task, "best"), kept, dirs_exist_ok=True)
+        shutil.copyfile(finished.artifact(task, "report"), kept / "tuning.html")
+        found[model] = read_hyperparameters(str(kept), model)
+        if not as_json:
+            _show(found[model])
+            console.print(f"page {kept / 'tuning.html'}\n", soft_wrap=True)
+    if as_json:
+        return emit({model: json.loads(one.text) for model, one in found.items()})
+    words = " ".join(f"--set {model}.hyperparameters={place / 'tuning' / model / FILE}" for model in STUDIES)
+    console.print(f"train with them: shoprank run training{f' --size {size}' * bool(size)} {words}", soft_wrap=True)
+
+
+def refresh(
+    items: Annotated[str, typer.Argument(help="Parquet file or folder of items, or its URI (item_id, title, ...).")],
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Bring new and changed items into the champion without training; prove and release the result."""
+    given = _given(config, set_)
+    place = out.resolve()
+    _run("catalog", {**given, "items_source": located(items)}, place, quiet=as_json)
+    version = Registry(place / "registry").aliases(str(given.get("model_name", "shop")))[CHAMPION]
+    if as_json:
+        return emit({"champion": version})
+    console.print(f"champion is {version}")
+
+
+def train(pipeline: str, given: MappingOf[str, Any], out: Path, quiet: bool = False) -> Any:
+    """Run the training pipeline and return the finished run.
+
+    Raises:
+        RunFailed: a stage failed, or the release gates refused the model.
+    """
+    from components.shared.evaluation.decision import read_decision
+    from components.shared.options import merged
+    from pipelines.compiling import pipeline_named
+    from pipelines.local.runs import RunFailed, lineage
+
+    pipeline_named(pipeline)
+    if pipeline != "training":
+        raise InputError(f"PIPELINE is '{pipeline}', which trains nothing", "use `shoprank tune` or `shoprank refresh`")
+    origin = {"lineage": lineage(str(given.get("source", "complete-journey")), str(given.get("size", "small")))}
+    finished = _run(pipeline, merged({"release": origin}, given), out.resolve(), quiet)
+    decision = read_decision(finished.artifact("evaluate-model", "evaluation"))
+    if not decision.blessed:
+        raise RunFailed(
+            f"the model was refused: {' '.join(decision.reasons)}", f"see `shoprank report {finished.folder}`"
+        )
+    if not quiet:
+        console.print(f"[green]blessed and released[/] ({finished.folder})")
+    return finished
+
+
+def located(data: str) -> str:
+    """Data that a person named, from wherever a step runs: a path becomes absolute."""
+    return data if "://" in data or data == "complete-journey" else str(Path(data).resolve())
+
+
+def _run(pipeline: str, given: MappingOf[str, Any], place: Path, quiet: bool = False) -> Any:
+    from pipelines.compiling import parameters_of
+    from pipelines.config import pipeline_arguments
+    from pipelines.local.runs import exclusive, run_local
+
+    known = parameters_of(pipeline)
+    here = {"registry": str(place / "registry"), "signing_key": str(place / "keys" / "signing.pem")}
+    here = {name: value for name, value in here.items() if name in known}
+    arguments = {**here, **pipeline_arguments(given, known)}
+    with exclusive(place), StageProgress(quiet) as progress:
+        return run_local(pipeline, arguments, place, progress.watch)
+
+
+def _given(config: Path | None, words: list[str] | None, **named: str) -> dict[str, Any]:
+    """Options from file, --set and the flags that stand for some of them; a flag wins."""
+    from components.shared.options import merged
+    from pipelines.config import check, given_options
+
+    given = given_options(config, words or [])
+    if named.get("data"):
+        given = merged(given, {"source": located(named["data"])})
+    for name in ("items", "users"):
+        if named.get(name):
+            given = merged(given, {"data": {f"{name}_source": located(named[name])}})
+    if named.get("size"):
+        given = merged(given, {"size": named["size"]})
+    if named.get("mapping"):
+        given = merged(given, {"data": {"mapping": _mapping(named["mapping"])}})
+    check(given)
+    return given
+
+
+def _mapping(text: str) -> Any:
+    named = Path(text)
+    try:
+        return json.loads(named.read_text(encoding="utf-8") if text.endswith(".json") else text)
+    except OSError as error:
+        raise InputError(f"--mapping {text}: {error.strerror}", "name a JSON file, or give the JSON itself") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"--mapping is not JSON: {error}", 'give an object such as {"user_id": "visitor"}') from error
+
+
+def _show(found: Hyperparameters) -> None:
+    table = Table(title=f"{found.model}: {found.trials} trials, study {found.study}", title_justify="left",
+                  show_edge=False, pad_edge=False)  # fmt: skip
+    for heading in ("hyper-parameter", "best"):
+        table.add_column(heading)
+    for name, value in found.values.items():
+        table.add_row(name, json.dumps(value))
+    console.print(table)
+    if found.value is not None and found.default_value is not None:
+        console.print(f"{found.metric}: {found.value:.4f}, defaults {found.default_value:.4f}")

@@ -1,0 +1,77 @@
+"""`shoprank serve`, `ask` and `report`: a bundle as an endpoint, a question to it, a finished run as a page."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.shared.release.signing import public_path
+from pipelines.cli.console import console, show_answer
+from pipelines.cli.parameters import Json, Out, emit
+
+
+def serve(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="A bundle, or an output folder, whose champion is served. Default: --out.")
+    ] = None,
+    out: Out = Path("out"),
+    port: Annotated[int, typer.Option(help="REST port.")] = 8080,
+    grpc_port: Annotated[int, typer.Option(help="V2 gRPC port.")] = 8081,
+    clock: Annotated[str, typer.Option(help="'now' of requests without one: auto, bundle or system.")] = "auto",
+    public_key: Annotated[Path | None, typer.Option(help="Key that must have signed the bundle.")] = None,
+) -> None:
+    """Serve a bundle until stopped."""
+    folder, key = bundle or out, public_key
+    if (folder / "registry").is_dir():
+        from pipelines.local.demo import champion
+
+        key = key or public_path(folder / "keys" / "signing.pem")
+        folder = champion(folder / "registry")
+    command = [sys.executable, "-m", "serving", "--model_dir", str(folder), "--http_port", str(port),
+               "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
+    process = subprocess.Popen([*command, "--public_key", str(key)] if key else command)
+    # The predictor stops in its own order; this command only waits for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    raise typer.Exit(process.wait())
+
+
+def ask(
+    user: Annotated[str, typer.Option(help="Shopper id.")] = "",
+    query: Annotated[str, typer.Option(help="Search text.")] = "",
+    k: Annotated[int, typer.Option(help="Items wanted.")] = 10,
+    url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
+    model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
+    explain: Annotated[bool, typer.Option("--explain", help="The full explanation, as JSON.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Ask a running predictor."""
+    from pipelines.cli.asking import ask as send
+
+    request = {"k": k} | ({"user_id": user} if user else {}) | ({"query": query} if query else {})
+    answer = send(url, request, model, explain=explain)
+    if explain or as_json:
+        return emit(answer)
+    show_answer(f"user {user or 'unknown'}" + (f", query '{query}'" if query else ""), answer)
+
+
+def report(
+    run: Annotated[Path | None, typer.Argument(help="An output folder or one of its runs/<time>. Default: --out.")] = (
+        None
+    ),
+    out: Out = Path("out"),
+    to: Annotated[Path | None, typer.Option(help="File to write. Default: RUN/report.html.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the report of a finished run."""
+    from pipelines.local import demo as shop
+    from pipelines.local.runs import Run
+
+    finished = Run.read(run or out)
+    path = shop.report(finished, to or finished.folder / "report.html", [])
+    if as_json:
+        return emit({"report": path})
+    console.print(str(path), soft_wrap=True)

@@ -1,0 +1,214 @@
+"""ShopConfig: every option of a run; YAML for people, JSON Schema for editors, one dict per section for KFP."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import Field
+
+from components.build_features.config import FeatureOptions
+from components.compile_model.config import CompileOptions
+from components.evaluate_model.config import EvaluationOptions
+from components.rollout_model.config import RolloutOptions
+from components.shared.errors import InputError
+from components.shared.options import Options, merged
+from components.shared.release.config import ReleaseOptions
+from components.shared.schema.data_options import DataOptions
+from components.shared.schema.sizes import Size, size_named
+from components.shared.training.launch import TrainingOptions
+from components.train_ranker.config import RankerOptions, RankerTraining
+from components.train_retriever.config import RetrieverOptions, RetrieverTraining
+from components.tune_hyperparameters.config import TuningOptions
+from pipelines.resources import REGISTRY_MOUNT
+
+Quantity = Annotated[str, Field(pattern=r"^\d+$")]
+"""A whole number as text: KFP resolves only texts in resource fields."""
+
+
+class ShopConfig(Options):
+    """Every option of a run."""
+
+    source: str = "complete-journey"
+    """`complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines."""
+    size: Literal["tiny", "small", "full"] = "small"
+    """The defaults of batches, dimensions and epochs."""
+    seed: int = 0
+    """Of everything random."""
+    gpus: Quantity = "1"
+    """GPUs of a training step's own pod, as text; "0" with training.launch=trainjob, where it only prepares and waits.
+    Without a cluster it has no effect."""
+    model_name: str = "shop"
+    """Name in the registry."""
+    registry: str = f"{REGISTRY_MOUNT}/registry"
+    """Folder of the model registry."""
+    signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem"
+    """PEM file of the Ed25519 private key; made when absent."""
+    strategy: Literal["direct", "guarded"] = "direct"
+    """`direct`: deploy at once. `guarded`: roll out step by step against the champion."""
+    data: DataOptions = DataOptions()
+    """Tables and column names."""
+    features: FeatureOptions = FeatureOptions()
+    """Cleaning, vocabularies, interests, sequences."""
+    retriever: RetrieverOptions = RetrieverOptions()
+    """The two-tower retriever."""
+    ranker: RankerOptions = RankerOptions()
+    """The multi-task ranker."""
+    training: TrainingOptions = TrainingOptions()
+    """Where both are trained."""
+    evaluation: EvaluationOptions = EvaluationOptions()
+    """Release gates."""
+    compile: CompileOptions = CompileOptions()
+    """Compression and compilation."""
+    release: ReleaseOptions = ReleaseOptions()
+    """Registration, limits of the served model, deployment."""
+    rollout: RolloutOptions = RolloutOptions()
+    """Guarded rollout."""
+    tuning: TuningOptions = TuningOptions()
+    """Search for hyper-parameters; only the tuning pipeline reads it."""
+
+
+SECTIONS: Mapping[str, type[Options]] = {
+    name: field.annotation for name, field in ShopConfig.model_fields.items()
+    if isinstance(field.annotation, type) and issubclass(field.annotation, Options)
+}  # fmt: skip
+"""Section -> its model, in the order of ShopConfig."""
+
+FLAT = tuple(name for name in ShopConfig.model_fields if name not in SECTIONS)
+"""Options that are parameters of the pipelines themselves."""
+
+_MOVED = {
+    "mapping": "data.mapping", "items_source": "data.items_source", "users_source": "data.users_source",
+    "previous_statistics": "data.previous_statistics", "item_hash_rows": "features.vocabulary.item_hash_rows",
+    "item_rows": "features.vocabulary.item_rows", "user_rows": "features.vocabulary.user_rows",
+    "processes": "training.processes", "launch": "training.launch", "nodes": "training.nodes",
+    "exchange": "training.exchange", "checkpoints": "training.checkpoints", "node_gpus": "training.node_gpus",
+    "precision": "compile.table_format", "dense_precision": "compile.dense_format", "prune": "compile.prune",
+    "runtime": "compile.runtime", "limits": "compile.limits", "encoder": "retriever.encoder", "loss": "retriever.loss",
+    "retriever_hyperparameters": "retriever.hyperparameters", "retriever_optimizer": "retriever.optimizer",
+    "ranker_hyperparameters": "ranker.hyperparameters", "ranker_optimizer": "ranker.optimizer",
+    "architecture": "ranker.architecture", "hot_candidates": "ranker.hot_candidates", "refit": "ranker.refit",
+    "inference_log": "ranker.inference_log", "teacher": "ranker.teacher", "lineage": "release.lineage",
+    "max_p99_ms": "release.max_p99_ms", "max_memory_mb": "release.max_memory_mb", "publish": "release.publish",
+    "backend": "release.backend", "service": "release.service", "namespace": "release.namespace",
+    "storage": "release.storage", "mode": "release.mode", "confidential": "release.confidential",
+    "gateway": "rollout.gateway", "evidence": "rollout.evidence", "events": "rollout.events",
+    "steps": "rollout.steps", "guards": "rollout.guards", "retriever_trials": "tuning.retriever_trials",
+    "ranker_trials": "tuning.ranker_trials", "objective": "tuning.objective", "pruning": "tuning.pruning",
+    "finalists": "tuning.finalists", "study": "tuning.study",
+}  # fmt: skip
+"""Names that options had as flat parameters of the pipelines -> where they are now."""
+
+
+def given_options(file: Path | None, words: Sequence[str]) -> dict[str, Any]:
+    """What a person gives, file first, then `--set path=value` words, the last of which wins.
+
+    Args:
+        file: YAML or JSON; None: there is none.
+        words: `path=value`, where a dot leads into a section and the value is YAML.
+
+    Raises:
+        InputError: the file cannot be read, a word has no '=', or a path or value cannot be used.
+    """
+    given = _file(file) if file else {}
+    for word in words:
+        path, found, value = word.partition("=")
+        if not found or not path:
+            raise InputError(f"--set {word}", "write path=value, such as ranker.hot_candidates=20")
+        try:
+            nested: Any = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--set {word}: {' '.join(str(error).split())}", "give a value in YAML") from error
+        if nested is None and value.strip() not in ("null", "~"):
+            nested = ""
+        *outer, last = path.split(".")
+        change: dict[str, Any] = {last: nested}
+        for part in reversed(outer):
+            change = {part: change}
+        given = merged(given, change)
+    check(given)
+    return given
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Refuse options that no run could use.
+
+    Raises:
+        InputError: names the path, what was given and what may be given; for an old flat name its new place.
+    """
+    for name in given:
+        if name in _MOVED and name not in ShopConfig.model_fields:
+            raise InputError(f"{name} is not an option any more", f"set {_MOVED[name]} instead")
+    ShopConfig.read(given, "")
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--config {path}: {error.strerror}", "name a YAML or JSON file") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"--config {path}: {' '.join(str(error).split())}", "write it as YAML or JSON") from error
+    if found is not None and not isinstance(found, dict):
+        raise InputError(f"--config {path} holds no object", "write sections such as `ranker:` (see `shoprank config`)")
+    return found or {}
+
+
+def defaults(size: Size) -> dict[str, Any]:
+    """Every option with its value at a size."""
+    config = ShopConfig(size=size.name).to_json()  # pyright: ignore[reportArgumentType] - a size's name is one of them
+    launched = {"exclude": {"launch"}, "mode": "json"}
+    config["features"] = FeatureOptions.for_size(size).to_json()
+    config["retriever"] = RetrieverTraining.from_size(size).model_dump(**launched)
+    config["ranker"] = RankerTraining.from_size(size).model_dump(**launched)
+    config["evaluation"] = EvaluationOptions.for_size(size).to_json()
+    return config
+
+
+def as_yaml(size: str) -> str:
+    """Every option with its default at a size and its description as a comment."""
+    return "\n".join(_lines(ShopConfig, defaults(size_named(size)), "")) + "\n"
+
+
+def _lines(model: type[Options], values: Mapping[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, field in model.model_fields.items():
+        value = values.get(name)
+        lines += [f"{indent}# {line.strip()}" for line in (field.description or "").splitlines() if line.strip()]
+        inner = _model_of(field.annotation, value)
+        if inner is None or not isinstance(value, Mapping):
+            lines.append(f"{indent}{name}: {json.dumps(value, ensure_ascii=False)}")
+        else:
+            lines += [f"{indent}{name}:", *_lines(inner, value, f"{indent}  ")]
+    return lines
+
+
+def _model_of(annotation: Any, value: Any) -> type[Options] | None:
+    """The model whose fields a value has."""
+    found = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, Options)]
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    named = [one for one in found if "kind" in one.model_fields and one.model_fields["kind"].default == kind]
+    return (named or found or [None])[0]
+
+
+def schema() -> str:
+    """JSON Schema of a configuration file."""
+    return json.dumps(ShopConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def pipeline_arguments(given: Mapping[str, Any], parameters: Sequence[str]) -> dict[str, Any]:
+    """What is given as arguments of a pipeline.
+
+    Args:
+        given: See given_options.
+        parameters: Names of the pipeline's parameters.
+
+    Raises:
+        InputError: an option is given that the pipeline does not read.
+    """
+    for name in given:
+        if name not in parameters:
+            raise InputError(f"{name} is given, which this pipeline does not read",
+                             f"leave it out; it reads: {', '.join(parameters)}")  # fmt: skip
+    return dict(given)
