@@ -1,8 +1,8 @@
 """Which journey executes which block of the READMEs, and what is checked of those that none can execute."""
 
 JOURNEYS: dict[str, tuple[str, ...]] = {
+    "demo": ("README.md#two-commands:sh",),
     "local": (
-        "README.md#two-commands:sh",
         "README.md#one-request-and-its-answer:sh",
         "README.md#one-request-and-its-answer:sh2",
         "pipelines/README.md#configuration:sh",

@@ -26,14 +26,14 @@ class Journey:
     The port 8080 of the READMEs is replaced by a free one, so that journeys can run side by side.
 
     Args:
-        name: Key of JOURNEYS.
+        name: Key of JOURNEYS; another one has no blocks.
         folder: Empty; commands run here, so that `out` lies here too.
         shorter: Command of a README -> the same with less work, for what would take minutes.
     """
 
     def __init__(self, name: str, folder: Path, shorter: dict[str, str] | None = None):
         self.folder, self.port = folder, _free_port()
-        self._left, self._shorter = list(JOURNEYS[name]), shorter or {}
+        self._left, self._shorter = list(JOURNEYS.get(name, ())), shorter or {}
         self._server: subprocess.Popen[bytes] | None = None
         for entry in ("Makefile", "components", "pipelines", "serving", "manifests", "tests", "pyproject.toml"):
             (folder / entry).symlink_to(ROOT / entry)
@@ -41,7 +41,9 @@ class Journey:
         self._programs.mkdir()
         _program(self._programs / "python", f'exec {sys.executable} "$@"')
         command = f'exec {sys.executable} -c "from pipelines.cli.app import main; main()" "$@"'
-        _program(self._programs / "shoprank", f'[ "$1" = ask ] && set -- "$@" --url http://127.0.0.1:{self.port}\n{command}')
+        _program(
+            self._programs / "shoprank", f'[ "$1" = ask ] && set -- "$@" --url http://127.0.0.1:{self.port}\n{command}'
+        )
 
     def __enter__(self) -> "Journey":
         return self
@@ -55,7 +57,7 @@ class Journey:
         self._left.remove(name)
         block = blocks()[name]
         if block.language == "python":
-            (self.folder / "block.py").write_text(block.text, encoding="utf-8")
+            (self.folder / "block.py").write_text(self._own_port(block.text), encoding="utf-8")
             return self.shell("python -W ignore block.py")
         return "".join(self._command(command) for command in block.commands())
 
@@ -79,6 +81,10 @@ class Journey:
         assert done.returncode == code, f"{command}\nended with {done.returncode}:\n{done.stdout[-4000:]}"
         return done.stdout
 
+    def readme(self, name: str) -> str:
+        """The text of a README."""
+        return (ROOT / name).read_text(encoding="utf-8")
+
     def stop_serving(self) -> None:
         """End the server, as Ctrl-C does."""
         if self._server is None:
@@ -89,21 +95,24 @@ class Journey:
         self._server = None
 
     def _command(self, command: str) -> str:
-        command = self._shorter.get(command.split("#")[0].strip(), command).replace("localhost:8080", f"127.0.0.1:{self.port}")
+        command = self._own_port(self._shorter.get(command, command))
         if command.startswith(_SERVERS):
             self._serve(command.split(" #")[0])
             return ""
         return self.shell(command)
 
+    def _own_port(self, text: str) -> str:
+        return text.replace("localhost:8080", f"127.0.0.1:{self.port}")
+
     def _serve(self, command: str) -> None:
         self.stop_serving()
         ports = ("--port", "--grpc-port") if command.startswith("shoprank") else ("--http_port", "--grpc_port")
         words = [*shlex.split(command), ports[0], str(self.port), ports[1], str(_free_port())]
-        log = (self.folder / "server.log").open("wb")
-        self._server = subprocess.Popen(
-            words, cwd=self.folder, env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            executable=shutil.which(words[0], path=str(self._programs)),
-        )  # fmt: skip
+        with (self.folder / "server.log").open("wb") as log:
+            self._server = subprocess.Popen(
+                words, executable=shutil.which(words[0], path=str(self._programs)), cwd=self.folder,
+                env=self._environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
         deadline = time.monotonic() + 120
         with httpx.Client(trust_env=False, timeout=5) as client:
             while time.monotonic() < deadline and self._server.poll() is None:
@@ -114,8 +123,8 @@ class Journey:
         raise AssertionError(f"{command} is not ready:\n{(self.folder / 'server.log').read_text()[-4000:]}")
 
     def _environment(self) -> dict[str, str]:
-        path = f"{self._programs}:{os.environ['PATH']}"
-        return {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_PROXY": "*", "no_proxy": "*", "OMP_NUM_THREADS": "1"}
+        own = {"PATH": f"{self._programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, "NO_PROXY": "*", "no_proxy": "*", **own}
 
 
 def same_shape(found: object, shown: object, where: str = "answer") -> None:

@@ -37,7 +37,9 @@ def test_the_readme_is_short():
 
 
 def test_the_layout_has_one_line_for_every_folder():
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split(
+        "\n"
+    )
     top = {line.split("/")[0] for line in tracked if "/" in line and not line.startswith(".")}
     packages = {line.rpartition("/")[0] for line in tracked if line.endswith("/__init__.py")}
     packages = {path for path in packages if path.count("/") < 2 or path.startswith("components/shared/")}
@@ -55,7 +57,9 @@ def test_every_stage_is_in_the_table_of_components():
     assert stages and [stage for stage in stages if f"| [{stage}]({stage}/README.md) |" not in table] == []
 
 
-@pytest.mark.parametrize("stage", [path.parent for path in sorted(ROOT.glob("components/*/component.py"))], ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "stage", [path.parent for path in sorted(ROOT.glob("components/*/component.py"))], ids=lambda p: p.name
+)
 def test_the_readme_of_a_stage_names_its_outputs_and_files_that_exist(stage):
     text = (stage / "README.md").read_text(encoding="utf-8")
     face = (stage / "component.py").read_text(encoding="utf-8")
@@ -84,7 +88,9 @@ def test_there_is_a_test_for_every_journey():
 
 def test_result_tables_say_how_they_were_made():
     tables = sorted(ROOT.glob("tests/benchmarks/*/results/*.md"))
-    wanted = re.compile(r"`(make|python -m) [^`]+`, commit [0-9a-f]{12}( and changes)?, \d+ cores of .*, \d{4}-\d\d-\d\d")
+    wanted = re.compile(
+        r"`(make|python -m) [^`]+`, commit [0-9a-f]{12}( and changes)?, \d+ cores of .*, \d{4}-\d\d-\d\d"
+    )
     assert len(tables) >= 22
     assert [path.name for path in tables if not wanted.search(path.read_text(encoding="utf-8"))] == []
     overview = (ROOT / "tests/benchmarks/README.md").read_text(encoding="utf-8")
