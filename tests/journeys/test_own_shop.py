@@ -15,26 +15,23 @@ TASTES, ITEMS, SHOPPERS, DAYS = 12, 300, 60, 120
 
 
 def write_shop(folder):
-    """Shoppers who buy what they bought before, and sometimes something new of the same two tastes."""
+    """Shoppers of two tastes each, who buy three of eight usual items at every visit, and often another one."""
     random, start = np.random.default_rng(5), datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-    with (folder / "items.csv").open("w", newline="") as stream:
-        csv.writer(stream).writerows(
-            [("sku", "name"), *((f"i{n}", f"thing {'abcdefgh'[n % 8] * 3} {n}") for n in range(ITEMS))]
-        )
     share = 1.0 / np.arange(3, 3 + ITEMS // TASTES)
-    with (folder / "events.csv").open("w", newline="") as stream:
-        write = csv.writer(stream)
-        write.writerow(("visitor", "sku", "action", "at"))
-        for shopper in range(SHOPPERS):
-            liked = [(shopper + step) % TASTES for step in (0, 1 + shopper % 3)]
-            usual = [
-                int(random.choice(ITEMS // TASTES, p=share / share.sum())) * TASTES + t for t in liked for _ in range(4)
-            ]
-            for day in range(shopper % 4, DAYS, 4):
-                moment = (start + datetime.timedelta(days=day, seconds=shopper)).isoformat()
-                new = int(random.choice(ITEMS // TASTES, p=share / share.sum())) * TASTES + int(random.choice(liked))
-                bought = [*random.choice(usual, 3, replace=False).tolist(), *([new] if random.random() < 0.5 else [])]
-                write.writerows((f"v{shopper}", f"i{item}", "buy", moment) for item in bought)
+    share /= share.sum()
+    items = [(f"i{number}", f"thing {'abcdefgh'[number % 8] * 3} {number}") for number in range(ITEMS)]
+    events = []
+    for shopper in range(SHOPPERS):
+        likes = np.array([shopper, shopper + 1 + shopper % 3]) % TASTES
+        usual = random.choice(ITEMS // TASTES, 8, p=share) * TASTES + likes.repeat(4)
+        for day in range(shopper % 4, DAYS, 4):
+            moment = (start + datetime.timedelta(days=day, seconds=shopper)).isoformat()
+            known = random.choice(usual, 3, replace=False)
+            other = random.choice(ITEMS // TASTES, int(random.random() < 0.8), p=share) * TASTES + random.choice(likes)
+            events += [(f"v{shopper}", f"i{item}", "buy", moment) for item in {*known.tolist(), *other.tolist()}]
+    for name, head, rows in (("items", ("sku", "name"), items), ("events", ("visitor", "sku", "action", "at"), events)):
+        with (folder / f"{name}.csv").open("w", newline="") as stream:
+            csv.writer(stream).writerows([head, *rows])
 
 
 def test_csv_files_become_a_champion(tmp_path):
