@@ -5,6 +5,7 @@ JOURNEYS: dict[str, tuple[str, ...]] = {
     "local": (
         "README.md#one-request-and-its-answer:sh",
         "README.md#one-request-and-its-answer:sh2",
+        "README.md#one-request-and-its-answer:sh3",
         "pipelines/README.md#configuration:sh",
         "pipelines/README.md#run-locally:sh",
         "pipelines/README.md#compile-and-lint:sh",

@@ -1,17 +1,13 @@
-"""What the demo leaves: its stages, answers, report, champion and artifacts; then a second run and new items."""
+"""What the demo leaves: its stages, answers, report, champion and artifacts; then a second run."""
 
 import json
 import re
 import subprocess
 import sys
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from components.shared.release.registry import Registry
-from components.shared.schema.tables import ITEMS
-from components.validate_serving.predictor import PredictorConfig, running
 from pipelines.local.runs import Run
 
 pytestmark = pytest.mark.slow
@@ -78,18 +74,3 @@ def test_a_second_run_meets_the_champion_and_can_be_taken_back(demo, tmp_path):
     back = shoprank("rollback", "--out", out)
     assert back.returncode == 0 and first in back.stdout
     assert registry.aliases("shop")["champion"] == first
-
-
-def test_new_items_are_served_without_training(demo, tmp_path):
-    out = demo.copy(tmp_path)
-    registry = Registry(out / "registry")
-    before = registry.aliases("shop")["champion"]
-    item = {"item_id": "new-1", "title": "Zyxgold oat drink", "categories": ["GROCERY"], "price": 2.5}
-    pq.write_table(pa.Table.from_pylist([item], ITEMS), tmp_path / "items.parquet")
-    done = shoprank("refresh", tmp_path / "items.parquet", "--out", out)
-    assert done.returncode == 0, done.stdout + done.stderr
-    champion = registry.resolve("shop/champion")
-    assert registry.aliases("shop")["previous"] == before and f"champion is {champion.name}" in done.stdout
-    with running(champion, PredictorConfig()) as predictor:
-        asked = shoprank("ask", "--query", "zyxgold", "--url", predictor.url)
-    assert "Zyxgold oat drink" in asked.stdout, asked.stdout + asked.stderr

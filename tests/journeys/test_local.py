@@ -10,6 +10,8 @@ import yaml
 
 from components.shared.release.registry import Registry
 from components.shared.schema.tables import ITEMS
+from components.validate_serving.predictor import PredictorConfig, running
+from pipelines.cli.asking import ask
 from tests.journeys.blocks import blocks
 from tests.journeys.journey import Journey, same_shape
 
@@ -43,7 +45,12 @@ def test_request_refresh_rollback_and_audit(demo, tmp_path):
         first = Registry(out / "registry").aliases("shop")["champion"]
         item = {"item_id": "new-1", "title": "Zyxgold oat drink", "categories": ["GROCERY"], "price": 2.5}
         pq.write_table(pa.Table.from_pylist([item], ITEMS), tmp_path / "items.parquet")
-        journey.run("README.md#one-request-and-its-answer:sh2")
+        assert "champion is " in journey.run("README.md#one-request-and-its-answer:sh2")
+        assert Registry(out / "registry").aliases("shop")["previous"] == first
+        with running(Registry(out / "registry").resolve("shop/champion"), PredictorConfig()) as predictor:
+            found = ask(predictor.url, {"query": "zyxgold"}, predictor.name)
+        assert "Zyxgold oat drink" in [item["title"] for item in found["items"]]
+        journey.run("README.md#one-request-and-its-answer:sh3")
         assert Registry(out / "registry").aliases("shop")["champion"] == first
 
         (tmp_path / "bundle").symlink_to(Registry(out / "registry").resolve("shop/champion"))

@@ -82,7 +82,7 @@ def test_every_block_is_executed_by_one_journey_or_listed_with_a_reason():
 
 
 def test_there_is_a_test_for_every_journey():
-    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/journeys").glob("test_*.py"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests/journeys").glob("*.py"))
     assert [name for name in JOURNEYS if f'Journey("{name}"' not in text] == []
 
 
