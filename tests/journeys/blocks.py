@@ -1,6 +1,7 @@
 """The fenced code blocks of every README, by file, heading and language."""
 
 import re
+import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,11 +37,12 @@ class Block:
         return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def readmes() -> list[str]:
-    """Paths of all README.md of the repository, relative to its root."""
-    found = (path.relative_to(ROOT) for top in ("*", "*/**") for path in ROOT.glob(f"{top}/README.md"))
-    own = {str(path) for path in found if not {"out", "node_modules"} & set(path.parts) and path.parts[0][0] != "."}
-    return ["README.md", *sorted(own)]
+@cache
+def readmes() -> tuple[str, ...]:
+    """Paths of all README.md of the repository, tracked or new, relative to its root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "README.md", "*/README.md"]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    return tuple(sorted({path for path in found if (ROOT / path).is_file()}))
 
 
 @cache
