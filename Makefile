@@ -57,7 +57,7 @@ bench: .venv/ready           ## speed and memory beside plain baselines, written
 throughput: .venv/ready      ## training beside plain torch and, with PEERS=PYTHON, deepctr-torch and RecBole (about an hour)
 	$(BIN)/python -m tests.benchmarks.throughput --rows 1000000 10000000 $(if $(PEERS),--peers-python $(PEERS))
 
-quality: .venv/ready         ## three seeds on all transactions into the README's results: make quality DATA=../shared/data
+quality: .venv/ready         ## three seeds on all transactions, written to tests/benchmarks/quality/results: make quality DATA=../shared/data
 	$(BIN)/python -m tests.benchmarks.quality --out $(OUT)/quality $(if $(DATA),--data $(DATA))
 
 benchmark: .venv/ready       ## three public layouts beside published numbers: make benchmark DATA=../shared/data

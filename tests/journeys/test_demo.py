@@ -1,18 +1,13 @@
-"""The whole road as a person runs it: `shoprank demo` at the smallest size, then what it left is used again."""
+"""What the demo leaves: its stages, answers, report, champion and artifacts; then a second run."""
 
 import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from components.shared.release.registry import Registry
-from components.shared.schema.tables import ITEMS
-from components.validate_serving.predictor import PredictorConfig, running
 from pipelines.local.runs import Run
 
 pytestmark = pytest.mark.slow
@@ -23,25 +18,17 @@ def shoprank(*words, timeout=600):
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory) -> tuple[Path, str]:
-    out = tmp_path_factory.mktemp("demo") / "out"
-    done = shoprank("demo", "--size", "tiny", "--out", out)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return out, done.stdout
-
-
 def test_every_stage_is_told_while_it_runs(demo):
-    stages = re.findall(r"^✓ ([\w-]+) +\d+\.\d s", demo[1], re.MULTILINE)
+    stages = re.findall(r"^✓ ([\w-]+) +\d+\.\d s", demo.printed, re.MULTILINE)
     assert stages == [
         "check-parameters", "ingest-events", "validate-data", "build-features", "train-retriever", "train-ranker",
         "evaluate-model", "read-blessing", "compile-model", "register-model", "validate-serving", "deploy-model",
     ]  # fmt: skip
-    assert stages == [name for name, _ in Run.read(demo[0]).stages]
+    assert stages == [name for name, _ in Run.read(demo.out).stages]
 
 
 def test_three_questions_are_answered_with_titles_prices_and_reasons(demo):
-    text = demo[1]
+    text = demo.printed
     known, search, unknown = text.index("What should shopper"), text.index("searches for 'milk'"), text.index("nobody")
     assert known < search < unknown
     assert re.search(r"bought \d+ times", text[known:search])
@@ -51,7 +38,7 @@ def test_three_questions_are_answered_with_titles_prices_and_reasons(demo):
 
 
 def test_the_report_is_one_self_contained_page(demo):
-    page = (demo[0] / "report.html").read_text()
+    page = (demo.out / "report.html").read_text()
     assert page.count("<svg") >= 6 and "http://" not in re.sub(r'xmlns(:\w+)?="[^"]+"|<!DOCTYPE[^>]+>', "", page)
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:|//)", page)
     for heading in ("What shoppers get", "Against simple methods", "Decision", "The data", "Compiled model"):
@@ -59,23 +46,23 @@ def test_the_report_is_one_self_contained_page(demo):
 
 
 def test_the_champion_is_signed_and_names_where_it_comes_from(demo):
-    champion = Registry(demo[0] / "registry").resolve("shop/champion")
+    champion = Registry(demo.out / "registry").resolve("shop/champion")
     manifest = json.loads((champion / "bundle.json").read_text())
     assert manifest["lineage"]["source"] == "complete-journey" and (champion / "bundle.sig").exists()
     assert manifest["metrics"] and manifest["schema_hash"]
 
 
 def test_stages_exchange_no_pickles(demo):
-    left = [path.suffix for path in (demo[0] / "runs").rglob("*") if path.is_file()]
+    left = [path.suffix for path in (demo.out / "runs").rglob("*") if path.is_file()]
     assert {".parquet", ".json", ".npy", ".safetensors", ".onnx"} <= set(left)
     assert not {".pkl", ".pickle", ".pt", ".pth", ".joblib"} & set(left)
 
 
-def test_a_second_run_meets_the_champion_and_can_be_taken_back(demo):
-    out = demo[0]
+def test_a_second_run_meets_the_champion_and_can_be_taken_back(demo, tmp_path):
+    out = demo.copy(tmp_path)
     registry = Registry(out / "registry")
     first = registry.aliases("shop")["champion"]
-    done = shoprank("run", "training", "--size", "tiny", "--out", out, "--arg", "seed=1")
+    done = shoprank("run", "training", "--size", "tiny", "--out", out, "--set", "seed=1")
     run = sorted((out / "runs").iterdir())[-1]
     metrics = json.loads(next(run.rglob("metrics.json")).read_text())
     assert metrics["champion"] is not None
@@ -87,17 +74,3 @@ def test_a_second_run_meets_the_champion_and_can_be_taken_back(demo):
     back = shoprank("rollback", "--out", out)
     assert back.returncode == 0 and first in back.stdout
     assert registry.aliases("shop")["champion"] == first
-
-
-def test_new_items_are_served_without_training(demo, tmp_path):
-    registry = Registry(demo[0] / "registry")
-    before = registry.aliases("shop")["champion"]
-    item = {"item_id": "new-1", "title": "Zyxgold oat drink", "categories": ["GROCERY"], "price": 2.5}
-    pq.write_table(pa.Table.from_pylist([item], ITEMS), tmp_path / "items.parquet")
-    done = shoprank("refresh", tmp_path / "items.parquet", "--out", demo[0])
-    assert done.returncode == 0, done.stdout + done.stderr
-    champion = registry.resolve("shop/champion")
-    assert registry.aliases("shop")["previous"] == before and f"champion is {champion.name}" in done.stdout
-    with running(champion, PredictorConfig()) as predictor:
-        asked = shoprank("ask", "--query", "zyxgold", "--url", predictor.url)
-    assert "Zyxgold oat drink" in asked.stdout, asked.stdout + asked.stderr
