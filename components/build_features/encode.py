@@ -18,7 +18,6 @@ from components.shared.features.spec import DAY
 from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
 from components.shared.schema.tables import EVENT_TYPES
 from components.shared.schema.timeline import Timeline
-from components.shared.text.tokenizer import tokenize
 
 _TYPE_CODE = (
     "CASE event_type " + " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(EVENT_TYPES)) + " END"
@@ -199,13 +198,6 @@ def snapshot_rows(
 def token_rows(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Row of every token in the title vocabulary."""
     return dict(database.execute("SELECT value, row FROM token_vocabulary").fetchall())
-
-
-def query_ids(queries: list[str | None], rows_of_tokens: dict[str, int], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and token rows of each query; unknown tokens are row 0, no query has length 0."""
-    ids = [[rows_of_tokens.get(token, 0) for token in tokenize(query or "")[:length]] for query in queries]
-    flat = np.array([token for row in ids for token in row], np.int64)
-    return np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat
 
 
 def strongest_event(database: duckdb.DuckDBPyConnection) -> str:

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.build_features.encode import query_ids
 from components.compile_model.compile import compile_model, write_golden
 from components.compile_model.config import CompileConfig, Limits, TableFormat, config_for
 from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
 from components.compile_model.parity import compare, quality
 from components.shared.errors import DataError, InputError
 from components.shared.features.pairs import DENSE_NAMES
-from components.shared.features.ragged import Ragged
+from components.shared.features.query import query_features
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.encoders.config import AttentionConfig
@@ -255,7 +254,7 @@ def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
     queries = ["Organic MILK", "牛奶", "", "🥛", "zzz unheard of milk " * 9]
     histories = compiled.store.before(np.zeros(5, np.int64), np.full(5, compiled.spec.as_of), 10)
     live = compiled.candidates(histories, queries).features["query"]
-    offline = Ragged.mean(*query_ids(list(queries), compiled.tokens, compiled.spec.user("query").max_length))
+    offline = query_features(queries, compiled.tokens, compiled.spec.user("query").max_length)
     for one, other in ((live.offsets, offline.offsets), (live.values, offline.values), (live.weights, offline.weights)):
         np.testing.assert_array_equal(one, other)
 

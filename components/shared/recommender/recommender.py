@@ -14,6 +14,7 @@ from scipy import sparse
 from components.shared.features.catalog import Catalog
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.pairs import Pairs, Touches, pair_features, touches
+from components.shared.features.query import query_features
 from components.shared.features.ragged import Ragged
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec
@@ -34,7 +35,6 @@ from components.shared.recommender.neighbours import Neighbours, reach_of
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.storage import read_json
 from components.shared.text.lexical import LexicalIndex
-from components.shared.text.tokenizer import tokenize
 
 LEXICAL_SHARE = 0.5
 """Share of the word match in the score of a search; the rest is the shopper's probability to want the item.
@@ -150,7 +150,8 @@ class Recommender:
     ) -> "Scored":
         """Candidates of every row with the ranker's inputs; see `rank` for the arguments."""
         with self.timed("features"):
-            query = self._query_features(queries, len(histories))
+            length = self.spec.user("query").max_length
+            query = None if queries is None else query_features(queries, self.tokens, length)
             features = shopper_features(histories, self.catalog, self.spec, query)
             user = side_by_side(features, [(f.name, f.max_length) for f in self.spec.user_features])
             touched = touches(histories, len(self.catalog), self.spec)
@@ -162,14 +163,6 @@ class Recommender:
         with self.timed("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
         return Scored(found, features, user, dense)
-
-    def _query_features(self, queries: Sequence[str] | None, rows: int) -> Ragged | None:
-        if queries is None:
-            return None
-        length = self.spec.user("query").max_length
-        ids = [[self.tokens.get(token, 0) for token in tokenize(query)[:length]] for query in queries]
-        flat = np.array([token for row in ids for token in row], np.int64)
-        return Ragged.mean(np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat)
 
     def _candidates(
         self, touched: Touches, vectors: np.ndarray, reach: sparse.csr_matrix, queries: Sequence[str] | None,
