@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 from components.shared.errors import BundleError
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import DenseInput, ItemStatistic
 from components.shared.features.history import Histories
-from components.shared.features.pairs import DENSE_NAMES
 from components.shared.recommender.candidates import Source
 from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
 from components.shared.release.bundle import Manifest
@@ -62,7 +61,7 @@ class Engine:
         self, recommender: Recommender, version: str, clock: Clock, exploration: ExplorationConfig | None = None
     ):
         self.version, self._exploration = version, exploration
-        self._buyers = recommender.statistics[:, STATISTICS.index("buyers")]
+        self._buyers = recommender.statistics[:, ItemStatistic.BUYERS]
         self._recommender = dataclasses.replace(recommender, timed=_stage)
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
@@ -165,7 +164,7 @@ class Engine:
             empty = np.zeros(0, np.int64)
             return Ranking(empty, np.zeros(0, np.float32), empty, np.zeros(0, np.float32),
                            np.zeros((0, len(self._recommender.models.tasks)), np.float32),
-                           np.zeros((0, len(DENSE_NAMES)), np.float32))  # fmt: skip
+                           np.zeros((0, len(DenseInput)), np.float32))  # fmt: skip
         return self._recommender.rank(histories, k, [query] if query else None, allowed)[0]
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:

@@ -13,7 +13,7 @@ from components.compile_model.config import CompileConfig, Limits, TableFormat, 
 from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
 from components.compile_model.parity import compare, quality
 from components.shared.errors import DataError, InputError
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.query import query_features
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec, SparseFeature
@@ -88,11 +88,11 @@ def test_random_inputs_give_the_trained_answers(exported, trained, precision):
         pairs = 3 * rows + 1
         item = random_inputs(ranker.item_features, pairs, rows + 100)
         row = np.sort(np.random.default_rng(rows).integers(0, rows, pairs))
-        dense = np.random.default_rng(rows).normal(0, 3, (pairs, len(DENSE_NAMES))).astype(np.float32)
+        dense = np.random.default_rng(rows).normal(0, 3, (pairs, len(DenseInput))).astype(np.float32)
         found, wanted = (models.task_probabilities(user, item, row, dense) for models in (served, trained))
         assert found.shape == (pairs, 2) and found.dtype == np.float32
         np.testing.assert_allclose(found, wanted, atol=tolerance)
-    none = np.zeros((0, len(DENSE_NAMES)), np.float32)
+    none = np.zeros((0, len(DenseInput)), np.float32)
     assert served.task_probabilities(user, item, np.zeros(0, np.int64), none).shape == (0, 2)
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from components.shared.features.catalog import Catalog
+from components.shared.features.columns import DenseInput, Task
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.pairs import Pairs, Touches, pair_features, touches
 from components.shared.features.query import query_features
@@ -52,8 +53,8 @@ class Ranking:
         score: float32 [n], what the order is by.
         source: int64 [n], Source flags.
         lexical: float32 [n], BM25 score.
-        tasks: float32 [n, tasks], the ranker's probabilities.
-        dense: float32 [n, dense features] (pairs.DENSE_NAMES).
+        tasks: float32 [n, len(Task)], the ranker's probabilities.
+        dense: float32 [n, len(DenseInput)].
     """
 
     item: np.ndarray
@@ -241,7 +242,7 @@ def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str
 
 def wanted_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:
     """Probability of a target event, float32 [pairs]: the 'again' task for items bought before, else 'first'."""
-    return np.where(dense[:, 0] > 0, tasks[:, 0], tasks[:, 1])
+    return np.where(dense[:, DenseInput.BOUGHT_BEFORE] > 0, tasks[:, Task.AGAIN], tasks[:, Task.FIRST])
 
 
 def side_by_side(features: dict[str, Ragged], widths: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
