@@ -99,6 +99,13 @@ class Question:
     copy: bool = False
     """Whether it is a shadow's copy of a request that another version answers."""
 
+    @property
+    def request_ids(self) -> list[str]:
+        """One for each of `asks`: the request's own, numbered where it has several."""
+        if len(self.asks) == 1:
+            return [self.request_id]
+        return [f"{self.request_id}-{place}" for place in range(len(self.asks))]
+
 
 class ShoprankModel(kserve.Model):
     """Serves one bundle under one name.
@@ -195,16 +202,15 @@ class ShoprankModel(kserve.Model):
             raise ServerNotReady("The bundle is not loaded.")
         return self._engine
 
-    async def _in_thread(self, question: Question, answer: Callable[[Ask, str], Any]) -> list[Any]:
+    async def _in_thread(self, question: Question, answer: Callable[[list[Ask], list[str]], list[Any]]) -> list[Any]:
         if self._pending >= self._config.max_pending:
             REFUSED.labels("busy").inc()
             raise Busy(self._pending)
-        single, asked_at = len(question.asks) == 1, time.perf_counter()
+        asked_at = time.perf_counter()
 
         def work() -> list[Any]:
             STAGE.labels("wait").observe(time.perf_counter() - asked_at)
-            return [answer(ask, question.request_id if single else f"{question.request_id}-{place}")
-                    for place, ask in enumerate(question.asks)]  # fmt: skip
+            return answer(question.asks, question.request_ids)
 
         self._pending += 1
         PENDING.set(self._pending)

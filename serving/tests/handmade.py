@@ -78,7 +78,7 @@ def write_golden(folder: Path) -> None:
     engine = Engine(Recommender.open(folder), "golden", "bundle")
     golden = []
     for request in ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"user_id": "nobody", "k": 5}):
-        items = engine.answer(parse_ask(request), "golden").items
+        items = engine.answer([parse_ask(request)], ["golden"])[0].items
         golden.append({"request": request, "items": [item.item_id for item in items],
                        "scores": [item.score for item in items]})  # fmt: skip
     (folder / "golden.json").write_text(json.dumps(golden))
