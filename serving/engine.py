@@ -3,7 +3,9 @@
 Knows neither HTTP nor kserve; every method may be called from several threads at once.
 """
 
+import logging
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +22,15 @@ from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
 from components.shared.text.tokenizer import tokenize
+from serving.clock import Clock, ClockOption, choose_clock, iso
 from serving.explain import Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
 from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
 from serving.protocol import Answer, Ask, Item, parse_ask
-from serving.shoppers import Clock, Shoppers
+from serving.shoppers import Shoppers
+
+logger = logging.getLogger("kserve.shoprank")
 
 
 @dataclass(frozen=True)
@@ -85,14 +90,18 @@ class Engine:
 
     @classmethod
     def open(
-        cls, folder: Path, manifest: Manifest, threads: int, clock: Clock, exploration: ExplorationConfig | None = None
-    ) -> "Engine":
+        cls, folder: Path, manifest: Manifest, threads: int, clock: ClockOption,
+        exploration: ExplorationConfig | None = None,
+    ) -> "Engine":  # fmt: skip
         """Open a verified bundle and ask its golden requests.
 
         Raises:
             BundleError: a golden request is answered otherwise than when the bundle was made.
         """
-        engine = cls(Recommender.open(folder, threads), manifest.version, clock, exploration)
+        recommender = Recommender.open(folder, threads)
+        chosen = choose_clock(clock, recommender.spec.as_of, time.time())
+        logger.info("clock: %s, because %s", chosen.clock, chosen.reason)
+        engine = cls(recommender, manifest.version, chosen.clock, exploration)
         engine.check_golden(folder)
         return engine
 
@@ -199,8 +208,10 @@ class Engine:
                 item_id=catalog.item_id[item].as_py(), title=catalog.title[item].as_py() or "",
                 price=None if math.isnan(price) else round(price, 4), score=score, reasons=why,
             ))  # fmt: skip
-        return Answer(items=items, model_version=self.version, request_id=request_id, note=ranked.note,
-                      warnings=ranked.warnings, propensities=ranked.propensities)  # fmt: skip
+        return Answer(
+            items=items, model_version=self.version, request_id=request_id, note=ranked.note,
+            as_of=iso(int(ranked.case.histories.now[0])), warnings=ranked.warnings, propensities=ranked.propensities,
+        )  # fmt: skip
 
     def _explained(self, ranked: _Ranked, request_id: str) -> dict[str, Any]:
         answer = self._answer(ranked, request_id).model_dump()

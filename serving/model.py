@@ -27,6 +27,7 @@ from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import verify
 from components.shared.release.signing import load_public_key
 from components.shared.telemetry.inference_log import LogWriter
+from serving.clock import ClockOption
 from serving.engine import Engine
 from serving.exploring import ExplorationConfig
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
@@ -42,7 +43,6 @@ from serving.protocol import (
     parse_v2,
 )
 from serving.shadow import HEADER, ShadowConfig
-from serving.shoppers import Clock
 from serving.watching import Watch
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
@@ -57,7 +57,7 @@ class ModelConfig:
     """The bundle."""
     public_key: Path | None = None
     """Who must have signed it; without one only its files are checked."""
-    clock: Clock = "system"
+    clock: ClockOption = "auto"
     """What 'now' is when a request does not say."""
     threads: int = 2
     """Requests answered at once."""

@@ -149,7 +149,9 @@ def serve(
     folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="a bundle, or an output folder, its champion meant")],
     port: Annotated[int, typer.Option(help="REST port")] = 8080,
     grpc_port: Annotated[int, typer.Option(help="V2 gRPC port")] = 8081,
-    clock: Annotated[str, typer.Option(help="bundle or system: what 'now' is when a request does not say")] = "system",
+    clock: Annotated[
+        str, typer.Option(help="what 'now' is when a request does not say: auto, bundle, system")
+    ] = "auto",
     public_key: Annotated[Path | None, typer.Option(help="who must have signed the bundle")] = None,
 ) -> None:
     """Serve a bundle until stopped."""

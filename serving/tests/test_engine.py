@@ -9,6 +9,7 @@ import pytest
 from components.shared.errors import BundleError
 from components.shared.features.spec import DAY
 from components.shared.release.bundle import verify
+from serving.clock import choose_clock
 from serving.engine import Engine
 from serving.protocol import parse_ask
 from serving.tests.handmade import AS_OF
@@ -130,6 +131,31 @@ def test_the_system_clock_is_today(signed):
     days = int((time.time() - (AS_OF - 9 * DAY)) // DAY)
     reasons = {item.item_id: item.reasons[0] for item in _ask(engine, user_id="ann", k=40).items}
     assert reasons["oat"] == f"bought 6 times, last {days} days ago"
+
+
+def test_the_clock_of_a_bundle_whose_data_ended_long_ago_is_its_own(signed, caplog):
+    bundle, _ = signed
+    with caplog.at_level("INFO", "kserve.shoprank"):
+        engine = Engine.open(bundle, verify(bundle, None), 1, "auto")
+    assert "clock: bundle, because the bundle's data ended on 2023-11-14T22:13:20Z" in caplog.text
+    answer = _ask(engine, user_id="ann", k=1)
+    assert answer.items[0].reasons[0] == "bought 6 times, last 9 days ago" and answer.as_of == "2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize(
+    ("option", "days", "clock", "reason"),
+    [
+        ("auto", -1.0, "system", "the bundle's data is new"),
+        ("auto", 30.0, "system", "30 days ago"),
+        ("auto", 30.1, "bundle", "30 days ago, which is more than 30"),
+        ("auto", 3255.0, "bundle", "3,255 days ago"),
+        ("system", 3255.0, "system", "--clock is 'system'"),
+        ("bundle", 0.0, "bundle", "--clock is 'bundle'"),
+    ],
+)
+def test_auto_takes_the_systems_time_for_recent_data(option, days, clock, reason):
+    chosen = choose_clock(option, AS_OF, AS_OF + days * DAY)
+    assert chosen.clock == clock and reason in chosen.reason
 
 
 def test_the_account_adds_up(engine):
