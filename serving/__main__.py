@@ -5,6 +5,7 @@ import logging
 import socket
 import sys
 from pathlib import Path
+from typing import get_args
 
 import kserve
 from kserve.logging import configure_logging
@@ -13,6 +14,7 @@ from kserve.model_server import parser as kserve_parser
 
 from components.shared.errors import InputError, ShoprankError
 from components.shared.recommender.runtime import RuntimeRecord
+from serving.clock import RECENT_DAYS, ClockOption
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
 from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane
@@ -43,8 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--public_key", type=Path, default=None, help="PEM key that must have signed the bundle.")
     code = "Run a bundle's native code without --public_key; for bundles that you made yourself."
     parser.add_argument("--unsigned_code", action="store_true", help=code)
-    now = "'Now' when a request does not say: the end of the bundle's data, or the system's time."
-    parser.add_argument("--clock", choices=["bundle", "system"], default="system", help=now)
+    now = (
+        "'Now' when a request does not say: the end of the bundle's data, or the system's time. "
+        f"auto: 'bundle' for data that ended more than {RECENT_DAYS} days ago, else 'system'."
+    )
+    parser.add_argument("--clock", choices=get_args(ClockOption), default="auto", help=now)
     parser.add_argument("--threads", type=int, default=2, help="Requests answered at once.")
     parser.add_argument("--model_threads", type=int, default=1, help="Threads of one call of a graph.")
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")

@@ -1,12 +1,12 @@
-"""Answers one question: who asks -> what may be answered -> candidates and ranking -> items with reasons.
+"""Answers the questions of one request: who asks -> what may be answered -> one ranking for all -> reasons.
 
 Knows neither HTTP nor kserve; every method may be called from several threads at once.
 """
 
-import dataclasses
+import logging
 import math
-import threading
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,38 +14,58 @@ from typing import Any
 import numpy as np
 
 from components.shared.errors import BundleError
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import ItemStatistic
 from components.shared.features.history import Histories
-from components.shared.features.pairs import DENSE_NAMES
 from components.shared.recommender.candidates import Source
-from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
+from components.shared.recommender.recommender import Ranking, Recommender
+from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
 from components.shared.text.tokenizer import tokenize
+from serving.clock import Clock, ClockOption, choose_clock, iso
 from serving.explain import Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
-from serving.metrics import EMPTY, ITEMS, REQUESTS, Stopwatch
+from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
 from serving.protocol import Answer, Ask, Item, parse_ask
-from serving.shoppers import Clock, Shoppers
+from serving.shoppers import Shoppers
 
-_watches = threading.local()
+logger = logging.getLogger("kserve.shoprank")
 
 
-def _stage(name: str) -> AbstractContextManager[None]:
-    """A stage of the request that this thread answers."""
-    watch: Stopwatch = _watches.current
-    return watch.stage(name)
+@dataclass(frozen=True)
+class _Prepared:
+    """A question before it is ranked.
+
+    Attributes:
+        ask: the question. query: its search text, '' when none is used. histories: one row, the shopper.
+        allowed: bool [items], which may be answered.
+        draws_by: request id that exploration draws by, '' when this answer does not explore.
+        warnings: what of the question was not used.
+    """
+
+    ask: Ask
+    query: str
+    histories: Histories
+    allowed: np.ndarray
+    draws_by: str
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
 class _Ranked:
-    """A question with its ranking and what was learnt on the way."""
+    """A question with its ranking.
+
+    Attributes:
+        case: what reasons are drawn from. user: the ranker's inputs of the shopper, ids and weights [1, width].
+        note: set when the shopper is unknown. warnings: see _Prepared. propensities: see Answer.
+    """
 
     case: Case
+    user: tuple[np.ndarray, np.ndarray]
     note: str
     warnings: list[str]
-    propensities: tuple[float, ...] = ()
+    propensities: tuple[float, ...]
 
 
 class Engine:
@@ -61,9 +81,8 @@ class Engine:
     def __init__(
         self, recommender: Recommender, version: str, clock: Clock, exploration: ExplorationConfig | None = None
     ):
-        self.version, self._exploration = version, exploration
-        self._buyers = recommender.statistics[:, STATISTICS.index("buyers")]
-        self._recommender = dataclasses.replace(recommender, timed=_stage)
+        self.version, self._recommender, self._exploration = version, recommender, exploration
+        self._buyers = recommender.statistics[:, ItemStatistic.BUYERS]
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
         self._filters = FilterIndex(catalog)
@@ -71,26 +90,29 @@ class Engine:
 
     @classmethod
     def open(
-        cls, folder: Path, manifest: Manifest, threads: int, clock: Clock, exploration: ExplorationConfig | None = None
-    ) -> "Engine":
+        cls, folder: Path, manifest: Manifest, threads: int, clock: ClockOption,
+        exploration: ExplorationConfig | None = None,
+    ) -> "Engine":  # fmt: skip
         """Open a verified bundle and ask its golden requests.
 
         Raises:
             BundleError: a golden request is answered otherwise than when the bundle was made.
         """
         recommender = Recommender.open(folder, threads)
-        # Golden answers were made at the bundle's moment, whatever clock serves afterwards.
-        engine = cls(recommender, manifest.version, "bundle")
+        chosen = choose_clock(clock, recommender.spec.as_of, time.time())
+        logger.info("clock: %s, because %s", chosen.clock, chosen.reason)
+        engine = cls(recommender, manifest.version, chosen.clock, exploration)
         engine.check_golden(folder)
-        engine._shoppers = dataclasses.replace(engine._shoppers, clock=clock)
-        engine._exploration = exploration
         return engine
 
     def check_golden(self, folder: Path) -> None:
         """Refuse a bundle that does not answer as it did when it was made."""
+        # Golden answers were made at the end of the bundle's data, whatever clock serves afterwards.
+        made_at = {"timestamp": self._recommender.spec.as_of}
         for place, golden in enumerate(read_golden(folder), 1):
-            _, answer, _ = self._ask(parse_ask(golden.request), "golden")
-            items = answer.items
+            request = {**golden.request, "context": {**made_at, **golden.request.get("context", {})}}
+            (ranked,) = self._rank([parse_ask(request)], [""], StageTimes())
+            items = self._answer(ranked, "golden").items
             found = golden.difference([item.item_id for item in items], [item.score for item in items], TOLERANCE)
             if found:
                 raise BundleError(
@@ -98,75 +120,83 @@ class Engine:
                     "compile the model again with the release that serves it, or run the release that made it",
                 )
 
-    def answer(self, ask: Ask, request_id: str, copy: bool = False) -> Answer:
-        """The ranked items with their reasons; a shadow's copy of a request is never explored with."""
-        ranked, answer, watch = self._ask(ask, request_id, copy)
-        watch.observe()
-        REQUESTS.labels(_kind(ranked.case)).inc()
-        ITEMS.observe(len(answer.items))
-        if not answer.items:
-            EMPTY.inc()
-        return answer
+    def answer(self, asks: Sequence[Ask], request_ids: Sequence[str], copy: bool = False) -> list[Answer]:
+        """The ranked items with their reasons, for each question.
 
-    def _ask(self, ask: Ask, request_id: str, copy: bool = False) -> tuple[_Ranked, Answer, Stopwatch]:
-        watch = _watches.current = Stopwatch()
-        ranked = self._rank(ask, "" if copy else request_id, watch)
-        with watch.stage("explain"):
-            return ranked, self._answer(ranked, request_id), watch
+        Args:
+            asks: The questions of one request; they are ranked together.
+            request_ids: One each.
+            copy: Whether it is a shadow's copy of a request, which is never explored with.
+        """
+        times = StageTimes()
+        found = self._rank(asks, [""] * len(asks) if copy else request_ids, times)
+        with times.stage("explain"):
+            answers = [self._answer(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
+        observe(times)
+        for ranked, answer in zip(found, answers, strict=True):
+            REQUESTS.labels(_kind(ranked.case)).inc()
+            ITEMS.observe(len(answer.items))
+            if not answer.items:
+                EMPTY.inc()
+        return answers
 
-    def explain(self, ask: Ask, request_id: str) -> dict[str, Any]:
-        """The answer with the detailed account of every item (see Explainer.account), as JSON."""
-        ranked, plain, watch = self._ask(ask, request_id)
-        answer = plain.model_dump()
-        with watch.stage("explain", less=("features", "retrieval", "ranking")):
-            inputs = self._inputs(ranked.case)
-            accounts = self._explainer.account(ranked.case, self._recommender.models, inputs)
-            for item, account in zip(answer["items"], accounts, strict=True):
-                item.update(account)
-        watch.observe()
-        return answer
+    def explain(self, asks: Sequence[Ask], request_ids: Sequence[str]) -> list[dict[str, Any]]:
+        """The answers with the detailed account of every item (see Explainer.account), as JSON."""
+        times = StageTimes()
+        found = self._rank(asks, request_ids, times)
+        with times.stage("explain"):
+            answers = [self._explained(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
+        observe(times)
+        return answers
 
-    def _rank(self, ask: Ask, explored_by: str, watch: Stopwatch) -> _Ranked:
+    def _rank(self, asks: Sequence[Ask], drawn_by: Sequence[str], times: StageTimes) -> list[_Ranked]:
+        with times.stage("features"):
+            prepared = [self._prepare(ask, name) for ask, name in zip(asks, drawn_by, strict=True)]
+        if self._recommender.models.rows_independent:
+            return self._rank_together(prepared, times)
+        return [ranked for one in prepared for ranked in self._rank_together([one], times)]
+
+    def _prepare(self, ask: Ask, drawn_by: str) -> _Prepared:
         warnings: list[str] = []
         query = ask.query if ask.query is not None and tokenize(ask.query) else ""
         if ask.query and ask.query.strip() and not query:
             warnings.append("query: it holds no word, so it was not used")
-        with watch.stage("features"):
-            histories = self._shoppers.histories(ask, warnings)
-            allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
-        ranking, propensities = self._chosen(histories, ask.k, query, allowed, explored_by)
-        if not allowed.any():
+        histories = self._shoppers.histories(ask, warnings)
+        allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
+        draws_by = "" if self._exploration is None or query else drawn_by
+        return _Prepared(ask, query, histories, allowed, draws_by, warnings)
+
+    def _rank_together(self, prepared: Sequence[_Prepared], times: StageTimes) -> list[_Ranked]:
+        """Candidates of each question, and one call of the ranker for those of all."""
+        scored = [self._recommender.candidates(one.histories, [one.query], one.allowed, times) for one in prepared]
+        rankings = self._recommender.ranked(scored, [self._places(one) for one in prepared], times)
+        users = [one.user for one in scored]
+        return [self._chosen(*one) for one in zip(prepared, rankings, users, strict=True)]
+
+    def _places(self, one: _Prepared) -> int:
+        """Items to rank: those of the answer, and those that compete for its last place."""
+        pool = self._exploration.pool if self._exploration and one.draws_by else 1
+        return one.ask.k + pool - 1
+
+    def _chosen(self, one: _Prepared, ranking: Ranking, user: tuple[np.ndarray, np.ndarray]) -> _Ranked:
+        """The ranking, with the item that exploration put at its end, and what the shopper is told."""
+        propensities: tuple[float, ...] = ()
+        if self._exploration is not None and one.draws_by:
+            buyers = self._buyers[ranking.item]
+            shown = explore(self._exploration, one.draws_by, one.ask.k, ranking.score, buyers)
+            ranking, propensities = ranking.take(shown.places), shown.propensities
+        warnings = list(one.warnings)
+        if not one.allowed.any():
             warnings.append("filters: no item passes them")
-        elif query and not (ranking.source & Source.LEXICAL).any():
+        elif one.query and not (ranking.source & Source.LEXICAL).any():
             warnings.append("query: no word of it matches an item that passes the filters; answered by meaning")
-        case = Case(histories, ranking, query)
+        case, user_id = Case(one.histories, ranking, one.query), one.ask.user_id
         note = ""
         if not case.known:
-            known = ask.user_id is not None and ask.user_id in self._recommender.user_row
+            known = user_id is not None and user_id in self._recommender.user_row
             who = "no events of this shopper are known" if known else "unknown shopper"
-            note = f"{who if ask.user_id is not None else 'no shopper named'}: answered for newcomers"
-        return _Ranked(case, note, warnings, propensities)
-
-    def _chosen(
-        self, histories: Histories, k: int, query: str, allowed: np.ndarray, explored_by: str
-    ) -> tuple[Ranking, tuple[float, ...]]:
-        """The ranking, with the item that exploration put at its end, and the propensities of its places.
-
-        `explored_by` is the request id that the draw follows from, '' for none.
-        """
-        if self._exploration is None or query or not explored_by:
-            return self._ranking(histories, k, query, allowed), ()
-        longer = self._ranking(histories, k + self._exploration.pool - 1, query, allowed)
-        chosen = explore(self._exploration, explored_by, k, longer.score, self._buyers[longer.item])
-        return longer.take(chosen.places), chosen.propensities
-
-    def _ranking(self, histories: Histories, k: int, query: str, allowed: np.ndarray) -> Ranking:
-        if not allowed.any():
-            empty = np.zeros(0, np.int64)
-            return Ranking(empty, np.zeros(0, np.float32), empty, np.zeros(0, np.float32),
-                           np.zeros((0, len(self._recommender.models.tasks)), np.float32),
-                           np.zeros((0, len(DENSE_NAMES)), np.float32))  # fmt: skip
-        return self._recommender.rank(histories, k, [query] if query else None, allowed)[0]
+            note = f"{who if user_id is not None else 'no shopper named'}: answered for newcomers"
+        return _Ranked(case, user, note, warnings, propensities)
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:
         catalog, ranking = self._recommender.catalog, ranked.case.ranking
@@ -178,15 +208,18 @@ class Engine:
                 item_id=catalog.item_id[item].as_py(), title=catalog.title[item].as_py() or "",
                 price=None if math.isnan(price) else round(price, 4), score=score, reasons=why,
             ))  # fmt: skip
-        return Answer(items=items, model_version=self.version, request_id=request_id, note=ranked.note,
-                      warnings=ranked.warnings, propensities=ranked.propensities)  # fmt: skip
+        return Answer(
+            items=items, model_version=self.version, request_id=request_id, note=ranked.note,
+            as_of=iso(int(ranked.case.histories.now[0])), warnings=ranked.warnings, propensities=ranked.propensities,
+        )  # fmt: skip
 
-    def _inputs(self, case: Case) -> PairInputs:
-        recommender = self._recommender
-        user = recommender.candidates(case.histories, [case.query] if case.query else None).user
-        item = {name: rows.take(case.ranking.item) for name, rows in recommender.catalog.features.items()}
-        widths = [(feature.name, feature.max_length) for feature in recommender.spec.item_features]
-        return PairInputs(user, side_by_side(item, widths))
+    def _explained(self, ranked: _Ranked, request_id: str) -> dict[str, Any]:
+        answer = self._answer(ranked, request_id).model_dump()
+        inputs = PairInputs(ranked.user, self._recommender.item_inputs(ranked.case.ranking.item))
+        accounts = self._explainer.account(ranked.case, self._recommender.models, inputs)
+        for item, account in zip(answer["items"], accounts, strict=True):
+            item.update(account)
+        return answer
 
 
 def _kind(case: Case) -> str:

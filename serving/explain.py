@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from components.shared.features.catalog import STATISTICS, Catalog
+from components.shared.features.catalog import Catalog
+from components.shared.features.columns import POPULARITY_WINDOWS, DenseInput, ItemStatistic, dense_inputs
 from components.shared.features.history import Histories
-from components.shared.features.pairs import DENSE_NAMES
 from components.shared.features.shopper import item_interest
 from components.shared.features.spec import DAY, FeatureSpec
 from components.shared.recommender.candidates import Source
@@ -26,7 +26,6 @@ _POPULAR = 0.95
 """Quantile of the items with any target event in a window from which an item is called popular."""
 _DUE = 0.6
 """Value of the 'due' feature from which the shopper's usual time between two purchases is about over."""
-_DECAYED = STATISTICS.index("popularity_decayed")
 _DONE = {"search": "searched for", "impression": "shown", "view": "viewed", "cart": "put in the cart",
          "purchase": "bought"}  # fmt: skip
 
@@ -36,18 +35,14 @@ def _enough(counts: np.ndarray) -> float:
     return max(2.0, float(np.quantile(counts[counts > 0], _POPULAR))) if counts.any() else np.inf
 
 
-def _from_to(first: str, last: str) -> tuple[str, ...]:
-    return DENSE_NAMES[DENSE_NAMES.index(first) : DENSE_NAMES.index(last) + 1]
-
-
 FEATURE_GROUPS = {
-    "own history with the item": _from_to("bought_before", "any_recency_7"),
-    "what kind of shopper": _from_to("user_events", "user_pace"),
-    "how the shop treats the item": _from_to("popularity_short", "discovery_share"),
-    "price": _from_to("price", "has_price"),
-    "category and brand affinity": _from_to("category_root", "leaf_times"),
-    "goes with what the shopper has": _from_to("similar", "similar_share"),
-    "retrieval score": ("retrieval_score",),
+    "own history with the item": dense_inputs(DenseInput.BOUGHT_BEFORE, DenseInput.ANY_RECENCY_7),
+    "what kind of shopper": dense_inputs(DenseInput.USER_EVENTS, DenseInput.USER_PACE),
+    "how the shop treats the item": dense_inputs(DenseInput.POPULARITY_SHORT, DenseInput.DISCOVERY_SHARE),
+    "price": dense_inputs(DenseInput.PRICE, DenseInput.HAS_PRICE),
+    "category and brand affinity": dense_inputs(DenseInput.CATEGORY_ROOT, DenseInput.LEAF_TIMES),
+    "goes with what the shopper has": dense_inputs(DenseInput.SIMILAR, DenseInput.SIMILAR_SHARE),
+    "retrieval score": (DenseInput.RETRIEVAL_SCORE,),
 }
 """Dense inputs of the ranker by topic; the contribution of a topic is what its absence would change."""
 
@@ -75,7 +70,7 @@ class Explainer:
 
     Args:
         catalog: Titles and categories.
-        statistics: float32 [items, len(catalog.STATISTICS)].
+        statistics: float32 [items, len(ItemStatistic)].
         neighbours: Which items go together.
         spec: Target event and popularity windows.
     """
@@ -84,8 +79,7 @@ class Explainer:
         self._catalog, self._statistics, self._spec = catalog, statistics, spec
         self._neighbours = neighbours
         self._done = _DONE[spec.target_event]
-        windows = np.asarray(statistics)[:, : len(spec.popularity_days)]
-        self._popular_from = [_enough(counts) for counts in windows.T]
+        self._popular_from = [_enough(np.asarray(statistics[:, window])) for window in POPULARITY_WINDOWS]
 
     def reasons(self, case: Case) -> list[list[str]]:
         """At most three reasons for every answered item, the most telling first."""
@@ -93,7 +87,7 @@ class Explainer:
         beside = self._beside(case)
         answers = []
         for place, item in enumerate(case.ranking.item.tolist()):
-            dense: dict[str, float] = dict(zip(DENSE_NAMES, case.ranking.dense[place].tolist(), strict=True))
+            dense: list[float] = case.ranking.dense[place].tolist()
             source = int(case.ranking.source[place])
             found = [
                 self._match(item, words, case.query) if source & Source.LEXICAL else "",
@@ -129,13 +123,13 @@ class Explainer:
         done = _DONE[EVENT_TYPES[int(histories.event_type[at[-1]])]]
         return f"{done} {_ago(histories.now[0] - histories.timestamp[at[-1]])}"
 
-    def _due(self, dense: dict[str, float]) -> str:
-        if dense["due"] < _DUE or dense["days_bought"] < np.log1p(3):
+    def _due(self, dense: list[float]) -> str:
+        if dense[DenseInput.DUE] < _DUE or dense[DenseInput.DAYS_BOUGHT] < np.log1p(3):
             return ""
         return "about time to buy it again" if self._spec.target_event == "purchase" else "about time for it again"
 
-    def _category(self, item: int, dense: dict[str, float]) -> str:
-        if dense["category_leaf"] < _OFTEN:
+    def _category(self, item: int, dense: list[float]) -> str:
+        if dense[DenseInput.CATEGORY_LEAF] < _OFTEN:
             return ""
         path = self._path(item)
         verb = "buy from" if self._spec.target_event == "purchase" else "look at"
@@ -143,7 +137,8 @@ class Explainer:
 
     def _popular(self, item: int) -> str:
         """The shortest window in which the item is among the best-selling."""
-        windows = zip(self._spec.popularity_days, self._statistics[item].tolist(), self._popular_from, strict=False)
+        counts = self._statistics[item, list(POPULARITY_WINDOWS)].tolist()
+        windows = zip(self._spec.popularity_days, counts, self._popular_from, strict=True)
         for days, count, enough in windows:
             if count >= enough:
                 when = "this week" if days == 7 else f"in the last {days} days"
@@ -154,23 +149,23 @@ class Explainer:
         """For an item that came as hot and whose decayed popularity is among the highest."""
         if not source & Source.HOT:
             return ""
-        return "trending now" if self._statistics[item, _DECAYED] >= self._trending_from else ""
+        return "trending now" if self._statistics[item, ItemStatistic.POPULARITY_DECAYED] >= self._trending_from else ""
 
     @functools.cached_property
     def _trending_from(self) -> float:
-        return _enough(np.asarray(self._statistics[:, _DECAYED]))
+        return _enough(np.asarray(self._statistics[:, ItemStatistic.POPULARITY_DECAYED]))
 
     def _beside(self, case: Case) -> list[int]:
         """For every answered item the one of the shopper's items that speaks loudest for it, 0 for none."""
         _, own, weight = item_interest(case.histories, self._spec)
         return self._neighbours.nearest_own(own, weight, case.ranking.item).tolist()
 
-    def _goes_with(self, other: int, dense: dict[str, float]) -> str:
+    def _goes_with(self, other: int, dense: list[float]) -> str:
         title = self._title(other) if other else ""
-        return f"new to you; goes with {_short(title, 40)}" if title and not dense["any_weight"] else ""
+        return f"new to you; goes with {_short(title, 40)}" if title and not dense[DenseInput.ANY_WEIGHT] else ""
 
-    def _discovery(self, dense: dict[str, float], source: int, case: Case) -> str:
-        if not case.known or dense["any_weight"] > 0 or not source & Source.RETRIEVED:
+    def _discovery(self, dense: list[float], source: int, case: Case) -> str:
+        if not case.known or dense[DenseInput.ANY_WEIGHT] > 0 or not source & Source.RETRIEVED:
             return ""
         return f"new to you; similar to what you {'buy' if self._spec.target_event == 'purchase' else 'look at'}"
 
@@ -197,20 +192,22 @@ class Explainer:
                  for name, columns in FEATURE_GROUPS.items()}  # fmt: skip
         accounts = []
         for place in range(len(ranking.item)):
-            dense = zip(DENSE_NAMES, ranking.dense[place].tolist(), strict=True)
+            dense = zip(DenseInput, ranking.dense[place].tolist(), strict=True)
             accounts.append({
                 "sources": [flag.name.lower() for flag in Source if flag.name and ranking.source[place] & flag],
-                "retrieval_score": float(ranking.dense[place, DENSE_NAMES.index("retrieval_score")]),
+                "retrieval_score": float(ranking.dense[place, DenseInput.RETRIEVAL_SCORE]),
                 "lexical_score": float(ranking.lexical[place]),
                 "probabilities": dict(zip(models.tasks, ranking.tasks[place].tolist(), strict=True)),
-                "features": {name: round(value, 6) for name, value in dense if value},
+                "features": {column.label: round(value, 6) for column, value in dense if value},
                 "contributions": {name: round(float(drop[place]), 6) for name, drop in drops.items()},
             })  # fmt: skip
         return accounts
 
-    def _without(self, ranking: Ranking, names: Sequence[str], models: Models, inputs: "PairInputs") -> np.ndarray:
+    def _without(
+        self, ranking: Ranking, columns: Sequence[DenseInput], models: Models, inputs: "PairInputs"
+    ) -> np.ndarray:
         dense = ranking.dense.copy()
-        dense[:, [DENSE_NAMES.index(name) for name in names]] = 0
+        dense[:, list(columns)] = 0
         row = np.zeros(len(dense), np.int64)
         # Which task speaks is decided by the true features: the question stays the same.
         return wanted_probability(models.task_probabilities(inputs.user, inputs.item, row, dense), ranking.dense)

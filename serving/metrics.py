@@ -1,11 +1,8 @@
 """Prometheus metrics of the predictor; kserve's /metrics shows them beside its own."""
 
-import contextlib
-import time
-from collections.abc import Iterator
-
 from prometheus_client import Counter, Gauge, Histogram
 
+from components.shared.recommender.stage_times import StageTimes
 from components.shared.telemetry.latency import LATENCY_BOUNDS
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -54,25 +51,7 @@ LOG_DROPPED = Gauge("shoprank_inference_log_dropped", "Records that the inferenc
 PENDING = Gauge("shoprank_pending_requests", "Requests that wait for a thread or hold one")
 
 
-class Stopwatch:
-    """Splits one request's time into stages; times of the same stage add up."""
-
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
-
-    @contextlib.contextmanager
-    def stage(self, name: str, less: tuple[str, ...] = ()) -> Iterator[None]:
-        """Time the body as `name`, without the time that the stages `less` took inside it."""
-        inside = sum(self._seconds.get(other, 0.0) for other in less)
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            spent = time.perf_counter() - start
-            spent -= sum(self._seconds.get(other, 0.0) for other in less) - inside
-            self._seconds[name] = self._seconds.get(name, 0.0) + max(spent, 0.0)
-
-    def observe(self) -> None:
-        """Put every stage into the histogram."""
-        for name, seconds in self._seconds.items():
-            STAGE.labels(name).observe(seconds)
+def observe(times: StageTimes) -> None:
+    """Put every stage of a request into the histogram."""
+    for name, seconds in times.seconds.items():
+        STAGE.labels(name).observe(seconds)

@@ -27,6 +27,7 @@ from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import verify
 from components.shared.release.signing import load_public_key
 from components.shared.telemetry.inference_log import LogWriter
+from serving.clock import ClockOption
 from serving.engine import Engine
 from serving.exploring import ExplorationConfig
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
@@ -42,7 +43,6 @@ from serving.protocol import (
     parse_v2,
 )
 from serving.shadow import HEADER, ShadowConfig
-from serving.shoppers import Clock
 from serving.watching import Watch
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
@@ -57,7 +57,7 @@ class ModelConfig:
     """The bundle."""
     public_key: Path | None = None
     """Who must have signed it; without one only its files are checked."""
-    clock: Clock = "system"
+    clock: ClockOption = "auto"
     """What 'now' is when a request does not say."""
     threads: int = 2
     """Requests answered at once."""
@@ -98,6 +98,13 @@ class Question:
     v2: InferRequest | None
     copy: bool = False
     """Whether it is a shadow's copy of a request that another version answers."""
+
+    @property
+    def request_ids(self) -> list[str]:
+        """One for each of `asks`: the request's own, numbered where it has several."""
+        if len(self.asks) == 1:
+            return [self.request_id]
+        return [f"{self.request_id}-{place}" for place in range(len(self.asks))]
 
 
 class ShoprankModel(kserve.Model):
@@ -195,16 +202,15 @@ class ShoprankModel(kserve.Model):
             raise ServerNotReady("The bundle is not loaded.")
         return self._engine
 
-    async def _in_thread(self, question: Question, answer: Callable[[Ask, str], Any]) -> list[Any]:
+    async def _in_thread(self, question: Question, answer: Callable[[list[Ask], list[str]], list[Any]]) -> list[Any]:
         if self._pending >= self._config.max_pending:
             REFUSED.labels("busy").inc()
             raise Busy(self._pending)
-        single, asked_at = len(question.asks) == 1, time.perf_counter()
+        asked_at = time.perf_counter()
 
         def work() -> list[Any]:
             STAGE.labels("wait").observe(time.perf_counter() - asked_at)
-            return [answer(ask, question.request_id if single else f"{question.request_id}-{place}")
-                    for place, ask in enumerate(question.asks)]  # fmt: skip
+            return answer(question.asks, question.request_ids)
 
         self._pending += 1
         PENDING.set(self._pending)

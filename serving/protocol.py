@@ -127,6 +127,8 @@ class Answer(BaseModel):
     request_id: str
     note: str = ""
     """Set when the shopper is unknown."""
+    as_of: str = ""
+    """The moment that the answer is for, ISO 8601 in UTC: reasons such as '9 days ago' count from it."""
     warnings: list[str] = []
     """What of the request was not used, and why."""
     propensities: tuple[float, ...] = Field((), exclude=True)
@@ -238,7 +240,7 @@ def _set_field(raw: dict[str, Any], name: str, value: Any) -> None:
 
 V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
-    "note": "BYTES", "warnings": "BYTES",
+    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES",
 }  # fmt: skip
 """V2 output tensors: [n, width] up to `reasons` (texts joined by '; '), [n] after. Rows are padded to the longest
 answer; only the first `count` places of a row hold items. An unknown price is 0."""
@@ -258,6 +260,7 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
         "count": [len(answer.items) for answer in answers],
         "note": [answer.note for answer in answers],
         "warnings": ["; ".join(answer.warnings) for answer in answers],
+        "as_of": [answer.as_of for answer in answers],
     }
 
 

@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -10,9 +9,8 @@ from components.shared.features.catalog import Catalog
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.spec import FeatureSpec
 from components.shared.schema.tables import EVENT_TYPES
+from serving.clock import Clock
 from serving.protocol import Ask, Event
-
-Clock = Literal["bundle", "system"]
 
 
 @dataclass(frozen=True)

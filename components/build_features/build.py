@@ -23,7 +23,7 @@ from components.shared.errors import DataError
 from components.shared.features.catalog import Catalog
 from components.shared.features.history import HistoryStore
 from components.shared.features.id_hashing import Collisions
-from components.shared.features.ragged import Ragged
+from components.shared.features.query import query_features
 from components.shared.features.rows import RATINGS, REQUESTS
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec, SparseFeature
@@ -214,7 +214,7 @@ def featurise(
         shopper = batch.column("user").to_numpy().astype(np.int64)
         moment = batch.column("timestamp").to_numpy()
         histories = store.before(shopper, moment, spec.max_history)
-        query = Ragged.mean(*encode.query_ids(batch.column("query").to_pylist(), tokens, length))
+        query = query_features(batch.column("query").to_pylist(), tokens, length)
         features = shopper_features(histories, catalog, spec, query)
         some = np.diff(histories.offsets) > 0
         newest = np.full(len(shopper), _NO_EVENT, np.int64)

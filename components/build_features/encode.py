@@ -12,13 +12,12 @@ from components.build_features.queries import count, literal, only_row
 from components.build_features.vocabulary import Vocabularies
 from components.shared.disk import new_array
 from components.shared.errors import DataError, InputError
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import POPULARITY_WINDOWS, ItemStatistic
 from components.shared.features.history import COLUMNS
 from components.shared.features.spec import DAY
 from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
 from components.shared.schema.tables import EVENT_TYPES
 from components.shared.schema.timeline import Timeline
-from components.shared.text.tokenizer import tokenize
 
 _TYPE_CODE = (
     "CASE event_type " + " ".join(f"WHEN '{name}' THEN {code}" for code, name in enumerate(EVENT_TYPES)) + " END"
@@ -75,7 +74,7 @@ def write_statistics(
     database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...],
     half_life_days: float, event: int,
 ) -> None:  # fmt: skip
-    """Write the item statistics as of each moment: one float32 [items, 8] array a moment (catalog.STATISTICS).
+    """Write the item statistics as of each moment: one float32 [items, len(ItemStatistic)] array a moment.
 
     Raises:
         InputError: the half-life is not positive.
@@ -103,14 +102,16 @@ def write_statistics(
             f"FROM (SELECT item, user, min(timestamp) AS first FROM encoded WHERE event_type = {event} "
             f"AND timestamp < {moment} GROUP BY item, user) WHERE first >= {moment - windows[1] * DAY} GROUP BY item"
         ).fetchnumpy()
-        table = np.zeros((items, len(STATISTICS)), np.float32)
-        for column, days in enumerate(windows):
+        table = np.zeros((items, len(ItemStatistic)), np.float32)
+        for column, days in zip(POPULARITY_WINDOWS, windows, strict=True):
             table[found["item"], column] = found[f"window_{days}"]
-        table[found["item"], 3] = found["buyers"]
-        table[repeats["item"], 4] = repeats["repeats"] / table[repeats["item"], 3]
-        table[new["item"], 5], table[new["item"], 6] = new["short"], new["middle"]
+        table[found["item"], ItemStatistic.BUYERS] = found["buyers"]
+        again = repeats["item"]
+        table[again, ItemStatistic.REPEAT_RATE] = repeats["repeats"] / table[again, ItemStatistic.BUYERS]
+        table[new["item"], ItemStatistic.DISCOVERY_SHORT] = new["short"]
+        table[new["item"], ItemStatistic.DISCOVERY_MIDDLE] = new["middle"]
         row, decayed = _decayed_popularity(database, moment, half_life_days, event)
-        table[row, 7] = decayed
+        table[row, ItemStatistic.POPULARITY_DECAYED] = decayed
         np.save(folder / f"{name}.npy", table)
 
 
@@ -199,13 +200,6 @@ def snapshot_rows(
 def token_rows(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Row of every token in the title vocabulary."""
     return dict(database.execute("SELECT value, row FROM token_vocabulary").fetchall())
-
-
-def query_ids(queries: list[str | None], rows_of_tokens: dict[str, int], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Offsets and token rows of each query; unknown tokens are row 0, no query has length 0."""
-    ids = [[rows_of_tokens.get(token, 0) for token in tokenize(query or "")[:length]] for query in queries]
-    flat = np.array([token for row in ids for token in row], np.int64)
-    return np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat
 
 
 def strongest_event(database: duckdb.DuckDBPyConnection) -> str:

@@ -13,7 +13,7 @@ from torch.export import Dim
 
 from components.compile_model.config import TableFormat
 from components.compile_model.flat import FlatItemTower, FlatRanker, FlatUserTower, TrainedRows
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
 
@@ -95,7 +95,7 @@ def export_ranker(
          "item_ids": (torch.zeros(3, item, dtype=torch.int64), {0: pairs}),
          "item_weights": (torch.zeros(3, item), {0: pairs}),
          "row": (torch.tensor([0, 0, 1]), {0: pairs}),
-         "dense": (torch.zeros(3, len(DENSE_NAMES)), {0: pairs})},
+         "dense": (torch.zeros(3, len(DenseInput)), {0: pairs})},
     )  # fmt: skip
     return flat.user_table.pruned + flat.item_table.pruned + (flat.behaviour.pruned if flat.behaviour else 0)
 

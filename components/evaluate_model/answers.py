@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from components.evaluate_model.baselines import Lists
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.ragged import offsets_of
 from components.shared.features.rows import Rows
 from components.shared.recommender.recommender import Recommender, wanted_probability
@@ -21,7 +21,7 @@ class Pool:
     Attributes:
         row: int64 [pairs]. probability: float32 [pairs]. label: bool [pairs]. again: bool [pairs], bought before.
         sampled: int64 [n], the pairs whose dense inputs are kept: all that came true and some that did not.
-        inputs: float32 [n, dense inputs] (pairs.DENSE_NAMES).
+        inputs: float32 [n, len(DenseInput)].
     """
 
     row: np.ndarray
@@ -29,7 +29,7 @@ class Pool:
     label: np.ndarray
     again: np.ndarray
     sampled: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    inputs: np.ndarray = field(default_factory=lambda: np.zeros((0, len(DENSE_NAMES)), np.float32))
+    inputs: np.ndarray = field(default_factory=lambda: np.zeros((0, len(DenseInput)), np.float32))
 
 
 def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) -> tuple[Lists, Pool]:
@@ -42,7 +42,7 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
         histories = recommender.store.before(rows.shopper[at], rows.timestamp[at], recommender.spec.max_history)
         answers = recommender.rank(histories, items)
         for row, answer in zip(at, answers, strict=True):
-            again = answer.dense[:, 0] > 0
+            again = answer.dense[:, DenseInput.BOUGHT_BEFORE] > 0
             fill(overall[row], answer.item)
             fill(first[row], answer.item[~again])
         lengths = np.array([len(answer.item) for answer in answers])
@@ -54,7 +54,16 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
         tasks = np.concatenate([answer.tasks for answer in answers])
         label = np.isin(row * items + item, wanted)
         kept = np.flatnonzero(label | (random.random(len(label)) < _SAMPLED / np.maximum(lengths, 1)[row - start]))
-        pool.append((row, wanted_probability(tasks, dense), label, dense[:, 0] > 0, pairs + kept, dense[kept]))
+        pool.append(
+            (
+                row,
+                wanted_probability(tasks, dense),
+                label,
+                dense[:, DenseInput.BOUGHT_BEFORE] > 0,
+                pairs + kept,
+                dense[kept],
+            )
+        )
         pairs += len(label)
     columns = [np.concatenate(column) for column in zip(*pool, strict=True)]
     return Lists(overall, first), Pool(*columns)

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from components.evaluate_model.answers import Pool, model_answers
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.ragged import Ragged, offsets_of
 from components.shared.features.rows import Rows
 from components.shared.recommender.recommender import Recommender
@@ -68,7 +68,7 @@ def leakage(validation: Pool, test: Pool, shuffled: tuple[Pool, Pool]) -> dict[s
         "shuffled": float(areas.mean()), "shuffled_error": float(areas.std(ddof=1) / np.sqrt(len(areas))),
         "shuffled_shoppers": len(areas),
         "learned": float(roc_auc_score(judged, _scores(_learned(validation), test))),
-        "strongest": DENSE_NAMES[int(alone.argmax())], "strongest_auc": float(alone.max()),
+        "strongest": DenseInput(int(alone.argmax())).label, "strongest_auc": float(alone.max()),
     }  # fmt: skip
 
 

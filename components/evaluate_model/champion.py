@@ -8,6 +8,7 @@ import numpy as np
 from components.evaluate_model.answers import fill
 from components.evaluate_model.baselines import Lists
 from components.shared.errors import BundleError, InputError
+from components.shared.features.columns import DenseInput
 from components.shared.features.history import Histories
 from components.shared.features.ragged import offsets_of
 from components.shared.recommender.recommender import Recommender
@@ -111,7 +112,7 @@ def _ranked(champion: Recommender, ours: Recommender, histories: Histories, k: i
         rows = np.arange(start, min(start + part, len(histories)))
         for row, answer in zip(rows, champion.rank(_rows(histories, rows), len(champion.catalog)), strict=True):
             fill(overall[row], row_of[answer.item])
-            fill(first[row], row_of[answer.item[answer.dense[:, 0] == 0]])
+            fill(first[row], row_of[answer.item[answer.dense[:, DenseInput.BOUGHT_BEFORE] == 0]])
     return Lists(overall, first)
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,20 @@ _TONES: dict[State, Tone] = {
 _CANDIDATE, _CHAMPION, _LIMIT = COLOURS[1], COLOURS[0], "#b3263e"
 _SHADES = ("#f3f4f6", "#ffffff")
 _UNITS = ((86_400.0 * 3, "days", 86_400.0), (7_200.0, "hours", 3_600.0), (180.0, "minutes", 60.0))
+
+
+PAGE = "record.html"
+"""Lies beside record.json."""
+
+
+def write_record(record: RolloutRecord, folder: Path) -> None:
+    """Write record.json and record.html.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    record.write(folder)
+    record_page(record).write(folder / PAGE)
 
 
 def record_page(record: RolloutRecord) -> Page:

@@ -1,4 +1,4 @@
-"""The decision record of a rollout: every look, the limits, what decided and when; record.json and a page beside it."""
+"""The decision record of a rollout: every look, the limits, what decided and when, as record.json."""
 
 import dataclasses
 from collections import Counter
@@ -11,7 +11,7 @@ from components.rollout_model.guards import Action, Arm, GuardConfig, GuardState
 from components.shared.errors import InputError
 from components.shared.storage import read_json, write_json
 
-RECORD, PAGE = "record.json", "record.html"
+RECORD = "record.json"
 FORMAT = 1
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
 LOOKS_KEPT = 400
@@ -160,15 +160,12 @@ class RolloutRecord:
         }  # fmt: skip
 
     def write(self, folder: Path) -> None:
-        """Write record.json and record.html.
+        """Write record.json.
 
         Raises:
             InputError: the folder cannot be written.
         """
-        from components.rollout_model.page import record_page
-
         write_json(folder / RECORD, self.to_json())
-        record_page(self).write(folder / PAGE)
 
 
 def read_record(folder: Path) -> RolloutRecord:

@@ -8,7 +8,7 @@ from typing import Any
 
 from components.rollout_model.config import RolloutOptions, RolloutPlan
 from components.rollout_model.evidence import Evidence, LogEvidence, PrometheusEvidence, Versions
-from components.rollout_model.page import record_page
+from components.rollout_model.page import record_page, write_record
 from components.rollout_model.record import RolloutRecord
 from components.rollout_model.responses import Responses
 from components.rollout_model.rollout import Rollout
@@ -98,7 +98,7 @@ def roll_out(
         raise RegistryError(f"{config.name}/{config.version} is the champion already", "there is nothing to roll out")
     evidence = evidence_at(config.evidence, Versions(champion, config.version), config.events)
     record = Rollout(registry, config.name, config.version, config.plan, traffic, evidence).run()
-    record.write(out)
+    write_record(record, out)
     record_page(record).write(html)
     named = time.strftime("%Y%m%dt%H%M%S", time.gmtime(record.began))
     registry.attach(record.model, record.candidate, out, named)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.ragged import Ragged, expand_ranges, offsets_of
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec
@@ -103,7 +103,7 @@ def _batches(
         columns = [
             pa.ListArray.from_arrays(pa.array(flat), pa.array(found.item.astype(np.int32))),
             pa.ListArray.from_arrays(pa.array(flat), pa.array(label)),
-            pa.ListArray.from_arrays(pa.array(flat * len(DENSE_NAMES)), pa.array(scored.dense.ravel())),
+            pa.ListArray.from_arrays(pa.array(flat * len(DenseInput)), pa.array(scored.dense.ravel())),
         ]
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
         if shown is not None:
@@ -113,7 +113,7 @@ def _batches(
         yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))
 
 
-MOST_PAIRS = (2**31 - 1) // len(DENSE_NAMES)
+MOST_PAIRS = (2**31 - 1) // len(DenseInput)
 """Of one table, 56 million: the offsets of its list columns are int32."""
 
 _ITEM = 0
@@ -182,7 +182,7 @@ class PairRows:
         place = flat("place").astype(np.int64) if "place" in table.column_names else np.zeros(len(item), np.int64)
         return cls(
             features, starts - starts[0], item, flat("label").astype(np.float32),
-            flat("dense").reshape(-1, len(DENSE_NAMES)), place,
+            flat("dense").reshape(-1, len(DenseInput)), place,
         )  # fmt: skip
 
     def take(self, shoppers: np.ndarray) -> "PairRows":

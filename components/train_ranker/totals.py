@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.training.stream import in_order
 from components.train_ranker.examples import SHOPPERS
 
@@ -69,10 +69,10 @@ class Totals:
     @classmethod
     def read(cls, paths: Sequence[Path]) -> "Totals":
         """Read the labels and dense inputs of all files, `SHOPPERS` at a time."""
-        shoppers, wanted, dense = 0, False, Spread.none(len(DENSE_NAMES))
+        shoppers, wanted, dense = 0, False, Spread.none(len(DenseInput))
         for path in paths:
             for table in in_order(path, SHOPPERS, ["label", "dense"]):
                 label, rows = (table.column(name).chunk(0).flatten().to_numpy() for name in ("label", "dense"))
                 shoppers, wanted = shoppers + len(table), wanted or bool(label.any())
-                dense = dense.joined(Spread.of(rows.reshape(-1, len(DENSE_NAMES))))
+                dense = dense.joined(Spread.of(rows.reshape(-1, len(DenseInput))))
         return cls(shoppers, wanted, dense)

@@ -13,6 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, logsigmoid
 
 from components.shared.evaluation.ranking_metrics import ndcg_at_k
 from components.shared.features.catalog import Catalog
+from components.shared.features.columns import DenseInput, Task
 from components.shared.features.spec import FeatureSpec
 from components.shared.models.examination import click_loss
 from components.shared.models.ranker import Ranker, RankerConfig
@@ -124,7 +125,8 @@ def _logits(model: nn.Module, batch: PairBatch) -> tuple[torch.Tensor, torch.Ten
     The second means something with places alone.
     """
     both = model(batch)
-    return torch.where(batch.dense[:, 0] > 0, both[:, 0], both[:, 1]), both[:, -1]
+    again = batch.dense[:, DenseInput.BOUGHT_BEFORE] > 0
+    return torch.where(again, both[:, Task.AGAIN], both[:, Task.FIRST]), both[:, -1]
 
 
 def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray]:

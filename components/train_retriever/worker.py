@@ -102,7 +102,7 @@ class Training:
         """Features of the items and of the catalog rows behind them; those at `dropped` lose their id."""
         more = {name: ragged.take(behind) for name, ragged in self.catalog.features.items()}
         more["item"].values[dropped] = 0
-        return {name: Ragged.joined(ragged, more[name]) for name, ragged in items.items()}
+        return {name: Ragged.joined([ragged, more[name]]) for name, ragged in items.items()}
 
     def _history(self, batch: Batch, behind: int) -> tuple[np.ndarray, torch.Tensor]:
         """Catalog rows of the sequences' items, which go behind all others, and where each of the items stands."""

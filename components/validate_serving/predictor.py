@@ -27,7 +27,7 @@ class PredictorConfig:
     name: str = "shoprank"
     """Model name in the URLs."""
     clock: str = "bundle"
-    """'bundle' answers as of the bundle's data, 'system' as of today."""
+    """'bundle' answers as of the end of the bundle's data, 'system' as of today; 'auto' by the age of the data."""
     threads: int = 2
     """Requests answered at once."""
     startup_s: float = 120.0

@@ -25,13 +25,17 @@ def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: boo
             f"--url {url}: {error}", "start one with `shoprank serve BUNDLE`, or name its address"
         ) from error
     try:
-        body: dict[str, Any] = response.json()
+        body: Any = response.json()
     except ValueError:
         body = {"error": response.text[:200]}
+    said = body.get("error", body) if isinstance(body, dict) else body
     if response.status_code == 400:
-        raise InputError(str(body.get("error", body)), "change that part of the question")
+        raise InputError(str(said), "change that part of the question")
     if response.status_code != 200:
+        raise ServingError(f"{address} answered {response.status_code}: {said}", "look at the predictor's log")
+    try:
+        return body["explanations" if explain else "predictions"][0]
+    except (LookupError, TypeError) as error:
         raise ServingError(
-            f"{address} answered {response.status_code}: {body.get('error', body)}", "look at the predictor's log"
-        )
-    return body["predictions"][0]
+            f"{address} answered something else: {str(body)[:200]}", "name the address of a shoprank predictor"
+        ) from error

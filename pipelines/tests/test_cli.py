@@ -10,6 +10,9 @@ from typing import ClassVar
 
 import pytest
 
+from components.validate_serving.predictor import PredictorConfig, running
+from serving.tests.handmade import write_bundle
+
 
 def shoprank(*words, cwd=None, timeout=120):
     command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *map(str, words)]
@@ -53,6 +56,19 @@ def test_two_runs_at_once_in_one_folder_are_refused(tmp_path):
 def test_asking_where_nobody_serves(tmp_path):
     done = shoprank("ask", "--url", "http://127.0.0.1:9", "--user", "1")
     assert done.returncode == 1 and "--url http://127.0.0.1:9" in done.stderr and "shoprank serve" in done.stderr
+
+
+def test_ask_shows_the_answer_and_its_explanation(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", tmp_path / "key.pem")
+    with running(bundle, PredictorConfig(clock="auto")) as predictor:
+        plain = shoprank("ask", "--url", predictor.url, "--user", "ann", "--k", 2)
+        explained = shoprank("ask", "--url", predictor.url, "--user", "ann", "--k", 2, "--explain")
+        assert "clock: bundle, because the bundle's data ended on 2023-11-14" in predictor.log.read_text()
+    assert plain.returncode == 0, plain.stderr
+    assert "Oat milk 1L" in plain.stdout and "as of 2023-11-14T22:13:20Z" in plain.stdout
+    assert explained.returncode == 0, explained.stderr
+    first = json.loads(explained.stdout)["items"][0]
+    assert first["item_id"] == "oat" and first["contributions"]["own history with the item"] > 0
 
 
 class _Kfp(BaseHTTPRequestHandler):

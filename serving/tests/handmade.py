@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from onnx import TensorProto, helper, numpy_helper
 from scipy import sparse
 
+from components.shared.features.columns import DenseInput, ItemStatistic, Task
 from components.shared.features.history import COLUMNS
-from components.shared.features.pairs import DENSE_NAMES
 from components.shared.features.spec import DAY, FeatureSpec, SparseFeature
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.vector_index import VectorIndex
@@ -59,11 +59,7 @@ def write_compiled(folder: Path) -> Path:
         values = _VALUES[name]
         pq.write_table(pa.table({"row": list(values.values()), "value": list(values)}), folder / f"{name}.parquet")
     _write_history(folder / "history", [""] + [item[0] for item in ITEMS])
-    statistics = np.zeros((len(ITEMS) + 1, 7), np.float32)
-    statistics[2] = [312, 900, 2000, 150, 0.4, 5, 20]  # whole milk
-    statistics[1] = [12, 60, 170, 40, 0.6, 2, 8]  # oat milk
-    statistics[8:] = 1
-    np.save(folder / "statistics.npy", statistics)
+    np.save(folder / "statistics.npy", _statistics()[:, : ItemStatistic.POPULARITY_DECAYED])
     _write_neighbours(folder / "neighbours")
     _write_models(folder, spec)
     texts = [""] + [f"{title} {' '.join(path)}" for _, title, path, *_ in ITEMS]
@@ -82,7 +78,7 @@ def write_golden(folder: Path) -> None:
     engine = Engine(Recommender.open(folder), "golden", "bundle")
     golden = []
     for request in ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"user_id": "nobody", "k": 5}):
-        items = engine.answer(parse_ask(request), "golden").items
+        items = engine.answer([parse_ask(request)], ["golden"])[0].items
         golden.append({"request": request, "items": [item.item_id for item in items],
                        "scores": [item.score for item in items]})  # fmt: skip
     (folder / "golden.json").write_text(json.dumps(golden))
@@ -144,6 +140,29 @@ def _spec(columns: dict[str, pa.Array]) -> FeatureSpec:
     )  # fmt: skip
 
 
+def _statistics() -> np.ndarray:
+    """Whole milk is what everybody buys; nobody has bought yogurt, berries, 燕麦奶, old cheese or the box lately."""
+    table = np.zeros((len(ITEMS) + 1, len(ItemStatistic)), np.float32)
+    whole, oat, snacks = _at("whole"), _at("oat"), slice(_at("snack0"), None)
+    for column, values in {
+        ItemStatistic.POPULARITY_SHORT: (312, 12),
+        ItemStatistic.POPULARITY_MIDDLE: (900, 60),
+        ItemStatistic.POPULARITY_LONG: (2000, 170),
+        ItemStatistic.BUYERS: (150, 40),
+        ItemStatistic.REPEAT_RATE: (0.4, 0.6),
+        ItemStatistic.DISCOVERY_SHORT: (5, 2),
+        ItemStatistic.DISCOVERY_MIDDLE: (20, 8),
+    }.items():
+        table[whole, column], table[oat, column] = values
+        table[snacks, column] = 1
+    return table
+
+
+def _at(item_id: str) -> int:
+    """Catalog row of an item."""
+    return 1 + [item[0] for item in ITEMS].index(item_id)
+
+
 def _write_history(folder: Path, item_ids: list[str]) -> None:
     folder.mkdir()
     events = sorted((USERS[user], moment, item_ids.index(item), EVENT_TYPES.index(kind)) for user, item, kind, moment
@@ -157,9 +176,10 @@ def _write_history(folder: Path, item_ids: list[str]) -> None:
 
 
 def _write_neighbours(folder: Path) -> None:
-    """Who buys oat milk (row 1) also buys snack 0 (row 8)."""
-    items = len(ITEMS) + 1
-    Neighbours(sparse.csr_matrix(([0.5, 0.5], ([1, 8], [8, 1])), shape=(items, items), dtype=np.float32)).save(folder)
+    """Who buys oat milk also buys snack 0."""
+    items, pair = len(ITEMS) + 1, [_at("oat"), _at("snack0")]
+    near = sparse.csr_matrix(([0.5, 0.5], (pair, pair[::-1])), shape=(items, items), dtype=np.float32)
+    Neighbours(near).save(folder)
 
 
 def _write_models(folder: Path, spec: FeatureSpec) -> None:
@@ -180,12 +200,12 @@ def _write_models(folder: Path, spec: FeatureSpec) -> None:
         [("ids", TensorProto.INT64, 2), ("weights", TensorProto.FLOAT, 2)], "vector",
         {"table": table, "two": np.array([2]), "one": np.array([1])},
     )  # fmt: skip
-    weight = np.zeros((len(DENSE_NAMES), 2), np.float32)
-    weight[DENSE_NAMES.index("times")] = [2.0, 0.0]
-    weight[DENSE_NAMES.index("recency_30")] = [1.0, 0.0]
-    weight[DENSE_NAMES.index("category_leaf")] = 1.0
-    weight[DENSE_NAMES.index("popularity_short")] = 0.1
-    weight[DENSE_NAMES.index("retrieval_score")] = 0.05
+    weight = np.zeros((len(DenseInput), len(Task)), np.float32)
+    weight[DenseInput.TIMES, Task.AGAIN] = 2.0
+    weight[DenseInput.RECENCY_30, Task.AGAIN] = 1.0
+    weight[DenseInput.CATEGORY_LEAF] = 1.0
+    weight[DenseInput.POPULARITY_SHORT] = 0.1
+    weight[DenseInput.RETRIEVAL_SCORE] = 0.05
     _save(
         folder / "ranker" / "ranker.onnx",
         [helper.make_node("MatMul", ["dense", "weight"], ["logit"]),

@@ -9,6 +9,7 @@ import pytest
 from components.shared.errors import BundleError
 from components.shared.features.spec import DAY
 from components.shared.release.bundle import verify
+from serving.clock import choose_clock
 from serving.engine import Engine
 from serving.protocol import parse_ask
 from serving.tests.handmade import AS_OF
@@ -21,7 +22,7 @@ def engine(signed):
 
 
 def _ask(engine, **request):
-    return engine.answer(parse_ask(request), "test")
+    return engine.answer([parse_ask(request)], ["test"])[0]
 
 
 def _ids(answer):
@@ -97,7 +98,7 @@ def test_filters_that_let_nothing_through_answer_nothing_and_say_so(engine):
     answer = _ask(engine, user_id="ann", query="milk", filters={"categories": ["NO SUCH"]})
     assert answer.items == []
     assert answer.warnings == ["filters.categories: no item has 'NO SUCH'", "filters: no item passes them"]
-    assert engine.explain(parse_ask({"filters": {"price_min": 999}}), "x")["items"] == []
+    assert engine.explain([parse_ask({"filters": {"price_min": 999}})], ["x"])[0]["items"] == []
 
 
 def test_excluded_items_stay_out_and_unknown_ones_are_told(engine):
@@ -132,8 +133,33 @@ def test_the_system_clock_is_today(signed):
     assert reasons["oat"] == f"bought 6 times, last {days} days ago"
 
 
+def test_the_clock_of_a_bundle_whose_data_ended_long_ago_is_its_own(signed, caplog):
+    bundle, _ = signed
+    with caplog.at_level("INFO", "kserve.shoprank"):
+        engine = Engine.open(bundle, verify(bundle, None), 1, "auto")
+    assert "clock: bundle, because the bundle's data ended on 2023-11-14T22:13:20Z" in caplog.text
+    answer = _ask(engine, user_id="ann", k=1)
+    assert answer.items[0].reasons[0] == "bought 6 times, last 9 days ago" and answer.as_of == "2023-11-14T22:13:20Z"
+
+
+@pytest.mark.parametrize(
+    ("option", "days", "clock", "reason"),
+    [
+        ("auto", -1.0, "system", "the bundle's data is new"),
+        ("auto", 30.0, "system", "30 days ago"),
+        ("auto", 30.1, "bundle", "30 days ago, which is more than 30"),
+        ("auto", 3255.0, "bundle", "3,255 days ago"),
+        ("system", 3255.0, "system", "--clock is 'system'"),
+        ("bundle", 0.0, "bundle", "--clock is 'bundle'"),
+    ],
+)
+def test_auto_takes_the_systems_time_for_recent_data(option, days, clock, reason):
+    chosen = choose_clock(option, AS_OF, AS_OF + days * DAY)
+    assert chosen.clock == clock and reason in chosen.reason
+
+
 def test_the_account_adds_up(engine):
-    answer = engine.explain(parse_ask({"user_id": "ann", "k": 2, "query": "milk"}), "x")
+    answer = engine.explain([parse_ask({"user_id": "ann", "k": 2, "query": "milk"})], ["x"])[0]
     first = answer["items"][0]
     assert first["sources"] == ["lexical"] and first["lexical_score"] > 0
     assert set(first["probabilities"]) == {"purchase_again", "purchase_first"}
@@ -166,6 +192,6 @@ def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
 def test_what_goes_with_a_shoppers_items_is_answered_and_says_so(engine):
     items = {item.item_id: item.reasons for item in _ask(engine, user_id="ann", k=40).items}
     assert "new to you; goes with Oat milk 1L" in items["snack0"]
-    account = engine.explain(parse_ask({"user_id": "ann", "k": 40}), "test")["items"]
+    account = engine.explain([parse_ask({"user_id": "ann", "k": 40})], ["test"])[0]["items"]
     snack = next(item for item in account if item["item_id"] == "snack0")
     assert snack["features"]["similar"] > 0 and "goes with what the shopper has" in snack["contributions"]

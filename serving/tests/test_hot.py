@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BundleError, InputError
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import ItemStatistic
 from components.shared.recommender.candidates import CandidateConfig, Source, hot_items, hot_order
 from components.shared.recommender.recommender import Recommender
 from serving.engine import Engine
@@ -18,9 +18,12 @@ NOTHING_ELSE = {"own": 0, "retrieved": 1, "popular": 1, "similar": 0}
 
 def statistics() -> np.ndarray:
     """Of snack30 much was sold today, of what is off sale as much; no window's count tells."""
-    table = np.zeros((len(ITEMS) + 1, len(STATISTICS)), np.float32)
-    table[1, :7] = [12, 60, 170, 40, 0.6, 2, 8]
-    table[[1, 2, SURGE, GONE], 7] = [3.0, 1.5, 80.0, 80.0]
+    table = np.zeros((len(ITEMS) + 1, len(ItemStatistic)), np.float32)
+    oat = {ItemStatistic.POPULARITY_SHORT: 12, ItemStatistic.POPULARITY_MIDDLE: 60, ItemStatistic.POPULARITY_LONG: 170,
+           ItemStatistic.BUYERS: 40, ItemStatistic.REPEAT_RATE: 0.6, ItemStatistic.DISCOVERY_SHORT: 2,
+           ItemStatistic.DISCOVERY_MIDDLE: 8}  # fmt: skip
+    table[1, list(oat)] = list(oat.values())
+    table[[1, 2, SURGE, GONE], ItemStatistic.POPULARITY_DECAYED] = [3.0, 1.5, 80.0, 80.0]
     return table
 
 
@@ -44,18 +47,18 @@ def test_the_order_is_by_decayed_popularity_and_holds_what_was_sold():
 
 def test_a_surging_item_reaches_everybodys_answer_with_its_reason(shop):
     engine = Engine(shop(2), "hot", "bundle")
-    answer = engine.explain(parse_ask({"user_id": "nobody", "k": 40}), "test")
+    answer = engine.explain([parse_ask({"user_id": "nobody", "k": 40})], ["test"])[0]
     found = {item["item_id"]: item for item in answer["items"]}
     assert "hot" in found["snack30"]["sources"] and "trending now" in found["snack30"]["reasons"]
     assert "trending now" not in found["oat"]["reasons"], "hot, but by far less than the best"
     assert "gone" not in found
-    without = Engine(shop(0), "cold", "bundle").explain(parse_ask({"user_id": "nobody", "k": 40}), "test")
+    without = Engine(shop(0), "cold", "bundle").explain([parse_ask({"user_id": "nobody", "k": 40})], ["test"])[0]
     assert "snack30" not in {item["item_id"] for item in without["items"]}
 
 
 def test_statistics_of_an_earlier_release_serve_until_hot_candidates_are_wanted(tmp_path):
     folder = write_compiled(tmp_path / "compiled")
-    table = np.load(folder / "statistics.npy")[:, :7]
+    table = np.load(folder / "statistics.npy")[:, : ItemStatistic.POPULARITY_DECAYED]
     np.save(folder / "statistics.npy", table)
     assert Recommender.open(folder, config=CandidateConfig()).statistics.shape[1] == 7
     with pytest.raises(BundleError, match="item statistics have 7 columns") as caught:

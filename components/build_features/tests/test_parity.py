@@ -1,15 +1,21 @@
 """The same shopper at the same moment gives the same tensors in a training row and in a live request, bit for bit."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from components.build_features.encode import query_ids
+from components.build_features.build import featurise
+from components.shared.features.query import query_features
 from components.shared.features.ragged import Ragged
 from components.shared.features.rows import Rows
 from components.shared.features.shopper import shopper_features
+from components.shared.recommender.recommender import Recommender
 from components.shared.schema.tables import EVENT_TYPES
 from serving.protocol import parse_ask
 from serving.shoppers import Shoppers
+from serving.tests.handmade import AS_OF, USERS, write_compiled
 
 
 @pytest.fixture(params=["made up", "complete-journey"])
@@ -64,7 +70,7 @@ def test_stored_and_inline_histories_give_the_training_rows_again(folder, split)
 def test_rows_of_searches_carry_the_tokens_that_a_live_query_gets(built):
     rows = Rows.read(built.folder / "rows" / "retriever.parquet", built.spec)
     tokens = {value: row for row, value in enumerate(built.vocabulary("token")) if row}
-    live = Ragged.mean(*query_ids(["牛奶"], tokens, built.spec.user("query").max_length))
+    live = query_features(["牛奶"], tokens, built.spec.user("query").max_length)
     asked = [at for at in range(len(rows)) if rows.features["query"].lengths[at] == 3]
     assert asked
     for at in asked[:5]:
@@ -72,6 +78,31 @@ def test_rows_of_searches_carry_the_tokens_that_a_live_query_gets(built):
         found = online(built, built.users[int(rows.shopper[at])], now, live)
         for name in found:
             same(rows.features[name].take(np.array([at])), found[name], f"row {at}, {name}")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory) -> Recommender:
+    return Recommender.open(write_compiled(tmp_path_factory.mktemp("compiled") / "model"))
+
+
+WORDS = st.sampled_from(["milk", "Oat", "MILKS", "燕麦奶", "blueberries", "7", "unheard-of", "🥛", "é", "\u3000"])
+QUERIES = st.text(max_size=20) | st.lists(WORDS, max_size=30).map(" ".join)
+
+
+@given(queries=st.lists(st.tuples(st.sampled_from(sorted(USERS.values())), QUERIES), min_size=1, max_size=6))
+def test_a_training_row_and_a_request_give_the_same_ids(compiled, queries):
+    """The whole user side of both paths: `featurise`, which writes training rows, and `Recommender.candidates`."""
+    shopper, texts = np.array([user for user, _ in queries]), [text for _, text in queries]
+    now = np.full(len(queries), AS_OF)
+    batch = pa.record_batch({"user": shopper, "timestamp": now, "query": pa.array(texts, pa.string()),
+                             "targets": [[1]] * len(queries)})  # fmt: skip
+    trained = featurise(iter([batch]), compiled.store, compiled.catalog, compiled.spec, compiled.tokens)
+    rows = Rows.from_table(pa.Table.from_batches(trained).combine_chunks(), compiled.spec)
+    asked = compiled.store.before(shopper, now, compiled.spec.max_history)
+    live = compiled.candidates(asked, texts).features
+    for name, found in rows.features.items():
+        np.testing.assert_array_equal(found.offsets, live[name].offsets, err_msg=name)
+        same(found, live[name], name)
 
 
 def test_padding_for_the_exported_graph_loses_nothing(folder):

@@ -5,7 +5,7 @@ import pytest
 
 from components.build_features.config import FeatureOptions
 from components.shared.errors import InputError
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import ItemStatistic
 from components.shared.features.spec import DAY
 
 
@@ -25,7 +25,7 @@ def test_statistics_count_purchases_before_the_moment(shop, built, name):
     short, middle, long = FeatureOptions().popularity_days
     events = purchases(shop, moment)
     table = np.load(built.folder / "statistics" / f"{name}.npy")
-    assert table.dtype == np.float32 and table.shape == (len(built.catalog), len(STATISTICS))
+    assert table.dtype == np.float32 and table.shape == (len(built.catalog), len(ItemStatistic))
     assert not table[0].any()
     first: dict[tuple[str, str], int] = {}
     for user, item, when in events:
@@ -41,21 +41,22 @@ def test_statistics_count_purchases_before_the_moment(shop, built, name):
         again = sum(len(days) > 1 for days in days_of.values())
         new = [when for (_, item), when in first.items() if of_item and item == of_item[0][1]]
         wanted = {
-            "popularity_short": len(within[short]), "popularity_middle": len(within[middle]),
-            "popularity_long": len(within[long]), "buyers": len(days_of),
-            "repeat_rate": again / len(days_of) if days_of else 0.0,
-            "discovery_short": sum(when >= moment - short * DAY for when in new),
-            "discovery_middle": sum(when >= moment - middle * DAY for when in new),
-            "popularity_decayed": sum(0.5 ** ((moment - when) / (7 * DAY)) for _, _, when in of_item),
-        }  # fmt: skip
-        assert dict(zip(STATISTICS, table[row].tolist(), strict=True)) == pytest.approx(wanted, abs=1e-6)
+            ItemStatistic.POPULARITY_SHORT: len(within[short]),
+            ItemStatistic.POPULARITY_MIDDLE: len(within[middle]),
+            ItemStatistic.POPULARITY_LONG: len(within[long]),
+            ItemStatistic.BUYERS: len(days_of),
+            ItemStatistic.REPEAT_RATE: again / len(days_of) if days_of else 0.0,
+            ItemStatistic.DISCOVERY_SHORT: sum(when >= moment - short * DAY for when in new),
+            ItemStatistic.DISCOVERY_MIDDLE: sum(when >= moment - middle * DAY for when in new),
+            ItemStatistic.POPULARITY_DECAYED: sum(0.5 ** ((moment - when) / (7 * DAY)) for _, _, when in of_item),
+        }
+        assert dict(zip(ItemStatistic, table[row].tolist(), strict=True)) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_decayed_popularity_halves_with_the_stated_half_life(shop, built_from):
     made = built_from(shop, popularity_half_life_days=2.0)
     assert made.spec.popularity_half_life_days == 2.0
-    column = STATISTICS.index("popularity_decayed")
-    found = np.load(made.folder / "statistics" / "serving.npy")[:, column]
+    found = np.load(made.folder / "statistics" / "serving.npy")[:, ItemStatistic.POPULARITY_DECAYED]
     for row in range(1, len(made.catalog)):
         ages = [made.timeline.end - when for _, item, when in purchases(shop, made.timeline.end)
                 if item == made.catalog.item_id[row].as_py()]  # fmt: skip

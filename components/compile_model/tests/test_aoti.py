@@ -21,7 +21,7 @@ from components.compile_model.parity import compare
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import RegisterConfig, register
 from components.shared.errors import BundleError, DataError, InputError
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.rows import Rows
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.exported_models import ExportedModels
@@ -87,7 +87,7 @@ def drawn(trained: Recommender, rows: int):
 
     assert isinstance(trained.models, TorchModels) and trained.models.ranker is not None
     pairs = 3 * rows + 1
-    dense = random.normal(0, 3, (pairs, len(DENSE_NAMES))).astype(np.float32)
+    dense = random.normal(0, 3, (pairs, len(DenseInput))).astype(np.float32)
     item = padded(trained.models.ranker.config.item_features, pairs)
     return padded(trained.spec.user_features, rows), item, np.sort(random.integers(0, rows, pairs)), dense
 

@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from components.build_features.encode import query_ids
 from components.compile_model.compile import compile_model, write_golden
 from components.compile_model.config import CompileOptions, Limits, TableFormat, config_for
 from components.compile_model.export import export_ranker, export_user_tower, quantise_dense
 from components.compile_model.parity import compare, quality
 from components.shared.errors import DataError, InputError
-from components.shared.features.pairs import DENSE_NAMES
-from components.shared.features.ragged import Ragged
+from components.shared.features.columns import DenseInput
+from components.shared.features.query import query_features
 from components.shared.features.rows import Rows
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.encoders.config import AttentionConfig
@@ -86,11 +85,11 @@ def test_random_inputs_give_the_trained_answers(exported, trained, precision):
         pairs = 3 * rows + 1
         item = random_inputs(ranker.item_features, pairs, rows + 100)
         row = np.sort(np.random.default_rng(rows).integers(0, rows, pairs))
-        dense = np.random.default_rng(rows).normal(0, 3, (pairs, len(DENSE_NAMES))).astype(np.float32)
+        dense = np.random.default_rng(rows).normal(0, 3, (pairs, len(DenseInput))).astype(np.float32)
         found, wanted = (models.task_probabilities(user, item, row, dense) for models in (served, trained))
         assert found.shape == (pairs, 2) and found.dtype == np.float32
         np.testing.assert_allclose(found, wanted, atol=tolerance)
-    none = np.zeros((0, len(DENSE_NAMES)), np.float32)
+    none = np.zeros((0, len(DenseInput)), np.float32)
     assert served.task_probabilities(user, item, np.zeros(0, np.int64), none).shape == (0, 2)
 
 
@@ -252,7 +251,7 @@ def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
     queries = ["Organic MILK", "牛奶", "", "🥛", "zzz unheard of milk " * 9]
     histories = compiled.store.before(np.zeros(5, np.int64), np.full(5, compiled.spec.as_of), 10)
     live = compiled.candidates(histories, queries).features["query"]
-    offline = Ragged.mean(*query_ids(list(queries), compiled.tokens, compiled.spec.user("query").max_length))
+    offline = query_features(queries, compiled.tokens, compiled.spec.user("query").max_length)
     for one, other in ((live.offsets, offline.offsets), (live.values, offline.values), (live.weights, offline.weights)):
         np.testing.assert_array_equal(one, other)
 

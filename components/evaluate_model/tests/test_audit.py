@@ -9,17 +9,19 @@ from components.evaluate_model.answers import Pool
 from components.evaluate_model.audit import leakage, with_shuffled_labels
 from components.evaluate_model.config import Rules
 from components.evaluate_model.rules import leakage_checks
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.rows import Rows
 
+TELLING = DenseInput.RECENCY_7, DenseInput.SINCE_OVER_GAP
+FOUR = [DenseInput.TIMES, DenseInput.RECENCY_90, DenseInput.ANY_RECENCY_7, DenseInput.POPULARITY_LONG]
 QUIET = {"max_shuffled_errors": True, "max_learned_auc": True, "max_single_input_auc": True}
 
 
 def pool(seed, pairs=1_500, signal=1.0):
     """Labels that follow from two inputs with noise."""
     random = np.random.default_rng(seed)
-    inputs = random.normal(size=(pairs, len(DENSE_NAMES))).astype(np.float32)
-    label = random.random(pairs) < 1 / (1 + np.exp(2 - signal * (inputs[:, 3] + inputs[:, 7])))
+    inputs = random.normal(size=(pairs, len(DenseInput))).astype(np.float32)
+    label = random.random(pairs) < 1 / (1 + np.exp(2 - signal * inputs[:, list(TELLING)].sum(1)))
     return Pool(
         row=random.integers(0, 50, pairs), probability=random.random(pairs).astype(np.float32), label=label,
         again=np.zeros(pairs, bool), sampled=np.arange(pairs), inputs=inputs,
@@ -45,21 +47,21 @@ def test_clean_pairs_pass_and_their_signal_is_seen():
     for seed in range(5):
         found = leakage(pool(seed), pool(seed + 100), shuffled(seed + 1_000))
         assert verdicts(found) == QUIET
-        assert found["learned"] > 0.65 and found["strongest"] in (DENSE_NAMES[3], DENSE_NAMES[7])
+        assert found["learned"] > 0.65 and found["strongest"] in {column.label for column in TELLING}
         assert abs(found["shuffled"] - 0.5) < 0.06 and found["shuffled_shoppers"] > 45
 
 
 def test_an_input_that_holds_the_label_is_named():
     test = pool(101)
-    test.inputs[:, 5] = -test.label.astype(np.float32)
+    test.inputs[:, DenseInput.RECENCY_90] = -test.label.astype(np.float32)
     found = leakage(pool(1), test, shuffled(1))
-    assert found["strongest"] == DENSE_NAMES[5] and found["strongest_auc"] == 1.0
+    assert found["strongest"] == "recency_90" and found["strongest_auc"] == 1.0
     assert verdicts(found)["max_single_input_auc"] is False
 
 
 def test_several_inputs_that_each_hold_a_little_of_the_label_are_seen_together():
     for seed in range(4):
-        learn, test = (planted(pool(at), 0.5, [1, 5, 11, 20]) for at in (seed, seed + 100))
+        learn, test = (planted(pool(at), 0.5, FOUR) for at in (seed, seed + 100))
         found = leakage(learn, test, shuffled(seed))
         assert verdicts(found) == {**QUIET, "max_learned_auc": False} and found["strongest_auc"] < 0.95
 
@@ -67,7 +69,7 @@ def test_several_inputs_that_each_hold_a_little_of_the_label_are_seen_together()
 def test_pairs_that_are_made_with_their_labels_are_not_at_chance():
     """Once more with shuffled labels, and the inputs know those: not from the past, but from the making of pairs."""
     for seed in range(4):
-        leaking = tuple(planted(made, 1.0, [2]) for made in shuffled(seed))
+        leaking = tuple(planted(made, 1.0, [DenseInput.DAYS_BOUGHT]) for made in shuffled(seed))
         assert verdicts(leakage(pool(seed), pool(seed + 100), leaking)) == {**QUIET, "max_shuffled_errors": False}
 
 

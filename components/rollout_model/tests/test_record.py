@@ -9,8 +9,8 @@ import pytest
 
 from components.rollout_model.guards import Action, Arm, GuardConfig, Interval, Metric
 from components.rollout_model.judge import Judge
+from components.rollout_model.page import PAGE, write_record
 from components.rollout_model.record import (
-    PAGE,
     PROMOTED,
     RECORD,
     ROLLED_BACK,
@@ -70,7 +70,7 @@ def rolled_back():
 
 def test_what_was_written_is_what_is_read(promoted, rolled_back, tmp_path):
     for record in (promoted, rolled_back):
-        record.write(tmp_path)
+        write_record(record, tmp_path)
         read = read_record(tmp_path)
         assert read.to_json() == record.to_json()
         assert read.seen[-1].verdict == record.seen[-1].verdict and read.guards == record.guards
@@ -78,7 +78,7 @@ def test_what_was_written_is_what_is_read(promoted, rolled_back, tmp_path):
 
 
 def test_the_page_says_what_decided_and_needs_no_network(rolled_back, tmp_path):
-    rolled_back.write(tmp_path)
+    write_record(rolled_back, tmp_path)
     page = (tmp_path / PAGE).read_text()
     assert "Rolled back: v6 serves all traffic; harm in error rate" in page
     assert rolled_back.reasons[0].split(";")[0] in page.replace("&#39;", "'")
@@ -88,7 +88,7 @@ def test_the_page_says_what_decided_and_needs_no_network(rolled_back, tmp_path):
 
 
 def test_the_page_of_a_promotion_has_every_guard_that_had_data(promoted, tmp_path):
-    promoted.write(tmp_path)
+    write_record(promoted, tmp_path)
     page = (tmp_path / PAGE).read_text()
     assert "Promoted: v7 serves all traffic in place of v6" in page and page.count("<svg") == 5
     for metric in (Metric.ERRORS, Metric.CLICKS, Metric.OVERLAP):
@@ -97,13 +97,13 @@ def test_the_page_of_a_promotion_has_every_guard_that_had_data(promoted, tmp_pat
 
 def test_a_rollout_that_ended_before_any_look_has_a_page_too(promoted, tmp_path):
     why = ("dark launch: <the golden requests> differ",)
-    dataclasses.replace(promoted, action=ROLLED_BACK, seen=(), slow=None, reasons=why).write(tmp_path)
+    write_record(dataclasses.replace(promoted, action=ROLLED_BACK, seen=(), slow=None, reasons=why), tmp_path)
     assert "dark launch: &lt;the golden requests&gt; differ" in (tmp_path / PAGE).read_text()
     assert read_record(tmp_path).reasons == why and read_record(tmp_path).candidate_requests == 0
 
 
 def test_a_single_look_is_drawn(promoted, tmp_path):
-    dataclasses.replace(promoted, seen=promoted.seen[:1]).write(tmp_path)
+    write_record(dataclasses.replace(promoted, seen=promoted.seen[:1]), tmp_path)
     assert (tmp_path / PAGE).read_text().count("<svg") == 5
 
 

@@ -17,15 +17,6 @@ from components.shared.features.id_hashing import Collisions, hashed_rows
 from components.shared.features.ragged import Ragged
 from components.shared.features.spec import FeatureSpec
 
-STATISTICS = (
-    "popularity_short", "popularity_middle", "popularity_long", "buyers", "repeat_rate",
-    "discovery_short", "discovery_middle", "popularity_decayed",
-)  # fmt: skip
-"""Columns of the item statistics: target events in the three windows, distinct shoppers and the share of them who came
-back for the item within the longest window, shoppers who took the item for the first time within the short and the
-middle window, and all target events, each counting half as much for every half-life that it is old. One float32
-[items, 8] array for each moment; bundles of earlier releases lack the last column, which only hot candidates read."""
-
 ATTRIBUTE_FEATURES = ("category", "brand", "price_bucket", "title")
 
 

@@ -8,25 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from components.shared.features.catalog import Catalog
+from components.shared.features.columns import POPULARITY_WINDOWS, DenseInput, ItemStatistic, dense_inputs
 from components.shared.features.history import Histories
 from components.shared.features.ragged import expand_ranges, group_sums
 from components.shared.features.shopper import event_weights
 from components.shared.features.spec import DAY, FeatureSpec
 from components.shared.schema.tables import EVENT_TYPES
 
-DENSE_NAMES = (
-    "bought_before", "times", "days_bought", "recency_7", "recency_30", "recency_90", "recent_times", "since_over_gap",
-    "due", "share_of_visits", "any_weight", "any_recency_7",
-    "user_events", "user_visits", "user_items", "user_recency", "user_repeat_share", "user_pace",
-    "popularity_short", "popularity_middle", "popularity_long", "trend", "buyers", "repeat_rate",
-    "discovery_short", "discovery_middle", "discovery_share",
-    "price", "price_gap", "has_price",
-    "category_root", "category_middle", "category_leaf", "brand_affinity", "leaf_times",
-    "similar", "similar_share", "retrieval_score",
-)  # fmt: skip
-"""Names of the dense inputs, in order. 'bought' stands for the spec's target event."""
-
-_CATEGORY_LEVELS = 3
+_OWN = dense_inputs(DenseInput.BOUGHT_BEFORE, DenseInput.ANY_RECENCY_7)
+_CATEGORY_LEVELS = (DenseInput.CATEGORY_ROOT, DenseInput.CATEGORY_MIDDLE, DenseInput.CATEGORY_LEAF)
 
 
 @dataclass(frozen=True)
@@ -99,28 +89,29 @@ def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
 def pair_features(
     histories: Histories, touched: Touches, pairs: Pairs, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec
 ) -> np.ndarray:
-    """Dense inputs of the ranker, float32 [pairs, len(DENSE_NAMES)]; counts are log(1 + x), recencies lie in (0, 1].
+    """Dense inputs of the ranker, float32 [pairs, len(DenseInput)]; counts are log(1 + x), recencies lie in (0, 1].
 
     Args:
         histories: Events before each row's moment.
         touched: `touches` of the histories.
         pairs: Which item for which row.
         catalog: Prices, categories and brands.
-        statistics: float32 [items, len(catalog.STATISTICS)] as of the rows' moment.
+        statistics: float32 [items, len(ItemStatistic)] as of the rows' moment.
         spec: Event weights, half-life, normalisation of prices.
     """
-    user = _user_columns(histories, touched, len(catalog), spec)
-    columns = [
-        *_own_columns(histories, pairs, touched, len(catalog), user["visits"]),
-        *(user[name][pairs.row] for name in ("log_events", "log_visits", "log_items", "recency", "repeat", "pace")),
-        *_item_columns(pairs, statistics),
-        *_price_columns(histories, pairs, catalog, spec),
-        *_affinity_columns(histories, pairs, catalog, spec),
-        np.log1p(100.0 * pairs.reach),
-        pairs.reach_share,
-        pairs.score,
-    ]
-    return np.stack(columns, 1).astype(np.float32)
+    visits = _visits(histories)
+    user = _user_columns(histories, touched, len(catalog), visits, spec)
+    columns = {
+        **_own_columns(histories, pairs, touched, len(catalog), visits),
+        **{name: values[pairs.row] for name, values in user.items()},
+        **_item_columns(pairs, statistics),
+        **_price_columns(histories, pairs, catalog, spec),
+        **_affinity_columns(histories, pairs, catalog, spec),
+        DenseInput.SIMILAR: np.log1p(100.0 * pairs.reach),
+        DenseInput.SIMILAR_SHARE: pairs.reach_share,
+        DenseInput.RETRIEVAL_SCORE: pairs.score,
+    }
+    return np.stack([columns[name] for name in DenseInput], 1).astype(np.float32)
 
 
 def _span(day: np.ndarray) -> tuple[int, int]:
@@ -130,11 +121,11 @@ def _span(day: np.ndarray) -> tuple[int, int]:
 
 def _own_columns(
     histories: Histories, pairs: Pairs, touched: Touches, items: int, visits: np.ndarray
-) -> list[np.ndarray]:
+) -> dict[DenseInput, np.ndarray]:
     """The shopper's own record with the item."""
     position, found = touched.at(pairs.row * items + pairs.item)
     if not len(touched.key):
-        return [np.zeros(len(pairs.row))] * 12
+        return dict.fromkeys(_OWN, np.zeros(len(pairs.row)))
     now = histories.now[pairs.row]
     times = np.where(found, touched.times[position], 0.0)
     days = np.where(found, touched.days[position], 0.0)
@@ -143,27 +134,36 @@ def _own_columns(
     gap = (touched.last[position] - touched.first[position]) / DAY / np.maximum(days - 1, 1)
     ratio = np.where(bought & (days > 1), np.minimum(since / np.maximum(gap, 1.0), 5.0), 0.0)
     since_any = (now - touched.last_any[position]) / DAY
-    return [
-        bought.astype(np.float64),
-        np.log1p(times),
-        np.log1p(days),
-        *(np.where(bought, np.exp2(-since / half_life), 0.0) for half_life in (7, 30, 90)),
-        np.log1p(np.where(found, touched.recent_times[position], 0.0)),
-        ratio,
-        np.where(ratio > 0, np.exp(-np.abs(ratio - 1.0)), 0.0),
-        days / np.maximum(visits[pairs.row], 1.0),
-        np.log1p(np.where(found, touched.weight[position], 0.0)),
-        np.where(found, np.exp2(-since_any / 7), 0.0),
-    ]
+    return {
+        DenseInput.BOUGHT_BEFORE: bought.astype(np.float64),
+        DenseInput.TIMES: np.log1p(times),
+        DenseInput.DAYS_BOUGHT: np.log1p(days),
+        DenseInput.RECENCY_7: np.where(bought, np.exp2(-since / 7), 0.0),
+        DenseInput.RECENCY_30: np.where(bought, np.exp2(-since / 30), 0.0),
+        DenseInput.RECENCY_90: np.where(bought, np.exp2(-since / 90), 0.0),
+        DenseInput.RECENT_TIMES: np.log1p(np.where(found, touched.recent_times[position], 0.0)),
+        DenseInput.SINCE_OVER_GAP: ratio,
+        DenseInput.DUE: np.where(ratio > 0, np.exp(-np.abs(ratio - 1.0)), 0.0),
+        DenseInput.SHARE_OF_VISITS: days / np.maximum(visits[pairs.row], 1.0),
+        DenseInput.ANY_WEIGHT: np.log1p(np.where(found, touched.weight[position], 0.0)),
+        DenseInput.ANY_RECENCY_7: np.where(found, np.exp2(-since_any / 7), 0.0),
+    }
 
 
-def _user_columns(histories: Histories, touched: Touches, items: int, spec: FeatureSpec) -> dict[str, np.ndarray]:
+def _visits(histories: Histories) -> np.ndarray:
+    """Days on which each row has events, float64 [rows]."""
+    day = histories.timestamp // DAY
+    first_day, width = _span(day)
+    days = np.unique(histories.row * width + day - first_day) // width
+    return np.bincount(days, minlength=len(histories)).astype(np.float64)
+
+
+def _user_columns(
+    histories: Histories, touched: Touches, items: int, visits: np.ndarray, spec: FeatureSpec
+) -> dict[DenseInput, np.ndarray]:
     """What kind of shopper each row is, float64 [rows] each."""
     rows = len(histories)
     events = np.diff(histories.offsets).astype(np.float64)
-    day = histories.timestamp // DAY
-    first_day, width = _span(day)
-    visits = np.bincount(np.unique(histories.row * width + day - first_day) // width, minlength=rows).astype(np.float64)
     distinct = np.bincount(touched.key // items, minlength=rows).astype(np.float64)
     first, last = np.zeros(rows), np.zeros(rows)
     some = events > 0
@@ -171,26 +171,37 @@ def _user_columns(histories: Histories, touched: Touches, items: int, spec: Feat
     last[some] = histories.timestamp[histories.offsets[1:][some] - 1]
     span = np.where(some, (histories.now - first) / DAY, 0.0)
     return {
-        "visits": visits,
-        "log_events": np.log1p(events),
-        "log_visits": np.log1p(visits),
-        "log_items": np.log1p(distinct),
-        "recency": np.where(some, np.exp2(-(histories.now - last) / DAY / spec.half_life_days), 0.0),
-        "repeat": np.where(some, 1.0 - distinct / np.maximum(events, 1.0), 0.0),
-        "pace": np.log1p(30.0 * visits / np.maximum(span, 1.0)),
+        DenseInput.USER_EVENTS: np.log1p(events),
+        DenseInput.USER_VISITS: np.log1p(visits),
+        DenseInput.USER_ITEMS: np.log1p(distinct),
+        DenseInput.USER_RECENCY: np.where(some, np.exp2(-(histories.now - last) / DAY / spec.half_life_days), 0.0),
+        DenseInput.USER_REPEAT_SHARE: np.where(some, 1.0 - distinct / np.maximum(events, 1.0), 0.0),
+        DenseInput.USER_PACE: np.log1p(30.0 * visits / np.maximum(span, 1.0)),
     }
 
 
-def _item_columns(pairs: Pairs, statistics: np.ndarray) -> list[np.ndarray]:
+def _item_columns(pairs: Pairs, statistics: np.ndarray) -> dict[DenseInput, np.ndarray]:
     """How the whole shop treats the item."""
-    # The decayed popularity behind them orders hot candidates and is no input.
-    read = statistics[pairs.item][:, :7].astype(np.float64)
-    short, middle, long, buyers, repeat_rate, new_short, new_middle = read.T
-    return [np.log1p(short), np.log1p(middle), np.log1p(long), np.log1p(short) - np.log1p(long), np.log1p(buyers),
-            repeat_rate, np.log1p(new_short), np.log1p(new_middle), new_middle / np.maximum(middle, 1.0)]  # fmt: skip
+    # The decayed popularity orders hot candidates and is no input.
+    read = statistics[pairs.item].astype(np.float64)
+    short, middle, long = (read[:, column] for column in POPULARITY_WINDOWS)
+    new_middle = read[:, ItemStatistic.DISCOVERY_MIDDLE]
+    return {
+        DenseInput.POPULARITY_SHORT: np.log1p(short),
+        DenseInput.POPULARITY_MIDDLE: np.log1p(middle),
+        DenseInput.POPULARITY_LONG: np.log1p(long),
+        DenseInput.TREND: np.log1p(short) - np.log1p(long),
+        DenseInput.BUYERS: np.log1p(read[:, ItemStatistic.BUYERS]),
+        DenseInput.REPEAT_RATE: read[:, ItemStatistic.REPEAT_RATE],
+        DenseInput.DISCOVERY_SHORT: np.log1p(read[:, ItemStatistic.DISCOVERY_SHORT]),
+        DenseInput.DISCOVERY_MIDDLE: np.log1p(new_middle),
+        DenseInput.DISCOVERY_SHARE: new_middle / np.maximum(middle, 1.0),
+    }
 
 
-def _price_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec) -> list[np.ndarray]:
+def _price_columns(
+    histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec
+) -> dict[DenseInput, np.ndarray]:
     """The item's price, and how far it lies from what the shopper usually pays."""
 
     def scaled(price: np.ndarray) -> np.ndarray:
@@ -206,10 +217,12 @@ def _price_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec: F
     has_price = ~np.isnan(price)
     own = np.where(has_price, scaled(np.nan_to_num(price)), 0.0)
     gap = np.where(has_price & (count[pairs.row] > 0), own - usual[pairs.row], 0.0)
-    return [own, gap, has_price.astype(np.float64)]
+    return {DenseInput.PRICE: own, DenseInput.PRICE_GAP: gap, DenseInput.HAS_PRICE: has_price.astype(np.float64)}
 
 
-def _affinity_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec) -> list[np.ndarray]:
+def _affinity_columns(
+    histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec
+) -> dict[DenseInput, np.ndarray]:
     """Share of the shopper's event weight in the item's root, middle and leaf category and in its brand."""
     weights = event_weights(histories, spec)
     total = np.bincount(histories.row, weights=weights, minlength=len(histories))
@@ -218,21 +231,25 @@ def _affinity_columns(histories: Histories, pairs: Pairs, catalog: Catalog, spec
     flat = category.values[expand_ranges(category.offsets[histories.item], lengths)]
     width = int(category.values.max(initial=0)) + 1
     known, sums = group_sums(np.repeat(histories.row, lengths) * width + flat, np.repeat(weights, lengths))
-    columns = []
+    columns = {}
     leaf_weight = np.zeros(len(pairs.row))
-    for level in range(_CATEGORY_LEVELS):
+    for level, name in enumerate(_CATEGORY_LEVELS):
         # A shallow path answers for the deeper levels with its own leaf.
         depth = np.minimum(level, np.maximum(category.lengths[pairs.item] - 1, 0))
         has = category.lengths[pairs.item] > 0
         where = np.where(has, category.offsets[:-1][pairs.item] + depth, 0)
         value = np.where(has, category.values[where], 0) if len(category.values) else np.zeros(len(has), np.int64)
         leaf_weight = np.where(value > 0, _look_up(known, sums, pairs.row * width + value), 0.0)
-        columns.append(leaf_weight / np.maximum(total[pairs.row], 1e-9))
+        columns[name] = leaf_weight / np.maximum(total[pairs.row], 1e-9)
     brand_width = int(brand.values.max(initial=0)) + 1
     keys, sums = group_sums(histories.row * brand_width + brand.values[histories.item], weights)
     value = brand.values[pairs.item]
     affinity = np.where(value > 0, _look_up(keys, sums, pairs.row * brand_width + value), 0.0)
-    return [*columns, affinity / np.maximum(total[pairs.row], 1e-9), np.log1p(leaf_weight)]
+    return {
+        **columns,
+        DenseInput.BRAND_AFFINITY: affinity / np.maximum(total[pairs.row], 1e-9),
+        DenseInput.LEAF_TIMES: np.log1p(leaf_weight),
+    }
 
 
 def _look_up(keys: np.ndarray, sums: np.ndarray, wanted: np.ndarray) -> np.ndarray:

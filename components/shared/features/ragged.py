@@ -5,6 +5,7 @@ values  = [7, 8, 9]
 offsets = [0, 2, 2, 3]
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,11 +63,11 @@ class Ragged:
         return cls(offsets.astype(np.int64), values.astype(np.int64), weights)
 
     @classmethod
-    def joined(cls, first: "Ragged", second: "Ragged") -> "Ragged":
-        """The rows of one, then those of the other."""
+    def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
+        """The rows of all parts, in order."""
         return cls(
-            np.concatenate([first.offsets, first.offsets[-1] + second.offsets[1:]]),
-            np.concatenate([first.values, second.values]), np.concatenate([first.weights, second.weights]),
+            offsets_of(np.concatenate([part.lengths for part in parts])),
+            np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts]),
         )  # fmt: skip
 
     @classmethod

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
+from components.shared.features.columns import Task
 from components.shared.features.spec import FeatureSpec, SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.examination import Examination
@@ -77,9 +78,9 @@ ITEM = "item"
 """The item feature that it is compared with."""
 
 
-def ranker_tasks(spec: FeatureSpec) -> tuple[str, str]:
+def ranker_tasks(spec: FeatureSpec) -> tuple[str, ...]:
     """The heads that the data allows: the target event again, and for the first time."""
-    return f"{spec.target_event}_again", f"{spec.target_event}_first"
+    return tuple(f"{spec.target_event}_{task.label}" for task in Task)
 
 
 class RankerHead(nn.Module):

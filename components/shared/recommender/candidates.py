@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from components.shared.errors import BundleError
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import ItemStatistic
 from components.shared.features.pairs import Touches
 from components.shared.features.ragged import offsets_of, top_of_rows
 from components.shared.options import Amount, Options
@@ -85,7 +85,8 @@ def popularity_orders(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Ties go to the longest window, then to the catalog's order.
     """
     rows = np.arange(1, len(statistics))
-    middle, long, discovered = (statistics[rows, STATISTICS.index(name)] for name in _ORDERED_BY)
+    middle, long = statistics[rows, ItemStatistic.POPULARITY_MIDDLE], statistics[rows, ItemStatistic.POPULARITY_LONG]
+    discovered = statistics[rows, ItemStatistic.DISCOVERY_MIDDLE]
     return rows[np.lexsort((rows, -long, -middle))], rows[np.lexsort((rows, -middle, -discovered))]
 
 
@@ -104,9 +105,10 @@ def hot_order(statistics: np.ndarray) -> np.ndarray:
     Raises:
         BundleError: the statistics were made by a release that did not count it.
     """
-    column = STATISTICS.index("popularity_decayed")
+    column = ItemStatistic.POPULARITY_DECAYED
     if statistics.shape[1] <= column:
-        raise BundleError(f"item statistics have {statistics.shape[1]} columns, hot candidates read column {column}",
+        raise BundleError(f"item statistics have {statistics.shape[1]} columns, hot candidates read "
+                          f"'{column.label}', column {int(column)}",
                           "build the features again with this release, or set the candidates' 'hot' to 0")  # fmt: skip
     decayed = statistics[1:, column]
     order = 1 + np.argsort(-decayed, kind="stable")
@@ -128,12 +130,12 @@ def similar_items(
 
     Args:
         reach: sparse float32 [rows, items], see neighbours.Neighbours.reach.
-        statistics: float32 [items, len(catalog.STATISTICS)].
+        statistics: float32 [items, len(ItemStatistic)].
         count: Items a row; fewer where fewer are in reach.
         allowed: bool [items], which items may be answered.
     """
     item = reach.indices.astype(np.int64)
-    score = reach.data * np.log1p(statistics[item, STATISTICS.index("discovery_middle")])
+    score = reach.data * np.log1p(statistics[item, ItemStatistic.DISCOVERY_MIDDLE])
     if allowed is not None:
         score = score * allowed[item]
     chosen = [np.zeros(0, np.int64)]
@@ -142,6 +144,3 @@ def similar_items(
         chosen.append(near[np.argpartition(-score[near], count)[:count]] if len(near) > count else near)
     lengths = [len(places) for places in chosen[1:]]
     return np.repeat(np.arange(len(lengths)), lengths), item[np.concatenate(chosen)], Source.SIMILAR
-
-
-_ORDERED_BY = ("popularity_middle", "popularity_long", "discovery_middle")

@@ -21,6 +21,11 @@ class Models(Protocol):
         """Names of the ranker's heads."""
         ...
 
+    @property
+    def rows_independent(self) -> bool:
+        """Whether the results of a row do not depend on the rows beside it in the same call."""
+        ...
+
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """User vectors, float32 [rows, dim].
 
@@ -66,6 +71,8 @@ class ExportedModels:
     tasks: tuple[str, ...]
     runtime: Runtime = "onnxruntime"
     """What runs them."""
+    rows_independent: bool = True
+    """See Models; int8 dense layers scale their inputs by the largest one in the call."""
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "ExportedModels":
@@ -76,8 +83,8 @@ class ExportedModels:
         """
         record = RuntimeRecord.read(folder)
         retriever, ranker = (_graph(path, threads, record) for path in record.graphs(folder))
-        tasks = tuple(read_json(folder / "ranker" / "ranker.json")["tasks"])
-        return cls(retriever, ranker, tasks, record.name)
+        facts = read_json(folder / "ranker" / "ranker.json")
+        return cls(retriever, ranker, tuple(facts["tasks"]), record.name, facts.get("dense_precision") != "int8")
 
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """See Models."""

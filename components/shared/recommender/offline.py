@@ -13,12 +13,13 @@ from torchrec import KeyedJaggedTensor
 from components.shared.features.catalog import Catalog
 from components.shared.features.history import HistoryStore
 from components.shared.features.spec import FeatureSpec, SparseFeature
+from components.shared.features.vocabulary import read_tokens, read_users
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.models.retriever import Retriever, RetrieverConfig
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.neighbours import Neighbours
-from components.shared.recommender.recommender import Recommender, read_tokens, read_users
+from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.text.lexical import LexicalIndex
 from components.shared.training.checkpoint import TRAINED_ROWS
@@ -39,6 +40,11 @@ class TorchModels:
     def tasks(self) -> tuple[str, ...]:
         """Names of the ranker's heads."""
         return self.ranker.config.tasks if self.ranker else ()
+
+    @property
+    def rows_independent(self) -> bool:
+        """See Models."""
+        return True
 
     @torch.inference_mode()
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,22 +1,22 @@
 """From histories to ranked items: candidates, features, ranker, order. Evaluation and the predictor both run this."""
 
-import contextlib
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from scipy import sparse
 
 from components.shared.features.catalog import Catalog
+from components.shared.features.columns import DenseInput, Task
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.pairs import Pairs, Touches, pair_features, touches
-from components.shared.features.ragged import Ragged
+from components.shared.features.query import query_features
+from components.shared.features.ragged import Ragged, offsets_of
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec
+from components.shared.features.vocabulary import read_tokens, read_users
 from components.shared.recommender.candidates import (
     CandidateConfig,
     Candidates,
@@ -31,10 +31,10 @@ from components.shared.recommender.candidates import (
 )
 from components.shared.recommender.exported_models import ExportedModels, Models
 from components.shared.recommender.neighbours import Neighbours, reach_of
+from components.shared.recommender.stage_times import StageTimes
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.storage import read_json
 from components.shared.text.lexical import LexicalIndex
-from components.shared.text.tokenizer import tokenize
 
 LEXICAL_SHARE = 0.5
 """Share of the word match in the score of a search; the rest is the shopper's probability to want the item.
@@ -52,8 +52,8 @@ class Ranking:
         score: float32 [n], what the order is by.
         source: int64 [n], Source flags.
         lexical: float32 [n], BM25 score.
-        tasks: float32 [n, tasks], the ranker's probabilities.
-        dense: float32 [n, dense features] (pairs.DENSE_NAMES).
+        tasks: float32 [n, len(Task)], the ranker's probabilities.
+        dense: float32 [n, len(DenseInput)].
     """
 
     item: np.ndarray
@@ -84,6 +84,22 @@ class Scored:
     user: tuple[np.ndarray, np.ndarray]
     dense: np.ndarray
 
+    @classmethod
+    def joined(cls, parts: Sequence["Scored"]) -> "Scored":
+        """The rows of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        first = offsets_of(np.array([len(part.user[0]) for part in parts]))
+        item, source, lexical = (
+            np.concatenate([getattr(part.found, name) for part in parts]) for name in ("item", "source", "lexical")
+        )
+        row = np.concatenate([part.found.row + start for part, start in zip(parts, first[:-1], strict=True)])
+        features = {name: Ragged.joined([part.features[name] for part in parts]) for name in parts[0].features}
+        user = np.concatenate([part.user[0] for part in parts]), np.concatenate([part.user[1] for part in parts])
+        return cls(
+            Candidates(row, item, source, lexical), features, user, np.concatenate([part.dense for part in parts])
+        )
+
 
 @dataclass
 class Recommender:
@@ -100,8 +116,6 @@ class Recommender:
     store: HistoryStore
     user_row: dict[str, int]
     config: CandidateConfig
-    timed: Callable[[str], AbstractContextManager[None]] = lambda stage: contextlib.nullcontext()
-    """Wraps the stages 'features', 'retrieval' and 'ranking', for whoever measures them."""
 
     def __post_init__(self) -> None:
         self._by_popularity = popularity_orders(self.statistics)
@@ -138,38 +152,54 @@ class Recommender:
             queries: A search text a row ('' for none). A query that matches no word is answered by its meaning.
             allowed: bool [catalog rows], which items may be answered.
         """
-        scored = self.candidates(histories, queries, allowed)
-        found = scored.found
-        with self.timed("ranking"):
-            item = (self._item_inputs[0][found.item], self._item_inputs[1][found.item])
-            tasks = self.models.task_probabilities(scored.user, item, found.row, scored.dense)
-            return self._ordered(found, scored.dense, tasks, k, len(histories))
+        return self.ranked([self.candidates(histories, queries, allowed)], [k] * len(histories))
 
     def candidates(
-        self, histories: Histories, queries: Sequence[str] | None = None, allowed: np.ndarray | None = None
-    ) -> "Scored":
-        """Candidates of every row with the ranker's inputs; see `rank` for the arguments."""
-        with self.timed("features"):
-            query = self._query_features(queries, len(histories))
+        self, histories: Histories, queries: Sequence[str] | None = None,
+        allowed: np.ndarray | None = None, times: StageTimes | None = None,
+    ) -> Scored:  # fmt: skip
+        """Candidates of every row with the ranker's inputs.
+
+        Args:
+            histories: Events before each row's moment.
+            queries: See `rank`.
+            allowed: See `rank`.
+            times: Receives the seconds of the stages 'features' and 'retrieval'.
+        """
+        times = times or StageTimes()
+        with times.stage("features"):
+            length = self.spec.user("query").max_length
+            query = None if queries is None else query_features(queries, self.tokens, length)
             features = shopper_features(histories, self.catalog, self.spec, query)
             user = side_by_side(features, [(f.name, f.max_length) for f in self.spec.user_features])
             touched = touches(histories, len(self.catalog), self.spec)
-        with self.timed("retrieval"):
+        with times.stage("retrieval"):
             vectors = self.models.user_vectors(*user)
             reach = self.neighbours.reach(touched, len(histories))
             found = self._candidates(touched, vectors, reach, queries, allowed)
             pairs = self._pairs(found, vectors, reach)
-        with self.timed("features"):
+        with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
         return Scored(found, features, user, dense)
 
-    def _query_features(self, queries: Sequence[str] | None, rows: int) -> Ragged | None:
-        if queries is None:
-            return None
-        length = self.spec.user("query").max_length
-        ids = [[self.tokens.get(token, 0) for token in tokenize(query)[:length]] for query in queries]
-        flat = np.array([token for row in ids for token in row], np.int64)
-        return Ragged.mean(np.r_[0, np.cumsum([len(row) for row in ids])].astype(np.int64), flat)
+    def ranked(self, parts: Sequence[Scored], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
+        """Candidates in the order of the answer, by one call of the ranker for all rows of all parts.
+
+        Args:
+            parts: Results of `candidates`.
+            k: Items wanted, for each row.
+            times: Receives the seconds of the stage 'ranking'.
+        """
+        with (times or StageTimes()).stage("ranking"):
+            all_rows = Scored.joined(parts)
+            found, dense = all_rows.found, all_rows.dense
+            tasks = self.models.task_probabilities(all_rows.user, self.item_inputs(found.item), found.row, dense)
+            return self._ordered(found, dense, tasks, k)
+
+    def item_inputs(self, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The ranker's inputs of catalog rows: ids int64 and weights float32, [items, width]."""
+        ids, weights = self._item_inputs
+        return ids[item], weights[item]
 
     def _candidates(
         self, touched: Touches, vectors: np.ndarray, reach: sparse.csr_matrix, queries: Sequence[str] | None,
@@ -216,16 +246,16 @@ class Recommender:
         own, nearest = reach_of(reach, found.row, found.item)
         return Pairs(found.row, found.item, score.astype(np.float32), own, own / np.maximum(nearest, 1e-9))
 
-    def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: int, rows: int) -> list[Ranking]:
+    def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: Sequence[int]) -> list[Ranking]:
         wanted = wanted_probability(tasks, dense)
-        starts, answers = found.starts(rows), []
-        for row in range(rows):
+        starts, answers = found.starts(len(k)), []
+        for row, most in enumerate(k):
             at = slice(starts[row], starts[row + 1])
             score = wanted[at]
             if found.lexical[at].any():
                 lexical = found.lexical[at] / found.lexical[at].max()
                 score = LEXICAL_SHARE * lexical + (1 - LEXICAL_SHARE) * score / max(float(score.max()), 1e-9)
-            order = np.argsort(-score, kind="stable")[:k]
+            order = np.argsort(-score, kind="stable")[:most]
             pick = starts[row] + order
             answers.append(
                 Ranking(
@@ -248,22 +278,10 @@ def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str
 
 def wanted_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:
     """Probability of a target event, float32 [pairs]: the 'again' task for items bought before, else 'first'."""
-    return np.where(dense[:, 0] > 0, tasks[:, 0], tasks[:, 1])
+    return np.where(dense[:, DenseInput.BOUGHT_BEFORE] > 0, tasks[:, Task.AGAIN], tasks[:, Task.FIRST])
 
 
 def side_by_side(features: dict[str, Ragged], widths: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Pad every feature to its width and join them: ids int64 and weights float32, [rows, sum of widths]."""
     padded = [features[name].padded(width) for name, width in widths]
     return np.concatenate([ids for ids, _ in padded], 1), np.concatenate([weights for _, weights in padded], 1)
-
-
-def read_users(path: Path) -> dict[str, int]:
-    """Index of every shopper in the history store."""
-    table = pq.read_table(path)
-    return dict(zip(table["user_id"].to_pylist(), table["row"].to_pylist(), strict=True))
-
-
-def read_tokens(path: Path) -> dict[str, int]:
-    """Row of every token of the title vocabulary."""
-    table = pq.read_table(path)
-    return dict(zip(table["value"].to_pylist(), table["row"].to_pylist(), strict=True))

@@ -19,7 +19,7 @@ from components.ingest_events.tests.ingesting import FOUNDING, FOUNDING_MAPPING
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.ragged import Ragged
 from components.shared.features.shopper import item_interest, shopper_features
-from components.shared.recommender.recommender import read_users
+from components.shared.features.vocabulary import read_users
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS
 

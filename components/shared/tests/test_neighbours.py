@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from components.shared.features.catalog import STATISTICS
+from components.shared.features.columns import ItemStatistic
 from components.shared.features.pairs import touches
 from components.shared.recommender.candidates import Source, similar_items
 from components.shared.recommender.neighbours import Neighbours, reach_of
@@ -92,8 +92,8 @@ def test_the_loudest_of_a_shoppers_items_is_named():
 
 
 def test_similar_items_are_near_allowed_and_new_to_somebody_lately():
-    statistics = np.zeros((5, len(STATISTICS)), np.float32)
-    statistics[:, STATISTICS.index("discovery_middle")] = [0, 9, 9, 0, 2]
+    statistics = np.zeros((5, len(ItemStatistic)), np.float32)
+    statistics[:, ItemStatistic.DISCOVERY_MIDDLE] = [0, 9, 9, 0, 2]
     reach = sparse.csr_matrix(np.array([[0, 0.1, 0.2, 9, 1], [0, 0, 0, 0, 0.1]], np.float32))
     row, item, source = similar_items(reach, statistics, 2, None)
     assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 2), (0, 4), (1, 4)} and source == Source.SIMILAR

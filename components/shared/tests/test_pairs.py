@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.shared.features.pairs import DENSE_NAMES, Pairs, pair_features, touches
+from components.shared.features.columns import POPULARITY_WINDOWS, DenseInput, ItemStatistic
+from components.shared.features.pairs import Pairs, pair_features, touches
 from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 
 DAY = 86_400
@@ -16,10 +17,12 @@ EVENT = st.tuples(st.integers(1, 8), st.sampled_from([*EVENT_TYPES, "purchase", 
 HISTORIES = st.lists(
     st.lists(EVENT, max_size=14).map(lambda row: sorted(row, key=lambda event: -event[2])), min_size=1, max_size=4
 )
-STATISTICS = np.array(
-    [[0] * 7, *[[row, 3 * row, 7 * row, 2 * row, row / 10, row / 2, 1.5 * row] for row in range(1, 9)]], np.float32
-)
-"""In the order of catalog.STATISTICS."""
+A_ROW = {
+    ItemStatistic.POPULARITY_SHORT: 1, ItemStatistic.POPULARITY_MIDDLE: 3, ItemStatistic.POPULARITY_LONG: 7,
+    ItemStatistic.BUYERS: 2, ItemStatistic.REPEAT_RATE: 0.1, ItemStatistic.DISCOVERY_SHORT: 0.5,
+    ItemStatistic.DISCOVERY_MIDDLE: 1.5, ItemStatistic.POPULARITY_DECAYED: 11,
+}  # fmt: skip
+STATISTICS = np.arange(9, dtype=np.float32)[:, None] * np.array([A_ROW[name] for name in ItemStatistic], np.float32)
 
 
 def half(age_seconds: float, days: float) -> float:
@@ -66,12 +69,16 @@ def shopper(row, now: int) -> dict[str, float]:
 
 
 def of_item(item: int) -> dict[str, float]:
-    short, middle, long, buyers, repeat_rate, new_short, new_middle = (float(value) for value in STATISTICS[item])
+    counted = dict(zip(ItemStatistic, STATISTICS[item].tolist(), strict=True))
+    short, middle, long = (counted[name] for name in POPULARITY_WINDOWS)
+    new_middle = counted[ItemStatistic.DISCOVERY_MIDDLE]
     return {
         "popularity_short": math.log1p(short), "popularity_middle": math.log1p(middle),
         "popularity_long": math.log1p(long), "trend": math.log1p(short) - math.log1p(long),
-        "buyers": math.log1p(buyers), "repeat_rate": repeat_rate,
-        "discovery_short": math.log1p(new_short), "discovery_middle": math.log1p(new_middle),
+        "buyers": math.log1p(counted[ItemStatistic.BUYERS]),
+        "repeat_rate": counted[ItemStatistic.REPEAT_RATE],
+        "discovery_short": math.log1p(counted[ItemStatistic.DISCOVERY_SHORT]),
+        "discovery_middle": math.log1p(new_middle),
         "discovery_share": new_middle / max(middle, 1.0),
     }  # fmt: skip
 
@@ -120,8 +127,9 @@ def test_every_column_says_what_its_name_says(shop, histories_of, rows):
             "similar": math.log1p(100 * float(reach[at])), "similar_share": float(reach[at]) / 2,
             "retrieval_score": float(score[at]),
         }  # fmt: skip
-        assert tuple(wanted) == DENSE_NAMES
-        assert dict(zip(DENSE_NAMES, found[at].tolist(), strict=True)) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+        names = [column.label for column in DenseInput]
+        assert list(wanted) == names
+        assert dict(zip(names, found[at].tolist(), strict=True)) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
 
 
 def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
@@ -131,7 +139,7 @@ def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
     zeros = np.zeros(2, np.float32)
     pairs = Pairs(np.array([0, 1]), np.array([1, 1]), zeros, zeros, zeros)
     dense = pair_features(histories, touches(histories, len(catalog), spec), pairs, catalog, STATISTICS, spec)
-    due = dense[:, DENSE_NAMES.index("due")]
+    due = dense[:, DenseInput.DUE]
     assert due[0] == pytest.approx(1.0)
     assert due[1] < 0.5
 
@@ -141,4 +149,4 @@ def test_nobody_with_no_pairs_has_no_rows(shop, histories_of):
     nothing, zeros = np.zeros(0, np.int64), np.zeros(0, np.float32)
     none = Pairs(nothing, nothing, zeros, zeros, zeros)
     dense = pair_features(histories, touches(histories, len(catalog), spec), none, catalog, STATISTICS, spec)
-    assert dense.shape == (0, len(DENSE_NAMES))
+    assert dense.shape == (0, len(DenseInput))

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from components.compile_model.config import TableFormat
 from components.compile_model.export import export_ranker
 from components.compile_model.flat import FlatRanker
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.spec import SparseFeature
 from components.shared.models.interactions import Factorization, interaction
 from components.shared.models.ranker import Ranker, RankerConfig
@@ -32,7 +32,7 @@ from components.shared.recommender.offline import from_padded
 
 USER = (SparseFeature(name="user", rows=7, max_length=1), SparseFeature(name="sequence", rows=11, max_length=4))
 ITEM = (SparseFeature(name="item", rows=11, max_length=1), SparseFeature(name="category", rows=5, max_length=2))
-DENSE = len(DENSE_NAMES)
+DENSE = len(DenseInput)
 FP32 = TableFormat(storage="fp32")
 ALL = [
     RankerArchitecture(interaction=one(), heads=heads(), attention=attention)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from components.shared.features.pairs import DENSE_NAMES
+from components.shared.features.columns import DenseInput
 from components.shared.features.rows import Rows
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.offline import open_offline
@@ -82,12 +82,11 @@ def test_strangers_are_shoppers_of_whom_nothing_is_told(written, tiny_run, tmp_p
     known = both.take(np.setdiff1d(np.arange(len(both)), stranger))
     np.testing.assert_array_equal(known.item, plain.item)
     np.testing.assert_array_equal(known.label, plain.label)
-    names = list(DENSE_NAMES)
     first = both.take(stranger[:1])
     for at in stranger.tolist():
         one, own = both.take(np.array([at])), both.take(np.array([at - 1]))
         np.testing.assert_array_equal(one.item, first.item, "nothing tells strangers apart")
         np.testing.assert_allclose(one.dense, first.dense, rtol=1e-5, atol=1e-5)
-        assert not one.dense[:, [names.index(name) for name in ("bought_before", "user_events", "similar")]].any()
+        assert not one.dense[:, [DenseInput.BOUGHT_BEFORE, DenseInput.USER_EVENTS, DenseInput.SIMILAR]].any()
         shared, mine, its = np.intersect1d(one.item, own.item, return_indices=True)
         assert len(shared) and one.label[mine].tolist() == own.label[its].tolist(), "it took what its original did"

@@ -18,7 +18,7 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.models.ranker_options import CrossConfig, PleConfig, RankerArchitecture, TargetAttentionConfig
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
-from components.shared.recommender.recommender import side_by_side
+from components.shared.recommender.recommender import side_by_side, wanted_probability
 from components.shared.storage import read_json
 from components.shared.training.compute_dtype import multiplies_bfloat16
 from components.shared.training.curve import REFIT
@@ -61,7 +61,7 @@ def probabilities(tiny_run):
         items = {name: ragged.take(pairs.item) for name, ragged in catalog.features.items()}
         item = side_by_side(items, [(feature.name, feature.max_length) for feature in spec.item_features])
         tasks = models.task_probabilities(user, item, pairs.row, pairs.dense.copy())
-        return np.where(pairs.dense[:, 0] > 0, tasks[:, 0], tasks[:, 1]).astype(np.float64)
+        return wanted_probability(tasks, pairs.dense).astype(np.float64)
 
     return compute
 

@@ -24,6 +24,7 @@ from components.shared.training.process import Torchrun
 from pipelines.cli.console import show_error
 from tests.benchmarks.tables import provenance, write_table
 from tests.benchmarks.throughput.data import Shape, generate
+from tests.benchmarks.throughput.measures import SEQUENCE_MEASURES
 from tests.benchmarks.throughput.peers import PEERS
 from tests.benchmarks.throughput.results import (
     Variant,
@@ -34,7 +35,6 @@ from tests.benchmarks.throughput.results import (
     table,
     variants,
 )
-from tests.benchmarks.throughput.worker import SEQUENCE_MEASURES
 
 ROOT = Path(__file__).parents[2]
 LOSS_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-3}

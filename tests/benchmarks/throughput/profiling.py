@@ -1,16 +1,12 @@
 """Where a training step of ours spends its time: torch.profiler's own times, in groups that one can act on."""
 
-from typing import TYPE_CHECKING
-
 import torch
 import torch.distributed as dist
 from torch.profiler import ProfilerActivity
 
 from components.shared.training.group import Group
+from tests.benchmarks.throughput.measures import WorkerJob, ours
 from tests.benchmarks.throughput.ours import INPUT
-
-if TYPE_CHECKING:
-    from tests.benchmarks.throughput.worker import WorkerJob
 
 STEPS = 10
 
@@ -36,10 +32,8 @@ def group_of(operation: str) -> str:
     return next((name for name, parts in GROUPS if any(part.lower() in lower for part in parts)), "other")
 
 
-def profile(job: "WorkerJob", group: Group) -> dict[str, float]:
+def profile(job: WorkerJob, group: Group) -> dict[str, float]:
     """Shares of the time of one rank's threads, which add up to 1."""
-    from tests.benchmarks.throughput.worker import ours
-
     step = ours(job, group).step
     for number in range(job.warm):
         step(number)

@@ -13,7 +13,7 @@ class Variant:
     """One row of the table."""
 
     measure: str
-    """What runs: a function of worker.py, or a peer's library."""
+    """What runs: a function of measures.py, or a peer's library."""
     label: str
     """In the table: model part, optimisers."""
     precision: str

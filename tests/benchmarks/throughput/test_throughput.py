@@ -17,8 +17,9 @@ from components.shared.training.process import Torchrun
 from tests.benchmarks.throughput import profiling, results
 from tests.benchmarks.throughput.__main__ import ThroughputFailed, check_same_model, pool
 from tests.benchmarks.throughput.data import Shape, generate, in_memory, zipf
+from tests.benchmarks.throughput.measures import SEQUENCE_MEASURES, WorkerJob
 from tests.benchmarks.throughput.profiling import bound, group_of
-from tests.benchmarks.throughput.worker import SEQUENCE_MEASURES, WorkerJob, measure
+from tests.benchmarks.throughput.worker import measure
 
 SHAPE = Shape(rows=4_000, dim=8, bottom=(16,), top=(16,))
 BATCH = 256
