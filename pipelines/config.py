@@ -1,7 +1,7 @@
 """ShopConfig: every option of a run; YAML for people, JSON Schema for editors, one dict per section for KFP."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -197,18 +197,32 @@ def schema() -> str:
     return json.dumps(ShopConfig.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
 
 
-def pipeline_arguments(given: Mapping[str, Any], parameters: Sequence[str]) -> dict[str, Any]:
-    """What is given as arguments of a pipeline.
+def pipeline_arguments(
+    given: Mapping[str, Any], parameters: Sequence[str], named: Collection[str] = ()
+) -> dict[str, Any]:
+    """What is given as arguments of a pipeline; a file may hold more than one pipeline reads.
 
     Args:
         given: See given_options.
         parameters: Names of the pipeline's parameters.
+        named: Options that were named on the command line, which must not be without effect.
 
     Raises:
-        InputError: an option is given that the pipeline does not read.
+        InputError: an option is named that the pipeline does not read.
     """
-    for name in given:
+    for name in named:
         if name not in parameters:
             raise InputError(f"{name} is given, which this pipeline does not read",
                              f"leave it out; it reads: {', '.join(parameters)}")  # fmt: skip
-    return dict(given)
+    return {name: value for name, value in given.items() if name in parameters}
+
+
+def named_in(words: Sequence[str]) -> set[str]:
+    """Options and sections that `--set` words name."""
+    return {word.partition("=")[0].partition(".")[0] for word in words}
+
+
+def without_defaults(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """What is given, without those of these options that only say the default: a local run has its own places."""
+    default = ShopConfig()
+    return {name: value for name, value in given.items() if name not in names or value != getattr(default, name)}

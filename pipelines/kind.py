@@ -253,14 +253,14 @@ def _run(*command: str) -> None:
     console.print(f"[dim]$ {' '.join(command)}[/]", highlight=False, soft_wrap=True)
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise ServingError(f"`{' '.join(command)}` ended with {code}", "mend what it says above and run it again")
+        raise ServingError(f"`{' '.join(command)}` ended with {code}", "fix what it says above and run it again")
 
 
 def _said(*command: str) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise ServingError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[-500:]}",
-                           "mend what it says and run it again")  # fmt: skip
+                           "fix what it says and run it again")  # fmt: skip
     return done.stdout
 
 

@@ -25,16 +25,16 @@ class Finding:
     """One thing that a cluster should not be given.
 
     Attributes:
-        rule: short name. where: executor, task or parameter. what: is wrong. mend: what to do.
+        rule: short name. where: executor, task or parameter. what: is wrong. fix: what to do.
     """
 
     rule: str
     where: str
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.where}: {self.what}; {self.mend}"
+        return f"{self.rule}: {self.where}: {self.what}; {self.fix}"
 
 
 @dataclass(frozen=True)
@@ -142,16 +142,16 @@ def _accelerators(compiled: Compiled) -> Iterator[Finding]:
 
 
 def _secrets(compiled: Compiled) -> Iterator[Finding]:
-    mend = "mount a Secret (kubernetes.use_secret_as_env or _as_volume); parameters and YAML are seen by all"
+    fix = "mount a Secret (kubernetes.use_secret_as_env or _as_volume); parameters and YAML are seen by all"
     for name, value in _parameters(compiled):
         if _SECRET_NAME.search(name):
-            yield Finding("secret", name, "a parameter is named like a secret", mend)
+            yield Finding("secret", name, "a parameter is named like a secret", fix)
         elif isinstance(value, str) and _SECRET_VALUE.search(value):
-            yield Finding("secret", name, "its value looks like a secret", mend)
+            yield Finding("secret", name, "its value looks like a secret", fix)
     for name, container in compiled.containers():
         for entry in container.get("env", []):
             if entry.get("value") and (_SECRET_NAME.search(entry["name"]) or _SECRET_VALUE.search(entry["value"])):
-                yield Finding("secret", f"{name} env {entry['name']}", "the value stands in the YAML", mend)
+                yield Finding("secret", f"{name} env {entry['name']}", "the value stands in the YAML", fix)
 
 
 def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:

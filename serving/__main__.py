@@ -24,7 +24,7 @@ logger = logging.getLogger("kserve.shoprank")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped; 2 after an error that a person can mend, told in two lines."""
+    """Serve until stopped; 2 after an error that a person can fix, told in two lines."""
     options = _parser().parse_args(arguments)
     configure_logging(options.log_config_file)
     if not options.enable_latency_logging:

@@ -63,7 +63,7 @@ def install(app: FastAPI) -> None:
 
 async def _refused(_: Request, error: Any) -> JSONResponse:
     """400 that names the field; kserve's own handler would log a traceback for every bad request."""
-    return JSONResponse({"error": error.headline, "mend": error.mend, "field": error.field}, 400)
+    return JSONResponse({"error": error.headline, "fix": error.fix, "field": error.field}, 400)
 
 
 async def _malformed(_: Request, error: Any) -> JSONResponse:
@@ -71,11 +71,11 @@ async def _malformed(_: Request, error: Any) -> JSONResponse:
     REFUSED.labels("body").inc()
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    return JSONResponse({"error": f"'{field}': {first['msg']}", "mend": "see the Open Inference Protocol",
+    return JSONResponse({"error": f"'{field}': {first['msg']}", "fix": "see the Open Inference Protocol",
                          "field": field}, 400)  # fmt: skip
 
 
 async def _plain(_: Request, error: Any) -> JSONResponse:
     """FastAPI's own refusals (unknown path, V2 body that is no JSON) in the same form."""
-    return JSONResponse({"error": str(error.detail), "mend": "see the README for the paths and bodies", "field": ""},
+    return JSONResponse({"error": str(error.detail), "fix": "see the README for the paths and bodies", "field": ""},
                         error.status_code, error.headers)  # fmt: skip

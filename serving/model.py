@@ -76,9 +76,9 @@ class ModelConfig:
 class RefusedRequest(InvalidInput):
     """A bad request: HTTP 400, gRPC INVALID_ARGUMENT; `field` names the part."""
 
-    def __init__(self, headline: str, mend: str, field: str = ""):
-        super().__init__(f"{headline}; {mend}")
-        self.headline, self.mend, self.field = headline, mend, field
+    def __init__(self, headline: str, fix: str, field: str = ""):
+        super().__init__(f"{headline}; {fix}")
+        self.headline, self.fix, self.field = headline, fix, field
 
 
 class Busy(ServerNotReady):
@@ -164,7 +164,7 @@ class ShoprankModel(kserve.Model):
                 return Question(parse_v1(payload), request_id, None, copy)
         except RequestError as error:
             REFUSED.labels("field" if error.field else "body").inc()
-            raise RefusedRequest(error.headline, error.mend, error.field) from error
+            raise RefusedRequest(error.headline, error.fix, error.field) from error
 
     async def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Question, headers: dict[str, str] | None = None

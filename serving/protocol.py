@@ -26,8 +26,8 @@ _LATEST = 4_102_444_800
 class RequestError(InputError):
     """A request that cannot be answered; `field` names the part, '' when the whole is meant."""
 
-    def __init__(self, headline: str, mend: str, field: str = ""):
-        super().__init__(headline, mend)
+    def __init__(self, headline: str, fix: str, field: str = ""):
+        super().__init__(headline, fix)
         self.field = field
 
 

@@ -9,7 +9,7 @@ from components.shared.errors import DataError
 from components.shared.features.rows import RATINGS
 from components.shared.schema.timeline import Timeline
 
-_MEND = "this is a bug of build_features: report it with the feature configuration"
+_FIX = "this is a bug of build_features: report it with the feature configuration"
 
 
 def check_leakage(folder: Path, timeline: Timeline) -> int:
@@ -33,8 +33,8 @@ def check_leakage(folder: Path, timeline: Timeline) -> int:
                 f"count(*) FILTER (WHERE NOT timestamp {window}) FROM read_parquet({literal(path)})",
             )
             if late:
-                raise DataError(f"{path.stem}: {late} of {rows} rows use events at or after their label", _MEND)
+                raise DataError(f"{path.stem}: {late} of {rows} rows use events at or after their label", _FIX)
             if outside:
-                raise DataError(f"{path.stem}: {outside} of {rows} rows lie outside the split's window", _MEND)
+                raise DataError(f"{path.stem}: {outside} of {rows} rows lie outside the split's window", _FIX)
             checked += rows
     return checked

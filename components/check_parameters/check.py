@@ -31,7 +31,7 @@ def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
             check(flat, sections)
         except InputError as error:
             # Several parts need the size and how training is launched: reported once.
-            wrong[error.headline] = error.mend
+            wrong[error.headline] = error.fix
     if wrong:
         raise InputError("; ".join(wrong), "; ".join(wrong.values()))
 

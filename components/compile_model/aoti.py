@@ -75,7 +75,7 @@ def export_aoti(module: nn.Module, path: Path, inputs: Inputs) -> None:
             said = str(error).partition("Output:")[2].strip() or "(nothing)"
             raise DataError(
                 f"{path.name} was not compiled: {str(error).splitlines()[0]}",
-                f"mend what the compiler says, {_INSTEAD}:\n{said[:2_000]}",
+                f"fix what the compiler says, {_INSTEAD}:\n{said[:2_000]}",
             ) from error
 
 

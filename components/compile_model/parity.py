@@ -12,7 +12,7 @@ from components.shared.features.rows import Rows
 from components.shared.features.shopper import shopper_features
 from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
 
-_MEND = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
+_FIX = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
 
 
 def _answers(recommender: Recommender, rows: Rows, shoppers: np.ndarray, k: int) -> list[Ranking]:
@@ -41,7 +41,7 @@ def compare(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
     if worst > limits.max_probability_difference or overlap < limits.min_rank_overlap:
         raise DataError(
             f"the compiled model differs: probabilities by up to {worst:.4f}, overlap@10 {overlap:.3f}",
-            f"limits are {limits.max_probability_difference} and {limits.min_rank_overlap}; {_MEND}",
+            f"limits are {limits.max_probability_difference} and {limits.min_rank_overlap}; {_FIX}",
         )
     return {"max_probability_difference": worst, "rank_overlap_at_10": overlap}
 
@@ -75,7 +75,7 @@ def quality(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
     if after < before * (1.0 - limits.max_ndcg_loss):
         raise DataError(
             f"the compiled model ranks worse: NDCG@10 {after:.4f} instead of {before:.4f}",
-            f"the limit is a loss of {limits.max_ndcg_loss:.1%}; {_MEND}",
+            f"the limit is a loss of {limits.max_ndcg_loss:.1%}; {_FIX}",
         )
     return {"ndcg_at_10_trained": before, "ndcg_at_10_compiled": after}
 

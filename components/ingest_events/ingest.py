@@ -226,7 +226,7 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) 
         example = connection.execute(f"SELECT row FROM staged_{table} WHERE row IS NOT NULL LIMIT 1").fetchone()
         raise DataError(
             f"none of the {sum(counts.values()):,} {table} of '{source}' can be used ({reasons})",
-            f"mend the data or its mapping; the first row is {example[0] if example else 'unknown'}",
+            f"fix the data or its mapping; the first row is {example[0] if example else 'unknown'}",
         )
 
 

@@ -88,12 +88,12 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
 
 def _given(items: str | Path) -> pa.Table:
     """Columns of the data contract that are read, in its types."""
-    mend = "give Parquet as ingest_events writes it"
+    fix = "give Parquet as ingest_events writes it"
     try:
         filesystem, path = url_to_fs(str(items))
         table = pq.read_table(path, filesystem=filesystem)
     except (OSError, ValueError) as error:
-        raise InputError(f"items {items}: {str(error).splitlines()[0]}", mend) from error
+        raise InputError(f"items {items}: {str(error).splitlines()[0]}", fix) from error
     if "item_id" not in table.column_names:
         raise InputError(f"items {items}: column 'item_id' is missing", f"it has: {', '.join(table.column_names)}")
     if table["item_id"].null_count:
@@ -104,7 +104,7 @@ def _given(items: str | Path) -> pa.Table:
         try:
             columns[name] = table[name].cast(kind)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"items {items}: column '{name}' is {table[name].type}, not {kind}", mend) from error
+            raise InputError(f"items {items}: column '{name}' is {table[name].type}, not {kind}", fix) from error
     return pa.table(columns)
 
 

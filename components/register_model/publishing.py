@@ -70,14 +70,14 @@ class KubeflowModelRegistry:
 
             parts = urllib.parse.urlsplit(self.address)
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            mend = "check its address (kubectl get svc -A | grep model-registry), then register again"
+            fix = "check its address (kubectl get svc -A | grep model-registry), then register again"
             try:
                 server = f"{parts.scheme}://{parts.hostname}"
                 client = ModelRegistry(server, port, author=self.author, is_secure=parts.scheme == "https")
                 return self._register(client, verify(bundle, None))
             except (StoreError, ApiException, aiohttp.ClientError, OSError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-                raise RegistryError(f"the model registry at {self.address}: {first}", mend) from error
+                raise RegistryError(f"the model registry at {self.address}: {first}", fix) from error
 
     def _register(self, client, manifest: Manifest) -> str:
         name, version = manifest.name, manifest.version

@@ -153,14 +153,14 @@ class PrometheusEvidence:
         Raises:
             ServingError: Prometheus does not answer, or refuses.
         """
-        mend = "check its address and that it runs; without figures a rollout goes back"
+        fix = "check its address and that it runs; without figures a rollout goes back"
         try:
             with httpx.Client(trust_env=False, timeout=10.0) as client:
                 said = client.get(f"{self._url}/api/v1/query", params={"query": expression})
         except httpx.TransportError as error:
-            raise ServingError(f"Prometheus at {self._url} does not answer: {error!r}", mend) from error
+            raise ServingError(f"Prometheus at {self._url} does not answer: {error!r}", fix) from error
         if said.status_code != 200:
-            raise ServingError(f"Prometheus refused {expression}: {said.text[:300]}", mend)
+            raise ServingError(f"Prometheus refused {expression}: {said.text[:300]}", fix)
         return [(one["metric"], float(one["value"][1])) for one in said.json()["data"]["result"]]
 
 

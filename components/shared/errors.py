@@ -1,4 +1,4 @@
-"""Every error a person can cause, each with a headline and the mend.
+"""Every error a person can cause, each with a headline and the fix.
 
 ShoprankError
 ├── InputError       a flag, parameter or request field has a value that cannot be used
@@ -16,20 +16,20 @@ ShoprankError
 
 
 class ShoprankError(Exception):
-    """A refusal that names what is wrong and how to mend it.
+    """A refusal that names what is wrong and how to fix it.
 
     Args:
         headline: One line that names the field, flag, file or column.
-        mend: One line that says what to do; lists what exists where that helps.
+        fix: One line that says what to do; lists what exists where that helps.
     """
 
-    def __init__(self, headline: str, mend: str):
-        super().__init__(headline, mend)
+    def __init__(self, headline: str, fix: str):
+        super().__init__(headline, fix)
         self.headline = headline
-        self.mend = mend
+        self.fix = fix
 
     def __str__(self) -> str:
-        return f"{self.headline}\n  mend: {self.mend}"
+        return f"{self.headline}\n  fix: {self.fix}"
 
 
 class InputError(ShoprankError):

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from components.shared.errors import InputError
 from components.shared.models.ranker_options import RankerArchitecture
-from components.shared.options import Amount, Count, Fraction, Options, Rate, Share, merged
+from components.shared.options import Amount, Count, Fraction, Options, Rate, merged
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.schema.sizes import Size
 from components.shared.training.launch import LaunchConfig, check_shares
@@ -53,10 +53,10 @@ class RankerOptions(Options):
     """Candidates that match the query's words."""
     hot_candidates: Amount = 0
     """Candidates of the highest time-decayed popularity, which a surge lifts within days."""
-    anonymous_share: Share = 0.3
+    anonymous_share: Fraction = 0.3
     """Share of the shoppers of whom a training window holds a copy without id and history, so that anonymous shoppers
     are answered from what all of them bought."""
-    id_dropout: Share = 0.3
+    id_dropout: Fraction = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
     listwise: Rate = 0.05
     """Weight of the loss over each shopper's list beside the mean cross-entropy of pairs; 0: none."""

@@ -3,7 +3,7 @@
 from typing import Annotated, Self
 
 from components.shared.models.encoders.config import EncoderConfig
-from components.shared.options import KIND, Amount, Count, Options, Share
+from components.shared.options import KIND, Amount, Count, Fraction, Options
 from components.shared.schema.sizes import Size
 from components.shared.training.launch import LaunchConfig, check_shares
 from components.shared.training.optimizer import OptimizerConfig
@@ -17,9 +17,9 @@ class SamplingConfig(Options):
     """Rows of a global batch, over all ranks; by size: tiny 256, small 512, full 1024."""
     targets: Count = 4
     """Targets drawn from each row; all of the batch's targets are candidates of every row."""
-    id_dropout: Share = 0.1
+    id_dropout: Fraction = 0.1
     """Share of ids replaced by the unknown bucket, so that it is trained for new shoppers and items."""
-    title_queries: Share = 0.1
+    title_queries: Fraction = 0.1
     """Share of rows that ask for one of their targets by words of its title, so that queries meet items."""
     held_rows: Amount = 2_000_000
     """Files of more rows are streamed, not held in memory."""

@@ -68,7 +68,7 @@ class Finding:
     """Of the table's rows."""
     threshold: float = 0.0
     """What was allowed: a share, or the count that the rule names."""
-    mend: str = ""
+    fix: str = ""
     """How to fix it."""
     examples: tuple[str, ...] = ()
     """Up to three rows as JSON text."""
@@ -95,7 +95,7 @@ class Context:
         return self.statistics["tables"][table]["rows"]
 
     def breaches(
-        self, rule: str, column: str, condition: str, limits: tuple[float, float | None], mend: str
+        self, rule: str, column: str, condition: str, limits: tuple[float, float | None], fix: str
     ) -> Iterator[Finding]:
         """A finding if rows of the column's table meet `condition`.
 
@@ -104,14 +104,14 @@ class Context:
             column: `table.column`.
             condition: SQL over the table.
             limits: Shares above which it is a warning and an error (None: never an error).
-            mend: How to fix it.
+            fix: How to fix it.
         """
         table = column.partition(".")[0]
         count = self.tables.row(f"SELECT count(*) FROM {table} WHERE {condition}")[0]
-        yield from self.graded(rule, column, count, limits, mend, f"{table} WHERE {condition}")
+        yield from self.graded(rule, column, count, limits, fix, f"{table} WHERE {condition}")
 
     def graded(
-        self, rule: str, column: str, count: int, limits: tuple[float, float | None], mend: str, examples: str = ""
+        self, rule: str, column: str, count: int, limits: tuple[float, float | None], fix: str, examples: str = ""
     ) -> Iterator[Finding]:
         """A finding about `count` rows, whose level follows from their share; `examples` is what follows FROM."""
         table = column.partition(".")[0]
@@ -129,6 +129,6 @@ class Context:
             count=count,
             share=share,
             threshold=threshold,
-            mend=mend,
+            fix=fix,
             examples=self.tables.examples(examples) if examples else (),
         )

@@ -62,11 +62,11 @@ def _verdict(page: Page, statistics: dict[str, Any], findings: list[Finding]) ->
 def _findings(page: Page, findings: list[Finding]) -> None:
     page.section("Findings", "Errors stop the pipeline; warnings and information do not.")
     ordered = sorted(findings, key=lambda finding: list(_TONES).index(finding.level))
-    rows = [[f.level, f.rule, f.column, f.message, f.mend, "\n".join(f.examples) or None] for f in ordered]
+    rows = [[f.level, f.rule, f.column, f.message, f.fix, "\n".join(f.examples) or None] for f in ordered]
     tones: dict[int, Tone] = {
         index: _TONES[finding.level] for index, finding in enumerate(ordered) if finding.level != "info"
     }
-    page.table(["level", "rule", "column", "what", "how to mend it", "examples"], rows, tones)
+    page.table(["level", "rule", "column", "what", "how to fix it", "examples"], rows, tones)
 
 
 def _time(page: Page, statistics: dict[str, Any]) -> None:

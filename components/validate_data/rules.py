@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from components.shared.schema.tables import EVENT_TYPES
 from components.validate_data.findings import Context, Finding, Level
 
-_AGAIN = "mend the source or the column mapping and run ingest_events again"
+_AGAIN = "fix the source or the column mapping and run ingest_events again"
 _USEFUL = {"events": ("session_id",), "items": ("title", "categories", "price")}
 
 
@@ -16,14 +16,14 @@ def null_rates(context: Context) -> Iterator[Finding]:
         condition = f"{column.partition('.')[2]} IS NULL"
         yield from context.breaches("null_rate", column, condition, (0.0, 0.0), f"the column is required: {_AGAIN}")
     missing = "item_id IS NULL AND (event_type <> 'search' OR query IS NULL)"
-    mend = f"only a search with a query may lack an item: {_AGAIN}"
-    yield from context.breaches("null_rate", "events.item_id", missing, (0.0, 0.0), mend)
+    fix = f"only a search with a query may lack an item: {_AGAIN}"
+    yield from context.breaches("null_rate", "events.item_id", missing, (0.0, 0.0), fix)
     for table, columns in _USEFUL.items():
         for column in columns:
             nulls = context.statistics["tables"][table]["columns"][column]["nulls"]
             limits = (context.config.null_warning, None)
-            mend = "map a column that holds it, if the shop has one; models learn less without"
-            yield from context.graded("null_rate", f"{table}.{column}", nulls, limits, mend)
+            fix = "map a column that holds it, if the shop has one; models learn less without"
+            yield from context.graded("null_rate", f"{table}.{column}", nulls, limits, fix)
 
 
 def unique_ids(context: Context) -> Iterator[Finding]:
@@ -31,8 +31,8 @@ def unique_ids(context: Context) -> Iterator[Finding]:
     for table, key in (("items", "item_id"), ("users", "user_id")):
         repeated = f"(SELECT {key}, count(*) AS n FROM {table} WHERE {key} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)"
         count = int(context.tables.row(f"SELECT coalesce(sum(n - 1), 0) FROM {repeated}")[0])
-        mend = "keep one row for each id; ingest_events does so"
-        yield from context.graded("unique_ids", f"{table}.{key}", count, (0.0, 0.0), mend, repeated)
+        fix = "keep one row for each id; ingest_events does so"
+        yield from context.graded("unique_ids", f"{table}.{key}", count, (0.0, 0.0), fix, repeated)
 
 
 def value_ranges(context: Context) -> Iterator[Finding]:
@@ -46,10 +46,8 @@ def value_ranges(context: Context) -> Iterator[Finding]:
         name = column.partition(".")[2]
         impossible = f"(NOT isfinite({name}) OR {name} < 0)"
         yield from context.breaches("value_range", column, impossible, (0.0, 0.0), f"no {name} is like this: {_AGAIN}")
-        mend = f"check the unit; raise max_{name} if it is right"
-        yield from context.breaches(
-            "value_range", column, f"isfinite({name}) AND {name} > {largest}", (0.0, None), mend
-        )
+        fix = f"check the unit; raise max_{name} if it is right"
+        yield from context.breaches("value_range", column, f"isfinite({name}) AND {name} > {largest}", (0.0, None), fix)
 
 
 def content_vectors(context: Context) -> Iterator[Finding]:
@@ -58,8 +56,8 @@ def content_vectors(context: Context) -> Iterator[Finding]:
     if column["count"] and column["shortest"] != column["longest"]:
         odd = f"items WHERE len(content_vector) NOT IN (0, {column['longest']})"
         count = context.tables.row(f"SELECT count(*) FROM {odd}")[0]
-        mend = "embed every item with the same model, and leave the column of items without a vector null"
-        yield from context.graded("content_vectors", "items.content_vector", count, (0.0, 0.0), mend, odd)
+        fix = "embed every item with the same model, and leave the column of items without a vector null"
+        yield from context.graded("content_vectors", "items.content_vector", count, (0.0, 0.0), fix, odd)
 
 
 def duplicate_events(context: Context) -> Iterator[Finding]:
@@ -70,8 +68,8 @@ def duplicate_events(context: Context) -> Iterator[Finding]:
     count = int(context.tables.row("SELECT coalesce(sum(n - 1), 0) FROM duplicate_hashes")[0])
     limits = (context.config.duplicate_warning, context.config.duplicate_error)
     examples = "events e WHERE hash(e) IN (SELECT h FROM duplicate_hashes ORDER BY h LIMIT 3)"
-    mend = "remove repeated files from the source; a till that writes one line a unit should send a quantity"
-    yield from context.graded("duplicate_events", "events.*", count, limits, mend, examples)
+    fix = "remove repeated files from the source; a till that writes one line a unit should send a quantity"
+    yield from context.graded("duplicate_events", "events.*", count, limits, fix, examples)
 
 
 def future_timestamps(context: Context) -> Iterator[Finding]:
@@ -79,16 +77,16 @@ def future_timestamps(context: Context) -> Iterator[Finding]:
     now = context.config.now or datetime.now(UTC)
     latest = (now + timedelta(hours=context.config.clock_skew_hours)).isoformat()
     limits = (0.0, context.config.future_error)
-    mend = "check the time zone and the unit (seconds or milliseconds) of the timestamps"
+    fix = "check the time zone and the unit (seconds or milliseconds) of the timestamps"
     condition = f"timestamp > TIMESTAMPTZ '{latest}'"
-    yield from context.breaches("future_timestamps", "events.timestamp", condition, limits, mend)
+    yield from context.breaches("future_timestamps", "events.timestamp", condition, limits, fix)
 
 
 def event_mix(context: Context) -> Iterator[Finding]:
     """Event types are known, and some of them show what shoppers chose."""
     known = ", ".join(f"'{name}'" for name in EVENT_TYPES)
-    mend = f"map the values with event_types; known are {', '.join(EVENT_TYPES)}"
-    yield from context.breaches("event_mix", "events.event_type", f"event_type NOT IN ({known})", (0.0, 0.0), mend)
+    fix = f"map the values with event_types; known are {', '.join(EVENT_TYPES)}"
+    yield from context.breaches("event_mix", "events.event_type", f"event_type NOT IN ({known})", (0.0, 0.0), fix)
     mix: dict[str, int] = context.statistics["event_mix"]
     rows = context.rows("events")
     if rows and not any(mix.get(name) for name in ("view", "cart", "purchase")):
@@ -99,7 +97,7 @@ def event_mix(context: Context) -> Iterator[Finding]:
             message="no view, cart or purchase: nothing shows what shoppers chose",
             count=rows,
             share=1.0,
-            mend="add the events that follow a search or an impression",
+            fix="add the events that follow a search or an impression",
         )
     shares = ", ".join(f"{name} {count / max(rows, 1):.1%}" for name, count in mix.items())
     yield Finding(
@@ -112,9 +110,9 @@ def orphan_items(context: Context) -> Iterator[Finding]:
     strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
     count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
     limits = (context.config.orphan_warning, context.config.orphan_error)
-    mend = "give a newer or more complete catalog as items_source, and check that its ids are those of the events"
+    fix = "give a newer or more complete catalog as items_source, and check that its ids are those of the events"
     examples = "events ANTI JOIN items USING (item_id) WHERE item_id IS NOT NULL"
-    yield from context.graded("orphan_items", "events.item_id", count, limits, mend, examples)
+    yield from context.graded("orphan_items", "events.item_id", count, limits, fix, examples)
 
 
 def enough_data(context: Context) -> Iterator[Finding]:
@@ -138,7 +136,7 @@ def enough_data(context: Context) -> Iterator[Finding]:
                 count=count,
                 share=1.0,
                 threshold=least,
-                mend="ingest a longer period or more shoppers",
+                fix="ingest a longer period or more shoppers",
                 examples=context.tables.examples(column.partition(".")[0]),
             )
 
@@ -155,7 +153,7 @@ def time_span(context: Context) -> Iterator[Finding]:
             message=f"all {rows:,} events are at {column['min']}",
             count=rows,
             share=1.0,
-            mend="map the column that holds the moment of the event",
+            fix="map the column that holds the moment of the event",
             examples=context.tables.examples("events"),
         )
     elif rows and days < context.config.min_days:
@@ -167,7 +165,7 @@ def time_span(context: Context) -> Iterator[Finding]:
             count=days,
             share=1.0,
             threshold=context.config.min_days,
-            mend="ingest a longer period",
+            fix="ingest a longer period",
         )
 
 
@@ -190,7 +188,7 @@ def size_against_previous(context: Context) -> Iterator[Finding]:
             count=now,
             share=ratio,
             threshold=config.shrink_error if level == "error" else config.shrink_warning,
-            mend="check that the source is complete; validate without previous statistics if the change is meant",
+            fix="check that the source is complete; validate without previous statistics if the change is meant",
         )
 
 
@@ -212,7 +210,7 @@ def rejected_share(context: Context) -> Iterator[Finding]:
         count=count,
         share=share,
         threshold=config.rejected_error if level == "error" else config.rejected_warning,
-        mend=_AGAIN,
+        fix=_AGAIN,
     )
 
 

@@ -144,7 +144,7 @@ def _schema(name: str, folder: Path) -> list[Finding]:
         message=problem.headline,
         count=1,
         share=1.0,
-        mend=problem.mend,
+        fix=problem.fix,
     )
     return [finding]
 
@@ -162,5 +162,5 @@ def _refusal(findings: list[Finding], html: Path) -> DataError:
     shown = f"; the first rows are:{rows}\n " if rows else ";"
     return DataError(
         f"{first.column} breaks the rule {first.rule}: {first.message}{more}",
-        f"{first.mend}{shown} the page {html} shows all",
+        f"{first.fix}{shown} the page {html} shows all",
     )

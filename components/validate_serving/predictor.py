@@ -111,7 +111,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, config: PredictorConfig, l
             if process.poll() is not None:
                 raise ServingError(
                     f"the predictor ended with code {process.returncode} before it was ready",
-                    f"mend what it says:\n{_tail(log)}",
+                    f"fix what it says:\n{_tail(log)}",
                 )
             with contextlib.suppress(httpx.TransportError):
                 if client.get(f"{url}/v2/models/{config.name}/ready").status_code == 200:

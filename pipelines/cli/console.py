@@ -1,4 +1,4 @@
-"""What a person sees: stages with bars and elapsed time, answers as a table, errors as headline and mend."""
+"""What a person sees: stages with bars and elapsed time, answers as a table, errors as headline and fix."""
 
 import sys
 import time
@@ -101,9 +101,9 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
 
 
 def show_error(error: ShoprankError) -> None:
-    """Print headline and mend."""
+    """Print headline and fix."""
     errors.print(f"[bold red]error:[/] {_plain_text(error.headline)}")
-    errors.print(f"[bold]mend:[/] {_plain_text(error.mend)}")
+    errors.print(f"[bold]fix:[/] {_plain_text(error.fix)}")
 
 
 def _plain_text(text: str) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,7 +36,7 @@ def run(
 ) -> None:
     """Run a pipeline here, without a cluster."""
     given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
-    finished = train(pipeline, given, out, quiet=as_json)
+    finished = train(pipeline, given, out, as_json, set_)
     name = str(given.get("model_name", "shop"))
     if as_json:
         champion = Registry(out / "registry").aliases(name).get(CHAMPION)
@@ -70,17 +71,20 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search for better hyper-parameters of retriever and ranker here, without a cluster."""
-    from components.shared.options import merged
+    from components.tune_hyperparameters.config import TuningOptions
     from pipelines.config import check
 
     given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
     place = out.resolve()
     studies = {"storage": str(place / "tuning" / "studies")}
     budget = {"retriever_trials": trials, "ranker_trials": trials} if trials else {}
-    given = merged({"tuning": studies}, merged(given, {"tuning": budget} if budget else {}))
+    tuning = dict(given.get("tuning", {}))
+    if tuning.get("storage") == TuningOptions().storage:
+        del tuning["storage"]  # the place on a cluster, as `shoprank config` prints it
+    given = {**given, "tuning": {**studies, **tuning, **budget}}
     check(given)
     names = {"workers": [f"worker-{number}" for number in range(workers)]}
-    finished = _run("tuning", {**given, **names}, place, quiet=as_json)
+    finished = _run("tuning", {**given, **names}, place, as_json, set_)
     found = {}
     for model, task in STUDIES.items():
         kept = place / "tuning" / model
@@ -106,14 +110,16 @@ def refresh(
     """Bring new and changed items into the champion without training; prove and release the result."""
     given = _given(config, set_)
     place = out.resolve()
-    _run("catalog", {**given, "items_source": located(items)}, place, quiet=as_json)
+    _run("catalog", {**given, "items_source": located(items)}, place, as_json, set_)
     version = Registry(place / "registry").aliases(str(given.get("model_name", "shop")))[CHAMPION]
     if as_json:
         return emit({"champion": version})
     console.print(f"champion is {version}")
 
 
-def train(pipeline: str, given: MappingOf[str, Any], out: Path, quiet: bool = False) -> Any:
+def train(
+    pipeline: str, given: MappingOf[str, Any], out: Path, quiet: bool = False, words: Sequence[str] | None = None
+) -> Any:
     """Run the training pipeline and return the finished run.
 
     Raises:
@@ -128,7 +134,7 @@ def train(pipeline: str, given: MappingOf[str, Any], out: Path, quiet: bool = Fa
     if pipeline != "training":
         raise InputError(f"PIPELINE is '{pipeline}', which trains nothing", "use `shoprank tune` or `shoprank refresh`")
     origin = {"lineage": lineage(str(given.get("source", "complete-journey")), str(given.get("size", "small")))}
-    finished = _run(pipeline, merged({"release": origin}, given), out.resolve(), quiet)
+    finished = _run(pipeline, merged({"release": origin}, given), out.resolve(), quiet, words)
     decision = read_decision(finished.artifact("evaluate-model", "evaluation"))
     if not decision.blessed:
         raise RunFailed(
@@ -144,15 +150,18 @@ def located(data: str) -> str:
     return data if "://" in data or data == "complete-journey" else str(Path(data).resolve())
 
 
-def _run(pipeline: str, given: MappingOf[str, Any], place: Path, quiet: bool = False) -> Any:
+def _run(
+    pipeline: str, given: MappingOf[str, Any], place: Path, quiet: bool = False, words: Sequence[str] | None = None
+) -> Any:
     from pipelines.compiling import parameters_of
-    from pipelines.config import pipeline_arguments
+    from pipelines.config import named_in, pipeline_arguments, without_defaults
     from pipelines.local.runs import exclusive, run_local
 
     known = parameters_of(pipeline)
     here = {"registry": str(place / "registry"), "signing_key": str(place / "keys" / "signing.pem")}
     here = {name: value for name, value in here.items() if name in known}
-    arguments = {**here, **pipeline_arguments(given, known)}
+    given = without_defaults(given, *here)
+    arguments = {**here, **pipeline_arguments(given, known, named_in(words or ()))}
     with exclusive(place), StageProgress(quiet) as progress:
         return run_local(pipeline, arguments, place, progress.watch)
 

@@ -55,13 +55,14 @@ def submit(
 ) -> None:
     """Submit the compiled pipeline to a Kubeflow Pipelines server."""
     from pipelines.compiling import parameters_of
-    from pipelines.config import given_options, pipeline_arguments
+    from pipelines.config import given_options, named_in, pipeline_arguments
     from pipelines.submitting import Submission
     from pipelines.submitting import submit as send
 
     known = parameters_of(pipeline)
     given = given_options(config, set_ or [])
-    arguments = pipeline_arguments(given | ({"items_source": items} if items else {}), known)
+    given |= {"items_source": items} if items else {}
+    arguments = pipeline_arguments(given, known, named_in(set_ or ()))
     submission = Submission(
         pipeline=pipeline, host=host, namespace=namespace, experiment=experiment, arguments=arguments, wait=wait
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a local run's log says: which stage runs, how far it is, how it ended, and a user's error with its mend."""
+"""What a local run's log says: which stage runs, how far it is, how it ended, and a user's error with its fix."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"Executing task '(?P<task>[a-z0-9-]+)'")
 _ENDED = re.compile(r"Task '(?P<task>[a-z0-9-]+)' finished with status (?P<status>[A-Z]+)")
 _ERROR = re.compile(r"^\s*components\.shared\.errors\.\w+: (?P<headline>.*)$")
-_MEND = re.compile(r"^\s*mend: (?P<mend>.*)$")
+_FIX = re.compile(r"^\s*fix: (?P<fix>.*)$")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class LogReader:
     """Reads a log line by line and remembers the error that stands in it."""
 
     headline: str = ""
-    mend: str = ""
+    fix: str = ""
     _tail: list[str] = field(default_factory=list)
 
     def read(self, line: str) -> Started | Ended | Progressed | None:
@@ -53,9 +53,9 @@ class LogReader:
         if found := progress.parse(line):
             return Progressed(found[1], found[2])
         if found := _ERROR.match(line):
-            self.headline, self.mend = found["headline"], ""
-        elif (found := _MEND.match(line)) and self.headline and not self.mend:
-            self.mend = found["mend"]
+            self.headline, self.fix = found["headline"], ""
+        elif (found := _FIX.match(line)) and self.headline and not self.fix:
+            self.fix = found["fix"]
         elif line.strip():
             self._tail = [*self._tail[-30:], line.strip()]
         return None

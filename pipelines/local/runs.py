@@ -23,7 +23,7 @@ from pipelines.local.processes import MARK, end_run
 
 
 class RunFailed(ShoprankError):
-    """A stage failed; the headline and mend are the stage's own."""
+    """A stage failed; the headline and fix are the stage's own."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def run_local(
         raise
     if code:
         headline = reader.headline or f"the run ended with exit code {code}: {reader.last_words()}"
-        raise RunFailed(headline, reader.mend or f"read {folder / 'run.log'}")
+        raise RunFailed(headline, reader.fix or f"read {folder / 'run.log'}")
     write_json(folder / "run.json", {"pipeline": pipeline, "arguments": arguments, "stages": stages})
     return Run(folder, pipeline, arguments, tuple(stages))
 

@@ -1,3 +1,31 @@
-"""The training road's fixture; see components/conftest.py."""
+"""The training pipeline's fixture (see components/conftest.py) and the command in this process."""
+
+from dataclasses import dataclass
+
+import pytest
 
 from components.conftest import tiny_run  # noqa: F401
+from pipelines.cli.app import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """How the command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def shoprank(monkeypatch, capsys):
+    """Runs `shoprank` with these words, as main() does, without the start of a process."""
+
+    def run(*words) -> Done:
+        monkeypatch.setattr("sys.argv", ["shoprank", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return Done(int(ended.value.code or 0), said.out, said.err)
+
+    return run

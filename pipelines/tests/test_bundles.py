@@ -1,25 +1,12 @@
-"""`shoprank bundle` and `shoprank audit` as a person types them."""
+"""`shoprank bundle`, `audit`, `promote` and `rollback` as a person types them."""
+
+import json
 
 import pytest
 
 from components.shared.release.bundle import BundleFacts, sign, write_manifest
 from components.shared.release.registry import Registry
 from components.shared.release.signing import load_or_create_key
-from pipelines.cli.app import main
-
-
-@pytest.fixture
-def shoprank(monkeypatch, capsys):
-    """Exit code and words of the command."""
-
-    def run(*words):
-        monkeypatch.setattr("sys.argv", ["shoprank", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out + said.err
-
-    return run
 
 
 @pytest.fixture
@@ -34,28 +21,53 @@ def bundle(tmp_path):
 
 def test_encrypt_and_back(shoprank, bundle, tmp_path):
     key = tmp_path / "k.jwk"
-    assert shoprank("bundle", "key", key)[0] == 0
-    assert shoprank("bundle", "encrypt", bundle, tmp_path / "e", "--key", key) == (0, f"{tmp_path}/e: 3 files\n")
-    code, said = shoprank("bundle", "decrypt", tmp_path / "e", tmp_path / "back", "--key", key)
-    assert code == 0 and "3 files, version 20231114-" in said
-    code, said = shoprank("bundle", "encrypt", tmp_path / "e", tmp_path / "e2", "--key", key)
-    assert code == 1 and "bundle.json is missing" in said
+    assert shoprank("bundle", "key", key).code == 0
+    done = shoprank("bundle", "encrypt", bundle, tmp_path / "e", "--key", key)
+    assert (done.code, done.out) == (0, f"{tmp_path}/e: 3 files\n")
+    done = shoprank("bundle", "decrypt", tmp_path / "e", tmp_path / "back", "--key", key)
+    assert done.code == 0 and "3 files, version 20231114-" in done.out
+    done = shoprank("bundle", "encrypt", tmp_path / "e", tmp_path / "e2", "--key", key)
+    assert done.code == 1 and "bundle.json is missing" in done.err
 
 
 def test_an_image(shoprank, bundle, tmp_path):
-    code, said = shoprank("bundle", "oci", bundle, tmp_path / "image")
-    assert code == 0 and "sha256:" in said and (tmp_path / "image" / "oci-layout").exists()
+    done = shoprank("bundle", "oci", bundle, tmp_path / "image")
+    assert done.code == 0 and "sha256:" in done.out and (tmp_path / "image" / "oci-layout").exists()
 
 
-def test_the_log_is_read_and_checked(shoprank, bundle, tmp_path):
+@pytest.fixture
+def registry(bundle, tmp_path):
     registry = Registry(tmp_path / "registry")
-    version = registry.add(bundle)
-    registry.promote("shop", version)
-    assert shoprank("audit", "verify", "--out", tmp_path) == (0, "2 lines, unbroken\n")
-    code, said = shoprank("audit", "log", "--out", tmp_path)
-    assert code == 0 and f"promote version={version}" in said and len(said.splitlines()) == 2
+    registry.promote("shop", registry.add(bundle))
+    return registry
+
+
+def test_the_audit_log_is_printed_and_verified(shoprank, registry, tmp_path):
+    version = registry.aliases("shop")["champion"]
+    assert shoprank("audit", "verify", "--out", tmp_path).out == "2 lines, unbroken\n"
+    assert json.loads(shoprank("audit", "verify", "--out", tmp_path, "--json").out) == {"lines": 2}
+    done = shoprank("audit", "log", "--out", tmp_path)
+    assert done.code == 0 and f"promote version={version}" in done.out and len(done.out.splitlines()) == 2
+    entries = json.loads(shoprank("audit", "log", "--out", tmp_path, "--json").out)
+    assert [entry["action"] for entry in entries][-1] == "promote" and entries[-1]["version"] == version
     log = registry.audit("shop").path
     log.write_text(log.read_text().replace("promote", "demoted"))
-    code, said = shoprank("audit", "verify", "--out", tmp_path)
-    assert code == 1 and "line 2 was changed" in said
-    assert shoprank("audit", "verify", "--out", tmp_path / "none")[0] == 2
+    done = shoprank("audit", "verify", "--out", tmp_path)
+    assert done.code == 1 and "line 2 was changed" in done.err
+    assert shoprank("audit", "verify", "--out", tmp_path / "none").code == 2
+
+
+def test_a_version_is_promoted_and_the_one_before_comes_back(shoprank, registry, tmp_path):
+    first = registry.aliases("shop")["champion"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.bin").write_text("other weights")
+    write_manifest(other, BundleFacts(name="shop", as_of=1_700_000_000, schema_hash="x"))
+    sign(other, load_or_create_key(tmp_path / "key.pem"))
+    second = registry.add(other)
+    registry.set_alias("shop", "candidate", second)
+    assert shoprank("promote", "--out", tmp_path).out == f"champion is {second}\n", "the candidate by default"
+    assert json.loads(shoprank("rollback", "--out", tmp_path, "--json").out)["champion"] == first
+    assert json.loads(shoprank("promote", second, "--out", tmp_path, "--json").out) == {"champion": second}
+    done = shoprank("promote", "v9", "--out", tmp_path)
+    assert done.code == 1 and "v9" in done.err and second in done.err

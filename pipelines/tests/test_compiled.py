@@ -1,11 +1,13 @@
 """The compiled pipeline is what a cluster gets; what kfp.local ignores is checked here, on the YAML."""
 
+import shutil
+
 import pytest
 import yaml
 
 from components.shared.errors import InputError
 from pipelines import resources
-from pipelines.compiling import COMPILED, PIPELINES, compile_all, compiled_yaml
+from pipelines.compiling import COMPILED, PIPELINES, STAGES, compile_all, compiled_yaml
 from tests.pictures.drawing import depths, draw_pipeline, needed_arrows, tasks_of
 
 TEXT = (COMPILED / "training.yaml").read_text()
@@ -17,12 +19,20 @@ TRAINING = ("exec-train-retriever", "exec-train-ranker")
 
 def test_the_checked_in_yaml_is_current():
     names = [f"{pipeline}{form}.yaml" for pipeline in PIPELINES for form in ("", ".kubernetes")]
-    assert compile_all(check=True) == [COMPILED / name for name in names]
+    stages = sorted(path.parent for path in STAGES.glob("*/component.py"))
+    assert compile_all(check=True) == [
+        *(COMPILED / name for name in names),
+        *(one / "component.yaml" for one in stages),
+    ]
     assert sorted(path.name for path in COMPILED.glob("*.yaml")) == sorted(names)
 
 
 def test_a_stale_file_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.compiling.COMPILED", tmp_path)
+    for path in STAGES.glob("*/component.py"):
+        (tmp_path / path.parent.name).mkdir()
+        shutil.copyfile(path, tmp_path / path.parent.name / "component.py")
+    monkeypatch.setattr("pipelines.compiling.STAGES", tmp_path)
     with pytest.raises(InputError, match="is stale"):
         compile_all(check=True)
     compile_all(check=False)
@@ -145,7 +155,11 @@ def test_what_a_person_sets_reaches_every_step_that_knows_the_word(pipeline):
     offered = set(specification["root"]["inputDefinitions"]["parameters"])
     for name, task, component in steps(specification):
         known = set(component.get("inputDefinitions", {}).get("parameters", {}))
-        assert offered & known <= set(task.get("inputs", {}).get("parameters", {})), name
+        handed = task.get("inputs", {}).get("parameters", {})
+        assert offered & known <= set(handed), name
+        if "options" in known:
+            section = {"build-features": "features", "evaluate-model": "evaluation", "compile-model": "compile"}[name]
+            assert handed["options"] == {"componentInputParameter": section}
 
 
 @pytest.mark.parametrize(("pipeline", "step"), [("training", "evaluate-model"), ("catalog", "refresh-catalog")])

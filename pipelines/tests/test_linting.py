@@ -50,7 +50,7 @@ MISTAKES = {
     "secret": [
         lambda d: inputs(d).update(registry_password={"parameterType": "STRING"}),
         lambda d: inputs(d)["signing_key"].update(defaultValue="-----BEGIN PRIVATE KEY-----"),
-        lambda d: inputs(d)["lineage"].update(defaultValue="AKIA" + "ABCDEFGH12345678"),
+        lambda d: inputs(d)["model_name"].update(defaultValue="AKIA" + "ABCDEFGH12345678"),
         lambda d: container(d).update(env=[{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}]),
         lambda d: task(d)["inputs"]["parameters"].update(
             version={"runtimeValue": {"constant": "c2VjcmV0" * 6}}
@@ -70,7 +70,7 @@ def test_a_planted_mistake_is_found_alone(rule, plant):
     plant(documents)
     found = lint(yaml.safe_dump_all(documents))
     assert [finding.rule for finding in found] == [rule], found
-    assert found[0].where and found[0].mend
+    assert found[0].where and found[0].fix
 
 
 def test_a_mistake_in_the_native_form_is_found():

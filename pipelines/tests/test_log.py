@@ -6,7 +6,7 @@ LOG = """\
     progress ingest_events 0.500 150,000 rows
     Traceback (most recent call last):
     components.shared.errors.InputError: source '/x' does not exist
-      mend: give a folder
+      fix: give a folder
 02:00:01.1 - ERROR - Task \x1b[96m'ingest-events'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
 """
 
@@ -15,7 +15,7 @@ def test_a_log_tells_stages_progress_and_the_users_error():
     reader = LogReader()
     events = [event for line in LOG.splitlines() if (event := reader.read(line))]
     assert events == [Started("ingest-events"), Progressed(0.5, "150,000 rows"), Ended("ingest-events", False)]
-    assert (reader.headline, reader.mend) == ("source '/x' does not exist", "give a folder")
+    assert (reader.headline, reader.fix) == ("source '/x' does not exist", "give a folder")
 
 
 def test_the_last_error_line_is_told_when_no_user_caused_it():

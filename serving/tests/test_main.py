@@ -45,14 +45,14 @@ def test_a_damaged_bundle_is_refused_by_name(signed, tmp_path, serve, damage, na
     bundle = _copy(signed, tmp_path)
     damage(bundle)
     code, output = serve("--model_dir", bundle, "--public_key", signed[1])
-    assert code == 2 and f"error: {bundle}/{named}" in output and "mend:" in output
+    assert code == 2 and f"error: {bundle}/{named}" in output and "fix:" in output
 
 
 def test_the_process_says_so_without_a_traceback(tmp_path):
     command = [sys.executable, "-m", "serving", "--http_port", "28080", "--grpc_port", "28081", "--model_dir", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and f"error: {tmp_path}/bundle.json is missing" in done.stderr
-    assert "mend:" in done.stderr and "Traceback" not in done.stderr
+    assert "fix:" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_bundle_signed_by_someone_else_is_refused(signed, tmp_path, serve):

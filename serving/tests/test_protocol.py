@@ -36,7 +36,7 @@ def test_a_full_request_is_read():
 def test_k_must_be_a_whole_number_up_to_500(k):
     with pytest.raises(RequestError, match="field 'k'") as refusal:
         parse_ask({"k": k})
-    assert refusal.value.field == "k" and refusal.value.mend
+    assert refusal.value.field == "k" and refusal.value.fix
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_wrong_field_is_named(request_, field):
 def test_an_unknown_field_lists_the_known_ones():
     with pytest.raises(RequestError, match="unknown field 'user'") as refusal:
         parse_ask({"user": "x"})
-    assert "user_id, query, k" in refusal.value.mend
+    assert "user_id, query, k" in refusal.value.fix
 
 
 @given(st.dictionaries(FIELDS, VALUES, max_size=4))
@@ -80,7 +80,7 @@ def test_any_object_is_read_or_refused(raw):
     try:
         assert isinstance(parse_ask(raw), Ask)
     except RequestError as refusal:
-        assert refusal.field and refusal.headline and refusal.mend
+        assert refusal.field and refusal.headline and refusal.fix
 
 
 @given(VALUES)
@@ -97,7 +97,7 @@ def test_any_bytes_are_json_or_refused(body, charset):
     try:
         decode_json(body, charset)
     except RequestError as refusal:
-        assert refusal.mend
+        assert refusal.fix
 
 
 def test_charsets_and_constants():

@@ -80,7 +80,7 @@ def test_explain_tells_more_and_sends_no_request_header_back(http):
 def test_bad_fields_are_400_and_named(http, path, request_, field):
     answer = http.post(path, json={"instances": [request_]})
     assert answer.status_code == 400
-    assert field in answer.json()["field"] and field in answer.json()["error"] and answer.json()["mend"]
+    assert field in answer.json()["field"] and field in answer.json()["error"] and answer.json()["fix"]
 
 
 @pytest.mark.parametrize(

@@ -236,12 +236,12 @@ def test_an_api_server_that_is_away_does_not_end_the_run(scene, api_server):
 REFUSED = [
     "W1124 torch/distributed/elastic: Sending process 12 closing signal SIGTERM",
     "[rank1]: components.shared.errors.TrainingError: train_retriever: the loss is nan at epoch 1, step 3",
-    "[rank1]:   mend: lower the learning rate; check the rows for infinite values",
+    "[rank1]:   fix: lower the learning rate; check the rows for infinite values",
     "  exitcode  : 1 (pid: 12)",
 ]
 
 
-@pytest.mark.parametrize(("lines", "end", "headline", "mend"), [
+@pytest.mark.parametrize(("lines", "end", "headline", "fix"), [
         (REFUSED, {}, r"^train_retriever: the loss is nan at epoch 1, step 3\n", "lower the learning rate"),
         (
             ["RuntimeError: CUDA out of memory", "  exitcode  : -9 (pid: 12)"], {"message": "node-0: OOMKilled"},
@@ -250,7 +250,7 @@ REFUSED = [
         ),
         ([], {"reason": "DeadlineExceeded"}, "ran longer than 600 s", "last checkpoint"),
 ], ids=["own", "memory", "deadline"])  # fmt: skip
-def test_a_failed_train_job_is_told_in_the_workers_last_words(scene, lines, end, headline, mend):
+def test_a_failed_train_job_is_told_in_the_workers_last_words(scene, lines, end, headline, fix):
     def act():
         scene.say(*lines)
         scene.fail(**end)
@@ -258,13 +258,13 @@ def test_a_failed_train_job_is_told_in_the_workers_last_words(scene, lines, end,
     scene.play(act)
     with pytest.raises(TrainingError, match=headline) as failure:
         scene.launch()
-    assert mend in failure.value.mend
+    assert fix in failure.value.fix
 
 
 def test_one_that_never_starts_says_what_it_waits_for(scene):
     with pytest.raises(TrainingError, match=r"no worker .* within 1 s: .*Insufficient nvidia\.com/gpu") as failure:
         scene.launch(start_s=1)
-    assert "2 nodes" in failure.value.mend
+    assert "2 nodes" in failure.value.fix
     assert scene.cluster.find(TRAIN_JOB, scene.name) is None
 
 
@@ -293,7 +293,7 @@ def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
     monkeypatch.setattr("components.shared.cluster.train_launcher.TRAIN_JOB", absent)
     with pytest.raises(MissingObject, match="does not know trainjobs") as refusal:
         scene.launch()
-    assert refusal.value.mend == "install Kubeflow Trainer 2.3"
+    assert refusal.value.fix == "install Kubeflow Trainer 2.3"
 
 
 @pytest.mark.parametrize(

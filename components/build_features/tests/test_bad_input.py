@@ -18,7 +18,7 @@ def refused(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankErro
     with pytest.raises(kind) as caught:
         build(events, items, folder / "features", FeatureOptions(horizon_days=5.0))
     assert sorted(path.name for path in folder.iterdir()) == ["events", "items"], "nothing may be left half-written"
-    assert caught.value.headline and caught.value.mend
+    assert caught.value.headline and caught.value.fix
     return caught.value
 
 
@@ -49,7 +49,7 @@ def test_events_of_an_earlier_release_are_to_be_ingested_again(shop, tmp_path):
     pq.write_table(pq.read_table(file, partitioning=None).drop_columns("rating"), file)
     with pytest.raises(SchemaError, match="lack the column 'rating'") as caught:
         build(events, items, tmp_path / "out", FeatureOptions())
-    assert file.name in caught.value.headline and "ingest them again" in caught.value.mend
+    assert file.name in caught.value.headline and "ingest them again" in caught.value.fix
     assert not (tmp_path / "out").exists()
 
 

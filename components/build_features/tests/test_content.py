@@ -55,7 +55,7 @@ def test_a_vector_that_does_not_fit_is_named_with_its_item(shop, built_from, vec
         item["content_vector"] = vector if item["item_id"] == "i07" else [0.1, 0.2, 0.3]
     with pytest.raises(DataError, match=said) as caught:
         built_from(shop)
-    assert caught.value.headline.startswith("items.content_vector: ") and "null" in caught.value.mend
+    assert caught.value.headline.startswith("items.content_vector: ") and "null" in caught.value.fix
 
 
 @settings(deadline=None)

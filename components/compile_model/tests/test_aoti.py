@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from components.compile_model.compile import compile_model
-from components.compile_model.config import CompileOptions, Limits, config_for
+from components.compile_model.config import CompileOptions, Limits
 from components.compile_model.parity import compare
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import RegisterConfig, register
@@ -202,7 +202,7 @@ def test_nobody_runs_native_code_of_an_unknown_maker(bundles):
     command = [sys.executable, "-m", "serving", "--http_port", "28180", "--grpc_port", "28181", "--model_dir"]
     done = subprocess.run([*command, bundles[1]], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "native code, and no --public_key says whose it is" in done.stderr
-    assert "mend: give --public_key, or --unsigned_code" in done.stderr and "Traceback" not in done.stderr
+    assert "fix: give --public_key, or --unsigned_code" in done.stderr and "Traceback" not in done.stderr
 
 
 @slow
@@ -222,7 +222,7 @@ def test_native_code_for_elsewhere_is_refused_by_name(native, tmp_path, record, 
     write_json(copy / "runtime.json", read_json(copy / "runtime.json") | record)
     with pytest.raises(BundleError, match=named) as caught:
         Recommender.open(copy)
-    assert "again" in caught.value.mend
+    assert "again" in caught.value.fix
 
 
 @slow
@@ -232,11 +232,11 @@ def test_a_damaged_package_and_a_missing_torch_are_told(native, tmp_path, monkey
     (copy / "ranker" / "ranker.pt2").write_bytes(b"no package")
     with pytest.raises(BundleError, match=r"ranker\.pt2 cannot be loaded") as caught:
         Recommender.open(copy)
-    assert "/tmp" in caught.value.mend
+    assert "/tmp" in caught.value.fix
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(BundleError, match="torch is not installed") as caught:
         ExportedModels.load(native)
-    assert "predictor image" in caught.value.mend
+    assert "predictor image" in caught.value.fix
 
 
 @slow
@@ -262,22 +262,21 @@ def test_its_catalog_is_refreshed(bundles, tmp_path, one_thread):
 
 
 @slow
-def test_without_a_compiler_the_mend_is_told_before_any_work(tiny_run, tmp_path, monkeypatch):
+def test_without_a_compiler_the_fix_is_told_before_any_work(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match=r"no C\+\+ compiler 'g\+\+' on PATH") as caught:
         compile_model(*models_of(tiny_run), tmp_path / "out", CompileOptions(runtime="aotinductor"))
-    assert "install g++" in caught.value.mend and "runtime=onnxruntime" in caught.value.mend
+    assert "install g++" in caught.value.fix and "runtime=onnxruntime" in caught.value.fix
     assert not list(tmp_path.iterdir())
 
 
 def test_a_runtime_must_be_known_and_int8_products_are_onnxruntimes():
-    with pytest.raises(InputError, match="runtime is 'tensorrt'") as caught:
-        config_for("int8", runtime="tensorrt")
-    assert caught.value.mend == "use one of: onnxruntime, aotinductor"
-    with pytest.raises(InputError, match="dense_precision is 'int8' and runtime 'aotinductor'"):
-        config_for("int8", "int8", runtime="aotinductor")
-    assert config_for("fp16", runtime="aotinductor").runtime == "aotinductor"
+    with pytest.raises(InputError, match=r"compile.runtime is 'tensorrt'") as caught:
+        CompileOptions.read({"runtime": "tensorrt"}, "compile")
+    assert caught.value.fix == "use one of: onnxruntime, aotinductor"
+    with pytest.raises(InputError, match="compile: dense_format is 'int8' and runtime 'aotinductor'"):
+        CompileOptions.read({"dense_format": "int8", "runtime": "aotinductor"}, "compile")
 
 
 def test_a_bundle_without_a_record_is_onnxruntimes(tmp_path):

@@ -94,7 +94,7 @@ def test_missing_or_broken_papers_are_named(shop, tmp_path):
         deploy(shop.release(version), tmp_path / "broken", shop.evaluation())
     with pytest.raises(InputError, match="backend is 'moon'") as refusal:
         deploy(shop.release(version, "moon"), proof, shop.evaluation())
-    assert "local" in refusal.value.mend
+    assert "local" in refusal.value.fix
     with pytest.raises(RegistryError, match="no version or alias 'v9'"):
         deploy(shop.release("v9"), proof, shop.evaluation())
 

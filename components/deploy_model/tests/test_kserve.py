@@ -14,6 +14,7 @@ from components.shared.cluster.inference_service import ServiceSpec, manifest
 from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.shared.cluster.traffic import Placement, StandardTraffic
 from components.shared.errors import ClusterError, InputError, RegistryError, ServingError
+from components.shared.release.config import ReleaseOptions
 from components.shared.release.registry import Registry
 from tests.cluster.faults import told
 from tests.cluster.kserve_controller import Controller
@@ -182,13 +183,12 @@ def test_an_encrypted_bundle_names_its_key_for_champion_and_candidate(shop):
 
 
 def test_parameters_that_cannot_be_are_named(tmp_path):
-    assert kserve_target("shop", "s", "", "minio://mlpipeline/registry", "Standard").service.uri("v1") == (
-        "s3://mlpipeline/registry/shop/versions/v1"
-    )
-    with pytest.raises(InputError, match="mode is 'Serverless'"):
-        kserve_target("shop", "s", "", "pvc://claim/registry", "Serverless")
+    options = ReleaseOptions(service="s", storage="minio://mlpipeline/registry")
+    assert kserve_target("shop", options).service.uri("v1") == "s3://mlpipeline/registry/shop/versions/v1"
+    with pytest.raises(InputError, match=r"release.mode is 'Serverless'"):
+        ReleaseOptions.read({"mode": "Serverless"}, "release")
     with pytest.raises(InputError, match="storage is '/mnt/registry'"):
-        kserve_target("shop", "s", "", "/mnt/registry", "Standard")
+        ReleaseOptions.read({"storage": "/mnt/registry"}, "release")
     with pytest.raises(InputError, match="'kserve' without a service"):
         rollback(tmp_path, "shop", "kserve")
 

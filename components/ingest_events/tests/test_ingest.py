@@ -254,7 +254,7 @@ def test_kfp_face(tmp_path):
     made = {name: Dataset(uri=str(tmp_path / name)) for name in ("events", "items", "users", "rejected")}
     summary = Metrics(uri=str(tmp_path / "summary"))
     source = str(tmp_path / "events.csv")
-    ingest_events.python_func(source, "tiny", **made, summary=summary, mapping=json.dumps(FOUNDING_MAPPING))
+    ingest_events.python_func(source, "tiny", **made, summary=summary, data={"mapping": FOUNDING_MAPPING})
     assert summary.metadata == {
         "events": 6, "items": 6, "users": 2, "rejected_events": 0, "rejected_items": 0, "rejected_users": 0,
     }  # fmt: skip

@@ -1,10 +1,12 @@
-"""What ingest refuses as a whole: by name, with a mend, and without touching what was there."""
+"""What ingest refuses as a whole: by name, with a fix, and without touching what was there."""
+
+import re
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.ingest_events.ingest import ingest, parse_mapping_text
+from components.ingest_events.ingest import ingest
 from components.ingest_events.tests.ingesting import (
     FOUNDING,
     FOUNDING_MAPPING,
@@ -15,6 +17,7 @@ from components.ingest_events.tests.ingesting import (
     read,
 )
 from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
+from components.shared.schema.data_options import DataOptions
 from components.shared.tests.small_disk import small_file_system
 
 
@@ -52,7 +55,7 @@ def test_refusals_name_what_is_wrong(tmp_path):
         with pytest.raises(ShoprankError) as refusal:
             ingest(source, outputs_in(tmp_path / "out"), **options)
         assert isinstance(refusal.value, kind), source
-        assert words in refusal.value.headline and refusal.value.mend
+        assert words in refusal.value.headline and refusal.value.fix
         assert_nothing_written(tmp_path / "out")
 
 
@@ -77,6 +80,12 @@ def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
     assert_nothing_written(small_disk)
 
 
-def test_kfp_face_refuses_a_mapping_that_is_not_json():
-    with pytest.raises(InputError, match="mapping is not JSON"):
-        parse_mapping_text("user_id=visitor")
+def test_options_of_the_data_are_refused_by_their_path():
+    for raw, said in (
+        ({"mapping": "user_id=visitor"}, "data.mapping is 'user_id=visitor'"),
+        ({"mapping": {"shopper": "visitor"}}, "data: mapping: 'shopper' is no column of ours"),
+        ({"mapping": {"event_types": {"add": "basket"}}}, "data: mapping: event type 'add' becomes 'basket'"),
+        ({"item_source": "x"}, "data.item_source is not an option"),
+    ):
+        with pytest.raises(InputError, match=re.escape(said)):
+            DataOptions.read(raw, "data")

@@ -1,15 +1,17 @@
 """Registering a compiled model: a signed bundle, the same version whenever, and nothing for half a model."""
 
+import re
 import shutil
 
 import pytest
 from kfp.dsl import Artifact, Model
 
 from components.register_model.component import register_model
-from components.register_model.register import RegisterConfig, parse_lineage, register
+from components.register_model.register import RegisterConfig, register
 from components.shared.errors import BundleError, InputError
 from components.shared.evaluation.decision import Decision
 from components.shared.release.bundle import verify
+from components.shared.release.config import ReleaseOptions
 from components.shared.release.registry import Registry
 from components.shared.release.signing import load_public_key
 from serving.tests.handmade import write_compiled, write_golden
@@ -69,11 +71,14 @@ def test_a_link_out_of_the_model_is_refused(compiled, config, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_lineage_must_be_an_object_of_texts():
-    assert parse_lineage("") == {} and parse_lineage('{"a": "b"}') == {"a": "b"}
-    for text in ("{", "[]", '{"a": 1}'):
-        with pytest.raises(InputError, match="'lineage'"):
-            parse_lineage(text)
+def test_release_options_are_refused_by_their_path():
+    assert ReleaseOptions.read({"lineage": {"a": "b"}}, "release").lineage == {"a": "b"}
+    for raw, said in (
+        ({"lineage": []}, "release.lineage is []"), ({"lineage": {"a": 1}}, "release.lineage.a is 1"),
+        ({"publish": "harbor:x"}, "release: publish is 'harbor:x'"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=re.escape(said)):
+            ReleaseOptions.read(raw, "release")
 
 
 def test_the_kfp_face(compiled, evaluation, tmp_path):
@@ -81,6 +86,6 @@ def test_the_kfp_face(compiled, evaluation, tmp_path):
     version = register_model.python_func(
         compiled=Model(uri=str(compiled)), evaluation=Artifact(uri=str(evaluation)), bundle=bundle,
         registry=str(tmp_path / "registry"), model_name="shop", signing_key=str(tmp_path / "key.pem"),
-        lineage='{"run": "r1"}',
+        release={"lineage": {"run": "r1"}},
     )  # fmt: skip
     assert bundle.metadata["version"] == version and (tmp_path / "bundle" / "bundle.sig").exists()

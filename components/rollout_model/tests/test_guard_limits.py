@@ -18,8 +18,8 @@ ARM = Arm(requests=10, errors=0, empty=0, slow=0, clicks=None, purchases=None)
     {"judged": (), "required": ()}, {"judged": (Metric.ERRORS,)}, {"full_share_factor": 0.5},
 ])  # fmt: skip
 def test_limits_that_cannot_be_used_are_refused(change):
-    with pytest.raises(InputError, match=r"GuardConfig\."):
-        GuardConfig(**change)
+    with pytest.raises(InputError, match=r"rollout\.guards(\.\w+ is|: )"):
+        GuardConfig.read(change, "rollout.guards")
 
 
 def test_counts_that_cannot_be_are_refused():
@@ -44,6 +44,6 @@ def test_the_judge_refuses_percents_no_step_and_foreign_state():
 
 
 def test_a_configuration_survives_json_and_names_an_unknown_field():
-    assert GuardConfig.from_json(json.loads(json.dumps(CONFIG.to_json()))) == CONFIG
-    with pytest.raises(InputError, match="alhpa"):
-        GuardConfig.from_json({"alhpa": 0.1})
+    assert GuardConfig.read(json.loads(json.dumps(CONFIG.to_json())), "guards") == CONFIG
+    with pytest.raises(InputError, match=r"guards.alhpa is not an option\n.*did you mean 'alpha'"):
+        GuardConfig.read({"alhpa": 0.1}, "guards")

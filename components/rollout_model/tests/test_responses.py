@@ -86,5 +86,5 @@ def test_what_cannot_be_read_is_named(tmp_path):
     (tmp_path / "bad.parquet").write_text("no parquet")
     with pytest.raises(InputError, match=r"bad\.parquet holds no events"):
         Responses(tmp_path).matured(0)
-    with pytest.raises(InputError, match="'events' is given without an inference log"):
+    with pytest.raises(InputError, match=r"rollout.events is given without an inference log"):
         evidence_at("http://prometheus:9090", Versions("a", "b"), str(tmp_path))

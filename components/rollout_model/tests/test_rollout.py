@@ -10,9 +10,8 @@ import pytest
 
 from components.rollout_model.evidence import PrometheusEvidence, Versions
 from components.rollout_model.guards import GuardConfig, Metric
-from components.rollout_model.rollout import RolloutPlan, Stopped
+from components.rollout_model.rollout import Stopped
 from components.shared.cluster.kinds import HTTP_ROUTE
-from components.shared.errors import ShoprankError
 from tests.cluster.faults import told
 from tests.cluster.kserve_controller import eventually
 from tests.cluster.prometheus import scraping
@@ -189,11 +188,3 @@ def test_prometheus_decides_as_well(shelf, cluster, tmp_path):
             evidence = PrometheusEvidence(url, Versions(shop.champion, candidate))
             record = shop.rollout(candidate, guards=COUNTED, evidence=evidence).run()
     assert record.action == "rolled_back" and "empty" in " ".join(record.reasons)
-
-
-def test_plans_that_cannot_be_are_named():
-    for steps in ((), (5, 25), (25, 5, 100), (0, 100)):
-        with pytest.raises(ShoprankError, match="steps are"):
-            RolloutPlan(steps=steps)
-    with pytest.raises(ShoprankError, match="poll_s is 0"):
-        RolloutPlan(poll_s=0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 
 import pytest
@@ -10,7 +11,7 @@ from kfp.dsl import HTML, Artifact, Metrics
 from components.rollout_model.component import rollout_model
 from components.rollout_model.evidence import LogEvidence, PrometheusEvidence, Versions
 from components.rollout_model.record import read_record
-from components.rollout_model.run import evidence_at, parse_plan
+from components.rollout_model.run import evidence_at, rollout_of
 from components.shared.cluster.inference_service import ServiceSpec, manifest
 from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.shared.errors import InputError, MissingObject, RegistryError
@@ -40,10 +41,12 @@ def desk(shelves, cluster, api_server, tmp_path, monkeypatch):
         Decision(blessed, ("worse than popularity",), {}).write(tmp_path / "evaluation")
         outputs = {"record": Artifact(uri=f"{tmp_path}/record"), "page": HTML(uri=f"{tmp_path}/page.html"),
                    "result": Metrics(uri=f"{tmp_path}/result")}  # fmt: skip
-        given = {"evidence": f"{tmp_path}/log", "namespace": cluster.namespace} | further
+        rollout = {"evidence": f"{tmp_path}/log"} | {name: value for name, value in further.items() if name != "mode"}
+        release = {"namespace": cluster.namespace} | {name: further[name] for name in ("mode",) if name in further}
         done = rollout_model.python_func(
             proof=Artifact(uri=f"{tmp_path}/proof"), evaluation=Artifact(uri=f"{tmp_path}/evaluation"),
-            registry=os.fspath(registry.root), model_name="handmade", version=version, **outputs, **given,
+            registry=os.fspath(registry.root), model_name="handmade", version=version, release=release, rollout=rollout,
+            **outputs,
         )  # fmt: skip
         return done, outputs
 
@@ -54,7 +57,7 @@ def test_the_record_lies_with_the_version_and_in_the_outputs(desk, cluster, tmp_
     call, registry, (champion, candidate) = desk
     cluster.create(INFERENCE_SERVICE, manifest(ServiceSpec(model="handmade"), champion))
     # Nobody plays KServe here: the candidate is never ready, which is a rollback by the book.
-    done, outputs = call(candidate, steps="50,100", guards='{"min_sample": 5}', ready_s=2.0)
+    done, outputs = call(candidate, steps=[50, 100], guards={"min_sample": 5}, ready_s=2.0)
     assert done == "rolled_back" and outputs["result"].metadata["promoted"] == 0.0
     record = read_record(tmp_path / "record")
     assert (record.champion, record.candidate, record.steps) == (champion, candidate, (50, 100))
@@ -76,26 +79,29 @@ def test_what_may_not_be_rolled_out_touches_no_service(desk, cluster):
         call(champion)
     with pytest.raises(InputError, match="is in mode Standard, not Knative"):
         call(candidate, mode="Knative")
-    with pytest.raises(InputError, match="'evidence' is empty"):
+    with pytest.raises(InputError, match=r"rollout.evidence is empty"):
         call(candidate, evidence="")
     assert cluster.get(INFERENCE_SERVICE, "shoprank") == service
 
 
 @pytest.mark.parametrize(
-    ("steps", "guards", "said"),
+    ("options", "said"),
     [
-        ("5,x", "", "'steps' is '5,x'"),
-        ("", "", "'steps' is ''"),
-        ("50,20,100", "", "steps are"),
-        ("100", "{", "'guards' is not JSON"),
-        ("100", "[]", "'guards' is not an object"),
-        ("100", '{"min_samples": 5}', "guard configuration"),
-        ("100", '{"alpha": 2}', "alpha is 2"),
+        ({"steps": [5, "x"]}, "rollout.steps[1] is 'x'"),
+        ({"steps": []}, "rollout.steps is []"),
+        ({"steps": [50, 20, 100]}, "rollout: steps are [50, 20, 100]"),
+        ({"steps": [0, 100]}, "rollout.steps[0] is 0"),
+        ({"steps": [5, 25]}, "rollout: steps are [5, 25]"),
+        ({"guards": []}, "rollout.guards is []"),
+        ({"guards": {"min_samples": 5}}, "rollout.guards.min_samples is not an option"),
+        ({"guards": {"alpha": 2}}, "rollout.guards.alpha is 2"),
+        ({"poll_s": 0}, "rollout.poll_s is 0"),
+        ({"evidence": ""}, "rollout.evidence is empty"),
     ],
 )
-def test_parameters_that_cannot_be_are_named(steps, guards, said):
-    with pytest.raises(InputError, match=said):
-        parse_plan(steps, guards, 15, "shoprank")
+def test_options_that_cannot_be_used_are_refused_by_their_path(options, said, tmp_path):
+    with pytest.raises(InputError, match=re.escape(said)):
+        rollout_of(tmp_path, ("shop", "v1"), {}, {"evidence": "http://prometheus:9090", **options})
 
 
 def test_evidence_by_its_place(tmp_path):

@@ -1,6 +1,6 @@
 """Custom resources of a cluster: read, written and followed, over conflicts, cut watches and a server that is away.
 
-A thin layer on the kubernetes client; what it adds is patience, one error tree, and words that name the mend.
+A thin layer on the kubernetes client; what it adds is patience, one error tree, and words that name the fix.
 """
 
 import contextlib
@@ -277,7 +277,7 @@ def _reason(error: ApiException) -> str:
 
 
 def _refused(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterError:
-    """What the server said, with the mend for each of its reasons."""
+    """What the server said, with the fix for each of its reasons."""
     reason, message = _reason(error), _said(error).get("message") or (error.body or error.reason or "").strip()
     what = f"{verb} {kind.kind} {name}".strip()
     if error.status == 404 and reason != "NotFound":
@@ -286,13 +286,13 @@ def _refused(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterEr
         return MissingObject(f"{what}: there is none", f"check name and namespace (kubectl get {kind.plural})")
     if error.status == 409:
         return ChangedObject(f"{what}: {message}", "run it again; it reads the newest state first")
-    mends = {
+    fixes = {
         401: "log in again, or use a context with credentials",
-        400: "mend what the webhook names",
+        400: "fix what the webhook names",
         403: "give the service account the right, or the namespace the quota, that is named",
-        422: f"mend the field that is named; {kind.kind} {kind.api_version} has no other form",
+        422: f"fix the field that is named; {kind.kind} {kind.api_version} has no other form",
     }
     return ClusterError(
         f"{what}: {error.status} {message}",
-        mends.get(error.status or 0, "see the API server's log, and the controller of a webhook that is named"),
+        fixes.get(error.status or 0, "see the API server's log, and the controller of a webhook that is named"),
     )

@@ -133,7 +133,7 @@ class TrainJobLauncher:
         said = failure(task.module, last)
         # A worker's own refusal says it all; else the cluster may know more than the worker, such as OOMKilled.
         why = f" (TrainJob {name}: {message})" if said.headline.startswith(task.module) else ""
-        raise TrainingError(said.headline + why, said.mend)
+        raise TrainingError(said.headline + why, said.fix)
 
     def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
         """How the TrainJob ended."""

@@ -25,7 +25,7 @@ from components.shared.storage import read_json, write_json
 START = "0" * 64
 """What the first line names as the hash before it."""
 
-_MEND = "compare it with a backup; somebody or something wrote into the log by another way than shoprank"
+_FIX = "compare it with a backup; somebody or something wrote into the log by another way than shoprank"
 
 
 class AuditLog:
@@ -93,33 +93,33 @@ class AuditLog:
         for place, line in enumerate(lines, 1):
             last = _parse(line, place)
             if last.get("seq") != place:
-                raise AuditError(f"{self.path} line {place}: it says it is line {last.get('seq')}", _MEND)
+                raise AuditError(f"{self.path} line {place}: it says it is line {last.get('seq')}", _FIX)
             if last.get("previous") != before:
-                raise AuditError(f"{self.path} line {place}: the line before it is not the one it followed", _MEND)
+                raise AuditError(f"{self.path} line {place}: the line before it is not the one it followed", _FIX)
             if last.get("hash") != _digest({name: value for name, value in last.items() if name != "hash"}):
-                raise AuditError(f"{self.path} line {place} was changed", _MEND)
+                raise AuditError(f"{self.path} line {place} was changed", _FIX)
             before = last["hash"]
         self._check_head(lines, last)
         if head and before != head:
-            raise AuditError(f"{self.path} ends with {before[:16]}, not with {head[:16]}", _MEND)
+            raise AuditError(f"{self.path} ends with {before[:16]}, not with {head[:16]}", _FIX)
         return len(lines)
 
     def _check_head(self, lines: list[str], last: dict[str, Any] | None) -> None:
         """The head must name the last line; one line more is a crash between writing the two files."""
         if not self._head.exists():
             if len(lines) > 1:
-                raise AuditError(f"{self._head} is missing", _MEND)
+                raise AuditError(f"{self._head} is missing", _FIX)
             return
         head = read_json(self._head)
         behind = last is not None and len(lines) == head["seq"] + 1 and last.get("previous") == head["hash"]
         if not behind and (len(lines) != head["seq"] or last is None or last.get("hash") != head["hash"]):
-            raise AuditError(f"{self.path} has {len(lines)} lines and its head names line {head['seq']}", _MEND)
+            raise AuditError(f"{self.path} has {len(lines)} lines and its head names line {head['seq']}", _FIX)
 
     def _lines(self) -> list[str]:
         try:
             return self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         except UnicodeDecodeError as error:
-            raise AuditError(f"{self.path} is not UTF-8: {error}", _MEND) from error
+            raise AuditError(f"{self.path} is not UTF-8: {error}", _FIX) from error
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -148,7 +148,7 @@ def _parse(line: str, place: int) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
-        raise AuditError(f"audit log line {place} is not JSON: {error}", _MEND) from error
+        raise AuditError(f"audit log line {place} is not JSON: {error}", _FIX) from error
     if not isinstance(found, dict):
-        raise AuditError(f"audit log line {place} is not an object", _MEND)
+        raise AuditError(f"audit log line {place} is not an object", _FIX)
     return found

@@ -96,21 +96,21 @@ def check_signature(manifest: bytes, text: bytes, key: Ed25519PublicKey, where: 
     Raises:
         BundleError: names the signature file and which of form, key or bytes is wrong.
     """
-    mend = "copy the bundle again from the registry, or give the public key of whoever signed it"
+    fix = "copy the bundle again from the registry, or give the public key of whoever signed it"
     try:
         found = json.loads(text)
         algorithm, signer = found["algorithm"], found["public_key_sha256"]
         signature = base64.b64decode(found["signature"], validate=True)
     except (ValueError, KeyError, TypeError, binascii.Error) as error:
-        raise BundleError(f"{where} is not a signature", mend) from error
+        raise BundleError(f"{where} is not a signature", fix) from error
     if algorithm != ALGORITHM:
-        raise BundleError(f"{where}: algorithm '{algorithm}', not {ALGORITHM}", mend)
+        raise BundleError(f"{where}: algorithm '{algorithm}', not {ALGORITHM}", fix)
     if signer != fingerprint(key):
-        raise BundleError(f"{where} was made with another key ({str(signer)[:16]})", mend)
+        raise BundleError(f"{where} was made with another key ({str(signer)[:16]})", fix)
     try:
         key.verify(signature, manifest)
     except InvalidSignature as error:
-        raise BundleError(f"{where} does not match bundle.json: one of them was changed", mend) from error
+        raise BundleError(f"{where} does not match bundle.json: one of them was changed", fix) from error
 
 
 def _public_pem(key: Ed25519PublicKey) -> bytes:

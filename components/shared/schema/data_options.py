@@ -27,5 +27,5 @@ class DataOptions(Options):
         try:
             parse_mapping(self.mapping)
         except InputError as error:
-            raise refused(error.headline, error.mend) from error
+            raise refused(error.headline, error.fix) from error
         return self

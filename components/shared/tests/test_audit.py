@@ -85,7 +85,7 @@ def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(written, tmp_path):
         forged.verify(head=written.entries()[-1]["hash"])
 
 
-def test_a_crash_before_the_head_is_mended_by_the_next_line(written, tmp_path):
+def test_a_crash_before_the_head_is_completed_by_the_next_line(written, tmp_path):
     log = AuditLog(tmp_path / "audit.jsonl")
     log.append("add")
     old = log.path.with_suffix(".head").read_text()

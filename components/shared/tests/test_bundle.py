@@ -80,7 +80,7 @@ def test_every_damage_is_refused_by_name(bundle, key, damage, named):
     with pytest.raises(BundleError, match=named) as refusal:
         verify(bundle, key.public_key())
     assert str(bundle) in refusal.value.headline
-    assert refusal.value.mend
+    assert refusal.value.fix
 
 
 @pytest.mark.parametrize(

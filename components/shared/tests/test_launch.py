@@ -19,7 +19,7 @@ def test_others_are_told_the_divisors(processes):
         InputError, match=f"processes is {processes}, which does not divide a batch of 8 shoppers"
     ) as caught:
         check_shares(8, processes, "shoppers")
-    assert caught.value.mend == "use one of: 1, 2, 4, 8"
+    assert caught.value.fix == "use one of: 1, 2, 4, 8"
 
 
 def test_a_digest_belongs_to_settings_and_contents(tmp_path):

@@ -101,7 +101,7 @@ def test_whatever_does_not_fit_is_refused_by_its_path(model, name, data):
     value = data.draw(BAD.get(name, NO_COUNT))
     with pytest.raises(InputError) as caught:
         model.read({name: value}, "part")
-    assert caught.value.headline.startswith(f"part.{name}") and caught.value.mend
+    assert caught.value.headline.startswith(f"part.{name}") and caught.value.fix
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -112,7 +112,7 @@ def test_every_unknown_field_is_refused(model, name):
     with pytest.raises(InputError) as caught:
         model.read({name: 1}, "part")
     assert caught.value.headline == f"part.{name} is not an option"
-    assert all(one in caught.value.mend for one in model.model_fields)
+    assert all(one in caught.value.fix for one in model.model_fields)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_every_unknown_field_is_refused(model, name):
 def test_a_refusal_names_path_value_and_what_may_be_given(raw, headline, fix):
     with pytest.raises(InputError) as caught:
         Outer.read(raw, "o")
-    assert headline in caught.value.headline and fix in caught.value.mend
+    assert headline in caught.value.headline and fix in caught.value.fix
 
 
 def test_a_validator_over_several_fields_says_what_to_do():
@@ -163,7 +163,7 @@ def test_a_validator_over_several_fields_says_what_to_do():
 
     with pytest.raises(InputError) as caught:
         Holder.read({"pair": {"low": 2}}, "")
-    assert (caught.value.headline, caught.value.mend) == ("pair: low exceeds high", "give low <= high")
+    assert (caught.value.headline, caught.value.fix) == ("pair: low exceeds high", "give low <= high")
 
 
 def test_numbers_arrive_as_kfp_passes_them_on():

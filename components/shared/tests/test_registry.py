@@ -77,7 +77,7 @@ def test_what_is_not_there_is_told_with_what_is(registry, tmp_path):
     version = registry.add(_bundle(tmp_path / "a", "one"))
     with pytest.raises(RegistryError, match="no version or alias 'champion'") as refusal:
         registry.resolve("shop/champion")
-    assert version in refusal.value.mend
+    assert version in refusal.value.fix
     with pytest.raises(RegistryError, match="'nothing'"):
         registry.promote("shop", "nothing")
     with pytest.raises(RegistryError, match="'champion' cannot be set"):

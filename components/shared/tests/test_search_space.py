@@ -1,36 +1,35 @@
 """Values go into a configuration, and out again; what cannot be used is named."""
 
-import dataclasses
 import math
+from typing import Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from components.shared.errors import InputError
+from components.shared.options import Options
 from components.shared.tuning.hyperparameters import FILE, Hyperparameters, read_hyperparameters
 from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Variant
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Inner:
+class Inner(Options):
     lr: float = 0.1
     steps: int = 3
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Dot:
+class Dot(Options):
+    kind: Literal["dot"] = "dot"
     scale: float = 1.0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cross:
+class Cross(Options):
+    kind: Literal["cross"] = "cross"
     layers: int = 2
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Outer:
-    meeting: Dot | Cross = Dot(scale=0.5)
+class Outer(Options):
+    meeting: Dot | Cross | None = Dot(scale=0.5)
     inner: Inner = Inner()
     width: int = 32
     shape: str = "flat"
@@ -47,49 +46,49 @@ SPACE = SearchSpace({
 @given(
     st.fixed_dictionaries({}, optional={
         "inner.lr": st.floats(1e-3, 1.0), "inner.steps": st.integers(1, 8), "width": st.integers(1, 4096),
-        "shape": st.sampled_from(["flat", "round"]), "meeting": st.sampled_from(["Dot", "Cross"]),
+        "shape": st.sampled_from(["flat", "round"]), "meeting": st.sampled_from(["dot", "cross"]),
     })
 )  # fmt: skip
 def test_what_is_applied_is_read_again_and_the_rest_stays(values):
     made = SPACE.apply(Outer(), values)
-    cross = {"meeting.layers": 2} if values.get("meeting") == "Cross" else {}
+    cross = {"meeting.layers": 2} if values.get("meeting") == "cross" else {}
     assert SPACE.values(made) == {**SPACE.values(Outer()), **values, **cross}
     assert made.kept == 9 and (made.inner == Inner() or any(name.startswith("inner") for name in values))
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "mend"),
+    ("name", "value", "fix"),
     [
         ("kept", 3, "inner.lr, inner.steps, width, shape, meeting, meeting.layers"), ("inner", {}, "inner.lr"),
         ("inner.lr", "0.1", "a number"),
         ("inner.lr", True, "a number"), ("inner.lr", math.nan, "a number"), ("inner.lr", 2.0, "0.001 to 1"),
         ("inner.steps", 2.0, "a whole number"), ("inner.steps", 0, "1 to 8"), ("width", 32.0, "a positive int"),
         ("width", 0, "a positive int"), ("width", True, "a positive int"), ("shape", "square", "flat, round"),
-        ("shape", None, "flat, round"), ("meeting", "Sum", "Dot, Cross"), ("meeting", 2, "Dot, Cross"),
+        ("shape", None, "flat, round"), ("meeting", "Sum", "dot, cross"), ("meeting", 2, "dot, cross"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_named(name, value, mend):
+def test_what_cannot_be_used_is_named(name, value, fix):
     with pytest.raises(InputError) as caught:
         SPACE.apply(Outer(), {name: value})
-    assert f"hyper-parameter '{name}'" in caught.value.headline and mend in caught.value.mend
+    assert f"hyper-parameter '{name}'" in caught.value.headline and fix in caught.value.fix
 
 
 def test_a_variant_of_the_kind_that_is_there_keeps_its_fields():
-    assert SPACE.apply(Outer(), {"meeting": "Dot"}).meeting == Dot(scale=0.5)
-    assert SPACE.apply(Outer(), {"meeting": "Cross"}).meeting == Cross()
+    assert SPACE.apply(Outer(), {"meeting": "dot"}).meeting == Dot(scale=0.5)
+    assert SPACE.apply(Outer(), {"meeting": "cross"}).meeting == Cross()
 
 
 def test_what_is_in_a_part_is_tuned_with_the_kinds_that_have_it():
     assert "meeting.layers" not in SPACE.values(Outer())
-    assert SPACE.applies("meeting.layers", {"meeting": "Cross"}) and SPACE.applies("width", {})
-    assert not SPACE.applies("meeting.layers", {"meeting": "Dot"})
+    assert SPACE.applies("meeting.layers", {"meeting": "cross"}) and SPACE.applies("width", {})
+    assert not SPACE.applies("meeting.layers", {"meeting": "dot"})
     # Whatever the order: what the part is goes first.
-    made = SPACE.apply(Outer(), {"meeting.layers": 3, "meeting": "Cross"})
+    made = SPACE.apply(Outer(), {"meeting.layers": 3, "meeting": "cross"})
     assert made.meeting == Cross(layers=3)
     assert SPACE.apply(made, {"meeting.layers": 4}).meeting == Cross(layers=4)
-    with pytest.raises(InputError, match=r"'meeting.layers' is given, but 'meeting' is 'Dot'") as caught:
+    with pytest.raises(InputError, match=r"'meeting.layers' is given, but 'meeting' is 'dot'") as caught:
         SPACE.apply(Outer(), {"meeting.layers": 3})
-    assert caught.value.mend == "leave it out, or choose one that has it: Cross"
+    assert caught.value.fix == "leave it out, or choose one that has it: cross"
     with pytest.raises(InputError, match=r"'meeting.layers' is 9"):
         SPACE.apply(made, {"meeting.layers": 9})
 
@@ -100,9 +99,9 @@ def test_a_part_may_be_absent():
     assert without.meeting is None and space.values(without) == {"meeting": "none"}
     with pytest.raises(InputError, match="but 'meeting' is 'none'"):
         space.apply(without, {"meeting.layers": 1})
-    assert space.apply(without, {"meeting": "Cross"}).meeting == Cross()
-    with pytest.raises(InputError, match="'meeting' is 'Dot'"):
-        space.apply(without, {"meeting": "Dot"})
+    assert space.apply(without, {"meeting": "cross"}).meeting == Cross()
+    with pytest.raises(InputError, match="'meeting' is 'dot'"):
+        space.apply(without, {"meeting": "dot"})
 
 
 def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
@@ -126,7 +125,7 @@ def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
 def test_other_files_are_refused(text, headline):
     with pytest.raises(InputError) as caught:
         read_hyperparameters(text, "ranker")
-    assert headline in caught.value.headline and caught.value.mend
+    assert headline in caught.value.headline and caught.value.fix
 
 
 def test_a_list_is_no_configuration(tmp_path):

@@ -5,17 +5,11 @@ from typing import get_args
 
 import numpy as np
 import pytest
-import torch
-import torch.distributed as dist
 from safetensors.numpy import load_file
-from torch import nn
 
-from components.shared.errors import InputError
 from components.shared.storage import read_json
 from components.shared.tests.workers import work
-from components.shared.training.group import Group
-from components.shared.training.optimizer import OptimizerConfig, Sharding
-from components.shared.training.sharding import distribute
+from components.shared.training.optimizer import Sharding
 
 TYPES = get_args(Sharding)
 BY_COLUMN = {"column_wise", "table_column_wise", "grid_shard"}
@@ -77,12 +71,3 @@ def test_rows_that_a_gradient_reached_are_noted(trained, sharding):
     short, long = (touched[f"bags.embedding_bags.{name}.weight"] for name in ("short", "long"))
     assert np.flatnonzero(short).tolist() == list(range(0, 48, 2))
     assert long[:200].mean() > 0.99 and not long[200:].any()
-
-
-def test_unknown_types_are_refused_by_name():
-    group = Group(0, 1, torch.device("cpu"))
-    with pytest.raises(InputError, match=r"sharding\[1\] is 'row_wide'\n.*row_wise, column_wise"):
-        distribute(nn.Linear(1, 1), group, OptimizerConfig(sharding=("table_wise", "row_wide")))  # pyright: ignore[reportArgumentType]
-    with pytest.raises(InputError, match=r"sharding is \[\]\n.*a list of at least one"):
-        distribute(nn.Linear(1, 1), group, OptimizerConfig(sharding=()))
-    assert not dist.is_initialized()

@@ -189,8 +189,8 @@ def failure(worker: str, output: Sequence[str]) -> TrainingError:
     lines = [_PREFIX.sub("", line.rstrip()) for line in output]
     for at in reversed(range(len(lines))):
         if found := _OWN.match(lines[at]):
-            mend = lines[at + 1].strip().removeprefix("mend: ") if at + 1 < len(lines) else ""
-            return TrainingError(found["headline"], mend)
+            fix = lines[at + 1].strip().removeprefix("fix: ") if at + 1 < len(lines) else ""
+            return TrainingError(found["headline"], fix)
     codes = sorted({found["code"] for line in lines if (found := _EXIT.search(line))})
     errors = [line for line in lines if _ERROR.match(line) and "ChildFailedError" not in line]
     ended = f" with exit code {', '.join(codes)}" if codes else ""

@@ -91,7 +91,7 @@ def _parsed(given: str) -> dict[str, Any]:
         try:
             raw = read_json(path / FILE if path.is_dir() else path)
         except InputError as error:
-            raise InputError(f"hyperparameters: {error.headline}", error.mend) from error
+            raise InputError(f"hyperparameters: {error.headline}", error.fix) from error
     if not isinstance(raw, dict):
         raise InputError(f"hyperparameters is {raw!r}, not an object", f"give what tuning wrote ({FILE})")
     return raw

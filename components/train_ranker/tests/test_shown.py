@@ -123,7 +123,7 @@ def test_places_are_the_best_ones_that_a_shopper_was_shown_in_the_window(shop):
 
 def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
     """Items stood at random places, so what is bought less further down is examined less, not wanted less."""
-    train(shop.features, shop.retriever, tmp_path / "model", CONFIG, log=shop.log)
+    train(shop.features, shop.retriever, tmp_path / "model", CONFIG.replace(inference_log=str(shop.log)))
     module = load_ranker(tmp_path / "model").examination
     assert module is not None
     examined = module.probabilities().detach().numpy()
@@ -161,8 +161,14 @@ def test_pairs_carry_the_places(shop, tmp_path):
         run = staticmethod(look)
 
     with pytest.raises(InputError, match="seen"):
-        known = CONFIG.replace(anonymous_share=0.0)
-        train(shop.features, shop.retriever, tmp_path / "model", known, launcher=Looking(), log=shop.log)
+        known = CONFIG.replace(anonymous_share=0.0, inference_log=str(shop.log))
+        train(
+            shop.features,
+            shop.retriever,
+            tmp_path / "model",
+            known.replace(inference_log=str(shop.log)),
+            launcher=Looking(),
+        )
     assert not list(tmp_path.iterdir()), "nothing half-written"
 
 
@@ -177,8 +183,8 @@ def test_what_cannot_be_joined_is_named(shop, tiny_run, tmp_path):
     with pytest.raises(DataError, match=r"none of the answers .* belongs to a request"):
         read_shown(shop.features, tmp_path / "other")
     plain = RankerTraining(**{**vars(CONFIG), "architecture": RankerArchitecture()})
-    with pytest.raises(InputError, match="the architecture learns no places"):
-        train(shop.features, shop.retriever, tmp_path / "model", plain, log=shop.log)
-    with pytest.raises(InputError, match=r"architecture: places is 4, but nothing says at which .*\n.*inference_log"):
+    with pytest.raises(InputError, match="the architecture learns no positions"):
+        train(shop.features, shop.retriever, tmp_path / "model", plain.replace(inference_log=str(shop.log)))
+    with pytest.raises(InputError, match=r"architecture.positions is 4, but nothing says at which .*\n.*inference_log"):
         train(shop.features, shop.retriever, tmp_path / "model", CONFIG)
     assert not (tmp_path / "model").exists()

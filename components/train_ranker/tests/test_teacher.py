@@ -57,7 +57,7 @@ def test_a_teacher_is_larger_than_the_ranker_unless_its_size_is_given(config):
 def test_a_teacher_that_cannot_be_is_refused_by_its_path(config, raw, named, fix):
     with pytest.raises(InputError, match=named) as caught:
         taught(config, raw)
-    assert fix in caught.value.mend
+    assert fix in caught.value.fix
 
 
 @pytest.mark.parametrize("changes", [

@@ -192,7 +192,7 @@ def test_the_loss_is_the_mean_squared_error_over_the_drawn_targets(rated):
 
 
 def test_features_without_ratings_are_refused_by_name(tiny_run, tmp_path):
-    with pytest.raises(InputError, match=r"loss: Mse needs ratings; .* no rows/ratings.parquet .*\n.*'rating'"):
+    with pytest.raises(InputError, match=r"retriever.loss is mse, .* no rows/ratings.parquet .*\n.*'rating'"):
         train(tiny_run.features, tmp_path / "model", CONFIG)
     assert not any(tmp_path.iterdir())
 

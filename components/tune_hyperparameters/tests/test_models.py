@@ -1,5 +1,6 @@
 """Real models under the stage's face: torchrun is watched, ended early, and what was found trains the same model."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -15,10 +16,10 @@ from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
 from components.train_ranker.config import RankerTraining
 from components.train_ranker.job import METRIC
-from components.train_ranker.space import tuned as tuned_ranker
+from components.train_ranker.space import configured as configured_ranker
 from components.train_ranker.train import train as train_ranker
 from components.train_retriever.config import RetrieverTraining
-from components.train_retriever.space import search_space, tuned
+from components.train_retriever.space import configured, search_space
 from components.train_retriever.train import train as train_retriever
 from components.tune_hyperparameters.component import tune_hyperparameters
 from components.tune_hyperparameters.models import tunable
@@ -44,8 +45,8 @@ def face(folder: Path, **inputs) -> tuple[str, Metrics]:
 
 @pytest.mark.slow
 def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_path):
-    text, metrics = face(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever", trials=2,
-                         finalists=1)  # fmt: skip
+    text, metrics = face(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever",
+                         tuning={"retriever_trials": 2, "finalists": 1, "storage": ""})  # fmt: skip
     found = read_json(tmp_path / "best" / "hyperparameters.json")
     assert metrics.metadata["defaults"] == found["default_value"] <= found["value"]
     # The defaults of the study are what the stage trains from the same seed.
@@ -58,7 +59,7 @@ def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_pa
         reached.append(train_retriever(tiny_run.features, tmp_path / str(seed), config)["validation_recall_at_20"])
     assert found["default_value"] == pytest.approx(sum(reached) / 3, abs=1e-12) and len(set(reached)) > 1
     sized = RetrieverTraining.from_size(TINY, 3)
-    assert search_space(sized).values(tuned(sized, text)) == found["values"]
+    assert search_space(sized).values(configured(sized, {"hyperparameters": text})) == found["values"]
 
 
 @pytest.mark.slow
@@ -105,14 +106,15 @@ def test_the_defaults_lie_within_every_size_and_every_value_can_be_trained(tiny_
 
 def test_wrong_names_and_types_in_a_file_name_the_field(tmp_path):
     for sized, apply, model in (
-        (RetrieverTraining.from_size(TINY, 0), tuned, "retriever"),
-        (RankerTraining.from_size(TINY, 0), tuned_ranker, "ranker"),
+        (RetrieverTraining.from_size(TINY, 0), configured, "retriever"),
+        (RankerTraining.from_size(TINY, 0), configured_ranker, "ranker"),
     ):
-        assert apply(sized, "") == sized
+        assert apply(sized, {}) == sized
         for name, value in (("launch.processes", 2), ("epochs", "ten"), ("optimizer.seed", 3)):
             with pytest.raises(InputError, match=name):
-                apply(sized, f'{{"model": "{model}", "values": {{"{name}": {value!r}}}}}'.replace("'", '"'))
-        assert apply(sized, f'{{"model": "{model}", "values": {{"epochs": 7}}}}') == sized.replace(epochs=7)
+                apply(sized, {"hyperparameters": json.dumps({"model": model, "values": {name: value}})})
+        found = {"hyperparameters": json.dumps({"model": model, "values": {"epochs": 7}})}
+        assert apply(sized, found).decisive == sized.replace(epochs=7).decisive
 
 
 def test_models_that_cannot_be_tuned_are_named(tiny_run):

@@ -3,12 +3,13 @@
 import re
 from dataclasses import dataclass
 from types import NoneType
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import pyarrow.parquet as pq
 import pytest
 
 from components.shared.errors import InputError, TrainingError
+from components.shared.options import Options
 from components.shared.storage import read_json
 from components.shared.tuning.search_space import Choice, Float, Int, SearchSpace, Value, Variant
 from components.tune_hyperparameters.config import TuningConfig
@@ -92,8 +93,8 @@ def test_defaults_that_cannot_be_trained_end_the_search(tmp_path):
     with pytest.raises(TrainingError, match="nan"):
         searched(tmp_path, Bowl(tmp_path / "log", breaks_above=0.5), storage=storage)
     assert not (tmp_path / "best").exists() and not (tmp_path / "tuning.html").exists()
-    mended, rows = searched(tmp_path, storage=storage, trials=2)
-    assert mended.default_value is not None and [row["state"] for row in rows] == ["lost", "complete", "complete"]
+    fixed, rows = searched(tmp_path, storage=storage, trials=2)
+    assert fixed.default_value is not None and [row["state"] for row in rows] == ["lost", "complete", "complete"]
 
 
 class Slow(Bowl):
@@ -129,10 +130,10 @@ def test_the_page_stands_alone_and_shows_all_five_views(tmp_path):
     assert alone.value == alone.default_value and "+0.0%" in (tmp_path / "tuning.html").read_text()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bent:
+class Bent(Options):
     """A part that has a field."""
 
+    kind: Literal["bent"] = "bent"
     x: float = 0.9
 
 
@@ -145,7 +146,7 @@ class Parted(Bowl):
     defaults: ClassVar[dict[str, Value]] = {"part": "none", "n": 32}
 
     def train(self, values, out, told):
-        assert ("part.x" in values) == (values["part"] == "Bent")
+        assert ("part.x" in values) == (values["part"] == "bent")
         out.mkdir(parents=True)
         return 1.0 - abs(values["part.x"] - 0.3) if "part.x" in values else 0.2
 
@@ -153,7 +154,7 @@ class Parted(Bowl):
 def test_what_is_in_a_part_is_searched_where_there_is_one(tmp_path):
     best, rows = searched(tmp_path, Parted(tmp_path / "log"))
     x = best.values["part.x"]
-    assert best.values["part"] == "Bent" and isinstance(x, float) and abs(x - 0.3) < 0.1
+    assert best.values["part"] == "bent" and isinstance(x, float) and abs(x - 0.3) < 0.1
     without = [row for row in rows if row["part"] == "none"]
     assert rows[0] in without and all(row["part.x"] is None for row in without)
     assert all(0.0 <= row["part.x"] <= 1.0 for row in rows if row not in without)
@@ -174,6 +175,6 @@ def test_what_is_in_a_part_is_searched_where_there_is_one(tmp_path):
     ],
 )
 def test_settings_that_cannot_be_used_are_named(wrong):
-    with pytest.raises(InputError, match=next(iter(wrong))) as caught:
-        TuningConfig(**wrong)
-    assert caught.value.mend
+    with pytest.raises(InputError, match=rf"tuning\.{next(iter(wrong))} is") as caught:
+        TuningConfig.read(wrong, "tuning")
+    assert caught.value.fix

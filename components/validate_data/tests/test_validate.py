@@ -151,7 +151,7 @@ def test_bad_data_is_refused_by_name(tmp_path, damage, rule, column):
     found = [f for f in statistics(tmp_path)["findings"] if f["level"] == "error"]
     assert (rule, column.strip()) in {(f["rule"], f["column"]) for f in found}
     assert error.headline.startswith(f"{found[0]['column']} breaks the rule {found[0]['rule']}: ")
-    assert "page.html" in error.mend
+    assert "page.html" in error.fix
 
 
 def test_a_refusal_shows_the_count_and_three_rows(tmp_path):
@@ -160,7 +160,7 @@ def test_a_refusal_shows_the_count_and_three_rows(tmp_path):
         data["events"][number].update(price=-float(number + 1))
     error = refusal_of(tmp_path, data)
     assert "events.price breaks the rule value_range: 5 rows (2.50%)" in error.headline
-    assert error.mend.count('"user_id":') == 3 and '"price":-1.0' in error.mend
+    assert error.fix.count('"user_id":') == 3 and '"price":-1.0' in error.fix
 
 
 @pytest.mark.parametrize(
@@ -266,4 +266,4 @@ def test_items_may_lack_a_content_vector_and_an_odd_one_is_named(tmp_path):
     data["items"][3]["content_vector"] = [0.3]
     error = refusal_of(tmp_path, data)
     assert error.headline.startswith("items.content_vector breaks the rule content_vectors: 1 rows")
-    assert f'"item_id":"{data["items"][3]["item_id"]}"' in error.mend and "leave the column" in error.mend
+    assert f'"item_id":"{data["items"][3]["item_id"]}"' in error.fix and "leave the column" in error.fix

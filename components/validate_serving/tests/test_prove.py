@@ -37,7 +37,7 @@ def _signed(folder, golden):
 def test_a_good_bundle_is_proven_through_the_kfp_face(bundle, tmp_path, capsys):
     proof, report = Artifact(uri=str(tmp_path / "proof")), Metrics(uri=str(tmp_path / "report"))
     validate_serving.python_func(
-        bundle=Model(uri=str(bundle)), proof=proof, report=report, max_p99_ms=5_000.0,
+        bundle=Model(uri=str(bundle)), proof=proof, report=report, release={"max_p99_ms": 5_000.0},
         public_key=str(bundle.parent / "key.pem.pub"),
     )  # fmt: skip
     found = read_proof(tmp_path / "proof")
@@ -62,7 +62,7 @@ def test_a_predictor_that_refuses_is_quoted(tmp_path):
     bundle = _signed(tmp_path / "bundle", wrong)
     with pytest.raises(ServingError, match="ended with code 2 before it was ready") as refusal:
         prove(bundle, tmp_path / "proof", _config())
-    assert "golden request 1" in refusal.value.mend
+    assert "golden request 1" in refusal.value.fix
 
 
 def test_a_start_that_takes_too_long_is_told_and_ended(bundle):

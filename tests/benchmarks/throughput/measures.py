@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from components.shared.training.group import Group
-from components.shared.training.optimizer import Precision, When
+from components.shared.training.optimizer import ComputeDtype, When
 from tests.benchmarks.throughput.data import Shape
 
 
@@ -31,7 +31,7 @@ class WorkerJob:
     """Steps on the clock, at most."""
     seconds: float
     """What they may take, about."""
-    precision: Precision
+    precision: ComputeDtype
     """Of the dense layers."""
     compiled: When = "gpu"
     """Where those are compiled, of a DLRM."""

@@ -39,7 +39,7 @@ def test_refusals_name_what_is_wrong(cluster):
     unknown = Kind("serving.kserve.io", "v1beta1", "moons", "Moon", "the moon")
     with pytest.raises(MissingObject, match=r"does not know moons\.serving\.kserve\.io") as refusal:
         cluster.find(unknown, "full")
-    assert refusal.value.mend == "install the moon"
+    assert refusal.value.fix == "install the moon"
 
 
 def test_kinds_without_a_namespace(cluster):

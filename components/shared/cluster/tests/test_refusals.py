@@ -13,12 +13,12 @@ from tests.cluster.refusals import DENIED, QUOTA, in_front_of, webhook_away
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 
-def test_a_quota_and_a_webhook_are_named_with_their_mend(api_server):
+def test_a_quota_and_a_webhook_are_named_with_their_fix(api_server):
     with in_front_of(api_server) as (cluster, front):
         front.refusals = {"POST": QUOTA}
         with pytest.raises(ClusterError, match=r"create TrainJob one: 403 .*exceeded quota: shoprank") as refused:
             cluster.create(TRAIN_JOB, job())
-        assert "or the namespace the quota" in refused.value.mend
+        assert "or the namespace the quota" in refused.value.fix
         assert cluster.find(TRAIN_JOB, "one") is None
         front.refusals = {"POST": DENIED}
         with pytest.raises(ClusterError, match=r'create TrainJob one: 400 admission webhook ".*" denied the request'):

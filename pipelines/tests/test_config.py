@@ -1,0 +1,153 @@
+"""The configuration as a person gives it: files, --set, refusals by path; and what one new field needs."""
+
+import json
+
+import pytest
+import yaml
+
+from components.shared.errors import InputError
+from components.shared.options import Amount
+from components.shared.schema.sizes import size_named
+from components.train_ranker import space
+from components.train_ranker.config import RankerOptions, RankerTraining
+from pipelines import config
+from pipelines.cli.configuring import SCHEMA
+from pipelines.compiling import parameters_of
+from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, given_options, pipeline_arguments
+
+
+@pytest.mark.parametrize(
+    ("words", "headline", "fix"),
+    [
+        (("run", "nonsense"), "PIPELINE is 'nonsense'", "training"),
+        (("run", "tuning"), "PIPELINE is 'tuning'", "shoprank tune"),
+        (("run", "training", "--size", "huge"), "size is 'huge'", "tiny, small, full"),
+        (("run", "training", "--set", "seed"), "--set seed", "path=value"),
+        (("run", "training", "--set", "seed=x"), "seed is 'x'", "a whole number"),
+        (("run", "training", "--set", "gpus=1"), "gpus is 1", "a text"),
+        (("run", "training", "--set", "ranker.hot_candidate=3"), "ranker.hot_candidate is not", "'hot_candidates'"),
+        (("run", "training", "--set", "rankers.hot_candidates=3"), "rankers is not an option", "'ranker'"),
+        (("run", "training", "--set", "hot_candidates=3"), "hot_candidates is not", "ranker.hot_candidates"),
+        (("run", "training", "--set", "precision=int4"), "precision is not", "compile.table_format"),
+        (("run", "training", "--set", "data={mapping: ["), "--set data={mapping: [", "YAML"),
+        (("run", "training", "--mapping", "a=b"), "--mapping is not JSON", "user_id"),
+        (("run", "training", "--mapping", "none.json"), "--mapping none.json", "JSON file"),
+        (("run", "training", "--config", "none.yaml"), "--config none.yaml", "YAML or JSON"),
+        (
+            ("run", "training", "--set", "tuning.study=x"),
+            "tuning is given, which this pipeline does not",
+            "source, size",
+        ),
+        (("tune", "--size", "huge"), "size is 'huge'", "tiny, small, full"),
+        (("tune", "--set", "nope=1"), "nope is not an option", "ranker"),
+        (("tune", "--set", "rollout.poll_s=3"), "rollout is given, which this pipeline does not read", "tuning"),
+        (("submit", "training", "--host", "http://127.0.0.1:9", "--set", "nope=1"), "nope is not an option", "source"),
+        (
+            ("submit", "training", "--host", "http://127.0.0.1:9", "--set", "release.mode=x"),
+            "release.mode is 'x'",
+            "Knat",
+        ),
+        (("config", "--set", "seed=x"), "seed is 'x'", "a whole number"),
+        (("report", "nowhere"), "RUN: nowhere holds no run", "output folder"),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_starts(shoprank, tmp_path, monkeypatch, words, headline, fix):
+    monkeypatch.chdir(tmp_path)
+    done = shoprank(*words)
+    assert done.code == 2 and headline in done.err and "fix:" in done.err and fix in done.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_and_words_become_one_configuration_and_the_last_word_wins(tmp_path):
+    file = tmp_path / "shop.yaml"
+    file.write_text("size: tiny\nranker:\n  hot_candidates: 5\n  architecture: {heads: {kind: mmoe}}\n")
+    words = ["ranker.hot_candidates=20", "retriever.encoder={kind: gru, hidden_dim: 64}", "seed=1", "seed=2",
+             "ranker.architecture.heads.experts=4", "release.lineage.note=",
+             "release.lineage.run=r1"]  # fmt: skip
+    assert given_options(file, words) == {
+        "size": "tiny", "seed": 2,
+        "ranker": {"hot_candidates": 20, "architecture": {"heads": {"kind": "mmoe", "experts": 4}}},
+        "retriever": {"encoder": {"kind": "gru", "hidden_dim": 64}}, "release": {"lineage": {"note": "", "run": "r1"}},
+    }  # fmt: skip
+    file.write_text(json.dumps({"size": "tiny"}))
+    assert given_options(file, []) == {"size": "tiny"} and given_options(None, []) == {}
+    file.write_text("[1]")
+    with pytest.raises(InputError, match="holds no object"):
+        given_options(file, [])
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "full"])
+def test_what_config_prints_is_a_configuration_with_the_defaults_of_the_size(size, shoprank, tmp_path):
+    text = as_yaml(size)
+    assert yaml.safe_load(text) == defaults(size_named(size))
+    (tmp_path / "shop.yaml").write_text(text)
+    given = given_options(tmp_path / "shop.yaml", [])
+    found = space.configured(RankerTraining.from_size(size_named(size)), given["ranker"])
+    assert found.decisive == RankerTraining.from_size(size_named(size)).decisive
+    described = [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    assert len(described) > 100, "every option has a comment"
+
+
+def test_every_option_is_described():
+    undescribed = []
+
+    def look(model, path):
+        for name, field in model.model_fields.items():
+            if name != "kind" and not field.description:
+                undescribed.append(f"{path}.{name}")
+
+    for name, model in SECTIONS.items():
+        look(model, name)
+    look(ShopConfig, "")
+    assert undescribed == []
+
+
+def test_the_schema_is_checked_in_and_names_every_option():
+    assert SCHEMA.read_text(encoding="utf-8") == config.schema(), "run `shoprank compile`"
+    schema = json.loads(config.schema())
+    assert list(schema["properties"]) == [*FLAT, *SECTIONS]
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize("pipeline", ["training", "tuning", "catalog"])
+def test_every_parameter_of_a_pipeline_is_an_option(pipeline):
+    parameters = set(parameters_of(pipeline))
+    assert parameters - {"workers", "items_source"} <= set(ShopConfig.model_fields)
+    assert pipeline_arguments({"nothing": 1}, sorted(parameters)) == {}, "a file may serve several pipelines"
+    with pytest.raises(InputError, match="which this pipeline does not read"):
+        pipeline_arguments({"nothing": 1}, sorted(parameters), ["nothing"])
+
+
+def test_a_new_option_is_one_field(monkeypatch, shoprank):
+    """Found by the command line, by `shoprank config`, in the schema and by the step, without another change."""
+
+    class MoreRanker(RankerOptions):
+        """With one more."""
+
+        surprise_candidates: Amount = 7
+        """Candidates drawn at random."""
+
+    class MoreTraining(MoreRanker, RankerTraining):
+        """The step's."""
+
+    class MoreShop(ShopConfig):
+        """The whole."""
+
+        ranker: MoreRanker = MoreRanker()
+        """The ranker."""
+
+    monkeypatch.setattr(config, "ShopConfig", MoreShop)
+    monkeypatch.setattr(config, "RankerTraining", MoreTraining)
+    monkeypatch.setattr(space, "RankerOptions", MoreRanker)
+    given = given_options(None, ["ranker.surprise_candidates=9"])
+    assert pipeline_arguments(given, parameters_of("training")) == {"ranker": {"surprise_candidates": 9}}
+    assert "# Candidates drawn at random.\n  surprise_candidates: 7\n" in shoprank_output(shoprank, "config")
+    assert "surprise_candidates" in json.loads(config.schema())["$defs"]["MoreRanker"]["properties"]
+    assert space.configured(MoreTraining(), given["ranker"]).surprise_candidates == 9
+    assert "surprise_candidates is -1" in shoprank("run", "training", "--set", "ranker.surprise_candidates=-1").err
+
+
+def shoprank_output(shoprank, *words) -> str:
+    done = shoprank(*words)
+    assert done.code == 0
+    return done.out
