@@ -33,7 +33,7 @@ DEMO_GUARDS = {
     "min_sample": 200, "min_duration_s": 30.0, "max_duration_s": 600.0, "error_tolerance": 5.0, "slow_tolerance": 20.0,
     "empty_tolerance": 5.0, "negligible": 0.02, "min_overlap": 0.1,
 }  # fmt: skip
-"""Wide limits: a laptop's few hundred requests show that the road works, not which of two models is better."""
+"""Wide limits: a laptop's few hundred requests show that the rollout works, not which of two models is better."""
 
 app = typer.Typer(no_args_is_help=True, help="A local kind cluster: KFP, KServe, Trainer, our images and manifests.")
 

@@ -55,11 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
     log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."
     parser.add_argument("--inference_log", type=Path, default=None, help=log)
-    share = "Share of recommendations that explore at their last place; propensities go to the log. Default: none."
+    share = "Share of recommendations that explore at their last position; propensities go to the log. Default: none."
     parser.add_argument("--explore", type=float, default=None, help=share)
     draw = "Drawn by Thompson sampling, or all alike (epsilon-greedy)."
     parser.add_argument("--explore_by", choices=["thompson", "uniform"], default="thompson", help=draw)
-    parser.add_argument("--explore_pool", type=int, default=20, help="Items that compete for the last place.")
+    parser.add_argument("--explore_pool", type=int, default=20, help="Items that compete for the last position.")
     shadow = "Address of another version's predictor that answers copies of live requests. Default: none."
     parser.add_argument("--shadow_url", default="", help=shadow)
     return parser

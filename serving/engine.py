@@ -109,14 +109,14 @@ class Engine:
         """Refuse a bundle that does not answer as it did when it was made."""
         # Golden answers were made at the end of the bundle's data, whatever clock serves afterwards.
         made_at = {"timestamp": self._recommender.spec.as_of}
-        for place, golden in enumerate(read_golden(folder), 1):
+        for position, golden in enumerate(read_golden(folder), 1):
             request = {**golden.request, "context": {**made_at, **golden.request.get("context", {})}}
             (ranked,) = self._rank([parse_ask(request)], [""], StageTimes())
             items = self._answer(ranked, "golden").items
             found = golden.difference([item.item_id for item in items], [item.score for item in items], TOLERANCE)
             if found:
                 raise BundleError(
-                    f"golden request {place} of {folder} is answered otherwise: {found}",
+                    f"golden request {position} of {folder} is answered otherwise: {found}",
                     "compile the model again with the release that serves it, or run the release that made it",
                 )
 
@@ -174,7 +174,7 @@ class Engine:
         return [self._chosen(*one) for one in zip(prepared, rankings, users, strict=True)]
 
     def _places(self, one: _Prepared) -> int:
-        """Items to rank: those of the answer, and those that compete for its last place."""
+        """Items to rank: those of the answer, and those that compete for its last position."""
         pool = self._exploration.pool if self._exploration and one.draws_by else 1
         return one.ask.k + pool - 1
 
@@ -184,7 +184,7 @@ class Engine:
         if self._exploration is not None and one.draws_by:
             buyers = self._buyers[ranking.item]
             shown = explore(self._exploration, one.draws_by, one.ask.k, ranking.score, buyers)
-            ranking, propensities = ranking.take(shown.places), shown.propensities
+            ranking, propensities = ranking.take(shown.positions), shown.propensities
         warnings = list(one.warnings)
         if not one.allowed.any():
             warnings.append("filters: no item passes them")

@@ -86,16 +86,16 @@ class Explainer:
         words = _query_words(case.query)
         beside = self._beside(case)
         answers = []
-        for place, item in enumerate(case.ranking.item.tolist()):
-            dense: list[float] = case.ranking.dense[place].tolist()
-            source = int(case.ranking.source[place])
+        for position, item in enumerate(case.ranking.item.tolist()):
+            dense: list[float] = case.ranking.dense[position].tolist()
+            source = int(case.ranking.source[position])
             found = [
                 self._match(item, words, case.query) if source & Source.LEXICAL else "",
                 self._record(item, case.histories),
                 self._due(dense),
                 self._category(item, dense),
                 self._popular(item) or self._trending(item, source),
-                self._goes_with(beside[place], dense) or self._discovery(dense, source, case),
+                self._goes_with(beside[position], dense) or self._discovery(dense, source, case),
             ]
             chosen = [reason for reason in found if reason][:MAX_REASONS]
             answers.append(chosen or [self._fallback(item, source, case)])
@@ -191,15 +191,15 @@ class Explainer:
         drops = {name: full - self._without(ranking, columns, models, inputs)
                  for name, columns in FEATURE_GROUPS.items()}  # fmt: skip
         accounts = []
-        for place in range(len(ranking.item)):
-            dense = zip(DenseInput, ranking.dense[place].tolist(), strict=True)
+        for position in range(len(ranking.item)):
+            dense = zip(DenseInput, ranking.dense[position].tolist(), strict=True)
             accounts.append({
-                "sources": [flag.name.lower() for flag in Source if flag.name and ranking.source[place] & flag],
-                "retrieval_score": float(ranking.dense[place, DenseInput.RETRIEVAL_SCORE]),
-                "lexical_score": float(ranking.lexical[place]),
-                "probabilities": dict(zip(models.tasks, ranking.tasks[place].tolist(), strict=True)),
+                "sources": [flag.name.lower() for flag in Source if flag.name and ranking.source[position] & flag],
+                "retrieval_score": float(ranking.dense[position, DenseInput.RETRIEVAL_SCORE]),
+                "lexical_score": float(ranking.lexical[position]),
+                "probabilities": dict(zip(models.tasks, ranking.tasks[position].tolist(), strict=True)),
                 "features": {column.label: round(value, 6) for column, value in dense if value},
-                "contributions": {name: round(float(drop[place]), 6) for name, drop in drops.items()},
+                "contributions": {name: round(float(drop[position]), 6) for name, drop in drops.items()},
             })  # fmt: skip
         return accounts
 

@@ -1,4 +1,4 @@
-"""Exploration: the last place of some answers goes to an item further down, and every answer's propensities are logged.
+"""Exploration: the last position of some answers goes to an item further down, and all propensities are logged.
 
 Without it a shop only learns about what its model already likes; with propensities, components/evaluate_model's
 counterfactual estimators tell what another model would have earned.
@@ -39,7 +39,7 @@ class ExplorationConfig:
     draw: ThompsonConfig | UniformConfig = UniformConfig()
     """How the item is drawn."""
     pool: int = 20
-    """Items that compete for the last place: the one that the ranking has there and those that follow."""
+    """Items that compete for the last position: the one that the ranking has there and those that follow."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -53,21 +53,21 @@ class Explored:
     """What is shown.
 
     Attributes:
-        places: int64, places of the longer ranking that are answered, best first.
-        propensities: probability of each of them at its place, given the request.
+        positions: int64, positions of the longer ranking that are answered, best first.
+        propensities: probability of each of them at its position, given the request.
     """
 
-    places: np.ndarray
+    positions: np.ndarray
     propensities: tuple[float, ...]
 
 
 def explore(config: ExplorationConfig, request_id: str, k: int, score: np.ndarray, buyers: np.ndarray) -> Explored:
-    """Choose what stands at the last of k places; the same request is answered alike.
+    """Choose what stands at the last of k positions; the same request is answered alike.
 
     Args:
         config: How.
         request_id: Seeds the draw.
-        k: Places of the answer.
+        k: Positions of the answer.
         score: float32 [k + pool - 1] or fewer, probabilities, best first.
         buyers: float32, same shape, shoppers who took each item.
     """
@@ -77,8 +77,8 @@ def explore(config: ExplorationConfig, request_id: str, k: int, score: np.ndarra
     chance = config.share * drawn
     chance[0] += 1.0 - config.share
     random = np.random.default_rng([zlib.crc32(request_id.encode()), 7])
-    place = int(random.choice(len(chance), p=chance / chance.sum()))
-    return Explored(np.r_[np.arange(k - 1), k - 1 + place], (*(1.0,) * (k - 1), round(float(chance[place]), 9)))
+    position = int(random.choice(len(chance), p=chance / chance.sum()))
+    return Explored(np.r_[np.arange(k - 1), k - 1 + position], (*(1.0,) * (k - 1), round(float(chance[position]), 9)))
 
 
 def probabilities(draw: ThompsonConfig | UniformConfig, score: np.ndarray, buyers: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ SHADOW_OVERLAP = Histogram(
     "shoprank_shadow_overlap",
     "Share of the first ten items that both versions answered",
     ["candidate"],
-    buckets=[place / 10 for place in range(11)],
+    buckets=[position / 10 for position in range(11)],
 )
 SHADOW_DRIFT = Histogram(
     "shoprank_shadow_score_drift",

@@ -104,7 +104,7 @@ class Question:
         """One for each of `asks`: the request's own, numbered where it has several."""
         if len(self.asks) == 1:
             return [self.request_id]
-        return [f"{self.request_id}-{place}" for place in range(len(self.asks))]
+        return [f"{self.request_id}-{position}" for position in range(len(self.asks))]
 
 
 class ShoprankModel(kserve.Model):
@@ -194,8 +194,8 @@ class ShoprankModel(kserve.Model):
     def get_output_types(self) -> list[dict[str, Any]]:
         """V2 metadata of the outputs."""
         per_item = list(V2_OUTPUTS).index("count")
-        return [{"name": name, "datatype": datatype, "shape": [-1, -1] if place < per_item else [-1]}
-                for place, (name, datatype) in enumerate(V2_OUTPUTS.items())]  # fmt: skip
+        return [{"name": name, "datatype": datatype, "shape": [-1, -1] if position < per_item else [-1]}
+                for position, (name, datatype) in enumerate(V2_OUTPUTS.items())]  # fmt: skip
 
     def _loaded(self) -> Engine:
         if self._engine is None:

@@ -132,7 +132,7 @@ class Answer(BaseModel):
     warnings: list[str] = []
     """What of the request was not used, and why."""
     propensities: tuple[float, ...] = Field((), exclude=True)
-    """For the inference log alone: probability of each item at its place; empty: nothing explores."""
+    """For the inference log alone: probability of each item at its position; empty: nothing explores."""
 
 
 def parse_ask(raw: object, where: str = "") -> Ask:
@@ -166,7 +166,7 @@ def parse_v1(body: object) -> list[Ask]:
     if not isinstance(instances, list):
         raise RequestError(f"instances is {_shown(instances)}, not a list", "send a list of requests", "instances")
     _check_count(len(instances), "instances")
-    return [parse_ask(one, f"instances[{place}].") for place, one in enumerate(instances)]
+    return [parse_ask(one, f"instances[{position}].") for position, one in enumerate(instances)]
 
 
 def decode_json(body: bytes, charset: str = "utf-8") -> object:
@@ -243,7 +243,7 @@ V2_OUTPUTS = {
     "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES",
 }  # fmt: skip
 """V2 output tensors: [n, width] up to `reasons` (texts joined by '; '), [n] after. Rows are padded to the longest
-answer; only the first `count` places of a row hold items. An unknown price is 0."""
+answer; only the first `count` positions of a row hold items. An unknown price is 0."""
 
 
 def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:

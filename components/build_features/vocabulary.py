@@ -160,17 +160,19 @@ def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyC
 
 def _title_tokens(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
     """Tokens of titles; the tokenizer is Python, so distinct titles stream through it in batches."""
-    database.execute("CREATE TABLE title_token (title VARCHAR, place INTEGER, value VARCHAR)")
+    database.execute("CREATE TABLE title_token (title VARCHAR, position INTEGER, value VARCHAR)")
     # A cursor of its own: the insert below would end the result that is being read.
     titles = database.cursor().sql("SELECT DISTINCT title FROM items WHERE title IS NOT NULL ORDER BY title")
     for batch in titles.to_arrow_reader(20_000):
         tokens = [tokenize(title)[: config.title_length] for title in batch.column("title").to_pylist()]
         lengths = np.array([len(entry) for entry in tokens])
         repeated = batch.column("title").take(pa.array(np.repeat(np.arange(len(tokens)), lengths)))
-        places = np.concatenate([np.arange(length) for length in lengths] or [np.zeros(0, np.int64)]).astype(np.int32)
+        positions = np.concatenate([np.arange(length) for length in lengths] or [np.zeros(0, np.int64)]).astype(
+            np.int32
+        )
         flat = pa.array([token for entry in tokens for token in entry], pa.string())
-        database.register("batch", pa.table({"title": repeated, "place": places, "value": flat}))
-        database.execute("INSERT INTO title_token SELECT title, place, value FROM batch")
+        database.register("batch", pa.table({"title": repeated, "position": positions, "value": flat}))
+        database.execute("INSERT INTO title_token SELECT title, position, value FROM batch")
         database.unregister("batch")
     database.execute(
         "CREATE TABLE token_vocabulary AS SELECT value, row_number() OVER (ORDER BY count(DISTINCT item_id) DESC, value"
@@ -178,6 +180,7 @@ def _title_tokens(database: duckdb.DuckDBPyConnection, config: VocabularyConfig)
         f"HAVING count(DISTINCT item_id) >= {config.min_tokens} ORDER BY row LIMIT {config.max_tokens}"
     )
     database.execute(
-        "CREATE TABLE item_title AS SELECT item_id, title_ids FROM items JOIN (SELECT title, list(row ORDER BY place) "
-        "AS title_ids FROM title_token JOIN token_vocabulary USING (value) GROUP BY title) USING (title)"
+        "CREATE TABLE item_title AS SELECT item_id, title_ids FROM items JOIN (SELECT title, "
+        "list(row ORDER BY position) AS title_ids FROM title_token JOIN token_vocabulary USING (value) "
+        "GROUP BY title) USING (title)"
     )

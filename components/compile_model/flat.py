@@ -54,8 +54,8 @@ class FlatUserTower(nn.Module):
         if self.encoder is None:
             return self.tower(pooled)
         newest_first, lengths = ids[:, self.sequence], (weights[:, self.sequence] > 0).sum(1)
-        place = lengths[:, None] - 1 - torch.arange(newest_first.shape[1], device=ids.device)
-        tokens = self.tokens.rows_of(newest_first.gather(1, place.clamp(min=0)))
+        position = lengths[:, None] - 1 - torch.arange(newest_first.shape[1], device=ids.device)
+        tokens = self.tokens.rows_of(newest_first.gather(1, position.clamp(min=0)))
         return self.tower(torch.cat([pooled, self.encoder.last_padded(tokens, lengths)], 1))
 
 

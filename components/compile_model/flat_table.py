@@ -13,7 +13,7 @@ from components.compile_model.config import TableFormat
 from components.shared.features.spec import SparseFeature
 
 _LEVELS = {"int8": 255.0, "int4": 15.0}
-_PLACE_BYTES = 4
+_MAP_ENTRY_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FlatTable(nn.Module):
     rows: torch.Tensor
     scale: torch.Tensor
     low: torch.Tensor
-    place: torch.Tensor
+    row_map: torch.Tensor
 
     def __init__(self, tables: SparseTables, form: TableFormat):
         super().__init__()
@@ -51,10 +51,10 @@ class FlatTable(nn.Module):
         self.dim, self.storage, self.pruned = joined.shape[1], form.storage, 0
         keep = _kept(tables)
         dropped = int((~keep).sum())
-        self.has_places = form.prune and dropped * form.row_bytes(self.dim) > len(keep) * _PLACE_BYTES
-        if self.has_places:
+        self.has_map = form.prune and dropped * form.row_bytes(self.dim) > len(keep) * _MAP_ENTRY_BYTES
+        if self.has_map:
             self.pruned = dropped
-            self.register_buffer("place", _places(keep, starts, [len(table) for table in tables.weights]))
+            self.register_buffer("row_map", _row_map(keep, starts, [len(table) for table in tables.weights]))
             joined = joined[keep]
         self._store(joined)
 
@@ -77,8 +77,8 @@ class FlatTable(nn.Module):
     def rows_of(self, ids_BW: torch.Tensor) -> torch.Tensor:
         """The row of each id, [B, W, D]."""
         flat = (ids_BW + self.column_start).reshape(-1)
-        if self.has_places:
-            flat = self.place.index_select(0, flat)
+        if self.has_map:
+            flat = self.row_map.index_select(0, flat)
         found = self.rows.index_select(0, flat).float()
         if self.storage == "int4":
             high = torch.floor(found / 16.0)
@@ -103,8 +103,8 @@ def _kept(tables: SparseTables) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def _places(keep: torch.Tensor, starts: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+def _row_map(keep: torch.Tensor, starts: torch.Tensor, lengths: list[int]) -> torch.Tensor:
     """Stored row of every row, int32; the unknown row of its table for those that were left out."""
-    place = torch.cumsum(keep, 0) - 1
-    unknown = torch.repeat_interleave(place[starts], torch.tensor(lengths))
-    return torch.where(keep, place, unknown).to(torch.int32)
+    position = torch.cumsum(keep, 0) - 1
+    unknown = torch.repeat_interleave(position[starts], torch.tensor(lengths))
+    return torch.where(keep, position, unknown).to(torch.int32)

@@ -8,7 +8,7 @@ from components.deploy_model.kserve import KServeTarget
 from components.shared.cluster.inference_service import ServiceSpec
 from components.shared.evaluation.decision import read_decision
 from components.shared.release.config import ReleaseOptions
-from components.shared.release.proof import check_papers, read_proof
+from components.shared.release.proof import check_release_gates, read_proof
 from components.shared.release.registry import Registry
 
 
@@ -58,7 +58,7 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
     """
     backend = backend_named(release.backend, release.registry, release.target)
     bundle = Registry(release.registry).resolve(f"{release.name}/{release.version}")
-    check_papers(bundle, (release.name, release.version), read_decision(evaluation), read_proof(proof))
+    check_release_gates(bundle, (release.name, release.version), read_decision(evaluation), read_proof(proof))
     return _release(backend, release)
 
 
@@ -75,9 +75,9 @@ def rollback(registry: Path, name: str, backend: str = "local", target: KServeTa
         ServingError: it does not serve any more.
         ClusterError: the API refused or is away.
     """
-    place = backend_named(backend, registry, target)
-    failed = place.current(name)
-    return Deployment(place.rollback(name), failed, True)
+    chosen = backend_named(backend, registry, target)
+    failed = chosen.current(name)
+    return Deployment(chosen.rollback(name), failed, True)
 
 
 def _release(backend: Backend, release: Release) -> Deployment:

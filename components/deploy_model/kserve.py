@@ -144,7 +144,7 @@ class KServeBackend:
             wait_ready(cluster, spec.name, generation, self.target.ready_s)
 
     def _take_back(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
-        # A refused write (quota, webhook) has changed nothing: it is told, and nothing is written back.
+        # A refused write (quota, webhook) has changed nothing: it is reported, and nothing is written back.
         if self.current(name) != before:
             if before:
                 self._write(before)
@@ -153,8 +153,8 @@ class KServeBackend:
         self._log(name, "deploy_failed", version=version, restored=before, why=error.headline)
 
     def _log(self, name: str, action: str, **facts: str | float) -> None:
-        place = {"service": self.target.service.name, "namespace": self._cluster().namespace}
-        Registry(self.registry).audit(name).append(action, **place, **facts)
+        service = {"service": self.target.service.name, "namespace": self._cluster().namespace}
+        Registry(self.registry).audit(name).append(action, **service, **facts)
 
 
 def _wait_for_version(asked: Endpoint, version: str, seconds: float) -> None:

@@ -69,10 +69,10 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
     return Lists(overall, first), Pool(*columns)
 
 
-def fill(place: np.ndarray, items: np.ndarray) -> None:
-    """Write the first items into the places of one list; places beyond them keep their 0."""
-    count = min(len(place), len(items))
-    place[:count] = items[:count]
+def fill(position: np.ndarray, items: np.ndarray) -> None:
+    """Write the first items into the positions of one list; positions beyond them keep their 0."""
+    count = min(len(position), len(items))
+    position[:count] = items[:count]
 
 
 def pool_offsets(pool: Pool, shoppers: int) -> np.ndarray:

@@ -63,7 +63,7 @@ class Past:
         target = EVENT_TYPES.index(spec.target_event)
         touched = touches(asked, items, spec)
         bought = touched.times > 0
-        place = (touched.key[bought] // items, touched.key[bought] % items)
+        position = (touched.key[bought] // items, touched.key[bought] % items)
         shape = (len(asked), items)
         recent, total, blocks = np.zeros(items), np.zeros(items), []
         for part in [everyone] if isinstance(everyone, Histories) else everyone:
@@ -74,8 +74,8 @@ class Past:
             total += np.bincount(item, minlength=items)
             blocks.append(_binary(row, item, (len(part), items)))
         return cls(
-            sparse.csr_matrix((touched.times[bought], place), shape=shape),
-            sparse.csr_matrix((touched.last[bought] / DAY, place), shape=shape),
+            sparse.csr_matrix((touched.times[bought], position), shape=shape),
+            sparse.csr_matrix((touched.last[bought] / DAY, position), shape=shape),
             sparse.csr_matrix(sparse.vstack(blocks)) if blocks else sparse.csr_matrix((0, items), dtype=np.float32),
             recent, total,
         )  # fmt: skip
@@ -162,7 +162,7 @@ def top_lists(scores: np.ndarray, k: int) -> np.ndarray:
     found = min(k, scores.shape[1])
     least = np.partition(scores, scores.shape[1] - found, 1)[:, -found][:, None]
     above, equal = scores > least, scores == least
-    # Of the items that share the last place, the first columns are taken.
+    # Of the items that share the last position, the first columns are taken.
     best = above | (equal & (np.cumsum(equal, 1) <= found - above.sum(1, keepdims=True)))
     columns = np.nonzero(best)[1].reshape(len(scores), found)
     value = np.take_along_axis(scores, columns, 1)

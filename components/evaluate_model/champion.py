@@ -105,7 +105,7 @@ def _item_rows(source: Recommender, target: Recommender) -> np.ndarray:
 
 
 def _ranked(champion: Recommender, ours: Recommender, histories: Histories, k: int, part: int = 64) -> Lists:
-    """Answers in our catalog rows; an item that we no longer have keeps its place as an empty one."""
+    """Answers in our catalog rows; an item that we no longer have keeps its position as an empty one."""
     row_of = _item_rows(champion, ours)
     overall, first = np.zeros((len(histories), k), np.int64), np.zeros((len(histories), k), np.int64)
     for start in range(0, len(histories), part):

@@ -50,8 +50,8 @@ class Rules(Options):
     max_single_input_auc: Fraction = 0.99
     """Largest area under the ROC curve that one input of the ranker may reach alone; above it, it holds the label."""
     min_coverage: Fraction = 0.01
-    """Least share of the catalog that the ten best of all test shoppers hold together, or of their places where
-    there are fewer places than items: the same ten items for everybody are no recommendation."""
+    """Least share of the catalog that the ten best of all test shoppers hold together, or of their positions where
+    there are fewer positions than items: the same ten items for everybody are no recommendation."""
 
 
 class EvaluationOptions(Options):

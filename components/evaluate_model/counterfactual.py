@@ -91,7 +91,7 @@ def snips(logged: Logged) -> Estimate:
     What the policy in question chooses and the one that answered never does drops out: the mean is over the rest.
 
     Raises:
-        DataError: the policy in question never chooses what was chosen, so nothing can be told.
+        DataError: the policy in question never chooses what was chosen, so nothing can be estimated.
     """
     weights = logged.weights
     if not weights.any():
@@ -121,7 +121,7 @@ def item_rates(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """A reward model for `doubly_robust`: each item's mean reward, drawn towards the mean of all.
 
-    What a decision is told comes from the other half of the decisions, so that no reward judges itself.
+    The model of a decision is fitted on the other half of the decisions, so that no reward judges itself.
 
     Args:
         item: What was chosen, an id a decision.
@@ -134,15 +134,15 @@ def item_rates(
     """
     known, code = np.unique(np.concatenate([item, asked]), return_inverse=True)
     chosen, wanted = np.split(code, 2)
-    told = np.zeros((2, len(reward)))
+    fitted = np.zeros((2, len(reward)))
     for half in range(2):
         here, other = np.arange(len(reward)) % 2 == half, np.arange(len(reward)) % 2 != half
         mean = reward[other].mean() if other.any() else 0.0
         shown = np.bincount(chosen[other], minlength=len(known))
         earned = np.bincount(chosen[other], reward[other], len(known))
         rate = (earned + prior * mean) / (shown + prior)
-        told[0, here], told[1, here] = rate[chosen[here]], rate[wanted[here]]
-    return told[0], told[1]
+        fitted[0, here], fitted[1, here] = rate[chosen[here]], rate[wanted[here]]
+    return fitted[0], fitted[1]
 
 
 def _mean(terms: np.ndarray, logged: Logged) -> Estimate:
@@ -151,5 +151,5 @@ def _mean(terms: np.ndarray, logged: Logged) -> Estimate:
 
 
 def _estimate(value: float, error: float, logged: Logged) -> Estimate:
-    reach = float(norm.ppf(0.975)) * error
-    return Estimate(value, error, value - reach, value + reach, logged.effective_samples)
+    half_width = float(norm.ppf(0.975)) * error
+    return Estimate(value, error, value - half_width, value + half_width, logged.effective_samples)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from components.evaluate_model.anonymous import anonymous_shoppers
 from components.evaluate_model.answers import model_answers
 from components.evaluate_model.audit import leakage, with_shuffled_labels
 from components.evaluate_model.baselines import SAME_FOR_ALL, Past, baseline_lists
@@ -20,7 +21,6 @@ from components.evaluate_model.ranker_quality import quality
 from components.evaluate_model.report import evaluation_page
 from components.evaluate_model.rules import apply_rules
 from components.evaluate_model.slices import SliceFacts, slices
-from components.evaluate_model.strangers import strangers
 from components.shared.evaluation.decision import Decision
 from components.shared.features.history import Histories
 from components.shared.features.rows import Rows
@@ -39,7 +39,7 @@ __all__ = ["champion_of", "confusion_matrix", "evaluate", "roc_points"]
 STAGE = "evaluate_model"
 METRICS = "metrics.json"
 LIST_LENGTH = 20
-"""Places of every list; the deepest metric looks at twenty."""
+"""Positions of every list; the deepest metric looks at twenty."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,9 @@ def evaluate(
         **_measure(test, past, scopes, bought, config),
         "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
         "ranker": quality(pool, learned_from, bought, config.calibration_bins),
-        "strangers": strangers(test.recommender, test.rows, {name: methods[name].overall[0] for name in SAME_FOR_ALL}),
+        "anonymous": anonymous_shoppers(
+            test.recommender, test.rows, {name: methods[name].overall[0] for name in SAME_FOR_ALL}
+        ),
         "leakage": leakage(learned_from, pool, (shuffled[0], shuffled[1])),
         "champion": _champion_facts(held),
         "curves": curves(retriever, ranker),

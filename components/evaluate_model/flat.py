@@ -13,7 +13,7 @@ def flat_metrics(result: dict[str, Any]) -> dict[str, float]:
 
     List metrics are called as they are (ndcg_at_10) and those on first-time purchases `new_<name>`; the ranker's are
     `ranker_<name>`, its tasks' `ranker_again_<name>` and `ranker_first_<name>`; `ndcg_at_10_over_<method>` with `_low`
-    and `_high` is the difference to another method; `stranger_<name>` is about shoppers of whom nothing is known.
+    and `_high` is the difference to another method; `anonymous_<name>` is about shoppers of whom nothing is known.
     """
     found: dict[str, float | None] = {"test_shoppers": result["split"]["shoppers"]}
     for scope, prefix in (("overall", ""), ("first", "new_")):
@@ -24,9 +24,9 @@ def flat_metrics(result: dict[str, Any]) -> dict[str, float]:
             found |= {f"{name}{end}": difference["ndcg_at_10"][key] for end, key in _ENDS.items()}
     for task, prefix in (("all", "ranker_"), ("again", "ranker_again_"), ("first", "ranker_first_")):
         found |= {f"{prefix}{name}": result["ranker"][task][name] for name in _RANKER}
-    strangers = result["strangers"]
-    found |= {"stranger_ndcg_at_10": strangers["ndcg_at_10"][MODEL], "stranger_said": strangers["said"],
-              "stranger_came": strangers["came"]}  # fmt: skip
+    anonymous = result["anonymous"]
+    found |= {"anonymous_ndcg_at_10": anonymous["ndcg_at_10"][MODEL], "anonymous_predicted": anonymous["predicted"],
+              "anonymous_observed": anonymous["observed"]}  # fmt: skip
     return {name: float(value) for name, value in found.items() if value is not None}
 
 

@@ -1,11 +1,11 @@
-"""A candidate judged by the champion's exploration: what its last places would have earned before it gets any traffic.
+"""A candidate judged by the champion's exploration: what its last positions would have earned, before any traffic.
 
-The champion explores at the last place and logs its propensities; the candidate answers copies of the same requests as
-a shadow and logs what it would have shown; the shop's events say what followed. A request counts where both answers
+The champion explores at the last position and logs its propensities; the candidate answers copies of the same requests
+as a shadow and logs what it would have shown; the shop's events say what followed. A request counts where both answers
 are equally long and the candidate's last item does not stand higher in the champion's answer, from where it can never
-be drawn for the last place. That depends on both rankings alone, never on the draw or on what followed, so leaving the
-others out biases no estimate for those that remain; how many are left out is told. Comparison says what each estimate
-then means.
+be drawn for the last position. That depends on both rankings alone, never on the draw or on what followed, so leaving
+the others out biases no estimate for those that remain; how many are left out is reported. Comparison says what each
+estimate then means.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from components.shared.errors import DataError, InputError
 from components.shared.telemetry.inference_log import Answered, LogReader
 
 Decision = tuple[str, float, str]
-"""Item that was shown at the last place, its propensity, and the item that the candidate would have shown there."""
+"""Item that was shown at the last position, its propensity, and the item that the candidate would have shown there."""
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """Last places of the champion's answers to requests that can be compared, one entry each.
+    """Last positions of the champion's answers to requests that can be compared, one entry each.
 
     Attributes:
         request_id: of the answer. item_id: that was shown there. propensity: with which it was.
@@ -49,7 +49,7 @@ class Decisions:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Events a request at the last place, over the requests that can be compared.
+    """Events a request at the last position, over the requests that can be compared.
 
     Attributes:
         champion: mean of what was shown, exploration included.
@@ -76,16 +76,16 @@ class Comparison:
 
 
 def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "purchase") -> Comparison:
-    """Estimate what the candidate's last places would have earned.
+    """Estimate what the candidate's last positions would have earned.
 
     Requests are left out, and counted, whose candidate's last item stands higher in the champion's answer, or whose
-    answers are of different lengths: what one has at its last place the other could not have there.
+    answers are of different lengths: what one has at its last position the other could not have there.
 
     Args:
         log: Folder of the inference logs of champion and candidate.
         candidate: Version that answered as a shadow.
         events: Folder of the shop's events, Parquet, with request_id.
-        event_type: What counts: view, cart or purchase of the item in that place.
+        event_type: What counts: view, cart or purchase of the item in that position.
 
     Raises:
         InputError: events carry no request_id, or cannot be read.
@@ -103,7 +103,7 @@ def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "p
 def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decisions:
     """Join both logs and the events by request_id; see compare_logged.
 
-    The log is read twice, and of a request no more is kept than its ids and propensity of the last place.
+    The log is read twice, and of a request no more is kept than its ids and propensity of the last position.
     """
     compared = _compared(log, _wanted(log, candidate), candidate)
     kept = sorted((request, *decision) for request, decision in compared.items() if decision)
@@ -135,7 +135,7 @@ def _wanted(log: Path, candidate: str) -> dict[str, tuple[str, int]]:
 
 
 def _compared(log: Path, wanted: dict[str, tuple[str, int]], candidate: str) -> dict[str, Decision | None]:
-    """By request that both answered, the decision at the last place; None where they cannot be compared."""
+    """By request that both answered, the decision at the last position; None where they cannot be compared."""
     compared: dict[str, Decision | None] = {}
     explored = False
     for record in LogReader(log).read():

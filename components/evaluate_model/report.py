@@ -28,7 +28,7 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
     _tables(page, result)
     sections.slices(page, result)
     sections.ranker(page, result)
-    _strangers(page, result["strangers"])
+    _anonymous(page, result["anonymous"])
     sections.audit(page, result["leakage"])
     sections.training(page, result["curves"])
     return page
@@ -48,7 +48,7 @@ def _tables(page: Page, result: dict[str, Any]) -> None:
         page.table(["", *methods], rows)
 
 
-def _strangers(page: Page, found: dict[str, Any]) -> None:
+def _anonymous(page: Page, found: dict[str, Any]) -> None:
     """What is answered to somebody of whom nothing is known."""
     page.section(
         "Shoppers nobody knows",

@@ -17,7 +17,7 @@ class Check:
 
     Attributes:
         rule: field of Rules. passed: whether it holds. sentence: with the numbers, for people.
-        decides: False for what is told but cannot refuse.
+        decides: False for what is reported but cannot refuse.
     """
 
     rule: str
@@ -132,13 +132,13 @@ def leakage_checks(found: dict[str, Any] | None, rules: Rules) -> Iterator[Check
 
 
 def _coverage(overall: dict[str, Any], items: int, rules: Rules) -> Check:
-    shown, places = round(overall["methods"]["model"]["coverage"]["mean"] * items), 10 * overall["shoppers"]
-    share = shown / max(min(items, places), 1)
+    shown, positions = round(overall["methods"]["model"]["coverage"]["mean"] * items), 10 * overall["shoppers"]
+    share = shown / max(min(items, positions), 1)
     passed = share >= rules.min_coverage
     return Check(
         "min_coverage", passed,
-        f"The ten best of all test shoppers are {shown:,} different items on {places:,} places, {share:.1%} of what is "
-        f"possible, {_side(passed, 'at least')} {rules.min_coverage:.1%}.",
+        f"The ten best of all test shoppers are {shown:,} different items on {positions:,} positions, {share:.1%} of "
+        f"what is possible, {_side(passed, 'at least')} {rules.min_coverage:.1%}.",
     )  # fmt: skip
 
 

@@ -197,7 +197,7 @@ def _text_table(header: list[str], rows: list[list[str]]) -> pa.Table:
 def _blocks(stream: IO[bytes], name: str, size: int) -> Iterator[tuple[str, float]]:
     """Blocks of whole lines, each ended by a line break, with the share of the file read; the last share is 1."""
     plain = cast(IO[bytes], gzip.open(stream)) if name.lower().endswith(".gz") else stream
-    # Bytes that are not UTF-8 become lone surrogates, so that their line can be told and the others kept.
+    # Bytes that are not UTF-8 become lone surrogates, so that their line can be named and the others kept.
     with io.TextIOWrapper(plain, encoding="utf-8", errors="surrogateescape", newline=None) as text:
         held = ""
         while read := _read(text, name):

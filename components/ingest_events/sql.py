@@ -45,7 +45,7 @@ def boolean(raw: str) -> str:
 
 
 def timestamp(raw: str, kind: pa.DataType) -> str:
-    """A UTC timestamp from a timestamp, a date, an ISO 8601 text or an epoch in s, ms, us or ns (told by its size)."""
+    """A UTC timestamp from a timestamp, a date, an ISO 8601 text or an epoch in s, ms, us or ns (by its size)."""
     if pa.types.is_temporal(kind):
         return f"TRY_CAST({raw} AS TIMESTAMPTZ)"
     if _is_number(kind):

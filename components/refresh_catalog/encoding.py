@@ -44,11 +44,11 @@ class Vocabularies:
 
         return cls(rows("category"), rows("brand"), rows("token"), spec)
 
-    def encoded(self, before: Entry, told: Entry) -> Entry:
-        """The entry with what is told of it and its ids anew, by the rules of build_features."""
-        entry = {**before, **told}
-        if "price" in told:
-            entry["list_price"] = told["price"]
+    def encoded(self, before: Entry, given: Entry) -> Entry:
+        """The entry with what is given of it and its ids anew, by the rules of build_features."""
+        entry = {**before, **given}
+        if "price" in given:
+            entry["list_price"] = given["price"]
         return {
             **entry,
             "category_ids": self._path(entry["categories"]),

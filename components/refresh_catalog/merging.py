@@ -60,7 +60,7 @@ def merge_items(table: pa.Table, given: pa.Table, names: Vocabularies) -> Merged
 
     Args:
         table: A bundle's items.parquet, the unknown item first.
-        given: Columns of the data contract (schema.ITEMS), item_id among them; what is null is not told.
+        given: Columns of the data contract (schema.ITEMS), item_id among them; what is null is not given.
         names: Of the bundle; notes the labels that it does not know.
 
     Raises:
@@ -81,7 +81,7 @@ class _Changes:
         catalog: before. names: see merge_items.
         entries: rows that are new, or changed by at least one item, without content.
         before: those of them that are not new, as they were.
-        vectors: float32 [dim] or [0], content vectors that were told.
+        vectors: float32 [dim] or [0], content vectors that were given.
     """
 
     catalog: pa.Table
@@ -104,13 +104,13 @@ class _Changes:
         items = part.select([name for name in part.column_names if name != CONTENT_COLUMN]).to_pylist()
         for row, item, given in zip(rows.tolist(), items, content, strict=True):
             before = next(stored) if row < self._known else self._blank(item["item_id"])
-            told = {name: value for name, value in item.items() if value is not None}
+            fresh = {name: value for name, value in item.items() if value is not None}
             vector = self.names.content(item["item_id"], given.values) if given.is_valid else None
-            self._tell(row, before, told, vector)
+            self._update(row, before, fresh, vector)
 
-    def _tell(self, row: int, stored: Entry, told: Entry, vector: np.ndarray | None) -> None:
+    def _update(self, row: int, stored: Entry, fresh: Entry, vector: np.ndarray | None) -> None:
         before = self.entries.get(row, stored)
-        after = self.names.encoded(before, told)
+        after = self.names.encoded(before, fresh)
         differs = vector is not None and not _alike(vector, self._vector(row))
         if row < self._known:
             if after == before and not differs:
@@ -121,7 +121,7 @@ class _Changes:
             self.vectors[row] = vector
 
     def _vector(self, row: int) -> np.ndarray | None:
-        """Content vector as told so far."""
+        """Content vector as given so far."""
         return self.vectors[row] if row in self.vectors else self._stored_vector(row)
 
     def _stored_vector(self, row: int) -> np.ndarray | None:

@@ -17,7 +17,7 @@ FORMAT = "shoprank"
 
 
 class Publisher(Protocol):
-    """A place that learns of versions."""
+    """A target that learns of versions."""
 
     def publish(self, bundle: Path) -> str:
         """Make the bundle known; returns how it is named there."""
@@ -46,7 +46,7 @@ class KubeflowModelRegistry:
 
     Attributes:
         address: URL of its server. storage: URI of our registry's folder as KServe reads it.
-        author: told with the version.
+        author: registered with the version.
     """
 
     address: str
@@ -97,23 +97,23 @@ class KubeflowModelRegistry:
         return f"{name}/{version}"
 
 
-def publisher_at(place: str, storage: str) -> Publisher | None:
+def publisher_at(target: str, storage: str) -> Publisher | None:
     """The publisher that a parameter names.
 
     Args:
-        place: '' for none, oci:FOLDER, or model-registry:URL.
+        target: '' for none, oci:FOLDER, or model-registry:URL.
         storage: URI of our registry's folder as KServe reads it.
 
     Raises:
         InputError: it is none of them.
     """
-    if not place:
+    if not target:
         return None
-    kind, _, where = place.partition(":")
+    kind, _, where = target.partition(":")
     if kind == "oci" and where:
         return OciFolder(Path(where))
     if kind == "model-registry" and where.startswith(("http://", "https://")):
         return KubeflowModelRegistry(where, storage)
     raise InputError(
-        f"parameter 'publish' is '{place}'", "leave it empty, or give oci:FOLDER or model-registry:http://..."
+        f"parameter 'publish' is '{target}'", "leave it empty, or give oci:FOLDER or model-registry:http://..."
     )

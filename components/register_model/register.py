@@ -92,26 +92,26 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
     return Registered(version, manifest.size, len(manifest.files))
 
 
-def publish(bundle: Path, config: RegisterConfig, place: str, storage: str) -> str:
-    """Make a registered bundle known elsewhere too and write that into the audit log; '' names no place.
+def publish(bundle: Path, config: RegisterConfig, target: str, storage: str) -> str:
+    """Make a registered bundle known elsewhere too and write that into the audit log; '' names no target.
 
     Args:
         bundle: Output of `register`.
         config: Of `register`.
-        place: See publishing.publisher_at.
+        target: See publishing.publisher_at.
         storage: URI of the registry's folder as KServe reads it.
 
     Returns:
-        How it is named there, '' when there is no place.
+        How it is named there, '' when there is no target.
 
     Raises:
-        InputError: the place is none.
-        RegistryError: the place refused, or does not answer.
+        InputError: the target is none.
+        RegistryError: the target refused, or does not answer.
     """
-    publisher = publisher_at(place, storage)
+    publisher = publisher_at(target, storage)
     if publisher is None:
         return ""
     reference = publisher.publish(bundle)
     log, version = Registry(config.registry).audit(config.name), read_manifest(bundle).version
-    log.append("publish", version=version, place=place.partition(":")[0], reference=reference)
+    log.append("publish", version=version, target=target.partition(":")[0], reference=reference)
     return reference

@@ -242,8 +242,8 @@ class LogEvidence:
 
     def to_json(self) -> dict[str, Any]:
         """See Evidence; requests that still wait for clicks are left out and not counted for them."""
-        return {"places": self._reader.places, "looked": self._looked}
+        return {"offsets": self._reader.offsets, "looked": self._looked}
 
     def go_on(self, state: dict[str, Any]) -> None:
         """See Evidence."""
-        self._reader.places, self._looked = dict(state["places"]), state["looked"]
+        self._reader.offsets, self._looked = dict(state["offsets"]), state["looked"]

@@ -1,4 +1,4 @@
-"""What the rollout's judge is told and what it says: counts of an interval, limits, states and verdicts."""
+"""What the judge of a rollout reads and returns: counts of an interval, limits, states and verdicts."""
 
 import dataclasses
 import enum

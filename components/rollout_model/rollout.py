@@ -28,7 +28,7 @@ from components.shared.telemetry.endpoint import endpoint
 
 
 class Stopped(BaseException):
-    """The step was told to end (SIGTERM, Ctrl-C)."""
+    """The step was asked to end (SIGTERM, Ctrl-C)."""
 
 
 @dataclass
@@ -58,14 +58,14 @@ class Rollout:
 
         Raises:
             ClusterError: not even the way back was possible, the API is away or refuses it; run it again to go on.
-            Stopped: the step was told to end; all traffic is the champion's again.
+            Stopped: the step was asked to end; all traffic is the champion's again.
         """
         self._resume_or_begin()
         try:
             with _told_to_end():
                 why = self._dark_launch() or self._steps()
         except Stopped:
-            self._finish(ROLLED_BACK, ["the step was told to end before the rollout was over"])
+            self._finish(ROLLED_BACK, ["the step was asked to end before the rollout was over"])
             raise
         except ClusterError as error:
             # Whoever cannot move traffic forward moves it back, rather than leave it where nobody watches.

@@ -1,4 +1,4 @@
-"""The stage: papers checked, the service found, the rollout run, its record kept with the version."""
+"""The stage: release gates checked, the service found, the rollout run, its record kept with the version."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from components.shared.cluster.traffic import Placement, traffic_of
 from components.shared.errors import RegistryError
 from components.shared.evaluation.decision import read_decision
 from components.shared.release.config import ReleaseOptions
-from components.shared.release.proof import check_papers, read_proof
+from components.shared.release.proof import check_release_gates, read_proof
 from components.shared.release.registry import Registry
 
 
@@ -71,13 +71,13 @@ def rollout_of(
 
 
 def roll_out(
-    config: RolloutConfig, papers: tuple[Path, Path], out: Path, html: Path, cluster: Cluster | None = None
+    config: RolloutConfig, gates: tuple[Path, Path], out: Path, html: Path, cluster: Cluster | None = None
 ) -> RolloutRecord:
     """Bring a blessed and proven version to all traffic, or back to none; the record lies in `out` and the registry.
 
     Args:
         config: What, where and how.
-        papers: Outputs of validate_serving and evaluate_model.
+        gates: Outputs of validate_serving and evaluate_model.
         out: Folder of record.json and record.html.
         html: The same page as a file of its own.
         cluster: Connected; None connects as the config says.
@@ -90,8 +90,8 @@ def roll_out(
     """
     registry = Registry(config.registry)
     bundle = registry.resolve(f"{config.name}/{config.version}")
-    proof, evaluation = papers
-    check_papers(bundle, (config.name, config.version), read_decision(evaluation), read_proof(proof))
+    proof, evaluation = gates
+    check_release_gates(bundle, (config.name, config.version), read_decision(evaluation), read_proof(proof))
     traffic = traffic_of(cluster or connect(config.context, config.namespace), config.placement)
     champion = traffic.champion()
     if champion == config.version:
@@ -105,13 +105,13 @@ def roll_out(
     return record
 
 
-def evidence_at(place: str, versions: Versions, events: str = "") -> Evidence:
+def evidence_at(source: str, versions: Versions, events: str = "") -> Evidence:
     """The source behind the parameters.
 
     Raises:
         InputError: see RolloutOptions.check.
     """
-    RolloutOptions(evidence=place, events=events).check()
-    if place.startswith(("http://", "https://")):
-        return PrometheusEvidence(place, versions)
-    return LogEvidence(Path(place), versions, Responses(Path(events)) if events else None)
+    RolloutOptions(evidence=source, events=events).check()
+    if source.startswith(("http://", "https://")):
+        return PrometheusEvidence(source, versions)
+    return LogEvidence(Path(source), versions, Responses(Path(events)) if events else None)

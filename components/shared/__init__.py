@@ -1,1 +1,1 @@
-"""Domain nouns that two or more rooms use; imports neither kfp, kserve nor kubernetes."""
+"""What two or more stages use, in packages by domain; imports neither kfp nor kserve."""

@@ -1,4 +1,4 @@
-"""A full disk, told as one: DuckDB has no single error for it, and a memory map would end the process."""
+"""A full disk, reported as one: DuckDB has no single error for it, and a memory map would end the process."""
 
 import contextlib
 import os

@@ -32,7 +32,7 @@ holds. Smaller ones would make that less, but a group's entry in the footer, whi
 
 
 def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
-    """Columns of a pairs file, with that of places if some were `noted`."""
+    """Columns of a pairs file, with that of positions if some were `noted`."""
     sparse = [
         field
         for feature in spec.user_features
@@ -41,10 +41,10 @@ def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
             pa.field(f"{feature.name}_weight", pa.list_(pa.float32())),
         )
     ]
-    place = [pa.field("place", pa.list_(pa.int32()))] * noted
+    position = [pa.field("position", pa.list_(pa.int32()))] * noted
     return pa.schema(
         [pa.field("item", pa.list_(pa.int32())), pa.field("label", pa.list_(pa.int8())),
-         pa.field("dense", pa.list_(pa.float32())), *sparse, *place]
+         pa.field("dense", pa.list_(pa.float32())), *sparse, *position]
     )  # fmt: skip
 
 
@@ -108,8 +108,8 @@ def _batches(
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
         if shown is not None:
             # An anonymous copy took what its original did, where that one saw it.
-            place = shown.at(rows.shopper[part][found.row], found.item)
-            columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(place.astype(np.int32))))
+            position = shown.at(rows.shopper[part][found.row], found.item)
+            columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(position.astype(np.int32))))
         yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))
 
 
@@ -136,7 +136,7 @@ class PairRows:
         features: user features by name, a row a shopper.
         offsets: int64 [shoppers + 1], where each shopper's pairs start.
         item: int64 [pairs], catalog rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
-        place: int64 [pairs], where the item stood in the answer that was shown, or UNKNOWN, or NOT_SHOWN.
+        position: int64 [pairs], where the item stood in the answer that was shown, or UNKNOWN, or NOT_SHOWN.
     """
 
     features: dict[str, Ragged]
@@ -144,7 +144,7 @@ class PairRows:
     item: np.ndarray
     label: np.ndarray
     dense: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -162,8 +162,8 @@ class PairRows:
 
     @classmethod
     def columns(cls, spec: FeatureSpec, present: Collection[str]) -> list[str]:
-        """Columns of a pairs file to read; its places too if they are among those `present`."""
-        return pairs_schema(spec, "place" in present).names
+        """Columns of a pairs file to read; its positions too if they are among those `present`."""
+        return pairs_schema(spec, "position" in present).names
 
     @classmethod
     def from_table(cls, table: pa.Table, spec: FeatureSpec) -> "PairRows":
@@ -179,10 +179,12 @@ class PairRows:
         features = {f.name: Ragged.from_arrow(column(f.name), column(f"{f.name}_weight")) for f in spec.user_features}
         starts = column("item").offsets.to_numpy().astype(np.int64)
         item = flat("item").astype(np.int64)
-        place = flat("place").astype(np.int64) if "place" in table.column_names else np.zeros(len(item), np.int64)
+        position = (
+            flat("position").astype(np.int64) if "position" in table.column_names else np.zeros(len(item), np.int64)
+        )
         return cls(
             features, starts - starts[0], item, flat("label").astype(np.float32),
-            flat("dense").reshape(-1, len(DenseInput)), place,
+            flat("dense").reshape(-1, len(DenseInput)), position,
         )  # fmt: skip
 
     def take(self, shoppers: np.ndarray) -> "PairRows":
@@ -191,7 +193,7 @@ class PairRows:
         flat = expand_ranges(self.offsets[shoppers], lengths)
         return PairRows(
             {name: ragged.take(shoppers) for name, ragged in self.features.items()}, offsets_of(lengths),
-            self.item[flat], self.label[flat], self.dense[flat], self.place[flat],
+            self.item[flat], self.label[flat], self.dense[flat], self.position[flat],
         )  # fmt: skip
 
     @property

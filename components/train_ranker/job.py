@@ -1,4 +1,4 @@
-"""What a worker of the ranker's training is told, as JSON; apart from torch, which only workers import."""
+"""The job of a worker of the ranker's training, as JSON; apart from torch, which only workers import."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ VALIDATION = "validation.parquet"
 """Pairs of the validation window, with what really happened."""
 
 LEARNED = "validation-learned.parquet"
-"""The same as a refit learns them, where that differs: with a teacher's word in their labels."""
+"""The same as a refit learns them, where that differs: with a teacher's soft labels."""
 
 RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json", REFIT)
 """What a worker leaves."""
@@ -26,7 +26,7 @@ RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json", REFI
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """What a worker is told, as JSON."""
+    """A worker's job, as JSON."""
 
     features: str
     """Folder with the files of build_features that FILES names: a path, or an s3:// URI."""
@@ -37,8 +37,8 @@ class WorkerJob:
     validation: str
     """Name of the validation pairs file."""
     refit: str
-    """Name of the pairs file that the final training learns beside the training ones, when validation has told how many
-    epochs are best; empty: there is none, and the best epoch's weights are final."""
+    """Name of the pairs file that the final training learns beside the training ones, once validation has shown how
+    many epochs are best; empty: there is none, and the best epoch's weights are final."""
     folder: str
     """Folder that receives checkpoints/, best/, refit/ and RESULTS: a path that all ranks see, or an s3:// URI."""
     options: dict

@@ -18,29 +18,29 @@ from components.shared.telemetry.inference_log import SUFFIX, Answered, LogReade
 
 @dataclass(frozen=True)
 class Shown:
-    """The best place of each item that a shopper was shown in one label window.
+    """The best position of each item that a shopper was shown in one label window.
 
     Attributes:
-        key: int64, ascending, shopper * items + item. place: int64, from 1. items: rows of the catalog.
+        key: int64, ascending, shopper * items + item. position: int64, from 1. items: rows of the catalog.
     """
 
     key: np.ndarray
-    place: np.ndarray
+    position: np.ndarray
     items: int
 
     def at(self, shopper: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """Places of pairs, int64: NOT_SHOWN of shoppers who were shown other items, UNKNOWN of all others."""
+        """Positions of pairs, int64: NOT_SHOWN of shoppers who were shown other items, UNKNOWN of all others."""
         if not len(self.key):
             return np.full(len(item), UNKNOWN, np.int64)
         wanted = shopper * self.items + item
-        position = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
+        at = np.minimum(np.searchsorted(self.key, wanted), len(self.key) - 1)
         otherwise = np.where(np.isin(shopper, self.key // self.items), NOT_SHOWN, UNKNOWN)
-        return np.where(self.key[position] == wanted, self.place[position], otherwise)
+        return np.where(self.key[at] == wanted, self.position[at], otherwise)
 
     @property
     def digest(self) -> str:
         """Of everything that was shown."""
-        return hashlib.sha256(self.key.tobytes() + self.place.tobytes()).hexdigest()[:16]
+        return hashlib.sha256(self.key.tobytes() + self.position.tobytes()).hexdigest()[:16]
 
 
 def read_shown(features: Path, log: Path) -> dict[str, Shown]:
@@ -66,7 +66,7 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
                          "--inference_log, on a volume that this step sees")  # fmt: skip
     requests = pq.read_table(features / REQUESTS)
     items = pq.read_table(features / "items.parquet", columns=["item_id"])["item_id"].to_pylist()
-    request, item, place = _answers(log, requests["request_id"].to_pylist(), items)
+    request, item, position = _answers(log, requests["request_id"].to_pylist(), items)
     shopper, moment = (requests[name].to_numpy()[request] for name in ("shopper", "timestamp"))
     timeline, found = Timeline.read(features / "timeline.json"), {}
     for name, start in timeline.moments().items():
@@ -74,10 +74,10 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
             continue
         inside = (moment >= start) & (moment < start + timeline.horizon) & (item > 0)
         key = shopper[inside].astype(np.int64) * len(items) + item[inside]
-        order = np.lexsort((place[inside], key))
+        order = np.lexsort((position[inside], key))
         distinct, first = np.unique(key[order], return_index=True)
-        found[name] = Shown(distinct, place[inside][order][first], len(items))
-        report("train_ranker", 0.0, f"{name}: {len(distinct):,} pairs of shopper and item with a place")
+        found[name] = Shown(distinct, position[inside][order][first], len(items))
+        report("train_ranker", 0.0, f"{name}: {len(distinct):,} pairs of shopper and item with a position")
     if not any(len(shown.key) for shown in found.values()):
         raise DataError(
             f"inference_log: none of the answers in {log} belongs to a request of the label windows",
@@ -87,13 +87,13 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
 
 
 def _answers(log: Path, requests: list[str], items: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row of the request, catalog row (0: not in it) and place of every item of the answers to these requests."""
+    """Row of the request, catalog row (0: not in it) and position of every item of the answers to these requests."""
     request_row = {name: row for row, name in enumerate(requests)}
     item_row = {name: row for row, name in enumerate(items)}
-    request, item, place = array("q"), array("q"), array("q")
+    request, item, position = array("q"), array("q"), array("q")
     for record in LogReader(log).read():
         if isinstance(record, Answered) and not record.shadow and record.request_id in request_row:
             request.extend([request_row[record.request_id]] * len(record.items))
             item.extend(item_row.get(name, 0) for name in record.items)
-            place.extend(range(1, len(record.items) + 1))
-    return np.array(request, np.int64), np.array(item, np.int64), np.array(place, np.int64)
+            position.extend(range(1, len(record.items) + 1))
+    return np.array(request, np.int64), np.array(item, np.int64), np.array(position, np.int64)

@@ -14,7 +14,7 @@ MODEL = "ranker"
 
 
 def search_space(config: RankerTraining) -> SearchSpace:
-    """Ranges around what the size dial says; the candidates stay, because the trials share their pairs.
+    """Ranges around the defaults of the size; the candidates stay, because the trials share their pairs.
 
     Tables that move faster learn the last baskets by heart: a window later that costs more than it brings on the first.
     """

@@ -24,7 +24,7 @@ class PairBatch(StepBatch):
         users: features of the shoppers. items: of the P pairs' items.
         row: int64 [P], the shopper of each pair.
         dense: float32 [P, dense inputs].
-        place: int64 [P], see shown.py.
+        position: int64 [P], see shown.py.
         label: float32 [P], whether the item was wanted.
     """
 
@@ -33,7 +33,7 @@ class PairBatch(StepBatch):
     items: KeyedJaggedTensor
     row: torch.Tensor
     dense: torch.Tensor
-    place: torch.Tensor
+    position: torch.Tensor
     label: torch.Tensor
 
     @classmethod
@@ -47,7 +47,7 @@ class PairBatch(StepBatch):
             shoppers=len(pairs), users=keyed_jagged(features, config.user_features),
             items=keyed_jagged(items, config.item_features), row=torch.from_numpy(pairs.row),
             dense=torch.tensor(pairs.dense),  # a copy, for streamed ones cannot be written to
-            place=torch.from_numpy(pairs.place), label=torch.from_numpy(pairs.label),
+            position=torch.from_numpy(pairs.position), label=torch.from_numpy(pairs.label),
         )  # fmt: skip
 
 
@@ -63,4 +63,4 @@ class SteppedRanker(Ranker):
         return self.rest(self.user_bags(batch.users), self.item_bags(batch.items), batch)
 
     def _rest(self, users: KeyedTensor, items: KeyedTensor, batch: PairBatch) -> torch.Tensor:
-        return self.from_pooled((users, items), batch.users, batch.items, batch.row, batch.dense, batch.place)
+        return self.from_pooled((users, items), batch.users, batch.items, batch.row, batch.dense, batch.position)

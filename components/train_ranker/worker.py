@@ -122,7 +122,7 @@ class Training:
 def _logits(model: nn.Module, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
     """Logit of each pair's own task ('again' for items bought before, else 'first') and log P(examined), [pairs] each.
 
-    The second means something with places alone.
+    The second means something with positions alone.
     """
     both = model(batch)
     again = batch.dense[:, DenseInput.BOUGHT_BEFORE] > 0
@@ -133,15 +133,15 @@ def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray
     """Which of each shopper's ten best pairs are wanted, bool [shoppers, 10], and how many of all, int64 [shoppers]."""
     wanted = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
     order = np.lexsort((-scores, pairs.row))
-    place = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
-    top = place < 10
+    position = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
+    top = position < 10
     found = np.zeros((len(pairs), 10), bool)
-    found[pairs.row[top], place[top]] = pairs.label[order][top] > 0
+    found[pairs.row[top], position[top]] = pairs.label[order][top] > 0
     return found, wanted
 
 
 def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
-    """Train until validation has told the best epoch; with `refit` once more, that long, on all windows.
+    """Train until validation has found the best epoch; with `refit` once more, that long, on all windows.
 
     Returns:
         Folder of the run whose best weights are final.

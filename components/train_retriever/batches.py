@@ -40,22 +40,22 @@ def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[i
         part: Slice of the global batch.
     """
     random, size = np.random.default_rng([config.seed, 1 + at[0], at[1]]), config.batch_size
-    place = random.random((size, config.targets))[part]
+    position = random.random((size, config.targets))[part]
     asked = random.random(size)[part] < config.title_queries
     drop_user = random.random(size)[part] < config.id_dropout
     drop_item = random.random((size, config.targets))[part] < config.id_dropout
     word = random.random((size, 2))[part]
-    places = (place * rows.targets.lengths[:, None]).astype(np.int64)
-    places += rows.targets.offsets[:-1][:, None]
-    places[asked] = places[asked, :1]
-    item = rows.targets.values[places]
+    positions = (position * rows.targets.lengths[:, None]).astype(np.int64)
+    positions += rows.targets.offsets[:-1][:, None]
+    positions[asked] = positions[asked, :1]
+    item = rows.targets.values[positions]
     features = dict(rows.features)
     features["user"] = Ragged.ones(np.where(drop_user, 0, features["user"].values))
     features["query"] = _with_title_queries(features["query"], catalog.features["title"], item[:, 0], asked, word)
     flat = item.ravel()
     items = {name: ragged.take(flat) for name, ragged in catalog.features.items()}
     items["item"] = Ragged.ones(np.where(drop_item.ravel(), 0, items["item"].values))
-    rating = None if rows.rated is None else rows.rated.weights[places.ravel()]
+    rating = None if rows.rated is None else rows.rated.weights[positions.ravel()]
     return Batch(features, items, flat, rating)
 
 
@@ -63,12 +63,12 @@ def _with_title_queries(query: Ragged, titles: Ragged, item: np.ndarray, asked: 
     """Where `asked` and no real query exists, two words drawn from the item's title become the query."""
     lengths = titles.lengths[item]
     asked = asked & (query.lengths == 0) & (lengths > 0)
-    places = (word * np.maximum(lengths, 1)[:, None]).astype(np.int64)
+    positions = (word * np.maximum(lengths, 1)[:, None]).astype(np.int64)
     new_lengths = np.where(asked, 2, query.lengths)
     offsets = offsets_of(new_lengths)
     values, weights = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.float32)
     own = np.repeat(asked, new_lengths)
-    values[own] = titles.values[(titles.offsets[:-1][item][:, None] + places)[asked]].ravel()
+    values[own] = titles.values[(titles.offsets[:-1][item][:, None] + positions)[asked]].ravel()
     weights[own] = 0.5
     kept = np.repeat(~asked, query.lengths)
     values[~own], weights[~own] = query.values[kept], query.weights[kept]

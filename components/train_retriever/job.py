@@ -1,4 +1,4 @@
-"""What a worker of the retriever's training is told, as JSON; apart from torch, which only workers import."""
+"""The job of a worker of the retriever's training, as JSON; apart from torch, which only workers import."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ RESULTS = ("config.json", "weights.safetensors", "trained_rows.safetensors", "cu
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """What a worker is told, as JSON."""
+    """A worker's job, as JSON."""
 
     features: str
     """Folder with the files of build_features that `files` names: a path, or an s3:// URI."""

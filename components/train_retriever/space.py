@@ -14,7 +14,7 @@ MODEL = "retriever"
 
 
 def search_space(config: RetrieverTraining) -> SearchSpace:
-    """Ranges around what the size dial says.
+    """Ranges around the defaults of the size.
 
     The share of title queries is left out: validation asks without a query, so it would always choose none.
     """

@@ -92,7 +92,7 @@ def _others(page: Page, result: Result) -> None:
     rows = [[_name(row), row.state, row.problem or ("its worker died" if row.state == "lost" else ""), row.worker]
             for row in result.rows if row.state in ("failed", "lost")]  # fmt: skip
     if rows:
-        page.section("Trials without a result", "A lost trial takes no place; its values are tried once more.")
+        page.section("Trials without a result", "A lost trial takes no slot; its values are tried once more.")
         page.table(["trial", "state", "why", "worker"], rows)
 
 

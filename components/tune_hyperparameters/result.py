@@ -26,7 +26,7 @@ class Row:
     number: int
     """Place in the study, from 0; numbers of trials that found the budget used up are missing."""
     state: str
-    """complete, pruned, failed, lost (its worker died; it takes no place), running or waiting."""
+    """complete, pruned, failed, lost (its worker died; it takes no slot), running or waiting."""
     quality: float | None = None
     """Best validation metric over its epochs; of a pruned trial that of the epochs it had."""
     latency_ms: float | None = None
@@ -34,7 +34,7 @@ class Row:
     seconds: float | None = None
     """Time of a complete trial."""
     epochs_done: int = 0
-    """Epochs that were told of."""
+    """Epochs that were reported."""
     values: dict[str, Value] = field(default_factory=dict)
     """Hyper-parameters."""
     defaults: bool = False
@@ -78,7 +78,7 @@ class Result:
     """The rows of a study.
 
     Attributes:
-        rows: by number. tunable: what was tuned. config: how. name: of the study. counted: trials that take a place in
+        rows: by number. tunable: what was tuned. config: how. name: of the study. counted: trials that take a slot of
             the budget.
     """
 

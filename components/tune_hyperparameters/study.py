@@ -1,7 +1,7 @@
 """The shared study: who may start which trial, so that workers in many processes and pods keep to one budget.
 
 Optuna gives every trial a number, atomically, in every storage. A trial belongs to the budget when fewer than `trials`
-others with smaller numbers count; so no lock is needed, and two workers can never both take the last place.
+others with smaller numbers count; so no lock is needed, and two workers can never both take the last slot.
 """
 
 import hashlib
@@ -73,7 +73,7 @@ def lost(trial: FrozenTrial) -> bool:
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial takes a place in the budget: all but lost ones and those that found it used up."""
+    """Whether a trial takes a slot of the budget: all but lost ones and those that found it used up."""
     return SURPLUS not in trial.user_attrs and not lost(trial)
 
 
@@ -114,9 +114,9 @@ class SharedStudy:
         """Number of a trial -> further seed -> its metric with it, or None where it could not be trained."""
         found: dict[int, dict[int, float | None]] = {}
         for name, value in self.optuna.user_attrs.items():
-            head, *place = name.split("/")
+            head, *rest = name.split("/")
             if head == FINALS:
-                number, seed = map(int, place)
+                number, seed = map(int, rest)
                 found.setdefault(number, {})[seed] = value
         return found
 
@@ -125,7 +125,7 @@ class SharedStudy:
         self.optuna.set_user_attr(f"{FINALS}/{number}/{seed}", metric)
 
     def claim(self) -> optuna.Trial | None:
-        """Take a place in the budget; None when all are taken.
+        """Take a slot of the budget; None when all are taken.
 
         A dead worker's trials are failed first and their values enqueued once more.
         """
@@ -155,7 +155,7 @@ class SharedStudy:
             if isinstance(found, Float):
                 values[name] = trial.suggest_float(name, found.low, found.high, log=found.log)
             elif isinstance(found, Choice | Variant):
-                # By place: an option keeps its own type, whatever the storage makes of it.
+                # By index: an option keeps its own type, whatever the storage makes of it.
                 values[name] = found.options[found.options.index(trial.suggest_categorical(name, found.options))]
             else:
                 values[name] = trial.suggest_int(name, found.low, found.high, log=found.log)
@@ -189,33 +189,33 @@ class SharedStudy:
         return self.config.closing or (owner.worker == self.owner.worker != "")
 
     def _sampler(self) -> optuna.samplers.BaseSampler:
-        """TPE (Bergstra et al., NeurIPS 2011), seeded by place and worker, so that no two draw the same."""
-        place = f"{self.config.seed} {self.config.worker} {len(self.trials())}"
+        """TPE (Bergstra et al., NeurIPS 2011), seeded by number and worker, so that no two draw the same."""
+        key = f"{self.config.seed} {self.config.worker} {len(self.trials())}"
         startup = min(10, max(4, self.config.trials // 4))
-        return optuna.samplers.TPESampler(n_startup_trials=startup, seed=zlib.crc32(place.encode()))
+        return optuna.samplers.TPESampler(n_startup_trials=startup, seed=zlib.crc32(key.encode()))
 
 
-def _storage(place: str, study: str) -> BaseStorage:
+def _storage(address: str, study: str) -> BaseStorage:
     try:
-        if "://" in place:
-            return _database(place)
-        if not place:
+        if "://" in address:
+            return _database(address)
+        if not address:
             return optuna.storages.InMemoryStorage()
-        Path(place).mkdir(parents=True, exist_ok=True)
-        return JournalStorage(JournalFileBackend(str(Path(place) / f"{study}.journal")))
+        Path(address).mkdir(parents=True, exist_ok=True)
+        return JournalStorage(JournalFileBackend(str(Path(address) / f"{study}.journal")))
     except (OSError, SQLAlchemyError, ImportError) as error:
         raise InputError(
-            f"storage {_shown(place)}: {str(error).splitlines()[0]}",
+            f"storage {_shown(address)}: {str(error).splitlines()[0]}",
             "name a folder that can be written, or a database URL whose driver is installed (sqlite:///FILE)",
         ) from error
 
 
-def _shown(place: str) -> str:
-    """The place without a password."""
-    if "://" not in place:
-        return place
+def _shown(address: str) -> str:
+    """The address without a password."""
+    if "://" not in address:
+        return address
     try:
-        return make_url(place).render_as_string(hide_password=True)
+        return make_url(address).render_as_string(hide_password=True)
     except ArgumentError:
         return "(no URL)"
 

@@ -62,11 +62,11 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
     best = max((found.values[0] for found in finished if found.state == TrialState.COMPLETE), default=0.0)
     report(STAGE, len(finished) / study.config.trials, f"trial {trial.number}, {tunable.metric} so far {best:.4f}")
 
-    def told(epoch: int, metric: float) -> None:
+    def on_epoch(epoch: int, metric: float) -> None:
         trial.set_user_attr("epochs", epoch)
-        place = _place(epoch, values, tunable.defaults)
-        if not latency and place:  # Optuna has no rule for pruning by two objectives.
-            trial.report(metric, place)
+        comparable = _comparable_epoch(epoch, values, tunable.defaults)
+        if not latency and comparable:  # Optuna has no rule for pruning by two objectives.
+            trial.report(metric, comparable)
             # What everything is compared with must reach its end.
             if not defaults and trial.should_prune():
                 raise optuna.TrialPruned
@@ -74,7 +74,7 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="shoprank-trial-") as folder:
         try:
-            quality = tunable.train(values, Path(folder) / "model", told)
+            quality = tunable.train(values, Path(folder) / "model", on_epoch)
             found = [quality, tunable.scoring_ms(Path(folder) / "model")] if latency else [quality]
         except optuna.TrialPruned:
             study.optuna.tell(trial, state=TrialState.PRUNED)
@@ -92,7 +92,7 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
     study.optuna.tell(trial, found)
 
 
-def _place(epoch: int, values: Mapping[str, Value], defaults: Mapping[str, Value]) -> int:
+def _comparable_epoch(epoch: int, values: Mapping[str, Value], defaults: Mapping[str, Value]) -> int:
     """The defaults' epoch by which as much of their training is done as of this trial's now; 0: between two of them.
 
     A longer training stands lower after the same epoch, where its learning rate has yet to fall.

@@ -87,10 +87,10 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
     table = Table(title=question, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     for heading in ("#", "product", "price", "score", "why"):
         table.add_column(heading, justify="right" if heading in {"#", "price", "score"} else "left")
-    for place, item in enumerate(answer["items"], 1):
+    for position, item in enumerate(answer["items"], 1):
         price = "" if item.get("price") is None else f"{item['price']:.{2 if item['price'] >= 0.01 else 4}f}"
         score = f"{item['score']:.3f}" if item["score"] >= 0.001 else "<0.001"
-        table.add_row(str(place), item["title"], price, score, "; ".join(item["reasons"]))
+        table.add_row(str(position), item["title"], price, score, "; ".join(item["reasons"]))
     console.print(table)
     for warning in answer.get("warnings", []):
         console.print(f"[yellow]note:[/] {warning}")

@@ -1,4 +1,4 @@
-"""`shoprank counterfactual`: what a shadow would have earned at the places where the champion explored."""
+"""`shoprank counterfactual`: what a shadow would have earned at the positions where the champion explored."""
 
 import dataclasses
 from pathlib import Path
@@ -17,13 +17,15 @@ def counterfactual(
     event_type: Annotated[str, typer.Option(help="what counts: view, cart or purchase")] = "purchase",
     as_json: Json = False,
 ) -> None:
-    """Estimate a candidate's rate at the last place from the champion's exploration, without giving it traffic."""
+    """Estimate a candidate's rate at the last position from the champion's exploration, without giving it traffic."""
     from components.evaluate_model.logged import compare_logged
 
     found = compare_logged(log, candidate, events, event_type)
     if as_json:
         return emit(dataclasses.asdict(found))
-    console.print(f"{found.decisions:,} explored answers; {event_type} of the item at the last place:", highlight=False)
+    console.print(
+        f"{found.decisions:,} explored answers; {event_type} of the item at the last position:", highlight=False
+    )
     console.print(
         f"  {found.left_out:,} of {found.decisions + found.left_out:,} left out, {100 * found.share:.1f} % remain: "
         "answers of other lengths, or whose last item the champion has higher up", highlight=False,

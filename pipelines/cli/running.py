@@ -75,19 +75,19 @@ def tune(
     from pipelines.config import check
 
     given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
-    place = out.resolve()
-    studies = {"storage": str(place / "tuning" / "studies")}
+    folder = out.resolve()
+    studies = {"storage": str(folder / "tuning" / "studies")}
     budget = {"retriever_trials": trials, "ranker_trials": trials} if trials else {}
     tuning = dict(given.get("tuning", {}))
     if tuning.get("storage") == TuningOptions().storage:
-        del tuning["storage"]  # the place on a cluster, as `shoprank config` prints it
+        del tuning["storage"]  # the folder on a cluster, as `shoprank config` prints it
     given = {**given, "tuning": {**studies, **tuning, **budget}}
     check(given)
     names = {"workers": [f"worker-{number}" for number in range(workers)]}
-    finished = _run("tuning", {**given, **names}, place, as_json, set_)
+    finished = _run("tuning", {**given, **names}, folder, as_json, set_)
     found = {}
     for model, task in STUDIES.items():
-        kept = place / "tuning" / model
+        kept = folder / "tuning" / model
         shutil.copytree(finished.artifact(task, "best"), kept, dirs_exist_ok=True)
         shutil.copyfile(finished.artifact(task, "report"), kept / "tuning.html")
         found[model] = read_hyperparameters(str(kept), model)
@@ -96,7 +96,7 @@ def tune(
             console.print(f"page {kept / 'tuning.html'}\n", soft_wrap=True)
     if as_json:
         return emit({model: json.loads(one.text) for model, one in found.items()})
-    words = " ".join(f"--set {model}.hyperparameters={place / 'tuning' / model / FILE}" for model in STUDIES)
+    words = " ".join(f"--set {model}.hyperparameters={folder / 'tuning' / model / FILE}" for model in STUDIES)
     console.print(f"train with them: shoprank run training{f' --size {size}' * bool(size)} {words}", soft_wrap=True)
 
 
@@ -109,9 +109,9 @@ def refresh(
 ) -> None:
     """Bring new and changed items into the champion without training; prove and release the result."""
     given = _given(config, set_)
-    place = out.resolve()
-    _run("catalog", {**given, "items_source": located(items)}, place, as_json, set_)
-    version = Registry(place / "registry").aliases(str(given.get("model_name", "shop")))[CHAMPION]
+    folder = out.resolve()
+    _run("catalog", {**given, "items_source": located(items)}, folder, as_json, set_)
+    version = Registry(folder / "registry").aliases(str(given.get("model_name", "shop")))[CHAMPION]
     if as_json:
         return emit({"champion": version})
     console.print(f"champion is {version}")
@@ -151,19 +151,19 @@ def located(data: str) -> str:
 
 
 def _run(
-    pipeline: str, given: MappingOf[str, Any], place: Path, quiet: bool = False, words: Sequence[str] | None = None
+    pipeline: str, given: MappingOf[str, Any], folder: Path, quiet: bool = False, words: Sequence[str] | None = None
 ) -> Any:
     from pipelines.compiling import parameters_of
     from pipelines.config import named_in, pipeline_arguments, without_defaults
     from pipelines.local.runs import exclusive, run_local
 
     known = parameters_of(pipeline)
-    here = {"registry": str(place / "registry"), "signing_key": str(place / "keys" / "signing.pem")}
+    here = {"registry": str(folder / "registry"), "signing_key": str(folder / "keys" / "signing.pem")}
     here = {name: value for name, value in here.items() if name in known}
     given = without_defaults(given, *here)
     arguments = {**here, **pipeline_arguments(given, known, named_in(words or ()))}
-    with exclusive(place), StageProgress(quiet) as progress:
-        return run_local(pipeline, arguments, place, progress.watch)
+    with exclusive(folder), StageProgress(quiet) as progress:
+        return run_local(pipeline, arguments, folder, progress.watch)
 
 
 def _given(config: Path | None, words: list[str] | None, **named: str) -> dict[str, Any]:

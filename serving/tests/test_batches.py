@@ -52,7 +52,7 @@ def counted(folder):
 
 
 def ids(asks):
-    return [f"request-{place}" for place in range(len(asks))]
+    return [f"request-{position}" for position in range(len(asks))]
 
 
 EVENTS = st.lists(

@@ -185,7 +185,7 @@ def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
     text = (tmp_path / "bundle" / "golden.json").read_text()
     (tmp_path / "bundle" / "golden.json").write_text(text.replace('"oat"', '"bread"', 1))
-    with pytest.raises(BundleError, match=r"golden request 1 of .* is answered otherwise: item 'oat' at place 1"):
+    with pytest.raises(BundleError, match=r"golden request 1 of .* is answered otherwise: item 'oat' at position 1"):
         Engine.open(tmp_path / "bundle", manifest, 1, "bundle")
 
 

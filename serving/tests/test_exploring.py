@@ -28,11 +28,11 @@ def test_the_best_stay_and_the_last_place_has_a_propensity(items, k, draw, reque
     buyers = np.array([buyers for _, buyers in items], np.float32)
     config = ExplorationConfig(share=0.3, draw=draw, pool=5)
     shown = explore(config, request_id, k, score, buyers)
-    assert len(shown.places) == len(shown.propensities) == min(k, len(score))
-    assert shown.places[:-1].tolist() == list(range(len(shown.places) - 1))
+    assert len(shown.positions) == len(shown.propensities) == min(k, len(score))
+    assert shown.positions[:-1].tolist() == list(range(len(shown.positions) - 1))
     assert all(0 < chance <= 1 for chance in shown.propensities)
     again = explore(config, request_id, k, score, buyers)
-    assert again.places.tolist() == shown.places.tolist() and again.propensities == shown.propensities
+    assert again.positions.tolist() == shown.positions.tolist() and again.propensities == shown.propensities
 
 
 @pytest.mark.parametrize("draw", DRAWS, ids=lambda draw: type(draw).__name__)
@@ -43,12 +43,12 @@ def test_items_are_shown_as_often_as_they_say(draw):
     seen, told = collections.Counter(), {}
     for number in range(4_000):
         shown = explore(config, f"request-{number}", 2, score, buyers)
-        seen[int(shown.places[-1])] += 1
-        told[int(shown.places[-1])] = shown.propensities[-1]
+        seen[int(shown.positions[-1])] += 1
+        told[int(shown.positions[-1])] = shown.propensities[-1]
     assert set(seen) == {1, 2, 3, 4} and sum(told.values()) == pytest.approx(1.0, abs=1e-6)
-    for place, count in seen.items():
-        spread = np.sqrt(told[place] * (1 - told[place]) / 4_000)
-        assert abs(count / 4_000 - told[place]) < 4 * spread, place
+    for position, count in seen.items():
+        spread = np.sqrt(told[position] * (1 - told[position]) / 4_000)
+        assert abs(count / 4_000 - told[position]) < 4 * spread, position
     assert told[1] > 0.5, "the ranking's own choice keeps its share"
 
 

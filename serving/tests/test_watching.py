@@ -173,7 +173,7 @@ def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
         stream.write(line_of(answered(10)) + '{"kind": "answ')
     late = LogReader(tmp_path)
     late.skip()
-    again = LogReader(tmp_path, json.loads(json.dumps(reader.places)))
+    again = LogReader(tmp_path, json.loads(json.dumps(reader.positions)))
     assert [one.request_id for one in again.read()] == ["r10"], "half a line waits"
     with last.open("a") as stream:
         stream.write('ered"}\n')
@@ -195,7 +195,7 @@ def test_a_folder_that_takes_no_new_file_leaves_the_old_one_in_use(tmp_path):
     writer.write(answered(3))
     writer.write(answered(4))
     writer.close()
-    found = [one for place in ("moved", "logs") for one in LogReader(tmp_path / place).read()]
+    found = [one for position in ("moved", "logs") for one in LogReader(tmp_path / position).read()]
     assert found == [answered(number) for number in range(5)] and writer.dropped == 0
 
 

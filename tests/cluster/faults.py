@@ -1,11 +1,11 @@
-"""The README's table of faults: tests tell what happened and how long recovery took; told only when asked for."""
+"""The table of faults in manifests/README.md: tests record what happened and how long recovery took, when asked."""
 
 import json
 import os
 from pathlib import Path
 
 
-def told(fault: str, happened: str, seconds: float) -> None:
+def noted(fault: str, happened: str, seconds: float) -> None:
     """Append a line to the file that SHOPRANK_FAULTS names."""
     place = os.environ.get("SHOPRANK_FAULTS")
     if place:

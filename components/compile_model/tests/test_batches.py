@@ -15,7 +15,7 @@ def test_a_trained_model_answers_a_batch_like_its_questions_one_by_one(tiny_run)
     engine = Engine(Recommender.open(tiny_run.compiled), "trained", "bundle")
     asks = [parse_ask(golden.request) for golden in read_golden(tiny_run.compiled)]
     engine.check_golden(tiny_run.compiled)
-    names = [f"request-{place}" for place in range(len(asks))]
+    names = [f"request-{position}" for position in range(len(asks))]
     together = engine.answer(asks, names)
     for ask, name, answer in zip(asks, names, together, strict=True):
         (alone,) = engine.answer([ask], [name])

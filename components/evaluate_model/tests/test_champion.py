@@ -36,11 +36,11 @@ def test_nothing_of_a_champion_runs_unless_the_key_signed_exactly_it(bundle, rec
     shutil.copytree(bundle, tmp_path / "changed")
     ranker = tmp_path / "changed" / "ranker" / "ranker.onnx"
     ranker.write_bytes(ranker.read_bytes() + b" ")
-    stranger = sealed(shutil.copytree(bundle, tmp_path / "strange"), tmp_path / "stranger.pem")
+    other_key = sealed(shutil.copytree(bundle, tmp_path / "strange"), tmp_path / "other.pem")
     ours = str(bundle.parent / "key.pem.pub")
     for folder, key, why in (
         (tmp_path / "changed", "", "bytes, not"), (tmp_path / "strange", ours, "another key"),
-        (bundle, stranger, "another key"), (bundle, str(tmp_path / "none.pub"), "cannot read the public key"),
+        (bundle, other_key, "another key"), (bundle, str(tmp_path / "none.pub"), "cannot read the public key"),
     ):  # fmt: skip
         held = champion_answers(folder, recommender, *asked, 20, key)
         assert held.lists is None and not held.comparable and why in held.note, held.note
@@ -83,8 +83,8 @@ def test_a_champion_with_another_catalog_is_met_by_ids(tiny_run, recommender, tm
     order = [0, *range(len(ids) - 1, 0, -1)]
     renamed = [f"gone-{ids[row]}" if ids[row] in unknown else ids[row] for row in order]
     other = dataclasses.replace(champion.catalog, item_id=pa.array(renamed, pa.string()))
-    stranger = dataclasses.replace(champion, catalog=other, user_row={})
-    recoded = recode(asked, rows.shopper, recommender, stranger)
+    renumbered = dataclasses.replace(champion, catalog=other, user_row={})
+    recoded = recode(asked, rows.shopper, recommender, renumbered)
     kept = ~np.isin(np.array(ids, object)[asked.item], list(unknown))
     assert [renamed[row] for row in recoded.item] == [ids[row] for row in asked.item[kept]]
     assert (recoded.user == 0).all()

@@ -58,18 +58,18 @@ def test_metrics_hold_every_method_interval_and_slice(honest):
     assert result["ranker"]["again"]["pairs"] + result["ranker"]["first"]["pairs"] == result["ranker"]["all"]["pairs"]
 
 
-def test_strangers_get_one_list_that_is_held_against_what_everybody_took(honest, recommender, tiny_run):
+def test_anonymous_shoppers_get_one_list_that_is_held_against_what_everybody_took(honest, recommender, tiny_run):
     out, decision = honest
-    found = read_json(out / "ev" / "metrics.json")["strangers"]
+    found = read_json(out / "ev" / "metrics.json")["anonymous"]
     rows = Rows.read(tiny_run.features / "rows" / "test.parquet", recommender.spec)
     overall = pq.read_table(out / "ev" / "lists.parquet").to_pandas()
     for method in ("popularity", "recent popularity"):
         same = overall[(overall.scope == "overall") & (overall.method == method)]
         assert found["ndcg_at_10"][method] == pytest.approx(same.ndcg_at_10.mean()), "their list is the same for all"
     taken = [rows.targets.take(np.array([row])).values for row in range(len(rows))]
-    assert 0 <= found["came"] <= max(np.bincount(np.concatenate(taken))) / len(rows)
-    assert found["ndcg_at_10"]["model"] > 0 and 0 < found["said"] < 1
-    assert decision.metrics["stranger_ndcg_at_10"] == found["ndcg_at_10"]["model"]
+    assert 0 <= found["observed"] <= max(np.bincount(np.concatenate(taken))) / len(rows)
+    assert found["ndcg_at_10"]["model"] > 0 and 0 < found["predicted"] < 1
+    assert decision.metrics["anonymous_ndcg_at_10"] == found["ndcg_at_10"]["model"]
     assert "Shoppers nobody knows" in (out / "ev.html").read_text(encoding="utf-8")
 
 

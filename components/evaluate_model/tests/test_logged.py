@@ -17,7 +17,7 @@ SCHEMA = pa.schema([("request_id", pa.string()), ("item_id", pa.string()), ("eve
 
 
 def shop(folder, requests=6_000, share=0.5, seed=0, reordered=0.0):
-    """Champion and candidate rank alike but for the last place; returns the true purchase rates there.
+    """Champion and candidate rank alike but for the last position; returns the true purchase rates there.
 
     In a share of requests, `reordered`, both answer with the same items but for the draw, in another order; these do
     not count in the rates.
@@ -30,9 +30,9 @@ def shop(folder, requests=6_000, share=0.5, seed=0, reordered=0.0):
         request = f"r{number}"
         score = np.linspace(0.9, 0.1, ITEMS).astype(np.float32)
         shown = explore(config, request, 5, score[:10], np.zeros(10, np.float32))
-        items = tuple(f"i{order[place]}" for place in shown.places)
+        items = tuple(f"i{order[position]}" for position in shown.positions)
         # The candidate knows better: it shows the best of the champion's next ones.
-        best = max(range(4, 10), key=lambda place: rate[order[place]])
+        best = max(range(4, 10), key=lambda position: rate[order[position]])
         swapped = number < reordered * requests
         wanted = (*items[1:4], f"i{order[4]}", items[0]) if swapped else (*items[:4], f"i{order[best]}")
         told = {"time": 1.0, "request_id": request, "outcome": "ok", "seconds": 0.1}
@@ -107,8 +107,8 @@ def test_answers_of_different_lengths_are_left_out_and_counted(tmp_path):
 def test_only_the_last_places_are_kept_in_memory(tmp_path):
     """Two long answers a request are 10 kB; what is decided by is two ids and a number."""
     requests, length = 1_000, 60
-    items = tuple(f"item-{place:05}" for place in range(length))
-    propensities = (*(1 - 1e-9 * place for place in range(length - 1)), 0.5)
+    items = tuple(f"item-{position:05}" for position in range(length))
+    propensities = (*(1 - 1e-9 * position for position in range(length - 1)), 0.5)
     answers = ((f"request-{number:06}", (items, propensities, items)) for number in range(requests))
     log, events = write_log(tmp_path / "log", answers)
     tracemalloc.start()
@@ -144,6 +144,6 @@ def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
     shop(tmp_path, requests=500, reordered=0.2)
     counterfactual(tmp_path / "log", "two", tmp_path / "events")
     said = capsys.readouterr().out
-    assert "400 explored answers; purchase of the item at the last place:" in said
+    assert "400 explored answers; purchase of the item at the last position:" in said
     assert "100 of 500 left out, 80.0 % remain" in said
     assert "champion" in said and "candidate, IPS" in said and "candidate, DR" in said and "effective samples" in said

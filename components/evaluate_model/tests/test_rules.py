@@ -37,10 +37,10 @@ def _result(champion=None):
 def _change(result, path, value):
     changed = copy.deepcopy(result)
     *way, last = path
-    place = changed
+    position = changed
     for name in way:
-        place = place[name]
-    place[last] = value
+        position = position[name]
+    position[last] = value
     return changed
 
 

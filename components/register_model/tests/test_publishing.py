@@ -134,6 +134,6 @@ def test_an_image_a_version(bundle, tmp_path):
 
 def test_places(tmp_path):
     assert publisher_at("", "") is None
-    for place in ("oci:", "model-registry:server", "harbor:x"):
+    for target in ("oci:", "model-registry:server", "harbor:x"):
         with pytest.raises(InputError, match="parameter 'publish' is"):
-            publisher_at(place, "")
+            publisher_at(target, "")

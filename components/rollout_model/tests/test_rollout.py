@@ -12,7 +12,7 @@ from components.rollout_model.evidence import PrometheusEvidence, Versions
 from components.rollout_model.guards import GuardConfig, Metric
 from components.rollout_model.rollout import Stopped
 from components.shared.cluster.kinds import HTTP_ROUTE
-from tests.cluster.faults import told
+from tests.cluster.faults import noted
 from tests.cluster.kserve_controller import eventually
 from tests.cluster.prometheus import scraping
 from tests.cluster.rollout_shop import GUARDS, Shop, sold_out, version_of
@@ -66,7 +66,7 @@ def test_empty_answers_are_seen_and_taken_back(shelf, cluster):
         assert record.action == "rolled_back" and "empty" in " ".join(record.reasons)
         first = next(seen.time for seen in record.seen if seen.interval.candidate.requests)
         happened = f"rolled back after {record.candidate_requests} of its answers"
-        told("candidate answers nothing, at 30 % of the traffic", happened, record.moved - first)
+        noted("candidate answers nothing, at 30 % of the traffic", happened, record.moved - first)
         assert shop.served() == shop.champion == shop.registry.aliases("handmade")["champion"]
         assert "canary" not in shop.service()["spec"] and record.moved - record.decided < 5
         assert eventually(lambda: shop.kserve.percent == 0)
@@ -85,7 +85,7 @@ def test_a_candidate_that_crashes_under_traffic_goes_back(shelf, cluster):
         killer.start()
         record = rollout.run()
         killer.join()
-    told("candidate's pod killed under traffic", "pods not ready at 3 looks, 0.5 s apart: rolled back",
+    noted("candidate's pod killed under traffic", "pods not ready at 3 looks, 0.5 s apart: rolled back",
          record.moved - record.seen[-3].time)  # fmt: skip
     assert record.action == "rolled_back" and "pods are not ready" in record.reasons[0]
 
@@ -95,7 +95,7 @@ def test_a_candidate_that_never_gets_ready_gets_no_traffic(shelf, cluster):
     with Shop(root, cluster) as shop:
         shop.kserve.fails_to_load.add(candidate)
         record = shop.rollout(candidate).run()
-    told(
+    noted(
         "candidate's bundle cannot be loaded",
         "never got traffic; the candidate is removed",
         record.moved - record.began,
@@ -138,7 +138,7 @@ def test_a_killed_step_goes_on_where_it_stood(shelf, cluster):
         record = shop.rollout(candidate, (20, 60, 100)).run()
         assert record.action == "promoted"
         assert record.began == state["began"] and len(state["seen"]) < len(record.seen)
-        told("rollout step killed at 60 %", "the retry went on at 60 % with what was seen before, then promoted",
+        noted("rollout step killed at 60 %", "the retry went on at 60 % with what was seen before, then promoted",
              next(seen.time for seen in record.seen[len(state["seen"]):]) - again)  # fmt: skip
         assert [seen.to_json() for seen in record.seen[: len(state["seen"])]] == state["seen"]
     assert shop.actions().count("rollout_begin") == 1
@@ -155,7 +155,7 @@ def test_a_stopped_step_gives_the_traffic_back(shelf, cluster):
         with pytest.raises(Stopped):
             rollout.run()
         stopped = shop.registry.audit("handmade").entries()[-1]
-        told("pipeline run cancelled during a rollout", "all traffic back to the champion, the candidate removed",
+        noted("pipeline run cancelled during a rollout", "all traffic back to the champion, the candidate removed",
              stopped["seconds_to_move"])  # fmt: skip
         stop.join()
         assert "canary" not in shop.service()["spec"] and shop.served() == shop.champion

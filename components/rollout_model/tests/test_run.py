@@ -1,4 +1,4 @@
-"""The stage's parameters and papers, and its KFP face on a real service."""
+"""The stage's parameters and release gates, and its KFP face on a real service."""
 
 import dataclasses
 import os

@@ -218,12 +218,12 @@ class Cluster:
     def _watch(self, kind: Kind, name: str, since: str, seconds: float) -> Generator[Manifest, None, None]:
         """Changes until the server ends the watch, it breaks, or the object goes; the caller looks again then."""
         watch = kubernetes.watch.Watch()
-        listing, place = self._method(kind, "list")
+        listing, coordinates = self._method(kind, "list")
         # A server may end a watch whenever it likes; ten seconds also bound how long a dead connection goes unseen.
         span = max(1, min(10, int(seconds)))
         try:
             events = watch.stream(
-                listing, **place, field_selector=f"metadata.name={name}", resource_version=since,
+                listing, **coordinates, field_selector=f"metadata.name={name}", resource_version=since,
                 timeout_seconds=span, _request_timeout=span + 5,
             )  # fmt: skip
             with contextlib.closing(cast(Generator[Manifest, None, None], events)):
@@ -239,18 +239,18 @@ class Cluster:
             time.sleep(0.2)
 
     def _method(self, kind: Kind, verb: str) -> tuple[Callable[..., Any], dict[str, Any]]:
-        place = {"group": kind.group, "version": kind.version, "plural": kind.plural}
+        coordinates = {"group": kind.group, "version": kind.version, "plural": kind.plural}
         if not kind.namespaced:
-            return getattr(self._objects, f"{verb}_cluster_custom_object"), place
+            return getattr(self._objects, f"{verb}_cluster_custom_object"), coordinates
         scoped = getattr(self._objects, f"{verb}_namespaced_custom_object")
-        return scoped, {**place, "namespace": self.namespace}
+        return scoped, {**coordinates, "namespace": self.namespace}
 
     def _call(self, kind: Kind, name: str, verb: str, given: dict[str, Any]) -> Any:
-        method, place = self._method(kind, verb)
+        method, coordinates = self._method(kind, verb)
         deadline = None
         while True:
             try:
-                return method(**place, **given)
+                return method(**coordinates, **given)
             except ApiException as error:
                 deadline = deadline or time.monotonic() + self._patience.unknown_kind_s
                 if error.status != 404 or _reason(error) == "NotFound" or time.monotonic() > deadline:

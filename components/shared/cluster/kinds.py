@@ -9,7 +9,7 @@ class Kind:
 
     Attributes:
         group: API group. version: of the group. plural: as in the URL. kind: as in a manifest.
-        needs: what has to be installed for it, told when it is absent.
+        needs: what has to be installed for it, named when it is absent.
         namespaced: False for what a whole cluster shares.
     """
 

@@ -95,7 +95,7 @@ class _Follower:
         """Time of the last line handed on, by container."""
         self.whole: set[tuple[str, int]] = set()
         """Containers that had ended when their reader started, so that there is nothing more to read."""
-        self.told: set[str] = set()
+        self.printed: set[str] = set()
 
     def watch(self) -> None:
         """Start readers for containers that have started; looks once more when closing."""
@@ -145,8 +145,8 @@ class _Follower:
             self.whole.discard(key)
 
     def _tell(self, line: str) -> None:
-        if line not in self.told:
-            self.told.add(line)
+        if line not in self.printed:
+            self.printed.add(line)
             self.emit(line)
 
 

@@ -78,8 +78,8 @@ class TrainJobLauncher:
         for field, inputs in task.inputs.items():
             for file in inputs.files:
                 (folder / field).put(inputs.folder / file, file)
-        places = {field: str(folder / field) for field in task.inputs}
-        folder.write_json("job.json", {**task.settings, **places, "folder": str(folder / "run")})
+        folders = {field: str(folder / field) for field in task.inputs}
+        folder.write_json("job.json", {**task.settings, **folders, "folder": str(folder / "run")})
 
     def _submit(self, body: Manifest, folder: SharedFolder, task: WorkerTask) -> None:
         """Create the TrainJob, or take over the one of an earlier attempt; one that failed is replaced."""

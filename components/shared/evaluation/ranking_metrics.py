@@ -1,7 +1,7 @@
 """Ranking metrics over top lists, one value a shopper, vectorised.
 
-Conventions, the same everywhere: a list holds catalog rows, best first; 0 is an empty place and never a hit; an item
-that stands twice counts once, at its first place; shoppers without a relevant item must be left out by the caller.
+Conventions, the same everywhere: a list holds catalog rows, best first; 0 is an empty position and never a hit; an item
+that stands twice counts once, at its first position; shoppers without a relevant item must be left out by the caller.
 Equal scores are ordered by whoever makes the lists: the recommender and the baselines take the lower catalog row.
 """
 
@@ -11,7 +11,7 @@ from components.shared.features.ragged import Ragged
 
 
 def hits(lists: np.ndarray, relevant: Ragged) -> np.ndarray:
-    """Which places of each list are relevant, bool [shoppers, k].
+    """Which positions of each list are relevant, bool [shoppers, k].
 
     Args:
         lists: int [shoppers, k], catalog rows.
@@ -30,7 +30,7 @@ def hits(lists: np.ndarray, relevant: Ragged) -> np.ndarray:
 
 
 def recall_at_k(found: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
-    """Hits in the first k places divided by the number of relevant items, [shoppers]."""
+    """Hits in the first k positions divided by the number of relevant items, [shoppers]."""
     return found[:, :k].sum(1) / relevant
 
 
@@ -43,12 +43,12 @@ def ndcg_at_k(found: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
 
 
 def reciprocal_rank(found: np.ndarray) -> np.ndarray:
-    """1 / place of the first hit, 0 without one, [shoppers]."""
+    """1 / position of the first hit, 0 without one, [shoppers]."""
     return np.where(found.any(1), 1.0 / (found.argmax(1) + 1), 0.0)
 
 
 def hit_rate_at_k(found: np.ndarray, k: int) -> np.ndarray:
-    """1 with a hit in the first k places, else 0, [shoppers]."""
+    """1 with a hit in the first k positions, else 0, [shoppers]."""
     return np.asarray(found[:, :k].any(1), np.float64)
 
 
@@ -65,7 +65,7 @@ def per_shopper(lists: np.ndarray, relevant: Ragged) -> dict[str, np.ndarray]:
 
 
 def coverage(lists: np.ndarray, items: int, k: int = 10) -> float:
-    """Share of the catalog that stands in any of the lists' first k places."""
+    """Share of the catalog that stands in any of the lists' first k positions."""
     shown = np.unique(lists[:, :k])
     return float((shown > 0).sum() / items)
 
@@ -82,12 +82,12 @@ def gini(lists: np.ndarray, items: int, k: int = 10) -> float:
     counts = np.sort(np.bincount(lists[:, :k][lists[:, :k] > 0], minlength=items + 1)[1:]).astype(np.float64)
     if counts.sum() == 0:
         return 0.0
-    place = np.arange(1, len(counts) + 1)
-    return float((2 * place - len(counts) - 1) @ counts / (len(counts) * counts.sum()))
+    position = np.arange(1, len(counts) + 1)
+    return float((2 * position - len(counts) - 1) @ counts / (len(counts) * counts.sum()))
 
 
 def overlap_at_k(one: np.ndarray, other: np.ndarray, k: int = 10) -> np.ndarray:
-    """Share of the first k places' items that both lists hold, [shoppers]."""
+    """Share of the first k positions' items that both lists hold, [shoppers]."""
     width = int(max(one.max(initial=0), other.max(initial=0))) + 1
     row = np.arange(len(one))[:, None] * width
     both = np.isin(row + one[:, :k], row + other[:, :k]) & (one[:, :k] > 0)

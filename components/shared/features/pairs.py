@@ -27,14 +27,14 @@ class Pairs:
         row: int64 [pairs], row in the histories.
         item: int64 [pairs], catalog row.
         score: float32 [pairs], the retriever's score.
-        reach: float32 [pairs], how near the item is to what the shopper has touched (neighbours.Neighbours.reach).
+        item_knn_score: float32 [pairs], how near the item is to what the shopper has touched (see neighbours.py).
         reach_share: float32 [pairs], the same as a share of the shopper's nearest item.
     """
 
     row: np.ndarray
     item: np.ndarray
     score: np.ndarray
-    reach: np.ndarray
+    item_knn_score: np.ndarray
     reach_share: np.ndarray
 
 
@@ -107,7 +107,7 @@ def pair_features(
         **_item_columns(pairs, statistics),
         **_price_columns(histories, pairs, catalog, spec),
         **_affinity_columns(histories, pairs, catalog, spec),
-        DenseInput.SIMILAR: np.log1p(100.0 * pairs.reach),
+        DenseInput.SIMILAR: np.log1p(100.0 * pairs.item_knn_score),
         DenseInput.SIMILAR_SHARE: pairs.reach_share,
         DenseInput.RETRIEVAL_SCORE: pairs.score,
     }

@@ -41,7 +41,7 @@ class Ragged:
         return Ragged(offsets_of(lengths), self.values[flat], self.weights[flat])
 
     def padded(self, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids [rows, width] and weights [rows, width]; missing places are id 0 with weight 0, extra ids are cut."""
+        """Ids [rows, width] and weights [rows, width]; missing positions are id 0 with weight 0, extra ids are cut."""
         keep = np.minimum(self.lengths, width)
         flat = expand_ranges(self.offsets[:-1], keep)
         row = np.repeat(np.arange(len(self)), keep)

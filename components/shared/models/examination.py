@@ -12,32 +12,32 @@ import torch.nn.functional as F
 from torch import nn
 
 UNKNOWN, NOT_SHOWN = 0, -1
-"""Places of items that nobody noted, and of items that were in no answer of a shopper whose answers were noted."""
+"""Positions of items that nobody noted, and of items that were in no answer of a shopper whose answers were noted."""
 
 
 class Examination(nn.Module):
-    """Learned probability that a place of an answer is examined.
+    """Learned probability that a position of an answer is examined.
 
-    Only ratios of examinations can be learned from clicks, so one place has to be the measure of all others: place 1 is
-    examined surely. So is an UNKNOWN place. What was NOT_SHOWN has a probability of its own, of being met elsewhere in
-    the shop: without it, that nobody bought what stood in no answer would make all items look less wanted.
+    Only ratios of examinations can be learned from clicks, so one of them is the reference: position 1 is always
+    examined. So is an UNKNOWN position. What was NOT_SHOWN has a probability of its own, of being met elsewhere in the
+    shop: without it, that nobody bought what stood in no answer would make all items look less wanted.
 
     Args:
-        places: Largest place; what stands lower shares its probability.
+        positions: Largest position; what stands lower shares its probability.
     """
 
-    def __init__(self, places: int):
+    def __init__(self, positions: int):
         super().__init__()
-        self.logits = nn.Parameter(torch.full((max(places - 1, 0),), 2.0))
+        self.logits = nn.Parameter(torch.full((max(positions - 1, 0),), 2.0))
         self.not_shown = nn.Parameter(torch.full((1,), 2.0))
 
-    def forward(self, place: torch.Tensor) -> torch.Tensor:
-        """Log P(examined), float32, same shape as `place` (int64)."""
+    def forward(self, position: torch.Tensor) -> torch.Tensor:
+        """Log P(examined), float32, same shape as `position` (int64)."""
         known = torch.cat([self.logits.new_zeros(2), F.logsigmoid(self.logits), F.logsigmoid(self.not_shown)])
-        return known[torch.where(place == NOT_SHOWN, len(known) - 1, place.clamp(0, len(known) - 2))]
+        return known[torch.where(position == NOT_SHOWN, len(known) - 1, position.clamp(0, len(known) - 2))]
 
     def probabilities(self) -> torch.Tensor:
-        """P(examined) of the places 1 to the largest, float32 [places]."""
+        """P(examined) of the positions 1 to the largest, float32 [positions]."""
         return self(torch.arange(1, len(self.logits) + 2, device=self.logits.device)).exp()
 
 

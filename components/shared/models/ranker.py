@@ -126,22 +126,22 @@ class Ranker(nn.Module):
 
     def forward(
         self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor, dense: torch.Tensor,
-        place: torch.Tensor | None = None,
+        position: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        """Logits [P, tasks]; while training with places, log P(examined) as one more column.
+        """Logits [P, tasks]; while training with positions, log P(examined) as one more column.
 
         Args:
             users: Features of S shoppers.
             items: Features of the P pairs' items.
             row: int64 [P], the shopper of each pair.
             dense: float32 [P, dense inputs].
-            place: int64 [P], where the item stood in the answer (or UNKNOWN, NOT_SHOWN); None when scoring.
+            position: int64 [P], where the item stood in the answer (or UNKNOWN, NOT_SHOWN); None when scoring.
         """
-        return self.from_pooled((self.user_bags(users), self.item_bags(items)), users, items, row, dense, place)
+        return self.from_pooled((self.user_bags(users), self.item_bags(items)), users, items, row, dense, position)
 
     def from_pooled(
         self, pooled: tuple[KeyedTensor, KeyedTensor], users: KeyedJaggedTensor, items: KeyedJaggedTensor,
-        row: torch.Tensor, dense: torch.Tensor, place: torch.Tensor | None,
+        row: torch.Tensor, dense: torch.Tensor, position: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
         """The same behind the shoppers' and the items' tables, which training asks ahead."""
         user_SE = in_order(pooled[0], self.config.user_features)
@@ -150,9 +150,9 @@ class Ranker(nn.Module):
         if self.behaviour_bags is not None:
             parts.append(self._attended(users, items, row))
         logits = self.head(torch.cat(parts, 1), dense)
-        if self.examination is None or place is None:
+        if self.examination is None or position is None:
             return logits
-        return torch.cat([logits, self.examination(place).unsqueeze(1)], 1)
+        return torch.cat([logits, self.examination(position).unsqueeze(1)], 1)
 
     def _attended(self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor) -> torch.Tensor:
         """The sequence as each item sees it, [P, D]; tokens and targets are bags of one id each in a single lookup."""

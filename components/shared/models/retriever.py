@@ -53,7 +53,7 @@ class RetrieverConfig:
         """The towers that fit a feature spec.
 
         Raises:
-            InputError: the encoder's places do not reach for the sequences of the spec, its heads do not divide the
+            InputError: the encoder's positions do not reach for the sequences of the spec, its heads do not divide the
                 width, or the spec's items share hash rows.
         """
         longest = spec.user(SEQUENCE).max_length
@@ -251,12 +251,12 @@ def oldest_first(kept_N: torch.Tensor, lengths_B: torch.Tensor) -> tuple[torch.T
         lengths_B: int64, tokens of each row.
 
     Returns:
-        int64, places of the kept tokens, each row in reverse; and offsets of the rows, int64 [B + 1].
+        int64, positions of the kept tokens, each row in reverse; and offsets of the rows, int64 [B + 1].
     """
     row = torch.repeat_interleave(torch.arange(len(lengths_B), device=lengths_B.device), lengths_B)
     ends = lengths_B.cumsum(0)
-    place = torch.arange(len(row), device=row.device)
-    reverse = ends.index_select(0, row) - 1 - (place - (ends - lengths_B).index_select(0, row))
+    position = torch.arange(len(row), device=row.device)
+    reverse = ends.index_select(0, row) - 1 - (position - (ends - lengths_B).index_select(0, row))
     kept = kept_N.index_select(0, reverse)
     counts = torch.zeros_like(lengths_B).index_add(0, row, kept.to(lengths_B.dtype))
     return reverse[kept], F.pad(counts.cumsum(0), (1, 0)).long()

@@ -124,23 +124,23 @@ def hot_items(
 
 
 def similar_items(
-    reach: sparse.csr_matrix, statistics: np.ndarray, count: int, allowed: np.ndarray | None
+    item_knn_score: sparse.csr_matrix, statistics: np.ndarray, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The items of the highest reach times log(1 + shoppers who lately took the item for the first time).
+    """The items of the highest item-kNN score times log(1 + shoppers who lately took the item for the first time).
 
     Args:
-        reach: sparse float32 [rows, items], see neighbours.Neighbours.reach.
+        item_knn_score: sparse float32 [rows, items], see neighbours.Neighbours.item_knn_score.
         statistics: float32 [items, len(ItemStatistic)].
-        count: Items a row; fewer where fewer are in reach.
+        count: Items a row; fewer where fewer have a score.
         allowed: bool [items], which items may be answered.
     """
-    item = reach.indices.astype(np.int64)
-    score = reach.data * np.log1p(statistics[item, ItemStatistic.DISCOVERY_MIDDLE])
+    item = item_knn_score.indices.astype(np.int64)
+    score = item_knn_score.data * np.log1p(statistics[item, ItemStatistic.DISCOVERY_MIDDLE])
     if allowed is not None:
         score = score * allowed[item]
     chosen = [np.zeros(0, np.int64)]
-    for start, end in pairwise(np.asarray(reach.indptr)):
+    for start, end in pairwise(np.asarray(item_knn_score.indptr)):
         near = start + np.flatnonzero(score[start:end] > 0)
         chosen.append(near[np.argpartition(-score[near], count)[:count]] if len(near) > count else near)
-    lengths = [len(places) for places in chosen[1:]]
+    lengths = [len(positions) for positions in chosen[1:]]
     return np.repeat(np.arange(len(lengths)), lengths), item[np.concatenate(chosen)], Source.SIMILAR

@@ -1,6 +1,6 @@
 """Items that go together: each item with its nearest neighbours by who took them, as of one moment.
 
-own items [rows, items]  x  similarity [items, items]  =  reach [rows, items]
+own items [rows, items]  x  similarity [items, items]  =  item_knn_score [rows, items]
 """
 
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Neighbours:
         items = len(offsets) - 1
         return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
 
-    def reach(self, touched: Touches, rows: int) -> sparse.csr_matrix:
+    def item_knn_score(self, touched: Touches, rows: int) -> sparse.csr_matrix:
         """How near items are to what each shopper has touched, sparse float32 [rows, items], items ascending.
 
         The sum over the shopper's items of log(1 + decayed event weight) times similarity. Only neighbours of touched
@@ -72,12 +72,14 @@ class Neighbours:
         return np.where(voices[best, np.arange(len(item))] > 0, own[best], 0)
 
 
-def reach_of(reach: sparse.csr_matrix, row: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def item_knn_scores_of(
+    item_knn_score: sparse.csr_matrix, row: np.ndarray, item: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Reach of (row, item) pairs, and that of each pair's row in its nearest item, float32 [pairs] both."""
-    lengths = np.diff(np.asarray(reach.indptr))
-    rows, items = len(lengths), int(reach.get_shape()[1])
-    near, key = np.repeat(np.arange(rows), lengths) * items + reach.indices, row * items + item
+    lengths = np.diff(np.asarray(item_knn_score.indptr))
+    rows, items = len(lengths), int(item_knn_score.get_shape()[1])
+    near, key = np.repeat(np.arange(rows), lengths) * items + item_knn_score.indices, row * items + item
     at = np.minimum(np.searchsorted(near, key), max(len(near) - 1, 0))
-    own = np.where(near[at] == key, reach.data[at], 0) if len(near) else np.zeros(len(key))
-    nearest = reach.max(1).toarray().ravel()[row] if len(near) else np.zeros(len(key))
+    own = np.where(near[at] == key, item_knn_score.data[at], 0) if len(near) else np.zeros(len(key))
+    nearest = item_knn_score.max(1).toarray().ravel()[row] if len(near) else np.zeros(len(key))
     return own.astype(np.float32), nearest.astype(np.float32)

@@ -30,7 +30,7 @@ from components.shared.recommender.candidates import (
     similar_items,
 )
 from components.shared.recommender.exported_models import ExportedModels, Models
-from components.shared.recommender.neighbours import Neighbours, reach_of
+from components.shared.recommender.neighbours import Neighbours, item_knn_scores_of
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.storage import read_json
@@ -63,9 +63,9 @@ class Ranking:
     tasks: np.ndarray
     dense: np.ndarray
 
-    def take(self, places: np.ndarray) -> "Ranking":
-        """The named places, in that order."""
-        return Ranking(**{name: values[places] for name, values in vars(self).items()})
+    def take(self, positions: np.ndarray) -> "Ranking":
+        """The named positions, in that order."""
+        return Ranking(**{name: values[positions] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -175,9 +175,9 @@ class Recommender:
             touched = touches(histories, len(self.catalog), self.spec)
         with times.stage("retrieval"):
             vectors = self.models.user_vectors(*user)
-            reach = self.neighbours.reach(touched, len(histories))
-            found = self._candidates(touched, vectors, reach, queries, allowed)
-            pairs = self._pairs(found, vectors, reach)
+            item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
+            found = self._candidates(touched, vectors, item_knn_score, queries, allowed)
+            pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
         return Scored(found, features, user, dense)
@@ -202,7 +202,7 @@ class Recommender:
         return ids[item], weights[item]
 
     def _candidates(
-        self, touched: Touches, vectors: np.ndarray, reach: sparse.csr_matrix, queries: Sequence[str] | None,
+        self, touched: Touches, vectors: np.ndarray, item_knn_score: sparse.csr_matrix, queries: Sequence[str] | None,
         allowed: np.ndarray | None,
     ) -> Candidates:  # fmt: skip
         items, rows = len(self.catalog), len(vectors)
@@ -212,7 +212,7 @@ class Recommender:
         parts.append(popular_items(self._by_popularity, rows, self.config.popular, allowed))
         if self._hot is not None:
             parts.append(hot_items(self._hot, rows, self.config.hot, allowed))
-        parts.append(similar_items(reach, self.statistics, self.config.similar, allowed))
+        parts.append(similar_items(item_knn_score, self.statistics, self.config.similar, allowed))
         if queries is None or not any(queries):
             return merge(parts, items, allowed)
         return self._searched(parts, queries, allowed)
@@ -239,11 +239,11 @@ class Recommender:
         lexical[np.searchsorted(merged.row * items + merged.item, row * items + item)] = scores
         return Candidates(merged.row, merged.item, merged.source, lexical)
 
-    def _pairs(self, found: Candidates, vectors: np.ndarray, reach: sparse.csr_matrix) -> Pairs:
-        """The candidates with score = user_vector . item_vector + item_bias and their reach."""
+    def _pairs(self, found: Candidates, vectors: np.ndarray, item_knn_score: sparse.csr_matrix) -> Pairs:
+        """The candidates with score = user_vector . item_vector + item_bias and their item_knn_score."""
         joined = self.index.vectors(found.item)
         score = np.einsum("pd,pd->p", vectors[found.row], joined[:, :-1]) + joined[:, -1]
-        own, nearest = reach_of(reach, found.row, found.item)
+        own, nearest = item_knn_scores_of(item_knn_score, found.row, found.item)
         return Pairs(found.row, found.item, score.astype(np.float32), own, own / np.maximum(nearest, 1e-9))
 
     def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: Sequence[int]) -> list[Ranking]:

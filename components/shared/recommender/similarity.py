@@ -50,9 +50,9 @@ def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Nei
     keep = min(config.neighbours + 1, len(eligible))
     found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=config.threads).tocoo()
     other = found.row != found.col
-    place = (eligible[found.row[other]], eligible[found.col[other]])
+    position = (eligible[found.row[other]], eligible[found.col[other]])
     # Rounding would put an item's twin, taken by the very same shoppers, before the item itself.
-    similarity = sparse.csr_matrix((np.minimum(found.data[other], 1.0), place), shape=(items, items))
+    similarity = sparse.csr_matrix((np.minimum(found.data[other], 1.0), position), shape=(items, items))
     similarity.sort_indices()
     return Neighbours(similarity)
 

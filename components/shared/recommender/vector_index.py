@@ -69,7 +69,7 @@ class VectorIndex:
         return cls(faiss.read_index(str(path)))
 
     def search(self, users: np.ndarray, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows int64 [users, count] and scores float32 [users, count], best first; row 0 and missing places are row 0.
+        """Rows int64 [users, count] and scores float32 [users, count], best first; missing positions are row 0.
 
         Args:
             users: float32 [users, dim].

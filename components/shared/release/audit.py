@@ -75,7 +75,7 @@ class AuditLog:
 
     def entries(self) -> list[dict[str, Any]]:
         """Every line, oldest first, unchecked."""
-        return [_parse(line, place) for place, line in enumerate(self._lines(), 1)]
+        return [_parse(line, number) for number, line in enumerate(self._lines(), 1)]
 
     def verify(self, head: str = "") -> int:
         """Check every line against the one before it and the last against the head.
@@ -90,14 +90,14 @@ class AuditLog:
             AuditError: names the first line that is wrong.
         """
         lines, before, last = self._lines(), START, None
-        for place, line in enumerate(lines, 1):
-            last = _parse(line, place)
-            if last.get("seq") != place:
-                raise AuditError(f"{self.path} line {place}: it says it is line {last.get('seq')}", _FIX)
+        for number, line in enumerate(lines, 1):
+            last = _parse(line, number)
+            if last.get("seq") != number:
+                raise AuditError(f"{self.path} line {number}: it says it is line {last.get('seq')}", _FIX)
             if last.get("previous") != before:
-                raise AuditError(f"{self.path} line {place}: the line before it is not the one it followed", _FIX)
+                raise AuditError(f"{self.path} line {number}: the line before it is not the one it followed", _FIX)
             if last.get("hash") != _digest({name: value for name, value in last.items() if name != "hash"}):
-                raise AuditError(f"{self.path} line {place} was changed", _FIX)
+                raise AuditError(f"{self.path} line {number} was changed", _FIX)
             before = last["hash"]
         self._check_head(lines, last)
         if head and before != head:
@@ -144,11 +144,11 @@ def _digest(entry: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _parse(line: str, place: int) -> dict[str, Any]:
+def _parse(line: str, number: int) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except json.JSONDecodeError as error:
-        raise AuditError(f"audit log line {place} is not JSON: {error}", _FIX) from error
+        raise AuditError(f"audit log line {number} is not JSON: {error}", _FIX) from error
     if not isinstance(found, dict):
-        raise AuditError(f"audit log line {place} is not an object", _FIX)
+        raise AuditError(f"audit log line {number} is not an object", _FIX)
     return found

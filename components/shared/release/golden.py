@@ -28,17 +28,17 @@ class Golden:
     def difference(self, items: Sequence[str], scores: Sequence[float], tolerance: float = TOLERANCE) -> str:
         """What differs between the golden answer and this one; '' when nothing does.
 
-        Items must stand in the same order. Two may change places only when their golden scores are closer than
+        Items must stand in the same order. Two may change positions only when their golden scores are closer than
         `tolerance`, and at the end an item that ties with the last one may stand in for it.
         """
         if len(items) != len(self.items):
             return f"{len(items)} items instead of {len(self.items)}"
         wanted = dict(zip(self.items, self.scores, strict=True))
-        for place, (item, score) in enumerate(zip(items, scores, strict=True)):
-            if abs(score - self.scores[place]) > tolerance:
-                return f"score {score:.6g} at place {place + 1} instead of {self.scores[place]:.6g}"
-            if abs(wanted.get(item, self.scores[-1]) - self.scores[place]) > tolerance:
-                return f"item '{item}' at place {place + 1} instead of '{self.items[place]}'"
+        for position, (item, score) in enumerate(zip(items, scores, strict=True)):
+            if abs(score - self.scores[position]) > tolerance:
+                return f"score {score:.6g} at position {position + 1} instead of {self.scores[position]:.6g}"
+            if abs(wanted.get(item, self.scores[-1]) - self.scores[position]) > tolerance:
+                return f"item '{item}' at position {position + 1} instead of '{self.items[position]}'"
         return ""
 
 

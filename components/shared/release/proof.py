@@ -59,7 +59,7 @@ def read_proof(folder: Path) -> Proof:
         raise InputError(f"{folder / PROOF} is not a proof: {error}", "run validate_serving again") from error
 
 
-def check_papers(bundle: Path, reference: tuple[str, str], decision: Decision, proof: Proof) -> None:
+def check_release_gates(bundle: Path, reference: tuple[str, str], decision: Decision, proof: Proof) -> None:
     """Refuse to release what is not blessed, or not proven to serve; the proof must be of exactly these files.
 
     Args:

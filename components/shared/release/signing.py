@@ -1,6 +1,6 @@
 """Ed25519 signatures (RFC 8032) over the exact bytes of a bundle's manifest, and the keys that make them.
 
-The signature names only the key's fingerprint: whom to trust is told to the verifier, never read from the bundle.
+The signature names only the key's fingerprint: whom to trust is given to the verifier, never read from the bundle.
 """
 
 import base64

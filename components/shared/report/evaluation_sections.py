@@ -72,7 +72,7 @@ def comparison(page: Page, result: Mapping[str, Any]) -> None:
     }
     page.figure(
         plots.differences(paired, "NDCG@10, model minus method"),
-        "Paired differences, shopper by shopper: green lies above zero, red below, grey cannot be told from it",
+        "Paired differences, shopper by shopper: green lies above zero, red below, grey is compatible with zero",
     )
     if result["champion"] and result["champion"]["note"]:
         page.banner("About the champion", "warning", result["champion"]["note"])

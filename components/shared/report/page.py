@@ -29,7 +29,7 @@ Tone = Literal["neutral", "good", "warning", "bad"]
 """Colour of a badge or of a table row."""
 
 COLOURS = ("#2f6fdb", "#e07b39", "#2a9d74", "#c44569", "#7a5cc0", "#8a8f98")
-"""The fixed colour cycle of every plot, readable on white and told apart by colour-blind readers."""
+"""The fixed colour cycle of every plot, readable on white and distinguishable for colour-blind readers."""
 
 _SHORT, _LONG = 25, 40
 """Characters of a table cell."""

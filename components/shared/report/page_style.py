@@ -48,10 +48,10 @@ border-left:6px solid var(--soft);background:var(--ground)}
 .answers{display:grid;grid-template-columns:repeat(auto-fit,minmax(232px,1fr));gap:16px;margin:14px 0}
 .answer{border:1px solid var(--line);border-radius:12px;padding:14px 14px 8px}
 .answer h3{margin:0;font-size:15px}.answer code{display:block;font-size:11.5px;color:var(--soft);margin:4px 0 10px;
-overflow-wrap:anywhere}.answer ol{list-style:none;margin:0;padding:0;counter-reset:place}
+overflow-wrap:anywhere}.answer ol{list-style:none;margin:0;padding:0;counter-reset:position}
 .answer li{display:grid;grid-template-columns:22px minmax(0,1fr) auto;column-gap:8px;padding:7px 0;
-border-top:1px solid var(--line);counter-increment:place}
-.answer li::before{content:counter(place);color:var(--soft);font-size:12px;padding-top:2px;
+border-top:1px solid var(--line);counter-increment:position}
+.answer li::before{content:counter(position);color:var(--soft);font-size:12px;padding-top:2px;
 font-variant-numeric:tabular-nums}
 .answer li b{font-weight:600;font-size:13.5px;overflow-wrap:anywhere}
 .answer li span{font-variant-numeric:tabular-nums;font-size:13px;text-align:right}

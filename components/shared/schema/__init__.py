@@ -1,1 +1,1 @@
-"""The data contract: tables of events, items and users, the split by time, the size dial."""
+"""The data contract: tables of events, items and users, the split by time, sizes."""

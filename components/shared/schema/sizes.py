@@ -1,4 +1,4 @@
-"""The one dial: `tiny`, `small` or `full` sets every batch, dimension and epoch count."""
+"""Sizes: `tiny`, `small` and `full` are the defaults of every batch, dimension and epoch count."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from components.shared.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What the dial sets; each stage reads the fields it needs."""
+    """What a size sets; each stage reads the fields it needs."""
 
     name: str
     shoppers: int

@@ -80,7 +80,7 @@ class Endpoint:
             ServingError: names the first golden request that is answered otherwise, or by another version.
         """
         worst = 0.0
-        for place, one in enumerate(golden, 1):
+        for position, one in enumerate(golden, 1):
             moment = {} if now is None else {"context": {**one.request.get("context", {}), "timestamp": now}}
             answer = self.answer({**one.request, **moment})
             if version and answer["model_version"] != version:
@@ -92,7 +92,7 @@ class Endpoint:
             found = one.difference([item["item_id"] for item in answer["items"]], scores, tolerance)
             if found:
                 raise ServingError(
-                    f"golden request {place} of {len(golden)} is answered otherwise: {found}",
+                    f"golden request {position} of {len(golden)} is answered otherwise: {found}",
                     f"compile the model again; the request: {str(one.request)[:300]}",
                 )
             worst = max([worst, *(abs(a - b) for a, b in zip(scores, one.scores, strict=True))])

@@ -40,7 +40,7 @@ class Answered:
     items: tuple[str, ...] = ()
     """Answered item ids, best first."""
     propensities: tuple[float, ...] = ()
-    """Probability of each item at its place, given the request; empty: nothing explores, all are 1."""
+    """Probability of each item at its position, given the request; empty: nothing explores, all are 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,11 +132,11 @@ class LogReader:
     """Reads what was added to a folder of logs since the last time; half a line is left for the next time.
 
     Attributes:
-        folder: of the logs of all pods. places: bytes read of each file, JSON values, kept by whoever goes on later.
+        folder: of the logs of all pods. offsets: bytes read of each file, JSON values, kept by whoever goes on later.
     """
 
     folder: Path
-    places: dict[str, int] = dataclasses.field(default_factory=dict)
+    offsets: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def read(self) -> Iterator[Answered | Compared]:
         """New records, file by file.
@@ -146,16 +146,16 @@ class LogReader:
         """
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             with path.open("rb") as stream:
-                stream.seek(self.places.get(path.name, 0))
+                stream.seek(self.offsets.get(path.name, 0))
                 for line in stream:
                     if not line.endswith(b"\n"):
                         break
-                    yield _record(line, f"{path} at byte {self.places.get(path.name, 0)}")
-                    self.places[path.name] = self.places.get(path.name, 0) + len(line)
+                    yield _record(line, f"{path} at byte {self.offsets.get(path.name, 0)}")
+                    self.offsets[path.name] = self.offsets.get(path.name, 0) + len(line)
 
     def skip(self) -> None:
         """Leave out every whole line that is there already."""
-        self.places = {path.name: _whole_lines(path) for path in self.folder.glob(f"*{SUFFIX}")}
+        self.offsets = {path.name: _whole_lines(path) for path in self.folder.glob(f"*{SUFFIX}")}
 
 
 def _whole_lines(path: Path, chunk: int = 1 << 20) -> int:

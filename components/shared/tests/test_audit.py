@@ -63,9 +63,9 @@ def test_tampering_is_found(written, tmp_path, change, said):
 @given(st.data())
 def test_no_changed_character_goes_unseen(written, tmp_path_factory, data):
     text = written.path.read_text()
-    place = data.draw(st.integers(0, len(text) - 2))
+    number = data.draw(st.integers(0, len(text) - 2))
     letter = data.draw(st.sampled_from('0aZ}"燕 '))
-    changed = text[:place] + letter + text[place + 1 :]
+    changed = text[:number] + letter + text[number + 1 :]
     same = [json.loads(line) for line in text.splitlines()]
     try:
         if [json.loads(line) for line in changed.splitlines()] == same:

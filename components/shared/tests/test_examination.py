@@ -9,32 +9,32 @@ from torch import nn
 
 from components.shared.models.examination import NOT_SHOWN, UNKNOWN, Examination, click_loss
 
-PLACES = 6
-EXAMINED = 1.0 / np.arange(1, PLACES + 1) ** 0.8
+POSITIONS = 6
+EXAMINED = 1.0 / np.arange(1, POSITIONS + 1) ** 0.8
 
 
 def clicks(seed, answers=4_000, items=60):
-    """(item, place, click, wanted): a shop that puts the wrong items on top, and shoppers who mostly look there."""
+    """(item, position, click, wanted): a shop that puts the wrong items on top, and shoppers who mostly look there."""
     random = np.random.default_rng(seed)
     wanted = random.uniform(0.05, 0.8, items)
     habit = -wanted + random.normal(0, 0.3, items)
-    chosen = np.argsort(random.random((answers, items)), 1)[:, :PLACES]
+    chosen = np.argsort(random.random((answers, items)), 1)[:, :POSITIONS]
     order = np.argsort(-(habit[chosen] + random.normal(0, 0.5, chosen.shape)), 1)
     item = np.take_along_axis(chosen, order, 1).ravel()
-    place = np.tile(np.arange(1, PLACES + 1), answers)
-    clicked = random.random(len(item)) < EXAMINED[place - 1] * wanted[item]
-    return item, place, clicked, wanted
+    position = np.tile(np.arange(1, POSITIONS + 1), answers)
+    clicked = random.random(len(item)) < EXAMINED[position - 1] * wanted[item]
+    return item, position, clicked, wanted
 
 
-def learned(item, place, clicked, items=60):
-    """Probability that each item is wanted, and of each place to be examined."""
-    score, examination = nn.Embedding(items, 1), Examination(PLACES)
+def learned(item, position, clicked, items=60):
+    """Probability that each item is wanted, and of each position to be examined."""
+    score, examination = nn.Embedding(items, 1), Examination(POSITIONS)
     nn.init.zeros_(score.weight)
     optimizer = torch.optim.Adam([*score.parameters(), *examination.parameters()], lr=0.05)
-    item, place, label = torch.from_numpy(item), torch.from_numpy(place), torch.from_numpy(clicked).float()
+    item, position, label = torch.from_numpy(item), torch.from_numpy(position), torch.from_numpy(clicked).float()
     for _ in range(200):
         optimizer.zero_grad()
-        (click_loss(score(item)[:, 0], examination(place), label) / len(item)).backward()
+        (click_loss(score(item)[:, 0], examination(position), label) / len(item)).backward()
         optimizer.step()
     return torch.sigmoid(score.weight[:, 0]).detach().numpy(), examination.probabilities().detach().numpy()
 
@@ -42,9 +42,9 @@ def learned(item, place, clicked, items=60):
 def test_examination_and_relevance_are_recovered_from_biased_clicks():
     naive, fair = [], []
     for seed in range(3):
-        item, place, clicked, wanted = clicks(seed)
-        found, examined = learned(item, place, clicked)
-        blind, _ = learned(item, np.zeros_like(place), clicked)
+        item, position, clicked, wanted = clicks(seed)
+        found, examined = learned(item, position, clicked)
+        blind, _ = learned(item, np.zeros_like(position), clicked)
         np.testing.assert_allclose(examined, EXAMINED, atol=0.08)
         np.testing.assert_allclose(found, wanted, atol=0.2)
         fair.append(spearmanr(found, wanted).statistic)

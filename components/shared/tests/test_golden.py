@@ -1,4 +1,4 @@
-"""Golden answers: order and scores must hold, near ties may change places."""
+"""Golden answers: order and scores must hold, near ties may change positions."""
 
 import json
 
@@ -16,9 +16,9 @@ GOLDEN = Golden({"k": 4}, ("a", "b", "c", "d"), (0.9, 0.5, 0.5002, 0.1))
         ("abcd", (0.9, 0.5, 0.5002, 0.1), ""),
         ("acbd", (0.9, 0.5002, 0.5, 0.1), ""),
         ("abce", (0.9, 0.5, 0.5002, 0.1), ""),
-        ("bacd", (0.9, 0.5, 0.5002, 0.1), "item 'b' at place 1 instead of 'a'"),
-        ("aecd", (0.9, 0.5, 0.5002, 0.1), "item 'e' at place 2 instead of 'b'"),
-        ("abcd", (0.9, 0.5, 0.5002, 0.2), "score 0.2 at place 4 instead of 0.1"),
+        ("bacd", (0.9, 0.5, 0.5002, 0.1), "item 'b' at position 1 instead of 'a'"),
+        ("aecd", (0.9, 0.5, 0.5002, 0.1), "item 'e' at position 2 instead of 'b'"),
+        ("abcd", (0.9, 0.5, 0.5002, 0.2), "score 0.2 at position 4 instead of 0.1"),
         ("abc", (0.9, 0.5, 0.5002), "3 items instead of 4"),
     ],
 )

@@ -11,7 +11,7 @@ from scipy import sparse
 from components.shared.features.columns import ItemStatistic
 from components.shared.features.pairs import touches
 from components.shared.recommender.candidates import Source, similar_items
-from components.shared.recommender.neighbours import Neighbours, reach_of
+from components.shared.recommender.neighbours import Neighbours, item_knn_scores_of
 from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
 
 TAKEN = st.lists(st.sets(st.integers(1, 8), max_size=6), min_size=1, max_size=12)
@@ -58,7 +58,7 @@ def test_reach_sums_over_what_a_shopper_touched(shop, histories_of, rows):
     similarity = np.triu(np.random.default_rng(0).random((9, 9)).astype(np.float32), 1)
     rows = [sorted(row, key=lambda event: -event[2]) for row in rows]
     touched = touches(histories_of(rows), 9, shop.spec())
-    found = Neighbours(sparse.csr_matrix(similarity)).reach(touched, len(rows))
+    found = Neighbours(sparse.csr_matrix(similarity)).item_knn_score(touched, len(rows))
     whole = found.toarray()
     for at, row in enumerate(rows):
         weight = {item: sum(0.5 ** (age / 86_400 / 30) for what, _, age in row if what == item) for item, *_ in row}
@@ -66,7 +66,7 @@ def test_reach_sums_over_what_a_shopper_touched(shop, histories_of, rows):
         assert whole[at] == pytest.approx(wanted, rel=1e-4, abs=1e-6)
     # What single pairs are told is what the whole matrix holds.
     row, item = (where.ravel() for where in np.indices(whole.shape))
-    own, nearest = reach_of(found, row, item)
+    own, nearest = item_knn_scores_of(found, row, item)
     assert (own == whole.ravel()).all() and (nearest == whole.max(1)[row]).all()
 
 
@@ -94,10 +94,10 @@ def test_the_loudest_of_a_shoppers_items_is_named():
 def test_similar_items_are_near_allowed_and_new_to_somebody_lately():
     statistics = np.zeros((5, len(ItemStatistic)), np.float32)
     statistics[:, ItemStatistic.DISCOVERY_MIDDLE] = [0, 9, 9, 0, 2]
-    reach = sparse.csr_matrix(np.array([[0, 0.1, 0.2, 9, 1], [0, 0, 0, 0, 0.1]], np.float32))
-    row, item, source = similar_items(reach, statistics, 2, None)
+    item_knn_score = sparse.csr_matrix(np.array([[0, 0.1, 0.2, 9, 1], [0, 0, 0, 0, 0.1]], np.float32))
+    row, item, source = similar_items(item_knn_score, statistics, 2, None)
     assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 2), (0, 4), (1, 4)} and source == Source.SIMILAR
-    row, item, _ = similar_items(reach, statistics, 9, np.array([True, True, True, True, False]))
+    row, item, _ = similar_items(item_knn_score, statistics, 9, np.array([True, True, True, True, False]))
     assert set(zip(row.tolist(), item.tolist(), strict=True)) == {(0, 1), (0, 2)}
     row, item, _ = similar_items(sparse.csr_matrix((2, 5), dtype=np.float32), statistics, 2, None)
     assert len(row) == len(item) == 0

@@ -113,18 +113,18 @@ def test_every_column_says_what_its_name_says(shop, histories_of, rows):
     items = len(catalog)
     row, item = (grid.ravel() for grid in np.meshgrid(np.arange(len(rows)), np.arange(1, items), indexing="ij"))
     score = np.linspace(-1, 1, len(row)).astype(np.float32)
-    reach = np.linspace(0, 2, len(row)).astype(np.float32)
+    near = np.linspace(0, 2, len(row)).astype(np.float32)
     found = pair_features(
-        histories, touches(histories, items, spec), Pairs(row, item, score, reach, reach / 2), catalog, STATISTICS, spec
+        histories, touches(histories, items, spec), Pairs(row, item, score, near, near / 2), catalog, STATISTICS, spec
     )  # fmt: skip
     assert found.dtype == np.float32 and np.isfinite(found).all()
     now = int(histories.now[0])
-    for at, (place, what) in enumerate(zip(row.tolist(), item.tolist(), strict=True)):
-        events = rows[place]
+    for at, (position, what) in enumerate(zip(row.tolist(), item.tolist(), strict=True)):
+        events = rows[position]
         wanted = {
             **own(events, what, now), **shopper(events, now), **of_item(what), **price(shop, events, what),
             **affinity(shop, events, what),
-            "similar": math.log1p(100 * float(reach[at])), "similar_share": float(reach[at]) / 2,
+            "similar": math.log1p(100 * float(near[at])), "similar_share": float(near[at]) / 2,
             "retrieval_score": float(score[at]),
         }  # fmt: skip
         names = [column.label for column in DenseInput]

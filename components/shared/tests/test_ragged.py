@@ -72,8 +72,8 @@ def test_top_of_rows_orders_by_row_then_score_then_place(entries, count):
     rows, scores = np.array([row for row, _ in entries], np.int64), np.array([score for _, score in entries])
     wanted = []
     for row in sorted({row for row, _ in entries}):
-        places = [place for place, (other, _) in enumerate(entries) if other == row]
-        wanted += sorted(places, key=lambda place: (-entries[place][1], place))[:count]
+        positions = [position for position, (other, _) in enumerate(entries) if other == row]
+        wanted += sorted(positions, key=lambda position: (-entries[position][1], position))[:count]
     assert top_of_rows(rows, scores, count).tolist() == wanted
 
 

@@ -193,11 +193,11 @@ def test_target_attention_is_the_activation_unit_of_its_source():
     first = torch.cat([unit.behaviour.weight, unit.target.weight, unit.product.T], 1)
     for pair in range(3):
         expected = torch.zeros(4)
-        for place in range(5):
-            own = behaviour[row[pair], place]
+        for position in range(5):
+            own = behaviour[row[pair], position]
             joined = torch.cat([own, target[pair], own * target[pair]])
             activation = unit.outcome(torch.sigmoid(first @ joined + unit.behaviour.bias))
-            expected = expected + activation * weight[row[pair], place] * own
+            expected = expected + activation * weight[row[pair], position] * own
         torch.testing.assert_close(unit(behaviour, weight, target, row)[pair], expected)
 
 

@@ -1,4 +1,4 @@
-"""List metrics against torchmetrics and by hand: empty places, repeated items, more relevant items than places."""
+"""List metrics against torchmetrics and by hand: empty positions, repeated items, many relevant items."""
 
 import ir_measures
 import numpy as np
@@ -21,8 +21,8 @@ REFERENCES = {
 }
 
 
-def _within(places, reciprocal):
-    return reciprocal if reciprocal >= 1 / places else 0.0
+def _within(positions, reciprocal):
+    return reciprocal if reciprocal >= 1 / positions else 0.0
 
 
 def _ragged(rows):
@@ -41,8 +41,8 @@ def _as_scores(answer, relevant):
     """A list as scores of 41 items; twenty items that nobody wants stand between the listed and all others."""
     scores, wanted = torch.zeros(61), torch.zeros(61, dtype=torch.bool)
     scores[41:] = torch.linspace(0.5, 0.1, 20)
-    for place, item in enumerate(answer):
-        scores[item] = 100.0 - place
+    for position, item in enumerate(answer):
+        scores[item] = 100.0 - position
     wanted[list(relevant)] = True
     return scores, wanted
 
@@ -63,8 +63,8 @@ def test_metrics_are_those_of_torchmetrics(shoppers):
 def test_a_repeated_item_counts_once_at_its_first_place(answer, relevant):
     found = hits(np.array([answer]), _ragged([sorted(relevant)]))[0]
     seen = set()
-    for place, item in enumerate(answer):
-        assert found[place] == (item in relevant and item not in seen)
+    for position, item in enumerate(answer):
+        assert found[position] == (item in relevant and item not in seen)
         seen.add(item)
 
 
@@ -116,7 +116,7 @@ def test_metrics_are_those_of_trec_eval(shoppers):
     for row, (answer, relevant) in enumerate(shoppers):
         lists[row, : len(answer)] = answer
         wanted[str(row)] = dict.fromkeys(map(str, relevant), 1)
-        answered[str(row)] = {str(item): 100.0 - place for place, item in enumerate(answer)}
+        answered[str(row)] = {str(item): 100.0 - position for position, item in enumerate(answer)}
     found = per_shopper(lists, _ragged([sorted(relevant) for _, relevant in shoppers]))
     for name, measure in IR.items():
         said = {one.query_id: one.value for one in ir_measures.iter_calc([measure], wanted, answered)}

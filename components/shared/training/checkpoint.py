@@ -60,7 +60,7 @@ def save(state: TrainState, folder: SharedFolder, step: int) -> None:
     if dist.get_rank() == 0:
         target.remove()
     dist.barrier()
-    dcp.save({"app": state}, checkpoint_id=target.place)
+    dcp.save({"app": state}, checkpoint_id=target.path)
     if dist.get_rank() == 0:
         for old in complete(folder)[:-_KEPT]:
             (folder / f"step_{old}").remove()
@@ -85,7 +85,7 @@ def resume(state: TrainState, folder: SharedFolder) -> int:
             # Adam makes its moments in its first step; DCP restores in place and leaves out what is not there yet.
             if isinstance(part, KeyedOptimizerWrapper) and not part.state:
                 part.init_state()
-        dcp.load({"app": state}, checkpoint_id=(folder / f"step_{newest[0]}").place)
+        dcp.load({"app": state}, checkpoint_id=(folder / f"step_{newest[0]}").path)
     return newest[0]
 
 
@@ -112,17 +112,17 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed:
             "training ended without a checkpoint that was validated",
             "give the split 'validation' rows with targets, and at least one epoch",
         )
-    place, weights = (best / f"step_{steps[-1]}").place, module.state_dict()
+    path, weights = (best / f"step_{steps[-1]}").path, module.state_dict()
     with warnings.catch_warnings():
         # Loading without a process group is what is wanted here, and the only thing the warnings say.
         warnings.filterwarnings("ignore", message="torch.distributed is ", category=UserWarning)
-        dcp.load({"app": {"model": weights}}, checkpoint_id=place, no_dist=True)
-        touched = {name: _touched(place, name, table, seed) for name, table in weights.items() if _TABLES in name}
+        dcp.load({"app": {"model": weights}}, checkpoint_id=path, no_dist=True)
+        touched = {name: _touched(path, name, table, seed) for name, table in weights.items() if _TABLES in name}
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
     save_file(touched, out / TRAINED_ROWS)
 
 
-def _touched(place: Path | str, name: str, table: torch.Tensor, seed: int) -> torch.Tensor:
+def _touched(path: Path | str, name: str, table: torch.Tensor, seed: int) -> torch.Tensor:
     """Which rows of a table training reached, bool [rows].
 
     The fused kernel calls Adagrad's statistic `<table>.momentum1`, one number a row and column shard, and shards stand
@@ -130,7 +130,7 @@ def _touched(place: Path | str, name: str, table: torch.Tensor, seed: int) -> to
     """
     key = f"app.optimizer.state.{name}."
     fused, plain = f"{name.removesuffix('.weight').rpartition('.')[2]}.momentum1", "sum"
-    found = _load_state_dict_from_keys({key + fused, key + plain}, checkpoint_id=place)
+    found = _load_state_dict_from_keys({key + fused, key + plain}, checkpoint_id=path)
     state = found["app"]["optimizer"]["state"][name] if found else {}
     for statistic in state.values():
         return (statistic.reshape(-1, len(table)) > 0).any(0)

@@ -40,7 +40,7 @@ class SharedFolder:
         return SharedFolder(f"{self.address}/{name}")
 
     @property
-    def place(self) -> Path | str:
+    def path(self) -> Path | str:
         """As torch.distributed.checkpoint takes it, which tells paths from URIs by their type."""
         return self.address if self.remote else Path(self.address)
 

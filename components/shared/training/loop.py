@@ -132,8 +132,8 @@ class Loop:
 
     def _step(self, epoch: int, at: int) -> None:
         # What the model draws by itself, such as dropout, follows from the step too; each rank has rows of its own.
-        place = np.random.SeedSequence([self.seed, epoch, at, self.group.rank])
-        torch.manual_seed(int(place.generate_state(1, np.uint64)[0]))
+        sequence = np.random.SeedSequence([self.seed, epoch, at, self.group.rank])
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
         self.unread.append(self.trainable.step(epoch, at).detach().double().clone())
 
     def _read_losses(self, epoch: int, at: int) -> float:

@@ -12,7 +12,7 @@ from components.shared.training.optimizer import OptimizerConfig
 
 
 class Job(Protocol):
-    """What a worker is told."""
+    """A worker's job."""
 
     @property
     def folder(self) -> str:
@@ -52,8 +52,8 @@ def worker(job_class: type[AnyJob]) -> Iterator[tuple[AnyJob, Group, SharedFolde
     """The job named on the command line (`--job FOLDER/FILE`), the joined process group, and the job's folder."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", required=True)
-    place, _, name = parser.parse_args().job.rpartition("/")
-    job = job_class(**SharedFolder(place).read_json(name))
+    folder, _, name = parser.parse_args().job.rpartition("/")
+    job = job_class(**SharedFolder(folder).read_json(name))
     quiet_third_parties()
     with process_group() as group:
         yield job, group, SharedFolder(job.folder)

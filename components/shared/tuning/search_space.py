@@ -62,7 +62,7 @@ class Choice:
     def refusal(self, value: Any) -> str:
         """What a value should have been; empty when it may be used.
 
-        Numbers need not be among the options, only positive: widths worth trying follow the size dial, and what was
+        Numbers need not be among the options, only positive: widths worth trying follow the size, and what was
         found at one size may be used at another.
         """
         kind = type(self.options[0])
@@ -115,9 +115,9 @@ class SearchSpace:
             name: One of the ranges.
             values: Of the ranges before it.
         """
-        place, _, field = name.rpartition(".")
-        above = self.ranges.get(place)
-        return not isinstance(above, Variant) or _has(above.kinds[above.options.index(values[place])], field)
+        parent, _, field = name.rpartition(".")
+        above = self.ranges.get(parent)
+        return not isinstance(above, Variant) or _has(above.kinds[above.options.index(values[parent])], field)
 
     def values(self, config: Any) -> dict[str, Value]:
         """What a configuration has in the space's fields; those that it lacks are left out."""
@@ -149,11 +149,11 @@ class SearchSpace:
         return config
 
     def _check_part(self, config: Any, name: str) -> None:
-        place, _, field = name.rpartition(".")
-        above = self.ranges.get(place)
-        if isinstance(above, Variant) and not _has(kind := type(_read(config, place)), field):
+        parent, _, field = name.rpartition(".")
+        above = self.ranges.get(parent)
+        if isinstance(above, Variant) and not _has(kind := type(_read(config, parent)), field):
             fitting = ", ".join(_kind_name(one) for one in above.kinds if _has(one, field))
-            raise InputError(f"hyper-parameter '{name}' is given, but '{place}' is '{_kind_name(kind)}'",
+            raise InputError(f"hyper-parameter '{name}' is given, but '{parent}' is '{_kind_name(kind)}'",
                              f"leave it out, or choose one that has it: {fitting}")  # fmt: skip
 
 

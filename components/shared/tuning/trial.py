@@ -1,4 +1,4 @@
-"""A model that can be tuned, and the training of one trial, told of after every epoch.
+"""A model that can be tuned, and the training of one trial, reported after every epoch.
 
 The launcher's output wakes the trial: workers print a line right after rank 0 has written curve.json, so a trial sees
 each epoch at once, with neither a polling thread nor a collective in the training loop, and ends torchrun itself.
@@ -76,7 +76,7 @@ class Tunable(Protocol):
 
 @dataclass(frozen=True)
 class WatchedRun:
-    """A launcher in this pod that tells of every epoch.
+    """A launcher in this pod that reports every epoch.
 
     Attributes:
         launch: how many processes. metric: name in curve.json. on_epoch: gets every epoch once.

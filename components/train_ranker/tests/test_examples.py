@@ -69,23 +69,23 @@ def test_fewer_shoppers_can_be_asked_for(written, tiny_run, tmp_path):
     assert count == written[0].offsets[4]
 
 
-def test_strangers_are_shoppers_of_whom_nothing_is_told(written, tiny_run, tmp_path):
+def test_anonymous_shoppers_are_shoppers_of_whom_nothing_is_told(written, tiny_run, tmp_path):
     plain, recommender = written[:2]
     path = tmp_path / "both.parquet"
     write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, CANDIDATES, anonymous=0.4)
     both = PairRows.read([path], recommender.spec)
     added = len(both) - len(plain)
     assert 0.2 < added / len(plain) < 0.6
-    stranger = np.flatnonzero(both.features["sequence"].lengths == 0)
-    assert len(stranger) == added, "everybody here has a history"
-    assert not both.features["user"].take(stranger).values.any()
-    known = both.take(np.setdiff1d(np.arange(len(both)), stranger))
+    anonymous = np.flatnonzero(both.features["sequence"].lengths == 0)
+    assert len(anonymous) == added, "everybody here has a history"
+    assert not both.features["user"].take(anonymous).values.any()
+    known = both.take(np.setdiff1d(np.arange(len(both)), anonymous))
     np.testing.assert_array_equal(known.item, plain.item)
     np.testing.assert_array_equal(known.label, plain.label)
-    first = both.take(stranger[:1])
-    for at in stranger.tolist():
+    first = both.take(anonymous[:1])
+    for at in anonymous.tolist():
         one, own = both.take(np.array([at])), both.take(np.array([at - 1]))
-        np.testing.assert_array_equal(one.item, first.item, "nothing tells strangers apart")
+        np.testing.assert_array_equal(one.item, first.item, "nothing tells anonymous shoppers apart")
         np.testing.assert_allclose(one.dense, first.dense, rtol=1e-5, atol=1e-5)
         assert not one.dense[:, [DenseInput.BOUGHT_BEFORE, DenseInput.USER_EVENTS, DenseInput.SIMILAR]].any()
         shared, mine, its = np.intersect1d(one.item, own.item, return_indices=True)

@@ -29,15 +29,15 @@ from components.train_ranker.train import train
 from components.train_retriever.config import RetrieverTraining, SamplingConfig
 from components.train_retriever.train import train as train_retriever
 
-THINGS, SHOPPERS, DAYS, PLACES = 60, 120, 70, 4
+THINGS, SHOPPERS, DAYS, POSITIONS = 60, 120, 70, 4
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 TAKEN = (0.9, 0.4, 0.2, 0.1)
-"""How often the item at each place is bought, whatever it is."""
+"""How often the item at each position is bought, whatever it is."""
 LAUNCH = LaunchConfig(processes=1, threads=1)
 CONFIG = RankerTraining(
     embedding_dim=4, hidden_dim=8, epochs=1, batch_shoppers=1, own_candidates=20, retrieved_candidates=40,
     similar_candidates=200,
-    architecture=RankerArchitecture(positions=PLACES), launch=LAUNCH,
+    architecture=RankerArchitecture(positions=POSITIONS), launch=LAUNCH,
     optimizer=OptimizerConfig(embedding_lr=1e-3, dense_lr=0.1, seed=3),
 )  # fmt: skip
 
@@ -68,7 +68,7 @@ def shop(tmp_path_factory) -> Shop:
     for shopper in range(SHOPPERS):
         for day in range(shopper % 4, DAYS, 4):
             moment = START + datetime.timedelta(days=day, seconds=shopper)
-            request, items = f"r{shopper}-{day}", [f"i{thing}" for thing in random.permutation(THINGS)[:PLACES]]
+            request, items = f"r{shopper}-{day}", [f"i{thing}" for thing in random.permutation(THINGS)[:POSITIONS]]
             answers[request] = (shopper, moment, items)
             visit = {"user_id": f"u{shopper}", "timestamp": moment, "request_id": request}
             events.append({**visit, "item_id": items[0], "event_type": "impression"})
@@ -94,12 +94,12 @@ def shop(tmp_path_factory) -> Shop:
 
 
 def best_places(shop: Shop, start: int, end: int) -> dict[tuple[int, str], int]:
-    """Best place of (shopper, item) in a window, by a loop over the answers."""
+    """Best position of (shopper, item) in a window, by a loop over the answers."""
     found: dict[tuple[int, str], int] = {}
     for shopper, moment, items in shop.answers.values():
         if start <= int(moment.timestamp()) < end:
-            for place, item in enumerate(items, 1):
-                found[shopper, item] = min(place, found.get((shopper, item), place))
+            for position, item in enumerate(items, 1):
+                found[shopper, item] = min(position, found.get((shopper, item), position))
     return found
 
 
@@ -116,13 +116,13 @@ def test_places_are_the_best_ones_that_a_shopper_was_shown_in_the_window(shop):
         assert len(wanted) == len(one.key) > 500
         shoppers = np.array([numbers[f"u{shopper}"] for shopper, _ in wanted])
         items = np.array([rows[item] for _, item in wanted])
-        assert one.at(shoppers, items).tolist() == list(wanted.values()), "no shadow's places among them"
+        assert one.at(shoppers, items).tolist() == list(wanted.values()), "no shadow's positions among them"
         assert (one.at(shoppers, items[::-1]) == NOT_SHOWN).any(), "others were shown to that shopper"
         assert one.at(np.array([0]), items[:1]).tolist() == [UNKNOWN], "nothing was shown to nobody"
 
 
 def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
-    """Items stood at random places, so what is bought less further down is examined less, not wanted less."""
+    """Items stood at random positions, so what is bought less further down is examined less, not wanted less."""
     train(shop.features, shop.retriever, tmp_path / "model", CONFIG.replace(inference_log=str(shop.log)))
     module = load_ranker(tmp_path / "model").examination
     assert module is not None
@@ -131,15 +131,17 @@ def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
     assert module.not_shown.sigmoid().item() < 0.1, "all is sold through answers"
 
 
-def test_strangers_have_the_places_of_their_originals(shop, tmp_path):
+def test_anonymous_shoppers_have_the_places_of_their_originals(shop, tmp_path):
     spec, shown = FeatureSpec.read(shop.features / "spec.json"), read_shown(shop.features, shop.log)
     write_pairs(shop.features, shop.retriever, "ranker-0", tmp_path / "pairs.parquet", CONFIG.candidates,
                 shown=shown["ranker-0"], anonymous=1.0)  # fmt: skip
     pairs = PairRows.read([tmp_path / "pairs.parquet"], spec)
     rows = Rows.read(shop.features / "rows" / "ranker-0.parquet", spec)
     assert len(pairs) == 2 * len(rows)
-    np.testing.assert_array_equal(pairs.place, shown["ranker-0"].at(np.repeat(rows.shopper, 2)[pairs.row], pairs.item))
-    assert (pairs.place[np.flatnonzero(pairs.row % 2)] > 0).any()
+    np.testing.assert_array_equal(
+        pairs.position, shown["ranker-0"].at(np.repeat(rows.shopper, 2)[pairs.row], pairs.item)
+    )
+    assert (pairs.position[np.flatnonzero(pairs.row % 2)] > 0).any()
 
 
 def test_pairs_carry_the_places(shop, tmp_path):
@@ -151,10 +153,12 @@ def test_pairs_carry_the_places(shop, tmp_path):
         for name in names:
             moment = name.removesuffix(".parquet")
             pairs, rows = PairRows.read([work / name], spec), Rows.read(shop.features / "rows" / name, spec)
-            np.testing.assert_array_equal(pairs.place, shown[moment].at(rows.shopper[pairs.row], pairs.item))
+            np.testing.assert_array_equal(pairs.position, shown[moment].at(rows.shopper[pairs.row], pairs.item))
             bought = pairs.label > 0
-            assert 0 < (pairs.place > 0).mean() < 0.5 and (pairs.place[bought] > 0).all(), "only what is shown sells"
-            assert (pairs.place == NOT_SHOWN).any()
+            assert 0 < (pairs.position > 0).mean() < 0.5 and (pairs.position[bought] > 0).all(), (
+                "only what is shown sells"
+            )
+            assert (pairs.position == NOT_SHOWN).any()
         raise InputError("seen", "enough")
 
     class Looking:

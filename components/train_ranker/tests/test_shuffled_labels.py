@@ -61,7 +61,7 @@ def test_a_ranker_that_learned_shuffled_labels_is_at_chance(tiny_run, tmp_path):
 def ndcg(pairs, wanted, seed):
     """Mean NDCG@10 of candidates in random order."""
     order = np.lexsort((np.random.default_rng(seed).random(len(pairs.row)), pairs.row))
-    place = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
+    position = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
     found = np.zeros((len(pairs), 10), bool)
-    found[pairs.row[place < 10], place[place < 10]] = pairs.label[order][place < 10] > 0
+    found[pairs.row[position < 10], position[position < 10]] = pairs.label[order][position < 10] > 0
     return ndcg_at_k(found[wanted > 0], wanted[wanted > 0], 10).mean()

@@ -62,7 +62,7 @@ def contents(pairs: PairRows) -> list[bytes]:
     found = []
     for at in range(len(pairs)):
         one = pairs.take(np.array([at]))
-        arrays = [one.item, one.label, one.dense, one.place]
+        arrays = [one.item, one.label, one.dense, one.position]
         arrays += [array for ragged in one.features.values() for array in (ragged.values, ragged.weights)]
         found.append(b"|".join(array.tobytes() for array in arrays))
     return found
@@ -101,8 +101,8 @@ def test_ranks_have_disjoint_shares_whose_union_is_the_batch(opened, held, shopp
 def test_any_batch_comes_at_once_as_in_a_straight_run(opened, held):
     straight, resumed = opened(held), opened(held)
     batches = {(epoch, step): contents(straight.pairs(epoch, step)) for epoch in (0, 1) for step in range(10)}
-    for place in ((1, 7), (0, 3), (1, 0)):
-        assert contents(resumed.pairs(*place)) == batches[place]
+    for position in ((1, 7), (0, 3), (1, 0)):
+        assert contents(resumed.pairs(*position)) == batches[position]
 
 
 def test_fewer_shoppers_than_a_batch_are_a_smaller_one(files, spec):

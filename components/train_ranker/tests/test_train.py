@@ -116,11 +116,11 @@ def test_steps_that_overlap_train_as_steps_one_by_one_do(fit, config):
 
 @pytest.mark.slow
 def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, tmp_path):
-    """Every fourth pair stood at place 2, with a tenth of its labels or with all: examination tells them apart."""
+    """Every fourth pair stood at position 2, with a tenth of its labels or with all: examination tells them apart."""
     write_all_pairs(tiny_run.features, tiny_run.retriever, tmp_path / "pairs", config)
     table = pq.read_table(tmp_path / "pairs" / "ranker-0.parquet").combine_chunks()
     label, random = table["label"].chunk(0), np.random.default_rng(0)
-    place = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
+    position = 1 + (np.arange(len(label.values)) % 4 == 0).astype(np.int64)
     fast = OptimizerConfig(embedding_lr=0.02, dense_lr=0.05, seed=7)
     # One epoch, in many steps: of several each run would keep another one, and the two could not be compared.
     made = config.replace(
@@ -128,11 +128,11 @@ def test_noted_places_teach_examination(tiny_run, config, pairs, probabilities, 
     )
     examined = {}
     for share in (0.1, 1.0):
-        kept = label.values.to_numpy() * ((place == 1) | (random.random(len(place)) < share))
+        kept = label.values.to_numpy() * ((position == 1) | (random.random(len(position)) < share))
         shown = table.set_column(
             table.schema.get_field_index("label"), "label",
             pa.ListArray.from_arrays(label.offsets, pa.array(kept.astype(np.int8))),
-        ).append_column("place", pa.ListArray.from_arrays(label.offsets, pa.array(place)))  # fmt: skip
+        ).append_column("position", pa.ListArray.from_arrays(label.offsets, pa.array(position)))  # fmt: skip
         pq.write_table(shown, tmp_path / "pairs" / "ranker-0.parquet")
         out = tmp_path / f"model-{share}"
         train(tiny_run.features, tiny_run.retriever, out, made, pairs=tmp_path / "pairs")
@@ -173,8 +173,8 @@ def test_the_weighted_loss_of_lists_comes_on_top(fit, pairs, probabilities):
 def test_the_exported_model_has_the_validation_ndcg_that_the_curve_says(fit, pairs, probabilities):
     model, shown = fit(1, refit=False), pairs["validation"]
     found = probabilities(model, shown)
-    places = [slice(*ends) for ends in itertools.pairwise(shown.offsets)]
-    gained = [ndcg_score([shown.label[one]], [found[one]], k=10) for one in places if shown.label[one].any()]
+    positions = [slice(*ends) for ends in itertools.pairwise(shown.offsets)]
+    gained = [ndcg_score([shown.label[one]], [found[one]], k=10) for one in positions if shown.label[one].any()]
     assert np.mean(gained) == pytest.approx(max(curve(model, METRIC)), abs=1e-4)
     assert read_json(model / REFIT) == []
 

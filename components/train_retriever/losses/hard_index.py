@@ -16,7 +16,7 @@ class Hardest:
     """The items that a model ranks highest for each of B rows.
 
     Attributes:
-        items: int64 [B, P], catalog rows in ascending order, so that no rounding of a score decides which place one
+        items: int64 [B, P], catalog rows in ascending order, so that no rounding of a score decides which position one
             has; what lies behind `sizes` means nothing.
         sizes: int64 [B], how many there are; fewer than P only where the catalog is nearly used up.
     """
@@ -52,7 +52,7 @@ class ItemIndex:
         return Hardest(items.clamp(max=width - 1).cpu().numpy(), sizes.cpu().numpy())
 
     def _part(self, user_BD: torch.Tensor, known: Ragged, pool: int) -> torch.Tensor:
-        """Int64 [B, pool], ascending; places that no item is left for hold the width of the catalog."""
+        """Int64 [B, pool], ascending; positions that no item is left for hold the width of the catalog."""
         scores = user_BD @ self.vectors.T + self.biases
         scores[:, 0] = float("-inf")
         row = np.repeat(np.arange(len(known)), known.lengths)

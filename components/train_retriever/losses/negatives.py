@@ -69,5 +69,5 @@ class NegativeSampler:
         if source not in self._ends:
             self._ends[source] = self.probabilities(source).cumsum(0)
         ends = self._ends[source]
-        places = torch.rand(count, dtype=torch.float64, generator=self.random) * ends[-1]
-        return torch.searchsorted(ends, places, right=True).clamp(max=self.items - 1)
+        positions = torch.rand(count, dtype=torch.float64, generator=self.random) * ends[-1]
+        return torch.searchsorted(ends, positions, right=True).clamp(max=self.items - 1)

@@ -144,7 +144,7 @@ class Ratings:
 
 
 class Draws:
-    """The random stream of negatives, wound to a step's place before its draws."""
+    """The random stream of negatives, wound to a step's position before its draws."""
 
     def __init__(self, counts: np.ndarray, config: SamplingConfig, group: Group):
         self.sampler = NegativeSampler(torch.from_numpy(counts), config.seed)
@@ -194,19 +194,19 @@ class CandidateObjective:
         # The last ranks' shares are filled up with row 0, which nothing reads.
         mine, filled = slice(group.rank * share, (group.rank + 1) * share), (0, share * group.world - len(new))
         # Where each candidate lies in the vectors of all targets and, behind them, all drawn items.
-        place = torch.from_numpy(np.unique(np.concatenate([held, new]), return_index=True)[1])
+        position = torch.from_numpy(np.unique(np.concatenate([held, new]), return_index=True)[1])
         count = len(part.batch.item)
 
         def loss(user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor, *given: torch.Tensor) -> torch.Tensor:
-            place, log_q, own_log_q, row, column = given
+            position, log_q, own_log_q, row, column = given
             pieces = [slice(count)] * bool(len(held)) + [slice(count, None)] * bool(share)
-            every = torch.cat([gather_rows(vectors[piece]) for piece in pieces]).index_select(0, place)
-            bias = torch.cat([gather_rows(biases[piece]) for piece in pieces]).index_select(0, place)
+            every = torch.cat([gather_rows(vectors[piece]) for piece in pieces]).index_select(0, position)
+            bias = torch.cat([gather_rows(biases[piece]) for piece in pieces]).index_select(0, position)
             own = vectors[:count].contiguous().view(len(user), -1, vectors.shape[1])
             positive = torch.einsum("bd,bkd->bk", user, own) + (biases[:count] - own_log_q).view(len(user), -1)
             return candidate_softmax(user, positive, every.to(self.dtype), bias - log_q, (row, column))
 
-        tensors = (place, log_q, own_log_q, *self._known(part, rows))
+        tensors = (position, log_q, own_log_q, *self._known(part, rows))
         return Drawn(loss, tensors, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
 
     def _candidates(self, part: Part) -> tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]:
@@ -221,11 +221,11 @@ class CandidateObjective:
         return targets.numpy() if in_batch else none, rows.numpy(), log_q, own_log_q
 
     def _known(self, part: Part, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Row of the batch and place among the candidates of every positive that is a candidate."""
+        """Row of the batch and position among the candidates of every positive that is a candidate."""
         row = np.repeat(np.arange(len(part.known)), part.known.lengths)
-        place = np.minimum(np.searchsorted(rows, part.known.values), len(rows) - 1)
-        found = rows[place] == part.known.values
-        return torch.from_numpy(row[found]), torch.from_numpy(place[found])
+        position = np.minimum(np.searchsorted(rows, part.known.values), len(rows) - 1)
+        found = rows[position] == part.known.values
+        return torch.from_numpy(row[found]), torch.from_numpy(position[found])
 
 
 class PairObjective:
@@ -245,16 +245,20 @@ class PairObjective:
         dropped = self.draws.dropped(every, rows.shape[1])[self.draws.tokens]
         distinct, at = np.unique(rows * 2 + dropped, return_inverse=True)
         count = len(part.batch.item)
-        places = torch.from_numpy(count + at.reshape(rows.shape))
+        positions = torch.from_numpy(count + at.reshape(rows.shape))
 
         def loss(
-            user: torch.Tensor, vectors: torch.Tensor, biases: torch.Tensor, places: torch.Tensor, counts: torch.Tensor
+            user: torch.Tensor,
+            vectors: torch.Tensor,
+            biases: torch.Tensor,
+            positions: torch.Tensor,
+            counts: torch.Tensor,
         ) -> torch.Tensor:
             tokens = Vectors(user.repeat_interleave(part.targets, 0), vectors, biases)
             own = torch.arange(count, device=user.device)
-            return pair_losses(self.config, tokens.scores(own), tokens.scores(places), counts).mean()
+            return pair_losses(self.config, tokens.scores(own), tokens.scores(positions), counts).mean()
 
-        return Drawn(loss, (places, torch.from_numpy(counted)), distinct // 2, distinct % 2 == 1)
+        return Drawn(loss, (positions, torch.from_numpy(counted)), distinct // 2, distinct % 2 == 1)
 
     def _drawn(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
         """Negatives of this rank's tokens, int64 [N, count], and which of them count, bool [N, count]."""
@@ -269,10 +273,10 @@ class PairObjective:
         source = self.config.source
         assert isinstance(source, Hard)
         every = self.draws.config.batch_size * self.draws.config.targets
-        place, best = self.draws.uniform(every, source.count)[self.draws.tokens], part.hardest(source)
-        row = np.arange(len(place)) // part.targets
+        position, best = self.draws.uniform(every, source.count)[self.draws.tokens], part.hardest(source)
+        row = np.arange(len(position)) // part.targets
         sizes = best.sizes[row][:, None]
-        rows = best.items[row[:, None], np.minimum(place * sizes, sizes - 1).astype(np.int64)]
+        rows = best.items[row[:, None], np.minimum(position * sizes, sizes - 1).astype(np.int64)]
         return rows, np.broadcast_to(sizes > 0, rows.shape).copy()
 
     def _is_known(self, part: Part, rows: np.ndarray) -> np.ndarray:

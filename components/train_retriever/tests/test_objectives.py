@@ -73,11 +73,11 @@ class Model:
         self.biases = torch.randn(count, generator=random, requires_grad=True)
         self.loss = found.loss(self.user, self.vectors, self.biases, *found.tensors)
 
-    def score(self, row: int, place: int) -> float:
-        return (self.user[row] @ self.vectors[place] + self.biases[place]).item()
+    def score(self, row: int, position: int) -> float:
+        return (self.user[row] @ self.vectors[position] + self.biases[position]).item()
 
     def softmax(self, log_q, candidates) -> float:
-        """Mean loss of the tokens; an item's candidate is the first place that has it."""
+        """Mean loss of the tokens; an item's candidate is the first position that has it."""
         losses = []
         for token, item in enumerate(TARGETS.tolist()):
             row = token // 2

@@ -35,7 +35,7 @@ class Bowl:
     defaults: ClassVar[dict[str, Value]] = {"x": 0.9, "n": 32, "shape": "flat"}
     settings = "seed 0"
 
-    def train(self, values: Mapping[str, Value], out: Path, told: OnEpoch) -> float:
+    def train(self, values: Mapping[str, Value], out: Path, on_epoch: OnEpoch) -> float:
         with self.log.open("a") as stream:
             stream.write(f"{values['x']} {values['n']} {values['shape']}\n")
         if values["x"] > self.breaks_above:
@@ -43,7 +43,7 @@ class Bowl:
         depth = 1.0 - abs(values["x"] - 0.3) - abs(values["n"] - 6) / 64 + 0.1 * (values["shape"] == "round")
         for epoch in range(1, 5):
             time.sleep(self.seconds / 4)
-            told(epoch, depth * epoch / 4)
+            on_epoch(epoch, depth * epoch / 4)
         out.mkdir(parents=True)
         return depth
 

@@ -21,13 +21,13 @@ class Lucky(Bowl):
     space = SearchSpace({"x": Float(low=0.0, high=1.0)})
     defaults: ClassVar[dict[str, Value]] = {"x": 0.5}
 
-    def train(self, values, out, told):
+    def train(self, values, out, on_epoch):
         with self.log.open("a") as stream:
             stream.write(f"{self.seed} {values['x']}\n")
         if self.seed and values["x"] > self.lost:
             raise TrainingError("the loss is nan", "lower x")
         luck = 0.55 if self.seed == 0 and values["x"] > 0.7 else 0.0
-        told(1, 1.0 - abs(values["x"] - 0.3) + luck)
+        on_epoch(1, 1.0 - abs(values["x"] - 0.3) + luck)
         out.mkdir(parents=True)
         return 1.0 - abs(values["x"] - 0.3) + luck
 

@@ -66,12 +66,12 @@ def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_pa
 def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_run, tmp_path):
     epochs = []
 
-    def told(epoch: int, metric: float) -> None:
+    def on_epoch(epoch: int, metric: float) -> None:
         epochs.append((epoch, metric))
         raise optuna.TrialPruned
 
     with tunable("retriever", tiny_run.features, None, "tiny") as found, pytest.raises(optuna.TrialPruned):
-        found.train({**found.defaults, "epochs": 50}, tmp_path / "model", told)
+        found.train({**found.defaults, "epochs": 50}, tmp_path / "model", on_epoch)
     assert [epoch for epoch, _ in epochs] == [1] and 0.0 <= epochs[0][1] <= 1.0
     assert not list(tmp_path.iterdir()), "neither a model nor half of one"
     time.sleep(0.2)

@@ -101,7 +101,7 @@ def test_a_killed_workers_trial_is_tried_again_and_the_study_goes_on(kind, tmp_p
     assert [row["number"] for row in found if row["state"] == "lost"] == [1]
     again = next(row for row in found if row["retry_of"] == 1)
     assert f"{again['x']} {again['n']} {again['shape']}" == dead, "with the values that were lost"
-    assert len([row for row in found if row["state"] in ("complete", "pruned")]) == TRIALS, "a lost one takes no place"
+    assert len([row for row in found if row["state"] in ("complete", "pruned")]) == TRIALS, "a lost one takes no slot"
     assert len(trained(tmp_path)) == TRIALS + 1
     assert read_hyperparameters(str(tmp_path / "heir"), "bowl").trials == TRIALS
 

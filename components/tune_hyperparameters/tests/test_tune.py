@@ -63,10 +63,10 @@ class Slope(Bowl):
     space = SearchSpace({"epochs": Choice(options=(4, 8, 16)), "x": Float(low=0.0, high=1.0)})
     defaults: ClassVar[dict[str, Value]] = {"epochs": 4, "x": 0.5}
 
-    def train(self, values, out, told):
+    def train(self, values, out, on_epoch):
         epochs = values["epochs"]
         for epoch in range(1, epochs + 1):
-            told(epoch, (epochs + 0.001 * values["x"]) * (epoch / epochs) ** 4)
+            on_epoch(epoch, (epochs + 0.001 * values["x"]) * (epoch / epochs) ** 4)
         out.mkdir(parents=True)
         return epochs
 
@@ -100,8 +100,8 @@ def test_defaults_that_cannot_be_trained_end_the_search(tmp_path):
 class Slow(Bowl):
     """The nearer to the best, the slower."""
 
-    def train(self, values, out, told):
-        depth = super().train(values, out, told)
+    def train(self, values, out, on_epoch):
+        depth = super().train(values, out, on_epoch)
         (out / "ms").write_text(str(10 + 10 * depth))
         return depth
 
@@ -145,7 +145,7 @@ class Parted(Bowl):
                          "n": Int(low=1, high=64)})  # fmt: skip
     defaults: ClassVar[dict[str, Value]] = {"part": "none", "n": 32}
 
-    def train(self, values, out, told):
+    def train(self, values, out, on_epoch):
         assert ("part.x" in values) == (values["part"] == "bent")
         out.mkdir(parents=True)
         return 1.0 - abs(values["part.x"] - 0.3) if "part.x" in values else 0.2

@@ -81,9 +81,9 @@ class HstuUnit(nn.Module):
         self.inputs, self.out = nn.Linear(dim, 4 * dim), nn.Linear(dim, dim)
         self.relative = nn.Parameter(torch.zeros(config.heads, config.max_length))
         self.dropout = nn.Dropout(config.dropout)
-        place = torch.arange(config.max_length)
-        self.register_buffer("distance", (place[:, None] - place[None]).clamp(min=0), persistent=False)
-        self.register_buffer("causal", (place[:, None] >= place[None]).float(), persistent=False)
+        position = torch.arange(config.max_length)
+        self.register_buffer("distance", (position[:, None] - position[None]).clamp(min=0), persistent=False)
+        self.register_buffer("causal", (position[:, None] >= position[None]).float(), persistent=False)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
         """Same shape as the tokens."""

@@ -71,7 +71,7 @@ class SequenceEncoder(nn.Module):
         return self.body(self.dropout(tokens_ND), JaggedRows(offsets_B1, len(tokens_ND)))
 
     def padded(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
-        """Outcome at every place, [B, L, D]; places behind a row's end are meaningless."""
+        """Outcome at every position, [B, L, D]; positions behind a row's end are meaningless."""
         return self.body(self.dropout(tokens_BLD), PaddedRows(tokens_BLD.shape[1], tokens_BLD.device))
 
     def last(self, tokens_ND: torch.Tensor, offsets_B1: torch.Tensor) -> torch.Tensor:

@@ -22,10 +22,10 @@ class TokenRows(Protocol):
     """What an encoder may ask of a layout."""
 
     position: torch.Tensor
-    """int64, place of each token in its row, the oldest is 0; broadcasts against the tokens without their width."""
+    """int64, position of each token in its row, the oldest is 0; broadcasts against the tokens without their width."""
 
     def pad(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens as [B, L, D]; places behind a row's end hold anything finite."""
+        """Tokens as [B, L, D]; positions behind a row's end hold anything finite."""
         ...
 
     def unpad(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ class TokenRows(Protocol):
         ...
 
     def shift(self, tokens: torch.Tensor, by: int) -> torch.Tensor:
-        """At each token the one `by` places earlier in the same row, zeros where there is none."""
+        """At each token the one `by` positions earlier in the same row, zeros where there is none."""
         ...
 
     def attend(self, parts: tuple[torch.Tensor, ...], attention: Attention) -> torch.Tensor:
@@ -98,9 +98,9 @@ class JaggedRows:
         for one in power.unique():
             chosen = power == one
             tokens = chosen.index_select(0, self.row).nonzero().squeeze(1)
-            place = chosen.cumsum(0).sub(1).index_select(0, self.row.index_select(0, tokens))
+            position = chosen.cumsum(0).sub(1).index_select(0, self.row.index_select(0, tokens))
             length = int(self.lengths[chosen].max())
-            slot = place * length + self.position.index_select(0, tokens)
+            slot = position * length + self.position.index_select(0, tokens)
             found.append(_Bucket(tokens, slot, int(chosen.sum()), length))
         return found
 

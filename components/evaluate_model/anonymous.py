@@ -11,7 +11,9 @@ from components.shared.features.rows import Rows
 from components.shared.recommender.recommender import Recommender, wanted_probability
 
 
-def strangers(recommender: Recommender, rows: Rows, others: Mapping[str, np.ndarray], k: int = 10) -> dict[str, Any]:
+def anonymous_shoppers(
+    recommender: Recommender, rows: Rows, others: Mapping[str, np.ndarray], k: int = 10
+) -> dict[str, Any]:
     """Ask once for a shopper without id and history, and hold the one list against every test shopper's targets.
 
     Args:
@@ -30,7 +32,7 @@ def strangers(recommender: Recommender, rows: Rows, others: Mapping[str, np.ndar
     probability = wanted_probability(answer.tasks, answer.dense)
     return {
         "ndcg_at_10": {name: float(ndcg_at_k(hits, rows.targets.lengths, k).mean()) for name, hits in found.items()},
-        "said": float(probability.mean()), "came": float(found[MODEL].mean()),
+        "predicted": float(probability.mean()), "observed": float(found[MODEL].mean()),
     }  # fmt: skip
 
 
@@ -38,6 +40,6 @@ def _hits(items: np.ndarray, rows: Rows) -> np.ndarray:
     """Whether each row took each item, bool [rows, items]."""
     row = np.repeat(np.arange(len(rows)), rows.targets.lengths)
     hits = np.zeros((len(rows), len(items)), bool)
-    for place, item in enumerate(items.tolist()):
-        hits[row[rows.targets.values == item], place] = True
+    for position, item in enumerate(items.tolist()):
+        hits[row[rows.targets.values == item], position] = True
     return hits
