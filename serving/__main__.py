@@ -15,7 +15,7 @@ from components.shared.errors import InputError, ShoprankError
 from components.shared.recommender.runtime import RuntimeRecord
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
-from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane
+from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane, default_threads
 from serving.shadow import ShadowConfig
 
 logger = logging.getLogger("kserve.shoprank")
@@ -45,7 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--unsigned_code", action="store_true", help=code)
     now = "'Now' when a request does not say: the end of the bundle's data, or the system's time."
     parser.add_argument("--clock", choices=["bundle", "system"], default="system", help=now)
-    parser.add_argument("--threads", type=int, default=2, help="Requests answered at once.")
+    at_once = "Requests answered at once. Default: the CPUs that the process may use, at most 8."
+    parser.add_argument("--threads", type=int, default=default_threads(), help=at_once)
     parser.add_argument("--model_threads", type=int, default=1, help="Threads of one call of a graph.")
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
     log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."
