@@ -48,7 +48,7 @@ def stopped(process: subprocess.Popen, number: signal.Signals) -> int:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_serve_ends_with_its_predictor(demo, number):
     port = free_port()
-    words = ["serve", str(demo.out), "--port", str(port), "--grpc-port", str(free_port())]
+    words = ["serve", str(demo.out), "--clock", "bundle", "--port", str(port), "--grpc-port", str(free_port())]
     with subprocess.Popen([sys.executable, "-c", MAIN, *words]) as process, httpx.Client(trust_env=False) as client:
         limit = time.monotonic() + 120
         while True:
