@@ -171,7 +171,7 @@ def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
     smaller = figures["trained_mb"] / figures["compiled_mb"] if figures["compiled_mb"] else 1.0
     page.section(
         "Compiled model",
-        f"Served by {figures.get('runtime', 'onnxruntime')}, with embedding rows in {figures['table_format']}; compared "
+        f"Served by {figures.get('runtime', 'onnxruntime')}, embedding rows in {figures['table_format']}; compared "
         "with what was trained.",
     )
     page.badge("smaller", f"{smaller:.1f} ×", note=f"{figures['trained_mb']:.1f} to {figures['compiled_mb']:.1f} MB")
