@@ -4,13 +4,15 @@ SHELL := /bin/bash
 BIN := .venv/bin
 SIZE ?= small
 OUT ?= out
+# Another package index for torch alone: its default build brings CUDA (6.4 GB), a CPU build takes about 1 GB.
+TORCH_INDEX ?=
 
 CONTEXT ?=
 DATA ?= ../shared/data
 # Of the tests, a file at a time; each needs about 2 GB. One thread of torch each: more would spin against each other.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality clean
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality test-benchmarks clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -22,6 +24,9 @@ test: .venv/ready            ## style, types and all tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/shoprank compile --check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test-benchmarks: .venv/ready ## the tests of tests/benchmarks, which `make test` leaves out
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-containers: .venv/ready ## build the images and run the tiny pipeline in them (as root on Debian, or with DOCKER_HOST)
 	test -n "$$DOCKER_HOST" || { command -v dockerd && command -v mmdebstrap; } >/dev/null || \
@@ -67,10 +72,37 @@ benchmark: .venv/ready       ## three public layouts beside published numbers: m
 clean:                       ## remove the environment and all output
 	rm -rf .venv $(OUT)
 
-# torch first and with its dependencies (whichever build this machine gets), the rest exactly as locked.
-.venv/ready: requirements.lock pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --disable-pip-version-check torch==2.13.0 setuptools==84.2.1
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+# The set-up: a file for each finished step, so that an interrupted one goes on where it stopped. torch comes first and
+# with its dependencies (whichever build this machine gets, or that of TORCH_INDEX), the rest exactly as locked.
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+# GB that the environment takes while it is made, and those of what pip downloads for it (measured: 7.6 and 2.8).
+SPACE := $(if $(TORCH_INDEX),3 1,8 3)
+# An environment that was left half-made, or whose Python is gone.
+BROKEN := $(shell [ ! -e .venv ] || $(BIN)/python -c "import pip" 2>/dev/null || echo broken)
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.venv/.made: $(if $(BROKEN),remove-broken)
+	@$(PYTHON) -c "$(SUPPORTED)" || { echo "error: $$($(PYTHON) --version 2>&1) is not 3.11, 3.12 or 3.13" >&2; \
+	  echo "  fix: name one of these: make TARGET PYTHON=python3.12" >&2; exit 1; }
+	@.ci/free_space .venv $(SPACE)
+	[ -e .venv ] || $(PYTHON) -m venv .venv
+	$(PIP) setuptools==84.2.1
 	touch $@
+
+.venv/.torch: .venv/.made
+	@.ci/free_space .venv $(SPACE)
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	touch $@
+
+.venv/.locked: .venv/.torch requirements.lock
+	$(PIP) --no-deps -r requirements.lock
+	touch $@
+
+.venv/ready: .venv/.locked pyproject.toml
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+.PHONY: remove-broken
+remove-broken:
+	@echo ".venv is not whole: made anew"
+	rm -rf .venv

@@ -17,7 +17,7 @@ from components.shared.recommender.runtime import RuntimeRecord
 from serving.clock import RECENT_DAYS, ClockOption
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
-from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane
+from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane, default_threads
 from serving.shadow import ShadowConfig
 
 logger = logging.getLogger("kserve.shoprank")
@@ -50,7 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         f"auto: 'bundle' for data that ended more than {RECENT_DAYS} days ago, else 'system'."
     )
     parser.add_argument("--clock", choices=get_args(ClockOption), default="auto", help=now)
-    parser.add_argument("--threads", type=int, default=2, help="Requests answered at once.")
+    at_once = "Requests answered at once. Default: the CPUs that the process may use, at most 8."
+    parser.add_argument("--threads", type=int, default=default_threads(), help=at_once)
     parser.add_argument("--model_threads", type=int, default=1, help="Threads of one call of a graph.")
     parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
     log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.infer_type import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
+from components.shared.cgroup import usable_cpus
 from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import verify
 from components.shared.release.signing import load_public_key
@@ -49,6 +50,11 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 
 
+def default_threads() -> int:
+    """Requests answered at once: one for each usable CPU; beyond 8 they would wait for Python's lock."""
+    return min(8, usable_cpus())
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """How one bundle is served."""
@@ -59,7 +65,7 @@ class ModelConfig:
     """Who must have signed it; without one only its files are checked."""
     clock: ClockOption = "auto"
     """What 'now' is when a request does not say."""
-    threads: int = 2
+    threads: int = field(default_factory=default_threads)
     """Requests answered at once."""
     model_threads: int = 1
     """Threads of one call of a graph."""

@@ -18,6 +18,7 @@ from components.build_features.config import FeatureOptions
 from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
 from components.build_features.vocabulary import Vocabularies, encode_items
+from components.shared.cgroup import usable_cpus
 from components.shared.disk import disk_errors
 from components.shared.errors import DataError
 from components.shared.features.catalog import Catalog
@@ -86,7 +87,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
         atomic_directory(out) as folder,
         duckdb.connect(str(folder / "work.duckdb")) as database,
     ):
-        database.execute("SET threads = 2; SET memory_limit = '1500MB'; SET TimeZone = 'UTC'")
+        database.execute(f"SET threads = {min(2, usable_cpus())}; SET memory_limit = '1500MB'; SET TimeZone = 'UTC'")
         database.execute(f"SET temp_directory = {literal(folder / 'spill')}")
         counts = clean(database, events, items, config.cleaning)
         report("build_features", 0.2, f"{counts['events_kept']:,} events kept")

@@ -5,6 +5,7 @@ from pathlib import Path
 import duckdb
 
 from components.build_features.queries import literal, only_row
+from components.shared.cgroup import usable_cpus
 from components.shared.errors import DataError
 from components.shared.features.rows import RATINGS
 from components.shared.schema.timeline import Timeline
@@ -23,7 +24,7 @@ def check_leakage(folder: Path, timeline: Timeline) -> int:
             window; names the split and the count.
     """
     moments, checked = timeline.moments(), 0
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"threads": usable_cpus()}) as database:
         for path in sorted((folder / "rows").glob("*.parquet")):
             moment = moments.get(path.stem.removeprefix(f"{RATINGS}-"))
             window = f"< {timeline.retriever_end}" if moment is None else f"= {moment}"

@@ -5,7 +5,6 @@ appears; the four outputs appear together or not at all.
 """
 
 import contextlib
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import duckdb
 from components.ingest_events import complete_journey, rules, sql
 from components.ingest_events.sources import DerivedItems, DerivedUsers, Selection, Source
 from components.ingest_events.tabular import TabularFiles
+from components.shared.cgroup import usable_cpus
 from components.shared.disk import disk_errors
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report
@@ -31,7 +31,7 @@ __all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest"]
 STAGE = "ingest_events"
 MEMORY_LIMIT = "1GB"
 """DuckDB spills to the staging folder beyond it."""
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, usable_cpus())
 """Every thread holds buffers of its own, so more of them would need more memory."""
 
 _ORDER = {"events": "timestamp, user_id, rowid", "items": "rowid", "users": "rowid"}

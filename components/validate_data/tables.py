@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.shared.cgroup import usable_cpus
 from components.shared.errors import InputError, SchemaError
 from components.shared.schema.tables import EVENTS, ITEMS, USERS, check_schema
 
@@ -51,7 +52,7 @@ def opened(folders: dict[str, Path]) -> Iterator[Tables]:
     """Open the tables whose files were listed by `parquet_files`."""
     with (
         tempfile.TemporaryDirectory(prefix="shoprank-validate-") as spill,
-        contextlib.closing(duckdb.connect()) as connection,
+        contextlib.closing(duckdb.connect(config={"threads": usable_cpus()})) as connection,
     ):
         connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {_literal(spill)}; SET parquet_metadata_cache = true")

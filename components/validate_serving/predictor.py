@@ -28,8 +28,8 @@ class PredictorConfig:
     """Model name in the URLs."""
     clock: str = "bundle"
     """'bundle' answers as of the end of the bundle's data, 'system' as of today; 'auto' by the age of the data."""
-    threads: int = 2
-    """Requests answered at once."""
+    threads: int | None = None
+    """Requests answered at once; None: as many as the predictor chooses."""
     startup_s: float = 120.0
     """Seconds until the model must be ready."""
     http_port: int = 0
@@ -78,8 +78,10 @@ def running(bundle: Path, config: PredictorConfig) -> Iterator[Predictor]:
     command = [
         sys.executable, "-m", "serving", "--model_dir", str(bundle.resolve()), "--model_name", config.name,
         "--http_port", str(http_port), "--grpc_port", str(grpc_port), "--clock", config.clock,
-        "--threads", str(config.threads), *config.further,
+        *config.further,
     ]  # fmt: skip
+    if config.threads is not None:
+        command += ["--threads", str(config.threads)]
     if config.public_key is not None:
         command += ["--public_key", str(config.public_key.resolve())]
     else:

@@ -50,8 +50,8 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Terminated:
-        sys.exit(143)
+    except Terminated as stop:
+        sys.exit(128 + stop.number)
 
 
 if __name__ == "__main__":

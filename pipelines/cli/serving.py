@@ -1,7 +1,5 @@
 """`shoprank serve`, `ask` and `report`: a bundle as an endpoint, a question to it, a finished run as a page."""
 
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +9,7 @@ import typer
 from components.shared.release.signing import public_path
 from pipelines.cli.console import console, show_answer
 from pipelines.cli.parameters import Json, Out, emit
+from pipelines.local.processes import run_until_stopped
 
 
 def serve(
@@ -32,11 +31,7 @@ def serve(
         folder = champion(folder / "registry")
     command = [sys.executable, "-m", "serving", "--model_dir", str(folder), "--http_port", str(port),
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
-    process = subprocess.Popen([*command, "--public_key", str(key)] if key else command)
-    # The predictor stops in its own order; this command only waits for it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    raise typer.Exit(process.wait())
+    raise typer.Exit(run_until_stopped([*command, "--public_key", str(key)] if key else command))
 
 
 def ask(

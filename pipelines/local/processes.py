@@ -3,8 +3,10 @@
 import contextlib
 import os
 import signal
+import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 import psutil
@@ -14,22 +16,83 @@ MARK = "SHOPRANK_RUN_FOLDER"
 process group nor, once torchrun is gone, a parent leads to them."""
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that end a command: of whoever manages it, and of a terminal that was closed. Ctrl-C is Python's own."""
+
+
 class Terminated(BaseException):
-    """SIGTERM: the command is to end, and everything that it started."""
+    """A signal other than Ctrl-C: the command is to end, and everything that it started.
+
+    Attributes:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
 
 
 @contextlib.contextmanager
 def terminated_by_signal() -> Iterator[None]:
-    """Raise Terminated on SIGTERM while the body runs."""
+    """Raise Terminated on SIGTERM and SIGHUP while the body runs."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Terminated(number)
+
+    with _handled(stop, *_ENDING):
+        yield
+
+
+@contextlib.contextmanager
+def delayed_signals() -> Iterator[None]:
+    """Let no signal interrupt the body, so that a process that it starts is known; they are delivered after it."""
+    came = []
+    try:
+        with _handled(lambda number, _frame: came.append(number), signal.SIGINT, *_ENDING):
+            yield
+    finally:
+        for number in came:
+            signal.raise_signal(number)
+
+
+def run_until_stopped(command: list[str]) -> int:
+    """Run a server until it ends; signals that end this process are passed on to it, and it stops in its own order.
+
+    Returns:
+        Its exit code; 128 and the number of the signal that killed it.
+    """
+    process, stopped = None, False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        raise Terminated
+        nonlocal stopped
+        stopped = True
+        if process is not None:
+            process.terminate()
 
-    before = signal.signal(signal.SIGTERM, stop)
+    with _handled(stop, signal.SIGINT, *_ENDING):
+        process = subprocess.Popen(command)
+        if stopped:  # before there was a process
+            process.terminate()
+        code = process.wait()
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals while the body runs, but for those that are ignored, as nohup does it.
+
+    Only the main thread may, and Python delivers signals to no other.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in numbers if main}
+    before = {number: handled for number, handled in before.items() if handled is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handled in before.items():
+            signal.signal(number, handled)
 
 
 def of_run(folder: str) -> list[psutil.Process]:
@@ -43,14 +106,23 @@ def of_run(folder: str) -> list[psutil.Process]:
 
 
 def end_run(folder: str, patience_s: float = 10.0) -> None:
-    """End every process of a run: SIGTERM first, so that torchrun closes its workers, SIGKILL for what stays."""
+    """End every process of a run: SIGTERM first, so that torchrun closes its workers, SIGKILL for what stays.
+
+    Another Ctrl-C or SIGTERM meanwhile does not leave processes behind; it ends the patience.
+    """
     limit = time.monotonic() + patience_s
-    _send(of_run(folder), signal.SIGTERM)
-    while (left := of_run(folder)) and time.monotonic() < limit:
-        psutil.wait_procs(left, timeout=0.1)
-    while left := of_run(folder):
-        _send(left, signal.SIGKILL)
-        psutil.wait_procs(left, timeout=1.0)
+
+    def hurry(_number: int, _frame: FrameType | None) -> None:
+        nonlocal limit
+        limit = time.monotonic()
+
+    with _handled(hurry, signal.SIGINT, *_ENDING):
+        _send(of_run(folder), signal.SIGTERM)
+        while (left := of_run(folder)) and time.monotonic() < limit:
+            psutil.wait_procs(left, timeout=0.1)
+        while left := of_run(folder):
+            _send(left, signal.SIGKILL)
+            psutil.wait_procs(left, timeout=1.0)
 
 
 def _send(processes: list[psutil.Process], number: signal.Signals) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from components.shared.errors import InputError, ShoprankError
 from components.shared.storage import read_json, write_json
 from pipelines.local.log import Ended, LogReader, Progressed, Started
-from pipelines.local.processes import MARK, end_run
+from pipelines.local.processes import MARK, delayed_signals, end_run
 
 
 class RunFailed(ShoprankError):
@@ -109,12 +109,13 @@ def run_local(
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1", "SHOPRANK_RETRIES": "0",
                    MARK: str(folder)}  # fmt: skip
     command = [sys.executable, "-m", "pipelines.local.worker", str(folder / "job.json")]
-    # In a session of its own: Ctrl-C reaches this command alone, which ends the run in order.
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
-    )  # fmt: skip
-    assert process.stdout is not None
+    process = None
     try:
+        with delayed_signals():
+            # In a session of its own: Ctrl-C reaches this command alone, which ends the run in order.
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                       env=environment, start_new_session=True)  # fmt: skip
+        assert process.stdout is not None
         with (folder / "run.log").open("w", encoding="utf-8") as log:
             for line in process.stdout:
                 log.write(line)
@@ -128,7 +129,8 @@ def run_local(
         code = process.wait()
     except BaseException:
         end_run(str(folder))
-        process.wait()
+        if process is not None:
+            process.wait()
         raise
     if code:
         headline = reader.headline or f"the run ended with exit code {code}: {reader.last_words()}"

@@ -1,6 +1,5 @@
 """Result tables of the benchmarks: one Markdown file each, with command, commit, hardware and date."""
 
-import os
 import platform
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
+from components.shared.cgroup import usable_cpus, usable_memory
 from components.shared.storage import write_text
 
 
@@ -19,7 +19,7 @@ def write_table(folder: Path, name: str, text: str) -> None:
 
 def provenance(command: str) -> str:
     """Command, commit, hardware and date of a measurement; a commit whose code was changed since is marked so."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    memory = usable_memory() / 2**30
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
         platform.machine(),
@@ -29,7 +29,7 @@ def provenance(command: str) -> str:
     gpus = Counter(_told("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines())
     named = " and ".join(f"{count} {name.strip()}" for name, count in gpus.items())
     return (
-        f"`{command}`, commit {commit}{' and changes' if changed else ''}, {os.cpu_count()} cores of {model}, "
+        f"`{command}`, commit {commit}{' and changes' if changed else ''}, {usable_cpus()} cores of {model}, "
         f"{memory:.0f} GB, {named or 'no GPU'}, {datetime.now(UTC):%Y-%m-%d}"
     )
 

@@ -8,7 +8,8 @@ powers as in Fu et al., Revisiting Neighborhood-based Link Prediction for Collab
 import numpy as np
 from scipy import sparse
 
-from components.shared.options import Count, Options, Rate
+from components.shared.cgroup import usable_cpus
+from components.shared.options import Amount, Count, Options, Rate
 from components.shared.recommender.neighbours import Neighbours
 
 
@@ -25,8 +26,8 @@ class SimilarityConfig(Options):
     """Of more shoppers, so many are taken by a hash of their index; similarities need no more."""
     shopper_power: Rate = 0.3
     """A shopper's items are divided by this power of their number; 0: all shoppers say the same."""
-    threads: Count = 2
-    """Threads of the multiplication."""
+    threads: Amount = 0
+    """Threads of the multiplication; 0: one for each CPU that the step may use."""
 
 
 def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Neighbours:
@@ -48,7 +49,8 @@ def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Nei
     scaled = _scaled(taken, eligible, config.shopper_power)
     # One more than wanted: an item's nearest is itself.
     keep = min(config.neighbours + 1, len(eligible))
-    found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=config.threads).tocoo()
+    threads = config.threads or usable_cpus()
+    found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=threads).tocoo()
     other = found.row != found.col
     position = (eligible[found.row[other]], eligible[found.col[other]])
     # Rounding would put an item's twin, taken by the very same shoppers, before the item itself.

@@ -1,7 +1,6 @@
 """The one page about a whole run: what shoppers get, how good it is, what it was made from, and how long it took."""
 
 import datetime
-import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.shared.cgroup import usable_cpus, usable_memory
 from components.shared.evaluation.decision import read_decision
 from components.shared.release.proof import read_proof
 from components.shared.report import evaluation_sections as sections
@@ -126,7 +126,7 @@ def _summary(page: Page, run: RunFolders, facts: _Facts, seconds: float) -> None
     if run.proof:
         page.badge("answer time", f"{read_proof(run.proof).p50_ms:.0f} ms", note="median, over HTTP")
     if seconds:
-        page.badge("whole run", f"{seconds:.0f} s", note=f"{_cores()} CPU cores")
+        page.badge("whole run", f"{seconds:.0f} s", note=f"{usable_cpus()} CPU cores")
 
 
 def _quality(page: Page, metrics: Mapping[str, Any]) -> None:
@@ -171,7 +171,7 @@ def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
     smaller = figures["trained_mb"] / figures["compiled_mb"] if figures["compiled_mb"] else 1.0
     page.section(
         "Compiled model",
-        f"Served by {figures.get('runtime', 'onnxruntime')}, with embedding rows in {figures['precision']}; compared "
+        f"Served by {figures.get('runtime', 'onnxruntime')}, embedding rows in {figures['table_format']}; compared "
         "with what was trained.",
     )
     page.badge("smaller", f"{smaller:.1f} ×", note=f"{figures['trained_mb']:.1f} to {figures['compiled_mb']:.1f} MB")
@@ -199,9 +199,5 @@ def _commit() -> str:
 
 
 def _hardware() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{_cores()} CPU cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    memory = usable_memory() / 2**30
+    return f"{usable_cpus()} CPU cores ({platform.machine()}), {memory:.0f} GiB, {platform.system()}"

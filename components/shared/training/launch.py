@@ -86,7 +86,7 @@ class LaunchConfig(TrainingOptions):
     max_restarts: Amount = 3
     """Group restarts of `process`, each from the last whole checkpoint; a TrainJob's are its runtime's."""
     threads: Amount = 0
-    """Threads of each worker (0: the cores this process may use, divided by processes)."""
+    """Threads of each worker (0: the CPUs that the step may use, divided by processes)."""
 
     @classmethod
     def of(cls, options: TrainingOptions, task_config: Any = None) -> "LaunchConfig":

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.shared.cgroup import usable_cpus
 from components.shared.storage import write_json
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask, failure
 
@@ -30,7 +31,7 @@ class Torchrun:
         config = self.config
         folders = {name: str(inputs.folder) for name, inputs in task.inputs.items()}
         write_json(work / "job.json", {**task.settings, **folders, "folder": str(work)})
-        threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.processes)
+        threads = config.threads or max(1, usable_cpus() // config.processes)
         command = [
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
             f"--nproc-per-node={config.processes}",

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.shared.cgroup import usable_cpus
 from components.shared.errors import DataError, InputError, ShoprankError
 from components.shared.schema.tables import EVENT_TYPES
 from components.shared.storage import atomic_directory
@@ -91,7 +92,7 @@ def cut(events: Path, items: Path, out: Path, config: CuttingConfig) -> dict[str
 
 def _first_events(events: Path, event: str) -> tuple[np.ndarray, np.ndarray]:
     """Ids of shopper and item, a row each pair, by shopper and the moment it was first seen."""
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"threads": usable_cpus()}) as database:
         found = database.execute(
             "SELECT user_id, item_id FROM read_parquet(?, hive_partitioning = false) WHERE event_type = ? "
             "AND item_id IS NOT NULL AND user_id IS NOT NULL GROUP BY user_id, item_id "
@@ -125,7 +126,7 @@ def _write_sequences(folder: Path, rows: dict[str, np.ndarray]) -> None:
 
 def _write_attributes(folder: Path, items: Path, item_id: np.ndarray) -> None:
     """Words of the titles as numbers from 1; an item without a title has none, and without any there is no file."""
-    with duckdb.connect() as database:
+    with duckdb.connect(config={"threads": usable_cpus()}) as database:
         found = database.execute(
             "SELECT item_id, any_value(title) FROM read_parquet(?) GROUP BY item_id", [str(items / "**/*.parquet")]
         ).fetchall()

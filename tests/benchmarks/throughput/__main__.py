@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from components.shared.cgroup import usable_cpus
 from components.shared.errors import ShoprankError
 from components.shared.storage import read_json, write_json, write_text
 from components.shared.training.compute_dtype import multiplies_bfloat16
@@ -200,7 +201,7 @@ def _peer(plan: Plan, job: dict, work: Path) -> dict:
         "--job",
         str(work / "job.json"),
     ]
-    threads = str(len(os.sched_getaffinity(0)))
+    threads = str(usable_cpus())
     environment = {**KEPT_MEMORY, **os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, cwd=work, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
