@@ -56,4 +56,6 @@ def _anonymous(page: Page, found: dict[str, Any]) -> None:
     )
     names = sorted(found["ndcg_at_10"], key=lambda name: (name != "model", -found["ndcg_at_10"][name]))
     page.table(["", *names], [["NDCG@10", *(f"{found['ndcg_at_10'][name]:.4f}" for name in names)]])
-    page.text(f"Its ten items are said to be taken with probability {found['said']:.3f}; {found['came']:.3f} were.")
+    page.text(
+        f"Its ten items are predicted to be taken with probability {found['predicted']:.3f}; {found['observed']:.3f} were."
+    )

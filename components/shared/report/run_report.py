@@ -169,9 +169,10 @@ def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int]
 def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
     """What compression saved and what it cost."""
     smaller = figures["trained_mb"] / figures["compiled_mb"] if figures["compiled_mb"] else 1.0
+    table_format = figures.get("table_format", figures.get("precision"))  # the name until 0.1.0
     page.section(
         "Compiled model",
-        f"Served by {figures.get('runtime', 'onnxruntime')}, embedding rows in {figures['table_format']}; compared "
+        f"Served by {figures.get('runtime', 'onnxruntime')}, embedding rows in {table_format}; compared "
         "with what was trained.",
     )
     page.badge("smaller", f"{smaller:.1f} ×", note=f"{figures['trained_mb']:.1f} to {figures['compiled_mb']:.1f} MB")
