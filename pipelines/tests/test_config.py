@@ -40,7 +40,7 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         ),
         (("tune", "--size", "huge"), "size is 'huge'", "tiny, small, full"),
         (("tune", "--set", "nope=1"), "nope is not an option", "ranker"),
-        (("tune", "--set", "rollout.poll_s=3"), "rollout is given, which this pipeline does not read", "tuning"),
+        (("tune", "--set", "rollout.poll_s=3"), "this pipeline has no option rollout", "tuning"),
         (("submit", "training", "--host", "http://127.0.0.1:9", "--set", "nope=1"), "nope is not an option", "source"),
         (
             ("submit", "training", "--host", "http://127.0.0.1:9", "--set", "release.mode=x"),
@@ -48,7 +48,7 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
             "Knat",
         ),
         (("config", "--set", "seed=x"), "seed is 'x'", "a whole number"),
-        (("report", "nowhere"), "RUN: nowhere holds no run", "output folder"),
+        (("report", "nowhere"), "RUN: nowhere contains no run", "output folder"),
     ],
 )
 def test_a_mistake_is_refused_before_anything_starts(shoprank, tmp_path, monkeypatch, words, headline, fix):
@@ -72,7 +72,7 @@ def test_a_file_and_words_become_one_configuration_and_the_last_word_wins(tmp_pa
     file.write_text(json.dumps({"size": "tiny"}))
     assert given_options(file, []) == {"size": "tiny"} and given_options(None, []) == {}
     file.write_text("[1]")
-    with pytest.raises(InputError, match="holds no object"):
+    with pytest.raises(InputError, match="is not a mapping"):
         given_options(file, [])
 
 
