@@ -114,7 +114,7 @@ def test_every_parameter_of_a_pipeline_is_an_option(pipeline):
     parameters = set(parameters_of(pipeline))
     assert parameters - {"workers", "items_source"} <= set(ShopConfig.model_fields)
     assert pipeline_arguments({"nothing": 1}, sorted(parameters)) == {}, "a file may serve several pipelines"
-    with pytest.raises(InputError, match="which this pipeline does not read"):
+    with pytest.raises(InputError, match="this pipeline has no option"):
         pipeline_arguments({"nothing": 1}, sorted(parameters), ["nothing"])
 
 

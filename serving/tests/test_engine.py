@@ -63,7 +63,7 @@ def test_a_query_without_words_is_no_query(engine, query):
 
 def test_a_query_that_matches_nothing_falls_back_and_says_so(engine):
     answer = _ask(engine, query="zzzz", k=3)
-    assert len(answer.items) == 3 and "no word of it matches" in answer.warnings[0]
+    assert len(answer.items) == 3 and "no item that passes the filters contains a word of it" in answer.warnings[0]
     assert "close in meaning to 'zzzz'" in [reason for item in answer.items for reason in item.reasons]
 
 

@@ -201,7 +201,7 @@ def test_both_are_proven_and_answer_the_same_over_http(bundles, tmp_path):
 def test_nobody_runs_native_code_of_an_unknown_maker(bundles):
     command = [sys.executable, "-m", "serving", "--http_port", "28180", "--grpc_port", "28181", "--model_dir"]
     done = subprocess.run([*command, bundles[1]], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2 and "native code, and no --public_key says whose it is" in done.stderr
+    assert done.returncode == 2 and "native code, and there is no --public_key" in done.stderr
     assert "fix: give --public_key, or --unsigned_code" in done.stderr and "Traceback" not in done.stderr
 
 
