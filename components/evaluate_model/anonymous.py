@@ -1,4 +1,4 @@
-"""What somebody of whom nothing is known is answered, against what is popular; judged by what test shoppers took."""
+"""Quality of the recommendations for anonymous shoppers, compared with popularity baselines."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -8,7 +8,7 @@ from components.shared.images import DATA_IMAGE
 
 @dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def read_blessing(evaluation: Input[Artifact]) -> bool:
-    """Say whether evaluate_model blessed the model.
+    """Read whether the model passed the release gates.
 
     Args:
         evaluation: Output of evaluate_model.

@@ -24,7 +24,7 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         (("run", "training", "--size", "huge"), "size is 'huge'", "tiny, small, full"),
         (("run", "training", "--set", "seed"), "--set seed", "path=value"),
         (("run", "training", "--set", "seed=x"), "seed is 'x'", "a whole number"),
-        (("run", "training", "--set", "gpus=1"), "gpus is 1", "a text"),
+        (("run", "training", "--set", "gpus=1"), "gpus is 1", "a string"),
         (("run", "training", "--set", "ranker.hot_candidate=3"), "ranker.hot_candidate is not", "'hot_candidates'"),
         (("run", "training", "--set", "rankers.hot_candidates=3"), "rankers is not an option", "'ranker'"),
         (("run", "training", "--set", "hot_candidates=3"), "hot_candidates is not", "ranker.hot_candidates"),
@@ -35,7 +35,7 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         (("run", "training", "--config", "none.yaml"), "--config none.yaml", "YAML or JSON"),
         (
             ("run", "training", "--set", "tuning.study=x"),
-            "tuning is given, which this pipeline does not",
+            "this pipeline has no option tuning",
             "source, size",
         ),
         (("tune", "--size", "huge"), "size is 'huge'", "tiny, small, full"),

@@ -34,7 +34,7 @@ def test_refusals_name_what_is_wrong(tmp_path):
     lines = tmp_path / "lines.jsonl"
     lines.write_text('{"user": 1}\n')
     cases = [
-        (str(empty), {}, InputError, "holds no .parquet"),
+        (str(empty), {}, InputError, "has no .parquet"),
         (str(tmp_path / "absent"), {}, InputError, "does not exist"),
         ("gopher://x", {}, InputError, "cannot be opened"),
         ("", {}, InputError, "source is empty"),
@@ -49,7 +49,7 @@ def test_refusals_name_what_is_wrong(tmp_path):
         (str(no_rows), {"mapping": {"price": 3}}, InputError, "'price' is 3"),
         (str(no_rows), {"mapping": {"event_types": {"x": "y"}}}, InputError, "event type 'x'"),
         (str(no_rows), {"size": "huge"}, InputError, "size is 'huge'"),
-        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "mapped already"),
+        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "already has a fixed mapping"),
     ]
     for source, options, kind, words in cases:
         with pytest.raises(ShoprankError) as refusal:

@@ -181,7 +181,7 @@ class TrainJobLauncher:
 
     @contextlib.contextmanager
     def _deleted_when_cancelled(self, name: str) -> Iterator[None]:
-        """SIGTERM (a cancelled run, a drained node) and Ctrl-C delete the TrainJob; after errors it is kept for a retry."""
+        """Delete the TrainJob after SIGTERM (cancelled run, drained node) or Ctrl-C; keep it after errors."""
 
         def cancel(number: int, _: Any) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -213,7 +213,7 @@ def test_an_item_added_to_a_bundle_lies_among_its_like_by_its_content(bundle, tm
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("vector", "said"),
-    [([1.0] * (DIM + 1), f"item 'odd' has {DIM + 1} numbers, the model reads {DIM}"),
+    [([1.0] * (DIM + 1), f"item 'odd' has {DIM + 1} numbers, the model expects {DIM}"),
      ([float("nan")] * DIM, "item 'odd' holds a value that is no finite number")],
 )  # fmt: skip
 def test_a_vector_that_does_not_fit_the_bundle_is_refused(bundle, tmp_path, vector, said):
