@@ -297,7 +297,8 @@ def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("exchange", "said"), [("", "exchange is empty"), ("/elsewhere", "is not on a volume"), ("/dev/shm/x", "no volume")]
+    ("exchange", "said"),
+    [("", "exchange is empty"), ("/elsewhere", "is not on a volume"), ("/dev/shm/x", "not on a volume")],
 )
 def test_an_exchange_that_nodes_would_not_see_is_refused(scene, exchange, said):
     config = settings(scene.folder).replace(exchange=exchange)

@@ -84,5 +84,5 @@ def test_a_spec_of_the_format_before_is_read_and_others_are_refused(built, tmp_p
     assert old.content_dim == 0 and len(Catalog.read(built.folder / "items.parquet", old)) == len(built.catalog)
     for version in (1, 4):
         (tmp_path / "spec.json").write_text(json.dumps({**raw, "format_version": version}))
-        with pytest.raises(BundleError, match=f"feature spec format {version}, this release reads"):
+        with pytest.raises(BundleError, match=f"feature spec format {version}, this shoprank version reads"):
             FeatureSpec.read(tmp_path / "spec.json")

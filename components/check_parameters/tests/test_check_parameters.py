@@ -43,7 +43,7 @@ WRONG = [
     ({"ranker": {"teacher": {"soft_label_weight": 2}}}, "ranker.teacher.soft_label_weight is 2"),
     (
         {"ranker": {"teacher": {}, "inference_log": "/logs", "architecture": {"positions": 10}}},
-        "teacher is given together with architecture.positions",
+        "teacher and architecture.positions cannot be combined",
     ),
     ({"evaluation": {"rules": {"min_auc": 2}}}, "evaluation.rules.min_auc is 2"),
     ({"compile": {"table_format": "int2"}}, "compile.table_format is 'int2'"),

@@ -1,4 +1,4 @@
-"""Trained torch models behind the same face as the exported ones, for training the ranker and for evaluation."""
+"""Trained torch models with the interface of the exported ones, for training the ranker and for evaluation."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -53,7 +53,7 @@ def call(stage: str, options: dict, training: dict | None = None) -> None:
         ("ranker", {"architecture": {"head": {"kind": "mmoe"}}}, "ranker.architecture.head is not an option"),
         ("ranker", {"architecture": {"positions": "ten"}}, "ranker.architecture.positions is 'ten'"),
         ("ranker", {"architecture": {"positions": 10}}, "positions is 10, but nothing says at which positions"),
-        ("ranker", {"inference_log": "/log"}, "the architecture learns no positions"),
+        ("ranker", {"inference_log": "/log"}, "architecture.positions is 0"),
         ("ranker", {"optimizer": {"dense_lr": -1}}, "ranker.optimizer.dense_lr is -1"),
         ("ranker", {"optimizer": {"rule": "lamb"}}, "ranker.optimizer.rule is 'lamb'"),
         ("ranker", {"hot_candidates": -1}, "ranker.hot_candidates is -1"),

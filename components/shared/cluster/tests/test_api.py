@@ -64,7 +64,7 @@ def test_an_update_meets_another_writer_and_still_lands(cluster):
         cluster.patch(TRAIN_JOB, "one", {"metadata": {"annotations": {"at": str(time.monotonic())}}})
         return {"metadata": {"annotations": {"mine": "1"}}}
 
-    with pytest.raises(ChangedObject, match="under each of 3 attempts"):
+    with pytest.raises(ChangedObject, match="in each of 3 attempts"):
         cluster.update(TRAIN_JOB, "one", fought_over, attempts=3)
 
 
