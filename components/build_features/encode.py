@@ -58,7 +58,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
 def write_requests(database: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Write (request_id, shopper, timestamp) of each request of the predictor that events carry on, if any.
 
-    The events' shopper made it, at or before the first of them. A request of several shoppers is nobody's.
+    A request belongs to the shopper of its events; requests with events of several shoppers are omitted.
     """
     requests = (
         "(SELECT request_id, min(row)::INTEGER AS shopper, floor(epoch(min(timestamp)))::BIGINT AS timestamp "

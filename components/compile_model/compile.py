@@ -130,7 +130,7 @@ def _index(trained: Recommender, folder: Path, exact_up_to: int) -> None:
     """Vector index over item vectors and BM25 index over titles, brands and categories."""
     assert isinstance(trained.models, TorchModels)
     vectors, bias = item_vectors(trained.models.retriever, trained.catalog)
-    # The unknown item is nobody's answer.
+    # The unknown item is never answered.
     bias[0] = -1e9
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)

@@ -1,4 +1,4 @@
-"""KFP face of the gate: the blessing as the single output that a condition can read, locally and in a cluster alike."""
+"""KFP component that returns the release decision as a single output, which a KFP condition can read."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input

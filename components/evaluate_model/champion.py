@@ -24,7 +24,7 @@ class ChampionAnswers:
         name: Folder name of the bundle, which is its version in a registry.
         lists: None when it could not be asked.
         comparable: Whether the comparison may decide.
-        note: A sentence for people; empty when the comparison is plain.
+        note: Explanation for reports; empty if the comparison is unrestricted.
     """
 
     name: str

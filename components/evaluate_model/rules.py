@@ -16,8 +16,8 @@ class Check:
     """One rule applied.
 
     Attributes:
-        rule: field of Rules. passed: whether it holds. sentence: with the numbers, for people.
-        decides: False for what is reported but cannot refuse.
+        rule: field of Rules. passed: whether it passed. sentence: the result with its numbers.
+        decides: False for informative checks.
     """
 
     rule: str

@@ -93,7 +93,7 @@ class Arm:
         return self.requests if metric in BAD or self.matured is None else self.matured
 
     def count(self, metric: Metric) -> int | None:
-        """Events of a counted metric; None when nobody counted them."""
+        """Events of a counted metric; None if not counted."""
         return {
             Metric.ERRORS: self.errors, Metric.SLOW: self.slow, Metric.EMPTY: self.empty,
             Metric.CLICKS: self.clicks, Metric.PURCHASES: self.purchases,

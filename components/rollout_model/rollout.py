@@ -184,7 +184,7 @@ def _told_to_end() -> Iterator[None]:
         raise Stopped
 
     before: dict[int, Callable[..., Any] | int | None] = {}
-    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere nobody sends signals
+    with contextlib.suppress(ValueError):  # signal handlers are only allowed in the main thread
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

@@ -6,7 +6,7 @@ from components.tune_hyperparameters import drawing
 from components.tune_hyperparameters.result import Result, Row
 
 _FEW = 4
-"""Complete trials below which importance says nothing."""
+"""Minimum number of complete trials for importances."""
 
 
 def tuning_page(result: Result, best: Hyperparameters) -> Page:

@@ -61,7 +61,7 @@ class Finding:
     column: str
     """Table and column, like `events.price`."""
     message: str
-    """One sentence for people."""
+    """Description in one sentence."""
     count: int
     """Rows concerned."""
     share: float

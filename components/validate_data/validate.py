@@ -68,7 +68,7 @@ def validate(
 ) -> ValidationResult:
     """Check ingested data against every rule.
 
-    The statistics and the page are written before an error is raised, so that a person can look into it.
+    The statistics and the page are written before an error is raised, so that the data can be inspected.
 
     Args:
         events: Folder of Parquet, schema EVENTS.

@@ -47,8 +47,8 @@ def test_items_of_another_tool_may_lack_the_column(shop, tmp_path, built_from):
 @pytest.mark.parametrize(
     ("vector", "said"),
     [([1.0], "item 'i07' has 1 numbers, most .39 items. have 3"),
-     ([1.0, float("inf"), 0.0], "item 'i07' holds a value that is no finite number"),
-     ([1.0, None, 0.0], "item 'i07' holds a value that is no finite number")],
+     ([1.0, float("inf"), 0.0], "item 'i07' has a value that is not a finite number"),
+     ([1.0, None, 0.0], "item 'i07' has a value that is not a finite number")],
 )  # fmt: skip
 def test_a_vector_that_does_not_fit_is_named_with_its_item(shop, built_from, vector, said):
     for item in shop.items:

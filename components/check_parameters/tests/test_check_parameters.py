@@ -26,7 +26,7 @@ def rollout(**options):
 WRONG = [
     ({"size": "huge"}, "size is 'huge'"),
     ({"data": {"mapping": [1]}}, "data.mapping is [1]"),
-    ({"data": {"mapping": {"user": "visitor"}}}, "data: mapping: 'user' is no column of ours"),
+    ({"data": {"mapping": {"user": "visitor"}}}, "data: mapping: 'user' is not a column of the data contract"),
     ({"features": {"vocabulary": {"item_rows": -1}}}, "features.vocabulary.item_rows is -1"),
     ({"training": {"processes": 7}}, "processes is 7"),
     ({"training": {"nodes": 2}}, "training: nodes is 2 with launch=process"),

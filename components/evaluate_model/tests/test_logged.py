@@ -134,7 +134,7 @@ def test_logs_that_cannot_tell_are_refused(tmp_path):
         compare_logged(plain, "two", tmp_path / "events")
     exploring = Answered(**told, version="two", shadow=True, propensities=(1.0, 0.5))
     (plain / "two.jsonl").write_text(line_of(exploring))
-    with pytest.raises(DataError, match="two explored while it was a shadow"):
+    with pytest.raises(DataError, match="two explored although it was a shadow"):
         compare_logged(plain, "two", tmp_path / "events")
 
 

@@ -13,7 +13,7 @@ from components.shared.storage import read_json, write_json
 
 FORMAT_VERSION = 3
 _READABLE = (2, FORMAT_VERSION)
-"""A spec of format 2 says nothing of content vectors; its shop has none."""
+"""Specs of format 2 have no content vectors."""
 DAY = 86_400
 """Seconds."""
 

@@ -63,8 +63,8 @@ class AotiGraph:
 
     def __init__(self, path: Path, threads: int = 1):
         self._threads = threads
-        # Not for speed: freeing inputs, a call lets go of Python's lock for a moment, and the next call would then wait
-        # for a runner with that lock in its hands, for ever.
+        # Required to avoid a deadlock: a call briefly releases the GIL while freeing inputs, and the next call would
+        # then wait for a runner while holding the GIL.
         self._turn = threading.Lock()
         try:
             # What torch._inductor.aoti_load_package wraps: it would import all of inductor (80 MB) and read the form of

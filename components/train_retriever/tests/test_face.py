@@ -52,7 +52,7 @@ def call(stage: str, options: dict, training: dict | None = None) -> None:
         ("retriever", {"launch": {}}, "retriever.launch is not an option"),
         ("ranker", {"architecture": {"head": {"kind": "mmoe"}}}, "ranker.architecture.head is not an option"),
         ("ranker", {"architecture": {"positions": "ten"}}, "ranker.architecture.positions is 'ten'"),
-        ("ranker", {"architecture": {"positions": 10}}, "positions is 10, but nothing says at which positions"),
+        ("ranker", {"architecture": {"positions": 10}}, "positions is 10, but there are no positions"),
         ("ranker", {"inference_log": "/log"}, "architecture.positions is 0"),
         ("ranker", {"optimizer": {"dense_lr": -1}}, "ranker.optimizer.dense_lr is -1"),
         ("ranker", {"optimizer": {"rule": "lamb"}}, "ranker.optimizer.rule is 'lamb'"),
