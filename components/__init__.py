@@ -1,6 +1,6 @@
-"""KFP components of shoprank: one folder a stage, plus `shared`, the nouns they have in common."""
+"""KFP components of shoprank: one folder per stage, plus `shared`."""
 
 from components.shared.cgroup import limit_threads
 
-# Before anything loads numpy or torch, which read it once.
+# Set before numpy or torch are loaded, which read it once.
 limit_threads()

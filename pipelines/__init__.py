@@ -1,1 +1,1 @@
-"""The DAGs: stages composed, with resources, caching, conditions, and the `shoprank` command."""
+"""Kubeflow pipelines composed of the stages, their resources and caching, and the `shoprank` command."""

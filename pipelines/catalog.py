@@ -1,4 +1,4 @@
-"""The catalog pipeline: today's items in the served model within minutes, proven as any other version."""
+"""The catalog pipeline: adds today's items to the served model within minutes, without training."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false
@@ -15,7 +15,7 @@ from pipelines.resources import REGISTRY_MOUNT, apply
 
 @dsl.pipeline(
     name="shoprank-catalog",
-    description="New and changed items into the served model, without training.",
+    description="Add new and changed items to the served model, without training.",
     display_name="shoprank: catalog",
 )
 def catalog(
@@ -25,10 +25,10 @@ def catalog(
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
-    """Refresh the champion, register the result as a version of its own, prove it and serve it.
+    """Refresh the champion, register the result as a new version, verify it and deploy it.
 
     Args:
-        items_source: Parquet file or folder, or its URI, in the form that ingest_events writes its items.
+        items_source: Parquet file or folder, or its URI, with the columns of ingest_events' items output.
         registry: Folder of the model registry.
         model_name: Name in the registry.
         signing_key: Ed25519 private key.

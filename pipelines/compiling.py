@@ -1,4 +1,4 @@
-"""Pipelines and components to YAML: what is checked in must be what the code says, and installs nothing at run time."""
+"""Pipelines and components to YAML: writes the checked-in files and checks that they are up to date."""
 
 import importlib
 import tempfile
@@ -27,7 +27,7 @@ PIPELINES: dict[str, BaseComponent] = {
     "tuning": cast(BaseComponent, tuning),
     "catalog": cast(BaseComponent, catalog),
 }
-"""Every pipeline by the word that runs, compiles and submits it."""
+"""Pipelines by the name used on the command line."""
 
 
 def pipeline_named(name: str) -> BaseComponent:
@@ -60,7 +60,7 @@ def compiled_yaml(pipeline: BaseComponent) -> str:
 
 
 def native_yaml(name: str, pipeline: BaseComponent) -> str:
-    """The same pipeline as Kubernetes objects: `Pipeline` and `PipelineVersion`, for servers that keep them there.
+    """The same pipeline as Kubernetes objects: `Pipeline` and `PipelineVersion`, for KFP in native mode.
 
     The namespace is left to `kubectl apply -n`; the version is named after this release.
     """
@@ -74,7 +74,7 @@ def native_yaml(name: str, pipeline: BaseComponent) -> str:
         )  # fmt: skip
         documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     for document in documents:
-        # Written as null, which an API server refuses for a text.
+        # KFP writes null, which the API server rejects for a string field.
         document["metadata"] = {key: value for key, value in document["metadata"].items() if value is not None}
     return yaml.safe_dump_all(documents, sort_keys=True)
 
@@ -92,7 +92,7 @@ def compile_all(check: bool) -> list[Path]:
     """Write (or, with `check`, only compare) pipelines/compiled/*.yaml in both forms and components/*/component.yaml.
 
     Raises:
-        InputError: with `check`, a file is stale; or the lint finds what a cluster should not be given.
+        InputError: with `check`, a file is stale; or the lint reports findings.
     """
     texts = {}
     for name, pipeline in PIPELINES.items():

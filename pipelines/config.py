@@ -24,7 +24,7 @@ from components.tune_hyperparameters.config import TuningOptions
 from pipelines.resources import REGISTRY_MOUNT
 
 Quantity = Annotated[str, Field(pattern=r"^\d+$")]
-"""A whole number as text: KFP resolves only texts in resource fields."""
+"""A whole number as a string: KFP resolves only string parameters in resource fields."""
 
 
 class ShopConfig(Options):
@@ -33,18 +33,18 @@ class ShopConfig(Options):
     source: str = "complete-journey"
     """`complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines."""
     size: Literal["tiny", "small", "full"] = "small"
-    """The defaults of batches, dimensions and epochs."""
+    """Sets the defaults of batch sizes, dimensions and epochs."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
     gpus: Quantity = "1"
-    """GPUs of a training step's own pod, as text; "0" with training.launch=trainjob, where it only prepares and waits.
-    Without a cluster it has no effect."""
+    """GPUs of a training step's pod, as a string; "0" with training.launch=trainjob, where the pod only prepares the
+    data and waits. Ignored without a cluster."""
     model_name: str = "shop"
-    """Name in the registry."""
+    """Name of the model in the registry."""
     registry: str = f"{REGISTRY_MOUNT}/registry"
     """Folder of the model registry."""
     signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem"
-    """PEM file of the Ed25519 private key; made when absent."""
+    """PEM file of the Ed25519 private key; created if it does not exist."""
     strategy: Literal["direct", "guarded"] = "direct"
     """`direct`: deploy at once. `guarded`: roll out step by step against the champion."""
     data: DataOptions = DataOptions()
@@ -56,7 +56,7 @@ class ShopConfig(Options):
     ranker: RankerOptions = RankerOptions()
     """The multi-task ranker."""
     training: TrainingOptions = TrainingOptions()
-    """Where both are trained."""
+    """Training of both models: processes, nodes, checkpoints."""
     evaluation: EvaluationOptions = EvaluationOptions()
     """Release gates."""
     compile: CompileOptions = CompileOptions()
@@ -98,18 +98,18 @@ _MOVED = {
     "ranker_trials": "tuning.ranker_trials", "objective": "tuning.objective", "pruning": "tuning.pruning",
     "finalists": "tuning.finalists", "study": "tuning.study",
 }  # fmt: skip
-"""Names that options had as flat parameters of the pipelines -> where they are now."""
+"""Old flat parameter name -> path of the option that replaces it."""
 
 
 def given_options(file: Path | None, words: Sequence[str]) -> dict[str, Any]:
-    """What a person gives, file first, then `--set path=value` words, the last of which wins.
+    """Options from a configuration file and `--set path=value` arguments, of which the last takes precedence.
 
     Args:
-        file: YAML or JSON; None: there is none.
-        words: `path=value`, where a dot leads into a section and the value is YAML.
+        file: YAML or JSON file, or None.
+        words: `path=value` arguments; dots separate sections, the value is YAML.
 
     Raises:
-        InputError: the file cannot be read, a word has no '=', or a path or value cannot be used.
+        InputError: the file cannot be read, an argument has no '=', or a path or value is invalid.
     """
     given = _file(file) if file else {}
     for word in words:
@@ -132,14 +132,14 @@ def given_options(file: Path | None, words: Sequence[str]) -> dict[str, Any]:
 
 
 def check(given: Mapping[str, Any]) -> None:
-    """Refuse options that no run could use.
+    """Validate options.
 
     Raises:
-        InputError: names the path, what was given and what may be given; for an old flat name its new place.
+        InputError: names the path, what was given and what is allowed; for an old flat name, its replacement.
     """
     for name in given:
         if name in _MOVED and name not in ShopConfig.model_fields:
-            raise InputError(f"{name} is not an option any more", f"set {_MOVED[name]} instead")
+            raise InputError(f"{name} is no longer an option", f"set {_MOVED[name]} instead")
     ShopConfig.read(given, "")
 
 
@@ -147,11 +147,13 @@ def _file(path: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"--config {path}: {error.strerror}", "name a YAML or JSON file") from error
+        raise InputError(f"--config {path}: {error.strerror}", "give the path of a YAML or JSON file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {path}: {' '.join(str(error).split())}", "write it as YAML or JSON") from error
     if found is not None and not isinstance(found, dict):
-        raise InputError(f"--config {path} holds no object", "write sections such as `ranker:` (see `shoprank config`)")
+        raise InputError(
+            f"--config {path} is not a mapping", "write sections such as `ranker:` (see `shoprank config`)"
+        )
     return found or {}
 
 
@@ -185,7 +187,7 @@ def _lines(model: type[Options], values: Mapping[str, Any], indent: str) -> list
 
 
 def _model_of(annotation: Any, value: Any) -> type[Options] | None:
-    """The model whose fields a value has."""
+    """The options model of a section's value, for its field descriptions."""
     found = [one for one in (annotation, *get_args(annotation)) if isinstance(one, type) and issubclass(one, Options)]
     kind = value.get("kind") if isinstance(value, Mapping) else None
     named = [one for one in found if "kind" in one.model_fields and one.model_fields["kind"].default == kind]
@@ -200,29 +202,29 @@ def schema() -> str:
 def pipeline_arguments(
     given: Mapping[str, Any], parameters: Sequence[str], named: Collection[str] = ()
 ) -> dict[str, Any]:
-    """What is given as arguments of a pipeline; a file may hold more than one pipeline reads.
+    """The arguments of a pipeline from the given options; a file may also contain options of other pipelines.
 
     Args:
         given: See given_options.
         parameters: Names of the pipeline's parameters.
-        named: Options that were named on the command line, which must not be without effect.
+        named: Options given on the command line; each must be a parameter of the pipeline.
 
     Raises:
-        InputError: an option is named that the pipeline does not read.
+        InputError: an option in `named` is not a parameter of the pipeline.
     """
     for name in named:
         if name not in parameters:
-            raise InputError(f"{name} is given, which this pipeline does not read",
-                             f"leave it out; it reads: {', '.join(parameters)}")  # fmt: skip
+            raise InputError(f"this pipeline has no option {name}",
+                             f"remove it; the options of this pipeline are: {', '.join(parameters)}")  # fmt: skip
     return {name: value for name, value in given.items() if name in parameters}
 
 
 def named_in(words: Sequence[str]) -> set[str]:
-    """Options and sections that `--set` words name."""
+    """Names of the options and sections in `--set` arguments."""
     return {word.partition("=")[0].partition(".")[0] for word in words}
 
 
 def without_defaults(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """What is given, without those of these options that only say the default: a local run has its own places."""
+    """The given options without those among `names` that equal their defaults, which a local run replaces."""
     default = ShopConfig()
     return {name: value for name, value in given.items() if name not in names or value != getattr(default, name)}

@@ -1,6 +1,6 @@
-"""A local cluster with everything in it: `shoprank kind up | demo | down`; each may be run twice.
+"""A local kind cluster with KFP, KServe and Trainer: `shoprank kind up | demo | down`, all safe to repeat.
 
-What is installed comes from the projects' own releases at the versions of manifests/versions.env.
+Installs the projects' official releases at the versions in manifests/versions.env.
 """
 
 import contextlib
@@ -33,19 +33,19 @@ DEMO_GUARDS = {
     "min_sample": 200, "min_duration_s": 30.0, "max_duration_s": 600.0, "error_tolerance": 5.0, "slow_tolerance": 20.0,
     "empty_tolerance": 5.0, "negligible": 0.02, "min_overlap": 0.1,
 }  # fmt: skip
-"""Wide limits: a laptop's few hundred requests show that the rollout works, not which of two models is better."""
+"""Loose limits: a few hundred requests on a laptop show that the rollout works, not which model is better."""
 
-app = typer.Typer(no_args_is_help=True, help="A local kind cluster: KFP, KServe, Trainer, our images and manifests.")
+app = typer.Typer(no_args_is_help=True, help="A local kind cluster with KFP, KServe, Trainer and shoprank.")
 
 
 def versions() -> dict[str, str]:
-    """What manifests/versions.env pins."""
+    """Versions pinned in manifests/versions.env."""
     lines = (MANIFESTS / "versions.env").read_text(encoding="utf-8").splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def addresses() -> dict[str, list[str]]:
-    """What is applied for each part, in order: arguments of `kubectl apply`."""
+    """Arguments of `kubectl apply` for each component, in order."""
     pinned = versions()
     kfp = f"https://github.com/kubeflow/pipelines/manifests/kustomize/{{}}?ref={pinned['KFP']}"
     kserve = f"https://github.com/kserve/kserve/raw/{pinned['KSERVE']}/install/{pinned['KSERVE']}"
@@ -66,7 +66,7 @@ def addresses() -> dict[str, list[str]]:
 
 @app.command()
 def up() -> None:
-    """Make the cluster, install the platform and our manifests, build and push our images."""
+    """Create the cluster, install the platform and manifests, build and push the images."""
     _check_programs()
     SHARED.mkdir(exist_ok=True)
     # Steps and predictors run as user 1000 on any node.
@@ -89,7 +89,7 @@ def up() -> None:
 
 @app.command()
 def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny") -> None:
-    """Train and deploy a first model, roll a second one out under live load, and ask the endpoint."""
+    """Train and deploy a model, roll out a second one under live load, and query the endpoint."""
     from pipelines.cli.asking import ask
 
     common = ["release.backend=kserve", f"release.namespace={NAMESPACE}", f"size={size}",
@@ -108,7 +108,7 @@ def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny"
 
 @contextlib.contextmanager
 def asked_all_the_time(url: str, workers: int = 4) -> Iterator[list[int]]:
-    """Shoppers who ask `url` without a pause while the body runs; yields [answers, failures]."""
+    """Send continuous requests to `url` while the body runs; yields [answers, failures]."""
     from pipelines.cli.asking import ask
 
     over, counts = threading.Event(), [0, 0]
@@ -138,7 +138,7 @@ def asked_all_the_time(url: str, workers: int = 4) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def _forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
-    """A port of the cluster on a free port of this machine; yields its address."""
+    """Forward a port of the cluster to a free local port; yields its address."""
     command = ["kubectl", "--context", CONTEXT, "-n", namespace, "port-forward", target, f":{port}"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -146,7 +146,9 @@ def _forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
         line = process.stdout.readline()
         found = re.search(r"127\.0\.0\.1:(\d+)", line)
         if not found:
-            raise ServingError(f"`{' '.join(command)}` forwards nothing: {line.strip()}", "see whether it runs")
+            raise ServingError(
+                f"`{' '.join(command)}` did not start forwarding: {line.strip()}", "check that the service is running"
+            )
         yield f"http://127.0.0.1:{found[1]}"
     finally:
         process.terminate()
@@ -160,10 +162,10 @@ def _submit(api: str, arguments: list[str]) -> None:
 
 @app.command()
 def down() -> None:
-    """Remove the cluster and its image registry; the folder with registry and keys stays."""
+    """Remove the cluster and its image registry; the folder with the model registry and keys is kept."""
     _run("kind", "delete", "cluster", "--name", CLUSTER)
     subprocess.run(["docker", "rm", "-f", "kind-registry"], check=False, capture_output=True)
-    console.print(f"{SHARED} is left; remove it to begin anew")
+    console.print(f"{SHARED} is kept; delete it to start from scratch")
 
 
 def _check_programs() -> None:
@@ -178,7 +180,7 @@ def _cluster() -> None:
 
 
 def _registry() -> None:
-    """A registry on localhost:5001 that every node finds under the same name."""
+    """Start an image registry on localhost:5001 and make it reachable under that name on every node."""
     running = _said("docker", "ps", "-a", "--filter", "name=^kind-registry$", "--format", "{{.State}}").strip()
     if not running:
         _run("docker", "run", "-d", "--restart=always", "-p", "127.0.0.1:5001:5000", "--network", "kind",
@@ -192,14 +194,14 @@ def _registry() -> None:
 
 
 def _gpus(count: int = 2) -> None:
-    """Let the scheduler believe in GPUs on the tainted worker; the pods there train on the processor."""
+    """Advertise fake GPUs on the tainted worker, so that GPU pods are scheduled; they train on the CPU."""
     patch = [{"op": "add", "path": "/status/capacity/nvidia.com~1gpu", "value": str(count)}]
     for node in _kubectl("get", "nodes", "-l", "shoprank.example/pool=gpu", "-o", "name").split():
         _kubectl("patch", node, "--subresource=status", "--type=json", "-p", json.dumps(patch))
 
 
 def _wait(part: str) -> None:
-    """Until what the next part needs is there."""
+    """Wait for what the next component needs."""
     namespaces = {"cert-manager": "cert-manager", "envoy-gateway": "envoy-gateway-system", "kserve": "kserve",
                   "pipelines": "kubeflow", "trainer": "kubeflow-system"}  # fmt: skip
     if part == "pipelines-crds":
@@ -210,7 +212,7 @@ def _wait(part: str) -> None:
 
 
 def _standard_mode() -> None:
-    """KServe without Knative, its routes by the Gateway API."""
+    """Configure KServe for standard mode: no Knative, routes by the Gateway API."""
     raw = _kubectl("-n", "kserve", "get", "configmap", "inferenceservice-config", "-o", "json")
     data = json.loads(raw)["data"]
     deploy, ingress = json.loads(data["deploy"]), json.loads(data["ingress"])
@@ -225,7 +227,7 @@ def _images() -> None:
     targets = (("components", "data", DATA_IMAGE), ("components", "train", TRAIN_IMAGE),
                ("serving", "prove", SERVE_IMAGE), ("serving", "predictor", PREDICTOR_IMAGE))  # fmt: skip
     for folder, target, image in targets:
-        # Without a value docker takes the variable of the environment, where there is one: which torch is wanted.
+        # Without a value docker takes the variable of the environment, if set: the torch build to install.
         links = () if target == "data" else ("--build-arg", "PIP_FIND_LINKS")
         _run("docker", "build", "-f", str(ROOT / folder / "Dockerfile"), "--target", target, *links, "-t", image,
              str(ROOT))  # fmt: skip
@@ -233,11 +235,11 @@ def _images() -> None:
 
 
 def _keys() -> None:
-    """The signing key on the shared folder, its public half as the ConfigMap that predictors trust."""
+    """Create the signing key in the shared folder and publish its public key as the predictors' ConfigMap."""
     key = SHARED / "keys" / "signing.pem"
     load_or_create_key(key)
     key.parent.chmod(0o1777)
-    # Made by whoever runs this, read by user 1000 in the pods: on a laptop's own folder that is one person.
+    # Created by the current user but read by user 1000 in the pods; acceptable in a local folder.
     key.chmod(0o644)
     _kubectl("apply", "-k", str(MANIFESTS / "namespace"))
     made = _kubectl("-n", NAMESPACE, "create", "configmap", "shoprank-signing-key", "--dry-run=client", "-o", "yaml",
@@ -253,24 +255,24 @@ def _run(*command: str) -> None:
     console.print(f"[dim]$ {' '.join(command)}[/]", highlight=False, soft_wrap=True)
     code = subprocess.run(command, check=False).returncode
     if code:
-        raise ServingError(f"`{' '.join(command)}` ended with {code}", "fix what it says above and run it again")
+        raise ServingError(f"`{' '.join(command)}` ended with {code}", "fix the error above and run the command again")
 
 
 def _said(*command: str) -> str:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise ServingError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[-500:]}",
-                           "fix what it says and run it again")  # fmt: skip
+                           "fix that error and run the command again")  # fmt: skip
     return done.stdout
 
 
 def _retry(part: str, *command: str, attempts: int = 5) -> None:
-    """A part may need a webhook or a CRD of the part before that is still starting."""
+    """Apply with retries: a webhook or CRD of an earlier component may still be starting."""
     for attempt in range(1, attempts + 1):
         try:
             return _run(*command)
         except ServingError:
             if attempt == attempts:
                 raise
-            console.print(f"{part}: attempt {attempt} of {attempts} failed; again in 15 s")
+            console.print(f"{part}: attempt {attempt} of {attempts} failed; retrying in 15 s")
             time.sleep(15)

@@ -1,6 +1,6 @@
-"""A lint for compiled pipelines: what a cluster would run must be pinned, bounded, schedulable, secret-free and fresh.
+"""A lint for compiled pipelines: images, resources, scheduling, secrets and caching.
 
-Reads both forms that KFP compiles to: its own two documents, and Kubernetes' Pipeline and PipelineVersion.
+Reads both of KFP's output formats: the pipeline spec with its platform spec, and Kubernetes-native objects.
 """
 
 import re
@@ -14,7 +14,7 @@ from components.shared.errors import InputError
 
 GPU_SUFFIX = "/gpu"
 RELEASING = ("deploy", "rollout", "register", "launch", "rollback")
-"""Verbs of steps that change the world outside a run; a cached one would change nothing and say it had."""
+"""Name prefixes of steps with side effects outside a run; a cached one would be skipped yet reported as done."""
 
 _SECRET_NAME = re.compile(r"passw(or)?d|secret|token$|api_?key|access_?key|private_?key|credential", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"-----BEGIN|AKIA[0-9A-Z]{16}|(?<![\w/.-])[A-Za-z0-9+/]{40,}={0,2}(?![\w/.-])")
@@ -22,10 +22,10 @@ _SECRET_VALUE = re.compile(r"-----BEGIN|AKIA[0-9A-Z]{16}|(?<![\w/.-])[A-Za-z0-9+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a cluster should not be given.
+    """A problem in a compiled pipeline.
 
     Attributes:
-        rule: short name. where: executor, task or parameter. what: is wrong. fix: what to do.
+        rule: short name. where: executor, task or parameter. what: the problem. fix: what to do.
     """
 
     rule: str
@@ -50,10 +50,10 @@ class Compiled:
 
     @classmethod
     def parse(cls, text: str) -> "Compiled":
-        """From YAML in either form.
+        """Parse YAML in either format.
 
         Raises:
-            InputError: it is no compiled pipeline.
+            InputError: it is not a compiled pipeline.
         """
         try:
             documents = [document for document in yaml.safe_load_all(text) if document]
@@ -65,7 +65,7 @@ class Compiled:
             documents = [versions[0].get("pipelineSpec", {}), versions[0].get("platformSpec") or {}]
         specification = next((document for document in documents if "deploymentSpec" in document), None)
         if specification is None or "root" not in specification:
-            raise InputError("no pipeline in it: no document has a deploymentSpec and a root", "compile it again")
+            raise InputError("not a compiled pipeline: no document has a deploymentSpec and a root", "compile it again")
         platforms = next((document["platforms"] for document in documents if "platforms" in document), {})
         return cls(specification, platforms.get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {}))
 
@@ -88,10 +88,10 @@ class Compiled:
 
 
 def lint(text: str) -> list[Finding]:
-    """Everything that speaks against giving this YAML to a cluster, in the order of the rules.
+    """All findings for a compiled pipeline, in the order of the rules.
 
     Raises:
-        InputError: it is no compiled pipeline.
+        InputError: it is not a compiled pipeline.
     """
     compiled = Compiled.parse(text)
     rules = (_installs, _images, _resources, _accelerators, _secrets, _caching)
@@ -102,8 +102,8 @@ def _installs(compiled: Compiled) -> Iterator[Finding]:
     for name, container in compiled.containers():
         words = " ".join(map(str, [*container.get("command", []), *container.get("args", [])]))
         if re.search(r"\bpip3?\s+install\b|\bpip3?['\"]?,\s*['\"]install|\bapt(-get)? install|\bconda install", words):
-            yield Finding("run-time install", name, "it installs packages when it runs",
-                          "bake them into the image; install_kfp_package=False, no packages_to_install")  # fmt: skip
+            yield Finding("run-time install", name, "installs packages at run time",
+                          "install them in the image; install_kfp_package=False, no packages_to_install")  # fmt: skip
 
 
 def _images(compiled: Compiled) -> Iterator[Finding]:
@@ -134,15 +134,15 @@ def _accelerators(compiled: Compiled) -> Iterator[Finding]:
         tolerated = {entry.get("key", "") for entry in tolerations if entry.get("key", "").endswith(GPU_SUFFIX)}
         anything = any(entry.get("operator") == "Exists" and not entry.get("key") for entry in tolerations)
         if wanted - tolerated and not anything:
-            yield Finding("accelerator without toleration", name, f"it asks for {wanted.pop()}",
-                          "tolerate the taint of its nodes, or it never starts")  # fmt: skip
+            yield Finding("accelerator without toleration", name, f"requests {wanted.pop()}",
+                          "add a toleration for the GPU nodes' taint, or the pod is never scheduled")  # fmt: skip
         if tolerated - wanted:
-            yield Finding("toleration without accelerator", name, f"it tolerates {tolerated.pop()}",
-                          "ask for one, or it takes a GPU node from those who do")  # fmt: skip
+            yield Finding("toleration without accelerator", name, f"tolerates {tolerated.pop()}",
+                          "request one or remove the toleration; the step would occupy a GPU node")  # fmt: skip
 
 
 def _secrets(compiled: Compiled) -> Iterator[Finding]:
-    fix = "mount a Secret (kubernetes.use_secret_as_env or _as_volume); parameters and YAML are seen by all"
+    fix = "mount a Secret (kubernetes.use_secret_as_env or _as_volume); parameters and YAML are visible to every user"
     for name, value in _parameters(compiled):
         if _SECRET_NAME.search(name):
             yield Finding("secret", name, "a parameter is named like a secret", fix)
@@ -151,7 +151,7 @@ def _secrets(compiled: Compiled) -> Iterator[Finding]:
     for name, container in compiled.containers():
         for entry in container.get("env", []):
             if entry.get("value") and (_SECRET_NAME.search(entry["name"]) or _SECRET_VALUE.search(entry["value"])):
-                yield Finding("secret", f"{name} env {entry['name']}", "the value stands in the YAML", fix)
+                yield Finding("secret", f"{name} env {entry['name']}", "the value is in the YAML", fix)
 
 
 def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:
@@ -173,5 +173,5 @@ def _caching(compiled: Compiled) -> Iterator[Finding]:
         if not launches and name.split("-")[0] not in RELEASING:
             continue
         if task.get("cachingOptions", {}).get("enableCache"):
-            yield Finding("cached release", name, "a cached run would do nothing and call it done",
+            yield Finding("cached release", name, "a cached run would skip the step and report success",
                           "set_caching_options(False) (resources.py: cached=False)")  # fmt: skip

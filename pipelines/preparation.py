@@ -1,4 +1,4 @@
-"""From raw events to features: the three steps before the trainings of every pipeline that has some."""
+"""From raw events to features: the three steps that precede training and tuning."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false
@@ -13,14 +13,14 @@ from pipelines.resources import apply
 
 
 def prepare(source: Any, size: Any, data: Any, features: Any, after: Any = None) -> tuple[Any, Any]:
-    """Compose ingest, validation and features inside a pipeline; every argument is one of its parameters.
+    """Add ingest_events, validate_data and build_features to a pipeline.
 
     Args:
-        source: As ingest_events takes it.
+        source: Source of ingest_events.
         size: tiny, small or full.
         data: Section `data`.
         features: Section `features`.
-        after: Task that must have ended well before anything is read; None: there is none.
+        after: Task that must succeed before data is read, or None.
 
     Returns:
         The artifacts of the features and of the data's statistics.

@@ -1,4 +1,4 @@
-"""The second half of training: trained models become a signed, proven version, released at once or under guard."""
+"""The second half of training: compiles, registers, verifies and releases the trained models."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false
@@ -15,7 +15,7 @@ from pipelines import resources
 from pipelines.resources import apply
 
 
-@dsl.pipeline(name="release", description="From trained models to a version that serves.")
+@dsl.pipeline(name="release", description="Compile, register, verify and release trained models.")
 def release(
     features: Input[Dataset],
     retriever: Input[Model],
@@ -30,7 +30,7 @@ def release(
     release: dict,
     rollout: dict,
 ):
-    """Compile, register, prove; then deploy, or roll out when `strategy` is guarded.
+    """Compile, register and verify; then deploy, or roll out if `strategy` is guarded.
 
     Args:
         features: Output of build_features.
@@ -42,7 +42,7 @@ def release(
         model_name: Name in the registry.
         signing_key: Ed25519 private key.
         strategy: `direct` or `guarded`.
-        compile: See training, as all that follow.
+        compile: Compression and compilation.
         release: Registration, limits of the served model, deployment.
         rollout: Guarded rollout.
     """

@@ -1,7 +1,4 @@
-"""What each step asks of the cluster: processor, memory, accelerator, retries, caching, volumes.
-
-Set here and nowhere else.
-"""
+"""Resource profiles of the steps: CPU, memory, accelerators, retries, caching and volumes."""
 
 import os
 from dataclasses import dataclass
@@ -11,21 +8,21 @@ from kfp import dsl, kubernetes
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 REGISTRY_VOLUME = "shoprank-registry"
-"""Claim of the volume that holds the registry, the signing key and lasting checkpoints; shared by all runs."""
+"""PersistentVolumeClaim with the registry, signing key and persistent checkpoints; shared by all runs."""
 
 REGISTRY_MOUNT = "/mnt/shoprank"
-"""Where steps see that volume."""
+"""Mount path of that volume."""
 
 GPU = "nvidia.com/gpu"
 
 OBJECT_STORE_SECRET = "shoprank-object-store"
-"""Secret, absent where no object store is used, whose keys are the variables below; a TrainJob's nodes get it too."""
+"""Optional Secret with credentials of an object store; its keys are the variables below. Also set in TrainJobs."""
 
 _OBJECT_STORE = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION")
 
 RETRIES_VARIABLE = "SHOPRANK_RETRIES"
-"""Environment variable that overrides every step's retries. A local run sets 0: KFP's local runner would wait half a
-minute before it tells a person, again, that a file does not exist."""
+"""Environment variable that overrides every step's retries. A local run sets 0, so that errors
+such as a missing file are reported at once instead of after a back-off of 30 seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,24 +30,24 @@ class Profile:
     """Resources of one step."""
 
     cpu: str
-    """Processor limit; half of it is requested."""
+    """CPU limit; half of it is requested."""
     memory: str
-    """Memory limit and request: a step killed for memory half-way is worse than one that waits."""
+    """Memory limit and request, equal so that a step is not killed for memory on a crowded node."""
     gpus: int = 0
-    """Accelerators; a step that asks for some tolerates the taint of their nodes."""
+    """Number of accelerators; a step that requests any also tolerates the taint of their nodes."""
     retries: int = 2
     """Retries with exponential back-off."""
     cached: bool = True
     """Whether KFP may reuse an earlier result of the same inputs."""
     registry: bool = False
-    """Whether the step sees the registry's volume."""
+    """Whether the registry's volume is mounted."""
 
 
 DATA = Profile(cpu="4", memory="8Gi")
 CHECK = Profile(cpu="1", memory="4Gi", registry=True, cached=False)
-"""Sees the volume, because what tuning found may lie there, and is not cached, because it may change there."""
+"""Mounts the volume because results of tuning may be stored there; not cached because they may change."""
 SOURCE = Profile(cpu="4", memory="8Gi", cached=False)
-"""Reading from outside: what lies behind a URI may change while the URI does not."""
+"""Not cached: the content behind a URI may change."""
 TRAIN = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
 """Never cached: it may launch a TrainJob, and KFP's cache hands out artifacts that were deleted (pipelines #7939)."""
 TUNE = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
@@ -62,7 +59,7 @@ SERVE = Profile(cpu="2", memory="4Gi", cached=False)
 REFRESH = Profile(cpu="2", memory="8Gi", cached=False, registry=True)
 RELEASE = Profile(cpu="1", memory="2Gi", cached=False, registry=True)
 ROLLOUT = Profile(cpu="1", memory="2Gi", cached=False, registry=True, retries=5)
-"""Lives for as long as the rollout takes; a retry goes on where it stood, so one lost pod is no lost day."""
+"""Runs for as long as the rollout takes; a retry resumes it after the loss of a pod."""
 GATE = Profile(cpu="1", memory="512Mi", cached=False)
 
 
@@ -71,9 +68,9 @@ def apply(task: dsl.PipelineTask, profile: Profile, gpus: Any = None) -> dsl.Pip
 
     Args:
         task: A task of a pipeline.
-        profile: What it asks for.
-        gpus: A pipeline parameter that says how many accelerators, in place of the profile's number. A training task
-            hands its settings on to the nodes of a TrainJob (dsl.TaskConfig), so its own pod may do with none.
+        profile: Resources to set.
+        gpus: Pipeline parameter with the number of accelerators, instead of the profile's. A training task passes its
+            settings on to the nodes of a TrainJob (dsl.TaskConfig), so its own pod may need none.
     """
     task.set_cpu_limit(profile.cpu).set_cpu_request(_half(profile.cpu))
     task.set_memory_limit(profile.memory).set_memory_request(profile.memory)
@@ -83,7 +80,7 @@ def apply(task: dsl.PipelineTask, profile: Profile, gpus: Any = None) -> dsl.Pip
     if profile.gpus:
         task.set_accelerator_type(GPU).set_accelerator_limit(profile.gpus if gpus is None else gpus)
         if isinstance(gpus, PipelineChannel):
-            # Else a loop around the task is not given the parameter (kfp 2.17), and no iteration finds it.
+            # Otherwise a surrounding loop does not pass the parameter to its iterations (kfp 2.17).
             task.register_pipeline_channels([gpus])
         kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
         kubernetes.empty_dir_mount(task, volume_name="dshm", mount_path="/dev/shm", medium="Memory", size_limit="8Gi")

@@ -12,7 +12,7 @@ from pipelines.compiling import COMPILED, pipeline_named
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """Where and as what a run is submitted."""
+    """A pipeline run to submit."""
 
     pipeline: str
     """Name of the pipeline."""
@@ -25,19 +25,19 @@ class Submission:
     arguments: dict[str, Any]
     """Pipeline arguments; the rest keep their defaults."""
     wait: bool = False
-    """Whether to stay until the run is over."""
+    """Whether to wait for the end of the run."""
 
 
 def submit(submission: Submission, on_state: Callable[[str], None] = print) -> str:
     """Create the run and return its address.
 
     Args:
-        submission: Where, what and as what.
-        on_state: Gets the run's state whenever it changes, while waiting.
+        submission: The run to submit.
+        on_state: Called with the run's state whenever it changes, while waiting.
 
     Raises:
         InputError: the compiled pipeline is missing.
-        ServingError: no KFP server answers, it refuses, or the run that was waited for failed.
+        ServingError: the KFP server is unreachable or rejects the run, or the awaited run failed.
     """
     path = COMPILED / f"{submission.pipeline}.yaml"
     pipeline_named(submission.pipeline)
@@ -68,7 +68,7 @@ def submit(submission: Submission, on_state: Callable[[str], None] = print) -> s
 
 
 def _follow(client: Any, run_id: str, address: str, on_state: Callable[[str], None], poll_s: float = 5.0) -> None:
-    """Tell every change of the run's state until it is over; a server that is away for a while is asked again."""
+    """Report every change of the run's state until it ends; tolerates temporary loss of the server."""
     import kfp_server_api
     import urllib3
 
@@ -79,7 +79,7 @@ def _follow(client: Any, run_id: str, address: str, on_state: Callable[[str], No
         except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError) as error:
             away += 1
             if away > 24:
-                raise ServingError(f"run {run_id}: the KFP server is away: {error}", f"see {address}") from error
+                raise ServingError(f"run {run_id}: the KFP server is unreachable: {error}", f"see {address}") from error
             state = last
         if state != last:
             on_state(f"run {run_id}: {state}")

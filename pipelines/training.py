@@ -1,4 +1,4 @@
-"""The training pipeline: raw events to a signed, proven, released model, in a cluster and on a laptop alike."""
+"""The training pipeline: from raw events to a signed, verified and released model."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false
@@ -19,7 +19,7 @@ from pipelines.resources import REGISTRY_MOUNT, apply
 
 
 def _trained(features: Any, gpus: Any, shared: dict[str, Any], retriever: Any, ranker: Any) -> dict[str, Any]:
-    """The retriever, then the ranker on its candidates: what every later step reads."""
+    """The retriever, then the ranker on its candidates: returns the inputs of the later steps."""
     first = train_retriever(features=features, **shared, retriever=retriever)
     models = {"features": features, "retriever": apply(first, resources.TRAIN, gpus).outputs["model"]}
     second = train_ranker(**models, **shared, ranker=ranker)
@@ -28,7 +28,7 @@ def _trained(features: Any, gpus: Any, shared: dict[str, Any], retriever: Any, r
 
 @dsl.pipeline(
     name="shoprank-training",
-    description="Raw events to a signed, proven, released search and recommendation model.",
+    description="From raw events to a signed, verified and released search and recommendation model.",
     display_name="shoprank: training",
 )
 def training(
@@ -50,24 +50,24 @@ def training(
     release: dict = {},  # noqa: B006
     rollout: dict = {},  # noqa: B006
 ):
-    """Compose the stages; everything after the blessing runs only for a blessed model.
+    """Train, evaluate and, if the model passes the release gates, release it.
 
     Every section is described by `shoprank config` and its JSON Schema; {} means the defaults of the size.
 
     Args:
         source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
         size: tiny, small or full.
-        seed: Of everything random.
-        gpus: GPUs of a training step's own pod, as text; "0" with training.launch=trainjob.
-        model_name: Name in the registry.
+        seed: Seed of all random numbers.
+        gpus: GPUs of a training step's pod, as a string; "0" with training.launch=trainjob.
+        model_name: Name of the model in the registry.
         registry: Folder of the model registry.
-        signing_key: Ed25519 private key; made when absent.
+        signing_key: Ed25519 private key; created if it does not exist.
         strategy: direct (deploy at once) or guarded (roll out step by step against the champion).
         data: Tables and column names.
         features: Cleaning, vocabularies, interests, sequences.
         retriever: The two-tower retriever.
         ranker: The multi-task ranker.
-        training: Where both are trained: processes, nodes, checkpoints.
+        training: Training of both models: processes, nodes, checkpoints.
         evaluation: Release gates.
         compile: Compression and compilation.
         release: Registration, limits of the served model, deployment.
@@ -81,7 +81,7 @@ def training(
     shared = {"size": size, "seed": seed, "training": training}
     trained = _trained(built, gpus, shared, retriever, ranker)
     registered = {"registry": registry, "model_name": model_name}
-    # A champion is opened only if it bears this key's signature.
+    # A champion is only opened if it is signed with this key.
     known = {**registered, "public_key": f"{signing_key}.pub"}
     task = evaluate_model(**trained, **known, size=size, options=evaluation)
     judged = apply(task, resources.EVALUATE).outputs["evaluation"]

@@ -1,6 +1,6 @@
 """The tuning pipeline: workers share a study of the retriever, then of the ranker on top of the best retriever.
 
-What it finds is a text that the training pipeline takes (retriever.hyperparameters, ranker.hyperparameters).
+Its result is a string for retriever.hyperparameters and ranker.hyperparameters of the training pipeline.
 """
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
@@ -18,7 +18,7 @@ from pipelines.resources import apply
 
 
 def _searched(search: dict[str, Any], workers: Any, gpus: Any) -> Any:
-    """Workers that share a study, then one step that takes over what lost ones left; its answer is the best."""
+    """Workers that share a study, then one step that completes unfinished trials and returns the best result."""
     with dsl.ParallelFor(items=workers) as worker:
         one = apply(tune_hyperparameters(**search, worker=worker), resources.TUNE, gpus)
     last = tune_hyperparameters(**search, worker="last", ended=dsl.Collected(one.outputs["Output"]))
@@ -43,21 +43,21 @@ def tuning(
     training: dict = {},  # noqa: B006
     tuning: dict = {},  # noqa: B006
 ):
-    """Compose the stages; a run that failed goes on where its studies stand when it is started again.
+    """Search for hyper-parameters; a restarted run resumes its studies.
 
     Every section is described by `shoprank config` and its JSON Schema; {} means the defaults of the size.
 
     Args:
         source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
-        size: tiny, small or full: the defaults, which are each study's first trial.
-        seed: Of the sampler and of every trial's training.
-        gpus: GPUs of a worker's pod, as text.
-        workers: Their names; one pod each.
+        size: tiny, small or full; sets the defaults, which are each study's first trial.
+        seed: Seed of the sampler and of the training of every trial.
+        gpus: GPUs of a worker's pod, as a string.
+        workers: Names of the workers; one pod each.
         data: Tables and column names.
         features: Cleaning, vocabularies, interests, sequences.
-        retriever: What every trial of the retriever begins with.
-        ranker: What every trial of the ranker begins with.
-        training: Where trials are trained.
+        retriever: Options of the retriever that the search does not change.
+        ranker: Options of the ranker that the search does not change.
+        training: Training of the trials: processes, nodes, checkpoints.
         tuning: Budget, objective, pruning, finalists, storage.
     """
     built, _ = prepare(source, size, data, features)

@@ -1,6 +1,6 @@
-"""The KServe predictor: one bundle in, ranked and explained answers out."""
+"""The KServe predictor: serves one bundle and answers with ranked, explained items."""
 
 from components.shared.cgroup import limit_threads
 
-# Before kserve loads numpy, which reads it once.
+# Set before kserve imports numpy, which reads it once.
 limit_threads()

@@ -1,4 +1,4 @@
-"""`python -m serving --model_dir BUNDLE`: the predictor process, on REST and gRPC ports of all interfaces."""
+"""`python -m serving --model_dir BUNDLE`: the predictor process with REST and gRPC ports on all interfaces."""
 
 import argparse
 import logging
@@ -24,11 +24,11 @@ logger = logging.getLogger("kserve.shoprank")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped; 2 after an error that a person can fix, told in two lines."""
+    """Serve until stopped; returns 2 after printing a user's error."""
     options = _parser().parse_args(arguments)
     configure_logging(options.log_config_file)
     if not options.enable_latency_logging:
-        # Four lines a request, whatever kserve's own flag says; /metrics has the same as histograms.
+        # kserve logs four lines per request regardless of its flag; /metrics has the same data as histograms.
         logging.getLogger("kserve.trace").setLevel(logging.WARNING)
     try:
         _serve(options)
@@ -41,26 +41,32 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving", parents=[kserve_parser], description=__doc__)
     parser.set_defaults(model_name="shoprank", enable_latency_logging=False)
-    parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="The bundle.")
-    parser.add_argument("--public_key", type=Path, default=None, help="PEM key that must have signed the bundle.")
-    code = "Run a bundle's native code without --public_key; for bundles that you made yourself."
+    parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="Folder of the bundle.")
+    parser.add_argument(
+        "--public_key", type=Path, default=None, help="PEM public key to verify the bundle's signature."
+    )
+    code = "Run a bundle's native code without a signature check; only for bundles that you built yourself."
     parser.add_argument("--unsigned_code", action="store_true", help=code)
     now = (
-        "'Now' when a request does not say: the end of the bundle's data, or the system's time. "
-        f"auto: 'bundle' for data that ended more than {RECENT_DAYS} days ago, else 'system'."
+        "Current time for requests without a timestamp: end of the bundle's data, or system time. "
+        f"auto: 'bundle' if the data ended more than {RECENT_DAYS} days ago, else 'system'."
     )
     parser.add_argument("--clock", choices=get_args(ClockOption), default="auto", help=now)
-    at_once = "Requests answered at once. Default: the CPUs that the process may use, at most 8."
+    at_once = "Requests processed in parallel. Default: the usable CPUs, at most 8."
     parser.add_argument("--threads", type=int, default=default_threads(), help=at_once)
-    parser.add_argument("--model_threads", type=int, default=1, help="Threads of one call of a graph.")
-    parser.add_argument("--max_pending", type=int, default=256, help="Requests that may wait before 503.")
-    log = "Folder of the inference log: one JSON line an answer, without the shopper. Default: none."
+    parser.add_argument("--model_threads", type=int, default=1, help="Threads per model call.")
+    parser.add_argument(
+        "--max_pending", type=int, default=256, help="Requests that may wait or run before others get 503."
+    )
+    log = "Folder of the inference log: one JSON line per answer, without the shopper id. Default: none."
     parser.add_argument("--inference_log", type=Path, default=None, help=log)
-    share = "Share of recommendations that explore at their last position; propensities go to the log. Default: none."
+    share = (
+        "Share of recommendations with an exploratory item at the last position, logged with propensities. Default: 0."
+    )
     parser.add_argument("--explore", type=float, default=None, help=share)
-    draw = "Drawn by Thompson sampling, or all alike (epsilon-greedy)."
+    draw = "Draw the item by Thompson sampling, or uniformly (epsilon-greedy)."
     parser.add_argument("--explore_by", choices=["thompson", "uniform"], default="thompson", help=draw)
-    parser.add_argument("--explore_pool", type=int, default=20, help="Items that compete for the last position.")
+    parser.add_argument("--explore_pool", type=int, default=20, help="Number of candidates for the last position.")
     shadow = "Address of another version's predictor that answers copies of live requests. Default: none."
     parser.add_argument("--shadow_url", default="", help=shadow)
     return parser
@@ -70,7 +76,7 @@ def _serve(options: argparse.Namespace) -> None:
     _check(options)
     if options.public_key is None:
         _check_unsigned(options)
-        logger.warning("no --public_key: the bundle's files are checked, not who signed them")
+        logger.warning("no --public_key: the bundle's checksums are verified, its signature is not")
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
         model_threads=options.model_threads, max_pending=options.max_pending, inference_log=options.inference_log,
@@ -89,11 +95,11 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _check_unsigned(options: argparse.Namespace) -> None:
-    """Graphs of onnxruntime are data; native code does what its maker wants, so somebody must answer for it."""
+    """Refuse native code without a signature or --unsigned_code; unlike ONNX graphs it can do anything."""
     if RuntimeRecord.read(options.model_dir).name == "aotinductor" and not options.unsigned_code:
         raise InputError(
-            f"{options.model_dir} holds native code, and no --public_key says whose it is",
-            "give --public_key, or --unsigned_code for a bundle that you made yourself",
+            f"{options.model_dir} contains native code, and there is no --public_key to verify its origin",
+            "give --public_key, or --unsigned_code for a bundle that you built yourself",
         )
 
 
@@ -101,13 +107,15 @@ def _exploration(options: argparse.Namespace) -> ExplorationConfig | None:
     if options.explore is None:
         return None
     if options.inference_log is None:
-        raise InputError("--explore without --inference_log", "name a folder; unlogged, exploring teaches nothing")
+        raise InputError(
+            "--explore without --inference_log", "give a folder; exploration is only useful if it is logged"
+        )
     draw = ThompsonConfig() if options.explore_by == "thompson" else UniformConfig()
     return ExplorationConfig(share=options.explore, draw=draw, pool=options.explore_pool)
 
 
 def _check(options: argparse.Namespace) -> None:
-    """Refuse what would fail later and worse."""
+    """Check options before the server starts."""
     if options.workers != 1:
         raise InputError(f"--workers is {options.workers}", "serve with one worker and scale with replicas")
     for name in ("threads", "model_threads", "max_pending"):
@@ -121,7 +129,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _check_port(flag: str, port: int) -> None:
-    """A probe: grpc shares a taken port in silence and uvicorn ends without a word of ours."""
+    """Try to bind the port first: grpc silently shares a port in use, and uvicorn exits without a helpful error."""
     if not 1 <= port <= 65_535:
         raise InputError(f"{flag} is {port}", "give a port from 1 to 65535")
     with socket.socket() as probe:
@@ -130,7 +138,8 @@ def _check_port(flag: str, port: int) -> None:
             probe.bind(("0.0.0.0", port))
         except OSError as error:
             raise InputError(
-                f"{flag} {port} cannot be used: {error.strerror}", "stop what listens there, or give another port"
+                f"{flag} {port} cannot be used: {error.strerror}",
+                "stop the process that listens on it, or give another port",
             ) from error
 
 

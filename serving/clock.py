@@ -1,4 +1,4 @@
-"""What 'now' is when a request does not say: the time of day, or the end of the bundle's data."""
+"""The current time for requests without a timestamp: system time, or the end of the bundle's data."""
 
 import datetime
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ Clock = Literal["bundle", "system"]
 ClockOption = Literal["auto", "bundle", "system"]
 
 RECENT_DAYS = 30
-"""Data that ended longer ago is a demo's or an archive's: under the system's time nobody has a recent event in it."""
+"""Older data belongs to a demo or an archive: with the system time, no shopper would have recent events."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ChosenClock:
     """A clock and why it was chosen.
 
     Attributes:
-        clock: the choice. reason: one clause for the log.
+        clock: the clock to use. reason: for the log.
     """
 
     clock: Clock
@@ -26,17 +26,17 @@ class ChosenClock:
 
 
 def choose_clock(option: ClockOption, as_of: int, now: float) -> ChosenClock:
-    """What `--clock` means for one bundle.
+    """Choose the clock of a bundle.
 
     Args:
-        option: 'auto' takes 'bundle' for data that ended more than RECENT_DAYS before `now`, else 'system'.
+        option: 'auto' is 'bundle' for data that ended more than RECENT_DAYS before `now`, else 'system'.
         as_of: End of the bundle's data, epoch seconds.
         now: The system's time, epoch seconds.
     """
     if option != "auto":
         return ChosenClock(option, f"--clock is '{option}'")
     days = int((now - as_of) // DAY)
-    ended = f"the bundle's data ended on {iso(as_of)}, {days:,} days ago" if days > 0 else "the bundle's data is new"
+    ended = f"the bundle's data ended on {iso(as_of)}, {days:,} days ago" if days > 0 else "the bundle's data is recent"
     if now - as_of > RECENT_DAYS * DAY:
         return ChosenClock("bundle", f"{ended}, which is more than {RECENT_DAYS}")
     return ChosenClock("system", ended)

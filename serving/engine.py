@@ -1,6 +1,6 @@
-"""Answers the questions of one request: who asks -> what may be answered -> one ranking for all -> reasons.
+"""Answers the questions of a request: shopper history, allowed items, ranking, reasons.
 
-Knows neither HTTP nor kserve; every method may be called from several threads at once.
+Independent of HTTP and kserve; all methods are thread-safe.
 """
 
 import logging
@@ -35,20 +35,20 @@ logger = logging.getLogger("kserve.shoprank")
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A question before it is ranked.
+    """A question before ranking.
 
     Attributes:
-        ask: the question. query: its search text, '' when none is used. histories: one row, the shopper.
-        allowed: bool [items], which may be answered.
-        draws_by: request id that exploration draws by, '' when this answer does not explore.
-        warnings: what of the question was not used.
+        ask: the question. query: its search text, '' when none is used. histories: one row, the shopper's.
+        allowed: bool [items], items that may be answered.
+        exploration_seed: request id that seeds exploration, '' when this answer does not explore.
+        warnings: parts of the question that were ignored.
     """
 
     ask: Ask
     query: str
     histories: Histories
     allowed: np.ndarray
-    draws_by: str
+    exploration_seed: str
     warnings: list[str]
 
 
@@ -57,7 +57,7 @@ class _Ranked:
     """A question with its ranking.
 
     Attributes:
-        case: what reasons are drawn from. user: the ranker's inputs of the shopper, ids and weights [1, width].
+        case: input of the explainer. user: the ranker's inputs of the shopper, ids and weights [1, width].
         note: set when the shopper is unknown. warnings: see _Prepared. propensities: see Answer.
     """
 
@@ -73,9 +73,9 @@ class Engine:
 
     Args:
         recommender: Models, catalog and histories.
-        version: OnEpoch in every answer.
+        version: Model version in every answer.
         clock: See Shoppers.
-        exploration: Whether some recommendations explore; searches never do.
+        exploration: How some recommendations explore, or None; searches never do.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class Engine:
         cls, folder: Path, manifest: Manifest, threads: int, clock: ClockOption,
         exploration: ExplorationConfig | None = None,
     ) -> "Engine":  # fmt: skip
-        """Open a verified bundle and ask its golden requests.
+        """Open a verified bundle and check its golden requests.
 
         Raises:
-            BundleError: a golden request is answered otherwise than when the bundle was made.
+            BundleError: the answer to a golden request differs from the one in the bundle.
         """
         recommender = Recommender.open(folder, threads)
         chosen = choose_clock(clock, recommender.spec.as_of, time.time())
@@ -106,8 +106,8 @@ class Engine:
         return engine
 
     def check_golden(self, folder: Path) -> None:
-        """Refuse a bundle that does not answer as it did when it was made."""
-        # Golden answers were made at the end of the bundle's data, whatever clock serves afterwards.
+        """Check that the bundle reproduces the golden answers it was built with."""
+        # Golden answers are as of the end of the bundle's data, whatever clock is used for serving.
         made_at = {"timestamp": self._recommender.spec.as_of}
         for position, golden in enumerate(read_golden(folder), 1):
             request = {**golden.request, "context": {**made_at, **golden.request.get("context", {})}}
@@ -116,8 +116,8 @@ class Engine:
             found = golden.difference([item.item_id for item in items], [item.score for item in items], TOLERANCE)
             if found:
                 raise BundleError(
-                    f"golden request {position} of {folder} is answered otherwise: {found}",
-                    "compile the model again with the release that serves it, or run the release that made it",
+                    f"the answer to golden request {position} of {folder} has changed: {found}",
+                    "compile the model again with this shoprank version, or serve with the version that built it",
                 )
 
     def answer(self, asks: Sequence[Ask], request_ids: Sequence[str], copy: bool = False) -> list[Answer]:
@@ -126,7 +126,7 @@ class Engine:
         Args:
             asks: The questions of one request; they are ranked together.
             request_ids: One each.
-            copy: Whether it is a shadow's copy of a request, which is never explored with.
+            copy: Whether the request is a copy sent to a shadow, which never explores.
         """
         times = StageTimes()
         found = self._rank(asks, [""] * len(asks) if copy else request_ids, times)
@@ -141,7 +141,7 @@ class Engine:
         return answers
 
     def explain(self, asks: Sequence[Ask], request_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """The answers with the detailed account of every item (see Explainer.account), as JSON."""
+        """The answers as JSON, with a detailed explanation of every item (see Explainer.account)."""
         times = StageTimes()
         found = self._rank(asks, request_ids, times)
         with times.stage("explain"):
@@ -160,42 +160,44 @@ class Engine:
         warnings: list[str] = []
         query = ask.query if ask.query is not None and tokenize(ask.query) else ""
         if ask.query and ask.query.strip() and not query:
-            warnings.append("query: it holds no word, so it was not used")
+            warnings.append("query: contains no word and was ignored")
         histories = self._shoppers.histories(ask, warnings)
         allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
-        draws_by = "" if self._exploration is None or query else drawn_by
-        return _Prepared(ask, query, histories, allowed, draws_by, warnings)
+        exploration_seed = "" if self._exploration is None or query else drawn_by
+        return _Prepared(ask, query, histories, allowed, exploration_seed, warnings)
 
     def _rank_together(self, prepared: Sequence[_Prepared], times: StageTimes) -> list[_Ranked]:
-        """Candidates of each question, and one call of the ranker for those of all."""
+        """Retrieve the candidates of each question and rank them all in one call."""
         scored = [self._recommender.candidates(one.histories, [one.query], one.allowed, times) for one in prepared]
         rankings = self._recommender.ranked(scored, [self._places(one) for one in prepared], times)
         users = [one.user for one in scored]
         return [self._chosen(*one) for one in zip(prepared, rankings, users, strict=True)]
 
     def _places(self, one: _Prepared) -> int:
-        """Items to rank: those of the answer, and those that compete for its last position."""
-        pool = self._exploration.pool if self._exploration and one.draws_by else 1
+        """Number of items to rank: those of the answer plus the exploration pool."""
+        pool = self._exploration.pool if self._exploration and one.exploration_seed else 1
         return one.ask.k + pool - 1
 
     def _chosen(self, one: _Prepared, ranking: Ranking, user: tuple[np.ndarray, np.ndarray]) -> _Ranked:
-        """The ranking, with the item that exploration put at its end, and what the shopper is told."""
+        """The ranking after exploration, with note and warnings."""
         propensities: tuple[float, ...] = ()
-        if self._exploration is not None and one.draws_by:
+        if self._exploration is not None and one.exploration_seed:
             buyers = self._buyers[ranking.item]
-            shown = explore(self._exploration, one.draws_by, one.ask.k, ranking.score, buyers)
+            shown = explore(self._exploration, one.exploration_seed, one.ask.k, ranking.score, buyers)
             ranking, propensities = ranking.take(shown.positions), shown.propensities
         warnings = list(one.warnings)
         if not one.allowed.any():
-            warnings.append("filters: no item passes them")
+            warnings.append("filters: no item matches")
         elif one.query and not (ranking.source & Source.LEXICAL).any():
-            warnings.append("query: no word of it matches an item that passes the filters; answered by meaning")
+            warnings.append(
+                "query: no item that passes the filters contains a word of it; ranked by semantic similarity"
+            )
         case, user_id = Case(one.histories, ranking, one.query), one.ask.user_id
         note = ""
         if not case.known:
             known = user_id is not None and user_id in self._recommender.user_row
             who = "no events of this shopper are known" if known else "unknown shopper"
-            note = f"{who if user_id is not None else 'no shopper named'}: answered for newcomers"
+            note = f"{who if user_id is not None else 'no user_id'}: answered as for a new shopper"
         return _Ranked(case, user, note, warnings, propensities)
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:

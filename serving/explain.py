@@ -1,4 +1,4 @@
-"""Why an item is in the answer: short reasons a shopper reads, and the detailed account behind `:explain`."""
+"""Why an item is in the answer: short reasons for shoppers, and the detailed explanation returned by `:explain`."""
 
 import functools
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from components.shared.text.tokenizer import tokenize
 
 MAX_REASONS = 3
 _OFTEN = 0.02
-"""Share of a shopper's event weight from which a category is 'often'."""
+"""Minimum share of a shopper's event weight for 'you often buy from' a category."""
 _POPULAR = 0.95
-"""Quantile of the items with any target event in a window from which an item is called popular."""
+"""Quantile of target events among items with any, above which an item is called popular."""
 _DUE = 0.6
-"""Value of the 'due' feature from which the shopper's usual time between two purchases is about over."""
+"""Minimum of the 'due' feature at which the shopper's usual time between purchases has nearly passed."""
 _DONE = {"search": "searched for", "impression": "shown", "view": "viewed", "cart": "put in the cart",
          "purchase": "bought"}  # fmt: skip
 
 
 def _enough(counts: np.ndarray) -> float:
-    """Target events from which an item is among the most popular."""
+    """Minimum number of target events of a popular item."""
     return max(2.0, float(np.quantile(counts[counts > 0], _POPULAR))) if counts.any() else np.inf
 
 
@@ -44,15 +44,15 @@ FEATURE_GROUPS = {
     "goes with what the shopper has": dense_inputs(DenseInput.SIMILAR, DenseInput.SIMILAR_SHARE),
     "retrieval score": (DenseInput.RETRIEVAL_SCORE,),
 }
-"""Dense inputs of the ranker by topic; the contribution of a topic is what its absence would change."""
+"""Dense inputs of the ranker by topic; a contribution is the change when the inputs of the topic are set to 0."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """All that reasons are drawn from.
+    """Input of the explainer for one answer.
 
     Attributes:
-        histories: one row, the shopper. ranking: the answer. query: '' when nothing was searched for.
+        histories: one row, the shopper's. ranking: the answer. query: '' for a recommendation.
     """
 
     histories: Histories
@@ -61,17 +61,17 @@ class Case:
 
     @property
     def known(self) -> bool:
-        """Whether the shopper has any event."""
+        """Whether the shopper has any events."""
         return bool(self.histories.offsets[-1])
 
 
 class Explainer:
-    """Draws reasons from one catalog and its statistics.
+    """Explains answers from the catalog and its statistics.
 
     Args:
         catalog: Titles and categories.
         statistics: float32 [items, len(ItemStatistic)].
-        neighbours: Which items go together.
+        neighbours: Items that are bought together.
         spec: Target event and popularity windows.
     """
 
@@ -82,9 +82,9 @@ class Explainer:
         self._popular_from = [_enough(np.asarray(statistics[:, window])) for window in POPULARITY_WINDOWS]
 
     def reasons(self, case: Case) -> list[list[str]]:
-        """At most three reasons for every answered item, the most telling first."""
+        """At most three reasons for every answered item, the most specific first."""
         words = _query_words(case.query)
-        beside = self._beside(case)
+        nearest = self._nearest_own(case)
         answers = []
         for position, item in enumerate(case.ranking.item.tolist()):
             dense: list[float] = case.ranking.dense[position].tolist()
@@ -95,7 +95,7 @@ class Explainer:
                 self._due(dense),
                 self._category(item, dense),
                 self._popular(item) or self._trending(item, source),
-                self._goes_with(beside[position], dense) or self._discovery(dense, source, case),
+                self._goes_with(nearest[position], dense) or self._discovery(dense, source, case),
             ]
             chosen = [reason for reason in found if reason][:MAX_REASONS]
             answers.append(chosen or [self._fallback(item, source, case)])
@@ -110,7 +110,7 @@ class Explainer:
         return f"matches '{' '.join(met) if len(met) < len(words) else _short(query)}'"
 
     def _record(self, item: int, histories: Histories) -> str:
-        """The shopper's own events with the item: those of the target event, else of the latest other type."""
+        """The shopper's own events with the item: target events, or else the latest of another type."""
         at = np.flatnonzero(histories.item == item)
         if not len(at):
             return ""
@@ -146,7 +146,7 @@ class Explainer:
         return ""
 
     def _trending(self, item: int, source: int) -> str:
-        """For an item that came as hot and whose decayed popularity is among the highest."""
+        """For a candidate of the hot list whose decayed popularity is among the highest."""
         if not source & Source.HOT:
             return ""
         return "trending now" if self._statistics[item, ItemStatistic.POPULARITY_DECAYED] >= self._trending_from else ""
@@ -155,8 +155,8 @@ class Explainer:
     def _trending_from(self) -> float:
         return _enough(np.asarray(self._statistics[:, ItemStatistic.POPULARITY_DECAYED]))
 
-    def _beside(self, case: Case) -> list[int]:
-        """For every answered item the one of the shopper's items that speaks loudest for it, 0 for none."""
+    def _nearest_own(self, case: Case) -> list[int]:
+        """For every answered item, the most similar item of the shopper's history, 0 for none."""
         _, own, weight = item_interest(case.histories, self._spec)
         return self._neighbours.nearest_own(own, weight, case.ranking.item).tolist()
 
@@ -181,10 +181,10 @@ class Explainer:
         return [name for name in self._catalog.categories[item].as_py() or [] if name]
 
     def account(self, case: Case, models: Models, inputs: "PairInputs") -> list[dict[str, Any]]:
-        """The detailed account of every answered item (see `:explain`).
+        """The detailed explanation of every answered item, as returned by `:explain`.
 
-        `contributions` says for every topic how much the probability falls when the topic's inputs are taken
-        away (set to 0), all else kept: leave-one-group-out.
+        `contributions` holds, for every topic, the drop of the probability when the topic's inputs are set to 0 and
+        all others are kept (leave-one-group-out).
         """
         ranking = case.ranking
         full = wanted_probability(ranking.tasks, ranking.dense)
@@ -209,7 +209,7 @@ class Explainer:
         dense = ranking.dense.copy()
         dense[:, list(columns)] = 0
         row = np.zeros(len(dense), np.int64)
-        # Which task speaks is decided by the true features: the question stays the same.
+        # The task is chosen by the unmodified features, so that all probabilities are of the same event.
         return wanted_probability(models.task_probabilities(inputs.user, inputs.item, row, dense), ranking.dense)
 
 
@@ -227,7 +227,7 @@ class PairInputs:
 
 @functools.lru_cache(maxsize=1024)
 def _query_words(query: str) -> list[tuple[str, set[str]]]:
-    """Words of the query as the shopper wrote them, each with its tokens; those without tokens are left out."""
+    """Words of the query as written, each with its tokens; words without tokens are omitted."""
     words = [(word, set(tokenize(word))) for word in _short(query, 500).split()]
     return [(word, tokens) for word, tokens in words if tokens]
 

@@ -1,7 +1,7 @@
-"""Exploration: the last position of some answers goes to an item further down, and all propensities are logged.
+"""Exploration: shows a lower-ranked item at the last position of some answers and logs propensities.
 
-Without it a shop only learns about what its model already likes; with propensities, components/evaluate_model's
-counterfactual estimators tell what another model would have earned.
+Without exploration, feedback is limited to what the model already ranks high; with propensities, the counterfactual
+estimators of components/evaluate_model can estimate the performance of another model.
 """
 
 import zlib
@@ -15,31 +15,31 @@ from components.shared.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class ThompsonConfig:
-    """Draw by the probability that the item is the best of those drawn from.
+    """Draw each item with the probability that it is the best of the pool.
 
-    Each item's worth is Beta-distributed with the model's probability as mean; the more shoppers took it, the narrower.
+    Each item's rate is Beta-distributed around the model's probability, narrower the more buyers the item has.
     Source: Thompson (Biometrika 25, 1933); Chapelle & Li, An Empirical Evaluation of Thompson Sampling (NIPS 2011).
     """
 
     prior_strength: float = 10.0
-    """Observations that the model's word alone is worth."""
+    """Strength of the model's prediction as a prior, in observations."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class UniformConfig:
-    """Draw all alike: epsilon-greedy, with the exploration share as epsilon."""
+    """Draw uniformly: epsilon-greedy, with the exploration share as epsilon."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExplorationConfig:
-    """How often and among what."""
+    """Configuration of exploration."""
 
     share: float
     """Share of answers that explore, above 0 and below 1."""
     draw: ThompsonConfig | UniformConfig = UniformConfig()
     """How the item is drawn."""
     pool: int = 20
-    """Items that compete for the last position: the one that the ranking has there and those that follow."""
+    """Number of candidates for the last position: the item ranked there and those that follow."""
 
     def __post_init__(self) -> None:
         if not 0 < self.share < 1:
@@ -50,7 +50,7 @@ class ExplorationConfig:
 
 @dataclass(frozen=True)
 class Explored:
-    """What is shown.
+    """The positions to show.
 
     Attributes:
         positions: int64, positions of the longer ranking that are answered, best first.
@@ -62,14 +62,14 @@ class Explored:
 
 
 def explore(config: ExplorationConfig, request_id: str, k: int, score: np.ndarray, buyers: np.ndarray) -> Explored:
-    """Choose what stands at the last of k positions; the same request is answered alike.
+    """Choose the item at the last of k positions, deterministically for a request id.
 
     Args:
-        config: How.
+        config: Share, draw and pool.
         request_id: Seeds the draw.
         k: Positions of the answer.
         score: float32 [k + pool - 1] or fewer, probabilities, best first.
-        buyers: float32, same shape, shoppers who took each item.
+        buyers: float32, same shape, number of buyers of each item.
     """
     if len(score) <= k or k < 2:
         return Explored(np.arange(min(k, len(score))), (1.0,) * min(k, len(score)))
@@ -82,13 +82,13 @@ def explore(config: ExplorationConfig, request_id: str, k: int, score: np.ndarra
 
 
 def probabilities(draw: ThompsonConfig | UniformConfig, score: np.ndarray, buyers: np.ndarray) -> np.ndarray:
-    """Probability of each item to be drawn, float64, summing to 1; exact up to quadrature for Thompson sampling."""
+    """Probability of drawing each item, float64, summing to 1; exact up to quadrature for Thompson sampling."""
     if isinstance(draw, UniformConfig):
         return np.full(len(score), 1.0 / len(score))
     mean = np.clip(score.astype(np.float64), 1e-6, 1.0 - 1e-6)
     strength = draw.prior_strength + buyers.astype(np.float64)
     a, b = mean * strength, (1.0 - mean) * strength
-    # Cells between the quantiles of all items: fine where any density is high, however narrow.
+    # Integrate between the quantiles of all items: a fine grid wherever a density is high.
     levels = np.linspace(0.002, 0.998, 25)
     edges = np.unique(np.r_[0.0, beta.ppf(levels[:, None], a, b).ravel(), 1.0])
     mass = np.diff(beta.cdf(edges[:, None], a, b), axis=0)

@@ -1,4 +1,4 @@
-"""Which items may be answered: availability, price, category, brand and excluded items as one boolean mask."""
+"""Request filters: availability, price, category, brand and excluded items as one boolean mask."""
 
 from collections.abc import Iterable
 
@@ -10,7 +10,7 @@ from serving.protocol import Filters
 
 
 class FilterIndex:
-    """Rows of every category and brand name, so that a filter costs what it matches, not the catalog.
+    """Index of catalog rows by category and brand, so that filtering does not scan the catalog.
 
     Args:
         catalog: Items; row 0, the unknown item, is never answered.
@@ -25,7 +25,7 @@ class FilterIndex:
         self._brand = _RowsOf(catalog.brand, items)
 
     def mask(self, filters: Filters, exclude: Iterable[str], warnings: list[str]) -> np.ndarray:
-        """Allowed items, bool [items]; names that match nothing are told in `warnings`."""
+        """Allowed items, bool [items]; names without a match are reported in `warnings`."""
         allowed = self._catalog.available.copy() if filters.available else np.ones(len(self._catalog), bool)
         allowed[0] = False
         price = self._catalog.list_price
@@ -65,7 +65,7 @@ class _RowsOf:
         for name in names:
             slices = self._slices.get(name.casefold(), [])
             if not slices:
-                warnings.append(f"{field}: no item has '{name[:60]}'")
+                warnings.append(f"{field}: no item matches '{name[:60]}'")
             for rows in slices:
                 mask[self._rows[rows]] = True
         return mask

@@ -1,4 +1,4 @@
-"""What kserve's HTTP application lacks: a limit on bodies, and refusals that name the field."""
+"""Extensions of kserve's HTTP application: a size limit of bodies, and errors that name the field."""
 
 from typing import Any
 
@@ -12,22 +12,22 @@ from serving.metrics import REFUSED
 from serving.model import RefusedRequest
 
 MAX_BODY = 1_000_000
-"""Bytes of a request; the largest sensible one, 5,000 events of history, is about half of it."""
+"""Maximum bytes of a request, about twice the size of one with 5,000 events of history."""
 
 
 class BodyLimit:
-    """ASGI middleware that answers 413 to a body over the limit, told or counted, and never holds more of it.
+    """ASGI middleware that answers 413 to bodies over the limit, by Content-Length or bytes received.
 
     Args:
-        app: What is wrapped.
-        limit: Bytes.
+        app: Wrapped application.
+        limit: Maximum bytes.
     """
 
     def __init__(self, app: ASGIApp, limit: int = MAX_BODY):
         self._app, self._limit = app, limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Read the whole body within the limit, then hand it on."""
+        """Read the body up to the limit, then call the application."""
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
@@ -43,7 +43,7 @@ class BodyLimit:
                 too_large, more = True, False
         if too_large:
             REFUSED.labels("body").inc()
-            content = {"error": f"the body has more than {self._limit} bytes; send less", "field": ""}
+            content = {"error": f"the body has more than {self._limit} bytes; send a smaller request", "field": ""}
             await JSONResponse(content, 413, {"connection": "close"})(scope, receive, send)
             return
 
@@ -54,7 +54,7 @@ class BodyLimit:
 
 
 def install(app: FastAPI) -> None:
-    """Add the limit and our refusals to kserve's application, before it serves."""
+    """Add the body limit and error handlers to kserve's application, before it serves."""
     app.add_middleware(BodyLimit)
     app.add_exception_handler(RefusedRequest, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
@@ -67,7 +67,7 @@ async def _refused(_: Request, error: Any) -> JSONResponse:
 
 
 async def _malformed(_: Request, error: Any) -> JSONResponse:
-    """400 for a V2 body of another form, where FastAPI would answer 422."""
+    """400 for a malformed V2 body, where FastAPI would answer 422."""
     REFUSED.labels("body").inc()
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
@@ -76,6 +76,6 @@ async def _malformed(_: Request, error: Any) -> JSONResponse:
 
 
 async def _plain(_: Request, error: Any) -> JSONResponse:
-    """FastAPI's own refusals (unknown path, V2 body that is no JSON) in the same form."""
+    """FastAPI's own errors (unknown path, V2 body that is not JSON) in the same format."""
     return JSONResponse({"error": str(error.detail), "fix": "see the README for the paths and bodies", "field": ""},
                         error.status_code, error.headers)  # fmt: skip

@@ -1,6 +1,6 @@
-"""The KServe face: wire forms in and out, its own threads, readiness after the golden requests.
+"""The KServe model: parses requests, answers them in its own threads, is ready after the golden requests passed.
 
-The only module beside __main__ that imports kserve (which reads sys.argv when it is imported).
+Besides __main__ the only module that imports kserve, which reads sys.argv on import.
 """
 
 import asyncio
@@ -51,36 +51,36 @@ _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 
 
 def default_threads() -> int:
-    """Requests answered at once: one for each usable CPU; beyond 8 they would wait for Python's lock."""
+    """Default number of request threads: the usable CPUs, at most 8, beyond which they would contend for the GIL."""
     return min(8, usable_cpus())
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """How one bundle is served."""
+    """Configuration of the served model."""
 
     folder: Path
-    """The bundle."""
+    """Folder of the bundle."""
     public_key: Path | None = None
-    """Who must have signed it; without one only its files are checked."""
+    """Key that verifies the signature; None verifies only the checksums."""
     clock: ClockOption = "auto"
-    """What 'now' is when a request does not say."""
+    """Clock for requests without a timestamp."""
     threads: int = field(default_factory=default_threads)
-    """Requests answered at once."""
+    """Number of requests processed in parallel."""
     model_threads: int = 1
-    """Threads of one call of a graph."""
+    """Threads per model call."""
     max_pending: int = 256
-    """Requests that may wait or run before new ones are refused with 503."""
+    """Requests that may wait or run before new ones get 503."""
     inference_log: Path | None = None
-    """Folder of the inference log; None writes none."""
+    """Folder of the inference log; None disables it."""
     exploration: ExplorationConfig | None = None
-    """How some recommendations explore; None: none does."""
+    """Exploration; None disables it."""
     shadow: ShadowConfig | None = None
-    """Where copies of live requests go; None copies nothing."""
+    """Shadow that gets copies of live requests; None disables it."""
 
 
 class RefusedRequest(InvalidInput):
-    """A bad request: HTTP 400, gRPC INVALID_ARGUMENT; `field` names the part."""
+    """An invalid request: HTTP 400, gRPC INVALID_ARGUMENT; `field` is the name of the invalid field."""
 
     def __init__(self, headline: str, fix: str, field: str = ""):
         super().__init__(f"{headline}; {fix}")
@@ -91,23 +91,23 @@ class Busy(ServerNotReady):
     """Too many requests wait: HTTP 503, gRPC UNAVAILABLE."""
 
     def __init__(self, pending: int):
-        super().__init__(f"{pending} requests wait; try again, or add replicas.")
-        self.reason = self.error_msg  # kserve's gRPC handler reads this name
+        super().__init__(f"{pending} requests are waiting; retry later, or add replicas.")
+        self.reason = self.error_msg  # read by kserve's gRPC handler
 
 
 @dataclass(frozen=True)
 class Question:
-    """A parsed request and the form its answer must have."""
+    """A parsed request and the format of its answer."""
 
     asks: list[Ask]
     request_id: str
     v2: InferRequest | None
     copy: bool = False
-    """Whether it is a shadow's copy of a request that another version answers."""
+    """Whether it is a copy of a live request, sent to this model as a shadow."""
 
     @property
     def request_ids(self) -> list[str]:
-        """One for each of `asks`: the request's own, numbered where it has several."""
+        """One id per question: the request id, numbered if there are several questions."""
         if len(self.asks) == 1:
             return [self.request_id]
         return [f"{self.request_id}-{position}" for position in range(len(self.asks))]
@@ -116,7 +116,7 @@ class Question:
 class ShoprankModel(kserve.Model):
     """Serves one bundle under one name.
 
-    kserve hands what `preprocess` returns to `predict` and `explain`; its annotations know only its own forms,
+    kserve passes the result of `preprocess` to `predict` and `explain`; its annotations allow only its own types,
     hence the three ignored overrides.
     """
 
@@ -129,10 +129,10 @@ class ShoprankModel(kserve.Model):
         self._pending = 0
 
     def load(self) -> bool:
-        """Verify the bundle, open it and ask its golden requests; only then is the model ready.
+        """Verify and open the bundle and check its golden requests; then the model is ready.
 
         Raises:
-            BundleError: names the file, the signature or the golden request that is wrong.
+            BundleError: a file, the signature or a golden request does not match.
             InputError: the public key cannot be read.
         """
         config = self._config
@@ -146,10 +146,10 @@ class ShoprankModel(kserve.Model):
         return True
 
     def start(self) -> None:
-        """Kserve calls this before it serves and would call any model ready; ours is when `load` said so."""
+        """Called by kserve before serving; readiness is set by `load` instead."""
 
     def stop(self) -> None:
-        """Refuse new requests and let the threads end."""
+        """Reject new requests and let running ones finish."""
         self.ready = False
         self._pool.shutdown(wait=False)
         self._watch.close()
@@ -157,14 +157,14 @@ class ShoprankModel(kserve.Model):
     async def preprocess(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Any, headers: dict[str, str] | None = None
     ) -> Question:
-        """Parse any of the wire forms."""
+        """Parse a V1 or V2 request."""
         request_id, copy = _request_id(payload, headers or {}), HEADER in (headers or {})
         try:
             with STAGE.labels("parse").time():
                 if isinstance(payload, InferRequest):
                     return Question(parse_v2(_columns(payload)), request_id, payload, copy)
                 if isinstance(payload, bytes):
-                    # kserve decodes no body whose content type carries a charset.
+                    # kserve does not decode bodies whose content type has a charset.
                     charset = _CHARSET.search((headers or {}).get("content-type", ""))
                     payload = decode_json(payload, charset[1] if charset else "utf-8")
                 return Question(parse_v1(payload), request_id, None, copy)
@@ -175,7 +175,7 @@ class ShoprankModel(kserve.Model):
     async def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Question, headers: dict[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
-        """Answer every question of the request, in a thread of our own so that health probes never wait."""
+        """Answer every question of the request, in a separate thread pool so that health probes are never blocked."""
         started = time.perf_counter()
         with self._watch.counting_failures(payload.request_id, payload.copy, Busy):
             answers = await self._in_thread(payload, functools.partial(self._loaded().answer, copy=payload.copy))
@@ -187,9 +187,9 @@ class ShoprankModel(kserve.Model):
     async def explain(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Question, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
-        """Answer with the detailed account of every item."""
+        """Answer with the detailed explanation of every item."""
         if headers is not None:
-            # kserve 0.21 sends the request's headers back as those of the answer, credentials included.
+            # kserve 0.21 would return the request's headers, credentials included, in the response.
             headers.clear()
         return {"explanations": await self._in_thread(payload, self._loaded().explain)}
 
@@ -228,7 +228,7 @@ class ShoprankModel(kserve.Model):
 
 
 class StrictDataPlane(DataPlane):
-    """kserve's data plane, with malformed V2 bodies refused as 400 where it would answer 500."""
+    """kserve's data plane, but malformed V2 bodies give 400 instead of 500."""
 
     def decode_inference_request(self, body: Any, headers: dict[str, str], model_name: str) -> InferRequest:
         """See DataPlane."""
@@ -237,19 +237,19 @@ class StrictDataPlane(DataPlane):
         except InvalidInput:
             raise
         except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
-            raise RefusedRequest(f"the V2 body cannot be read: {error}", "see the Open Inference Protocol") from error
+            raise RefusedRequest(f"the V2 body is malformed: {error}", "see the Open Inference Protocol") from error
 
 
 class FixedRepository(ModelRepositoryExtension):
-    """One bundle a process: the V2 repository calls, open to anyone who reaches the port, change nothing."""
+    """Repository of one fixed model: the V2 load and unload calls, which need no authentication, are rejected."""
 
     async def load(self, model_name: str) -> None:
-        """Refused."""
-        raise RefusedRequest("models are not loaded while serving", "start a new predictor on the new bundle")
+        """Not supported."""
+        raise RefusedRequest("models cannot be loaded while serving", "start a new predictor with the other bundle")
 
     async def unload(self, model_name: str) -> None:
-        """Refused."""
-        raise RefusedRequest("models are not unloaded while serving", "stop the predictor instead")
+        """Not supported."""
+        raise RefusedRequest("models cannot be unloaded while serving", "stop the predictor instead")
 
 
 def _request_id(payload: Any, headers: dict[str, str]) -> str:
@@ -258,7 +258,7 @@ def _request_id(payload: Any, headers: dict[str, str]) -> str:
 
 
 def _columns(request: InferRequest) -> dict[str, list[Any]]:
-    """Plain values of every input tensor."""
+    """Values of every input tensor as Python lists."""
     columns: dict[str, list[Any]] = {}
     for tensor in request.inputs:
         if tensor.name in columns:
@@ -274,14 +274,14 @@ def _values(tensor: InferInput) -> list[Any]:
         raise RequestError(f"input '{tensor.name}' is {tensor.datatype}", f"send it as {wanted}", tensor.name)
     raw = tensor.data if isinstance(tensor.data, list) and tensor.data else None
     try:
-        # JSON numbers are checked as they are; numpy would turn 2.5 into 2 without a word.
+        # JSON numbers are validated unconverted; numpy would silently turn 2.5 into 2.
         values = np.array(raw, object).ravel() if raw is not None else tensor.as_numpy().ravel()
     except (ValueError, TypeError, struct.error, OverflowError) as error:
-        raise RequestError(f"input '{tensor.name}' cannot be read: {error}", "let shape and data agree",
+        raise RequestError(f"input '{tensor.name}' cannot be read: {error}", "send data that matches the shape",
                            tensor.name) from error  # fmt: skip
     if values.size != int(np.prod(tensor.shape)) or len(tensor.shape) > 2:
         raise RequestError(f"input '{tensor.name}' has {values.size} values for shape {list(tensor.shape)}",
-                           "let shape ([n] or [n, 1]) and data agree", tensor.name)  # fmt: skip
+                           "send data that matches the shape ([n] or [n, 1])", tensor.name)  # fmt: skip
     return values.tolist()
 
 

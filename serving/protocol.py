@@ -1,6 +1,6 @@
-"""The wire forms: requests become `Ask`, answers become V1 objects or V2 columns; every refusal names its field.
+"""Request and response formats: parses requests to `Ask`, converts answers to V1 objects or V2 columns.
 
-Pydantic (which kserve brings) checks types and ranges strictly: no text becomes a number, no unknown field passes.
+Validation by pydantic is strict: no string becomes a number, unknown fields are rejected; errors name the field.
 """
 
 import datetime
@@ -15,16 +15,16 @@ from components.shared.errors import InputError
 
 MAX_K = 500
 MAX_INSTANCES = 64
-"""Questions in one HTTP or gRPC request."""
+"""Maximum number of questions in one HTTP or gRPC request."""
 MAX_QUERY = 10_000
 MAX_LIST = 5_000
-"""Entries of history and exclude."""
+"""Maximum length of history and exclude."""
 _LATEST = 4_102_444_800
-"""Epoch seconds of the year 2100; anything later is a time stamp in milliseconds."""
+"""Epoch seconds of the year 2100; larger values are probably milliseconds."""
 
 
 class RequestError(InputError):
-    """A request that cannot be answered; `field` names the part, '' when the whole is meant."""
+    """An invalid request; `field` is the name of the invalid field, '' for the whole request."""
 
     def __init__(self, headline: str, fix: str, field: str = ""):
         super().__init__(headline, fix)
@@ -32,16 +32,16 @@ class RequestError(InputError):
 
 
 def _whole_text(value: str) -> str:
-    """Refuse half surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    """Reject lone surrogates, which JSON can encode but UTF-8 cannot."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError("holds half a surrogate pair, which is no character") from error
+        raise ValueError("contains a lone surrogate, which is not a valid character") from error
     return value
 
 
 def _epoch(value: object) -> object:
-    """Epoch seconds from a number or an ISO 8601 text (UTC where no zone is named)."""
+    """Epoch seconds from a number or an ISO 8601 string (UTC if it has no time zone)."""
     if not isinstance(value, str):
         return value
     try:
@@ -63,14 +63,14 @@ class _Part(BaseModel):
 
 
 class Filters(_Part):
-    """What may be answered at all; every given filter must pass."""
+    """Filters of the answered items; all given filters must match."""
 
     available: bool = True
-    """False lets items through that cannot be bought now."""
+    """False also allows items that are currently unavailable."""
     price_min: Price | None = None
     price_max: Price | None = None
     categories: list[Text] = Field(default=[], max_length=100)
-    """Any of these, compared without case with every element of an item's category path."""
+    """Category names, matched case-insensitively with any element of an item's category path."""
     brands: list[Text] = Field(default=[], max_length=100)
 
     @model_validator(mode="after")
@@ -90,7 +90,7 @@ class Event(_Part):
 
 
 class Context(_Part):
-    """Circumstances of the question."""
+    """Context of the question."""
 
     timestamp: Moment | None = None
 
@@ -104,7 +104,7 @@ class Ask(_Part):
     filters: Filters = Filters()
     context: Context = Context()
     history: list[Event] | None = Field(default=None, max_length=MAX_LIST)
-    """Replaces the stored history of the user; an empty list means a shopper without events."""
+    """Replaces the stored history of the user; [] means a shopper without events."""
     exclude: list[Text] = Field(default=[], max_length=MAX_LIST)
 
 
@@ -128,22 +128,22 @@ class Answer(BaseModel):
     note: str = ""
     """Set when the shopper is unknown."""
     as_of: str = ""
-    """The moment that the answer is for, ISO 8601 in UTC: reasons such as '9 days ago' count from it."""
+    """Time of the answer, ISO 8601 in UTC; reasons such as '9 days ago' refer to it."""
     warnings: list[str] = []
-    """What of the request was not used, and why."""
+    """Ignored parts of the request, with the cause."""
     propensities: tuple[float, ...] = Field((), exclude=True)
-    """For the inference log alone: probability of each item at its position; empty: nothing explores."""
+    """Only for the inference log: probability of each item at its position; empty without exploration."""
 
 
 def parse_ask(raw: object, where: str = "") -> Ask:
-    """Check one request.
+    """Validate one request.
 
     Args:
         raw: Decoded JSON.
-        where: Put before field names, such as 'instances[3].'.
+        where: Prefix of field names, such as 'instances[3].'.
 
     Raises:
-        RequestError: names the field, what it was and what it may be.
+        RequestError: the message names the field, the given value and the allowed values.
     """
     if not isinstance(raw, dict):
         name = where.rstrip(".") or "request"
@@ -155,10 +155,10 @@ def parse_ask(raw: object, where: str = "") -> Ask:
 
 
 def parse_v1(body: object) -> list[Ask]:
-    """Check a V1 body: {"instances": [request, ...]}.
+    """Validate a V1 body: {"instances": [request, ...]}.
 
     Raises:
-        RequestError: the body has another form, or a request is wrong.
+        RequestError: the body has another structure, or a request is invalid.
     """
     if not isinstance(body, dict) or set(body) - {"instances", "parameters"} or "instances" not in body:
         raise RequestError("the body is not {'instances': [...]}", "send {'instances': [{'user_id': ..., 'k': 10}]}")
@@ -170,10 +170,10 @@ def parse_v1(body: object) -> list[Ask]:
 
 
 def decode_json(body: bytes, charset: str = "utf-8") -> object:
-    """JSON from bytes in the named charset; NaN and Infinity, which JSON does not know, are refused.
+    """Decode JSON from bytes in the given charset; NaN and Infinity, which are not JSON, are rejected.
 
     Raises:
-        RequestError: unknown charset, wrong bytes or no JSON.
+        RequestError: the charset is unknown, or the body is not valid JSON in it.
     """
 
     def refuse(constant: str) -> None:
@@ -191,17 +191,17 @@ V2_INPUTS = {
     "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
     "filters": "BYTES", "history": "BYTES", "exclude": "BYTES",
 }  # fmt: skip
-"""V2 input tensors, shape [n] or [n, 1] each, one row a request; filters, history and exclude hold JSON text."""
+"""V2 input tensors, shape [n] or [n, 1] each, one row per request; filters, history and exclude are JSON strings."""
 _JSON_INPUTS = ("filters", "history", "exclude")
 
 
 def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Ask]:
-    """Check V2 inputs, given as a list of plain values for each named tensor.
+    """Validate V2 inputs, given as a list of values per tensor name.
 
-    A tensor with one value holds for all rows; an empty text stands for a field that is not given.
+    A tensor with one value applies to all rows; an empty string means that the field is not given.
 
     Raises:
-        RequestError: an unknown or missing tensor, lengths that do not agree, or a wrong value.
+        RequestError: a tensor is unknown or missing, lengths differ, or a value is invalid.
     """
     for name in columns:
         if name not in V2_INPUTS:
@@ -210,7 +210,7 @@ def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Ask]:
     _check_count(rows, "inputs")
     for name, values in columns.items():
         if len(values) not in (1, rows):
-            raise RequestError(f"input '{name}' has {len(values)} values", f"give 1 or {rows} of them", name)
+            raise RequestError(f"input '{name}' has {len(values)} values", f"send 1 or {rows} values", name)
     asks = []
     for row in range(rows):
         raw: dict[str, Any] = {}
@@ -225,12 +225,12 @@ def _set_field(raw: dict[str, Any], name: str, value: Any) -> None:
         try:
             value = value.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise RequestError(f"input '{name}' is not UTF-8", "encode texts in UTF-8", name) from error
+            raise RequestError(f"input '{name}' is not UTF-8", "encode strings in UTF-8", name) from error
     if value == "":
         return
     if name in _JSON_INPUTS:
         if not isinstance(value, str):
-            raise RequestError(f"input '{name}' is {_shown(value)}", "send JSON text in a BYTES tensor", name)
+            raise RequestError(f"input '{name}' is {_shown(value)}", "send JSON strings in a BYTES tensor", name)
         value = decode_json(value.encode("utf-8", "surrogatepass"))
     if name == "timestamp":
         raw["context"] = {"timestamp": value}
@@ -242,12 +242,12 @@ V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
     "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES",
 }  # fmt: skip
-"""V2 output tensors: [n, width] up to `reasons` (texts joined by '; '), [n] after. Rows are padded to the longest
-answer; only the first `count` positions of a row hold items. An unknown price is 0."""
+"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it. Rows are padded to the longest
+answer; only the first `count` positions of a row are items. An unknown price is 0."""
 
 
 def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
-    """Width of the widest answer, and the flat values of every V2 output."""
+    """Length of the longest answer, and the flat values of every V2 output."""
     width = max((len(answer.items) for answer in answers), default=0)
     padding = Item(item_id="", title="", price=None, score=0.0, reasons=[])
     items = [item for answer in answers for item in [*answer.items, *[padding] * (width - len(answer.items))]]
@@ -266,11 +266,11 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
 
 def _check_count(count: int, field: str) -> None:
     if not 1 <= count <= MAX_INSTANCES:
-        raise RequestError(f"{field} holds {count} requests", f"send 1 to {MAX_INSTANCES} at once", field)
+        raise RequestError(f"{field} has {count} requests", f"send 1 to {MAX_INSTANCES} per call", field)
 
 
 def _refusal(error: Any, where: str) -> RequestError:
-    """A pydantic error in our form."""
+    """Convert a pydantic error."""
     field = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     if error["type"] == "extra_forbidden":
         owner: type[BaseModel] = {"filters": Filters, "context": Context, "history": Event}.get(error["loc"][0], Ask)
@@ -281,7 +281,7 @@ def _refusal(error: Any, where: str) -> RequestError:
 
 
 def _shown(value: object) -> str:
-    """A value, short and safe to print."""
+    """A value, shortened and escaped for a message."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     text = json.dumps(value, default=str)

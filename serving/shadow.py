@@ -1,6 +1,6 @@
-"""A candidate answers copies of live requests, off their path; its answers are compared and never returned.
+"""Sends copies of live requests to a candidate in the background and compares its answers, which are never returned.
 
-A candidate that is slow, wrong or absent costs live requests nothing: copies wait in a bounded queue and are dropped.
+A slow, failing or absent candidate does not affect live requests: copies wait in a bounded queue or are dropped.
 """
 
 import contextlib
@@ -19,25 +19,25 @@ from serving.metrics import SHADOW, SHADOW_DRIFT, SHADOW_OVERLAP, SHADOW_SECONDS
 from serving.protocol import Answer, Ask
 
 HEADER = "x-shoprank-shadow"
-"""Marks a copy, so that the candidate counts it apart from live traffic."""
+"""Header that marks a copy, so that the candidate counts it separately from live traffic."""
 
 _FIRST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowConfig:
-    """Where copies go."""
+    """Configuration of the shadow."""
 
     url: str
     """Address of the candidate's predictor."""
     model: str = "shoprank"
-    """Name in its URLs."""
+    """Model name in its URLs."""
     waiting: int = 64
-    """Copies that may wait; more are dropped."""
+    """Maximum number of waiting copies; further ones are dropped."""
     timeout_s: float = 5.0
-    """Of one copy."""
+    """Timeout of one copy."""
     pause_s: float = 5.0
-    """How long an absent candidate is left alone."""
+    """Seconds before an unreachable candidate is tried again."""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
@@ -47,11 +47,11 @@ class ShadowConfig:
 
 
 class Shadow:
-    """Sends copies in one thread of its own.
+    """Sends copies in a background thread.
 
     Args:
-        config: Where to.
-        record: Gets every comparison.
+        config: Candidate and limits.
+        record: Called with every comparison.
     """
 
     def __init__(self, config: ShadowConfig, record: Callable[[Compared], None]):
@@ -62,7 +62,7 @@ class Shadow:
         self._thread.start()
 
     def send(self, ask: Ask, answer: Answer) -> None:
-        """Hand over a question with the answer that was given; never waits."""
+        """Enqueue a question with its answer; never blocks."""
         if time.monotonic() < self._absent_until:
             SHADOW.labels("absent").inc()
             return
@@ -72,7 +72,7 @@ class Shadow:
             SHADOW.labels("dropped").inc()
 
     def close(self) -> None:
-        """Compare what waits, as far as there is time for it, and end."""
+        """Process waiting copies as time allows, then stop."""
         with contextlib.suppress(queue.Full):
             self._waiting.put(None, timeout=self._config.timeout_s)
         self._thread.join(self._config.timeout_s)
@@ -98,7 +98,7 @@ class Shadow:
             return
         seconds = time.perf_counter() - started
         if other["model_version"] == answer.model_version:
-            # Champion and candidate run with the same words: a candidate must not be compared with itself.
+            # Champion and candidate have the same arguments: a candidate must not be compared with itself.
             self._absent_until = time.monotonic() + self._config.pause_s
             SHADOW.labels("same").inc()
             return
@@ -116,7 +116,7 @@ class Shadow:
 
 
 def overlap(ours: list[str], theirs: list[str], first: int = _FIRST) -> float:
-    """Share of the first ten items that both lists hold; two empty lists agree."""
+    """Share of the first ten items common to both lists; 1 for two empty lists."""
     longest = max(len(ours[:first]), len(theirs[:first]))
     return len(set(ours[:first]) & set(theirs[:first])) / longest if longest else 1.0
 

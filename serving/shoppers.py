@@ -1,4 +1,4 @@
-"""Who asks, and when: the stored or inline history of a request as a one-row `Histories`."""
+"""The stored or inline history of a request as a one-row `Histories`."""
 
 import time
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ from serving.protocol import Ask, Event
 
 @dataclass(frozen=True)
 class Shoppers:
-    """Finds the history that an answer is computed from.
+    """Finds the shopper history of a request.
 
     Attributes:
-        spec: History length and the moment of the bundle. catalog: rows of inline items.
+        spec: History length and end of the bundle's data. catalog: for the rows of inline items.
         store: stored histories. user_row: shopper index by user id.
-        clock: what 'now' is when the request does not say: the end of the bundle's data, or the system's time.
+        clock: current time for requests without a timestamp: the end of the bundle's data, or system time.
     """
 
     spec: FeatureSpec
@@ -30,10 +30,10 @@ class Shoppers:
     clock: Clock
 
     def histories(self, ask: Ask, warnings: list[str]) -> Histories:
-        """One row of events strictly before the moment of the request; what is left out is told in `warnings`.
+        """One row of events strictly before the request's time; ignored events are reported in `warnings`.
 
-        The moment is `context.timestamp`; else by the bundle's clock the end of its data, or just after the last
-        inline event when that is later; else the system's time. An inline history replaces the stored one.
+        The time is `context.timestamp`; else, with the bundle's clock, the end of its data or just after the last
+        inline event if that is later; else the system time. An inline history replaces the stored one.
         """
         shopper = self.user_row.get(ask.user_id, 0) if ask.user_id is not None else 0
         now = self._now(ask)
@@ -57,7 +57,9 @@ class Shoppers:
             warnings.append(f"history: {count} events of unknown items ignored, first '{first[:60]}'")
         past = sorted((event for event in known if event.timestamp < now), key=lambda event: event.timestamp)
         if len(past) < len(known):
-            warnings.append(f"history: {len(known) - len(past)} events at or after the moment {now} ignored")
+            warnings.append(
+                f"history: {len(known) - len(past)} events at or after the time of the request ({now}) ignored"
+            )
         past = past[-self.spec.max_history :]
         return Histories(
             user=np.array([shopper if shopper <= self.store.known_users else 0], np.int64),

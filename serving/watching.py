@@ -1,4 +1,4 @@
-"""What becomes of every question: counted by version and outcome, timed, logged, and copied to a shadow."""
+"""Observes every question: metrics, inference log and copies to a shadow."""
 
 import contextlib
 import time
@@ -11,12 +11,12 @@ from serving.shadow import Shadow, ShadowConfig
 
 
 class Watch:
-    """Of one served version.
+    """Metrics, log and shadow of one served version.
 
     Args:
-        version: Of the bundle.
-        log: Where answers are logged; None: nowhere.
-        shadow: Where copies go; None: nowhere.
+        version: Version of the bundle.
+        log: Inference log, or None.
+        shadow: Shadow that gets copies, or None.
     """
 
     def __init__(self, version: str, log: LogWriter | None, shadow: ShadowConfig | None):
@@ -25,7 +25,7 @@ class Watch:
 
     @contextlib.contextmanager
     def counting_failures(self, request_id: str, copy: bool, busy: type[Exception]) -> Iterator[None]:
-        """Count the body as one failed question when it raises; `busy` means refused for lack of threads."""
+        """Count one failed question if the body raises; `busy` if it was rejected for overload."""
         started, outcome = time.perf_counter(), ERROR
         try:
             yield
@@ -38,13 +38,13 @@ class Watch:
                 self._note(request_id, outcome, time.perf_counter() - started, copy, None)
 
     def answered(self, asks: Sequence[Ask], answers: Sequence[Answer], seconds: float, copy: bool) -> None:
-        """Note the answers to one request.
+        """Record the answers to one request.
 
         Args:
             asks: Its questions.
             answers: One each.
-            seconds: That the request took.
-            copy: Whether it is a shadow's copy; copies are not copied on.
+            seconds: Duration of the request.
+            copy: Whether the request is itself a copy; copies are not copied again.
         """
         for ask, answer in zip(asks, answers, strict=True):
             self._note(answer.request_id, OK if answer.items else EMPTY, seconds, copy, answer)
@@ -52,7 +52,7 @@ class Watch:
                 self._shadow.send(ask, answer)
 
     def close(self) -> None:
-        """Write and compare what waits."""
+        """Flush the log and the shadow."""
         if self._shadow:
             self._shadow.close()
         if self._log:

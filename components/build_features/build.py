@@ -1,6 +1,6 @@
-"""Build everything that models and the predictor know: catalog, histories, training rows and the feature spec.
+"""Build the features: catalog, histories, training rows and feature spec.
 
-SQL cleans, encodes and counts; `shared/shopper.py` turns histories into features, here and in the predictor alike.
+SQL cleans, encodes and counts; `shared/shopper.py` turns histories into features, in training and in the predictor.
 """
 
 from collections.abc import Iterator
@@ -37,27 +37,27 @@ from components.shared.version import VERSION
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSummary:
-    """What was built."""
+    """Summary of the built features."""
 
     cleaning: dict[str, int]
-    """Rows touched by each cleaning rule."""
+    """Rows affected by each cleaning rule."""
     rows: dict[str, int]
     """Rows of each split."""
     known_users: int
-    """Shoppers with an embedding."""
+    """Number of shoppers with an embedding."""
     known_items: int
-    """Items with an embedding."""
+    """Number of items with an embedding."""
     later_known: float
-    """Share of the later events, from the retriever's end on, whose item has an embedding."""
+    """Share of events after the retriever's training window whose item has an embedding."""
     collisions: Collisions | None
-    """Of items that share hash rows; None when none do."""
+    """Collisions of items that share hash rows, or None."""
     leakage_checked: int
-    """Rows whose newest feature event was compared with their moment."""
+    """Number of rows checked for leakage."""
     schema_hash: str
-    """Of the data contract."""
+    """Hash of the data contract."""
 
     def metrics(self) -> dict[str, float]:
-        """Everything counted, by flat name."""
+        """All counts by flat name."""
         rows = {f"rows_{name.replace('-', '_')}": count for name, count in self.rows.items()}
         sizes = {"known_users": self.known_users, "known_items": self.known_items,
                  "later_events_known": self.later_known, "leakage_checked": self.leakage_checked}  # fmt: skip
@@ -65,7 +65,7 @@ class FeatureSummary:
         return {name: float(value) for name, value in {**self.cleaning, **rows, **sizes, **shared}.items()}
 
     def metadata(self) -> dict[str, str | int | float]:
-        """What the artifact carries."""
+        """Metadata of the artifact."""
         shared = self.collisions.metrics() if self.collisions else {}
         return {"rows": sum(self.rows.values()), "schema_hash": self.schema_hash, "code_version": VERSION, **shared}
 
@@ -79,7 +79,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
     where they carry request_ids, requests.parquet says who made those requests.
 
     Raises:
-        DataError: nothing is left after cleaning, a split is empty, or content vectors are not all of one width.
+        DataError: no events are left after cleaning, a split is empty, or content vectors differ in width.
         InputError: the disk is full.
     """
     with (
@@ -123,7 +123,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
 
 
 def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureOptions) -> FeatureSpec:
-    """The spec that follows from the vocabularies and the configuration."""
+    """The feature spec for the vocabularies and the configuration."""
     sizes = encode.sparse_sizes(vocabularies)
     lengths = {
         "user": 1, "sequence": config.sequence_length, "interest_category": config.interest_length,
@@ -172,8 +172,8 @@ def _write_rows(
                 counts[name] += batch.num_rows
         if not counts[name]:
             raise DataError(
-                f"split '{name}' has no row: no '{spec.target_event}' event lies in its window",
-                "give events of a longer time or of more shoppers",
+                f"split '{name}' is empty: there is no '{spec.target_event}' event in its window",
+                "give events of a longer period or of more shoppers",
             )
     return counts
 

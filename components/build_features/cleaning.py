@@ -1,4 +1,4 @@
-"""Cleaning by stated rules, in SQL; every rule counts what it touched and nothing leaves in silence."""
+"""Cleaning rules in SQL; each rule counts the rows that it changes or drops."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ from components.shared.schema.tables import EVENTS
 
 
 def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config: CleaningConfig) -> dict[str, int]:
-    """Make table `clean` and view `items`; return how many rows each rule touched.
+    """Make table `clean` and view `items`; return the number of rows affected by each rule.
 
     Rules, in order: exact duplicates are merged; robots are dropped; events of items outside the catalog are
     dropped. `limit_outliers` is the last rule and needs the timeline.
 
     Raises:
-        InputError: a folder holds no Parquet file, or events lack a column of the data contract.
+        InputError: a folder has no Parquet file, or events lack a column of the data contract.
         DataError: no event is left.
     """
     for name, folder in (("events", events), ("items", items)):
         if not any(folder.rglob("*.parquet")):
-            raise InputError(f"{name}: {folder} holds no Parquet file", "run ingest_events and name its output")
+            raise InputError(f"{name}: {folder} has no Parquet file", "run ingest_events and give its output")
     _check_columns(events)
     database.execute(
         "CREATE TABLE raw AS SELECT user_id, item_id, event_type, timestamp, query, session_id, quantity, price, "
@@ -48,7 +48,7 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
     if not counts["events_kept"]:
         raise DataError(
             f"no event is left after cleaning ({counts})",
-            "check the events and the item table; the counts say which rule took them",
+            "check the events and items; the counts show which rule dropped them",
         )
     return counts
 
@@ -58,7 +58,7 @@ def _check_columns(events: Path) -> None:
         missing = [name for name in EVENTS.names if name not in pq.read_schema(file).names]
         if missing:
             raise SchemaError(f"events ({file.name}) lack the column '{missing[0]}'",
-                              "ingest them again with this release, whose data contract may have grown")  # fmt: skip
+                              "ingest them again with this shoprank version")  # fmt: skip
 
 
 def limit_outliers(database: duckdb.DuckDBPyConnection, retriever_end: int, config: CleaningConfig) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""KFP face of the build stage."""
+"""KFP component of the feature stage."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
@@ -21,13 +21,13 @@ def build_features(
     Args:
         events: Output of ingest_events.
         items: Output of ingest_events.
-        statistics: Output of validate_data; asked for so that nothing is built from refused data.
-        size: tiny, small or full; how many moments the ranker learns from.
+        statistics: Output of validate_data; makes this step wait for the validation.
+        size: tiny, small or full; sets the number of snapshots that the ranker is trained on.
         options: Options of components/build_features/config.py, FeatureOptions; {}: the defaults.
 
     Returns:
         features: Feature folder with spec.json, catalog, histories and rows of every split.
-        summary: Rows of each split, vocabulary sizes, collisions of hashed ids and what cleaning touched.
+        summary: Rows of each split, vocabulary sizes, collisions of hashed ids and rows affected by cleaning.
     """
     from pathlib import Path
 

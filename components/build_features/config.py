@@ -16,7 +16,7 @@ class CleaningConfig(Options):
     """Thresholds of the cleaning rules."""
 
     robot_events_per_day: Count = 2_000
-    """A shopper with more events than this on any day is a robot; all of its events are dropped."""
+    """A shopper with more events than this on any day is treated as a robot; all of its events are dropped."""
     price_quantile: Fraction = 0.999
     """A price above ten times this quantile of the prices before `retriever_end` is an outlier and becomes unknown."""
     quantity_quantile: Fraction = 0.999
@@ -24,36 +24,36 @@ class CleaningConfig(Options):
 
 
 class VocabularyConfig(Options):
-    """What is kept of each vocabulary."""
+    """Limits of the vocabularies."""
 
     min_item_events: Amount = 2
     """Items with fewer events before retriever_end share the unknown embedding row."""
     item_hash_rows: Amount = 0
-    """Rows behind the vocabulary that those items share by the hash of their id, instead of the unknown one; 0: none.
-    Colliding items share an embedding; the expected and the counted share are among the stage's metrics."""
+    """Additional rows that those items share by the hash of their id, instead of the unknown row; 0: none.
+    Colliding items share an embedding; expected and actual shares are reported in the stage's metrics."""
     min_user_events: Amount = 2
-    """Likewise for shoppers."""
+    """The same for shoppers."""
     item_rows: Amount = 0
-    """At most this many items have an embedding row: those of the most events, an event of `row_half_life_days` before
-    retriever_end counting half; 0: all that were seen often enough."""
+    """Maximum number of items with an embedding row, by event count with a half-life of `row_half_life_days` before
+    retriever_end; 0: no limit."""
     user_rows: Amount = 0
-    """Likewise for shoppers."""
+    """The same for shoppers."""
     row_half_life_days: Limit = 28.0
-    """Such counts find more of later events than plain ones do (measured: tests/benchmarks/quality/bounded_ids.py)."""
+    """Half-life of event counts in days; see tests/benchmarks/quality/bounded_ids.py for its effect."""
     min_tokens: Amount = 2
-    """Title tokens of fewer items are unknown."""
+    """Title tokens in fewer items are mapped to unknown."""
     max_tokens: Count = 50_000
-    """At most this many title tokens, the most frequent ones."""
+    """Maximum number of title tokens, by frequency."""
     category_levels: Count = 4
-    """Levels of the category path that are read, root first."""
+    """Number of levels of the category path that are used, from the root."""
     title_length: Count = 16
-    """Title tokens kept an item."""
+    """Maximum number of title tokens per item."""
     price_buckets: Count = 16
-    """Quantile buckets of the catalog's prices."""
+    """Number of quantile buckets of prices."""
 
 
 class FeatureOptions(Options):
-    """How features are made; everything else is derived from the data."""
+    """Options of the features."""
 
     cleaning: CleaningConfig = CleaningConfig()
     """Thresholds of the cleaning rules."""
@@ -62,33 +62,33 @@ class FeatureOptions(Options):
     event_weights: dict[EventType, Rate] = Field(default_factory=lambda: dict(DEFAULT_EVENT_WEIGHTS))
     """Weight of each event type in interests and sequences."""
     half_life_days: Limit = 30.0
-    """Days after which an event counts half."""
+    """Half-life of event weights in days."""
     horizon_days: Limit = 28.0
-    """Length of the label windows; shorter data gets shorter ones."""
+    """Length of the label windows in days; reduced for short data."""
     snapshots: Count = 2
-    """Moments that the ranker learns from; by size: tiny 1, small 2, full 4."""
+    """Number of snapshots that the ranker is trained on; by size: tiny 1, small 2, full 4."""
     sequence_length: Count = 50
-    """Events in a behaviour sequence."""
+    """Maximum number of events in a behaviour sequence."""
     interest_length: Count = 8
-    """Categories and brands in an interest vector."""
+    """Maximum number of categories and brands in an interest vector."""
     query_length: Count = 12
-    """Tokens of a query that are read."""
+    """Maximum number of query tokens."""
     interest_history: Count = 256
-    """Latest events that make interests and sequences."""
+    """Latest events used for interests and sequences."""
     max_history: Count = 4_096
-    """Latest events of a shopper that are read at all."""
+    """Latest events used per shopper."""
     popularity_days: Annotated[tuple[Count, ...], Field(min_length=3, max_length=3)] = (7, 28, 91)
     """Windows of the item popularity features."""
     popularity_half_life_days: Limit = 7.0
-    """Days after which a target event counts half in the decayed popularity: about a week's rhythm of a shop."""
+    """Half-life of target events in the decayed popularity, in days."""
     similarity: SimilarityConfig = SimilarityConfig()
-    """Which items are compared by their shoppers, and how many neighbours they keep."""
+    """Options of the item similarities."""
 
     @classmethod
     def for_size(cls, size: Size, given: Mapping[str, Any] = MappingProxyType({})) -> Self:
-        """The defaults of a size with what the section `features` gives.
+        """The defaults of a size, updated with section `features`.
 
         Raises:
-            InputError: names the path of what cannot be used.
+            InputError: names the path of an invalid value.
         """
         return cls.read(merged({"snapshots": size.snapshots}, given), "features")

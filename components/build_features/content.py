@@ -1,4 +1,4 @@
-"""Content vectors of the items table: all of one width and finite, or the item is named."""
+"""Content vectors of the items table: checks that all have the same width and are finite."""
 
 import duckdb
 
@@ -11,7 +11,7 @@ def content_width(database: duckdb.DuckDBPyConnection) -> int:
     """Width of the vectors of table `items`; 0 when no item has one. Null and empty ones count as missing.
 
     Raises:
-        DataError: names an item whose vector has another width than most, or holds what is not a finite number.
+        DataError: names an item whose vector has another width than most, or a value that is not a finite number.
     """
     columns = [name for (name,) in database.execute("SELECT column_name FROM (DESCRIBE items)").fetchall()]
     if CONTENT_COLUMN not in columns:
@@ -35,7 +35,7 @@ def content_width(database: duckdb.DuckDBPyConnection) -> int:
     )
     if item is not None:
         raise DataError(
-            f"items.{CONTENT_COLUMN}: item '{item}' holds a value that is no finite number",
-            "embed this item again, or leave its column null; ingest_events puts such rows aside",
+            f"items.{CONTENT_COLUMN}: item '{item}' has a value that is not a finite number",
+            "embed this item again, or leave its column null; ingest_events rejects such rows",
         )
     return int(width)

@@ -58,7 +58,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
 def write_requests(database: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Write (request_id, shopper, timestamp) of each request of the predictor that events carry on, if any.
 
-    The events' shopper made it, at or before the first of them. A request of several shoppers is nobody's.
+    A request belongs to the shopper of its events; requests with events of several shoppers are omitted.
     """
     requests = (
         "(SELECT request_id, min(row)::INTEGER AS shopper, floor(epoch(min(timestamp)))::BIGINT AS timestamp "
@@ -80,7 +80,7 @@ def write_statistics(
         InputError: the half-life is not positive.
     """
     if not half_life_days > 0:
-        raise InputError(f"popularity_half_life_days is {half_life_days}", "give the days after which an event halves")
+        raise InputError(f"popularity_half_life_days is {half_life_days}", "give a positive half-life in days")
     folder.mkdir()
     items = count(database, "item_row") + 1
     longest = max(windows)
@@ -211,8 +211,8 @@ def strongest_event(database: duckdb.DuckDBPyConnection) -> str:
     names = database.execute("SELECT DISTINCT event_type FROM clean WHERE item_id IS NOT NULL").fetchall()
     if not names:
         raise DataError(
-            "column 'item_id': no event names an item, so there is nothing to learn",
-            "map the column that holds the item; a search names the item that was opened from it",
+            "column 'item_id': no event names an item, so there is nothing to train on",
+            "map the column with the item id; a search event has the id of the item opened from it",
         )
     order = ("purchase", "cart", "view", "search", "impression")
     return min((name for (name,) in names), key=order.index)

@@ -1,4 +1,4 @@
-"""The proof that no feature of a training row saw its own label or anything later."""
+"""Checks that features of training rows only use events before the label."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ _FIX = "this is a bug of build_features: report it with the feature configuratio
 
 
 def check_leakage(folder: Path, timeline: Timeline) -> int:
-    """Compare every row's newest feature event with its moment, and every split with its window.
+    """Check that every row's newest feature event is before its time, and that rows are within their split's window.
 
     Returns:
-        How many rows were checked.
+        Number of rows checked.
 
     Raises:
-        DataError: a feature was computed from an event at or after its label, or a row lies outside its split's
+        DataError: a feature was computed from an event at or after its label, or a row is outside its split's
             window; names the split and the count.
     """
     moments, checked = timeline.moments(), 0
@@ -36,6 +36,6 @@ def check_leakage(folder: Path, timeline: Timeline) -> int:
             if late:
                 raise DataError(f"{path.stem}: {late} of {rows} rows use events at or after their label", _FIX)
             if outside:
-                raise DataError(f"{path.stem}: {outside} of {rows} rows lie outside the split's window", _FIX)
+                raise DataError(f"{path.stem}: {outside} of {rows} rows are outside the split's window", _FIX)
             checked += rows
     return checked

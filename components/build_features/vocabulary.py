@@ -66,10 +66,10 @@ def encode_items(
         DataError: a content vector is of another width than the rest, or not finite.
     """
     if config.item_hash_rows < 0:
-        raise InputError(f"item_hash_rows is {config.item_hash_rows}", "give 0 for none, or how many rows to share")
+        raise InputError(f"item_hash_rows is {config.item_hash_rows}", "give 0 for none, or the number of shared rows")
     for name in ("item_rows", "user_rows"):
         if (rows := getattr(config, name)) < 0:
-            raise InputError(f"{name} is {rows}", "give 0 for no limit, or how many may have an embedding row")
+            raise InputError(f"{name} is {rows}", "give 0 for no limit, or the maximum number of embedding rows")
     known_users, known_items = encode_ids(database, retriever_end, config)
     _prices(database, retriever_end)
     edges, mean, std = _price_scale(database, config.price_buckets)

@@ -1,1 +1,1 @@
-"""Stage: refuse parameters that a later step could not use, before anything is read or trained."""
+"""Stage: validate all parameters before anything is read or trained."""

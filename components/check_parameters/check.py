@@ -1,6 +1,6 @@
-"""Every option of a training run, checked before anything is read: by its model, and by the code that later uses it.
+"""Validates all options of a training run before anything is read, with the checks of the stages that use them.
 
-A wrong guard would else be found after hours of training, and a misspelt strategy would release without any guard.
+Otherwise an invalid rollout option would only be found after hours of training.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,14 +13,14 @@ Sections = Mapping[str, Mapping[str, Any]]
 
 
 def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
-    """Refuse options that a later step could not use.
+    """Validate the options of all steps.
 
     Args:
         flat: size, seed, strategy, model_name, registry of the pipeline.
         sections: The sections of the pipeline.
 
     Raises:
-        InputError: names the first fault of each part, all of them at once.
+        InputError: lists the first error of each section.
     """
     checks: tuple[Callable[[Mapping[str, Any], Sections], None], ...] = (
         _data, _features, _retriever, _ranker, _evaluation, _compile, _release,

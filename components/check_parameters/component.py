@@ -1,4 +1,4 @@
-"""KFP face of the parameter check."""
+"""KFP component of the parameter check."""
 
 from kfp import dsl
 
@@ -20,13 +20,13 @@ def check_parameters(
     release: dict,
     rollout: dict,
 ):
-    """Refuse, before anything is read, options that a later step could not use: the first fault of each part, at once.
+    """Validate the options of all steps before anything is read; reports the first error of each section.
 
     Args:
         size: tiny, small or full.
-        seed: Of everything random.
+        seed: Seed of all random numbers.
         strategy: direct or guarded.
-        data: Section of ShopConfig (pipelines/config.py), as all that follow.
+        data: Section `data` of ShopConfig (pipelines/config.py).
         features: Section.
         retriever: Section.
         ranker: Section.

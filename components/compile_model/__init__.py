@@ -1,1 +1,1 @@
-"""Stage: trained torch models to ONNX or native code, quantised tables and indexes, proven to answer alike."""
+"""Stage: export torch models to ONNX or native code with quantised tables and indexes, and compare them."""

@@ -36,7 +36,7 @@ _OPTIONS = {
 
 
 def native_record() -> RuntimeRecord:
-    """What the packages that this process compiles need.
+    """Runtime requirements of packages compiled by this process.
 
     Raises:
         InputError: this machine cannot compile them.
@@ -44,8 +44,8 @@ def native_record() -> RuntimeRecord:
     require_cpp_compiler("runtime is 'aotinductor'", _INSTEAD)
     if platform.machine() != _MACHINE or set(_CPU) - cpu_flags():
         raise InputError(
-            f"runtime is 'aotinductor', and this machine is no {_MACHINE} with {', '.join(_CPU)}",
-            f"compile on a machine that is, {_INSTEAD}",
+            f"runtime is 'aotinductor', but this machine is not {_MACHINE} with {', '.join(_CPU)}",
+            f"compile on such a machine, {_INSTEAD}",
         )
     return RuntimeRecord(name="aotinductor", torch=torch_release(), machine=_MACHINE, cpu=_CPU)
 
@@ -61,7 +61,7 @@ def export_aoti(module: nn.Module, path: Path, inputs: Inputs) -> None:
         inputs: See export.Inputs.
 
     Raises:
-        DataError: the C++ compiler refuses the generated code.
+        DataError: the C++ compiler fails.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _quiet():
@@ -74,8 +74,8 @@ def export_aoti(module: nn.Module, path: Path, inputs: Inputs) -> None:
         except (InductorError, CppCompileError) as error:
             said = str(error).partition("Output:")[2].strip() or "(nothing)"
             raise DataError(
-                f"{path.name} was not compiled: {str(error).splitlines()[0]}",
-                f"fix what the compiler says, {_INSTEAD}:\n{said[:2_000]}",
+                f"{path.name} could not be compiled: {str(error).splitlines()[0]}",
+                f"fix the compiler error below, {_INSTEAD}:\n{said[:2_000]}",
             ) from error
 
 

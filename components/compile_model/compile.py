@@ -1,4 +1,4 @@
-"""Make the servable model: export, quantise, index, and compare with the trained one before anybody relies on it."""
+"""Compile the models for serving: export, quantise, index, and compare with the trained models."""
 
 import shutil
 from pathlib import Path
@@ -33,7 +33,7 @@ from components.shared.version import VERSION
 def compile_model(
     features: Path, retriever: Path, ranker: Path, statistics: Path | None, out: Path, config: CompileOptions
 ) -> dict[str, float]:
-    """Write everything a bundle needs but its manifest.
+    """Write all files of a bundle except its manifest.
 
     Args:
         features: Output of build_features.
@@ -47,8 +47,8 @@ def compile_model(
         Sizes in MB, parity, quality and latency in ms, by flat name.
 
     Raises:
-        DataError: the compiled model does not answer like the trained one.
-        InputError: native code is wanted and cannot be compiled here.
+        DataError: the compiled model differs too much from the trained one.
+        InputError: native code cannot be compiled on this machine.
     """
     record, export = _exporter(config.runtime)
     trained = open_offline(features, retriever, ranker, CandidateConfig(**read_json(ranker / "candidates.json")))
@@ -117,7 +117,11 @@ def _indexed(trained: Recommender, folder: Path, config: CompileOptions, rows: R
     report("compile_model", 0.7, "indexed" if compiled.index.exact else f"indexed, recall@100 {recall:.3f}")
     if recall < config.limits.min_index_recall:
         _index(trained, folder, len(trained.catalog))
-        report("compile_model", 0.7, f"the graph finds {recall:.1%} of the nearest items: searched exactly instead")
+        report(
+            "compile_model",
+            0.7,
+            f"the approximate index finds {recall:.1%} of the nearest items: using exact search instead",
+        )
         compiled = Recommender.open(folder)
     return compiled, recall
 
@@ -126,7 +130,7 @@ def _index(trained: Recommender, folder: Path, exact_up_to: int) -> None:
     """Vector index over item vectors and BM25 index over titles, brands and categories."""
     assert isinstance(trained.models, TorchModels)
     vectors, bias = item_vectors(trained.models.retriever, trained.catalog)
-    # The unknown item is nobody's answer.
+    # The unknown item is never answered.
     bias[0] = -1e9
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)

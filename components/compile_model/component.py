@@ -1,4 +1,4 @@
-"""KFP face of the compile stage."""
+"""KFP component of the compile stage."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
@@ -16,17 +16,17 @@ def compile_model(
     summary: Output[Metrics],
     options: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
-    """Export to ONNX or native code, quantise, index, and refuse a result that does not answer like the trained models.
+    """Export to ONNX or native code, quantise, index, and check that the result agrees with the trained models.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         ranker: Output of train_ranker.
-        statistics: Output of validate_data, the drift baseline that travels with the model.
+        statistics: Output of validate_data, the drift baseline stored in the bundle.
         options: Options of components/compile_model/config.py, CompileOptions; {}: the defaults.
 
     Returns:
-        compiled: Everything a bundle needs but its manifest and signature.
+        compiled: All files of a bundle except manifest and signature.
         summary: Sizes before and after, parity, quality, latency.
     """
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Options of compression and compilation; apart from the work, because torch takes seconds to import."""
+"""Options of compression and compilation."""
 
 from typing import Literal, Self
 
@@ -26,38 +26,38 @@ class TableFormat(Options):
 
 
 class Limits(Options):
-    """What a compressed model may lose."""
+    """Limits of the loss by compression."""
 
     max_probability_difference: Fraction = 0.02
-    """Largest difference of a probability that is accepted."""
+    """Maximum difference of a probability."""
     min_rank_overlap: Fraction = 0.95
-    """Least mean share of the ten best items that both models agree on."""
+    """Minimum mean overlap of the ten best items of both models."""
     max_ndcg_loss: Fraction = 0.02
-    """Largest share of the trained model's validation NDCG@10 that may be lost."""
+    """Maximum relative loss of validation NDCG@10."""
     min_index_recall: Fraction = 0.95
-    """Least share of the nearest items that an approximate index may find; below it the index is made exact."""
+    """Minimum recall of an approximate index; below it an exact index is used."""
     shoppers: Count = 200
-    """Shoppers of the validation split that are compared."""
+    """Number of validation shoppers for the comparison."""
 
 
 class CompileOptions(Options):
-    """How a trained model is compressed and compiled, and how close it must stay to the trained one."""
+    """Options of compression and compilation."""
 
     table_format: Storage = "int8"
     """How embedding rows are stored: fp32, fp16, int8 or int4."""
     dense_format: Literal["fp32", "int8"] = "fp32"
-    """Dense layers as fp32, or as int8 with inputs scaled as they come (onnxruntime's graphs only)."""
+    """Dense layers as fp32, or as int8 with dynamically scaled inputs (onnxruntime only)."""
     prune: bool = False
-    """Whether embedding rows without training are left out, where that saves more than the map to the kept ones costs.
-    Their ids then read the unknown row, so answers differ wherever the random rows had an influence."""
+    """Whether to drop untrained embedding rows if that saves space. Their ids are mapped to the unknown row, which
+    changes answers where the random rows had an influence."""
     runtime: Runtime = "onnxruntime"
-    """What the graphs are for: onnxruntime on any machine, or aotinductor's native code in torch (x86-64 with AVX2)."""
+    """Runtime of the models: onnxruntime on any machine, or aotinductor (native code in torch, x86-64 with AVX2)."""
     limits: Limits = Limits()
-    """What the compressed model may lose."""
+    """Limits of the loss by compression."""
     exact_index_up_to: Amount = EXACT_UP_TO
-    """Larger catalogs get an approximate index."""
+    """Catalog size up to which search is exact."""
     timed_requests: Count = 100
-    """Single requests that are timed."""
+    """Number of timed single requests."""
 
     @property
     def tables(self) -> TableFormat:
@@ -68,5 +68,5 @@ class CompileOptions(Options):
     def _int8_layers_need_onnxruntime(self) -> Self:
         if (self.dense_format, self.runtime) == ("int8", "aotinductor"):
             raise refused("dense_format is 'int8' and runtime 'aotinductor'",
-                          "int8 products are onnxruntime's: give dense_format=fp32 or runtime=onnxruntime")  # fmt: skip
+                          "int8 layers need onnxruntime: set dense_format=fp32 or runtime=onnxruntime")  # fmt: skip
         return self

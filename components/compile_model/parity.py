@@ -1,4 +1,4 @@
-"""What compression cost: probabilities, the ten best, ranking quality and time, beside the trained model."""
+"""Compares compiled and trained models: probabilities, top ten, ranking quality and latency."""
 
 import dataclasses
 import time
@@ -12,7 +12,7 @@ from components.shared.features.rows import Rows
 from components.shared.features.shopper import shopper_features
 from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
 
-_FIX = "store tables as fp16 or fp32 and dense layers as fp32, or allow more"
+_FIX = "use fp16 or fp32 tables and fp32 dense layers, or raise the limits"
 
 
 def _answers(recommender: Recommender, rows: Rows, shoppers: np.ndarray, k: int) -> list[Ranking]:
@@ -40,7 +40,7 @@ def compare(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
     overlap = float(np.mean(overlaps))
     if worst > limits.max_probability_difference or overlap < limits.min_rank_overlap:
         raise DataError(
-            f"the compiled model differs: probabilities by up to {worst:.4f}, overlap@10 {overlap:.3f}",
+            f"compiled and trained model differ: probabilities by up to {worst:.4f}, overlap@10 {overlap:.3f}",
             f"limits are {limits.max_probability_difference} and {limits.min_rank_overlap}; {_FIX}",
         )
     return {"max_probability_difference": worst, "rank_overlap_at_10": overlap}
@@ -68,14 +68,14 @@ def quality(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
         limits: See Limits.
 
     Raises:
-        DataError: the compressed model loses more than it may.
+        DataError: the loss exceeds the limit.
     """
     then = dataclasses.replace(compiled, statistics=trained.statistics, neighbours=trained.neighbours)
     before, after = (ndcg(one, rows, limits.shoppers) for one in (trained, then))
     if after < before * (1.0 - limits.max_ndcg_loss):
         raise DataError(
             f"the compiled model ranks worse: NDCG@10 {after:.4f} instead of {before:.4f}",
-            f"the limit is a loss of {limits.max_ndcg_loss:.1%}; {_FIX}",
+            f"the maximum loss is {limits.max_ndcg_loss:.1%}; {_FIX}",
         )
     return {"ndcg_at_10_trained": before, "ndcg_at_10_compiled": after}
 

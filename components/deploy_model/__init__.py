@@ -1,1 +1,1 @@
-"""Stage: a blessed and proven version becomes the champion."""
+"""Stage: release a version that passed the release gates and the serving proof."""

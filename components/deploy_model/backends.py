@@ -1,4 +1,4 @@
-"""Where a version can be released: the registry's champion alone, or an InferenceService (kserve.KServeBackend)."""
+"""Release targets: the registry's champion only, or an InferenceService (kserve.KServeBackend)."""
 
 from pathlib import Path
 from typing import Protocol
@@ -9,23 +9,23 @@ from components.shared.release.registry import CHAMPION, Registry
 
 
 class Backend(Protocol):
-    """A place that serves one version of each model."""
+    """A release target that serves one version of each model."""
 
     def current(self, name: str) -> str:
-        """Version that is served now, '' when none is."""
+        """Currently served version, or ''."""
         ...
 
     def release(self, name: str, version: str) -> None:
-        """Serve `version` from now on and remember the one before; the same version again is no change."""
+        """Serve `version`, keeping the previous one for rollback; idempotent."""
         ...
 
     def rollback(self, name: str) -> str:
-        """Serve the version before again and return it."""
+        """Serve the previous version again and return it."""
         ...
 
 
 class LocalBackend:
-    """The registry's `champion` alias: whoever serves or evaluates `name/champion` gets the released version.
+    """The registry's `champion` alias: users of `name/champion` get the released version.
 
     Args:
         registry: Folder of the registry.
@@ -56,12 +56,12 @@ def backend_named(name: str, registry: Path, target: KServeTarget | None = None)
         target: For kserve.
 
     Raises:
-        InputError: there is no such backend, or the target of kserve is not said.
+        InputError: there is no such backend, or kserve has no target.
     """
     if name == "local":
         return LocalBackend(registry)
     if name != "kserve":
         raise InputError(f"backend is '{name}'", "use one of: local, kserve")
     if target is None:
-        raise InputError("backend is 'kserve' without a service", "name the InferenceService")
+        raise InputError("backend is 'kserve' without a service", "give the name of the InferenceService")
     return KServeBackend(registry, target)

@@ -1,4 +1,4 @@
-"""KFP face of the deploy stage."""
+"""KFP component of the deploy stage."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Metrics, Output
@@ -16,19 +16,19 @@ def deploy_model(
     result: Output[Metrics],
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> str:
-    """Make a blessed and proven version the champion and remember the one before.
+    """Release a version that passed the release gates and the serving proof.
 
     Args:
         proof: Output of validate_serving for this version.
         evaluation: Output of evaluate_model with its decision.
         registry: Folder of the registry.
-        model_name: Name in the registry.
+        model_name: Name of the model in the registry.
         version: Output of register_model.
         release: Options of components/shared/release/config.py, ReleaseOptions: backend and the service.
 
     Returns:
         result: Whether the champion changed.
-        Output: The version that is served now.
+        Output: The served version.
     """
     from pathlib import Path
 

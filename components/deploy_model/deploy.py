@@ -1,4 +1,4 @@
-"""Releases a version, but only one that evaluation blessed and the real predictor proved; and takes it back."""
+"""Releases versions that passed the release gates and the serving proof, and rolls back."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +14,10 @@ from components.shared.release.registry import Registry
 
 @dataclass(frozen=True)
 class Deployment:
-    """What a deployment did.
+    """Result of a deployment.
 
     Attributes:
-        version: served now. previous: served before, '' when nothing was. changed: False when it was served already.
+        version: served version. previous: version served before, or ''. changed: False if it was already served.
     """
 
     version: str
@@ -27,7 +27,7 @@ class Deployment:
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """Which version is to be released, and where."""
+    """A version and its release target."""
 
     registry: Path
     """Folder of the registry."""
@@ -38,23 +38,23 @@ class Release:
     backend: str = "local"
     """See backends.backend_named."""
     target: KServeTarget | None = None
-    """Where and how, for the backend kserve."""
+    """Target of the backend kserve."""
 
 
 def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
-    """Release a version; doing so again changes nothing.
+    """Release a version; idempotent.
 
     Args:
-        release: What and where.
-        proof: Output of validate_serving for this very bundle.
+        release: Version and target.
+        proof: Output of validate_serving for this bundle.
         evaluation: Output of evaluate_model with its decision.
 
     Raises:
-        RegistryError: it is not blessed, not proven, or not in the registry.
-        BundleError: the registered bundle is not whole any more.
+        RegistryError: it did not pass the release gates, has no serving proof, or is not registered.
+        BundleError: the registered bundle is no longer complete.
         InputError: proof or decision cannot be read, or there is no such backend.
-        ServingError: the service did not become ready, or answered otherwise; the version before serves again.
-        ClusterError: the Kubernetes API refused or is away.
+        ServingError: the service did not become ready or failed its golden requests; the previous version was restored.
+        ClusterError: the Kubernetes API rejected a request or is unavailable.
     """
     backend = backend_named(release.backend, release.registry, release.target)
     bundle = Registry(release.registry).resolve(f"{release.name}/{release.version}")
@@ -68,11 +68,11 @@ def kserve_target(model: str, release: ReleaseOptions) -> KServeTarget:
 
 
 def rollback(registry: Path, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:
-    """Serve the version before the current one again: weights, indexes, feature spec and thresholds are one bundle.
+    """Serve the previous version again: weights, indexes, feature spec and thresholds are one bundle.
 
     Raises:
-        RegistryError: there is none.
-        ServingError: it does not serve any more.
+        RegistryError: there is no previous version.
+        ServingError: the previous version does not serve.
         ClusterError: the API refused or is away.
     """
     chosen = backend_named(backend, registry, target)

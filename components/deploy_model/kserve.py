@@ -1,4 +1,4 @@
-"""Release on KServe: an InferenceService on a registered bundle, proven through its URL, taken back when it fails."""
+"""Release on KServe: updates the InferenceService, checks golden requests through its URL, reverts on failure."""
 
 import contextlib
 import time
@@ -60,11 +60,11 @@ class KServeBackend:
         return self._version(service) if service else ""
 
     def release(self, name: str, version: str) -> None:
-        """See Backend; only a version that answers its golden requests through the service's URL stays.
+        """See Backend; a version that fails its golden requests is reverted.
 
         Raises:
-            ServingError: it was not ready, or answered otherwise; the version before serves again.
-            ClusterError: the API refused or is away.
+            ServingError: it was not ready or failed its golden requests; the previous version was restored.
+            ClusterError: the API rejected a request or is unavailable.
         """
         started, before = time.monotonic(), self.current(name)
         changed = before != version
@@ -83,7 +83,7 @@ class KServeBackend:
         """See Backend.
 
         Raises:
-            RegistryError: there is no version before.
+            RegistryError: there is no previous version.
             ServingError: it was not ready in time, or answered otherwise.
         """
         registry = Registry(self.registry)
@@ -135,7 +135,7 @@ class KServeBackend:
         bundle = Registry(self.registry).resolve(f"{name}/{version}")
         url = self.target.url or address(ready)
         if not url:
-            raise ServingError(f"InferenceService {spec.name} has no address", "see its status, or give the url")
+            raise ServingError(f"InferenceService {spec.name} has no address", "check its status, or give the url")
         with endpoint(url, spec.name) as asked:
             _wait_for_version(asked, version, self.target.settle_s)
             asked.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)

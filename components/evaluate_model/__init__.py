@@ -1,1 +1,1 @@
-"""Stage: full-catalog evaluation against strong simple baselines and the champion; blesses or refuses."""
+"""Stage: full-catalog evaluation against strong simple baselines and the champion; applies the release gates."""

@@ -1,4 +1,4 @@
-"""What somebody of whom nothing is known is answered, against what is popular; judged by what test shoppers took."""
+"""Quality of the recommendations for anonymous shoppers, compared with popularity baselines."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,15 +19,15 @@ def anonymous_shoppers(
     Args:
         recommender: The models as of the rows' moment.
         rows: The test split.
-        others: Lists of other methods that are the same for everybody, catalog rows, best first, by name.
+        others: Lists of other methods that are the same for all shoppers, catalog rows, best first, by name.
         k: Length of the lists.
 
     Returns:
-        ndcg_at_10: mean over shoppers, by method, the model's own as `model`. said: mean probability of its items.
-        came: share of its items that a shopper took, mean over shoppers.
+        ndcg_at_10: mean over shoppers, by method, the model's own as `model`. predicted: mean probability of its items.
+        observed: share of its items that a shopper took, mean over shoppers.
     """
-    nobody = recommender.store.before(np.zeros(1, np.int64), rows.timestamp[:1], recommender.spec.max_history)
-    answer = recommender.rank(nobody, k)[0]
+    anonymous = recommender.store.before(np.zeros(1, np.int64), rows.timestamp[:1], recommender.spec.max_history)
+    answer = recommender.rank(anonymous, k)[0]
     found = {name: _hits(items[:k], rows) for name, items in {MODEL: answer.item, **others}.items()}
     probability = wanted_probability(answer.tasks, answer.dense)
     return {

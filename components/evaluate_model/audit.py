@@ -1,4 +1,4 @@
-"""Whether anything in the ranker's inputs or in the measuring betrays the labels.
+"""Leakage audit of the ranker's inputs and of the evaluation.
 
 With labels shuffled among each shopper's candidates before their pairs are made, what a plain model learns of the
 validation pairs must be at chance on the test pairs: otherwise the making of pairs knows the labels. With the true

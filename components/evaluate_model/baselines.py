@@ -93,7 +93,7 @@ SAME_FOR_ALL = ("popularity", "recent popularity")
 
 def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
     """Every baseline's lists."""
-    # An item that nobody ever took scores 0 everywhere; most of a large catalog is left out of all the work.
+    # Items without target events score 0 everywhere; skipping them saves most of the work in large catalogs.
     taken = past.total > 0
     taken[0] = True
     seen = np.flatnonzero(taken)

@@ -1,4 +1,4 @@
-"""KFP face of the gate: the blessing as the single output that a condition can read, locally and in a cluster alike."""
+"""KFP component that returns the release decision as a single output, which a KFP condition can read."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input
@@ -8,7 +8,7 @@ from components.shared.images import DATA_IMAGE
 
 @dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
 def read_blessing(evaluation: Input[Artifact]) -> bool:
-    """Say whether evaluate_model blessed the model.
+    """Read whether the model passed the release gates.
 
     Args:
         evaluation: Output of evaluate_model.

@@ -24,7 +24,7 @@ class ChampionAnswers:
         name: Folder name of the bundle, which is its version in a registry.
         lists: None when it could not be asked.
         comparable: Whether the comparison may decide.
-        note: A sentence for people; empty when the comparison is plain.
+        note: Explanation for reports; empty if the comparison is unrestricted.
     """
 
     name: str
@@ -62,20 +62,20 @@ def champion_answers(
         champion = Recommender.open(bundle)
     except (BundleError, InputError) as error:
         # A champion of an older format, or of a key that was changed, must not stand in the way of every later model.
-        note = f"The champion {bundle.name} cannot be used here ({error.headline}), so it was not compared."
+        note = f"The champion {bundle.name} cannot be opened ({error.headline}), so it was not compared."
         return ChampionAnswers(bundle.name, None, False, note)
     lists = _ranked(champion, ours, recode(asked, shoppers, ours, champion), k)
     moment = int(asked.now.max(initial=0))
     if champion.spec.as_of > moment:
         note = (
-            f"The champion {bundle.name} learned from events up to {_day(champion.spec.as_of)}, the test window begins "
-            f"on {_day(moment)}: it has seen what it is asked, so the comparison is information and decides nothing."
+            f"The champion {bundle.name} was trained up to {_day(champion.spec.as_of)}, the test window starts "
+            f"on {_day(moment)}: it has seen the test data, so the comparison is informative only."
         )
         return ChampionAnswers(bundle.name, lists, False, note)
     if champion.spec.target_event != ours.spec.target_event:
         note = (
             f"The champion {bundle.name} predicts the event '{champion.spec.target_event}', this model "
-            f"'{ours.spec.target_event}', so the comparison is information and decides nothing."
+            f"'{ours.spec.target_event}', so the comparison is informative only."
         )
         return ChampionAnswers(bundle.name, lists, False, note)
     return ChampionAnswers(bundle.name, lists, True)

@@ -1,4 +1,4 @@
-"""KFP face of the evaluation stage."""
+"""KFP component of the evaluation stage."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, ClassificationMetrics, Dataset, Input, Metrics, Model, Output
@@ -21,16 +21,16 @@ def evaluate_model(
     size: str = "small",
     options: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> bool:
-    """Hold a trained model against baselines and the champion on the test window, and bless or refuse it.
+    """Compare a trained model with baselines and the champion on the test window and apply the release gates.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         ranker: Output of train_ranker.
-        registry: Folder of the registry that holds the champion; empty: there is none.
+        registry: Folder of the registry with the champion; empty: no champion.
         model_name: Name in the registry.
-        public_key: File of the key that must have signed the champion; empty: native code of a champion is not run.
-        size: tiny, small or full; how many resamples make an interval.
+        public_key: Public key to verify the champion; without one, native code is not run.
+        size: tiny, small or full; sets the number of bootstrap resamples.
         options: Options of components/evaluate_model/config.py, EvaluationOptions; {}: the defaults.
 
     Returns:
@@ -38,7 +38,7 @@ def evaluate_model(
         report: Page with the comparison and the decision.
         metrics: Every figure of the model.
         classification: ROC curve and confusion matrix of the ranker.
-        Output: Whether the model is blessed.
+        Output: Whether the model passed the release gates.
     """
     from pathlib import Path
 

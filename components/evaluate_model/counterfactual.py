@@ -1,4 +1,4 @@
-"""What another policy would have earned, from answers that were given under known probabilities.
+"""Off-policy estimators of the reward of another policy, from answers with logged propensities.
 
 Sources: Horvitz & Thompson (JASA 1952) for IPS; Swaminathan & Joachims, The Self-Normalized Estimator for
 Counterfactual Learning (NIPS 2015) for SNIPS; Dudik, Langford & Li, Doubly Robust Policy Evaluation and Learning
@@ -32,18 +32,17 @@ class Logged:
         lengths = {len(values) for values in (self.reward, self.propensity, self.target)}
         if len(lengths) != 1 or not len(self.reward):
             raise DataError(
-                f"reward, propensity and target have {sorted(lengths)} entries", "give one each, at least 1"
+                f"reward, propensity and target have {sorted(lengths)} entries",
+                "give one value of each per decision, at least one",
             )
         for name, lowest in (("propensity", 0.0), ("target", -1e-12)):
             values = getattr(self, name)
             wrong = ~np.isfinite(values) | (values <= lowest) | (values > 1.0 + 1e-9)
             if wrong.any():
                 at = int(np.argmax(wrong))
-                raise DataError(
-                    f"{name} of entry {at} is {values[at]}", "it is a probability, logged with the decision"
-                )
+                raise DataError(f"{name} of entry {at} is {values[at]}", "give the logged probability")
         if not np.isfinite(self.reward).all():
-            raise DataError("reward holds values that are not finite", "leave those entries out")
+            raise DataError("reward has values that are not finite", "remove those entries")
 
     @property
     def weights(self) -> np.ndarray:
@@ -91,12 +90,12 @@ def snips(logged: Logged) -> Estimate:
     What the policy in question chooses and the one that answered never does drops out: the mean is over the rest.
 
     Raises:
-        DataError: the policy in question never chooses what was chosen, so nothing can be estimated.
+        DataError: the target policy never chooses a logged item, so nothing can be estimated.
     """
     weights = logged.weights
     if not weights.any():
         raise DataError(
-            "the policy in question never chooses what was chosen", "explore more, or compare nearer policies"
+            "the target policy never chooses a logged item", "explore more, or compare more similar policies"
         )
     value = float((weights * logged.reward).sum() / weights.sum())
     error = float(np.sqrt(np.square(weights * (logged.reward - value)).sum()) / weights.sum())
@@ -112,7 +111,7 @@ def doubly_robust(logged: Logged, expected: np.ndarray, expected_target: np.ndar
         expected_target: float64 [n], the model's mean reward of what the policy in question chooses there.
     """
     if not len(expected) == len(expected_target) == len(logged.reward):
-        raise DataError("the reward model's values are not one for each decision", "predict for every entry")
+        raise DataError("the reward model needs one value per decision", "give a prediction for every entry")
     return _mean(expected_target + logged.weights * (logged.reward - expected), logged)
 
 

@@ -1,4 +1,4 @@
-"""Hold a trained model against simple methods and the champion on the test window, and bless or refuse it."""
+"""Compare a trained model with simple methods and the champion on the test window and apply the release gates."""
 
 import dataclasses
 from collections.abc import Iterator

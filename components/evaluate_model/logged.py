@@ -109,9 +109,9 @@ def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decis
     kept = sorted((request, *decision) for request, decision in compared.items() if decision)
     if not kept:
         raise DataError(
-            f"{log}: none of {len(compared):,} requests can be compared: the last item of {candidate} stands higher in "
-            "the champion's answer, or the answers are of different lengths",
-            "let more requests be answered, with the same k, or compare models that differ in more than the order",
+            f"{log}: none of {len(compared):,} requests can be compared: the last item of {candidate} is higher in "
+            "the champion's answer, or the answers differ in length",
+            "collect more requests with the same k, or compare models that rank different items",
         )
     requests, shown, propensities, wanted = map(list, zip(*kept, strict=True))
     took = _taken(events, event_type, requests)
@@ -128,7 +128,8 @@ def _wanted(log: Path, candidate: str) -> dict[str, tuple[str, int]]:
         if record.shadow and record.version == candidate:
             if record.propensities:
                 raise DataError(
-                    f"{candidate} explored while it was a shadow", "serve it with this release, which never does"
+                    f"{candidate} explored although it was a shadow",
+                    "serve it with this shoprank version, which never explores in a shadow",
                 )
             wanted[record.request_id] = (record.items[-1], len(record.items))
     return wanted
@@ -149,7 +150,7 @@ def _compared(log: Path, wanted: dict[str, tuple[str, int]], candidate: str) -> 
         compared[record.request_id] = (record.items[-1], record.propensities[-1], item) if fits else None
     if not compared:
         what = f"no copy of them was answered by {candidate}" if explored else "no answer has propensities"
-        raise DataError(f"{log}: {what}", "serve with --explore, and let its --shadow_url name the candidate")
+        raise DataError(f"{log}: {what}", "serve the champion with --explore and --shadow_url set to the candidate")
     return compared
 
 
@@ -165,5 +166,5 @@ def _taken(events: Path, event_type: str, requests: list[str]) -> set[tuple[str,
             for pair in zip(batch["request_id"].to_pylist(), batch["item_id"].to_pylist(), strict=True)
         }
     except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"events {events}: {str(error).splitlines()[0]}", "give the folder that ingest_events wrote"
+        raise InputError(f"events {events}: {str(error).splitlines()[0]}", "give the output folder of ingest_events"
                          ) from error  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page about the evaluation: the decision and its reasons, then what it rests on."""
+"""The evaluation page: decision, reasons and metrics."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
     split = result["split"]
     page = Page(
         "Model evaluation",
-        f"{split['shoppers']:,} shoppers, what they took from {split['from'][:10]} to {split['to'][:10]}",
+        f"{split['shoppers']:,} shoppers, purchases from {split['from'][:10]} to {split['to'][:10]}",
     )
     page.section("Decision")
     sections.banner(page, decision.blessed, result["checks"])
@@ -36,11 +36,11 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
 
 def _tables(page: Page, result: dict[str, Any]) -> None:
     """All list metrics of all methods."""
-    page.section("Every list metric", "Means, and their intervals where a resample of shoppers gives one.")
+    page.section("All ranking metrics", "Means, with bootstrap intervals over shoppers where available.")
     for scope, title in (("overall", "All items"), ("first", "Items new to the shopper")):
         found = result["scopes"][scope]
         methods = sections.in_order(found["methods"])
-        page.text(f"{title}: {found['shoppers']:,} shoppers, {found['relevant']:,} items taken")
+        page.text(f"{title}: {found['shoppers']:,} shoppers, {found['relevant']:,} items bought")
         rows = [
             [_HEADINGS[name], *(sections.estimate(found["methods"][method][name]) for method in methods)]
             for name in (*LIST_METRICS, *DIVERSITY_METRICS)
@@ -49,10 +49,10 @@ def _tables(page: Page, result: dict[str, Any]) -> None:
 
 
 def _anonymous(page: Page, found: dict[str, Any]) -> None:
-    """What is answered to somebody of whom nothing is known."""
+    """Recommendations for anonymous shoppers."""
     page.section(
-        "Shoppers nobody knows",
-        "The one list that a shopper without id and history gets, held against what every test shopper took.",
+        "Anonymous shoppers",
+        "The list for a shopper without id and history, compared with the purchases of all test shoppers.",
     )
     names = sorted(found["ndcg_at_10"], key=lambda name: (name != "model", -found["ndcg_at_10"][name]))
     page.table(["", *names], [["NDCG@10", *(f"{found['ndcg_at_10'][name]:.4f}" for name in names)]])

@@ -1,4 +1,4 @@
-"""What a model must show before it may replace the champion; every rule gives a sentence with its numbers."""
+"""Release gates; each gives a sentence with its numbers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Check:
     """One rule applied.
 
     Attributes:
-        rule: field of Rules. passed: whether it holds. sentence: with the numbers, for people.
-        decides: False for what is reported but cannot refuse.
+        rule: field of Rules. passed: whether it passed. sentence: the result with its numbers.
+        decides: False for informative checks.
     """
 
     rule: str
@@ -27,7 +27,7 @@ class Check:
 
 
 def apply_rules(result: dict[str, Any], rules: Rules) -> list[Check]:
-    """Hold metrics.json against every rule; broken rules come first."""
+    """Apply all release gates to metrics.json; failed ones come first."""
     overall = result["scopes"]["overall"]
     checks = [_shoppers(overall["shoppers"], rules)]
     checks += [_difference(overall, name, rules) for name in rules.beat if name in overall["methods"]]
@@ -55,15 +55,15 @@ def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:
         return Check(rule, False, f"The model cannot be compared with {name}: no test shopper has a target.")
     needs_certainty = rules.certain and rule == "beat"
     passed = low > 0 if needs_certainty else mean >= -rules.tolerance and high > 0
-    limit = "the interval must lie above zero" if needs_certainty else (
-        f"it may fall {rules.tolerance} short and its interval must reach above zero"
+    limit = "the interval must be above zero" if needs_certainty else (
+        f"the deficit may be at most {rules.tolerance} and the interval must include values above zero"
     )  # fmt: skip
     return Check(rule, passed, f"{_numbers(overall, name)}{'' if passed else ': ' + limit}.")
 
 
 def _told(overall: dict[str, Any], name: str) -> Check:
     """A baseline that the rules do not name: compared, but without consequence."""
-    return Check("beat", True, f"{_numbers(overall, name)}; this decides nothing.", decides=False)
+    return Check("beat", True, f"{_numbers(overall, name)}; informative only.", decides=False)
 
 
 def _numbers(overall: dict[str, Any], name: str) -> str:
@@ -88,7 +88,7 @@ def _champion(result: dict[str, Any], rules: Rules) -> Iterator[Check]:
 def _ranker(task: dict[str, Any], rules: Rules) -> Iterator[Check]:
     auc, error, ratio = task["auc"], task["calibration_error"], task["calibration_ratio"]
     if auc is None or error is None or ratio is None:
-        yield Check("min_auc", False, "The ranker cannot be judged: its candidates hold no target, or nothing else.")
+        yield Check("min_auc", False, "The ranker cannot be evaluated: its candidates have only one class.")
         return
     yield Check(
         "min_auc", auc >= rules.min_auc,
@@ -102,7 +102,7 @@ def _ranker(task: dict[str, Any], rules: Rules) -> Iterator[Check]:
     inside = 1 / rules.max_calibration_ratio <= ratio <= rules.max_calibration_ratio
     yield Check(
         "max_calibration_ratio", inside,
-        f"It predicts {ratio:.2f} times the target events that came, {'inside' if inside else 'outside'} "
+        f"It predicts {ratio:.2f} times the observed target events, {'inside' if inside else 'outside'} "
         f"{1 / rules.max_calibration_ratio:.2f} to {rules.max_calibration_ratio:.2f}.",
     )  # fmt: skip
 
@@ -121,13 +121,13 @@ def leakage_checks(found: dict[str, Any] | None, rules: Rules) -> Iterator[Check
     yield Check(
         "max_learned_auc", passed,
         f"With the true labels its AUC is {found['learned']:.3f}, {_side(passed, 'at most')} {rules.max_learned_auc}"
-        f"{'' if passed else ': the inputs have seen the future'}.",
+        f"{'' if passed else ': the inputs leak the labels'}.",
     )  # fmt: skip
     passed = found["strongest_auc"] <= rules.max_single_input_auc
     yield Check(
         "max_single_input_auc", passed,
         f"The input '{found['strongest']}' alone has AUC {found['strongest_auc']:.3f}, "
-        f"{_side(passed, 'at most')} {rules.max_single_input_auc}{'' if passed else ': it holds the label'}.",
+        f"{_side(passed, 'at most')} {rules.max_single_input_auc}{'' if passed else ': it leaks the label'}.",
     )  # fmt: skip
 
 

@@ -73,7 +73,7 @@ def kept_households(shoppers: int) -> str:
 
 @dataclass(frozen=True)
 class JourneyItems:
-    """The whole catalog, whoever bought it.
+    """The complete catalog.
 
     It has no list prices, and none are made up from what was paid: an item that has a price only because it was sold
     later would betray the future. build_features derives prices from the past alone.

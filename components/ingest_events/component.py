@@ -1,4 +1,4 @@
-"""KFP face of the ingest stage."""
+"""KFP component of the ingest stage."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Output
@@ -17,18 +17,18 @@ def ingest_events(
     summary: Output[Metrics],
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
-    """Read a shop's raw events, items and users into the data contract; rows that do not fit are put aside.
+    """Read a shop's raw events, items and users into the data contract; invalid rows are rejected.
 
     Args:
         source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
-        size: tiny, small or full; how many shoppers of complete-journey are kept.
-        data: Options of components/shared/schema/data_options.py, DataOptions; {}: our column names, no further tables.
+        size: tiny, small or full; sets the number of shoppers of complete-journey.
+        data: Options of components/shared/schema/data_options.py, DataOptions; {}: contract column names, events only.
 
     Returns:
         events: Parquet by day, schema EVENTS.
-        items: Parquet, schema ITEMS, one row an item.
-        users: Parquet, schema USERS, one row a user.
-        rejected: Parquet of the rows that were refused, each with its reason.
+        items: Parquet, schema ITEMS, one row per item.
+        users: Parquet, schema USERS, one row per user.
+        rejected: Parquet of the rejected rows, each with its reason.
         summary: Rows kept and rejected.
     """
     from pathlib import Path

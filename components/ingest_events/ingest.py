@@ -1,4 +1,4 @@
-"""Ingest a source: read every row once, keep what fits the data contract, and put the rest aside with its reason.
+"""Ingest a source: read every row once, keep valid rows, and write the others with a reason.
 
 Rows are staged in a DuckDB file beside the outputs, so memory stays bounded and every row is counted before any output
 appears; the four outputs appear together or not at all.
@@ -108,7 +108,7 @@ def ingest(
     Raises:
         InputError: the source cannot be read or is empty, or the disk is full.
         SchemaError: a mapped column is missing.
-        DataError: not one event can be used.
+        DataError: no event is valid.
     """
     sources = choose_sources(source, size, parse_mapping(mapping), items_source, users_source)
     with _staging(outputs.events) as connection:
@@ -134,7 +134,7 @@ def choose_sources(
         raise InputError("source is empty", f"give '{complete_journey.NAME}', or a file, folder or URI")
     is_demo = source == complete_journey.NAME
     if is_demo and (mapping.columns.get("events") or mapping.constants.get("events") or mapping.event_types):
-        raise InputError(f"mapping is given, but source '{source}' is mapped already", "leave the mapping out")
+        raise InputError(f"mapping is given, but source '{source}' already has a fixed mapping", "remove the mapping")
     events = complete_journey.JourneyEvents(shoppers) if is_demo else TabularFiles(source, "events", mapping)
     items = complete_journey.JourneyItems() if is_demo else DerivedItems()
     users = complete_journey.JourneyUsers() if is_demo else DerivedUsers()
@@ -220,12 +220,12 @@ def _counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str | Non
 def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) -> None:
     counts = _counts(connection, table)
     if not counts and table == "events":
-        raise InputError(f"source '{source}' has no rows", "give a source that holds at least one event")
+        raise InputError(f"source '{source}' has no rows", "give a source with at least one event")
     if counts and None not in counts:
         reasons = ", ".join(f"{reason}: {rows:,}" for reason, rows in counts.items())
         example = connection.execute(f"SELECT row FROM staged_{table} WHERE row IS NOT NULL LIMIT 1").fetchone()
         raise DataError(
-            f"none of the {sum(counts.values()):,} {table} of '{source}' can be used ({reasons})",
+            f"none of the {sum(counts.values()):,} {table} of '{source}' are valid ({reasons})",
             f"fix the data or its mapping; the first row is {example[0] if example else 'unknown'}",
         )
 

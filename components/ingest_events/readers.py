@@ -60,7 +60,7 @@ def read_parquet(stream: IO[bytes], name: str) -> Iterator[Chunk]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{name} cannot be read as Parquet: {str(error).splitlines()[0]}",
-            "write the file again, or remove it from the source; a copy may have been cut short",
+            "write the file again, or remove it from the source; it may be truncated",
         ) from error
 
 
@@ -204,7 +204,10 @@ def _blocks(stream: IO[bytes], name: str, size: int) -> Iterator[tuple[str, floa
             held += read
             cut = held.rfind("\n") + 1
             if len(held) - cut > LONGEST_RECORD:
-                raise InputError(f"{name} has a line of more than {LONGEST_RECORD:,} characters", "is it a text file?")
+                raise InputError(
+                    f"{name} has a line of more than {LONGEST_RECORD:,} characters",
+                    "check that it is a text file with line breaks",
+                )
             if cut:
                 yield held[:cut], min(stream.tell() / max(size, 1), 0.999)
                 held = held[cut:]
@@ -215,9 +218,7 @@ def _read(text: io.TextIOWrapper, name: str) -> str:
     try:
         return text.read(BLOCK_CHARACTERS)
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{name} cannot be read: {error}", "write the file again; a copy may have been cut short"
-        ) from error
+        raise InputError(f"{name} cannot be read: {error}", "write the file again; it may be truncated") from error
 
 
 def _is_utf8(text: str) -> bool:

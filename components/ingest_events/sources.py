@@ -20,7 +20,7 @@ class Selection:
     row: str = "NULL"
     """SQL expression: the whole raw row as JSON text, for the rejected rows."""
     source_file: str = ""
-    """What a person should open to find the row."""
+    """File with the row, for messages."""
     share: float = 1.0
     """Share of the table that is staged with this selection."""
 

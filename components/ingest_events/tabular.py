@@ -71,10 +71,10 @@ class TabularFiles:
         files = [path for path in found if path.lower().endswith((*_PARQUET, *_CSV, *_JSON))]
         if not files:
             names = ", ".join(path.rsplit("/", 1)[-1] for path in found[:5]) or "nothing"
-            wrong = "holds no .parquet, .csv, .tsv or .jsonl file" if there else "does not exist"
+            wrong = "has no .parquet, .csv, .tsv or .jsonl file" if there else "does not exist"
             raise InputError(
                 f"source '{self.uri}' {wrong}",
-                f"give 'complete-journey', or a file, folder or URI that holds some; found there: {names}",
+                f"give 'complete-journey', or a file, folder or URI with such files; found there: {names}",
             )
         return filesystem, files
 
@@ -82,7 +82,7 @@ class TabularFiles:
         try:
             return filesystem.open(path, "rb")
         except OSError as error:
-            raise InputError(f"{path} cannot be opened: {error.strerror or error}", "make it readable") from error
+            raise InputError(f"{path} cannot be opened: {error.strerror or error}", "check its permissions") from error
 
     def _columns(self) -> dict[str, str | list[str]]:
         """Our column -> theirs, for the columns that the mapping names."""

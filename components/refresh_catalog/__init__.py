@@ -1,1 +1,1 @@
-"""Stage: a bundle with today's catalog, without retraining: new items get vectors from what is known of them."""
+"""Stage: update the catalog of a bundle without retraining; new items get vectors from their attributes."""

@@ -1,4 +1,4 @@
-"""KFP face of the refresh stage."""
+"""KFP component of the refresh stage."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Metrics, Model, Output
@@ -16,18 +16,18 @@ def refresh_catalog(
     summary: Output[Metrics],
     public_key: str = "",
 ):
-    """Give the champion today's catalog without training: new items, changed titles, prices and availability.
+    """Update the champion's catalog without training: new items, changed titles, prices and availability.
 
     Args:
-        items_source: Parquet file or folder, or its URI, in the form that ingest_events writes its items.
+        items_source: Parquet file or folder, or its URI, with the columns of ingest_events' items output.
         registry: Folder of the registry.
         model_name: Name in the registry.
-        public_key: File of the key that must have signed the champion; empty: native code of a champion is not run.
+        public_key: Public key to verify the champion; without one, native code is not run.
 
     Returns:
-        compiled: What compile_model would have written, for register_model.
-        evaluation: The champion's blessing, which its model keeps.
-        summary: Items added, changed and left as they were, and labels that the model does not know.
+        compiled: Compiled model in the format of compile_model.
+        evaluation: The champion's release decision, which also applies to this version.
+        summary: Items added, changed and unchanged, and unknown categories and brands.
     """
     from pathlib import Path
 

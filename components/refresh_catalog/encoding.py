@@ -61,18 +61,18 @@ class Vocabularies:
         """The content vector float32 [dim], or [0] for none at all; None where the model reads none.
 
         Raises:
-            InputError: it has another width than the model's, or holds what is not a finite number.
+            InputError: it has another width than the model's, or a value that is not a finite number.
         """
         dim = self.spec.content_dim
         if not dim:
             return None
         where = f"items.{CONTENT_COLUMN}: item '{item_id}'"
         if len(vector) not in (0, dim):
-            raise InputError(f"{where} has {len(vector)} numbers, the model reads {dim}",
-                             "embed it with what embedded the catalog, or train again")  # fmt: skip
+            raise InputError(f"{where} has {len(vector)} numbers, the model expects {dim}",
+                             "use the same embedding model as for training, or train again")  # fmt: skip
         values = vector.to_numpy(zero_copy_only=False)
         if not np.isfinite(values).all():
-            raise InputError(f"{where} holds a value that is no finite number", "embed it again, or leave it null")
+            raise InputError(f"{where} has a value that is not a finite number", "embed it again, or leave it null")
         return values
 
     def _title(self, entry: Entry, before: Entry) -> list[int]:

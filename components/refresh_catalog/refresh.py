@@ -73,7 +73,7 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
     """
     trusted(bundle, public_key)
     if not (bundle / ITEM_TOWER).exists():
-        raise BundleError(f"{bundle / ITEM_TOWER} is missing", "compile the model again with this release")
+        raise BundleError(f"{bundle / ITEM_TOWER} is missing", "compile the model again with this shoprank version")
     spec = FeatureSpec.read(bundle / "spec.json")
     with atomic_directory(out) as folder:
         result, read = _write_items(bundle, spec, _given(items), folder)
@@ -88,7 +88,7 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
 
 def _given(items: str | Path) -> pa.Table:
     """Columns of the data contract that are read, in its types."""
-    fix = "give Parquet as ingest_events writes it"
+    fix = "give Parquet in the format of ingest_events"
     try:
         filesystem, path = url_to_fs(str(items))
         table = pq.read_table(path, filesystem=filesystem)
@@ -97,7 +97,7 @@ def _given(items: str | Path) -> pa.Table:
     if "item_id" not in table.column_names:
         raise InputError(f"items {items}: column 'item_id' is missing", f"it has: {', '.join(table.column_names)}")
     if table["item_id"].null_count:
-        raise InputError(f"items {items}: {table['item_id'].null_count} rows have no item_id", "leave them out")
+        raise InputError(f"items {items}: {table['item_id'].null_count} rows have no item_id", "remove them")
     columns: dict[str, pa.ChunkedArray] = {}
     for name in (name for name in _READ if name in table.column_names):
         kind = ITEMS.field(name).type

@@ -1,4 +1,4 @@
-"""KFP face of the register stage."""
+"""KFP component of the register stage."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Model, Output
@@ -16,14 +16,14 @@ def register_model(
     signing_key: str,
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> str:
-    """Make a signed bundle of a compiled model and register it as the candidate.
+    """Build a signed bundle of a compiled model and register it as the candidate.
 
     Args:
         compiled: Output of compile_model.
-        evaluation: Output of evaluate_model; its metrics go into the manifest.
+        evaluation: Output of evaluate_model; its metrics are stored in the manifest.
         registry: Folder of the registry, on a volume that all runs share.
         model_name: Name in the registry.
-        signing_key: PEM file of the Ed25519 private key; created when it does not exist.
+        signing_key: PEM file of the Ed25519 private key; created if it does not exist.
         release: Options of components/shared/release/config.py, ReleaseOptions: lineage, publish, storage.
 
     Returns:

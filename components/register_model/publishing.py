@@ -1,4 +1,4 @@
-"""Where a registered version is made known beside the registry of files: Kubeflow Model Registry, or an OCI image.
+"""Publishes registered versions to Kubeflow Model Registry or as OCI images.
 
 The registry of files stays the one that decides; publishing again changes nothing.
 """
@@ -70,7 +70,7 @@ class KubeflowModelRegistry:
 
             parts = urllib.parse.urlsplit(self.address)
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            fix = "check its address (kubectl get svc -A | grep model-registry), then register again"
+            fix = "check its address (kubectl get svc -A | grep model-registry) and register again"
             try:
                 server = f"{parts.scheme}://{parts.hostname}"
                 client = ModelRegistry(server, port, author=self.author, is_secure=parts.scheme == "https")
@@ -84,7 +84,7 @@ class KubeflowModelRegistry:
         known = client.get_registered_model(name)
         if known is not None and client.get_model_version(name, version) is not None:
             if client.get_model_artifact(name, version) is None:
-                raise RegistryError(f"{self.address} holds {name}/{version} without its artifact",
+                raise RegistryError(f"{self.address} has {name}/{version} without an artifact",
                                     "archive that version there and register again")  # fmt: skip
             return f"{name}/{version}"
         facts = {"content_sha256": manifest.content, "schema_hash": manifest.schema_hash, **manifest.lineage}

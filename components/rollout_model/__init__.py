@@ -1,1 +1,1 @@
-"""Moves live traffic from a champion to a candidate in steps, and back at once when a guard shows harm."""
+"""Stage: move live traffic from champion to candidate in steps; roll back at once if a guard detects harm."""

@@ -1,4 +1,4 @@
-"""KFP face of the rollout stage."""
+"""KFP component of the rollout stage."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Input, Metrics, Output
@@ -19,21 +19,21 @@ def rollout_model(
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
     rollout: dict = {},  # noqa: B006
 ) -> str:
-    """Bring a version to live traffic step by step under sequential tests, then promote it or roll it back.
+    """Roll out a version step by step under sequential tests, then promote it or roll it back.
 
     Args:
         proof: Output of validate_serving for this version.
         evaluation: Output of evaluate_model with its decision.
         registry: Folder of the registry.
-        model_name: Name in the registry.
+        model_name: Name of the model in the registry.
         version: Output of register_model.
         release: Options of components/shared/release/config.py, ReleaseOptions: the service.
         rollout: Options of components/rollout_model/config.py, RolloutOptions.
 
     Returns:
-        record: What was seen at each step and what decided.
-        page: The same as a page with plots.
-        result: Whether it was promoted, and how long that took.
+        record: Measurements of each step and the decision.
+        page: The record as a page with plots.
+        result: Whether it was promoted, and the duration.
         Output: promoted or rolled_back.
     """
     from pathlib import Path

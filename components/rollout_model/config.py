@@ -1,4 +1,4 @@
-"""Options of a guarded rollout: the steps of live traffic, what is measured and where, the limits."""
+"""Options of a guarded rollout: steps of live traffic, source of metrics, limits."""
 
 import itertools
 from typing import Annotated, Self
@@ -13,21 +13,21 @@ Percentage = Annotated[int, Field(ge=1, le=100)]
 
 
 class RolloutSchedule(Options):
-    """How a candidate meets live traffic."""
+    """Steps and limits of a rollout."""
 
     steps: Annotated[tuple[Percentage, ...], Field(min_length=1)] = (5, 25, 50, 100)
-    """Percentages of live traffic, rising, the last one 100."""
+    """Increasing percentages of live traffic, ending with 100."""
     guards: GuardConfig = GuardConfig()
-    """Limits."""
+    """Limits of the guards."""
     poll_s: Limit = 15.0
-    """Seconds between two looks."""
+    """Seconds between two observations."""
     unready_looks: Count = 3
-    """Looks in a row at which the candidate's pods may be down; requests that reach no pod are counted by nobody."""
+    """Consecutive observations at which the candidate's pods may be down; such failed requests are not counted."""
 
     @model_validator(mode="after")
     def _steps_rise_to_100(self) -> Self:
         if self.steps[-1] != 100 or not all(a < b for a, b in itertools.pairwise(self.steps)):
-            raise refused(f"steps are {list(self.steps)}", "give rising percentages from 1 that end with 100")
+            raise refused(f"steps are {list(self.steps)}", "give increasing percentages from 1 to 100, ending with 100")
         return self
 
 
@@ -39,17 +39,17 @@ class RolloutPlan(RolloutSchedule):
 
 
 class RolloutOptions(RolloutSchedule):
-    """How a version is brought to live traffic when `strategy` is guarded."""
+    """Options of a guarded rollout (strategy=guarded)."""
 
     evidence: str = ""
     """Address of a Prometheus server that scrapes the predictors, or the folder of their inference log."""
     events: str = ""
-    """Folder of the shop's events with request_id, for guards on clicks and purchases; needs a log. Empty: neither is
-    judged."""
+    """Folder of the shop's events with request_id, for guards on clicks and purchases; requires an inference log.
+    Empty: no such guards."""
     gateway: str = ""
-    """Gateway of the HTTPRoute that splits traffic in Standard mode; empty: KServe splits it."""
+    """Gateway of the HTTPRoute that splits traffic in Standard mode; empty: split by KServe."""
     ready_s: Limit = 600.0
-    """Seconds that a predictor may take to become ready."""
+    """Timeout for a predictor to become ready, in seconds."""
 
     def plan(self, service: str) -> RolloutPlan:
         """The schedule of a service."""
@@ -58,13 +58,16 @@ class RolloutOptions(RolloutSchedule):
         )  # fmt: skip
 
     def check(self) -> None:
-        """Refuse places that are no source of evidence; asks none of them.
+        """Validate the sources of evidence without accessing them.
 
         Raises:
-            InputError: evidence is neither an address nor a folder, or events come without the log that names answers.
+            InputError: evidence is neither an address nor a folder, or events are given without an inference log.
         """
         if not self.evidence:
             raise InputError("rollout.evidence is empty, but strategy is guarded",
-                             "name a Prometheus server (http://...) or an inference log's folder")  # fmt: skip
+                             "give a Prometheus server (http://...) or the folder of an inference log")  # fmt: skip
         if self.events and self.evidence.startswith(("http://", "https://")):
-            raise InputError("rollout.events is given without an inference log", "let rollout.evidence name its folder")
+            raise InputError(
+                "rollout.events is given without an inference log",
+                "set rollout.evidence to the folder of the inference log",
+            )

@@ -1,7 +1,7 @@
-"""Where a rollout's figures come from: Prometheus that scrapes the predictors, or their inference log.
+"""Sources of a rollout's metrics: Prometheus, or the inference log of the predictors.
 
-Both count what happened since the last look. A source that is away gives an interval without requests: no data, which
-the judge answers with a rollback in the end.
+Both count events since the last observation. An unavailable source gives an interval without requests; without data
+the judge finally rolls back.
 """
 
 import contextlib
@@ -24,10 +24,10 @@ from components.shared.telemetry.latency import bound_above
 
 @dataclass(frozen=True)
 class Versions:
-    """Whom to compare.
+    """Versions to compare.
 
     Attributes:
-        champion: serves now. candidate: is to serve.
+        champion: current version. candidate: new version.
     """
 
     champion: str
@@ -67,7 +67,7 @@ class PrometheusEvidence:
 
     Args:
         url: Address of the Prometheus server.
-        versions: Whom to compare.
+        versions: Versions to compare.
         selector: Further label matchers, such as `namespace="shoprank"`.
     """
 
@@ -153,14 +153,14 @@ class PrometheusEvidence:
         Raises:
             ServingError: Prometheus does not answer, or refuses.
         """
-        fix = "check its address and that it runs; without figures a rollout goes back"
+        fix = "check its address and that it is running; without metrics the rollout is rolled back"
         try:
             with httpx.Client(trust_env=False, timeout=10.0) as client:
                 said = client.get(f"{self._url}/api/v1/query", params={"query": expression})
         except httpx.TransportError as error:
             raise ServingError(f"Prometheus at {self._url} does not answer: {error!r}", fix) from error
         if said.status_code != 200:
-            raise ServingError(f"Prometheus refused {expression}: {said.text[:300]}", fix)
+            raise ServingError(f"Prometheus rejected {expression}: {said.text[:300]}", fix)
         return [(one["metric"], float(one["value"][1])) for one in said.json()["data"]["result"]]
 
 
@@ -200,7 +200,7 @@ class LogEvidence:
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
             raise InputError(
-                f"inference log {self.folder} does not exist", "serve with --inference_log, mount its volume"
+                f"inference log {self.folder} does not exist", "serve with --inference_log and mount its volume"
             )
         self._reader = LogReader(self.folder)
 

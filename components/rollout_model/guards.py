@@ -1,4 +1,4 @@
-"""What the judge of a rollout reads and returns: counts of an interval, limits, states and verdicts."""
+"""Data of the rollout judge: counts per interval, limits, guard states and verdicts."""
 
 import dataclasses
 import enum
@@ -13,7 +13,7 @@ from components.shared.options import Count, Limit, Options, Rate, refused
 
 
 class Metric(enum.StrEnum):
-    """What is guarded; the value is its name in JSON."""
+    """Guarded metrics; the value is the name in JSON."""
 
     ERRORS = "error_rate"
     SLOW = "p99_latency"
@@ -24,7 +24,7 @@ class Metric(enum.StrEnum):
 
     @property
     def label(self) -> str:
-        """As people say it."""
+        """Label for pages and messages."""
         return _LABELS[self]
 
 
@@ -34,15 +34,15 @@ _LABELS = {
     Metric.OVERLAP: "rank overlap with the champion",
 }  # fmt: skip
 BAD = (Metric.ERRORS, Metric.SLOW, Metric.EMPTY)
-"""Counts of which fewer are better."""
+"""Counts where fewer are better."""
 GOOD = (Metric.CLICKS, Metric.PURCHASES)
-"""Counts of which more are better."""
+"""Counts where more are better."""
 COUNTED = (*BAD, *GOOD)
 """Every guard on counts, in the order of the judge's arrays."""
 
 
 class State(enum.StrEnum):
-    """What one guard says."""
+    """State of a guard."""
 
     HARM = "harm"
     SAFE = "safe"
@@ -51,7 +51,7 @@ class State(enum.StrEnum):
 
 
 class Action(enum.StrEnum):
-    """What the rollout is to do."""
+    """Next action of the rollout."""
 
     WAIT = "wait"
     PASS = "pass"
@@ -85,7 +85,7 @@ class Arm:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= limit:
                 raise InputError(
-                    f"Arm.{name} is {value} of {limit} requests", "count each request at most once in a field"
+                    f"Arm.{name} is {value} of {limit} requests", "count each request at most once per field"
                 )
 
     def trials(self, metric: Metric) -> int:
@@ -93,7 +93,7 @@ class Arm:
         return self.requests if metric in BAD or self.matured is None else self.matured
 
     def count(self, metric: Metric) -> int | None:
-        """Events of a counted metric; None when nobody counted them."""
+        """Events of a counted metric; None if not counted."""
         return {
             Metric.ERRORS: self.errors, Metric.SLOW: self.slow, Metric.EMPTY: self.empty,
             Metric.CLICKS: self.clicks, Metric.PURCHASES: self.purchases,
@@ -129,16 +129,16 @@ Factor = Annotated[float, Field(gt=1, lt=50)]
 
 
 class GuardConfig(Options):
-    """Limits. The defaults suit some 100 requests a second; a smaller shop takes wider tolerances or longer steps."""
+    """Limits of the guards. The defaults suit about 100 requests/s; use wider tolerances or longer steps for fewer."""
 
     alpha: Open = 0.05
-    """Probability that a candidate equal to the champion is ever found harmful: all guards, steps and looks."""
+    """Probability of a false alarm for a candidate equal to the champion, over all guards, steps and observations."""
     final_look: Open = 0.2
-    """Part of alpha for an exact test, once, of guards still undecided at the end of the final step: one planned look
-    finds smaller harm than looks without end."""
+    """Part of alpha for one exact test of guards that are undecided at the end of the final step; a single planned test
+    detects smaller harm than sequential tests."""
     strict: bool = False
-    """Whether a guard undecided at the end of the final step rolls back by an estimate beyond the tolerance alone.
-    alpha bounds no such rollback: with 5 requests a second a fifth of equal models would be turned back."""
+    """Whether an undecided guard at the end of the final step rolls back if its estimate is beyond the tolerance. Not
+    bounded by alpha: with 5 requests/s a fifth of equal models would be rolled back."""
     beta: Open = 0.05
     """Probability that a guard calls a candidate safe in a step although its harm exceeds the tolerance."""
     error_tolerance: Tolerance = 0.1
@@ -152,23 +152,23 @@ class GuardConfig(Options):
     purchase_tolerance: Open = 0.1
     """Tolerated relative loss of purchase rate."""
     negligible: Open = 0.001
-    """A rate of errors, slow or empty answers shown to be below this is safe whatever the champion's is."""
+    """Rate of errors, slow or empty answers below which a candidate is safe regardless of the champion's rate."""
     min_overlap: Open = 0.3
-    """Mean overlap@10 that the candidate must keep."""
+    """Minimum mean overlap@10 of the candidate."""
     full_share_factor: Factor = 2.0
-    """With all traffic on the candidate there is no champion beside it: its rates are held against the champion's of
-    the steps before, or of the last minutes where those are worse, times this (or divided by it), wide enough for the
-    time of day. Trouble that begins then and would have hit both is taken for its own, so this step is better short."""
+    """With all traffic on the candidate, its rates are compared with the champion's rates of the previous steps, or of
+    the last minutes if worse, multiplied (or divided) by this factor, which covers variation by time of day. Problems
+    of both versions are then attributed to the candidate, so keep this step short."""
     min_sample: Count = 2_000
-    """Requests that the candidate must have answered in a step before it may pass."""
+    """Minimum number of requests of the candidate per step."""
     min_duration_s: Rate = 600.0
-    """Seconds that a step lasts at least."""
+    """Minimum duration of a step in seconds."""
     max_duration_s: Limit = 21_600.0
-    """Seconds after which a step is decided on what there is."""
+    """Maximum duration of a step in seconds, after which it is decided with the available data."""
     judged: tuple[Metric, ...] = tuple(Metric)
-    """Guards that share alpha; leave out what the shop cannot measure, and the others become more sensitive."""
+    """Guards that share alpha; omit those that cannot be measured to make the others more sensitive."""
     required: tuple[Metric, ...] = BAD
-    """Guards without which no step passes."""
+    """Guards that need data for a step to pass."""
 
     @model_validator(mode="after")
     def _limits_go_together(self) -> Self:
@@ -176,7 +176,7 @@ class GuardConfig(Options):
             raise refused("min_duration_s exceeds max_duration_s", "choose 0 <= minimum <= maximum > 0")
         missing = [metric for metric in self.required if metric not in self.judged]
         if missing or not self.judged:
-            raise refused(f"required has {', '.join(missing) or 'no guard'}, which is not judged",
+            raise refused(f"required has {', '.join(missing) or 'no guard'}, which is not in judged",
                           f"add it to judged; guards are {', '.join(Metric)}")  # fmt: skip
         return self
 

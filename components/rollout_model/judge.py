@@ -1,4 +1,4 @@
-"""The judge of a guarded rollout: takes counts interval by interval and says wait, pass or roll back, at any look."""
+"""The judge of a guarded rollout: decides after every interval of counts whether to wait, pass or roll back."""
 
 import math
 from collections import Counter
@@ -70,7 +70,7 @@ class Judge:
             InputError: no step was started.
         """
         if not self._steps:
-            raise InputError("the rollout has no step", "call start_step before observe")
+            raise InputError("the rollout has no current step", "call start_step before observe")
         self._steps[-1].add(interval, self._counts.log_ratios)
         return self._verdict()
 
@@ -90,13 +90,15 @@ class Judge:
         """
         try:
             if raw["format"] != FORMAT:
-                raise InputError(f"judge of format {raw['format']}", f"format {FORMAT} is read; start the rollout anew")
+                raise InputError(
+                    f"judge of format {raw['format']}", f"format {FORMAT} is read; start the rollout again"
+                )
             judge = cls(GuardConfig.read(raw["config"], "guards"))
             judge._worst = {metric: float(raw["worst"][metric]) for metric in judge.config.judged}
             judge._steps = [StepEvidence.from_json(step) for step in raw["steps"]]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"this is no state of a judge: {error!r}", "remove it and start the rollout anew"
+                f"this is not a valid judge state: {error!r}", "remove it and start the rollout again"
             ) from error
         judge._counts.start(judge._steps[:-1])
         return judge

@@ -1,4 +1,4 @@
-"""The page of a rollout: what decided in one sentence, then every guard over time against its limit."""
+"""The page of a rollout: the decision, then every guard over time with its limit."""
 
 import datetime
 from collections.abc import Sequence
@@ -45,8 +45,8 @@ def record_page(record: RolloutRecord) -> Page:
         _guards(page, record)
         page.section(
             "Guards over time",
-            "Left the rates in each step so far, right candidate over champion with the confidence sequence of the "
-            "whole rollout, which holds at all looks together. Shades are steps. A band wholly on the wrong side of "
+            "Left: the rates in each step so far; right: candidate over champion with the confidence sequence of the "
+            "whole rollout, valid for all observations. Shades are steps. A band wholly on the wrong side of "
             "the dashed limit is harm beyond the tolerance, one wholly on the right side is safety.",
         )
         for metric in record.guards.judged:
@@ -58,16 +58,16 @@ def record_page(record: RolloutRecord) -> Page:
 def _decision(page: Page, record: RolloutRecord) -> None:
     page.section("Decision")
     if record.promoted:
-        headline = f"Promoted: {record.candidate} serves all traffic in place of {record.champion}"
+        headline = f"Promoted: {record.candidate} serves all traffic instead of {record.champion}"
     else:
         labels = ", ".join(guard.metric.label for guard in record.deciders)
-        cause = f"harm in {labels}" if labels else record.reasons[0] if record.reasons else "no reason was given"
+        cause = f"harm in {labels}" if labels else record.reasons[0] if record.reasons else "no reason given"
         headline = f"Rolled back: {record.champion} serves all traffic; {cause}"
     page.banner(headline, "good" if record.promoted else "bad")
-    page.badge("looks on this page", len(record.seen))
-    page.badge("time until decided", _duration(record.decided - record.began))
+    page.badge("observations", len(record.seen))
+    page.badge("time to decision", _duration(record.decided - record.began))
     page.badge("time to move the traffic", f"{record.moved - record.decided:.1f} s")
-    page.badge("requests the candidate answered", record.candidate_requests,
+    page.badge("requests of the candidate", record.candidate_requests,
                note=f"{record.candidate_requests / max(record.requests, 1):.1%} of all live requests")  # fmt: skip
     if record.slow is not None:
         page.badge("slow answer", f"over {record.slow * 1e3:.0f} ms", note="the champion's p99 before the first step")
@@ -95,7 +95,7 @@ def _steps(page: Page, record: RolloutRecord) -> None:
 
 def _guards(page: Page, record: RolloutRecord) -> None:
     last = record.seen[-1]
-    page.section("Guards at the last look", f"At {last.percent} % of the traffic; counts are those of that step.")
+    page.section("Guards at the last observation", f"At {last.percent} % of the traffic; counts are of this step.")
     columns = ["guard", "state", "champion", "candidate", "ratio or mean", "limit"]
     rows = [[guard.metric.label, str(guard.state), _rate(guard, "champion"), _rate(guard, "candidate"),
              _estimate(guard), _limit(guard)]
@@ -103,7 +103,7 @@ def _guards(page: Page, record: RolloutRecord) -> None:
     page.table(columns, rows, {at: _TONES[guard.state] for at, guard in enumerate(last.verdict.guards)})
     page.text(
         f"In brackets the confidence sequence of the whole rollout, which holds with "
-        f"{1 - record.guards.alpha_guard:.1%} at all looks together. The e-values below are the evidence: harm is "
+        f"{1 - record.guards.alpha_guard:.1%} for all observations. The e-values below are the evidence: harm is "
         f"shown by {1 / record.guards.alpha_guard:.0f}, safety in a step by {1 / record.guards.beta:.0f}."
     )
     evidence = [
@@ -115,7 +115,7 @@ def _guards(page: Page, record: RolloutRecord) -> None:
 def _plots(page: Page, record: RolloutRecord, metric: Metric) -> None:
     found = [(look, guard) for look in record.seen for guard in look.verdict.guards if guard.metric is metric]
     if not any(guard.candidate_rate is not None for _, guard in found):
-        page.text(f"{metric.label.capitalize()}: not judged, there was no data.")
+        page.text(f"{metric.label.capitalize()}: not judged, no data.")
         return
     scale, unit = _unit(record.seen[-1].time - record.began)
     hours = np.array([look.time - record.began for look, _ in found]) / scale
@@ -137,7 +137,7 @@ def _plots(page: Page, record: RolloutRecord, metric: Metric) -> None:
             _finish(axes, record, unit, scale)
     state = guards[-1].state
     figure.suptitle(metric.label.capitalize(), x=0.01, ha="left", fontsize=10, fontweight="bold")
-    page.figure(figure, f"{metric.label.capitalize()}: {state} at the last look")
+    page.figure(figure, f"{metric.label.capitalize()}: {state} at the last observation")
 
 
 def _rates(axes: Axes, hours: np.ndarray, guards: Sequence[GuardState]) -> None:

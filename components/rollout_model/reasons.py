@@ -1,4 +1,4 @@
-"""The sentences of a verdict: metric, numbers and limit, so that nobody has to open a dashboard to know why."""
+"""Reasons of a verdict as sentences with metric, numbers and limit."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,33 +18,33 @@ def within(guard: GuardState, config: GuardConfig) -> bool:
 def harmful(guard: GuardState, config: GuardConfig, share: float) -> str:
     """Why a guard rolls back."""
     evidence = f"e-value {guard.harm_e:.3g} reached {1 / config.alpha_guard:.0f}"
-    return f"{_seen(guard, share)}; {_limit(guard, config)}; harm is shown at any number of looks: {evidence}"
+    return f"{_seen(guard, share)}; {_limit(guard, config)}; harm detected by the sequential test: {evidence}"
 
 
 def worse_at_the_end(guard: GuardState, config: GuardConfig, share: float, p_value: float) -> str:
     """Why the one planned look at the end of the final step rolls back."""
     return (
-        f"{_seen(guard, share)}; {_limit(guard, config)}; safety was not shown in {config.max_duration_s:,.0f} s and "
-        f"the planned look at the end shows harm: p {p_value:.2g}, limit {config.alpha_final:.2g}"
+        f"{_seen(guard, share)}; {_limit(guard, config)}; safety not shown in {config.max_duration_s:,.0f} s and "
+        f"the final test detected harm: p {p_value:.2g}, limit {config.alpha_final:.2g}"
     )
 
 
 def unsettled(guard: GuardState, config: GuardConfig, share: float) -> str:
     """Why a step ends badly although no harm is shown."""
     return (
-        f"{_seen(guard, share)}; {_limit(guard, config)}; neither harm nor safety was shown in "
+        f"{_seen(guard, share)}; {_limit(guard, config)}; neither harm nor safety was detected within "
         f"{config.max_duration_s:,.0f} s and the estimate is beyond the limit"
     )
 
 
 def no_data(missing: Sequence[GuardState], requests: int, config: GuardConfig, share: float) -> list[str]:
     """Why a step that saw too little rolls back."""
-    reasons = [f"{guard.metric.label}: no data in {config.max_duration_s:,.0f} s, and it is required"
+    reasons = [f"{guard.metric.label}: no data in {config.max_duration_s:,.0f} s, but required"
                for guard in missing]  # fmt: skip
     if requests < config.min_sample:
         reasons.append(
             f"requests: the candidate answered {requests:,} in {config.max_duration_s:,.0f} s at "
-            f"{share:.0%} of the traffic, minimum {config.min_sample:,}; no data means roll back"
+            f"{share:.0%} of the traffic, minimum {config.min_sample:,}; too little data, so the rollout is rolled back"
         )
     return reasons
 
@@ -54,7 +54,7 @@ def passed(guards: Iterable[GuardState], config: GuardConfig, share: float) -> l
     words = {
         State.SAFE: "safe",
         State.NO_DATA: "not judged, no data",
-        State.UNDECIDED: f"no harm shown, undecided after {config.max_duration_s:,.0f} s",
+        State.UNDECIDED: f"no harm detected, undecided after {config.max_duration_s:,.0f} s",
     }
     return [
         f"{guard.metric.label}: not judged, no data" if guard.state is State.NO_DATA
@@ -81,7 +81,7 @@ def waiting(guards: Iterable[GuardState], seen: tuple[int, float], config: Guard
         if guard.state is State.UNDECIDED:
             reasons.append(f"{guard.metric.label}: e-value of safety {guard.safe_e:.3g} of {1 / config.beta:.0f}")
         elif guard.state is State.NO_DATA and guard.metric in config.required:
-            reasons.append(f"{guard.metric.label}: no data yet, and it is required")
+            reasons.append(f"{guard.metric.label}: no data yet, but required")
     return reasons
 
 

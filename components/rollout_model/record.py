@@ -1,4 +1,4 @@
-"""The decision record of a rollout: every look, the limits, what decided and when, as record.json."""
+"""The decision record of a rollout: observations, limits, decision and times, as record.json."""
 
 import dataclasses
 from collections import Counter
@@ -63,7 +63,7 @@ class Seen:
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(
-                f"this is no look of a rollout: {error!r}", "remove the file and roll out again"
+                f"this is not a valid observation of a rollout: {error!r}", "remove the file and roll out again"
             ) from error
 
 
@@ -177,7 +177,7 @@ def read_record(folder: Path) -> RolloutRecord:
     raw = read_json(folder / RECORD)
     try:
         if raw["format"] != FORMAT:
-            raise InputError(f"{folder / RECORD} has format {raw['format']}", f"format {FORMAT} is read")
+            raise InputError(f"{folder / RECORD} has format {raw['format']}", f"the supported format is {FORMAT}")
         fields = {field.name: raw[field.name] for field in dataclasses.fields(RolloutRecord)}
         if raw["action"] not in (PROMOTED, ROLLED_BACK):
             raise ValueError(f"action '{raw['action']}' is neither {PROMOTED} nor {ROLLED_BACK}")
@@ -188,5 +188,5 @@ def read_record(folder: Path) -> RolloutRecord:
         })  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{folder / RECORD} is no record of a rollout: {error!r}", "roll the version out again"
+            f"{folder / RECORD} is not a valid rollout record: {error!r}", "roll the version out again"
         ) from error

@@ -44,9 +44,9 @@ class Responses:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise InputError(f"events {self.folder} does not exist", "name the folder that the event stream writes")
+            raise InputError(f"events {self.folder} does not exist", "give the output folder of the event stream")
         if self.wait_s <= 0:
-            raise InputError(f"the wait for clicks is {self.wait_s} s", "give seconds above 0")
+            raise InputError(f"the wait for clicks is {self.wait_s} s", "give a positive number of seconds")
 
     def answered(self, one: Answered) -> None:
         """Wait for what follows a live answer."""
@@ -93,7 +93,7 @@ class Responses:
                     found.append((event.get("request_id") or "", event["event_type"]))
                 except (ValueError, KeyError, AttributeError) as error:
                     raise InputError(
-                        f"{path} at byte {self._read.get(path, 0)} is no event: {error!r}",
+                        f"{path} at byte {self._read.get(path, 0)} is not a valid event: {error!r}",
                         "write events of the data contract (components/shared/schema/tables.py)",
                     ) from error
                 self._read[path] = self._read.get(path, 0) + len(line)
@@ -104,7 +104,7 @@ def _parquet(path: Path) -> list[tuple[str, str]]:
     try:
         table = pq.read_table(path, columns=["request_id", "event_type"])
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} holds no events with request_id and event_type: {error}",
+        raise InputError(f"{path} has no events with request_id and event_type: {error}",
                          "write events of the data contract (components/shared/schema)") from error  # fmt: skip
     columns = table.column("request_id").to_pylist(), table.column("event_type").to_pylist()
     return [(request_id, kind) for request_id, kind in zip(*columns, strict=True) if request_id]

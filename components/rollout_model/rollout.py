@@ -1,7 +1,7 @@
-"""The guarded rollout: dark launch, golden parity, traffic in steps under the judge's eyes, then promote or roll back.
+"""The guarded rollout: dark launch, golden requests, traffic in steps under guards, then promote or roll back.
 
-Everything it decides on lies in the registry's rollout.json after each look, so a step that was killed goes on where it
-stood; a step that is stopped on purpose gives all traffic back first, because nobody would watch it any more.
+The state is saved in the registry's rollout.json after each observation, so a killed step can resume; a step that is
+stopped by a signal first returns all traffic to the champion.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ from components.shared.telemetry.endpoint import endpoint
 
 
 class Stopped(BaseException):
-    """The step was asked to end (SIGTERM, Ctrl-C)."""
+    """The step was stopped by SIGTERM or Ctrl-C."""
 
 
 @dataclass
 class Rollout:
-    """One candidate on its way.
+    """The rollout of one candidate.
 
     Attributes:
         registry: of the models. name: of the model. version: the candidate. plan: steps and limits.
@@ -51,7 +51,7 @@ class Rollout:
     _seen: list[Seen] = field(default_factory=list, init=False)
 
     def run(self) -> RolloutRecord:
-        """Bring the candidate to all traffic, or back to none.
+        """Roll out the candidate, or roll it back.
 
         Returns:
             What was seen and decided.
@@ -65,11 +65,11 @@ class Rollout:
             with _told_to_end():
                 why = self._dark_launch() or self._steps()
         except Stopped:
-            self._finish(ROLLED_BACK, ["the step was asked to end before the rollout was over"])
+            self._finish(ROLLED_BACK, ["the step was stopped before the end of the rollout"])
             raise
         except ClusterError as error:
-            # Whoever cannot move traffic forward moves it back, rather than leave it where nobody watches.
-            why = [f"the cluster refused: {error.headline}"]
+            # If traffic cannot be increased, return it rather than leave it unmonitored.
+            why = [f"the cluster rejected a change: {error.headline}"]
         return self._finish(ROLLED_BACK if why else PROMOTED, why)
 
     def _resume_or_begin(self) -> None:
@@ -100,7 +100,7 @@ class Rollout:
         except ServingError as error:
             return [f"dark launch: {error.headline}"]
         if slow is None:
-            return ["dark launch: the champion has answered nothing, so there is nothing to compare with"]
+            return ["dark launch: the champion has no answered requests to compare with"]
         self._state.update(slow=slow, parity=len(read_golden(bundle)))
         return []
 
@@ -131,7 +131,7 @@ class Rollout:
             report("rollout_model", at / len(self.plan.steps), f"{percent} %: {verdict.reasons[0]}")
             down = 0 if self.traffic.ready() else down + 1
             if down >= self.plan.unready_looks:
-                return [f"at {percent} %: the candidate's pods are not ready at {down} looks in a row"]
+                return [f"at {percent} %: the candidate's pods were not ready at {down} consecutive observations"]
             if verdict.action is Action.ROLL_BACK:
                 return list(verdict.reasons)
             if verdict.action is Action.PASS:
@@ -184,7 +184,7 @@ def _told_to_end() -> Iterator[None]:
         raise Stopped
 
     before: dict[int, Callable[..., Any] | int | None] = {}
-    with contextlib.suppress(ValueError):  # only the main thread may; elsewhere nobody sends signals
+    with contextlib.suppress(ValueError):  # signal handlers are only allowed in the main thread
         before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

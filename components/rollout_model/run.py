@@ -1,4 +1,4 @@
-"""The stage: release gates checked, the service found, the rollout run, its record kept with the version."""
+"""The stage: check the release gates, run the rollout, store its record with the version."""
 
 import time
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ def rollout_of(
 def roll_out(
     config: RolloutConfig, gates: tuple[Path, Path], out: Path, html: Path, cluster: Cluster | None = None
 ) -> RolloutRecord:
-    """Bring a blessed and proven version to all traffic, or back to none; the record lies in `out` and the registry.
+    """Roll out a version that passed the release gates; the record is written to `out` and the registry.
 
     Args:
         config: What, where and how.
@@ -83,9 +83,9 @@ def roll_out(
         cluster: Connected; None connects as the config says.
 
     Raises:
-        RegistryError: it is not blessed, not proven, not in the registry, or already the champion.
+        RegistryError: it failed the release gates, has no serving proof, is not registered, or is already the champion.
         MissingObject: there is no such service; deploy a first version.
-        InputError: mode, model or evidence cannot be.
+        InputError: mode, model or evidence is invalid.
         ClusterError: the Kubernetes API refused or is away; run it again to go on.
     """
     registry = Registry(config.registry)
@@ -95,7 +95,7 @@ def roll_out(
     traffic = traffic_of(cluster or connect(config.context, config.namespace), config.placement)
     champion = traffic.champion()
     if champion == config.version:
-        raise RegistryError(f"{config.name}/{config.version} is the champion already", "there is nothing to roll out")
+        raise RegistryError(f"{config.name}/{config.version} is already the champion", "there is nothing to roll out")
     evidence = evidence_at(config.evidence, Versions(champion, config.version), config.events)
     record = Rollout(registry, config.name, config.version, config.plan, traffic, evidence).run()
     write_record(record, out)

@@ -13,7 +13,7 @@ from components.rollout_model.sequential import LOG_RATIOS, ratio_evidence
 CHAMPION, CANDIDATE = 0, 1
 _HALF_LIFE_S = 60.0
 _RECENT = 1_000.0
-"""Requests without which a recent rate says nothing."""
+"""Minimum number of requests for a recent rate."""
 WORSE_IS_CANDIDATE = np.array([metric in BAD for metric in COUNTED])
 """A ratio above 1 is harm everywhere: candidate over champion of bad counts, champion over candidate of good ones."""
 

@@ -1,1 +1,1 @@
-"""What two or more stages use, in packages by domain; imports neither kfp nor kserve."""
+"""Code shared by several stages and the predictor, in packages by domain; imports neither kfp nor kserve."""

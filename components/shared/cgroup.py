@@ -1,7 +1,7 @@
 """CPUs and memory that this process may use: its CPU affinity and the limits of its cgroups, versions 1 and 2 (Linux).
 
-A container's limit is a cgroup's. Libraries that count the processors of the machine instead start too many threads,
-which the kernel then stops for most of every period. Source: cgroups(7), proc_pid_mountinfo(5).
+A container's limit is a cgroup's. Libraries that count the machine's processors instead start too many threads,
+which the kernel then throttles. Source: cgroups(7), proc_pid_mountinfo(5).
 """
 
 import math
@@ -38,9 +38,9 @@ def usable_memory(proc: Path = _PROC, installed: int | None = None) -> int:
 def limit_threads(
     environment: MutableMapping[str, str] = os.environ, proc: Path = _PROC, affinity: int | None = None
 ) -> None:
-    """Set OMP_NUM_THREADS where a cgroup allows fewer CPUs than the affinity and nobody has set it.
+    """Set OMP_NUM_THREADS if a cgroup allows fewer CPUs than the affinity and the variable is not set.
 
-    torch, faiss, numpy's OpenBLAS and pyarrow read it when they are loaded; by themselves they know the affinity only.
+    torch, faiss, numpy's OpenBLAS and pyarrow read it when they are loaded; otherwise they only use the affinity.
 
     Args:
         environment: Where it is set.
@@ -53,7 +53,7 @@ def limit_threads(
 
 
 def _cpu_limits(proc: Path) -> Iterator[float]:
-    """CPUs that each cgroup on the way up allows."""
+    """CPU limits of the cgroup and its ancestors."""
     for text in _values(proc, "", "cpu.max"):
         quota, period = text.split()
         if quota != "max":
@@ -63,7 +63,7 @@ def _cpu_limits(proc: Path) -> Iterator[float]:
 
 
 def _values(proc: Path, controller: str, file: str) -> list[str]:
-    """What `file` holds in the process's cgroup and in each above it, as far as this mount namespace shows them.
+    """Contents of `file` in the process's cgroup and its ancestors, as far as visible in this mount namespace.
 
     Args:
         proc: See usable_cpus.

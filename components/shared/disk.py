@@ -1,4 +1,4 @@
-"""A full disk, reported as one: DuckDB has no single error for it, and a memory map would end the process."""
+"""Reports full disks as InputError, from DuckDB errors and before writing to memory maps."""
 
 import contextlib
 import os
@@ -15,10 +15,10 @@ _SIGNS = ("No space left", "ermission denied", "Read-only file system", "Disk qu
 
 @contextlib.contextmanager
 def disk_errors(where: Path) -> Iterator[None]:
-    """Turn errors of the disk under `where` into an InputError; others pass.
+    """Convert disk errors under `where` to InputError; other errors pass through.
 
     Raises:
-        InputError: the disk is full or cannot be written.
+        InputError: the disk is full or not writable.
     """
     try:
         yield
@@ -28,14 +28,14 @@ def disk_errors(where: Path) -> Iterator[None]:
             raise
         raise InputError(
             f"cannot write {where}: {str(error).splitlines()[0]}",
-            "free space or choose another folder; nothing was left half-written",
+            "free space or choose another folder; no partial output was left",
         ) from error
 
 
 def new_array(path: Path, dtype: type, length: int) -> np.memmap:
     """A new .npy file of one dimension, mapped for writing.
 
-    Its blocks are taken at once: writing into the hole of a sparse file on a full disk kills the process (SIGBUS).
+    Its blocks are allocated immediately: writing to a sparse file on a full disk kills the process (SIGBUS).
 
     Raises:
         OSError: the disk is full.

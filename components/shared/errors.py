@@ -1,26 +1,26 @@
-"""Every error a person can cause, each with a headline and the fix.
+"""Errors for users, each with a headline and a fix.
 
 ShoprankError
-├── InputError       a flag, parameter or request field has a value that cannot be used
-│   └── SchemaError  a table lacks a column or holds the wrong type
-├── DataError        the data itself is refused (validation, empty splits)
-├── BundleError      a model bundle is incomplete, tampered with or of another format
-├── RegistryError    a registry operation would break its rules
-├── AuditError       the audit log is not the one that was written
-├── TrainingError    a training process ended without a model
-├── ServingError     the predictor did not start, or did not answer as it must
-└── ClusterError     the Kubernetes API refused, or could not be reached
+├── InputError       a flag, parameter or request field has an invalid value
+│   └── SchemaError  a table lacks a column, or a column has the wrong type
+├── DataError        the data is invalid (validation, empty splits)
+├── BundleError      a model bundle is incomplete, was modified or has another format
+├── RegistryError    a registry operation is not allowed
+├── AuditError       the audit log was modified
+├── TrainingError    a training process failed
+├── ServingError     the predictor did not start, or gave no valid answer
+└── ClusterError     the Kubernetes API rejected a request or is unreachable
     ├── MissingObject    no such object, or the cluster does not know the kind
-    └── ChangedObject    somebody else made or changed the object in between
+    └── ChangedObject    the object was created or changed concurrently
 """
 
 
 class ShoprankError(Exception):
-    """A refusal that names what is wrong and how to fix it.
+    """Base of all errors for users: what is wrong and how to fix it.
 
     Args:
         headline: One line that names the field, flag, file or column.
-        fix: One line that says what to do; lists what exists where that helps.
+        fix: One line that says what to do; lists the valid choices where possible.
     """
 
     def __init__(self, headline: str, fix: str):
@@ -33,39 +33,39 @@ class ShoprankError(Exception):
 
 
 class InputError(ShoprankError):
-    """A flag, parameter or request field has a value that cannot be used."""
+    """A flag, parameter or request field has an invalid value."""
 
 
 class SchemaError(InputError):
-    """A table lacks a column or holds the wrong type."""
+    """A table lacks a column, or a column has the wrong type."""
 
 
 class DataError(ShoprankError):
-    """The data itself is refused."""
+    """The data is invalid."""
 
 
 class BundleError(ShoprankError):
-    """A model bundle is incomplete, tampered with or of another format."""
+    """A model bundle is incomplete, was modified or has another format."""
 
 
 class RegistryError(ShoprankError):
-    """A registry operation would break its rules."""
+    """A registry operation is not allowed."""
 
 
 class AuditError(ShoprankError):
-    """The audit log is not the one that was written."""
+    """The audit log was modified."""
 
 
 class TrainingError(ShoprankError):
-    """A training process ended without a model."""
+    """A training process failed."""
 
 
 class ServingError(ShoprankError):
-    """The predictor did not start, or did not answer as it must."""
+    """The predictor did not start, or gave no valid answer."""
 
 
 class ClusterError(ShoprankError):
-    """The Kubernetes API refused, or could not be reached."""
+    """The Kubernetes API rejected a request or is unreachable."""
 
 
 class MissingObject(ClusterError):
@@ -73,4 +73,4 @@ class MissingObject(ClusterError):
 
 
 class ChangedObject(ClusterError):
-    """Somebody else made or changed the object in between."""
+    """The object was created or changed concurrently."""

@@ -1,4 +1,4 @@
-"""Options: frozen pydantic models whose one error names the path, what was given and what may be given.
+"""Options: frozen pydantic models; an error names the path, the given value and the allowed values.
 
 class MmoeConfig(Options):
     kind: Literal["mmoe"] = "mmoe"
@@ -21,20 +21,20 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from components.shared.errors import InputError
 
 KIND = Field(discriminator="kind")
-"""Annotation of a field that holds one of several models, each with a `kind` of its own."""
+"""Annotation of a field that holds one of several models, distinguished by `kind`."""
 
 Count = Annotated[int, Field(ge=1)]
-"""How many of something that there must be: layers, heads, widths."""
+"""A positive integer, such as a number of layers, heads or a width."""
 Amount = Annotated[int, Field(ge=0)]
-"""How many of something that there may be; 0: none."""
+"""A non-negative integer."""
 Share = Annotated[float, Field(ge=0, lt=1)]
 """From 0 to below 1."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
 Rate = Annotated[float, Field(ge=0)]
-"""A number that is not negative."""
+"""A non-negative number."""
 Limit = Annotated[float, Field(gt=0)]
-"""A number above 0."""
+"""A positive number."""
 
 
 _REFUSED = "refused"
@@ -42,24 +42,24 @@ _INDEX = re.compile(r"\[\d+\]")
 
 
 def refused(headline: str, fix: str) -> PydanticCustomError:
-    """What a validator raises about several fields at once.
+    """Error for validators that compare several fields.
 
     Args:
-        headline: What does not go together; the path is put before it.
+        headline: What is inconsistent; the path is prepended.
         fix: What to give instead.
     """
     return PydanticCustomError(_REFUSED, "{headline}", {"headline": headline, "fix": fix})
 
 
 class Options(BaseModel):
-    """Base of every options model: unknown keys, wrong types and wrong ranges are refused."""
+    """Base of every options model: unknown keys, wrong types and values out of range are rejected."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
     def model_post_init(self, _context: Any) -> None:
-        """Count `kind` as set, so that an export of what was set can be read again."""
+        """Mark `kind` as set, so that exported fields can be read again."""
         if "kind" in type(self).model_fields:
             self.__pydantic_fields_set__.add("kind")
 
@@ -69,10 +69,10 @@ class Options(BaseModel):
 
         Args:
             raw: Field -> value; absent fields have their defaults.
-            path: Name of the whole in error messages, such as `ranker`; may be empty.
+            path: Prefix of paths in error messages, such as `ranker`; may be empty.
 
         Raises:
-            InputError: names the path of the first wrong value, what was given and what may be given.
+            InputError: names the path of the first invalid value, the given value and the allowed values.
         """
         try:
             return cls.model_validate_json(json.dumps(_whole(dict(raw)), allow_nan=False))
@@ -80,14 +80,14 @@ class Options(BaseModel):
             raise _refusal(cls, raw, error.errors(), path) from None
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{path or 'options'}: {error}", "give JSON values: text, numbers, lists, objects"
+                f"{path or 'options'}: {error}", "give JSON values: strings, numbers, lists, objects"
             ) from error
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values, validated; fields that were not set stay unset.
+        """A validated copy with some values replaced; unset fields stay unset.
 
         Raises:
-            pydantic.ValidationError: a value cannot be used.
+            pydantic.ValidationError: a value is invalid.
         """
         kept = {name: getattr(self, name) for name in self.model_fields_set}
         return type(self).model_validate({**kept, **changes})
@@ -102,7 +102,7 @@ class Options(BaseModel):
 
 
 def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with what is `given` in it, object by object; an object of another `kind` replaces the one before."""
+    """`base` updated recursively with `given`; an object of another `kind` replaces the whole object."""
     result = dict(base)
     for name, value in given.items():
         before = result.get(name)
@@ -115,7 +115,7 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    """Whole floats as ints: KFP does not tell 2 from 2.0, and a float field takes 2 as well."""
+    """Integral floats as ints: KFP turns 2 into 2.0, and float fields accept 2 as well."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):
@@ -124,7 +124,7 @@ def _whole(value: Any) -> Any:
 
 
 def _refusal(model: type[Options], raw: Mapping[str, Any], errors: Sequence[ErrorDetails], path: str) -> InputError:
-    """The first of pydantic's findings in our words."""
+    """Convert the first of pydantic's errors."""
     first = errors[0]
     names, inside = _place(model, raw, first["loc"])
     where = path
@@ -142,7 +142,7 @@ def _refusal(model: type[Options], raw: Mapping[str, Any], errors: Sequence[Erro
             hint = f"did you mean '{near[0]}'? " if near else ""
             return InputError(f"{where} is not an option", f"{hint}use one of: {', '.join(known) or '(none)'}")
         case "missing":
-            return InputError(f"{where} is missing", "give it")
+            return InputError(f"{where} is missing", "add it")
         case "union_tag_invalid" | "union_tag_not_found":
             kinds = context.get("expected_tags") or ", ".join(_kinds(inside, names[-1] if names else ""))
             given = f"kind is '{context['tag']}'" if "tag" in context else f"{shown} has no kind"
@@ -156,7 +156,7 @@ def _refusal(model: type[Options], raw: Mapping[str, Any], errors: Sequence[Erro
 
 
 def _place(model: type[Options], raw: Any, location: tuple[int | str, ...]) -> tuple[list[str], type[Options] | None]:
-    """Names on the way to a value, without the tags that pydantic puts between them, and the model it is a field of."""
+    """Path of a value without pydantic's union tags, and the model that has the field."""
     names: list[str] = []
     value: Any = raw
     models, inside = [model], None
@@ -176,7 +176,7 @@ def _place(model: type[Options], raw: Any, location: tuple[int | str, ...]) -> t
 
 
 def _options_in(annotation: Any) -> list[type[Options]]:
-    """Every options model that an annotation names."""
+    """All options models in an annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Options):
         return [annotation]
     if get_origin(annotation) in (Union, UnionType, Annotated, tuple, list, Sequence):
@@ -185,7 +185,7 @@ def _options_in(annotation: Any) -> list[type[Options]]:
 
 
 def _narrowed(models: Sequence[type[Options]], value: Any) -> type[Options] | None:
-    """Of several models the one of the value's kind."""
+    """Select the model with the value's kind."""
     kind = value.get("kind") if isinstance(value, Mapping) else None
     named = [one for one in models if "kind" in one.model_fields and one.model_fields["kind"].default == kind]
     return (named or list(models) or [None])[0]
@@ -198,14 +198,14 @@ def _kinds(inside: type[Options] | None, name: str) -> list[str]:
 
 
 def _wanted(error: ErrorDetails) -> str:
-    """What may be given."""
+    """Description of the allowed values."""
     limits = {"greater_than_equal": ("ge", "{} or more"), "greater_than": ("gt", "a number above {}"),
               "less_than_equal": ("le", "at most {}"), "less_than": ("lt", "a number below {}")}  # fmt: skip
     if error["type"] in limits:
         name, text = limits[error["type"]]
         return text.format(error.get("ctx", {})[name])
     text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    plain = {"a valid integer": "a whole number", "a valid number": "a number", "a valid string": "a text",
+    plain = {"a valid integer": "a whole number", "a valid number": "a number", "a valid string": "a string",
              "a valid boolean": "true or false", "a valid array": "a list", "an object": "an object"}  # fmt: skip
     return plain.get(text, text)
 

@@ -1,4 +1,4 @@
-"""One line of progress, printed by stages and read by `shoprank run` to draw its bars."""
+"""Progress lines, printed by stages and parsed by `shoprank run`."""
 
 import re
 

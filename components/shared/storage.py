@@ -1,4 +1,4 @@
-"""Writing without halves: every file and folder appears under its name only when it is whole."""
+"""Atomic writes: files and folders appear under their name only when complete."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise InputError(
             f"cannot write {path}: {error.strerror or error}",
-            "free space or choose another folder; nothing was left half-written",
+            "free space or choose another folder; no partial output was left",
         ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -56,7 +56,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise InputError(
             f"cannot write {path}: {error.strerror or error}",
-            "free space or choose another folder; nothing was left half-written",
+            "free space or choose another folder; no partial output was left",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""KFP face of the ranker stage."""
+"""KFP component of the ranker stage."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
@@ -9,7 +9,7 @@ from components.shared.images import TRAIN_IMAGE
 @dsl.component(
     base_image=TRAIN_IMAGE,
     install_kfp_package=False,
-    # The step's own pod needs them too: with launch=process it trains, else it prepares and waits.
+    # The step's pod needs them too: with launch=process it trains, otherwise it prepares and waits.
     task_config_passthroughs=[
         dsl.TaskConfigPassthrough(field=field, apply_to_task=True)
         for field in (
@@ -38,15 +38,15 @@ def train_ranker(
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
-        task_config: What KFP gave the step's pod, for the nodes of a TrainJob; KFP fills it in.
-        size: tiny, small or full: the defaults.
-        seed: Of initial weights, order and draws.
+        task_config: Settings of the step's pod for the nodes of a TrainJob; filled in by KFP.
+        size: tiny, small or full; sets the defaults.
+        seed: Seed of initial weights, order and sampling.
         training: Options of components/shared/training/launch.py, TrainingOptions; {}: in this pod.
         ranker: Options of components/train_ranker/config.py, RankerOptions; {}: the defaults.
 
     Returns:
         model: Weights (safetensors), shape, candidate sources and learning curves.
-        summary: Best validation NDCG@10 and its epoch, the teacher's too.
+        summary: Best validation NDCG@10 and its epoch, also for a teacher.
     """
     from pathlib import Path
 

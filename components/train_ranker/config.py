@@ -1,4 +1,4 @@
-"""Options of the ranker's training; apart from torch, which only workers import."""
+"""Options of the ranker's training; does not import torch."""
 
 from typing import Annotated, Self
 
@@ -21,9 +21,9 @@ class TeacherOptions(Options):
     hidden_dim: Amount = 0
     """Width of its hidden layers; 0: four times the ranker's."""
     architecture: RankerArchitecture | None = None
-    """Its layers; parts that are not given are the ranker's. null: all of them."""
+    """Its layers; missing parts are those of the ranker. null: the same as the ranker."""
     soft_label_weight: Annotated[Fraction, Field(gt=0)] = 0.5
-    """Weight of its predictions in a label; the rest is what really happened."""
+    """Weight of its predictions in a label; the rest is the observed label."""
 
 
 def _optimizer(seed: int = 0) -> OptimizerConfig:
@@ -31,60 +31,58 @@ def _optimizer(seed: int = 0) -> OptimizerConfig:
 
 
 class RankerOptions(Options):
-    """How the multi-task ranker is trained."""
+    """Options of the multi-task ranker."""
 
     embedding_dim: Count = 16
     """Width of embedding rows; by size: tiny 8, small 16, full 32."""
     hidden_dim: Count = 64
     """Width of the hidden layers; by size: tiny 32, small 64, full 128."""
     epochs: Count = 4
-    """Upper limit of passes over the pairs; by size: tiny 10, small 4, full 5."""
+    """Maximum number of epochs; by size: tiny 10, small 4, full 5."""
     batch_shoppers: Count = 8
     """Shoppers of a global batch, each with all of its pairs; by size: tiny 4, small 8, full 16."""
     own_candidates: Amount = 200
-    """Candidates among the items a shopper has touched, in training and in serving; by size: 100, 200, 400."""
+    """Candidates from the shopper's own items, in training and serving; by size: 100, 200, 400."""
     retrieved_candidates: Amount = 200
-    """Candidates nearest to the user vector; by size: 100, 200, 400."""
+    """Candidates nearest to the user vector (retrieval); by size: 100, 200, 400."""
     similar_candidates: Amount = 200
-    """Candidates similar to what the shopper has touched; by size: 100, 200, 400."""
+    """Candidates similar to the shopper's own items (item-kNN); by size: 100, 200, 400."""
     popular_candidates: Amount = 50
-    """Candidates of the most target events in the middle popularity window, and as many of the most new shoppers."""
+    """Most popular candidates in the middle popularity window, and as many with the most new buyers."""
     lexical_candidates: Amount = 200
     """Candidates that match the query's words."""
     hot_candidates: Amount = 0
-    """Candidates of the highest time-decayed popularity, which a surge lifts within days."""
+    """Candidates with the highest time-decayed popularity (trending items)."""
     anonymous_share: Fraction = 0.3
-    """Share of the shoppers of whom a training window holds a copy without id and history, so that anonymous shoppers
-    are answered from what all of them bought."""
+    """Share of shoppers copied without id and history in each training window, to train for anonymous shoppers."""
     id_dropout: Fraction = 0.3
     """Share of shopper ids replaced by the unknown bucket."""
     listwise: Rate = 0.05
-    """Weight of the loss over each shopper's list beside the mean cross-entropy of pairs; 0: none."""
+    """Weight of the listwise loss relative to the pairwise cross-entropy; 0: none."""
     architecture: RankerArchitecture = RankerArchitecture()
-    """The layers behind the embeddings: interaction, task heads, target attention, positions."""
+    """Layers after the embeddings: interaction, task heads, target attention, positions."""
     patience: Count = 10
-    """Epochs without a better validation NDCG@10 before training ends."""
+    """Patience of early stopping: epochs without a better validation NDCG@10."""
     refit: bool = True
-    """Whether the final model is trained again on the validation window too, for as many epochs as were best on it;
-    takes about as long again."""
+    """Whether to train the final model again including the validation window, for the best number of epochs; doubles
+    the training time."""
     optimizer: OptimizerConfig = Field(default_factory=_optimizer)
     """Rule, learning rates, their schedule, compute dtype, sharding."""
     checkpoint_every: Count = 500
     """Steps between checkpoints."""
     held_pairs: Amount = 15_000_000
-    """More training pairs, or more validation pairs, than these are streamed, not held in memory, where each takes 172
-    bytes in every process."""
+    """Maximum number of training or validation pairs held in memory, 172 bytes each per process; more are streamed."""
     inference_log: str = ""
-    """Folder of the predictors' logs, which say at which positions items were shown; needed by
-    architecture.positions, and by nothing else."""
+    """Folder of the predictors' inference logs with the positions of shown items; only used by
+    architecture.positions."""
     teacher: TeacherOptions | None = None
-    """A larger ranker whose predictions the labels carry; null: none; {}: one of the default widths."""
+    """A larger ranker that provides soft labels; null: none; {}: default widths."""
     hyperparameters: str = ""
-    """What tuning found: hyperparameters.json as text, its file or its folder. Options given beside it win over it."""
+    """Result of tuning: hyperparameters.json as string, file or folder. Explicit options take precedence."""
 
     @property
     def candidates(self) -> CandidateConfig:
-        """How many candidates each source brings."""
+        """Number of candidates per source."""
         return CandidateConfig(
             own=self.own_candidates, retrieved=self.retrieved_candidates, popular=self.popular_candidates,
             similar=self.similar_candidates, lexical=self.lexical_candidates, hot=self.hot_candidates,
@@ -92,10 +90,10 @@ class RankerOptions(Options):
 
 
 class RankerTraining(RankerOptions):
-    """The options of a size and how its workers are launched."""
+    """Options with the defaults of a size, and the launch settings."""
 
     launch: LaunchConfig = LaunchConfig()
-    """Where workers run, how many, and restarts."""
+    """Launch settings of the workers."""
 
     @classmethod
     def from_size(cls, size: Size, seed: int = 0, launch: LaunchConfig | None = None) -> Self:
@@ -108,30 +106,30 @@ class RankerTraining(RankerOptions):
         )  # fmt: skip
 
     def check(self, positions_known: bool = False) -> None:
-        """Refuse what no features could be trained with.
+        """Validate combinations of options.
 
         Args:
             positions_known: Whether pairs that were written beforehand may say at which positions items were shown.
 
         Raises:
-            InputError: the processes cannot share a batch evenly, positions are learned without a log, a log has no
-                use, or a teacher comes with either.
+            InputError: the processes cannot share a batch evenly, positions are learned without a log, a log is given
+                but not used, or a teacher is combined with either.
         """
         check_shares(self.batch_shoppers, self.launch.processes, "shoppers", self.launch.nodes)
         positions = self.architecture.positions
         if positions and not (self.inference_log or positions_known):
             raise InputError(
-                f"architecture.positions is {positions}, but nothing says at which positions items were shown",
+                f"architecture.positions is {positions}, but there are no positions of shown items",
                 "give inference_log, the folder of the predictors' logs, or architecture.positions 0",
             )
         if self.inference_log and not positions:
             raise InputError(
-                f"inference_log is {self.inference_log}, but the architecture learns no positions",
-                "give the largest position to tell apart, such as architecture.positions=10, or no log",
+                f"inference_log is {self.inference_log}, but architecture.positions is 0",
+                "set the largest position, such as architecture.positions=10, or remove inference_log",
             )
         if self.teacher and (positions or self.taught_by.architecture.positions):
-            raise InputError("teacher is given together with architecture.positions",
-                             "leave one of them out: soft labels do not depend on the position")  # fmt: skip
+            raise InputError("teacher and architecture.positions cannot be combined",
+                             "remove one of them")  # fmt: skip
 
     @property
     def taught_by(self) -> "RankerTraining":

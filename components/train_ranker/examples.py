@@ -61,7 +61,7 @@ def write_pairs(
         out: Parquet file to write.
         config: How many candidates each source brings, as in serving.
         shoppers: At most this many shoppers (0: all).
-        shown: Where items stood in the answers of the snapshot's window; None: nobody noted it.
+        shown: Where items stood in the answers of the snapshot's window; None: unknown.
         anonymous: Share of the shoppers, drawn at random, who are asked about once more as if nothing were known of
             them: neither id nor history.
     """

@@ -58,11 +58,11 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
     """
     if not (features / REQUESTS).exists():
         raise InputError(
-            f"inference_log: no event of these features carries a request_id, which would join {log} to shoppers",
-            "let events carry the request_id of the answer that caused them, and build the features again",
+            f"inference_log: no event of these features carries a request_id, needed to join {log} with shoppers",
+            "add the request_id of the answer to events and build the features again",
         )
     if not any(log.glob(f"*{SUFFIX}")):
-        raise InputError(f"inference_log: {log} holds no *{SUFFIX}", "name the folder that predictors write with "
+        raise InputError(f"inference_log: {log} has no *{SUFFIX}", "name the folder that predictors write with "
                          "--inference_log, on a volume that this step sees")  # fmt: skip
     requests = pq.read_table(features / REQUESTS)
     items = pq.read_table(features / "items.parquet", columns=["item_id"])["item_id"].to_pylist()
@@ -81,7 +81,7 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
     if not any(len(shown.key) for shown in found.values()):
         raise DataError(
             f"inference_log: none of the answers in {log} belongs to a request of the label windows",
-            "give the logs of those weeks, and events that carry the request_ids of their answers",
+            "give the logs of that period, and events with the request_ids of their answers",
         )
     return found
 

@@ -16,7 +16,7 @@ MODEL = "ranker"
 def search_space(config: RankerTraining) -> SearchSpace:
     """Ranges around the defaults of the size; the candidates stay, because the trials share their pairs.
 
-    Tables that move faster learn the last baskets by heart: a window later that costs more than it brings on the first.
+    Higher learning rates of tables overfit the latest baskets, which costs more in later windows than it gains.
     """
     batch = config.batch_shoppers
     return SearchSpace({

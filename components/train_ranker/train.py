@@ -54,7 +54,7 @@ def train(
     Raises:
         InputError: the processes cannot share a batch out evenly or outnumber the shoppers, or positions are learned
             without a log, or the reverse.
-        DataError: no candidate was ever wanted, so there is nothing to learn, or nothing in the log belongs to it.
+        DataError: no candidate has a positive label, or the log does not match the data.
         TrainingError: the workers failed more often than they may.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
@@ -139,13 +139,13 @@ def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) 
     totals = Totals.read(files)
     if totals.shoppers < config.launch.workers:
         raise InputError(
-            f"processes is {config.launch.workers}, but there are {totals.shoppers} shoppers to learn from",
-            "use fewer processes, or events of more shoppers",
+            f"processes is {config.launch.workers}, but there are {totals.shoppers} shoppers to train on",
+            "use fewer processes, or data of more shoppers",
         )
     if not totals.wanted:
         raise DataError(
             f"none of {totals.dense.count:,} candidate pairs was followed by a '{spec.target_event}'",
-            "give events of more shoppers or of a longer time, or raise the number of candidates",
+            "give data of more shoppers or a longer period, or raise the number of candidates",
         )
     std = totals.dense.std
     return RankerConfig(

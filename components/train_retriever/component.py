@@ -1,4 +1,4 @@
-"""KFP face of the retriever stage."""
+"""KFP component of the retriever stage."""
 
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
@@ -9,7 +9,7 @@ from components.shared.images import TRAIN_IMAGE
 @dsl.component(
     base_image=TRAIN_IMAGE,
     install_kfp_package=False,
-    # The step's own pod needs them too: with launch=process it trains, else it prepares and waits.
+    # The step's pod needs them too: with launch=process it trains, otherwise it prepares and waits.
     task_config_passthroughs=[
         dsl.TaskConfigPassthrough(field=field, apply_to_task=True)
         for field in (
@@ -37,12 +37,12 @@ def train_retriever(
 
     Args:
         features: Output of build_features.
-        task_config: What KFP gave the step's pod, for the nodes of a TrainJob; KFP fills it in.
-        size: tiny, small or full: the defaults.
-        seed: Of initial weights, order and draws.
+        task_config: Settings of the step's pod for the nodes of a TrainJob; filled in by KFP.
+        size: tiny, small or full; sets the defaults.
+        seed: Seed of initial weights, order and sampling.
         training: Options of components/shared/training/launch.py, TrainingOptions; {}: in this pod.
         retriever: Options of components/train_retriever/config.py, RetrieverOptions; {}: the defaults.
-        hyperparameters: What an earlier step of tuning found, in place of the option of that name; empty: nothing.
+        hyperparameters: Result of a tuning step, replaces the option of that name; empty: none.
 
     Returns:
         model: Weights (safetensors), shape and learning curve.

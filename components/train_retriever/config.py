@@ -1,4 +1,4 @@
-"""Options of the retriever's training; apart from torch, which only workers import."""
+"""Options of the retriever's training; does not import torch."""
 
 from typing import Annotated, Self
 
@@ -11,57 +11,57 @@ from components.train_retriever.losses.config import LossConfig, Mse
 
 
 class SamplingConfig(Options):
-    """How rows become batches."""
+    """Options of batches."""
 
     batch_size: Count = 512
     """Rows of a global batch, over all ranks; by size: tiny 256, small 512, full 1024."""
     targets: Count = 4
-    """Targets drawn from each row; all of the batch's targets are candidates of every row."""
+    """Targets sampled from each row; all targets of the batch are candidates of every row."""
     id_dropout: Fraction = 0.1
-    """Share of ids replaced by the unknown bucket, so that it is trained for new shoppers and items."""
+    """Share of ids replaced by the unknown bucket, to train it for new shoppers and items."""
     title_queries: Fraction = 0.1
-    """Share of rows that ask for one of their targets by words of its title, so that queries meet items."""
+    """Share of rows with a synthetic query from the title of a target."""
     held_rows: Amount = 2_000_000
-    """Files of more rows are streamed, not held in memory."""
+    """Maximum number of rows held in memory; larger files are streamed."""
     seed: Amount = 0
-    """Of orders, draws and dropouts; the run's seed unless given."""
+    """Seed of order, sampling and dropout; the run's seed by default."""
 
 
 class RetrieverOptions(Options):
-    """How the two-tower retriever is trained."""
+    """Options of the two-tower retriever."""
 
     embedding_dim: Count = 32
     """Width of embeddings and vectors; by size: tiny 16, small 32, full 64."""
     hidden_dim: Count = 64
     """Width of the hidden layers; by size: tiny 32, small 64, full 128."""
     epochs: Count = 4
-    """Upper limit of passes over the rows; by size: tiny 2, small 4, full 6."""
+    """Maximum number of epochs; by size: tiny 2, small 4, full 6."""
     patience: Count = 2
-    """Epochs without a better validation metric before training ends."""
+    """Patience of early stopping: epochs without a better validation metric."""
     sampling: SamplingConfig = SamplingConfig()
     """Batches, targets, dropout."""
     encoder: Annotated[EncoderConfig, KIND] | None = None
-    """What reads the behaviour sequence in its order; null: it is only summed up."""
+    """Sequence encoder of the behaviour sequence; null: a weighted sum."""
     loss: Annotated[LossConfig, KIND] | None = None
-    """What is minimised; null: softmax over the batch's targets with log-Q correction. `mse` needs ratings."""
+    """Loss; null: softmax over the batch's targets with log-Q correction. `mse` needs ratings."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Rule, learning rates, compute dtype, sharding."""
     checkpoint_every: Count = 200
     """Steps between checkpoints."""
     hyperparameters: str = ""
-    """What tuning found: hyperparameters.json as text, its file or its folder. Options given beside it win over it."""
+    """Result of tuning: hyperparameters.json as string, file or folder. Explicit options take precedence."""
 
     @property
     def learns_ratings(self) -> bool:
-        """Whether it learns from rated visits instead of target events."""
+        """Whether to train on rated visits instead of target events."""
         return isinstance(self.loss, Mse)
 
 
 class RetrieverTraining(RetrieverOptions):
-    """The options of a size and how its workers are launched."""
+    """Options with the defaults of a size, and the launch settings."""
 
     launch: LaunchConfig = LaunchConfig()
-    """Where workers run, how many, and restarts."""
+    """Launch settings of the workers."""
 
     @classmethod
     def from_size(cls, size: Size, seed: int = 0, launch: LaunchConfig | None = None) -> Self:
@@ -73,7 +73,7 @@ class RetrieverTraining(RetrieverOptions):
         )  # fmt: skip
 
     def check(self) -> None:
-        """Refuse what no features could be trained with.
+        """Validate combinations of options.
 
         Raises:
             InputError: the processes cannot share a batch evenly.

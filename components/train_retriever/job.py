@@ -1,4 +1,4 @@
-"""The job of a worker of the retriever's training, as JSON; apart from torch, which only workers import."""
+"""The job of a retriever training worker, as JSON; does not import torch."""
 
 from dataclasses import dataclass
 

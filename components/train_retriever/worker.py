@@ -1,4 +1,4 @@
-"""One process of the retriever's training; started by torchrun, never imported by a KFP face.
+"""One process of the retriever's training; started by torchrun, never imported by KFP components.
 
 A worker that is killed resumes from the last whole checkpoint and ends with the weights of an undisturbed run.
 """

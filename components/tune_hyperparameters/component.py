@@ -1,4 +1,4 @@
-"""KFP face of the tuning stage: one worker of a study, or the step that closes it."""
+"""KFP component of the tuning stage: one worker of a study, or the step that finishes it."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
@@ -23,26 +23,26 @@ def tune_hyperparameters(
     worker: str = "",
     ended: list = [],  # noqa: B006 - KFP takes no None for a list
 ) -> str:
-    """Run trials of a study until its budget is used up, by this worker and others, and report the best so far.
+    """Run trials of a study until the shared budget is used up, and report the best result.
 
     Args:
         features: Output of build_features.
         model: retriever or ranker.
         retriever_model: Output of train_retriever; only the ranker needs it.
-        size: tiny, small or full: the defaults, which are the first trial.
-        seed: Of the sampler and of every trial's training.
+        size: tiny, small or full; sets the defaults, which are the first trial.
+        seed: Seed of the sampler and of the training of every trial.
         training: Options of components/shared/training/launch.py, TrainingOptions.
-        retriever: Options that every trial of the retriever begins with.
-        ranker: Options that every trial of the ranker begins with.
+        retriever: Options of the retriever that the search does not change.
+        ranker: Options of the ranker that the search does not change.
         tuning: Options of components/tune_hyperparameters/config.py, TuningOptions.
-        worker: Name of this worker, distinct among those that run at once.
-        ended: Answers of the other workers; when there are any, trials that they left running are lost ones.
+        worker: Unique name of this worker among concurrent workers.
+        ended: Results of the other workers; if given, their unfinished trials are treated as lost.
 
     Returns:
         best: hyperparameters.json and trials.parquet.
         report: Page with history, importance, parallel coordinates and the best five.
         metrics: Validation metric of the best and of the defaults.
-        Output: hyperparameters.json as a text, which the training stages take.
+        Output: hyperparameters.json as a string for the training stages.
     """
     from pathlib import Path
 

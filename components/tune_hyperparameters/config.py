@@ -1,4 +1,4 @@
-"""Options of the search: budget, objective, pruning, storage; and who this worker is."""
+"""Options of the search: budget, objective, pruning, storage, worker."""
 
 from typing import Annotated, Literal
 
@@ -8,25 +8,25 @@ from components.shared.options import Amount, Count, Options
 
 
 class TuningOptions(Options):
-    """How to search for hyper-parameters: section `tuning` of the tuning pipeline."""
+    """Options of the search: section `tuning` of the tuning pipeline."""
 
     retriever_trials: Count = 20
-    """Trials of the retriever's study, over all workers and restarts; the defaults are the first. 1: the defaults."""
+    """Trials of the retriever's study over all workers and restarts; the first has the defaults."""
     ranker_trials: Count = 20
-    """Trials of the ranker's study, likewise."""
+    """Trials of the ranker's study, counted in the same way."""
     objective: Literal["quality", "quality-latency"] = "quality"
-    """`quality`: the validation metric. `quality-latency`: also the time to score one shopper; nothing is pruned."""
+    """`quality`: the validation metric. `quality-latency`: also the time to score one shopper, without pruning."""
     pruning: Literal["median", "asha", "none"] = "median"
-    """Which trials end before their last epoch: `median`, `asha` (successive halving) or `none`."""
+    """Pruning of trials before their last epoch: `median`, `asha` (successive halving) or `none`."""
     finalists: Amount = 3
-    """Best trials of each study that are trained again with other seeds when it closes, beyond the budget, and the
-    defaults with them; the best mean wins. 0: the study's own seed decides."""
+    """Number of best trials that are trained again with other seeds at the end, in addition to the budget, together
+    with the defaults; the best mean wins. 0: only the study's seed is used."""
     reruns: Count = 2
-    """Further seeds of each finalist."""
+    """Number of additional seeds per finalist."""
     storage: str = "/mnt/shoprank/tuning"
-    """Folder on a lasting volume that all workers see, or a database URL; empty: nothing outlasts the step."""
+    """Folder on a persistent volume shared by all workers, or a database URL; empty: nothing is kept."""
     study: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "shop"
-    """What the names of the studies begin with; letters, digits, '.', '_' and '-'."""
+    """Prefix of the names of the studies; letters, digits, '.', '_' and '-'."""
 
     def trials_of(self, model: str) -> int:
         """Budget of a model's study."""

@@ -42,11 +42,13 @@ def tunable(
         from components.train_ranker.trial import TunableRanker
 
         if retriever is None:
-            raise InputError("retriever is not given", "the ranker learns from its candidates: give train_retriever's")
+            raise InputError(
+                "retriever is not given", "give the output of train_retriever, which provides the ranker's candidates"
+            )
         config = training_for(size, seed, section, training)
         if config.teacher or config.inference_log:
-            raise InputError("ranker.teacher or ranker.inference_log is given, which trials do without",
-                             "leave both out of the tuning and give them to the training")  # fmt: skip
+            raise InputError("ranker.teacher or ranker.inference_log is not supported in tuning",
+                             "remove both from tuning and set them in training")  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="shoprank-pairs-") as folder:
             yield TunableRanker(features, retriever, Path(folder) / "pairs", config)
     else:

@@ -1,4 +1,4 @@
-"""The page about a study: what was gained, the best five, and how the search went."""
+"""The page of a study: improvement, the best five trials and the history."""
 
 from components.shared.report.page import Page, Tone
 from components.shared.tuning.hyperparameters import Hyperparameters
@@ -6,7 +6,7 @@ from components.tune_hyperparameters import drawing
 from components.tune_hyperparameters.result import Result, Row
 
 _FEW = 4
-"""Complete trials below which importance says nothing."""
+"""Minimum number of complete trials for importances."""
 
 
 def tuning_page(result: Result, best: Hyperparameters) -> Page:
@@ -18,16 +18,16 @@ def tuning_page(result: Result, best: Hyperparameters) -> Page:
         f"pruning {config.pruning}, seed {config.seed}",
         f"features {result.tunable.digest}",
     )
-    page.section("Result", "Chosen by validation alone; the test window was not looked at.")
+    page.section("Result", "Chosen on validation data only; the test window was not used.")
     _badges(page, result, best, metric)
     _configuration(page, result, best)
     _best_five(page, result, metric)
     _finals(page, result, metric)
-    page.section("How the search went")
+    page.section("Search history")
     page.figure(drawing.history(result, metric), f"{metric} of every trial, and the best so far (line)")
     if config.latency and result.front():
         page.figure(drawing.pareto(result, metric), "Quality against latency; the line is the Pareto front")
-    page.section("What mattered")
+    page.section("Importance of hyper-parameters")
     if len(result.complete) >= _FEW and (shares := drawing.importances(result)):
         page.figure(
             drawing.importance(shares),
@@ -35,7 +35,7 @@ def tuning_page(result: Result, best: Hyperparameters) -> Page:
             "Watanabe et al., IJCAI 2023)",
         )  # fmt: skip
     if result.complete:
-        page.figure(drawing.parallel(result, metric), "Every complete trial as a line; the better, the darker")
+        page.figure(drawing.parallel(result, metric), "Every complete trial as a line; darker is better")
     _others(page, result)
     return page
 
@@ -62,7 +62,7 @@ def _configuration(page: Page, result: Result, best: Hyperparameters) -> None:
 
 
 def _best_five(page: Page, result: Result, metric: str) -> None:
-    page.section("The best five")
+    page.section("Best five trials")
     shown = result.complete[:5]
     if result.defaults and result.defaults not in shown:
         shown.append(result.defaults)
@@ -79,7 +79,7 @@ def _finals(page: Page, result: Result, metric: str) -> None:
     rows = sorted(filter(result.finals_played, result.finalists()), key=lambda row: -(row.mean or 0.0))
     if not rows:
         return
-    page.section("Finals", "The best trials and the defaults, trained again with other seeds; the best mean is chosen.")
+    page.section("Finals", "The best trials and the defaults, trained again with other seeds; the best mean wins.")
     seeds = result.config.final_seeds
     cells = [[_name(row), row.mean, row.quality, *(row.again[seed] for seed in seeds)] for row in rows]
     highlight: dict[int, Tone] = {at: "good" for at, row in enumerate(rows) if row == result.chosen()}
@@ -92,7 +92,9 @@ def _others(page: Page, result: Result) -> None:
     rows = [[_name(row), row.state, row.problem or ("its worker died" if row.state == "lost" else ""), row.worker]
             for row in result.rows if row.state in ("failed", "lost")]  # fmt: skip
     if rows:
-        page.section("Trials without a result", "A lost trial takes no slot; its values are tried once more.")
+        page.section(
+            "Trials without a result", "Lost trials do not count towards the budget; their values are tried once more."
+        )
         page.table(["trial", "state", "why", "worker"], rows)
 
 

@@ -206,7 +206,7 @@ def _storage(address: str, study: str) -> BaseStorage:
     except (OSError, SQLAlchemyError, ImportError) as error:
         raise InputError(
             f"storage {_shown(address)}: {str(error).splitlines()[0]}",
-            "name a folder that can be written, or a database URL whose driver is installed (sqlite:///FILE)",
+            "give a writable folder, or a database URL whose driver is installed (sqlite:///FILE)",
         ) from error
 
 

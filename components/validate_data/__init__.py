@@ -1,1 +1,1 @@
-"""Decide whether ingested data may be trained on, and describe it for people and for drift checks."""
+"""Stage: validate ingested data and compute its statistics."""

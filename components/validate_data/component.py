@@ -1,4 +1,4 @@
-"""KFP face of the validate stage."""
+"""KFP component of the validation stage."""
 
 from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
@@ -17,14 +17,14 @@ def validate_data(
     summary: Output[Metrics],
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
-    """Check the ingested tables against the rules; an error stops the pipeline after the page is written.
+    """Check the ingested tables against the rules; an error stops the pipeline after the report was written.
 
     Args:
         events: Output of ingest_events.
         items: Output of ingest_events.
         users: Output of ingest_events.
         rejected: Output of ingest_events.
-        data: Options of components/shared/schema/data_options.py, DataOptions, of which previous_statistics is read.
+        data: Options of components/shared/schema/data_options.py, DataOptions, only previous_statistics is used.
 
     Returns:
         statistics: Folder with statistics.json: every column's profile, the drift baseline, and the findings.

@@ -23,9 +23,9 @@ class ValidationConfig:
     min_events: int = 2
     """Fewer events are an error."""
     min_users: int = 2
-    """Fewer users are an error: there is nobody to compare with."""
+    """Fewer users are an error."""
     min_items: int = 2
-    """Fewer items are an error: there is nothing to rank."""
+    """Fewer items are an error."""
     min_days: int = 2
     """Events on fewer days are a warning; events at one single moment are an error (splits are by time)."""
     null_warning: float = 0.5
@@ -61,7 +61,7 @@ class Finding:
     column: str
     """Table and column, like `events.price`."""
     message: str
-    """One sentence for people."""
+    """Description in one sentence."""
     count: int
     """Rows concerned."""
     share: float

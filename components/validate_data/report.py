@@ -1,4 +1,4 @@
-"""The page about the data: verdict, findings, and plots of when, what, how much and how often."""
+"""The data page: result, findings and plots."""
 
 import math
 from typing import Any
@@ -41,7 +41,7 @@ def build_page(context: Context, findings: list[Finding]) -> Page:
 
 def schema_page(findings: list[Finding]) -> Page:
     """The page when the tables cannot be read as what they should be."""
-    page = Page("Data validation", "The schema is not the data contract's; nothing else was checked")
+    page = Page("Data validation", "The schema does not match the data contract; nothing else was checked")
     _findings(page, findings)
     return page
 
@@ -60,7 +60,7 @@ def _verdict(page: Page, statistics: dict[str, Any], findings: list[Finding]) ->
 
 
 def _findings(page: Page, findings: list[Finding]) -> None:
-    page.section("Findings", "Errors stop the pipeline; warnings and information do not.")
+    page.section("Findings", "Only errors stop the pipeline.")
     ordered = sorted(findings, key=lambda finding: list(_TONES).index(finding.level))
     rows = [[f.level, f.rule, f.column, f.message, f.fix, "\n".join(f.examples) or None] for f in ordered]
     tones: dict[int, Tone] = {
@@ -111,7 +111,10 @@ def _popularity(page: Page, tables: Tables) -> None:
     _plain_logarithmic(axes.yaxis)
     axes.set_xlabel("rank of the item")
     axes.set_ylabel("events")
-    page.section("Item popularity", "A straight line is the usual long tail; a flat one has nothing to learn from.")
+    page.section(
+        "Item popularity",
+        "A straight line is the usual long tail; a flat line means that items hardly differ in popularity.",
+    )
     page.figure(figure, "Events of each item, most popular first (both axes logarithmic)")
 
 
@@ -164,7 +167,7 @@ def _sessions(page: Page, tables: Tables) -> None:
     axes.bar([size for size, _ in sizes], [count for _, count in sizes], width=0.9)
     axes.set_xlabel(f"events in the session ({_LONGEST_SESSION} or more in the last bar)")
     axes.set_ylabel("sessions")
-    page.section("Sessions and baskets").figure(figure, "How many events a session or basket holds")
+    page.section("Sessions and baskets").figure(figure, "Number of events per session or basket")
 
 
 def _columns(page: Page, statistics: dict[str, Any]) -> None:
@@ -176,12 +179,12 @@ def _columns(page: Page, statistics: dict[str, Any]) -> None:
             least, most = column.get("min", column.get("shortest")), column.get("max", column.get("longest"))
             cells = [f"{table}.{name}", column["count"], f"{column['null_rate']:.1%}", column.get("distinct")]
             rows.append([*cells, least, quantiles.get("0.5"), most])
-    page.table(["column", "values", "null", "different (about)", "least", "median", "most"], rows)
+    page.table(["column", "values", "null", "distinct (approx.)", "least", "median", "most"], rows)
 
 
 def _rejected(page: Page, rejected: dict[str, int]) -> None:
     if rejected:
-        page.section("Rows put aside by ingest_events")
+        page.section("Rows rejected by ingest_events")
         page.table(["reason", "event rows"], [[reason, count] for reason, count in rejected.items()])
 
 
@@ -193,4 +196,4 @@ def _previous(page: Page, context: Context) -> None:
         [name, before[name]["rows"], now[name]["rows"], now[name]["rows"] / max(before[name]["rows"], 1)]
         for name in now
     ]
-    page.section("Against the previous run").table(["table", "rows before", "rows now", "ratio"], rows)
+    page.section("Comparison with the previous run").table(["table", "rows before", "rows now", "ratio"], rows)

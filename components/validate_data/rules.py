@@ -22,7 +22,7 @@ def null_rates(context: Context) -> Iterator[Finding]:
         for column in columns:
             nulls = context.statistics["tables"][table]["columns"][column]["nulls"]
             limits = (context.config.null_warning, None)
-            fix = "map a column that holds it, if the shop has one; models learn less without"
+            fix = "map a column with this data if there is one; it improves the models"
             yield from context.graded("null_rate", f"{table}.{column}", nulls, limits, fix)
 
 
@@ -45,8 +45,8 @@ def value_ranges(context: Context) -> Iterator[Finding]:
     for column, largest in limits.items():
         name = column.partition(".")[2]
         impossible = f"(NOT isfinite({name}) OR {name} < 0)"
-        yield from context.breaches("value_range", column, impossible, (0.0, 0.0), f"no {name} is like this: {_AGAIN}")
-        fix = f"check the unit; raise max_{name} if it is right"
+        yield from context.breaches("value_range", column, impossible, (0.0, 0.0), f"invalid {name}: {_AGAIN}")
+        fix = f"check the unit; raise max_{name} if the values are correct"
         yield from context.breaches("value_range", column, f"isfinite({name}) AND {name} > {largest}", (0.0, None), fix)
 
 
@@ -68,7 +68,7 @@ def duplicate_events(context: Context) -> Iterator[Finding]:
     count = int(context.tables.row("SELECT coalesce(sum(n - 1), 0) FROM duplicate_hashes")[0])
     limits = (context.config.duplicate_warning, context.config.duplicate_error)
     examples = "events e WHERE hash(e) IN (SELECT h FROM duplicate_hashes ORDER BY h LIMIT 3)"
-    fix = "remove repeated files from the source; a till that writes one line a unit should send a quantity"
+    fix = "remove repeated files from the source; send a quantity instead of one row per unit"
     yield from context.graded("duplicate_events", "events.*", count, limits, fix, examples)
 
 
@@ -94,7 +94,7 @@ def event_mix(context: Context) -> Iterator[Finding]:
             level="warning",
             rule="event_mix",
             column="events.event_type",
-            message="no view, cart or purchase: nothing shows what shoppers chose",
+            message="no view, cart or purchase events: there is nothing to train on",
             count=rows,
             share=1.0,
             fix="add the events that follow a search or an impression",
@@ -110,7 +110,7 @@ def orphan_items(context: Context) -> Iterator[Finding]:
     strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
     count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
     limits = (context.config.orphan_warning, context.config.orphan_error)
-    fix = "give a newer or more complete catalog as items_source, and check that its ids are those of the events"
+    fix = "give a newer or more complete catalog as items_source, and check that its ids match those of the events"
     examples = "events ANTI JOIN items USING (item_id) WHERE item_id IS NOT NULL"
     yield from context.graded("orphan_items", "events.item_id", count, limits, fix, examples)
 
@@ -153,7 +153,7 @@ def time_span(context: Context) -> Iterator[Finding]:
             message=f"all {rows:,} events are at {column['min']}",
             count=rows,
             share=1.0,
-            fix="map the column that holds the moment of the event",
+            fix="map the column with the time of the event",
             examples=context.tables.examples("events"),
         )
     elif rows and days < context.config.min_days:
@@ -161,7 +161,7 @@ def time_span(context: Context) -> Iterator[Finding]:
             level="warning",
             rule="time_span",
             column="events.timestamp",
-            message=f"events on {days} days; {context.config.min_days} or more are better",
+            message=f"events on {days} days; {context.config.min_days} or more are recommended",
             count=days,
             share=1.0,
             threshold=context.config.min_days,
@@ -188,7 +188,7 @@ def size_against_previous(context: Context) -> Iterator[Finding]:
             count=now,
             share=ratio,
             threshold=config.shrink_error if level == "error" else config.shrink_warning,
-            fix="check that the source is complete; validate without previous statistics if the change is meant",
+            fix="check that the source is complete; validate without previous statistics if the change is intended",
         )
 
 

@@ -81,7 +81,7 @@ def parquet_files(folder: Path, name: str) -> list[Path]:
     """
     files = sorted(folder.rglob("*.parquet"))
     if not files:
-        raise InputError(f"{name}: {folder} holds no Parquet file", "run ingest_events first, and give its output here")
+        raise InputError(f"{name}: {folder} has no Parquet file", "run ingest_events first, and give its output here")
     return files
 
 

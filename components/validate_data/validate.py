@@ -1,4 +1,4 @@
-"""Validate the tables of ingest_events: statistics as JSON, a page for people, and a refusal when a rule is broken."""
+"""Validate the tables of ingest_events: statistics as JSON, a report page, and an error if a rule fails."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +68,7 @@ def validate(
 ) -> ValidationResult:
     """Check ingested data against every rule.
 
-    The statistics and the page are written before an error is raised, so that a person can look into it.
+    The statistics and the page are written before an error is raised, so that the data can be inspected.
 
     Args:
         events: Folder of Parquet, schema EVENTS.
@@ -128,7 +128,7 @@ def _previous(previous: Path | None) -> dict[str, Any] | None:
     if not isinstance(found, dict) or found.get("version") != LAYOUT or "tables" not in found:
         raise InputError(
             f"previous statistics {previous} are not of layout {LAYOUT}",
-            "give the statistics of an earlier, accepted validate_data run, or none",
+            "give the statistics of an earlier, successful validate_data run, or none",
         )
     return found
 
@@ -161,6 +161,6 @@ def _refusal(findings: list[Finding], html: Path) -> DataError:
     rows = "".join(f"\n    {example}" for example in first.examples)
     shown = f"; the first rows are:{rows}\n " if rows else ";"
     return DataError(
-        f"{first.column} breaks the rule {first.rule}: {first.message}{more}",
-        f"{first.fix}{shown} the page {html} shows all",
+        f"{first.column} violates the rule {first.rule}: {first.message}{more}",
+        f"{first.fix}{shown} see all findings in {html}",
     )

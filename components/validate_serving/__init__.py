@@ -1,1 +1,1 @@
-"""Stage: the real predictor is started on the bundle and must answer as the trained model did, fast and small."""
+"""Stage: start the predictor on the bundle and check golden answers, latency and memory."""

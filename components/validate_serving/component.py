@@ -1,4 +1,4 @@
-"""KFP face of the serving proof."""
+"""KFP component of the serving proof."""
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Metrics, Model, Output
@@ -14,15 +14,15 @@ def validate_serving(
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
     public_key: str = "",
 ):
-    """Start the real predictor on the bundle and prove its answers, latency and memory.
+    """Start the predictor on the bundle and check its answers, latency and memory.
 
     Args:
         bundle: Output of register_model.
         release: Options of components/shared/release/config.py, ReleaseOptions: max_p99_ms, max_memory_mb.
-        public_key: PEM file of the key that must have signed the bundle; empty checks the files alone.
+        public_key: PEM public key to verify the bundle; empty: only the files are verified.
 
     Returns:
-        proof: Folder with proof.json, written only when everything held.
+        proof: Folder with proof.json, only written if all checks passed.
         report: Latency, memory, start-up time and golden requests.
     """
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Runs the real predictor process on loopback ports and ends it again, whatever happens in between."""
+"""Runs the predictor process on loopback ports and always stops it."""
 
 import contextlib
 import socket
@@ -107,13 +107,13 @@ def _start(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
 
 def _wait(process: subprocess.Popen[bytes], url: str, config: PredictorConfig, log: Path) -> None:
     deadline = time.monotonic() + config.startup_s
-    # Proxies of the environment must not see a loopback request.
+    # Do not send loopback requests through proxies of the environment.
     with httpx.Client(trust_env=False, timeout=2.0) as client:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise ServingError(
                     f"the predictor ended with code {process.returncode} before it was ready",
-                    f"fix what it says:\n{_tail(log)}",
+                    f"fix the error in its log:\n{_tail(log)}",
                 )
             with contextlib.suppress(httpx.TransportError):
                 if client.get(f"{url}/v2/models/{config.name}/ready").status_code == 200:
@@ -121,7 +121,7 @@ def _wait(process: subprocess.Popen[bytes], url: str, config: PredictorConfig, l
             time.sleep(0.05)
     raise ServingError(
         f"the predictor was not ready within {config.startup_s:.0f} s",
-        f"allow it more time (startup_s) or see what it waits for:\n{_tail(log)}",
+        f"raise startup_s or check its log:\n{_tail(log)}",
     )
 
 

@@ -1,4 +1,4 @@
-"""Proves a bundle on the real predictor: golden answers over HTTP, latency and memory within limits."""
+"""The serving proof: checks golden answers, latency and memory of the predictor over HTTP."""
 
 import dataclasses
 import time
@@ -20,7 +20,7 @@ from components.validate_serving.predictor import Predictor, PredictorConfig, ru
 
 @dataclass(frozen=True, kw_only=True)
 class ProofConfig:
-    """Limits, and how much is asked."""
+    """Limits and numbers of requests."""
 
     max_p99_ms: float = 200.0
     """Largest 99th percentile of a request, over HTTP on loopback, one at a time."""
@@ -37,7 +37,7 @@ class ProofConfig:
 
 
 def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
-    """Start the predictor on `bundle`, ask it, and write `output`/proof.json; a proof that fails is no proof.
+    """Start the predictor on `bundle`, check it, and write `output`/proof.json if all checks passed.
 
     Args:
         bundle: A registered bundle.
@@ -57,7 +57,7 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
         httpx.Client(base_url=predictor.url, trust_env=False, timeout=30.0) as client,
     ):
         report("validate_serving", 0.3, "golden requests")
-        asked = Endpoint(client, predictor.name, lambda: f"see its last words:\n{predictor.log_tail()}")
+        asked = Endpoint(client, predictor.name, lambda: f"see the end of its log:\n{predictor.log_tail()}")
         worst = asked.replay(golden, config.tolerance)
         milliseconds = _time(asked, golden, config)
         memory = predictor.peak_memory_mb()
@@ -96,6 +96,6 @@ def _check_limits(proof: Proof, predictor: Predictor) -> None:
         )
     if proof.memory_mb > proof.max_memory_mb:
         raise ServingError(
-            f"the predictor holds {proof.memory_mb:.0f} MB, the limit (max_memory_mb) is {proof.max_memory_mb:.0f} MB",
+            f"the predictor uses {proof.memory_mb:.0f} MB, the limit (max_memory_mb) is {proof.max_memory_mb:.0f} MB",
             f"train a smaller size or raise the limit; started in {predictor.startup_s:.1f} s",
         )

@@ -34,11 +34,11 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    """Search and recommendation models in production by themselves."""
+    """Train, evaluate, release and serve search and recommendation models."""
 
 
 def main() -> None:
-    """Entry point: errors a person can fix end with code 2, a stop by Ctrl-C with 130, by SIGTERM with 143."""
+    """Entry point: exits with 2 after a user's error, 130 after Ctrl-C and 143 after SIGTERM."""
     try:
         with terminated_by_signal():
             app()

@@ -8,7 +8,7 @@ from components.shared.errors import InputError, ServingError
 
 
 def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: bool = False) -> dict[str, Any]:
-    """One answer to one request (serving/protocol.py describes both).
+    """Send one request and return its answer (serving/protocol.py describes both).
 
     Raises:
         InputError: the predictor refused the request; the message names the field.
@@ -17,12 +17,12 @@ def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: boo
     verb = "explain" if explain else "predict"
     address = f"{url.rstrip('/')}/v1/models/{model}:{verb}"
     try:
-        # Proxies of the environment are for other hosts than the shop's own endpoint on loopback.
+        # Do not send requests to loopback through the proxies of the environment.
         with httpx.Client(trust_env=not url.startswith(("http://127.", "http://localhost")), timeout=30.0) as client:
             response = client.post(address, json={"instances": [request]})
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise ServingError(
-            f"--url {url}: {error}", "start one with `shoprank serve BUNDLE`, or name its address"
+            f"--url {url}: {error}", "start a predictor with `shoprank serve BUNDLE`, or give its address"
         ) from error
     try:
         body: Any = response.json()
@@ -30,12 +30,12 @@ def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: boo
         body = {"error": response.text[:200]}
     said = body.get("error", body) if isinstance(body, dict) else body
     if response.status_code == 400:
-        raise InputError(str(said), "change that part of the question")
+        raise InputError(str(said), "correct that field of the request")
     if response.status_code != 200:
-        raise ServingError(f"{address} answered {response.status_code}: {said}", "look at the predictor's log")
+        raise ServingError(f"{address} answered {response.status_code}: {said}", "check the predictor's log")
     try:
         return body["explanations" if explain else "predictions"][0]
     except (LookupError, TypeError) as error:
         raise ServingError(
-            f"{address} answered something else: {str(body)[:200]}", "name the address of a shoprank predictor"
+            f"{address} returned an unexpected body: {str(body)[:200]}", "give the address of a shoprank predictor"
         ) from error

@@ -15,16 +15,16 @@ SCHEMA = Path(__file__).parents[1] / "compiled" / "config.schema.json"
 
 def config(
     size: Size = "small",
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema instead.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema instead of YAML.")] = False,
     check: Config = None,
     set_: Set = None,
 ) -> None:
-    """Print every option of a run with its default; with --config or --set only check what they give."""
+    """Print every option of a run with its default; with --config or --set, only validate those options."""
     from pipelines import config as options
 
     if check is not None or set_:
         options.given_options(check, set_ or [])
-        console.print("every option can be used")
+        console.print("all options are valid")
         return
     print(options.schema() if schema else options.as_yaml(size), end="")
 

@@ -1,4 +1,4 @@
-"""What a person sees: stages with bars and elapsed time, answers as a table, errors as headline and fix."""
+"""Terminal output: progress of stages, answers as a table, errors as headline and fix."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class StageProgress:
-    """Stages of a run: live bars on a terminal, else a line when a stage begins, every few seconds, and when it ends.
+    """Progress of a run: live bars on a terminal; elsewhere a line per stage start, interval and end.
 
     Args:
         quiet: Print nothing.
@@ -75,7 +75,7 @@ class StageProgress:
 
 
 PLAIN_EVERY_S = 5.0
-"""Seconds between two lines of one stage where output is no terminal."""
+"""Seconds between two progress lines of one stage when the output is not a terminal."""
 
 
 def _duration(seconds: float) -> str:

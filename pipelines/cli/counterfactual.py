@@ -1,4 +1,4 @@
-"""`shoprank counterfactual`: what a shadow would have earned at the positions where the champion explored."""
+"""`shoprank counterfactual`: estimates from the champion's logs how a shadow version would have performed."""
 
 import dataclasses
 from pathlib import Path
@@ -11,24 +11,24 @@ from pipelines.cli.parameters import Json, emit
 
 
 def counterfactual(
-    log: Annotated[Path, typer.Option(help="folder of the inference logs of champion and shadow")],
+    log: Annotated[Path, typer.Option(help="folder with the inference logs of champion and shadow")],
     candidate: Annotated[str, typer.Option(help="version that answered as a shadow")],
-    events: Annotated[Path, typer.Option(help="folder of the shop's events, Parquet, with request_id")],
-    event_type: Annotated[str, typer.Option(help="what counts: view, cart or purchase")] = "purchase",
+    events: Annotated[Path, typer.Option(help="folder with the shop's events in Parquet, with a request_id column")],
+    event_type: Annotated[str, typer.Option(help="event type to count: view, cart or purchase")] = "purchase",
     as_json: Json = False,
 ) -> None:
-    """Estimate a candidate's rate at the last position from the champion's exploration, without giving it traffic."""
+    """Estimate a candidate's event rate at the last position from the champion's exploration, without live traffic."""
     from components.evaluate_model.logged import compare_logged
 
     found = compare_logged(log, candidate, events, event_type)
     if as_json:
         return emit(dataclasses.asdict(found))
     console.print(
-        f"{found.decisions:,} explored answers; {event_type} of the item at the last position:", highlight=False
+        f"{found.decisions:,} explored answers; {event_type} rate of the item at the last position:", highlight=False
     )
     console.print(
         f"  {found.left_out:,} of {found.decisions + found.left_out:,} left out, {100 * found.share:.1f} % remain: "
-        "answers of other lengths, or whose last item the champion has higher up", highlight=False,
+        "the answers differ in length, or the champion ranks the candidate's last item higher", highlight=False,
     )  # fmt: skip
     console.print(f"  champion         {found.champion:.4f}", highlight=False)
     for name, one in (("IPS", found.candidate_ips), ("SNIPS", found.candidate_snips), ("DR", found.candidate_dr)):

@@ -1,4 +1,4 @@
-"""Options that several commands take, described once."""
+"""Options shared by several commands."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +7,9 @@ import typer
 
 Out = Annotated[Path, typer.Option("--out", help="Folder for runs, registry, keys and reports.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Size = Annotated[str, typer.Option("--size", help="tiny, small or full; the defaults of everything. Default: small.")]
+Size = Annotated[
+    str, typer.Option("--size", help="tiny, small or full; sets the defaults of other options. Default: small.")
+]
 Data = Annotated[str, typer.Option("--data", help="complete-journey, or a file, folder or URI of events.")]
 Items = Annotated[str, typer.Option("--items", help="File, folder or URI of the catalog.")]
 Users = Annotated[str, typer.Option("--users", help="File, folder or URI of the users.")]

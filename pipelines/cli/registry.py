@@ -1,4 +1,4 @@
-"""`shoprank promote`, `rollback`, `bundle` and `audit`: the serving version, bundles elsewhere, the audit log."""
+"""`shoprank promote`, `rollback`, `bundle` and `audit`: champions, bundles and the audit log."""
 
 import time
 from pathlib import Path
@@ -12,8 +12,10 @@ from components.shared.release.registry import Registry
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Json, ModelName, Out, emit
 
-bundle = typer.Typer(no_args_is_help=True, help="Encrypt a bundle, or write it as an OCI image.")
-audit = typer.Typer(no_args_is_help=True, help="Read and check the log of every registry change, deploy and rollback.")
+bundle = typer.Typer(no_args_is_help=True, help="Encrypt a bundle or export it as an OCI image.")
+audit = typer.Typer(
+    no_args_is_help=True, help="Read and verify the log of registry changes, deployments and rollbacks."
+)
 
 Source = Annotated[Path, typer.Argument(help="folder of a bundle")]
 Target = Annotated[Path, typer.Argument(help="folder to write")]
@@ -24,12 +26,12 @@ STORAGE = "pvc://shoprank-registry/registry"
 
 
 def promote(
-    version: Annotated[str, typer.Argument(help="A version of the registry, or candidate.")] = "candidate",
+    version: Annotated[str, typer.Argument(help="A registered version, or `candidate`.")] = "candidate",
     out: Out = Path("out"),
     model_name: ModelName = "shop",
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion of the registry and remember the one before. A cluster's traffic does not move."""
+    """Make a version the registry's champion; the previous one is kept for rollback. Cluster traffic is unchanged."""
     registry = Registry(out / "registry")
     chosen = registry.resolve(f"{model_name}/{version}").name
     registry.promote(model_name, chosen)
@@ -41,12 +43,12 @@ def promote(
 def rollback(
     out: Out = Path("out"),
     model_name: ModelName = "shop",
-    service: Annotated[str, typer.Option(help="InferenceService to roll back; empty: the registry alone.")] = "",
-    namespace: Annotated[str, typer.Option(help="Its namespace; empty: that of the context.")] = "",
-    context: Annotated[str, typer.Option("--kube-context", help="Context of the kubeconfig.")] = "",
-    storage: Annotated[str, typer.Option(help="URI of the registry as KServe reads it.")] = STORAGE,
+    service: Annotated[str, typer.Option(help="InferenceService to roll back; empty: only the registry.")] = "",
+    namespace: Annotated[str, typer.Option(help="Namespace of the service; empty: the context's.")] = "",
+    context: Annotated[str, typer.Option("--kube-context", help="kubeconfig context.")] = "",
+    storage: Annotated[str, typer.Option(help="URI under which KServe reads the registry.")] = STORAGE,
     mode: Annotated[str, typer.Option(help="KServe's deployment mode.")] = "Standard",
-    url: Annotated[str, typer.Option(help="Address of the service from here; empty: the one of its status.")] = "",
+    url: Annotated[str, typer.Option(help="Address of the service; empty: the URL in its status.")] = "",
     as_json: Json = False,
 ) -> None:
     """Serve the previous champion again: weights, indexes, feature spec and thresholds together."""
@@ -69,7 +71,7 @@ def rollback(
 
 @bundle.command("key")
 def key_(path: Annotated[Path, typer.Argument(help="file to write")]) -> None:
-    """Make a key that encrypts bundles."""
+    """Create a key for encrypting bundles."""
     from components.shared.release.encryption import create_key
 
     create_key(path)
@@ -88,7 +90,7 @@ def encrypt_(source: Source, target: Target, key: Key) -> None:
 
 @bundle.command("decrypt")
 def decrypt_(source: Source, target: Target, key: Key) -> None:
-    """Take the encryption off again and check that the bundle is whole."""
+    """Decrypt a bundle and verify its files."""
     from components.shared.release.bundle import verify
     from components.shared.release.encryption import decrypt, load_key
 
@@ -107,14 +109,14 @@ def oci_(source: Source, target: Target) -> None:
 @audit.command("verify")
 def verify_(
     out: Out = Path("out"), model_name: ModelName = "shop",
-    head: Annotated[str, typer.Option(help="Hash of the last line, from a copy kept elsewhere.")] = "",
+    head: Annotated[str, typer.Option(help="Expected hash of the last line, from a separately kept copy.")] = "",
     as_json: Json = False,
 ) -> None:  # fmt: skip
-    """Check the whole chain; a changed, removed, added or reordered line is named."""
+    """Verify the hash chain; an error names the first changed, removed, added or reordered line."""
     lines = _log(out, model_name).verify(head)
     if as_json:
         return emit({"lines": lines})
-    console.print(f"{lines} lines, unbroken", highlight=False)
+    console.print(f"{lines} lines verified", highlight=False)
 
 
 @audit.command("log")
@@ -133,5 +135,5 @@ def _log(out: Path, model: str) -> AuditLog:
     registry = Registry(out / "registry")
     log = registry.audit(model)
     if not log.path.exists():
-        raise InputError(f"{log.path} does not exist", "name the output folder and the model (--out, --model-name)")
+        raise InputError(f"{log.path} does not exist", "give the output folder and the model (--out, --model-name)")
     return log

@@ -19,7 +19,7 @@ from pipelines.cli.console import StageProgress, console, show_answer
 from pipelines.cli.parameters import Config, Data, Items, Json, Mapping, Out, Set, Size, Users, emit
 
 STUDIES = {"retriever": "tune-hyperparameters-2", "ranker": "tune-hyperparameters-4"}
-"""Task that closes each model's study; the numbers are KFP's."""
+"""Task that finishes each model's study; KFP numbers the task names."""
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Run a pipeline here, without a cluster."""
+    """Run a pipeline on this machine, without a cluster."""
     given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
     finished = train(pipeline, given, out, as_json, set_)
     name = str(given.get("model_name", "shop"))
@@ -44,7 +44,7 @@ def run(
 
 
 def demo(size: Size = "", out: Out = Path("out")) -> None:
-    """Run training on a real shop, serve the result, ask it three questions and write the report."""
+    """Train on a real shop's data, serve the model, send it three requests and write a report."""
     from pipelines.local import demo as shop
 
     started = time.monotonic()
@@ -66,11 +66,11 @@ def tune(
     config: Config = None,
     set_: Set = None,
     out: Out = Path("out"),
-    trials: Annotated[int, typer.Option(help="Trials of each model, the defaults included. 0: as configured.")] = 0,
-    workers: Annotated[int, typer.Option(help="Trials that run at once (KFP's local runner takes 2 at most).")] = 1,
+    trials: Annotated[int, typer.Option(help="Trials per model, defaults included. 0: as configured.")] = 0,
+    workers: Annotated[int, typer.Option(help="Trials that run in parallel (KFP's local runner: at most 2).")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Search for better hyper-parameters of retriever and ranker here, without a cluster."""
+    """Search for better hyper-parameters of retriever and ranker on this machine, without a cluster."""
     from components.tune_hyperparameters.config import TuningOptions
     from pipelines.config import check
 
@@ -107,7 +107,7 @@ def refresh(
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Bring new and changed items into the champion without training; prove and release the result."""
+    """Add new and changed items to the champion without training; verify and release the result."""
     given = _given(config, set_)
     folder = out.resolve()
     _run("catalog", {**given, "items_source": located(items)}, folder, as_json, set_)
@@ -132,7 +132,7 @@ def train(
 
     pipeline_named(pipeline)
     if pipeline != "training":
-        raise InputError(f"PIPELINE is '{pipeline}', which trains nothing", "use `shoprank tune` or `shoprank refresh`")
+        raise InputError(f"PIPELINE is '{pipeline}', which does not train", "use `shoprank tune` or `shoprank refresh`")
     origin = {"lineage": lineage(str(given.get("source", "complete-journey")), str(given.get("size", "small")))}
     finished = _run(pipeline, merged({"release": origin}, given), out.resolve(), quiet, words)
     decision = read_decision(finished.artifact("evaluate-model", "evaluation"))
@@ -146,7 +146,7 @@ def train(
 
 
 def located(data: str) -> str:
-    """Data that a person named, from wherever a step runs: a path becomes absolute."""
+    """A data source given by the user, with paths made absolute because steps run in other folders."""
     return data if "://" in data or data == "complete-journey" else str(Path(data).resolve())
 
 
@@ -167,7 +167,7 @@ def _run(
 
 
 def _given(config: Path | None, words: list[str] | None, **named: str) -> dict[str, Any]:
-    """Options from file, --set and the flags that stand for some of them; a flag wins."""
+    """Options from --config, --set and dedicated flags; flags take precedence."""
     from components.shared.options import merged
     from pipelines.config import check, given_options
 
@@ -190,7 +190,9 @@ def _mapping(text: str) -> Any:
     try:
         return json.loads(named.read_text(encoding="utf-8") if text.endswith(".json") else text)
     except OSError as error:
-        raise InputError(f"--mapping {text}: {error.strerror}", "name a JSON file, or give the JSON itself") from error
+        raise InputError(
+            f"--mapping {text}: {error.strerror}", "give the path of a JSON file, or the JSON itself"
+        ) from error
     except json.JSONDecodeError as error:
         raise InputError(f"--mapping is not JSON: {error}", 'give an object such as {"user_id": "visitor"}') from error
 

@@ -1,4 +1,4 @@
-"""`shoprank serve`, `ask` and `report`: a bundle as an endpoint, a question to it, a finished run as a page."""
+"""`shoprank serve`, `ask` and `report`: serve a bundle, query a predictor, write the report of a run."""
 
 import sys
 from pathlib import Path
@@ -14,13 +14,15 @@ from pipelines.local.processes import run_until_stopped
 
 def serve(
     bundle: Annotated[
-        Path | None, typer.Argument(help="A bundle, or an output folder, whose champion is served. Default: --out.")
+        Path | None, typer.Argument(help="A bundle, or an output folder whose champion is served. Default: --out.")
     ] = None,
     out: Out = Path("out"),
     port: Annotated[int, typer.Option(help="REST port.")] = 8080,
     grpc_port: Annotated[int, typer.Option(help="V2 gRPC port.")] = 8081,
-    clock: Annotated[str, typer.Option(help="'now' of requests without one: auto, bundle or system.")] = "auto",
-    public_key: Annotated[Path | None, typer.Option(help="Key that must have signed the bundle.")] = None,
+    clock: Annotated[
+        str, typer.Option(help="Clock for requests without a timestamp: auto, bundle or system.")
+    ] = "auto",
+    public_key: Annotated[Path | None, typer.Option(help="Public key to verify the bundle's signature.")] = None,
 ) -> None:
     """Serve a bundle until stopped."""
     folder, key = bundle or out, public_key
@@ -37,13 +39,13 @@ def serve(
 def ask(
     user: Annotated[str, typer.Option(help="Shopper id.")] = "",
     query: Annotated[str, typer.Option(help="Search text.")] = "",
-    k: Annotated[int, typer.Option(help="Items wanted.")] = 10,
+    k: Annotated[int, typer.Option(help="Number of items.")] = 10,
     url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
     model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
-    explain: Annotated[bool, typer.Option("--explain", help="The full explanation, as JSON.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Print the full explanation as JSON.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Ask a running predictor."""
+    """Send one request to a running predictor."""
     from pipelines.cli.asking import ask as send
 
     request = {"k": k} | ({"user_id": user} if user else {}) | ({"query": query} if query else {})

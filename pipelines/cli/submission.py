@@ -12,9 +12,9 @@ from pipelines.cli.parameters import Config, Json, Set, emit
 
 
 def compile_(
-    check: Annotated[bool, typer.Option("--check", help="Only compare the files with the code.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only check that the files are up to date.")] = False,
 ) -> None:
-    """Write pipelines/compiled/* and components/*/component.yaml: YAML for Kubeflow Pipelines, the options' schema."""
+    """Write pipelines/compiled/* and components/*/component.yaml: YAML for Kubeflow Pipelines and the JSON Schema."""
     from pipelines.compiling import compile_all
 
     for path in [*compile_all(check), check_schema(check)]:
@@ -22,15 +22,18 @@ def compile_(
 
 
 def lint(
-    files: Annotated[list[Path], typer.Argument(help="Compiled pipelines, in either form.")], as_json: Json = False
+    files: Annotated[list[Path], typer.Argument(help="Compiled pipelines, in KFP or Kubernetes-native form.")],
+    as_json: Json = False,
 ) -> None:
-    """Report what speaks against giving compiled pipelines to a cluster; exits with 1 when something does."""
+    """Check compiled pipelines for problems on a cluster; exits with 1 if there are any."""
     from pipelines.linting import lint as findings_of
 
     found: list[dict[str, str]] = []
     for path in files:
         if not path.is_file():
-            raise InputError(f"FILES: {path} does not exist", "name compiled pipelines (pipelines/compiled/*.yaml)")
+            raise InputError(
+                f"FILES: {path} does not exist", "give the paths of compiled pipelines (pipelines/compiled/*.yaml)"
+            )
         found += [{"file": str(path), "finding": one} for one in findings_of(path.read_text(encoding="utf-8"))]
     if as_json:
         emit({"files": len(files), "findings": found})
@@ -50,7 +53,9 @@ def submit(
     items: Annotated[str, typer.Option(help="items_source of the catalog pipeline.")] = "",
     config: Config = None,
     set_: Set = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until the run is over; exits with 1 when it failed.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end of the run; exits with 1 if it failed.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Submit the compiled pipeline to a Kubeflow Pipelines server."""

@@ -1,4 +1,4 @@
-"""The demo: run the training pipeline on a real shop, serve what it made, ask it three questions, write the report."""
+"""The demo: train on a real shop, serve the model, send three requests, write the report."""
 
 import time
 from dataclasses import dataclass
@@ -19,25 +19,25 @@ MODEL_NAME = "shop"
 
 @dataclass(frozen=True)
 class Question:
-    """One request and how a person would put it."""
+    """A request with its wording for the terminal."""
 
     title: str
     request: dict[str, Any]
 
 
 def questions(bundle: Path, query: str = "milk") -> list[Question]:
-    """A shopper with a long record, the same shopper searching, and nobody known."""
+    """Requests of a shopper with a long history, of the same shopper searching, and of an unknown shopper."""
     users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
     shopper = users[-1]
     return [
         Question(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
         Question(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
-        Question("A shopper nobody knows", {"user_id": "nobody-yet", "k": 8}),
+        Question("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
     ]
 
 
 def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[Question, dict[str, Any]]]:
-    """Start the real predictor on loopback and put the questions to it.
+    """Start the predictor on loopback and send it the questions.
 
     Raises:
         DataError: an answer holds no item.
@@ -48,14 +48,14 @@ def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[Question, dict[
             answer = ask(predictor.url, question.request, predictor.name)
             if not answer["items"]:
                 raise DataError(
-                    f"'{question.title}' was answered with nothing", "read the predictor's log and the report"
+                    f"'{question.title}': the answer has no items", "check the predictor's log and the report"
                 )
             answers.append((question, answer))
     return answers
 
 
 def report(run: Run, out: Path, answers: list[tuple[Question, dict[str, Any]]]) -> Path:
-    """Write the report of a run; parts that the run did not reach are left out."""
+    """Write the report of a run; stages that did not run are omitted."""
 
     def artifact(task: str, name: str) -> Path | None:
         return run.artifact(task, name) if run.has(task) else None
@@ -73,10 +73,10 @@ def report(run: Run, out: Path, answers: list[tuple[Question, dict[str, Any]]]) 
 
 
 def champion(registry: Path, model_name: str = MODEL_NAME) -> Path:
-    """The bundle that is served now."""
+    """The bundle of the current champion."""
     return Registry(registry).resolve(f"{model_name}/champion")
 
 
 def elapsed(started: float) -> str:
-    """Seconds since `started`, for people."""
+    """Time since `started`, formatted."""
     return f"{time.monotonic() - started:.0f} s"

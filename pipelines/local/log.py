@@ -1,4 +1,4 @@
-"""What a local run's log says: which stage runs, how far it is, how it ended, and a user's error with its fix."""
+"""Parses the log of a local run: stage starts, progress and ends, and the error with its fix."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ended:
-    """A task ended; `ok` says how."""
+    """A task ended; `ok` is False if it failed."""
 
     task: str
     ok: bool
@@ -37,14 +37,14 @@ class Progressed:
 
 @dataclass
 class LogReader:
-    """Reads a log line by line and remembers the error that stands in it."""
+    """Parses a log line by line and keeps the last error."""
 
     headline: str = ""
     fix: str = ""
     _tail: list[str] = field(default_factory=list)
 
     def read(self, line: str) -> Started | Ended | Progressed | None:
-        """The event that a line tells of, if any."""
+        """The event in a line, or None."""
         line = _COLOUR.sub("", line.rstrip("\n"))
         if found := _STARTED.search(line):
             return Started(found["task"])
@@ -61,7 +61,7 @@ class LogReader:
         return None
 
     def last_words(self) -> str:
-        """The last line that looks like an error, for failures that are not a user's."""
+        """The last line that looks like an error, for failures without headline and fix."""
         telling = [line for line in self._tail if re.match(r"[\w.]*(Error|Exception|Killed)\b", line)]
         own = [line for line in telling if not line.startswith("RuntimeError: Pipeline")]
-        return (own or telling or self._tail or ["no output"])[-1]
+        return (own or telling or self._tail or ["the log is empty"])[-1]

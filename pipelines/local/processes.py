@@ -1,4 +1,4 @@
-"""Every process of a run, whatever session it is in: marked by an environment variable, ended together."""
+"""Finds and ends all processes of a run, across sessions, by an environment variable."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ process group nor, once torchrun is gone, a parent leads to them."""
 
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that end a command: of whoever manages it, and of a terminal that was closed. Ctrl-C is Python's own."""
+"""Signals that end a command besides Ctrl-C: from a process manager, or because the terminal was closed."""
 
 
 class Terminated(BaseException):
-    """A signal other than Ctrl-C: the command is to end, and everything that it started.
+    """A signal other than Ctrl-C: the command and all processes it started must end.
 
     Attributes:
-        number: of the signal.
+        number: The signal's number.
     """
 
     def __init__(self, number: int):
@@ -45,7 +45,7 @@ def terminated_by_signal() -> Iterator[None]:
 
 @contextlib.contextmanager
 def delayed_signals() -> Iterator[None]:
-    """Let no signal interrupt the body, so that a process that it starts is known; they are delivered after it."""
+    """Delay signals until the body ends, so that a process it starts is always recorded."""
     came = []
     try:
         with _handled(lambda number, _frame: came.append(number), signal.SIGINT, *_ENDING):
@@ -56,10 +56,10 @@ def delayed_signals() -> Iterator[None]:
 
 
 def run_until_stopped(command: list[str]) -> int:
-    """Run a server until it ends; signals that end this process are passed on to it, and it stops in its own order.
+    """Run a server until it ends; terminating signals are forwarded to it, so that it shuts down cleanly.
 
     Returns:
-        Its exit code; 128 and the number of the signal that killed it.
+        Its exit code, or 128 plus the number of the signal that killed it.
     """
     process, stopped = None, False
 
@@ -71,7 +71,7 @@ def run_until_stopped(command: list[str]) -> int:
 
     with _handled(stop, signal.SIGINT, *_ENDING):
         process = subprocess.Popen(command)
-        if stopped:  # before there was a process
+        if stopped:  # the process has not started yet
             process.terminate()
         code = process.wait()
     return code if code >= 0 else 128 - code
@@ -79,9 +79,9 @@ def run_until_stopped(command: list[str]) -> int:
 
 @contextlib.contextmanager
 def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Handle signals while the body runs, but for those that are ignored, as nohup does it.
+    """Handle signals while the body runs, except those set to be ignored (such as by nohup).
 
-    Only the main thread may, and Python delivers signals to no other.
+    Has no effect outside the main thread, where Python allows no signal handlers.
     """
     main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in numbers if main}
@@ -96,7 +96,7 @@ def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.
 
 
 def of_run(folder: str) -> list[psutil.Process]:
-    """Processes of the run in a folder, this one left out."""
+    """Processes of the run in a folder, except this one."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
@@ -106,17 +106,17 @@ def of_run(folder: str) -> list[psutil.Process]:
 
 
 def end_run(folder: str, patience_s: float = 10.0) -> None:
-    """End every process of a run: SIGTERM first, so that torchrun closes its workers, SIGKILL for what stays.
+    """End every process of a run: SIGTERM first, so that torchrun ends its workers, then SIGKILL.
 
-    Another Ctrl-C or SIGTERM meanwhile does not leave processes behind; it ends the patience.
+    Another Ctrl-C or SIGTERM meanwhile shortens the wait before SIGKILL.
     """
     limit = time.monotonic() + patience_s
 
-    def hurry(_number: int, _frame: FrameType | None) -> None:
+    def skip_wait(_number: int, _frame: FrameType | None) -> None:
         nonlocal limit
         limit = time.monotonic()
 
-    with _handled(hurry, signal.SIGINT, *_ENDING):
+    with _handled(skip_wait, signal.SIGINT, *_ENDING):
         _send(of_run(folder), signal.SIGTERM)
         while (left := of_run(folder)) and time.monotonic() < limit:
             psutil.wait_procs(left, timeout=0.1)

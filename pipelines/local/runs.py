@@ -1,4 +1,4 @@
-"""The output folder of local runs: one run at a time, each in its own folder, with what it made and how long it took.
+"""The output folder of local runs: one run at a time, one folder per run.
 
 out/registry/  out/keys/  out/report.html
 out/runs/<time>/{run.json, run.log, pipeline/<task>/<artifact>}
@@ -23,7 +23,7 @@ from pipelines.local.processes import MARK, delayed_signals, end_run
 
 
 class RunFailed(ShoprankError):
-    """A stage failed; the headline and fix are the stage's own."""
+    """A stage failed; headline and fix are those of the stage's error."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
     Attributes:
         folder: out/runs/<time>.
         pipeline: Name of the pipeline.
-        arguments: What it was called with.
+        arguments: Pipeline arguments.
         stages: (task, seconds) in order.
     """
 
@@ -50,7 +50,9 @@ class Run:
         """
         found = sorted((self.folder / "pipeline").glob(f"*/**/{task}/{name}"))
         if not found:
-            raise InputError(f"run {self.folder} has no output '{name}' of '{task}'", "name a run that got that far")
+            raise InputError(
+                f"run {self.folder} has no output '{name}' of '{task}'", "choose a run that completed this task"
+            )
         return found[-1]
 
     def has(self, task: str) -> bool:
@@ -59,37 +61,39 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
-        """A run from its folder; an output folder means its latest run.
+        """Read a run from its folder, or the latest run of an output folder.
 
         Raises:
-            InputError: there is no run.
+            InputError: the folder has no run.
         """
         runs = sorted((folder / "runs").glob("*/run.json"))
         path = runs[-1] if runs else folder / "run.json"
         if not path.exists():
-            raise InputError(f"RUN: {folder} holds no run", "name an output folder or one of its runs/<time> folders")
+            raise InputError(
+                f"RUN: {folder} contains no run", "give an output folder or one of its runs/<time> folders"
+            )
         raw = read_json(path)
         return cls(path.parent, raw["pipeline"], raw["arguments"], tuple((task, s) for task, s in raw["stages"]))
 
 
 @contextlib.contextmanager
 def exclusive(out: Path) -> Iterator[None]:
-    """Hold the output folder for one run.
+    """Lock the output folder for one run.
 
     Raises:
-        InputError: another run holds it, or it cannot be written.
+        InputError: another run uses it, or it is not writable.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = (out / ".lock").open("w")
     except OSError as error:
-        raise InputError(f"--out {out}: {error.strerror}", "choose a folder that can be written") from error
+        raise InputError(f"--out {out}: {error.strerror}", "choose a writable folder") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(
-                f"--out {out}: another run is writing there", "wait for it or choose another --out"
+                f"--out {out}: another run is using this folder", "wait for it or choose another --out"
             ) from None
         yield
 
@@ -112,7 +116,7 @@ def run_local(
     process = None
     try:
         with delayed_signals():
-            # In a session of its own: Ctrl-C reaches this command alone, which ends the run in order.
+            # In its own session: Ctrl-C reaches only this command, which then ends the run cleanly.
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                        env=environment, start_new_session=True)  # fmt: skip
         assert process.stdout is not None
@@ -133,14 +137,14 @@ def run_local(
             process.wait()
         raise
     if code:
-        headline = reader.headline or f"the run ended with exit code {code}: {reader.last_words()}"
+        headline = reader.headline or f"the run failed with exit code {code}: {reader.last_words()}"
         raise RunFailed(headline, reader.fix or f"read {folder / 'run.log'}")
     write_json(folder / "run.json", {"pipeline": pipeline, "arguments": arguments, "stages": stages})
     return Run(folder, pipeline, arguments, tuple(stages))
 
 
 def lineage(data: str, size: str) -> dict[str, str]:
-    """What a local run writes into the bundle: source, size, commit."""
+    """Lineage that a local run records in the bundle: source, size, commit."""
     git = subprocess.run(["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"],
                          capture_output=True, text=True, check=False)  # fmt: skip
     return {"source": data, "size": size, "commit": git.stdout.strip() or "unknown"}

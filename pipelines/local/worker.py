@@ -5,7 +5,7 @@ import sys
 import warnings
 from pathlib import Path
 
-# KFP and the libraries behind it warn about themselves on import and at every task; a run's log is for its stages.
+# KFP and the libraries behind it emit warnings on import and for every task; keep them out of the run's log.
 warnings.simplefilter("ignore")
 
 from kfp import local  # noqa: E402
@@ -15,7 +15,7 @@ from pipelines.compiling import pipeline_named  # noqa: E402
 
 
 def main() -> None:
-    """Run the pipeline that the job file, the only argument, names."""
+    """Run the pipeline described by the job file, the only argument."""
     job = read_json(Path(sys.argv[1]))
     os.environ["PYTHONWARNINGS"] = "ignore"
     os.environ["PYTHONUNBUFFERED"] = "1"

@@ -44,7 +44,7 @@ def registry(bundle, tmp_path):
 
 def test_the_audit_log_is_printed_and_verified(shoprank, registry, tmp_path):
     version = registry.aliases("shop")["champion"]
-    assert shoprank("audit", "verify", "--out", tmp_path).out == "2 lines, unbroken\n"
+    assert shoprank("audit", "verify", "--out", tmp_path).out == "2 lines verified\n"
     assert json.loads(shoprank("audit", "verify", "--out", tmp_path, "--json").out) == {"lines": 2}
     done = shoprank("audit", "log", "--out", tmp_path)
     assert done.code == 0 and f"promote version={version}" in done.out and len(done.out.splitlines()) == 2

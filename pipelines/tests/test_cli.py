@@ -31,7 +31,7 @@ def test_two_runs_at_once_in_one_folder_are_refused(shoprank, tmp_path):
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = shoprank("run", "training", "--size", "tiny", "--out", tmp_path)
-    assert done.code == 2 and "another run is writing there" in done.err
+    assert done.code == 2 and "another run is using this folder" in done.err
 
 
 def test_asking_where_nobody_serves(shoprank, tmp_path):

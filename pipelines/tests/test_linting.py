@@ -91,7 +91,7 @@ def test_the_native_form_is_valid_and_holds_the_same_pipeline():
 
 @pytest.mark.parametrize("text", ["a: [", "just words", "kind: Pod", "- 1\n- 2"])
 def test_what_is_no_pipeline_is_refused(text):
-    with pytest.raises(InputError, match=r"not YAML|no pipeline in it"):
+    with pytest.raises(InputError, match=r"not YAML|not a compiled pipeline"):
         lint(text)
 
 

@@ -63,7 +63,7 @@ def test_a_query_without_words_is_no_query(engine, query):
 
 def test_a_query_that_matches_nothing_falls_back_and_says_so(engine):
     answer = _ask(engine, query="zzzz", k=3)
-    assert len(answer.items) == 3 and "no word of it matches" in answer.warnings[0]
+    assert len(answer.items) == 3 and "no item that passes the filters contains a word of it" in answer.warnings[0]
     assert "close in meaning to 'zzzz'" in [reason for item in answer.items for reason in item.reasons]
 
 
@@ -71,7 +71,7 @@ def test_a_query_that_matches_nothing_falls_back_and_says_so(engine):
 def test_newcomers_get_what_is_popular_and_a_note(engine, user):
     answer = _ask(engine, user_id=user, k=5)
     assert _ids(answer)[0] == "whole" and len(answer.items) == 5
-    assert "answered for newcomers" in answer.note
+    assert "answered as for a new shopper" in answer.note
     assert all(item.reasons for item in answer.items)
 
 
@@ -97,7 +97,7 @@ def test_filters(engine):
 def test_filters_that_let_nothing_through_answer_nothing_and_say_so(engine):
     answer = _ask(engine, user_id="ann", query="milk", filters={"categories": ["NO SUCH"]})
     assert answer.items == []
-    assert answer.warnings == ["filters.categories: no item has 'NO SUCH'", "filters: no item passes them"]
+    assert answer.warnings == ["filters.categories: no item matches 'NO SUCH'", "filters: no item matches"]
     assert engine.explain([parse_ask({"filters": {"price_min": 999}})], ["x"])[0]["items"] == []
 
 
@@ -120,7 +120,7 @@ def test_now_is_the_bundles_end_or_just_after_the_last_inline_event(engine):
     answer = _ask(engine, history=later)
     assert answer.items[0].reasons[0] == "bought once, today" and not answer.warnings
     told = _ask(engine, history=later, context={"timestamp": AS_OF})
-    assert told.warnings == [f"history: 1 events at or after the moment {AS_OF} ignored"]
+    assert told.warnings == [f"history: 1 events at or after the time of the request ({AS_OF}) ignored"]
     past = _ask(engine, user_id="ann", context={"timestamp": AS_OF - 30 * DAY})
     assert past.items[0].reasons[0] == "bought 4 times, last 7 days ago"
 
@@ -145,7 +145,7 @@ def test_the_clock_of_a_bundle_whose_data_ended_long_ago_is_its_own(signed, capl
 @pytest.mark.parametrize(
     ("option", "days", "clock", "reason"),
     [
-        ("auto", -1.0, "system", "the bundle's data is new"),
+        ("auto", -1.0, "system", "the bundle's data is recent"),
         ("auto", 30.0, "system", "30 days ago"),
         ("auto", 30.1, "bundle", "30 days ago, which is more than 30"),
         ("auto", 3255.0, "bundle", "3,255 days ago"),
@@ -185,7 +185,7 @@ def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
     shutil.copytree(bundle, tmp_path / "bundle")
     text = (tmp_path / "bundle" / "golden.json").read_text()
     (tmp_path / "bundle" / "golden.json").write_text(text.replace('"oat"', '"bread"', 1))
-    with pytest.raises(BundleError, match=r"golden request 1 of .* is answered otherwise: item 'oat' at position 1"):
+    with pytest.raises(BundleError, match=r"golden request 1 of .* has changed: item 'oat' at position 1"):
         Engine.open(tmp_path / "bundle", manifest, 1, "bundle")
 
 

@@ -133,7 +133,7 @@ def test_v2_empty_answers_have_width_zero(http):
     body = {"inputs": [_tensor("filters", ['{"price_min": 999}'])]}
     outputs = {output["name"]: output for output in http.post(INFER, json=body).json()["outputs"]}
     assert outputs["item_id"]["shape"] == [1, 0] and outputs["count"]["data"] == [0]
-    assert outputs["warnings"]["data"] == ["filters: no item passes them"]
+    assert outputs["warnings"]["data"] == ["filters: no item matches"]
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,9 @@ def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
     assert [one.request_id for one in again.read()] == ["r10"], "half a line waits"
     with last.open("a") as stream:
         stream.write('ered"}\n')
-    with pytest.raises(InputError, match="is no record of the inference log"):
+    with pytest.raises(InputError, match="is not a valid record of the inference log"):
         list(again.read())
-    with pytest.raises(InputError, match="is no record"):
+    with pytest.raises(InputError, match="is not a valid record"):
         list(late.read())  # it stood before the half line, not in its middle
     late.skip()
     assert list(late.read()) == []

@@ -277,7 +277,7 @@ def test_one_that_somebody_deletes_is_told(scene):
 def test_a_stranger_of_the_same_name_is_left_alone(scene):
     body = train_job(scene.task, settings(scene.folder), scene.name, "/job.json", 60)
     scene.cluster.create(TRAIN_JOB, {**body, "metadata": {"name": scene.name, "labels": {"team": "other"}}})
-    with pytest.raises(ClusterError, match="is not ours"):
+    with pytest.raises(ClusterError, match="was not created by shoprank"):
         scene.launch()
 
 
@@ -297,7 +297,8 @@ def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("exchange", "said"), [("", "exchange is empty"), ("/elsewhere", "lies on no volume"), ("/dev/shm/x", "no volume")]
+    ("exchange", "said"),
+    [("", "exchange is empty"), ("/elsewhere", "is not on a volume"), ("/dev/shm/x", "not on a volume")],
 )
 def test_an_exchange_that_nodes_would_not_see_is_refused(scene, exchange, said):
     config = settings(scene.folder).replace(exchange=exchange)

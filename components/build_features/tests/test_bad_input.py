@@ -36,9 +36,9 @@ def test_no_items_leaves_no_event(shop, tmp_path):
 def test_folders_without_files_are_named(shop, tmp_path):
     events, items = shop.write(tmp_path)
     (tmp_path / "nothing").mkdir()
-    with pytest.raises(InputError, match=r"events: .*nothing holds no Parquet"):
+    with pytest.raises(InputError, match=r"events: .*nothing has no Parquet"):
         build(tmp_path / "nothing", items, tmp_path / "out", FeatureOptions())
-    with pytest.raises(InputError, match=r"items: .*nothing holds no Parquet"):
+    with pytest.raises(InputError, match=r"items: .*nothing has no Parquet"):
         build(events, tmp_path / "nothing", tmp_path / "out", FeatureOptions())
     assert not (tmp_path / "out").exists()
 

@@ -47,8 +47,8 @@ def test_items_of_another_tool_may_lack_the_column(shop, tmp_path, built_from):
 @pytest.mark.parametrize(
     ("vector", "said"),
     [([1.0], "item 'i07' has 1 numbers, most .39 items. have 3"),
-     ([1.0, float("inf"), 0.0], "item 'i07' holds a value that is no finite number"),
-     ([1.0, None, 0.0], "item 'i07' holds a value that is no finite number")],
+     ([1.0, float("inf"), 0.0], "item 'i07' has a value that is not a finite number"),
+     ([1.0, None, 0.0], "item 'i07' has a value that is not a finite number")],
 )  # fmt: skip
 def test_a_vector_that_does_not_fit_is_named_with_its_item(shop, built_from, vector, said):
     for item in shop.items:
@@ -84,5 +84,5 @@ def test_a_spec_of_the_format_before_is_read_and_others_are_refused(built, tmp_p
     assert old.content_dim == 0 and len(Catalog.read(built.folder / "items.parquet", old)) == len(built.catalog)
     for version in (1, 4):
         (tmp_path / "spec.json").write_text(json.dumps({**raw, "format_version": version}))
-        with pytest.raises(BundleError, match=f"feature spec format {version}, this release reads"):
+        with pytest.raises(BundleError, match=f"feature spec format {version}, this shoprank version reads"):
             FeatureSpec.read(tmp_path / "spec.json")

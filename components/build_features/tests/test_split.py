@@ -155,7 +155,7 @@ def test_a_row_that_saw_its_own_label_is_refused(tampered, built, split):
 @pytest.mark.parametrize(("split", "shift"), [("retriever", 10**7), ("test", -1), ("validation", 1)])
 def test_a_row_outside_its_window_is_refused(tampered, built, split, shift):
     moment = built.rows(split)["timestamp"][2].as_py() + shift
-    with pytest.raises(DataError, match=f"{split}: 1 of .* rows lie outside"):
+    with pytest.raises(DataError, match=f"{split}: 1 of .* rows are outside"):
         check_leakage(tampered(split, "timestamp", moment), built.timeline)
 
 

@@ -26,7 +26,7 @@ def rollout(**options):
 WRONG = [
     ({"size": "huge"}, "size is 'huge'"),
     ({"data": {"mapping": [1]}}, "data.mapping is [1]"),
-    ({"data": {"mapping": {"user": "visitor"}}}, "data: mapping: 'user' is no column of ours"),
+    ({"data": {"mapping": {"user": "visitor"}}}, "data: mapping: 'user' is not a column of the data contract"),
     ({"features": {"vocabulary": {"item_rows": -1}}}, "features.vocabulary.item_rows is -1"),
     ({"training": {"processes": 7}}, "processes is 7"),
     ({"training": {"nodes": 2}}, "training: nodes is 2 with launch=process"),
@@ -43,7 +43,7 @@ WRONG = [
     ({"ranker": {"teacher": {"soft_label_weight": 2}}}, "ranker.teacher.soft_label_weight is 2"),
     (
         {"ranker": {"teacher": {}, "inference_log": "/logs", "architecture": {"positions": 10}}},
-        "teacher is given together with architecture.positions",
+        "teacher and architecture.positions cannot be combined",
     ),
     ({"evaluation": {"rules": {"min_auc": 2}}}, "evaluation.rules.min_auc is 2"),
     ({"compile": {"table_format": "int2"}}, "compile.table_format is 'int2'"),

@@ -160,9 +160,9 @@ def test_the_folder_holds_what_a_bundle_needs_and_says_how_good_it_is(tiny_run):
 def test_comparing_passes_within_the_limits_and_refuses_beyond(opened):
     figures = compare(*opened, Limits(shoppers=20))
     assert 0 < figures["max_probability_difference"] <= 0.02
-    with pytest.raises(DataError, match="the compiled model differs: probabilities by up to") as caught:
+    with pytest.raises(DataError, match="compiled and trained model differ: probabilities by up to") as caught:
         compare(*opened, Limits(shoppers=20, max_probability_difference=1e-9))
-    assert "store tables as fp16 or fp32" in caught.value.fix
+    assert "use fp16 or fp32" in caught.value.fix
     with pytest.raises(DataError, match=r"overlap@10"):
         compare(*opened, Limits(shoppers=20, min_rank_overlap=1.01))
 

@@ -72,7 +72,7 @@ def test_what_is_not_blessed_stays_out(shop):
 
 def test_the_proof_must_be_of_this_version_and_these_files(shop):
     (one, proof_one), (two, _) = shop.version("one"), shop.version("two")
-    with pytest.raises(RegistryError, match="the proof is of shop/"):
+    with pytest.raises(RegistryError, match="the serving proof is for shop/"):
         deploy(shop.release(two), proof_one, shop.evaluation())
     (shop.registry.resolve(f"shop/{one}") / "model.bin").write_text("eno")
     with pytest.raises(BundleError, match=r"model\.bin was changed"):

@@ -51,7 +51,7 @@ def test_native_code_of_a_champion_is_not_run_without_a_key(bundle, recommender,
     native = shutil.copytree(bundle, tmp_path / "native")
     RuntimeRecord(name="aotinductor", torch="0.0.0", machine="none").write(native)
     key = sealed(native, tmp_path / "key.pem")
-    assert "holds native code, and no public_key" in champion_answers(native, recommender, *asked, 20).note
+    assert "contains native code, and there is no public_key" in champion_answers(native, recommender, *asked, 20).note
     # With its key it is opened, and refused for what it was built for.
     assert "0.0.0" in champion_answers(native, recommender, *asked, 20, key).note
 
@@ -118,7 +118,7 @@ def test_a_champion_of_another_format_is_not_asked_and_does_not_stop_the_run(tin
     asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
     held = champion_answers(tmp_path / "old", recommender, rows.shopper, asked, 20)
     assert held.lists is None and not held.comparable
-    assert "cannot be used here" in held.note and "format" in held.note
+    assert "cannot be opened" in held.note and "format" in held.note
 
 
 def test_no_registry_or_no_champion_is_no_champion(tmp_path):

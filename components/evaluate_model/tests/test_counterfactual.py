@@ -119,7 +119,7 @@ def test_bad_input_is_named(change, said):
 
 
 def test_policies_that_never_agree_tell_nothing():
-    with pytest.raises(DataError, match="never chooses what was chosen"):
+    with pytest.raises(DataError, match="never chooses a logged item"):
         snips(Logged(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.zeros(2)))
 
 

@@ -134,7 +134,7 @@ def test_logs_that_cannot_tell_are_refused(tmp_path):
         compare_logged(plain, "two", tmp_path / "events")
     exploring = Answered(**told, version="two", shadow=True, propensities=(1.0, 0.5))
     (plain / "two.jsonl").write_text(line_of(exploring))
-    with pytest.raises(DataError, match="two explored while it was a shadow"):
+    with pytest.raises(DataError, match="two explored although it was a shadow"):
         compare_logged(plain, "two", tmp_path / "events")
 
 
@@ -144,6 +144,6 @@ def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
     shop(tmp_path, requests=500, reordered=0.2)
     counterfactual(tmp_path / "log", "two", tmp_path / "events")
     said = capsys.readouterr().out
-    assert "400 explored answers; purchase of the item at the last position:" in said
+    assert "400 explored answers; purchase rate of the item at the last position:" in said
     assert "100 of 500 left out, 80.0 % remain" in said
     assert "champion" in said and "candidate, IPS" in said and "candidate, DR" in said and "effective samples" in said

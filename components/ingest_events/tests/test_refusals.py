@@ -34,7 +34,7 @@ def test_refusals_name_what_is_wrong(tmp_path):
     lines = tmp_path / "lines.jsonl"
     lines.write_text('{"user": 1}\n')
     cases = [
-        (str(empty), {}, InputError, "holds no .parquet"),
+        (str(empty), {}, InputError, "has no .parquet"),
         (str(tmp_path / "absent"), {}, InputError, "does not exist"),
         ("gopher://x", {}, InputError, "cannot be opened"),
         ("", {}, InputError, "source is empty"),
@@ -44,12 +44,17 @@ def test_refusals_name_what_is_wrong(tmp_path):
         (str(lines), {}, SchemaError, "has no column 'user_id'"),
         (str(lines), {"mapping": {"user_id": "nobody"}}, SchemaError, "'nobody' (mapped to 'user_id')"),
         (str(no_rows), {"mapping": {"price": "cost"}}, SchemaError, "'cost' (mapped to 'price')"),
-        (str(no_rows), {"mapping": {"colour": "x"}}, SchemaError, "'colour' is no column of ours"),
-        (str(no_rows), {"mapping": {"items.colour": "x"}}, SchemaError, "'items.colour' is no column of ours"),
+        (str(no_rows), {"mapping": {"colour": "x"}}, SchemaError, "'colour' is not a column of the data contract"),
+        (
+            str(no_rows),
+            {"mapping": {"items.colour": "x"}},
+            SchemaError,
+            "'items.colour' is not a column of the data contract",
+        ),
         (str(no_rows), {"mapping": {"price": 3}}, InputError, "'price' is 3"),
         (str(no_rows), {"mapping": {"event_types": {"x": "y"}}}, InputError, "event type 'x'"),
         (str(no_rows), {"size": "huge"}, InputError, "size is 'huge'"),
-        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "mapped already"),
+        ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "already has a fixed mapping"),
     ]
     for source, options, kind, words in cases:
         with pytest.raises(ShoprankError) as refusal:
@@ -83,8 +88,8 @@ def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
 def test_options_of_the_data_are_refused_by_their_path():
     for raw, said in (
         ({"mapping": "user_id=visitor"}, "data.mapping is 'user_id=visitor'"),
-        ({"mapping": {"shopper": "visitor"}}, "data: mapping: 'shopper' is no column of ours"),
-        ({"mapping": {"event_types": {"add": "basket"}}}, "data: mapping: event type 'add' becomes 'basket'"),
+        ({"mapping": {"shopper": "visitor"}}, "data: mapping: 'shopper' is not a column of the data contract"),
+        ({"mapping": {"event_types": {"add": "basket"}}}, "data: mapping: event type 'add' is mapped to 'basket'"),
         ({"item_source": "x"}, "data.item_source is not an option"),
     ):
         with pytest.raises(InputError, match=re.escape(said)):

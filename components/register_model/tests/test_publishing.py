@@ -119,7 +119,7 @@ def test_a_half_registered_version_and_a_dead_server_are_told(bundle):
         server.fail_artifacts = True
         with pytest.raises(RegistryError, match=r"the model registry at .*400"):
             publisher.publish(bundle)
-        with pytest.raises(RegistryError, match="without its artifact"):
+        with pytest.raises(RegistryError, match="without an artifact"):
             publisher.publish(bundle)
     with pytest.raises(RegistryError, match=r"the model registry at http://127\.0\.0\.1:9"):
         KubeflowModelRegistry("http://127.0.0.1:9", "s3://bucket/registry").publish(bundle)

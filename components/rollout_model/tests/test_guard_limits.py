@@ -36,7 +36,7 @@ def test_the_judge_refuses_percents_no_step_and_foreign_state():
     judge = Judge(CONFIG)
     with pytest.raises(InputError, match=r"0\.05"):
         judge.start_step(5)
-    with pytest.raises(InputError, match="no step"):
+    with pytest.raises(InputError, match="no current step"):
         judge.observe(Interval(seconds=1.0, champion=ARM, candidate=ARM))
     for raw in ({}, {"format": 99}, {**judge.to_json(), "steps": [{}]}, {**judge.to_json(), "config": {"alpha": "x"}}):
         with pytest.raises(InputError):

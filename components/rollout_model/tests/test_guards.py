@@ -124,7 +124,7 @@ def test_undecided_goes_on_at_a_small_share_and_is_settled_by_the_planned_look_a
         verdict = judge.observe(worse)
         assert guard(verdict, Metric.ERRORS).state is State.UNDECIDED
         assert verdict.action is action, verdict.reasons
-    assert "planned look" in verdict.reasons[0]
+    assert "final test" in verdict.reasons[0]
 
 
 def test_the_strict_rule_turns_back_what_only_looks_worse():

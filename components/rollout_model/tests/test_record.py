@@ -82,7 +82,7 @@ def test_the_page_says_what_decided_and_needs_no_network(rolled_back, tmp_path):
     page = (tmp_path / PAGE).read_text()
     assert "Rolled back: v6 serves all traffic; harm in error rate" in page
     assert rolled_back.reasons[0].split(";")[0] in page.replace("&#39;", "'")
-    assert "Click rate: not judged, there was no data." in page
+    assert "Click rate: not judged, no data." in page
     assert page.count("<svg") == 4, "errors, slow, empty and overlap; clicks and purchases had no data"
     assert not re.findall(r"(?:src|href)=[\"']https?://", page)
 
@@ -90,7 +90,7 @@ def test_the_page_says_what_decided_and_needs_no_network(rolled_back, tmp_path):
 def test_the_page_of_a_promotion_has_every_guard_that_had_data(promoted, tmp_path):
     write_record(promoted, tmp_path)
     page = (tmp_path / PAGE).read_text()
-    assert "Promoted: v7 serves all traffic in place of v6" in page and page.count("<svg") == 5
+    assert "Promoted: v7 serves all traffic instead of v6" in page and page.count("<svg") == 5
     for metric in (Metric.ERRORS, Metric.CLICKS, Metric.OVERLAP):
         assert metric.label.capitalize() in page
 

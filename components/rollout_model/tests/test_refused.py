@@ -24,7 +24,7 @@ def test_a_webhook_that_denies_the_canary_leaves_the_champion(shelf, api_server)
         rollout, started = shop.rollout(candidate), time.monotonic()
         record = rollout.run()
         assert record.action == "rolled_back" and record.seen == ()
-        assert "the cluster refused: " in record.reasons[0] and "denied the request" in record.reasons[0]
+        assert "the cluster rejected a change: " in record.reasons[0] and "denied the request" in record.reasons[0]
         noted("a webhook denies the canary", "never got traffic; rolled back with the webhook's words",
              time.monotonic() - started)  # fmt: skip
         assert shop.served() == shop.champion and "canary" not in shop.service()["spec"]

@@ -80,11 +80,11 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match="the wait for clicks is 0"):
         Responses(tmp_path, wait_s=0)
     (tmp_path / "events.jsonl").write_text("{}\n")
-    with pytest.raises(InputError, match=r"events\.jsonl at byte 0 is no event"):
+    with pytest.raises(InputError, match=r"events\.jsonl at byte 0 is not a valid event"):
         Responses(tmp_path).matured(0)
     (tmp_path / "events.jsonl").unlink()
     (tmp_path / "bad.parquet").write_text("no parquet")
-    with pytest.raises(InputError, match=r"bad\.parquet holds no events"):
+    with pytest.raises(InputError, match=r"bad\.parquet has no events"):
         Responses(tmp_path).matured(0)
     with pytest.raises(InputError, match=r"rollout.events is given without an inference log"):
         evidence_at("http://prometheus:9090", Versions("a", "b"), str(tmp_path))

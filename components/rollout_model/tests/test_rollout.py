@@ -87,7 +87,7 @@ def test_a_candidate_that_crashes_under_traffic_goes_back(shelf, cluster):
         killer.join()
     noted("candidate's pod killed under traffic", "pods not ready at 3 looks, 0.5 s apart: rolled back",
          record.moved - record.seen[-3].time)  # fmt: skip
-    assert record.action == "rolled_back" and "pods are not ready" in record.reasons[0]
+    assert record.action == "rolled_back" and "pods were not ready" in record.reasons[0]
 
 
 def test_a_candidate_that_never_gets_ready_gets_no_traffic(shelf, cluster):

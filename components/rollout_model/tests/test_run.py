@@ -72,10 +72,10 @@ def test_what_may_not_be_rolled_out_touches_no_service(desk, cluster):
     call, _, (champion, candidate) = desk
     with pytest.raises(RegistryError, match="is not blessed"):
         call(candidate, blessed=False)
-    with pytest.raises(MissingObject, match="InferenceService shoprank: there is none"):
+    with pytest.raises(MissingObject, match="InferenceService shoprank: not found"):
         call(candidate)
     service = cluster.create(INFERENCE_SERVICE, manifest(ServiceSpec(model="handmade"), champion))
-    with pytest.raises(RegistryError, match="is the champion already"):
+    with pytest.raises(RegistryError, match="is already the champion"):
         call(champion)
     with pytest.raises(InputError, match="is in mode Standard, not Knative"):
         call(candidate, mode="Knative")

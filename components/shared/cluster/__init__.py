@@ -1,1 +1,1 @@
-"""The only kubernetes import: API client, InferenceService, TrainJob, traffic."""
+"""Kubernetes: API client, InferenceService, TrainJob, traffic split. The only package that imports kubernetes."""

@@ -1,6 +1,6 @@
-"""Custom resources of a cluster: read, written and followed, over conflicts, cut watches and a server that is away.
+"""Reads, writes and watches custom resources, retrying after conflicts, interrupted watches and server outages.
 
-A thin layer on the kubernetes client; what it adds is patience, one error tree, and words that name the fix.
+A thin layer on the kubernetes client that adds retries and errors with a fix.
 """
 
 import contextlib
@@ -28,17 +28,17 @@ _TRANSPORT = (urllib3.exceptions.HTTPError, OSError)
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long an API server may be away."""
+    """How long an API server may be unavailable."""
 
     connects: int = 30
     """Attempts to connect; waits double from 0.2 s to at most 5 s between them, so 30 are about two minutes."""
     statuses: int = 12
-    """Attempts after 429, 500, 502, 503 or 504, such as a webhook that is away: 12 are about 40 s."""
+    """Attempts after 429, 500, 502, 503 or 504, such as from an unavailable webhook: 12 are about 40 s."""
     unknown_kind_s: float = 3.0
-    """Seconds until an unknown kind is believed: a server that has just started does not know its own kinds yet."""
+    """Seconds until an unknown kind is an error: a server that has just started may not have loaded its kinds."""
 
     def retries(self) -> urllib3.Retry:
-        """As urllib3 takes it; every method is retried, because each of ours may be repeated."""
+        """As urllib3 Retry; all methods are retried because all calls are idempotent."""
         return urllib3.Retry(
             total=None, connect=self.connects, read=self.connects, other=0, redirect=3, status=self.statuses,
             status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.2, backoff_max=5.0,
@@ -51,7 +51,7 @@ def connect(context: str = "", namespace: str = "", patience: Patience | None = 
 
     Args:
         context: Context of the kubeconfig; '' means this pod's cluster inside one, else the current context.
-        namespace: Where objects live; '' means the pod's own or the context's.
+        namespace: Namespace of the objects; '' means the pod's own or the context's.
         patience: How long the API server may be away.
 
     Raises:
@@ -59,7 +59,7 @@ def connect(context: str = "", namespace: str = "", patience: Patience | None = 
     """
     configuration = kubernetes.client.Configuration()
     own = "default"
-    # The client reads KUBECONFIG when it is imported; a test or a person may set it later.
+    # The client reads KUBECONFIG on import; it may be set later.
     path = os.environ.get("KUBECONFIG", "")
     try:
         if not context and not path and "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -74,8 +74,8 @@ def connect(context: str = "", namespace: str = "", patience: Patience | None = 
             own = chosen["context"].get("namespace", own)
     except (kubernetes.config.ConfigException, OSError) as error:
         raise InputError(
-            f"no cluster: {error}",
-            "set KUBECONFIG, name a context that `kubectl config get-contexts` lists, or run in a pod",
+            f"no Kubernetes cluster found: {error}",
+            "set KUBECONFIG, give a context that `kubectl config get-contexts` lists, or run in a pod",
         ) from error
     patience = patience or Patience()
     configuration.retries = patience.retries()  # pyright: ignore[reportAttributeAccessIssue]
@@ -87,8 +87,8 @@ class Cluster:
 
     Args:
         client: A connected client.
-        namespace: Where objects live.
-        patience: How long an unknown kind is asked for again; the client's own retries are set by `connect`.
+        namespace: Namespace of the objects.
+        patience: How long an unknown kind is retried; the client's own retries are set by `connect`.
     """
 
     def __init__(self, client: kubernetes.client.ApiClient, namespace: str, patience: Patience):
@@ -96,29 +96,29 @@ class Cluster:
         self._objects = CustomObjectsApi(client)
 
     def close(self) -> None:
-        """End all connections."""
+        """Close all connections."""
         self.client.rest_client.pool_manager.clear()
 
     def get(self, kind: Kind, name: str) -> Manifest:
-        """The object as it is now.
+        """The current object.
 
         Raises:
-            MissingObject: there is none, or the cluster does not know the kind.
-            ClusterError: the API refused or is away.
+            MissingObject: no such object, or the cluster does not know the kind.
+            ClusterError: the API rejected the request or is unavailable.
         """
         return self._call(kind, name, "get", {"name": name})
 
     def find(self, kind: Kind, name: str) -> Manifest | None:
-        """The object as it is now, None when there is none.
+        """The current object, or None.
 
         Raises:
             MissingObject: the cluster does not know the kind.
-            ClusterError: the API refused or is away.
+            ClusterError: the API rejected the request or is unavailable.
         """
         try:
             return self.get(kind, name)
         except MissingObject:
-            # An unknown kind cannot be listed either; a missing object can.
+            # Listing fails for an unknown kind but not for a missing object.
             self.list(kind, limit=1)
             return None
 
@@ -127,35 +127,35 @@ class Cluster:
 
         Raises:
             MissingObject: the cluster does not know the kind.
-            ClusterError: the API refused or is away.
+            ClusterError: the API rejected the request or is unavailable.
         """
         chosen = ({"label_selector": labels} if labels else {}) | ({"limit": limit} if limit else {})
         return self._call(kind, labels, "list", chosen)["items"]
 
     def create(self, kind: Kind, body: Manifest) -> Manifest:
-        """A new object.
+        """Create an object.
 
         Raises:
-            ChangedObject: one of that name exists.
-            ClusterError: the API refused (schema, webhook, quota, rights) or is away.
+            ChangedObject: an object of that name exists.
+            ClusterError: the API rejected it (schema, webhook, quota, permissions) or is unavailable.
         """
         return self._call(kind, body["metadata"]["name"], "create", {"body": body})
 
     def patch(self, kind: Kind, name: str, body: Manifest) -> Manifest:
-        """Merge-patch (RFC 7386): absent fields stay, null removes; with a resourceVersion only that state is changed.
+        """Merge-patch (RFC 7386): absent fields are kept, null removes; a resourceVersion makes it conditional.
 
         Raises:
             MissingObject: there is no such object.
             ChangedObject: the resourceVersion is not the newest.
-            ClusterError: the API refused or is away.
+            ClusterError: the API rejected the request or is unavailable.
         """
         return self._call(kind, name, "patch", {"name": name, "body": body})
 
     def delete(self, kind: Kind, name: str) -> bool:
-        """Remove the object and what it owns; False when it was gone already.
+        """Delete the object and its dependents; False if it did not exist.
 
         Raises:
-            ClusterError: the API refused or is away.
+            ClusterError: the API rejected the request or is unavailable.
         """
         try:
             self._call(kind, name, "delete", {"name": name, "propagation_policy": "Background"})
@@ -166,18 +166,18 @@ class Cluster:
     def update(
         self, kind: Kind, name: str, change: Callable[[Manifest], Manifest | None], attempts: int = 8
     ) -> Manifest:
-        """Read, ask `change` for a merge-patch, write it on that very state; over again when somebody was faster.
+        """Read the object, compute a merge-patch with `change`, write it; retried after conflicts.
 
         Args:
-            kind: Of the object.
-            name: Of the object.
-            change: Gets the present object; returns the patch, or None when nothing is to change.
-            attempts: Before giving up.
+            kind: Kind of the object.
+            name: Name of the object.
+            change: Called with the current object; returns the patch, or None for no change.
+            attempts: Maximum number of attempts.
 
         Raises:
             MissingObject: there is no such object.
-            ChangedObject: it changed under every attempt.
-            ClusterError: the API refused or is away.
+            ChangedObject: every attempt had a conflict.
+            ClusterError: the API rejected the request or is unavailable.
         """
         for attempt in range(attempts):
             present = self.get(kind, name)
@@ -190,15 +190,16 @@ class Cluster:
             except ChangedObject:
                 time.sleep(0.05 * 2**attempt)
         raise ChangedObject(
-            f"{kind.kind} {name} changed under each of {attempts} attempts", "see which controller fights over it"
+            f"{kind.kind} {name} was changed concurrently in each of {attempts} attempts",
+            "check which other controller changes it",
         )
 
     def follow(self, kind: Kind, name: str, seconds: float) -> Generator[Manifest, None, None]:
-        """The object now and after every change, for at most `seconds`; a watch that is cut off is taken up again.
+        """The object now and after every change, for at most `seconds`; an interrupted watch is resumed.
 
         Raises:
-            MissingObject: it is gone.
-            ClusterError: the API refused or is away.
+            MissingObject: it was deleted.
+            ClusterError: the API rejected the request or is unavailable.
         """
         deadline, last = time.monotonic() + seconds, ""
         while True:
@@ -209,17 +210,17 @@ class Cluster:
             left = deadline - time.monotonic()
             if left <= 0:
                 return
-            # Closed at once, not when the collector comes by: whoever stops looking leaves no connection behind.
+            # Closed explicitly, so that no connection stays open until garbage collection.
             with contextlib.closing(self._watch(kind, name, last, left)) as changes:
                 for changed in changes:
                     last = changed["metadata"]["resourceVersion"]
                     yield changed
 
     def _watch(self, kind: Kind, name: str, since: str, seconds: float) -> Generator[Manifest, None, None]:
-        """Changes until the server ends the watch, it breaks, or the object goes; the caller looks again then."""
+        """Changes until the watch ends or fails or the object is deleted; the caller then reads it again."""
         watch = kubernetes.watch.Watch()
         listing, coordinates = self._method(kind, "list")
-        # A server may end a watch whenever it likes; ten seconds also bound how long a dead connection goes unseen.
+        # A server may end a watch at any time; ten seconds also bound the time until a dead connection is noticed.
         span = max(1, min(10, int(seconds)))
         try:
             events = watch.stream(
@@ -232,7 +233,7 @@ class Cluster:
                         return
                     yield event["object"]
         except ApiException as error:
-            # 410: the history is gone; 404: a restarted server that does not know the kind yet. `get` tells which.
+            # 410: the resourceVersion expired; 404: a restarted server that does not know the kind yet.
             if error.status not in (404, 410):
                 raise _refused(error, kind, name, "watch") from error
         except _TRANSPORT:
@@ -257,14 +258,14 @@ class Cluster:
                     raise _refused(error, kind, name, verb) from error
             except _TRANSPORT as error:
                 raise ClusterError(
-                    f"the API server {self.client.configuration.host} cannot be reached: {error}",
-                    "check the cluster and the context, then run it again",
+                    f"the API server {self.client.configuration.host} is unreachable: {error}",
+                    "check the cluster and the kubeconfig context, then retry",
                 ) from error
             time.sleep(0.5)
 
 
 def _said(error: ApiException) -> dict[str, Any]:
-    """The Status object of a refusal, empty when it carries none."""
+    """The Status object of an error response, or {}."""
     try:
         said = json.loads(error.body or "{}")
     except json.JSONDecodeError:
@@ -277,22 +278,22 @@ def _reason(error: ApiException) -> str:
 
 
 def _refused(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterError:
-    """What the server said, with the fix for each of its reasons."""
+    """Convert an error response, with a fix for each reason."""
     reason, message = _reason(error), _said(error).get("message") or (error.body or error.reason or "").strip()
     what = f"{verb} {kind.kind} {name}".strip()
     if error.status == 404 and reason != "NotFound":
         return MissingObject(f"{what}: the cluster does not know {kind.plural}.{kind.group}", f"install {kind.needs}")
     if error.status == 404:
-        return MissingObject(f"{what}: there is none", f"check name and namespace (kubectl get {kind.plural})")
+        return MissingObject(f"{what}: not found", f"check name and namespace (kubectl get {kind.plural})")
     if error.status == 409:
-        return ChangedObject(f"{what}: {message}", "run it again; it reads the newest state first")
+        return ChangedObject(f"{what}: {message}", "run it again; it starts from the current state")
     fixes = {
         401: "log in again, or use a context with credentials",
-        400: "fix what the webhook names",
-        403: "give the service account the right, or the namespace the quota, that is named",
-        422: f"fix the field that is named; {kind.kind} {kind.api_version} has no other form",
+        400: "fix the problem reported by the webhook",
+        403: "grant the service account the permission, or the namespace the quota, named above",
+        422: f"correct the field named above to match the schema of {kind.kind} {kind.api_version}",
     }
     return ClusterError(
         f"{what}: {error.status} {message}",
-        fixes.get(error.status or 0, "see the API server's log, and the controller of a webhook that is named"),
+        fixes.get(error.status or 0, "check the log of the API server and of any webhook named above"),
     )

@@ -1,4 +1,4 @@
-"""An InferenceService of ours: its manifest, what its status says, and waiting for the generation that was written."""
+"""InferenceServices: the manifest, the status, and waiting for a generation to become ready."""
 
 import contextlib
 import time
@@ -22,30 +22,30 @@ _MODE = "serving.kserve.io/deploymentMode"
 
 @dataclass(frozen=True, kw_only=True)
 class ServiceSpec:
-    """What the InferenceService of a model is, apart from the version it serves."""
+    """The InferenceService of a model, apart from the served version."""
 
     name: str = "shoprank"
-    """Of the InferenceService."""
+    """Name of the InferenceService."""
     model: str
-    """Name in the registry."""
+    """Name of the model in the registry."""
     storage: str = "pvc://shoprank-registry/registry"
-    """URI of the registry's folder as KServe's storage initializer reads it; KFP's minio:// is taken as s3://."""
+    """URI of the registry's folder for KServe's storage initializer; KFP's minio:// is converted to s3://."""
     mode: Mode = "Standard"
     """KServe's deployment mode; it cannot change after creation."""
     runtime: str = "shoprank"
     """ServingRuntime."""
     service_account: str = "shoprank-predictor"
-    """Whom the pods run as; its secrets hold the object store's credentials."""
+    """ServiceAccount of the pods; its secrets hold the object store's credentials."""
     confidential: str = ""
-    """Resource id of the key (kbs:///...) when the bundles in `storage` are encrypted; '' when they are not."""
+    """Resource id of the key (kbs:///...) when the bundles in `storage` are encrypted; else ''."""
     min_replicas: int = 2
-    """Pods at least; with one, draining its node is an outage."""
+    """Minimum number of pods; with 1, draining its node causes an outage."""
     max_replicas: int = 4
-    """Pods at most, scaled by processor use."""
+    """Maximum number of pods, scaled by CPU utilisation."""
 
     @classmethod
     def of(cls, release: ReleaseOptions, model: str) -> "ServiceSpec":
-        """What the section `release` says of the InferenceService of a model."""
+        """The spec from the options in section `release`."""
         return cls(
             name=release.service, model=model, storage=release.storage, mode=release.mode,
             confidential=release.confidential,
@@ -53,18 +53,18 @@ class ServiceSpec:
 
     def uri(self, version: str) -> str:
         """`storageUri` of a version."""
-        # Kubeflow Pipelines names its object store minio://, which KServe does not know.
+        # Kubeflow Pipelines uses minio:// for its object store, which KServe does not support.
         base = "s3://" + self.storage.removeprefix("minio://") if self.storage.startswith("minio://") else self.storage
         return f"{base.rstrip('/')}/{self.model}/versions/{version}"
 
     def version_of(self, uri: str) -> str:
-        """Version that a `storageUri` of ours names, '' when it is not of this model."""
+        """Version in a `storageUri`, '' if it is not of this model."""
         folder, _, version = uri.rpartition("/")
         return version if folder.endswith(f"/{self.model}/versions") else ""
 
 
 def predictor(spec: ServiceSpec, version: str) -> Manifest:
-    """The stable predictor; security settings are those of the runtime, said again for the pod."""
+    """The stable predictor; the security settings repeat those of the runtime for the pod."""
     return {
         "serviceAccountName": spec.service_account,
         "automountServiceAccountToken": False,
@@ -109,7 +109,7 @@ def manifest(spec: ServiceSpec, version: str) -> Manifest:
 
 
 def check_mode(service: Manifest, spec: ServiceSpec) -> None:
-    """Refuse to work on a service of the other mode: fields of one are ignored in silence by the other.
+    """Check the deployment mode of a service, because each mode silently ignores fields of the other.
 
     Raises:
         InputError: the service was created in another mode, or serves another model.
@@ -122,17 +122,18 @@ def check_mode(service: Manifest, spec: ServiceSpec) -> None:
     model = annotations.get(MODEL_ANNOTATION, spec.model)
     if model != spec.model:
         raise InputError(
-            f"InferenceService {spec.name} serves model '{model}', not '{spec.model}'", "name a service of its own"
+            f"InferenceService {spec.name} serves model '{model}', not '{spec.model}'",
+            "use another service name for this model",
         )
 
 
 def condition(service: Manifest, kind: str) -> Manifest:
-    """One condition of the status, {} when it is not there."""
+    """One condition of the status, or {}."""
     return next((one for one in service.get("status", {}).get("conditions", []) if one["type"] == kind), {})
 
 
 def is_ready(service: Manifest, kind: str = "Ready") -> bool:
-    """Whether the controller has seen the newest generation and calls the condition true."""
+    """Whether the condition is true for the latest generation."""
     seen = service.get("status", {}).get("observedGeneration", 0) >= service["metadata"].get("generation", 0)
     return seen and condition(service, kind).get("status") == "True"
 
@@ -141,8 +142,8 @@ def wait_ready(cluster: Cluster, name: str, generation: int, seconds: float, kin
     """Wait until the generation that was written, or a newer one, is Ready; an older Ready does not count.
 
     Raises:
-        ServingError: not ready in time, or the model failed to load; says what the status says.
-        ClusterError: the API refused or is away.
+        ServingError: not ready in time, or the model failed to load; the message has the status.
+        ClusterError: the API rejected the request or is unavailable.
     """
     started, present = time.monotonic(), {}
     with contextlib.closing(cluster.follow(INFERENCE_SERVICE, name, seconds)) as changes:
@@ -159,7 +160,7 @@ def wait_ready(cluster: Cluster, name: str, generation: int, seconds: float, kin
 
 
 def load_failure(service: Manifest) -> str:
-    """Why KServe says that a model of this very generation cannot be loaded, '' when it does not."""
+    """KServe's reason for a failure to load the model of this generation, else ''."""
     status = service.get("status", {})
     if status.get("observedGeneration", 0) < service["metadata"].get("generation", 0):
         return ""
@@ -172,10 +173,10 @@ def load_failure(service: Manifest) -> str:
 
 
 def said(service: Manifest, kind: str = "Ready") -> str:
-    """What the status says, in one line."""
+    """The status in one line."""
     found = condition(service, kind)
     if not found:
-        return f"no condition {kind}; is KServe's controller running?"
+        return f"no condition {kind}; check that KServe's controller is running"
     words = [f"{found.get(part)}" for part in ("reason", "message") if found.get(part)]
     observed = service.get("status", {}).get("observedGeneration", 0)
     stale = "" if observed >= service["metadata"].get("generation", 0) else ", of an older generation"
@@ -183,7 +184,7 @@ def said(service: Manifest, kind: str = "Ready") -> str:
 
 
 def address(service: Manifest) -> str:
-    """URL inside the cluster, '' when the status has none yet."""
+    """URL inside the cluster, '' if the status has none yet."""
     status: dict[str, Any] = service.get("status", {})
     return status.get("address", {}).get("url") or status.get("url", "")
 

@@ -1,4 +1,4 @@
-"""The custom resources that shoprank reads or writes, by the API fields that are alive (KServe 0.20, Trainer 2.3)."""
+"""The custom resources that shoprank reads or writes (KServe 0.20, Trainer 2.3)."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ class Kind:
 
     Attributes:
         group: API group. version: of the group. plural: as in the URL. kind: as in a manifest.
-        needs: what has to be installed for it, named when it is absent.
-        namespaced: False for what a whole cluster shares.
+        needs: what provides the kind, for the error when it is missing.
+        namespaced: False for cluster-scoped resources.
     """
 
     group: str
@@ -22,7 +22,7 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """As `apiVersion` of a manifest."""
+        """`apiVersion` of a manifest."""
         return f"{self.group}/{self.version}"
 
 

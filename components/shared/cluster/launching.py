@@ -1,11 +1,11 @@
-"""The launcher that a stage's settings name; apart from the cluster's client, which only `trainjob` imports."""
+"""Selects the launcher of training workers; only `trainjob` imports the Kubernetes client."""
 
 from components.shared.training.launch import LaunchConfig, Launcher
 from components.shared.training.process import Torchrun
 
 
 def launcher_for(config: LaunchConfig) -> Launcher:
-    """The way to run workers that `config.launch` names."""
+    """The launcher for `config.launch`."""
     if config.launch == "process":
         return Torchrun(config)
     from components.shared.cluster.api import connect

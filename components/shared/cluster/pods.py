@@ -1,4 +1,4 @@
-"""What the pods of a TrainJob say: their logs line by line as they are written, and why they do not start."""
+"""Pods of a TrainJob: their logs, streamed line by line, and why they have not started."""
 
 import contextlib
 import math
@@ -28,14 +28,14 @@ _TRANSPORT = (urllib3.exceptions.HTTPError, OSError)
 
 
 class WorkerLogs(Protocol):
-    """Where the lines of a TrainJob's workers come from."""
+    """Source of the log lines of a TrainJob's workers."""
 
     def opened(self, job: str, emit: Callable[[str], None]) -> AbstractContextManager[None]:
-        """While open, every new line of every node goes to `emit`; once closed, what was written before has gone."""
+        """While open, every new line of every node is passed to `emit`; closing waits for lines already written."""
         ...
 
     def why_waiting(self, job: str) -> str:
-        """Why nodes of the job do not run yet, '' when nothing is known."""
+        """Why nodes of the job are not running yet, '' if unknown."""
         ...
 
 
@@ -45,8 +45,8 @@ class PodLogs:
 
     Attributes:
         cluster: where the pods are.
-        every_s: seconds between looks for new pods and for logs that broke off.
-        drain_s: seconds that the logs of pods which still run are given to end when the TrainJob has.
+        every_s: seconds between checks for new pods and interrupted logs.
+        drain_s: seconds to wait for the logs of running pods after the end of the TrainJob.
     """
 
     cluster: Cluster
@@ -55,7 +55,7 @@ class PodLogs:
 
     @contextlib.contextmanager
     def opened(self, job: str, emit: Callable[[str], None]) -> Iterator[None]:
-        """Follow the logs of all pods of the job, those that a restart makes later too."""
+        """Follow the logs of all pods of the job, including pods created by restarts."""
         follower = _Follower(self, job, emit)
         watcher = threading.Thread(target=follower.watch, daemon=True)
         watcher.start()
@@ -69,7 +69,7 @@ class PodLogs:
                 reader.join(max(0.0, deadline - time.monotonic()))
 
     def why_waiting(self, job: str) -> str:
-        """The scheduler's and the kubelet's words about pods that do not run."""
+        """Messages of scheduler and kubelet about pods that are not running."""
         try:
             pods = self.pods(job)
         except (ApiException, *_TRANSPORT) as error:
@@ -85,20 +85,20 @@ class PodLogs:
 
 
 class _Follower:
-    """One reader thread a container; one whose log ends before its container does is started again."""
+    """One reader thread per container, restarted if the log ends before the container."""
 
     def __init__(self, logs: PodLogs, job: str, emit: Callable[[str], None]):
         self.logs, self.job, self.emit = logs, job, emit
         self.closing = threading.Event()
         self.readers: dict[tuple[str, int], threading.Thread] = {}
         self.seen: dict[tuple[str, int], str] = {}
-        """Time of the last line handed on, by container."""
+        """Time of the last emitted line, by container."""
         self.whole: set[tuple[str, int]] = set()
-        """Containers that had ended when their reader started, so that there is nothing more to read."""
+        """Containers that had ended when their reader started, so their logs are complete."""
         self.printed: set[str] = set()
 
     def watch(self) -> None:
-        """Start readers for containers that have started; looks once more when closing."""
+        """Start readers for started containers; checks once more when closing."""
         while True:
             last = self.closing.is_set()
             try:
@@ -125,7 +125,7 @@ class _Follower:
         self.readers[key].start()
 
     def _follow(self, key: tuple[str, int], pod: str, prefix: str) -> None:
-        """Hand the container's lines on until its log ends or breaks off; each line once."""
+        """Emit the container's lines, each once, until its log ends or is interrupted."""
         seen = self.seen.get(key, "")
         since = {"since_seconds": _seconds_since(seen)} if seen else {}
         try:
@@ -151,7 +151,7 @@ class _Follower:
 
 
 def _lines(stream: Any) -> Iterator[tuple[str, str]]:
-    """(time, line) of a log with timestamps; what follows the last line break belongs to a line that broke off."""
+    """(time, line) of a log with timestamps; an incomplete last line is omitted."""
     rest = b""
     for chunk in stream.stream(amt=None):
         *whole, rest = (rest + chunk).split(b"\n")

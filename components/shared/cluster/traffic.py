@@ -1,6 +1,6 @@
-"""Which share of live traffic a candidate gets: KServe's Standard mode (`spec.canary[]`) and Knative mode.
+"""Traffic split between champion and candidate: KServe's Standard mode (`spec.canary[]`) and Knative mode.
 
-Every method may be called again after a crash in its middle: it reads where things stand and goes on from there.
+Methods are idempotent: after a crash, calling one again resumes from the current state.
 """
 
 from dataclasses import dataclass
@@ -33,11 +33,11 @@ class Traffic(Protocol):
         ...
 
     def candidate(self) -> str:
-        """Version of the candidate, '' when there is none."""
+        """Version of the candidate, '' if there is none."""
         ...
 
     def percent(self) -> int:
-        """Share of live traffic that the candidate gets."""
+        """Percentage of live traffic that the candidate gets."""
         ...
 
     def launch(self, version: str) -> None:
@@ -45,44 +45,44 @@ class Traffic(Protocol):
         ...
 
     def urls(self) -> tuple[str, str]:
-        """Addresses that reach the champion and the candidate alone."""
+        """Separate addresses of the champion and the candidate."""
         ...
 
     def ready(self) -> bool:
-        """Whether the candidate's pods are up; requests that reach none are counted by nobody."""
+        """Whether the candidate's pods are up; failures of requests without a pod appear in no metrics."""
         ...
 
     def shift(self, percent: int) -> None:
-        """Give the candidate this share of live traffic."""
+        """Set the candidate's percentage of live traffic."""
         ...
 
     def promote(self) -> None:
-        """Make the candidate the stable version, with all traffic and without a moment unserved."""
+        """Make the candidate the stable version with all traffic, without downtime."""
         ...
 
     def abort(self) -> None:
-        """Give all traffic back to the champion, then remove the candidate."""
+        """Return all traffic to the champion, then remove the candidate."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """How the traffic of a service is reached and moved."""
+    """Settings for reaching and splitting the traffic of a service."""
 
     service: ServiceSpec
     """The InferenceService."""
     gateway: str = ""
     """Gateway of the HTTPRoute that splits traffic in Standard mode; '' leaves it to KServe itself (after 0.20)."""
     ready_s: float = 600.0
-    """Seconds that a predictor may take to become ready."""
+    """Timeout for a predictor to become ready, in seconds."""
     champion_url: str = ""
-    """Address of the champion alone, from outside the cluster; '' is the one inside."""
+    """Address of the champion from outside the cluster; '' uses the address inside."""
     candidate_url: str = ""
-    """The same of the candidate."""
+    """The same for the candidate."""
 
 
 def traffic_of(cluster: Cluster, placement: Placement) -> Traffic:
-    """The service's traffic, in its mode.
+    """The Traffic implementation for the service's mode.
 
     Raises:
         MissingObject: there is no such InferenceService.
@@ -94,7 +94,7 @@ def traffic_of(cluster: Cluster, placement: Placement) -> Traffic:
 
 
 class _ServiceTraffic:
-    """What both modes share: reading the service, writing it, and the versions in its annotations."""
+    """Base of both modes: reads and writes the service and the versions in its annotations."""
 
     def __init__(self, cluster: Cluster, placement: Placement):
         self._cluster, self._placement, self._spec = cluster, placement, placement.service
@@ -114,7 +114,7 @@ class _ServiceTraffic:
         return self._cluster.get(INFERENCE_SERVICE, self._spec.name)
 
     def _write(self, spec: Manifest, annotations: Manifest | None = None) -> Manifest:
-        """Patch the newest state; null removes."""
+        """Patch the current object; null removes a field."""
         body = {"spec": spec} | ({"metadata": {"annotations": annotations}} if annotations else {})
         return self._cluster.update(INFERENCE_SERVICE, self._spec.name, lambda _: body)
 
@@ -124,7 +124,7 @@ class _ServiceTraffic:
 
 
 class StandardTraffic(_ServiceTraffic):
-    """KServe 0.20's `spec.canary[]`, with the weights of an HTTPRoute of ours where there is a Gateway."""
+    """KServe 0.20's `spec.canary[]`, with weights in an HTTPRoute if there is a Gateway."""
 
     def percent(self) -> int:
         """See Traffic."""
@@ -160,7 +160,7 @@ class StandardTraffic(_ServiceTraffic):
         self._weigh(percent)
 
     def promote(self) -> None:
-        """See Traffic; the candidate keeps all traffic while the stable predictor rolls over to its version.
+        """See Traffic; the candidate has all traffic while the stable predictor is updated to its version.
 
         Raises:
             ServingError: the stable predictor was not ready in time; the candidate still serves.
@@ -172,14 +172,14 @@ class StandardTraffic(_ServiceTraffic):
             self.shift(100)
         self._wait(self._write(self._stable(version)))
         self._weigh(0)
-        # The annotation goes last: until then a retry, or the way back, knows who the champion was.
+        # The annotation is removed last, because retries and rollbacks need the old champion.
         self._write({"canary": None}, {VERSION_ANNOTATION: version, CANDIDATE_ANNOTATION: None})
 
     def abort(self) -> None:
         """See Traffic.
 
         Raises:
-            ServingError: a promotion had begun and the champion was not ready again in time; the candidate serves.
+            ServingError: a promotion was under way and the champion was not ready in time; the candidate still serves.
         """
         champion = self.champion()
         if self._present()["spec"]["predictor"]["model"]["storageUri"] != self._spec.uri(champion):
@@ -200,14 +200,14 @@ class StandardTraffic(_ServiceTraffic):
         return {"predictor": {"model": served_model(self._spec, version)}}
 
     def _canary(self, version: str, percent: int) -> Manifest:
-        # A canary has a fixed number of pods, no autoscaler; the CRD wants the container's name said (kserve 0.20).
+        # A canary has a fixed number of pods, no autoscaler; the CRD requires the container's name (kserve 0.20).
         own = {key: value for key, value in predictor(self._spec, version).items()
                if key not in ("scaleMetric", "scaleTarget", "maxReplicas")}  # fmt: skip
         own["model"]["name"] = "kserve-container"
         return {"trafficPercent": percent, "predictor": {"name": CANDIDATE, **own}}
 
     def _weigh(self, percent: int) -> None:
-        """Set the weights of our HTTPRoute; made when it does not exist."""
+        """Set the weights of the HTTPRoute, creating it if necessary."""
         if not self._placement.gateway:
             return
         weights = {self._stable_service: 100 - percent} | ({self._candidate_service: percent} if percent else {})
@@ -244,7 +244,7 @@ class KnativeTraffic(_ServiceTraffic):
         """See Traffic; needs the annotation `serving.kserve.io/enable-tag-routing`.
 
         Raises:
-            ServingError: the status names no address for one of them.
+            ServingError: the status has no address for one of them.
         """
         if self._placement.champion_url and self._placement.candidate_url:
             return self._placement.champion_url, self._placement.candidate_url
@@ -267,7 +267,7 @@ class KnativeTraffic(_ServiceTraffic):
         self._write({"predictor": {"canaryTrafficPercent": percent}})
 
     def promote(self) -> None:
-        """See Traffic; without a percentage the newest ready revision gets everything.
+        """See Traffic; without a percentage the newest ready revision gets all traffic.
 
         Raises:
             ServingError: the service was not ready in time.
@@ -276,14 +276,14 @@ class KnativeTraffic(_ServiceTraffic):
         if not version:
             return
         self._wait(self._write({"predictor": {"canaryTrafficPercent": None}}))
-        # The annotations go last: until then a retry, or the way back, knows who the champion was.
+        # The annotations are removed last, because retries and rollbacks need the old champion.
         self._write({}, {VERSION_ANNOTATION: version, CANDIDATE_ANNOTATION: None})
 
     def abort(self) -> None:
         """See Traffic.
 
-        The percentage goes last: without one the newest *ready* revision gets all traffic, and until the champion's
-        own model has become the newest revision again that would be the candidate.
+        The percentage is removed last: without one the newest *ready* revision gets all traffic, which would be the
+        candidate until the champion's model is the newest revision again.
 
         Raises:
             ServingError: the champion's revision was not ready in time; it has all traffic already.

@@ -1,4 +1,4 @@
-"""A Kubeflow Trainer TrainJob (API of Trainer 2.3) for a training run: its name, its body, how it ended."""
+"""A Kubeflow Trainer TrainJob (API of Trainer 2.3) for a training run: name, manifest, result."""
 
 import hashlib
 import os
@@ -26,11 +26,11 @@ _OWN = {"app.kubernetes.io/part-of": "shoprank"}
 
 
 def job_name(task: WorkerTask, run: str) -> str:
-    """Name (RFC 1035) that a retry of the same step finds again.
+    """Deterministic name (RFC 1035), so that a retry of the same step finds its TrainJob.
 
     Args:
         task: What is trained.
-        run: Id of the pipeline run; '' means that whoever trains the same shares the TrainJob.
+        run: Id of the pipeline run; '' shares the TrainJob between identical trainings.
     """
     digest = hashlib.sha256(f"{task.module} {task.digest} {run}".encode()).hexdigest()[:10]
     return f"{task.stage.replace('_', '-')}-{digest}"
@@ -44,12 +44,12 @@ def train_job(task: WorkerTask, config: LaunchConfig, name: str, job: str, run_s
     Args:
         task: What is trained.
         config: Nodes, processes, and what the nodes inherit from the step's pod.
-        name: Of the TrainJob.
+        name: Name of the TrainJob.
         job: Path or URI of the worker's job, as the nodes see it.
-        run_s: Seconds it may run.
+        run_s: Maximum run time in seconds.
 
     Raises:
-        InputError: it asks for GPUs, and the step's pod does not say of which kind.
+        InputError: GPUs are requested, but the step's pod does not specify their resource name.
     """
     pod = config.pod
     patch = {
@@ -79,7 +79,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
-    """The step's variables, but for those that speak of the step itself or that Trainer sets; its own come first."""
+    """The step's environment variables, except those about the step itself or set by Trainer."""
     own = {"PYTHONUNBUFFERED": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     own |= {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
     inherited = [
@@ -92,7 +92,7 @@ def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
 
 
 def _resources(pod: PodSettings, gpus: int) -> dict[str, Any]:
-    """The step's resources; with `gpus` that many of the accelerator the step names, even when itself has none."""
+    """The step's resources; with `gpus`, that many of its accelerator type, even if its own limit is 0."""
     kept: dict[str, dict[str, Any]] = {}
     for part in ("requests", "limits"):
         kept[part] = dict(pod.resources.get(part) or {})
@@ -102,28 +102,28 @@ def _resources(pod: PodSettings, gpus: int) -> dict[str, Any]:
                 del kept[part][name]
     if gpus and not any("/" in name for name in kept["limits"]):
         raise InputError(
-            f"node_gpus is {gpus}, but the step names no accelerator",
+            f"node_gpus is {gpus}, but the step has no accelerator type",
             "set the accelerator's type on the task (its own limit may be 0), or node_gpus to 0",
         )
     return _given(kept)
 
 
 def _owners() -> list[dict[str, Any]]:
-    """The step's pod, so that the TrainJob goes with it; none outside a pod."""
+    """Owner reference to the step's pod, so that the TrainJob is deleted with it; none outside a pod."""
     name, uid = os.environ.get("KFP_POD_NAME", ""), os.environ.get("KFP_POD_UID", "")
     return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if name and uid else []
 
 
 def check_exchange(config: LaunchConfig) -> None:
-    """Refuse an exchange that the nodes would not see.
+    """Check that the nodes can access the exchange.
 
     Raises:
-        InputError: it is empty, or a path on no shared volume of the step.
+        InputError: it is empty, or a path that is not on a shared volume of the step.
     """
     if not config.exchange:
         raise InputError(
-            "exchange is empty with launch=trainjob, so its nodes would see neither data nor model",
-            "name a folder on a volume of the step, such as /mnt/shoprank/exchange, or s3://bucket/prefix",
+            "exchange is empty with launch=trainjob, so the nodes have no access to data and model",
+            "give a folder on a volume of the step, such as /mnt/shoprank/exchange, or s3://bucket/prefix",
         )
     claims = {one["name"] for one in config.pod.volumes if "persistentVolumeClaim" in one or "nfs" in one}
     mounts = [one["mountPath"] for one in config.pod.volume_mounts if one["name"] in claims]
@@ -131,13 +131,13 @@ def check_exchange(config: LaunchConfig) -> None:
         Path(config.exchange).is_relative_to(mount) for mount in mounts
     ):
         raise InputError(
-            f"exchange is {config.exchange}, which lies on no volume of the step that its nodes share",
-            f"name a folder below one of: {', '.join(mounts) or 'none is mounted'}; or s3://bucket/prefix",
+            f"exchange is {config.exchange}, which is not on a volume shared with the nodes",
+            f"give a folder below one of: {', '.join(mounts) or 'none is mounted'}; or s3://bucket/prefix",
         )
 
 
 def ended(job: Manifest) -> tuple[str, str, str]:
-    """(Complete or Failed, reason, message) of a TrainJob that has ended; three '' before."""
+    """(Complete or Failed, reason, message) of a finished TrainJob; empty strings before."""
     for condition in job.get("status", {}).get("conditions", []):
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return condition["type"], condition["reason"], condition["message"]
@@ -145,5 +145,5 @@ def ended(job: Manifest) -> tuple[str, str, str]:
 
 
 def runs(job: Manifest) -> bool:
-    """Whether some node of it runs."""
+    """Whether at least one node is running."""
     return any(one["active"] or one["ready"] for one in job.get("status", {}).get("jobsStatus", []))

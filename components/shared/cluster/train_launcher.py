@@ -1,6 +1,6 @@
-"""Training on several nodes from end to end: hand data over, follow the TrainJob, take the model back.
+"""Training on several nodes: copy the inputs, run the TrainJob, copy the model back.
 
-A step that was killed finds its TrainJob again by its name; one that was cancelled takes it away.
+A retried step finds its TrainJob by name; a cancelled step deletes it.
 """
 
 import contextlib
@@ -28,22 +28,22 @@ class TrainJobLimits:
     """How long a TrainJob may take, in seconds."""
 
     start_s: float = 3600.0
-    """Until a worker runs; a queue counts."""
+    """Until the first worker runs, including time in a queue."""
     run_s: int = 7 * 86_400
-    """From its start to its end; the cluster keeps to it even when nobody looks."""
+    """From start to end; enforced by the cluster."""
     gone_s: float = 120.0
-    """For one that is being deleted to be gone."""
+    """Until a deleted TrainJob is gone."""
     back_s: float = 60.0
-    """For an API server that has come back to know TrainJobs again."""
+    """Until a restarted API server serves TrainJobs again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJobLauncher:
-    """Launches workers as a TrainJob and stays with it to its end.
+    """Launches workers as a TrainJob and waits for its end.
 
     Attributes:
-        cluster: where it runs. logs: where its workers' lines come from. config: nodes, processes, exchange.
-        limits: how long it may take.
+        cluster: where it runs. logs: source of its workers' log lines. config: nodes, processes, exchange.
+        limits: timeouts.
     """
 
     cluster: Cluster
@@ -52,12 +52,12 @@ class TrainJobLauncher:
     limits: TrainJobLimits = TrainJobLimits()
 
     def run(self, task: WorkerTask, work: Path) -> None:
-        """Hand the inputs over, train, and take the results back to `work`; checkpoints stay until that succeeds.
+        """Copy the inputs, train, and copy the results to `work`; checkpoints are kept until this succeeds.
 
         Raises:
             InputError: the exchange cannot be used.
-            TrainingError: training failed, did not start in time or was taken away; says the worker's last words.
-            ClusterError: the API refused the TrainJob, or stays away; a retried step finds the TrainJob again.
+            TrainingError: training failed, did not start in time or was deleted; with the worker's last output.
+            ClusterError: the API rejected the TrainJob or is unavailable; a retried step finds the TrainJob again.
         """
         check_exchange(self.config)
         name = job_name(task, os.environ.get(RUN_VARIABLE, ""))
@@ -72,7 +72,7 @@ class TrainJobLauncher:
         folder.remove()
 
     def _hand_over(self, task: WorkerTask, folder: SharedFolder) -> None:
-        """Inputs first, the job's file last: where that is, a step before this one has handed all of it over."""
+        """Copy the inputs, then the job file, whose presence means that all inputs were copied."""
         if folder.exists("job.json"):
             return
         for field, inputs in task.inputs.items():
@@ -82,7 +82,7 @@ class TrainJobLauncher:
         folder.write_json("job.json", {**task.settings, **folders, "folder": str(folder / "run")})
 
     def _submit(self, body: Manifest, folder: SharedFolder, task: WorkerTask) -> None:
-        """Create the TrainJob, or take over the one of an earlier attempt; one that failed is replaced."""
+        """Create the TrainJob, or resume that of an earlier attempt unless it failed."""
         name, labels = body["metadata"]["name"], body["metadata"]["labels"]
         deadline = time.monotonic() + self.limits.gone_s
         while time.monotonic() < deadline:
@@ -95,7 +95,8 @@ class TrainJobLauncher:
                 continue
             if not labels.items() <= present["metadata"].get("labels", {}).items():
                 raise ClusterError(
-                    f"TrainJob {name} exists and is not ours", f"delete it: kubectl delete trainjob {name}"
+                    f"TrainJob {name} exists and was not created by shoprank for this training",
+                    f"delete it: kubectl delete trainjob {name}",
                 )
             end = ended(present)[0]
             results = all((folder / "run").exists(result) for result in task.results)
@@ -106,15 +107,15 @@ class TrainJobLauncher:
             else:
                 owners = {"metadata": {"ownerReferences": body["metadata"]["ownerReferences"]}}
                 self.cluster.patch(TRAIN_JOB, name, owners)
-                print(f"TrainJob {name} of an earlier attempt goes on", flush=True)
+                print(f"TrainJob {name} of an earlier attempt is resumed", flush=True)
                 return
         raise ClusterError(
-            f"TrainJob {name} of an earlier attempt is not gone after {self.limits.gone_s:.0f} s",
-            f"see which finalizer holds it: kubectl get trainjob {name} -o yaml",
+            f"TrainJob {name} of an earlier attempt was not deleted within {self.limits.gone_s:.0f} s",
+            f"check which finalizer blocks it: kubectl get trainjob {name} -o yaml",
         )
 
     def _follow(self, name: str, task: WorkerTask) -> None:
-        """Pass the workers' lines on until the TrainJob has ended."""
+        """Emit the workers' log lines until the TrainJob ends."""
         last: deque[str] = deque(maxlen=400)
 
         def emit(line: str) -> None:
@@ -127,16 +128,16 @@ class TrainJobLauncher:
             return
         if reason == "DeadlineExceeded":
             raise TrainingError(
-                f"TrainJob {name} ran longer than {self.limits.run_s} s and was ended",
-                "a retry goes on from its last checkpoint; use more nodes or a smaller size",
+                f"TrainJob {name} ran longer than {self.limits.run_s} s and was stopped",
+                "a retry resumes from the last checkpoint; use more nodes or a smaller size",
             )
         said = failure(task.module, last)
-        # A worker's own refusal says it all; else the cluster may know more than the worker, such as OOMKilled.
+        # A worker's own error is complete; otherwise the cluster may know the cause, such as OOMKilled.
         why = f" (TrainJob {name}: {message})" if said.headline.startswith(task.module) else ""
         raise TrainingError(said.headline + why, said.fix)
 
     def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
-        """How the TrainJob ended."""
+        """The result of the TrainJob."""
         begun, started = time.monotonic(), False
         while True:
             try:
@@ -150,7 +151,7 @@ class TrainJobLauncher:
                 self._never_started(name)
 
     def _check_deleted(self, name: str) -> None:
-        """Refuse to wait for a TrainJob that is gone; an API server that has just come back may not know any yet."""
+        """Raise if the TrainJob was deleted; a restarted API server may not serve TrainJobs yet."""
         deadline = time.monotonic() + self.limits.back_s
         while True:
             try:
@@ -163,7 +164,7 @@ class TrainJobLauncher:
             if present is None:
                 raise TrainingError(
                     f"TrainJob {name} was deleted while it ran",
-                    "run the step again; it goes on from the last checkpoint",
+                    "run the step again; it resumes from the last checkpoint",
                 )
             return
 
@@ -173,14 +174,14 @@ class TrainJobLauncher:
         self.cluster.delete(TRAIN_JOB, name)
         raise TrainingError(
             f"no worker of TrainJob {name} ran within {self.limits.start_s:.0f} s: "
-            f"{'; '.join(part for part in said if part) or 'the cluster says nothing about it'}",
+            f"{'; '.join(part for part in said if part) or 'no reason reported'}",
             f"check that {self.config.nodes} nodes with these resources are free, that Kubeflow Trainer's controller "
             f"runs, and that the ClusterTrainingRuntime {RUNTIME} is installed (kubectl apply -k manifests/cluster)",
         )
 
     @contextlib.contextmanager
     def _deleted_when_cancelled(self, name: str) -> Iterator[None]:
-        """SIGTERM (a cancelled run, a drained node) and Ctrl-C take the TrainJob away; errors leave it to a retry."""
+        """Delete the TrainJob after SIGTERM (cancelled run, drained node) or Ctrl-C; keep it after errors."""
 
         def cancel(number: int, _: Any) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -191,7 +192,7 @@ class TrainJobLauncher:
         try:
             yield
         except (SystemExit, KeyboardInterrupt):
-            print(f"cancelled: TrainJob {name} is deleted; its checkpoints stay", flush=True)
+            print(f"cancelled: TrainJob {name} was deleted; its checkpoints are kept", flush=True)
             self.cluster.delete(TRAIN_JOB, name)
             raise
         finally:

@@ -2,7 +2,7 @@
 
 Conventions, the same everywhere: a list holds catalog rows, best first; 0 is an empty position and never a hit; an item
 that stands twice counts once, at its first position; shoppers without a relevant item must be left out by the caller.
-Equal scores are ordered by whoever makes the lists: the recommender and the baselines take the lower catalog row.
+Ties are resolved by the callers: recommender and baselines put the lower catalog row first.
 """
 
 import numpy as np

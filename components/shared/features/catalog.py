@@ -1,4 +1,4 @@
-"""The catalog: what is known of every item, row i of every array being item i (row 0: the unknown item).
+"""The catalog: attributes of all items; row i of every array is item i (row 0: the unknown item).
 
 Rows are sorted by how often items were seen in training, so the first `known_items` rows have an embedding of their own
 and all later ones share the unknown row, or the few rows that their ids hash to, and live by their attributes.

@@ -1,4 +1,4 @@
-"""What shoppers did, as memory-mapped flat arrays sorted by shopper and time.
+"""Event histories of shoppers as memory-mapped flat arrays, sorted by shopper and time.
 
 The same files lie in the feature folder (training) and in the bundle (serving): a request reads only its own slice.
 """

@@ -1,4 +1,4 @@
-"""The ranker's dense inputs: what one shopper and one candidate item have to do with each other at one moment.
+"""The ranker's dense inputs: features of a shopper and a candidate item as of a moment.
 
 One vectorised code path for training pairs and live requests; nothing here loops over rows.
 """
@@ -27,7 +27,7 @@ class Pairs:
         row: int64 [pairs], row in the histories.
         item: int64 [pairs], catalog row.
         score: float32 [pairs], the retriever's score.
-        item_knn_score: float32 [pairs], how near the item is to what the shopper has touched (see neighbours.py).
+        item_knn_score: float32 [pairs], item-kNN score of the item (see neighbours.py).
         reach_share: float32 [pairs], the same as a share of the shopper's nearest item.
     """
 
@@ -122,7 +122,7 @@ def _span(day: np.ndarray) -> tuple[int, int]:
 def _own_columns(
     histories: Histories, pairs: Pairs, touched: Touches, items: int, visits: np.ndarray
 ) -> dict[DenseInput, np.ndarray]:
-    """The shopper's own record with the item."""
+    """The shopper's previous events with the item."""
     position, found = touched.at(pairs.row * items + pairs.item)
     if not len(touched.key):
         return dict.fromkeys(_OWN, np.zeros(len(pairs.row)))
@@ -161,7 +161,7 @@ def _visits(histories: Histories) -> np.ndarray:
 def _user_columns(
     histories: Histories, touched: Touches, items: int, visits: np.ndarray, spec: FeatureSpec
 ) -> dict[DenseInput, np.ndarray]:
-    """What kind of shopper each row is, float64 [rows] each."""
+    """Features of the shopper of each row, float64 [rows] each."""
     rows = len(histories)
     events = np.diff(histories.offsets).astype(np.float64)
     distinct = np.bincount(touched.key // items, minlength=rows).astype(np.float64)
@@ -181,7 +181,7 @@ def _user_columns(
 
 
 def _item_columns(pairs: Pairs, statistics: np.ndarray) -> dict[DenseInput, np.ndarray]:
-    """How the whole shop treats the item."""
+    """Popularity features of the item."""
     # The decayed popularity orders hot candidates and is no input.
     read = statistics[pairs.item].astype(np.float64)
     short, middle, long = (read[:, column] for column in POPULARITY_WINDOWS)

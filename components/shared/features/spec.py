@@ -1,6 +1,6 @@
-"""The feature spec: the one description of features that training and serving share.
+"""The feature spec: describes the features for training and serving.
 
-`build_features` writes it, the bundle carries it, the predictor reads it; nothing else says what a feature is.
+Written by build_features, stored in the bundle, read by the predictor.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ from components.shared.storage import read_json, write_json
 
 FORMAT_VERSION = 3
 _READABLE = (2, FORMAT_VERSION)
-"""A spec of format 2 says nothing of content vectors; its shop has none."""
+"""Specs of format 2 have no content vectors."""
 DAY = 86_400
 """Seconds."""
 
@@ -41,11 +41,11 @@ class FeatureSpec:
     event_weights: dict[str, float]
     """Weight of each event type in interest vectors and behaviour sequences."""
     half_life_days: float
-    """Days after which an event counts half in interests and sequences."""
+    """Half-life of event weights in interests and sequences, in days."""
     interest_history: int
-    """Latest events of a shopper that make the interests and the sequence."""
+    """Latest events used for interests and the sequence."""
     max_history: int
-    """Latest events of a shopper that are read at all."""
+    """Maximum number of latest events used per shopper."""
     user_features: tuple[SparseFeature, ...]
     """Inputs of the user tower: user, sequence, interest_category, interest_brand, query."""
     item_features: tuple[SparseFeature, ...]
@@ -67,7 +67,7 @@ class FeatureSpec:
     content_dim: int = 0
     """Width of the items' content vectors, which feed the item tower; 0: the shop has none."""
     format_version: int = FORMAT_VERSION
-    """Raised when a reader of the old form would misread the new one."""
+    """Incremented on incompatible changes."""
 
     def user(self, name: str) -> SparseFeature:
         """The user feature called `name`."""
@@ -91,8 +91,8 @@ class FeatureSpec:
         raw: dict[str, Any] = read_json(path)
         if raw.get("format_version") not in _READABLE:
             raise BundleError(
-                f"{path}: feature spec format {raw.get('format_version')}, this release reads {_READABLE}",
-                "build the features and the bundle again with this release",
+                f"{path}: feature spec format {raw.get('format_version')}, this shoprank version reads {_READABLE}",
+                "build the features and the bundle again with this shoprank version",
             )
         for side in ("user_features", "item_features"):
             raw[side] = tuple(SparseFeature(**feature) for feature in raw[side])

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 UNKNOWN, NOT_SHOWN = 0, -1
-"""Positions of items that nobody noted, and of items that were in no answer of a shopper whose answers were noted."""
+"""Codes for unknown positions, and for items that were not in any logged answer of the shopper."""
 
 
 class Examination(nn.Module):
@@ -20,7 +20,7 @@ class Examination(nn.Module):
 
     Only ratios of examinations can be learned from clicks, so one of them is the reference: position 1 is always
     examined. So is an UNKNOWN position. What was NOT_SHOWN has a probability of its own, of being met elsewhere in the
-    shop: without it, that nobody bought what stood in no answer would make all items look less wanted.
+    shop: without it, unsold items that were in no answer would lower the scores of all items.
 
     Args:
         positions: Largest position; what stands lower shares its probability.

@@ -1,4 +1,4 @@
-"""What the ranker may be made of, one options model each; apart from torch, which only workers import."""
+"""Options of the ranker's architecture; does not import torch."""
 
 from typing import Annotated, Literal
 
@@ -102,13 +102,13 @@ class TargetAttentionConfig(Options):
 
 
 class RankerArchitecture(Options):
-    """The layers behind the embeddings."""
+    """Layers after the embeddings."""
 
     interaction: Annotated[InteractionConfig, KIND] = DotConfig()
-    """How the embeddings meet."""
+    """Feature interaction of the embeddings."""
     heads: Annotated[HeadsConfig, KIND] = SharedBottomConfig()
-    """How the tasks share what they learn."""
+    """Multi-task heads."""
     positions: Amount = 0
-    """Largest position of an answer whose examination is learned from clicks (examination.py); 0: none is."""
+    """Number of positions with a learned examination probability (examination.py); 0: no position bias."""
     attention: TargetAttentionConfig | None = None
-    """Target attention over the sequence; None: the sequence is summed up once for all items."""
+    """Target attention over the sequence; None: a weighted sum, independent of the item."""

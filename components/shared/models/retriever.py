@@ -205,7 +205,7 @@ class Retriever(nn.Module):
         rows = sequence.values() if at is None else at
         index, offsets = oldest_first(sequence.weights() > 0, sequence.lengths())
         tokens = F.embedding(rows.index_select(0, index), vectors_ID)
-        # One row more, of a token that nobody reads: no layer is without input, whatever histories a rank draws.
+        # An additional unused row, so that no layer has empty input, whatever histories a rank gets.
         tokens = torch.cat([tokens, torch.zeros_like(vectors_ID[:1])])
         offsets = torch.cat([offsets, offsets[-1:] + 1])
         return self.user_tower(torch.cat([pooled, self.encoder.last(tokens, offsets)[:-1]], 1))

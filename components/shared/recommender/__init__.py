@@ -1,1 +1,1 @@
-"""Retrieval, ranking and the models' runtimes as one object: what evaluation and the predictor both run."""
+"""Retrieval, ranking and model runtimes, shared by evaluation and the predictor."""

@@ -14,7 +14,7 @@ from components.shared.errors import BundleError
 from components.shared.recommender.runtime import RuntimeRecord
 
 _CPU_FLAGS = Path("/proc/cpuinfo")
-_ELSEWHERE = "serve it where that is so, or compile the model again with runtime=onnxruntime, whose graphs run anywhere"
+_ELSEWHERE = "serve it on a machine with them, or compile the model again with runtime=onnxruntime, which runs anywhere"
 
 
 def torch_release() -> str:
@@ -29,20 +29,22 @@ def cpu_flags() -> frozenset[str]:
 
 
 def check_host(record: RuntimeRecord, path: Path) -> None:
-    """Refuse native code of another torch or processor before it is loaded: it would crash, or answer wrongly.
+    """Check that native code fits this torch version and CPU; otherwise it could crash or give wrong results.
 
     Raises:
         BundleError: names what differs.
     """
     if record.torch != torch_release():
         raise BundleError(
-            f"{path} was compiled with torch {record.torch}, here is {torch_release()}",
-            "serve it with the image of the release that compiled it, or compile the model again with this one",
+            f"{path} was compiled with torch {record.torch}, but torch {torch_release()} is installed",
+            "serve it with the image of the version that compiled it, or compile the model again",
         )
     if record.machine != platform.machine():
-        raise BundleError(f"{path} is native code for {record.machine}, here is {platform.machine()}", _ELSEWHERE)
+        raise BundleError(
+            f"{path} is native code for {record.machine}, but this machine is {platform.machine()}", _ELSEWHERE
+        )
     if missing := sorted(set(record.cpu) - cpu_flags()):
-        raise BundleError(f"{path} needs {', '.join(missing)}, which this processor lacks", _ELSEWHERE)
+        raise BundleError(f"{path} needs {', '.join(missing)}, which this CPU does not support", _ELSEWHERE)
 
 
 class AotiGraph:
@@ -61,8 +63,8 @@ class AotiGraph:
 
     def __init__(self, path: Path, threads: int = 1):
         self._threads = threads
-        # Not for speed: freeing inputs, a call lets go of Python's lock for a moment, and the next call would then wait
-        # for a runner with that lock in its hands, for ever.
+        # Required to avoid a deadlock: a call briefly releases the GIL while freeing inputs, and the next call would
+        # then wait for a runner while holding the GIL.
         self._turn = threading.Lock()
         try:
             # What torch._inductor.aoti_load_package wraps: it would import all of inductor (80 MB) and read the form of
@@ -72,7 +74,7 @@ class AotiGraph:
         except RuntimeError as error:
             raise BundleError(
                 f"{path} cannot be loaded: {str(error).splitlines()[0]}",
-                "let /tmp be writable and executable with room for the graph, or compile the model again",
+                "make /tmp writable and executable with enough space, or compile the model again",
             ) from error
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:

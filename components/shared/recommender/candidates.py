@@ -1,4 +1,4 @@
-"""Where candidates come from: own items, the retriever, what is popular or hot, neighbours, words of the query."""
+"""Candidate sources: own items, retriever, popular and hot items, neighbours, lexical search."""
 
 from dataclasses import dataclass
 from enum import IntFlag
@@ -26,7 +26,7 @@ class Source(IntFlag):
 
 
 class CandidateConfig(Options):
-    """How many candidates each source may bring a shopper."""
+    """Maximum number of candidates per source."""
 
     own: Amount = 300
     """Items the shopper has touched, those of the highest decayed event weight first."""
@@ -107,9 +107,9 @@ def hot_order(statistics: np.ndarray) -> np.ndarray:
     """
     column = ItemStatistic.POPULARITY_DECAYED
     if statistics.shape[1] <= column:
-        raise BundleError(f"item statistics have {statistics.shape[1]} columns, hot candidates read "
+        raise BundleError(f"item statistics have {statistics.shape[1]} columns, but hot candidates need "
                           f"'{column.label}', column {int(column)}",
-                          "build the features again with this release, or set the candidates' 'hot' to 0")  # fmt: skip
+                          "build the features again with this version, or set the candidates' 'hot' to 0")  # fmt: skip
     decayed = statistics[1:, column]
     order = 1 + np.argsort(-decayed, kind="stable")
     return order[: np.count_nonzero(decayed)]

@@ -1,4 +1,4 @@
-"""Items that go together: each item with its nearest neighbours by who took them, as of one moment.
+"""Item neighbours by common buyers, as of one moment.
 
 own items [rows, items]  x  similarity [items, items]  =  item_knn_score [rows, items]
 """
@@ -17,7 +17,7 @@ _FILES = {"offsets": np.int64, "item": np.int32, "similarity": np.float32}
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who goes with whom.
+    """Nearest neighbours of items.
 
     Attributes:
         similarity: sparse float32 [items, items]; row i holds the nearest neighbours of catalog row i, not itself.
@@ -40,7 +40,7 @@ class Neighbours:
         return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
 
     def item_knn_score(self, touched: Touches, rows: int) -> sparse.csr_matrix:
-        """How near items are to what each shopper has touched, sparse float32 [rows, items], items ascending.
+        """Item-kNN scores of items for each shopper, sparse float32 [rows, items], items ascending.
 
         The sum over the shopper's items of log(1 + decayed event weight) times similarity. Only neighbours of touched
         items are held, so that a request costs what its shopper touched, not what the catalog holds.
@@ -55,7 +55,7 @@ class Neighbours:
         return found
 
     def nearest_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """Which of a shopper's items speaks loudest for each item.
+        """The most similar of a shopper's items for each item.
 
         Args:
             own: int64 [n], the shopper's distinct items.
@@ -75,7 +75,7 @@ class Neighbours:
 def item_knn_scores_of(
     item_knn_score: sparse.csr_matrix, row: np.ndarray, item: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reach of (row, item) pairs, and that of each pair's row in its nearest item, float32 [pairs] both."""
+    """Item-kNN scores of (row, item) pairs, and the highest score of each pair's row, float32 [pairs] both."""
     lengths = np.diff(np.asarray(item_knn_score.indptr))
     rows, items = len(lengths), int(item_knn_score.get_shape()[1])
     near, key = np.repeat(np.arange(rows), lengths) * items + item_knn_score.indices, row * items + item

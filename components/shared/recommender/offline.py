@@ -1,4 +1,4 @@
-"""Trained torch models behind the same face as the exported ones, for training the ranker and for evaluation."""
+"""Trained torch models with the interface of the exported ones, for training the ranker and for evaluation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +103,7 @@ def load_ranker(folder: Path) -> Ranker:
 
 
 def trained_rows(folder: Path) -> dict[str, torch.Tensor]:
-    """Which rows of each table training touched, bool [rows], by name of the weights; {} when nobody noted it."""
+    """Which rows of each table training touched, bool [rows], by name of the weights; {} if not recorded."""
     path = folder / TRAINED_ROWS
     return load_file(path) if path.exists() else {}
 

@@ -1,4 +1,4 @@
-"""What runs a bundle's graphs: onnxruntime, on any machine, or torch, on machines like that of the native code.
+"""The model runtime of a bundle: onnxruntime, or torch for native code.
 
 The record lies in the bundle, so the signed manifest covers it; a bundle without one is onnxruntime's.
 """
@@ -59,10 +59,12 @@ class RuntimeRecord:
             value = read_json(path)
             record = cls(**{**value, "cpu": tuple(value["cpu"])})
         except (InputError, TypeError, KeyError) as error:
-            raise BundleError(f"{path} cannot be read: {error}", "compile the model again with this release") from error
+            raise BundleError(
+                f"{path} cannot be read: {error}", "compile the model again with this shoprank version"
+            ) from error
         if record.name not in _SUFFIX:
             raise BundleError(
-                f"{path} names the runtime '{record.name}', this release knows {', '.join(get_args(Runtime))}",
-                "serve it with the release that made it, or compile the model again with this one",
+                f"{path} has runtime '{record.name}', but this version supports {', '.join(get_args(Runtime))}",
+                "serve it with the shoprank version that compiled it, or compile the model again",
             )
         return record

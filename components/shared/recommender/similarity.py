@@ -14,20 +14,20 @@ from components.shared.recommender.neighbours import Neighbours
 
 
 class SimilarityConfig(Options):
-    """Which items are compared and how many neighbours they keep."""
+    """Options of the item similarities."""
 
     neighbours: Count = 100
-    """Nearest items kept of each item."""
+    """Number of neighbours per item."""
     min_shoppers: Count = 3
-    """Items of fewer shoppers have no neighbours: two shoppers in common say nothing yet."""
+    """Minimum number of buyers of an item with neighbours."""
     max_items: Count = 200_000
-    """At most these many items, those of the most shoppers, take part."""
+    """Maximum number of items, by number of buyers."""
     max_shoppers: Count = 200_000
-    """Of more shoppers, so many are taken by a hash of their index; similarities need no more."""
+    """Maximum number of shoppers; more are sampled by a hash of their index."""
     shopper_power: Rate = 0.3
-    """A shopper's items are divided by this power of their number; 0: all shoppers say the same."""
+    """Exponent of the normalisation by the shopper's number of items; 0: no normalisation."""
     threads: Amount = 0
-    """Threads of the multiplication; 0: one for each CPU that the step may use."""
+    """Number of threads; 0: one per usable CPU."""
 
 
 def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Neighbours:

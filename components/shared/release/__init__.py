@@ -1,1 +1,1 @@
-"""The bundle and what a version carries: signature, registry, audit trail, serving proof."""
+"""Bundles, signatures, encryption, registry, audit log, serving proof."""

@@ -1,9 +1,9 @@
-"""An append-only log whose lines are chained by SHA-256: a changed, removed, added or reordered line is found.
+"""An append-only log with lines chained by SHA-256, so that changed, removed, added or reordered lines are detected.
 
-    audit.jsonl  one JSON object a line: seq, when, who, action, facts, previous (hash of the line before), hash
-    audit.head   seq and hash of the last line, so that cutting the end off is found too
+    audit.jsonl  one JSON object per line: seq, when, who, action, facts, previous (hash of the line before), hash
+    audit.head   seq and hash of the last line, so that truncation is detected too
 
-Whoever may write both files can write a new history; a copy of the head kept elsewhere finds that (`verify(head=...)`).
+Anyone who can write both files can forge a history; a separate copy of the head detects that (`verify(head=...)`).
 Hash-linked time-stamping after Haber & Stornetta (1991).
 """
 
@@ -23,16 +23,16 @@ from components.shared.errors import AuditError, InputError
 from components.shared.storage import read_json, write_json
 
 START = "0" * 64
-"""What the first line names as the hash before it."""
+"""`previous` of the first line."""
 
-_FIX = "compare it with a backup; somebody or something wrote into the log by another way than shoprank"
+_FIX = "compare it with a backup; the log was modified outside shoprank"
 
 
 class AuditLog:
-    """One log.
+    """An audit log.
 
     Args:
-        path: Its file; `.head` and `.lock` lie beside it.
+        path: Path of the log; `.head` and `.lock` are in the same folder.
     """
 
     def __init__(self, path: Path):
@@ -49,7 +49,7 @@ class AuditLog:
             The line.
 
         Raises:
-            AuditError: the last line is not what the head says.
+            AuditError: the last line does not match the head.
             InputError: the log cannot be written.
         """
         with self._alone():
@@ -74,38 +74,38 @@ class AuditLog:
         return entry
 
     def entries(self) -> list[dict[str, Any]]:
-        """Every line, oldest first, unchecked."""
+        """All entries, oldest first, unverified."""
         return [_parse(line, number) for number, line in enumerate(self._lines(), 1)]
 
     def verify(self, head: str = "") -> int:
-        """Check every line against the one before it and the last against the head.
+        """Verify the hash chain and the head.
 
         Args:
-            head: Hash that the last line must have, from a copy kept elsewhere; '' trusts the head file.
+            head: Expected hash of the last line, from a separate copy; '' trusts the head file.
 
         Returns:
-            How many lines there are.
+            Number of lines.
 
         Raises:
-            AuditError: names the first line that is wrong.
+            AuditError: names the first invalid line.
         """
         lines, before, last = self._lines(), START, None
         for number, line in enumerate(lines, 1):
             last = _parse(line, number)
             if last.get("seq") != number:
-                raise AuditError(f"{self.path} line {number}: it says it is line {last.get('seq')}", _FIX)
+                raise AuditError(f"{self.path} line {number}: its number is {last.get('seq')}", _FIX)
             if last.get("previous") != before:
-                raise AuditError(f"{self.path} line {number}: the line before it is not the one it followed", _FIX)
+                raise AuditError(f"{self.path} line {number}: its hash of the previous line does not match", _FIX)
             if last.get("hash") != _digest({name: value for name, value in last.items() if name != "hash"}):
                 raise AuditError(f"{self.path} line {number} was changed", _FIX)
             before = last["hash"]
         self._check_head(lines, last)
         if head and before != head:
-            raise AuditError(f"{self.path} ends with {before[:16]}, not with {head[:16]}", _FIX)
+            raise AuditError(f"{self.path} ends with hash {before[:16]}, expected {head[:16]}", _FIX)
         return len(lines)
 
     def _check_head(self, lines: list[str], last: dict[str, Any] | None) -> None:
-        """The head must name the last line; one line more is a crash between writing the two files."""
+        """Check that the head is of the last line; one more line is valid after a crash between the two writes."""
         if not self._head.exists():
             if len(lines) > 1:
                 raise AuditError(f"{self._head} is missing", _FIX)
@@ -113,7 +113,7 @@ class AuditLog:
         head = read_json(self._head)
         behind = last is not None and len(lines) == head["seq"] + 1 and last.get("previous") == head["hash"]
         if not behind and (len(lines) != head["seq"] or last is None or last.get("hash") != head["hash"]):
-            raise AuditError(f"{self.path} has {len(lines)} lines and its head names line {head['seq']}", _FIX)
+            raise AuditError(f"{self.path} has {len(lines)} lines but its head is of line {head['seq']}", _FIX)
 
     def _lines(self) -> list[str]:
         try:
@@ -129,12 +129,12 @@ class AuditLog:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 yield
         except OSError as error:
-            raise InputError(f"cannot write {self.path}: {error.strerror}", "free space, or name a folder you may write"
+            raise InputError(f"cannot write {self.path}: {error.strerror}", "free space, or choose a writable folder"
                              ) from error  # fmt: skip
 
 
 def whoever() -> str:
-    """Who acts, as user@host; a pod often runs as a user id without a name."""
+    """The current user@host; the user id if it has no name, as in many pods."""
     user = os.environ.get("USER") or (getpass.getuser() if os.getuid() == 0 else str(os.getuid()))
     return f"{user}@{socket.gethostname()}"
 

@@ -1,6 +1,6 @@
-"""The bundle: a folder with a manifest that names the SHA-256 and size of every file, and a signature over it.
+"""The bundle: a folder with a signed manifest of the SHA-256 and size of every file.
 
-It is all that crosses from training to serving; a reader calls `verify` before it believes a byte.
+The only thing passed from training to serving; readers call `verify` before using a bundle.
 """
 
 import dataclasses
@@ -21,14 +21,14 @@ from components.shared.storage import write_json, write_text
 
 FORMAT_VERSION = 1
 MANIFEST, SIGNATURE = "bundle.json", "bundle.sig"
-_COPY = "copy the bundle again from the registry, or register it anew"
+_COPY = "copy the bundle from the registry again, or register it again"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What bundle.json says.
+    """Contents of bundle.json.
 
     Attributes:
         name: Model name. version: content-derived, see `version_of`. created_at: ISO 8601, UTC.
@@ -37,7 +37,7 @@ class Manifest:
         metrics: evaluation metrics by flat name.
         lineage: where the bundle comes from (run, data, code), free text by name.
         files: relative POSIX path -> {"sha256", "size"} of every other file.
-        format_version: raised when a reader of the old form would misread the new one.
+        format_version: incremented on incompatible changes.
     """
 
     name: str
@@ -52,28 +52,28 @@ class Manifest:
 
     @property
     def content(self) -> str:
-        """SHA-256 over the paths, hashes and sizes of all files: equal for bundles of equal content."""
+        """SHA-256 over the paths, hashes and sizes of all files; identifies the content."""
         lines = (f"{path} {entry['sha256']} {entry['size']}\n" for path, entry in sorted(self.files.items()))
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size in bytes."""
         return sum(entry["size"] for entry in self.files.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class BundleFacts:
-    """What the manifest tells beside the files."""
+    """Metadata of the manifest."""
 
     name: str
     """Model name: lower-case letters, digits, dot, dash, underscore."""
     as_of: int
-    """Epoch seconds up to which the data reached; its date opens the version."""
+    """End of the data, epoch seconds; its date is the first part of the version."""
     schema_hash: str
-    """Of the events, items and users schemas."""
+    """Hash of the events, items and users schemas."""
     tasks: tuple[str, ...] = ()
-    """What the ranker predicts."""
+    """Names of the ranker's tasks."""
     metrics: dict[str, float] = dataclasses.field(default_factory=dict)
     """Evaluation metrics by flat name."""
     lineage: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -81,7 +81,7 @@ class BundleFacts:
 
 
 def check_name(name: str, what: str) -> str:
-    """Return `name` when it is safe as a folder name.
+    """Return `name` if it is safe as a folder name.
 
     Raises:
         InputError: names `what` and the allowed characters.
@@ -97,14 +97,14 @@ def write_manifest(folder: Path, facts: BundleFacts) -> Manifest:
     """Hash every file of `folder` and write bundle.json; the version follows from the content and the data's date.
 
     Raises:
-        BundleError: the folder is empty or holds a link.
-        InputError: the name cannot be a folder name.
+        BundleError: the folder is empty or contains a link.
+        InputError: the name is not safe as a folder name.
     """
     check_name(facts.name, "model name")
     (folder / SIGNATURE).unlink(missing_ok=True)
     files = {path: _entry(folder / path) for path in sorted(_walk(folder) - {MANIFEST})}
     if not files:
-        raise BundleError(f"{folder} holds no files", "run compile_model first")
+        raise BundleError(f"{folder} has no files", "run compile_model first")
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     unnamed = Manifest(facts.name, "", now, facts.schema_hash, tuple(facts.tasks), facts.metrics, facts.lineage, files)
     manifest = dataclasses.replace(unnamed, version=version_of(unnamed.content, facts.as_of))
@@ -113,7 +113,7 @@ def write_manifest(folder: Path, facts: BundleFacts) -> Manifest:
 
 
 def version_of(content: str, as_of: int) -> str:
-    """`YYYYMMDD-` of the data's end and 12 hex digits of the content: the same content is the same version."""
+    """`YYYYMMDD-` of the end of the data and 12 hex digits of the content hash; equal content has an equal version."""
     return f"{datetime.datetime.fromtimestamp(as_of, datetime.UTC):%Y%m%d}-{content[:12]}"
 
 
@@ -123,15 +123,15 @@ def sign(folder: Path, key: Ed25519PrivateKey) -> None:
 
 
 def verify(folder: Path, key: Ed25519PublicKey | None) -> Manifest:
-    """Check form, signature and every file of a bundle before anything in it is used.
+    """Verify format, signature and all files of a bundle.
 
     Args:
         folder: The bundle.
-        key: Who must have signed it. Without one only the files are checked against the manifest, which finds
-            accidents (half a copy, a flipped bit) but no attacker.
+        key: Public key of the signer. None verifies only the files against the manifest, which detects corruption
+            but not manipulation.
 
     Raises:
-        BundleError: names the first file that is missing, extra, changed, cut, a link or unsigned.
+        BundleError: names the first file that is missing, unexpected, changed, truncated or a link, or the signature.
     """
     manifest_bytes = _read(folder / MANIFEST)
     signature = _read(folder / SIGNATURE)
@@ -153,7 +153,7 @@ def verify(folder: Path, key: Ed25519PublicKey | None) -> Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest alone, files unchecked: for listings.
+    """Read the manifest without verifying files, for listings.
 
     Raises:
         BundleError: bundle.json is missing, broken or of another format.
@@ -163,7 +163,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _read(path: Path) -> bytes:
     if path.is_symlink():
-        raise BundleError(f"{path} is a link", "a bundle holds plain files only; copy it with its links resolved")
+        raise BundleError(f"{path} is a link", "a bundle may only contain regular files; copy it with links resolved")
     try:
         return path.read_bytes()
     except OSError as error:
@@ -179,14 +179,15 @@ def _entry(path: Path) -> dict[str, Any]:
 
 
 def _walk(folder: Path) -> set[str]:
-    """Relative POSIX paths of all files; a link or a special file anywhere is refused."""
+    """Relative POSIX paths of all files; links and special files are rejected."""
     found = set()
     for root, folders, files in os.walk(folder, followlinks=False):
         for name in [*folders, *files]:
             path = Path(root) / name
             if path.is_symlink() or not (path.is_dir() or path.is_file()):
                 raise BundleError(
-                    f"{path} is a link or a special file", "a bundle holds plain files only; copy it links resolved"
+                    f"{path} is a link or a special file",
+                    "a bundle may only contain regular files; copy it with links resolved",
                 )
         found.update((Path(root) / name).relative_to(folder).as_posix() for name in files)
     return found
@@ -198,8 +199,8 @@ def _parse(raw: bytes, where: Path) -> Manifest:
         version = value["format_version"]
         if version != FORMAT_VERSION:
             raise BundleError(
-                f"{where}: bundle format {version}, this release reads {FORMAT_VERSION}",
-                "register the model again with this release, or run the release that wrote it",
+                f"{where}: bundle format {version}; this shoprank version reads {FORMAT_VERSION}",
+                "register the model again with this shoprank version, or use the version that wrote it",
             )
         manifest = Manifest(**{**value, "tasks": tuple(value["tasks"])})
         for path, entry in manifest.files.items():
@@ -215,6 +216,6 @@ def _check_entry(path: str, entry: dict[str, Any], where: Path) -> None:
     parts = PurePosixPath(path)
     unsafe = parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path or parts.as_posix() != path
     if unsafe or path in {"", ".", MANIFEST, SIGNATURE}:
-        raise BundleError(f"{where} names the path '{path}', which no bundle may hold", _COPY)
+        raise BundleError(f"{where} names the path '{path}', which is not allowed in a bundle", _COPY)
     if set(entry) != {"sha256", "size"} or not _SHA256.fullmatch(entry["sha256"]) or type(entry["size"]) is not int:
-        raise BundleError(f"{where} describes '{path}' wrongly", _COPY)
+        raise BundleError(f"{where} has an invalid entry for '{path}'", _COPY)

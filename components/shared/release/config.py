@@ -1,4 +1,4 @@
-"""Options of a release: what a version carries, what the served model must keep to, and where it goes live."""
+"""Options of a release: metadata and publication of a version, limits of the served model, deployment."""
 
 from typing import Literal, Self
 
@@ -7,32 +7,32 @@ from pydantic import Field, model_validator
 from components.shared.options import Limit, Options, refused
 
 SCHEMES = ("pvc", "s3", "gs", "minio", "https", "hdfs", "oci")
-"""What KServe's storage initializer reads; minio:// is KFP's name of s3://."""
+"""URI schemes of KServe's storage initializer; minio:// is KFP's form of s3://."""
 
 
 class ReleaseOptions(Options):
-    """How a trained model becomes a version and goes live."""
+    """Registration, limits and deployment of a version."""
 
     lineage: dict[str, str] = Field(default_factory=dict)
-    """Texts to keep with the version, such as {"commit": "1a2b3c"}."""
+    """Metadata to store with the version, such as {"commit": "1a2b3c"}."""
     publish: str = ""
-    """Where else a version is registered: oci:FOLDER, model-registry:URL (Kubeflow's), or empty."""
+    """Additional registry: oci:FOLDER, model-registry:URL (Kubeflow Model Registry), or empty."""
     max_p99_ms: Limit = 500.0
-    """Largest 99th percentile of a request that the real predictor may need, in milliseconds."""
+    """Maximum 99th percentile of the request latency of the predictor, in milliseconds."""
     max_memory_mb: Limit = 2000.0
-    """Largest resident memory of the predictor, in MB."""
+    """Maximum resident memory of the predictor, in MB."""
     backend: Literal["local", "kserve"] = "local"
-    """Of a direct release: the registry's champion alone, or an InferenceService too."""
+    """Target of a direct release: only the registry's champion, or also an InferenceService."""
     service: str = "shoprank"
     """Name of the InferenceService."""
     namespace: str = ""
-    """Where it lives; empty: where the step runs."""
+    """Namespace of the InferenceService; empty: that of the step."""
     storage: str = "pvc://shoprank-registry/registry"
-    """URI of the registry's folder as KServe reads it: pvc://, s3:// or KFP's minio://."""
+    """URI under which KServe reads the registry's folder: pvc://, s3:// or KFP's minio://."""
     mode: Literal["Standard", "Knative"] = "Standard"
-    """KServe's deployment mode; it cannot change after the service's creation."""
+    """KServe's deployment mode; it cannot be changed after the service was created."""
     confidential: str = ""
-    """Resource id (kbs:///...) of the key of the bundles in `storage`; empty: they are not encrypted."""
+    """Resource id (kbs:///...) of the key of encrypted bundles in `storage`; empty if they are not encrypted."""
 
     @model_validator(mode="after")
     def _addresses_have_known_forms(self) -> Self:

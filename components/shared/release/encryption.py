@@ -1,7 +1,7 @@
-"""Bundles encrypted at rest: every file a JWE of its own, in the form that KServe's storage initializer decrypts.
+"""Encryption of bundles at rest: each file becomes a JWE that KServe's storage initializer can decrypt.
 
 JSON Web Encryption (RFC 7516), compact, `dir` with A256GCM; the key is a JWK (RFC 7517) that a Secret or a key broker
-hands to the storage initializer. What it leaves behind is the signed bundle, so the predictor checks it as ever.
+provides to the storage initializer. The decrypted result is the signed bundle, which the predictor verifies as usual.
 """
 
 import json
@@ -25,7 +25,7 @@ def create_key(path: Path) -> jwk.JWK:
         InputError: the file exists, or cannot be written.
     """
     if path.exists():
-        raise InputError(f"{path} exists", "a key that was used must not be overwritten; name another file")
+        raise InputError(f"{path} exists", "choose another file; overwriting a key makes its bundles unreadable")
     key = jwk.JWK.generate(kty="oct", size=256)
     previous = os.umask(0o077)
     try:
@@ -39,17 +39,19 @@ def load_key(path: Path) -> jwk.JWK:
     """Read a symmetric key.
 
     Raises:
-        InputError: the file is missing, or holds no symmetric JWK of 256 bits.
+        InputError: the file is missing, or has no symmetric JWK of 256 bits.
     """
     try:
         key = jwk.JWK.from_json(path.read_text(encoding="utf-8"))
         bits = len(base64url_decode(json.loads(key.export_symmetric())["k"])) * 8
     except OSError as error:
-        raise InputError(f"cannot read the key {path}: {error.strerror}", "make one: shoprank bundle key") from error
+        raise InputError(
+            f"cannot read the key {path}: {error.strerror}", "create one with: shoprank bundle key"
+        ) from error
     except (JWException, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no symmetric JWK", "make one: shoprank bundle key") from error
+        raise InputError(f"{path} is not a symmetric JWK", "create one with: shoprank bundle key") from error
     if bits != 256:
-        raise InputError(f"the key {path} has {bits} bits, not 256", "make one: shoprank bundle key")
+        raise InputError(f"the key {path} has {bits} bits, not 256", "create one with: shoprank bundle key")
     return key
 
 
@@ -60,7 +62,7 @@ def encrypt(bundle: Path, out: Path, key: jwk.JWK) -> int:
         Number of files.
 
     Raises:
-        InputError: a file cannot be read, or the folder not written.
+        InputError: a file cannot be read, or the folder is not writable.
     """
     with atomic_directory(out) as folder:
         files = [path for path in sorted(bundle.rglob("*")) if path.is_file()]
@@ -68,7 +70,7 @@ def encrypt(bundle: Path, out: Path, key: jwk.JWK) -> int:
             target = folder / path.relative_to(bundle)
             target.parent.mkdir(parents=True, exist_ok=True)
             if not path.stat().st_size:
-                # jwcrypto, KServe's decryptor too, takes an empty plaintext for a failure; there is nothing to hide.
+                # jwcrypto, which KServe uses too, treats an empty plaintext as a failure; empty files are copied.
                 target.touch()
                 continue
             token = jwe.JWE(path.read_bytes(), protected=json.dumps(_PROTECTED))
@@ -78,13 +80,13 @@ def encrypt(bundle: Path, out: Path, key: jwk.JWK) -> int:
 
 
 def decrypt(encrypted: Path, out: Path, key: jwk.JWK) -> int:
-    """Write the bundle that was encrypted to `out`.
+    """Decrypt a bundle to `out`.
 
     Returns:
         Number of files.
 
     Raises:
-        BundleError: a file was changed, is not of this form, or was encrypted with another key.
+        BundleError: a file was changed, has another format, or was encrypted with another key.
     """
     with atomic_directory(out) as folder:
         files = [path for path in sorted(encrypted.rglob("*")) if path.is_file()]
@@ -95,7 +97,9 @@ def decrypt(encrypted: Path, out: Path, key: jwk.JWK) -> int:
                 target.touch()
                 continue
             if path.suffix != SUFFIX:
-                raise BundleError(f"{path} is not encrypted", "encrypt the whole bundle: shoprank bundle encrypt")
+                raise BundleError(
+                    f"{path} is not encrypted", "encrypt all files of the bundle: shoprank bundle encrypt"
+                )
             token = jwe.JWE()
             try:
                 token.deserialize(path.read_text(encoding="ascii"))

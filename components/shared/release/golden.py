@@ -1,4 +1,4 @@
-"""Golden requests: questions whose answers a bundle carries, asked again wherever it is opened."""
+"""Golden requests: requests stored in a bundle with their expected answers, checked wherever it is opened."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from components.shared.storage import read_json
 
 GOLDEN = "golden.json"
 TOLERANCE = 1e-3
-"""Largest difference of a score; int8 kernels differ a little between processors, the order must not."""
+"""Maximum score difference; int8 kernels differ slightly between CPUs."""
 
 
 @dataclass(frozen=True)
 class Golden:
-    """One request and what the trained model answered.
+    """A request with the answer of the trained model.
 
     Attributes:
         request: a serving request (serving/protocol.py). items: item ids, best first. scores: one for each item.
@@ -26,10 +26,10 @@ class Golden:
     scores: tuple[float, ...]
 
     def difference(self, items: Sequence[str], scores: Sequence[float], tolerance: float = TOLERANCE) -> str:
-        """What differs between the golden answer and this one; '' when nothing does.
+        """Describe the first difference to the golden answer; '' if there is none.
 
-        Items must stand in the same order. Two may change positions only when their golden scores are closer than
-        `tolerance`, and at the end an item that ties with the last one may stand in for it.
+        Items must be in the same order. Two may swap positions only if their golden scores differ by less than
+        `tolerance`; the last item may be replaced by one that ties with it.
         """
         if len(items) != len(self.items):
             return f"{len(items)} items instead of {len(self.items)}"
@@ -46,14 +46,16 @@ def read_golden(folder: Path) -> list[Golden]:
     """The golden requests of a bundle.
 
     Raises:
-        BundleError: the file holds none, or is of another form.
+        BundleError: the file has none, or has another format.
     """
     path = folder / GOLDEN
     try:
         found = [Golden(one["request"], tuple(one["items"]), tuple(map(float, one["scores"])))
                  for one in read_json(path)]  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path} does not hold golden requests: {error}", "compile the model again") from error
+        raise BundleError(f"{path} has no valid golden requests: {error}", "compile the model again") from error
     if not found or any(len(one.items) != len(one.scores) for one in found):
-        raise BundleError(f"{path} holds no golden requests, or scores without items", "compile the model again")
+        raise BundleError(
+            f"{path} has no golden requests, or different numbers of items and scores", "compile the model again"
+        )
     return found

@@ -1,7 +1,7 @@
-"""A bundle as an OCI image in a folder (OCI Image Layout 1.0): what `oci://` storage of KServe pulls from a registry.
+"""A bundle as an OCI image in a folder (OCI Image Layout 1.0): for `oci://` storage of KServe.
 
-One layer holds the bundle under /models, where KServe's modelcars look. The same bundle gives the same bytes, so a
-registry knows it again; push it with any client, such as `skopeo copy oci:FOLDER docker://...`.
+One layer has the bundle under /models, where KServe's modelcars expect it. Equal bundles give equal bytes and
+digests; push it with any client, such as `skopeo copy oci:FOLDER docker://...`.
 """
 
 import gzip
@@ -28,14 +28,14 @@ def write_layout(bundle: Path, out: Path) -> str:
     """Write a bundle as an image.
 
     Args:
-        bundle: A whole bundle.
+        bundle: A complete bundle.
         out: Folder of the layout.
 
     Returns:
         Digest of the image manifest, `sha256:...`.
 
     Raises:
-        BundleError: the bundle is not whole.
+        BundleError: the bundle is incomplete.
         InputError: the folder cannot be written.
     """
     manifest = verify(bundle, None)
@@ -60,8 +60,8 @@ def read_layout(layout: Path, out: Path) -> Manifest:
     """Write the bundle of an image to `out` and verify it.
 
     Raises:
-        BundleError: a blob is missing or changed, or what it holds is no whole bundle.
-        InputError: index.json is missing or no JSON.
+        BundleError: a blob is missing or changed, or the contained bundle is incomplete.
+        InputError: index.json is missing or not JSON.
     """
     index = read_json(layout / "index.json")
     image = json.loads(_read(layout, index["manifests"][0]))
@@ -86,7 +86,7 @@ def _annotations(manifest: Manifest) -> dict[str, str]:
 
 
 def _layer(folder: Path, bundle: Path) -> tuple[dict[str, Any], str]:
-    """(descriptor, digest of the uncompressed tar); times and owners are fixed, so equal bundles give equal layers."""
+    """(descriptor, digest of the uncompressed tar); times and owners are fixed for reproducibility."""
     temporary, plain = folder / "layer", hashlib.sha256()
     with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
         stream = _Hashing(packed, plain)
@@ -105,7 +105,7 @@ def _layer(folder: Path, bundle: Path) -> tuple[dict[str, Any], str]:
 
 
 class _Hashing(io.RawIOBase):
-    """A writable stream that hashes what goes through it."""
+    """A writable stream that hashes its data."""
 
     def __init__(self, stream: gzip.GzipFile, digest: Any):
         self._stream, self._digest = stream, digest
@@ -133,7 +133,7 @@ def _read(layout: Path, descriptor: dict[str, Any]) -> bytes:
     except OSError as error:
         raise BundleError(f"{path} is missing or cannot be read: {error.strerror}", _COPY) from error
     if hashlib.sha256(content).hexdigest() != digest:
-        raise BundleError(f"{path} was changed: its SHA-256 is not its name", _COPY)
+        raise BundleError(f"{path} was changed: its SHA-256 does not match its name", _COPY)
     return content
 
 

@@ -1,4 +1,4 @@
-"""The proof that a bundle serves: validate_serving writes it, deploy_model and rollout_model ask for it."""
+"""The serving proof of a bundle, written by validate_serving and required by deploy_model and rollout_model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,24 +13,24 @@ PROOF = "proof.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What the real predictor did on one bundle; only a proof that passed is ever written."""
+    """Measurements of the predictor on one bundle; only written if all checks passed."""
 
     name: str
     """Model name."""
     version: str
-    """Of the bundle."""
+    """Version of the bundle."""
     content: str
     """SHA-256 over all files of the bundle (Manifest.content)."""
     golden: int
-    """Golden requests that were answered as they must."""
+    """Number of golden requests with the expected answer."""
     max_score_difference: float
     """Largest difference of a golden score."""
     requests: int
-    """Warm requests that were timed."""
+    """Number of timed requests after warm-up."""
     p50_ms: float
-    """Median time of a request over HTTP on loopback, one at a time."""
+    """Median latency over HTTP on loopback, without concurrency."""
     p99_ms: float
-    """99th percentile of the same."""
+    """99th percentile of the latency."""
     memory_mb: float
     """Largest resident memory."""
     startup_s: float
@@ -41,7 +41,7 @@ class Proof:
     """Limit that held."""
 
     def metrics(self) -> dict[str, float]:
-        """Everything measured, by flat name."""
+        """All measurements by flat name."""
         names = ("golden", "max_score_difference", "p50_ms", "p99_ms", "memory_mb", "startup_s")
         return {name: float(getattr(self, name)) for name in names}
 
@@ -50,7 +50,7 @@ def read_proof(folder: Path) -> Proof:
     """Read proof.json.
 
     Raises:
-        InputError: it is missing or of another form.
+        InputError: it is missing or has another format.
     """
     raw = read_json(folder / PROOF)
     try:
@@ -60,28 +60,30 @@ def read_proof(folder: Path) -> Proof:
 
 
 def check_release_gates(bundle: Path, reference: tuple[str, str], decision: Decision, proof: Proof) -> None:
-    """Refuse to release what is not blessed, or not proven to serve; the proof must be of exactly these files.
+    """Check that a version passed the release gates and has a serving proof for exactly its files.
 
     Args:
         bundle: The registered bundle.
         reference: Model name and version.
-        decision: Of its evaluation.
-        proof: Of validate_serving.
+        decision: Decision of the evaluation.
+        proof: Proof of validate_serving.
 
     Raises:
         RegistryError: names what is missing.
-        BundleError: the bundle is not whole any more.
+        BundleError: the bundle is no longer complete.
     """
     name, version = reference
     if not decision.blessed:
         raise RegistryError(
             f"{name}/{version} is not blessed: {'; '.join(decision.reasons) or 'no reason given'}",
-            "train a better model; the champion stays as it is",
+            "train a better model; the champion is unchanged",
         )
     if (proof.name, proof.version) != reference:
         raise RegistryError(
-            f"the proof is of {proof.name}/{proof.version}, not of {name}/{version}",
-            "run validate_serving on the version that is to be released",
+            f"the serving proof is for {proof.name}/{proof.version}, not for {name}/{version}",
+            "run validate_serving on the version to release",
         )
     if proof.content != verify(bundle, None).content:
-        raise RegistryError(f"the proof is of other files than {bundle} holds", "run validate_serving on this version")
+        raise RegistryError(
+            f"the serving proof does not match the files of {bundle}", "run validate_serving on this version"
+        )

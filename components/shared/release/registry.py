@@ -1,12 +1,12 @@
-"""A model registry of plain files: versions that never change, aliases that move, and a log of who moved them.
+"""A model registry of plain files: immutable versions, movable aliases and an audit log.
 
     <root>/<name>/versions/<version>/    bundles
     <root>/<name>/aliases.json           candidate, champion, previous, earlier (older champions, newest last)
     <root>/<name>/rollouts/<version>/    records of its rollouts, one folder each
-    <root>/<name>/rollout.json           state of the rollout that is under way
-    <root>/<name>/audit.jsonl            one line a change, hash-chained (see audit)
+    <root>/<name>/rollout.json           state of the current rollout
+    <root>/<name>/audit.jsonl            one line per change, hash-chained (see audit)
 
-Changes hold an advisory lock on <root>/<name>/.lock; aliases.json is replaced in one rename, so readers need none.
+Writers hold an advisory lock on <root>/<name>/.lock; aliases.json is replaced atomically, so readers need no lock.
 """
 
 import contextlib
@@ -37,13 +37,13 @@ class Registry:
         self.root = root
 
     def add(self, bundle: Path) -> str:
-        """Copy a bundle in under the version of its manifest; the same content again is no change.
+        """Copy a bundle into the registry under the version in its manifest; idempotent for equal content.
 
         Returns:
             The version.
 
         Raises:
-            BundleError: the bundle is not whole.
+            BundleError: the bundle is incomplete.
             RegistryError: the version exists with other content.
         """
         manifest = verify(bundle, None)
@@ -53,7 +53,7 @@ class Registry:
                 if read_manifest(target).content != manifest.content:
                     raise RegistryError(
                         f"{manifest.name}/{manifest.version} is registered with other content",
-                        "a version never changes; build the bundle anew so that it gets a version of its own",
+                        "versions are immutable; build the bundle again to get a new version",
                     )
                 return manifest.version
             with atomic_directory(target) as folder:
@@ -65,7 +65,7 @@ class Registry:
         """Folder of `name/version` or `name/alias`.
 
         Raises:
-            RegistryError: there is none; lists what exists.
+            RegistryError: it does not exist; lists what does.
         """
         name, _, which = reference.partition("/")
         version = self.aliases(name).get(which, which)
@@ -80,17 +80,17 @@ class Registry:
         return sorted(path.name for path in found if not path.name.startswith("."))
 
     def aliases(self, name: str) -> dict[str, str]:
-        """Version by alias; an alias that was never set is absent."""
+        """Version by alias; only aliases that were set."""
         return {alias: version for alias, version in self._state(name).items() if alias in ALIASES}
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Point `candidate` at a version. The champion moves by `promote` and `rollback` only.
+        """Point `candidate` at a version. The champion is only set by `promote` and `rollback`.
 
         Raises:
-            RegistryError: the version is unknown, or the alias is not free to set.
+            RegistryError: the version is unknown, or the alias is not `candidate`.
         """
         if alias != CANDIDATE:
-            raise RegistryError(f"alias '{alias}' cannot be set", f"set '{CANDIDATE}', or promote and roll back")
+            raise RegistryError(f"alias '{alias}' cannot be set", f"set '{CANDIDATE}', or use promote and rollback")
         with self._changing(name):
             self._known(name, version)
             state = self._state(name)
@@ -98,7 +98,7 @@ class Registry:
                 self._write(name, {**state, CANDIDATE: version}, "candidate", version=version)
 
     def promote(self, name: str, version: str) -> None:
-        """Make `version` the champion and remember the one before; promoting the champion again is no change.
+        """Make `version` the champion, keeping the previous one for rollback; idempotent.
 
         Raises:
             RegistryError: the version is unknown.
@@ -114,10 +114,10 @@ class Registry:
             self._write(name, changed, "promote", version=version, replaced=champion)
 
     def rollback(self, name: str) -> str:
-        """Bring the previous champion back; rolled back again, the one before it.
+        """Make the previous champion the champion again; repeatable for older champions.
 
         Returns:
-            The version that is champion now.
+            Version of the new champion.
 
         Raises:
             RegistryError: there is no previous champion.
@@ -135,20 +135,20 @@ class Registry:
             return champion
 
     def audit(self, name: str) -> AuditLog:
-        """The log of every change to a model; deployments and rollouts write there too."""
+        """The audit log of a model: registry changes, deployments and rollouts."""
         return AuditLog(self._folder(name) / "audit.jsonl")
 
     def attach(self, name: str, version: str, record: Path, rollout: str) -> Path:
-        """Keep the record of a rollout with its version; the version itself never changes.
+        """Store the record of a rollout with its version.
 
         Args:
             name: Model name.
             version: A version of the registry.
             record: Folder to copy.
-            rollout: Its name from now on.
+            rollout: Name of the stored record.
 
         Returns:
-            Where it lies now.
+            Path of the stored record.
 
         Raises:
             RegistryError: the version is unknown.
@@ -160,7 +160,7 @@ class Registry:
         return target
 
     def open_rollout(self, name: str) -> Path:
-        """Where a rollout that is under way keeps its state, so that a retried step goes on with it."""
+        """Path of the state of the current rollout, from which a retried step resumes."""
         return self._folder(name) / "rollout.json"
 
     def rollouts(self, name: str, version: str) -> list[Path]:
@@ -185,20 +185,20 @@ class Registry:
     def _unknown(self, name: str, which: str) -> RegistryError:
         versions, aliases = self.versions(name), self.aliases(name)
         if not versions:
-            return RegistryError(f"{self.root} holds no model '{name}'", "register one first (register_model)")
+            return RegistryError(f"{self.root} has no model '{name}'", "register one first (register_model)")
         known = [*(f"{alias} ({version})" for alias, version in aliases.items()), *versions[-5:]]
         return RegistryError(f"model '{name}' has no version or alias '{which}'", f"it has: {', '.join(known)}")
 
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[None]:
-        """Hold the model's lock; it falls with the process, so a crash leaves none behind."""
+        """Hold the model's lock, which the kernel releases if the process dies."""
         folder = self._folder(name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stream = (folder / ".lock").open("a")
         except OSError as error:
             raise InputError(
-                f"cannot write the registry {folder}: {error.strerror}", "name a folder that you may write"
+                f"cannot write the registry {folder}: {error.strerror}", "choose a writable folder"
             ) from error
         with stream:
             fcntl.flock(stream, fcntl.LOCK_EX)

@@ -1,6 +1,6 @@
-"""Ed25519 signatures (RFC 8032) over the exact bytes of a bundle's manifest, and the keys that make them.
+"""Ed25519 signatures (RFC 8032) over the exact bytes of a bundle's manifest, and the signing keys.
 
-The signature names only the key's fingerprint: whom to trust is given to the verifier, never read from the bundle.
+The signature contains only the key's fingerprint; the verifier gets the trusted key separately, not from the bundle.
 """
 
 import base64
@@ -21,12 +21,12 @@ ALGORITHM = "ed25519"
 
 
 def load_or_create_key(path: Path) -> Ed25519PrivateKey:
-    """Read the PEM private key at `path`; create it (mode 0600, public half in `path`.pub) when it does not exist.
+    """Read the PEM private key at `path`; create it (mode 0600, public half in `path`.pub) if it does not exist.
 
-    Two processes that create it at once end with the same key: the first one to link it into place wins.
+    Safe for concurrent creation: all processes get the same key.
 
     Raises:
-        InputError: the file is no Ed25519 private key, or cannot be written.
+        InputError: the file is not an Ed25519 private key, or is not writable.
     """
     try:
         if not path.exists():
@@ -34,17 +34,17 @@ def load_or_create_key(path: Path) -> Ed25519PrivateKey:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise InputError(
-            f"cannot read or create the signing key {path}: {error.strerror}", "name a file in a writable folder"
+            f"cannot read or create the signing key {path}: {error.strerror}", "choose a file in a writable folder"
         ) from error
     except (ValueError, TypeError) as error:
         raise InputError(
-            f"{path} is not a PEM private key without password", "remove it to get a new key, or name another file"
+            f"{path} is not an unencrypted PEM private key", "remove it to create a new key, or choose another file"
         ) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{path} holds a key of another kind", "make one with: openssl genpkey -algorithm ed25519")
+        raise InputError(f"{path} is not an Ed25519 key", "create one with: openssl genpkey -algorithm ed25519")
     public = public_path(path)
     if not public.exists():
-        # A key mounted read-only signs as well; its public half can be written whenever it is asked for.
+        # A key may be mounted read-only; its public key is then written when needed.
         with contextlib.suppress(OSError):
             public.write_bytes(_public_pem(key.public_key()))
     return key
@@ -54,23 +54,23 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
     """Read a PEM public key.
 
     Raises:
-        InputError: the file is missing or holds no Ed25519 public key.
+        InputError: the file is missing or is not an Ed25519 public key.
     """
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except OSError as error:
         raise InputError(
-            f"cannot read the public key {path}: {error.strerror}", "name the .pub file beside the signing key"
+            f"cannot read the public key {path}: {error.strerror}", "give the .pub file of the signing key"
         ) from error
     except ValueError as error:
-        raise InputError(f"{path} is not a PEM public key", "name the .pub file beside the signing key") from error
+        raise InputError(f"{path} is not a PEM public key", "give the .pub file of the signing key") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{path} holds a key of another kind", "name the .pub file of an Ed25519 signing key")
+        raise InputError(f"{path} is not an Ed25519 key", "give the .pub file of an Ed25519 signing key")
     return key
 
 
 def public_path(private: Path) -> Path:
-    """Where the public half of a private key file lies."""
+    """Path of the public key of a private key file."""
     return private.with_name(private.name + ".pub")
 
 
@@ -81,7 +81,7 @@ def fingerprint(key: Ed25519PublicKey) -> str:
 
 
 def signature_text(manifest: bytes, key: Ed25519PrivateKey) -> str:
-    """JSON of the detached signature of `manifest`."""
+    """Detached signature of `manifest` as JSON."""
     signature = {
         "algorithm": ALGORITHM,
         "public_key_sha256": fingerprint(key.public_key()),
@@ -91,12 +91,12 @@ def signature_text(manifest: bytes, key: Ed25519PrivateKey) -> str:
 
 
 def check_signature(manifest: bytes, text: bytes, key: Ed25519PublicKey, where: Path) -> None:
-    """Refuse a signature that `key` did not make over exactly these bytes.
+    """Verify that `key` signed exactly these bytes.
 
     Raises:
-        BundleError: names the signature file and which of form, key or bytes is wrong.
+        BundleError: names the signature file and whether its format, its key or the manifest is wrong.
     """
-    fix = "copy the bundle again from the registry, or give the public key of whoever signed it"
+    fix = "copy the bundle again from the registry, or give the public key of its signer"
     try:
         found = json.loads(text)
         algorithm, signer = found["algorithm"], found["public_key_sha256"]

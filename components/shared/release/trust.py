@@ -1,4 +1,4 @@
-"""Whose model may run in a step: a bundle of the registry is checked before its graphs are opened."""
+"""Verifies bundles of the registry before a step runs their models."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from components.shared.release.signing import load_public_key
 
 
 def trusted(bundle: Path, public_key: str) -> Manifest:
-    """Check a bundle's files and who signed them.
+    """Verify a bundle's files and signature.
 
-    Graphs of onnxruntime are data; native code does what its maker wants, so it is never opened without a signature.
+    ONNX graphs are data; native code can do anything, so it requires a signature.
 
     Args:
         bundle: A bundle folder.
-        public_key: PEM file of the key that must have signed it; empty: only the files are checked.
+        public_key: PEM file of the trusted public key; empty: only the files are verified.
 
     Raises:
-        BundleError: a file was changed, another key signed, or it holds native code and there is no key to judge it.
+        BundleError: a file was changed, the signature does not match, or it contains native code and no key was given.
         InputError: the key cannot be read.
     """
     if public_key:
@@ -26,7 +26,7 @@ def trusted(bundle: Path, public_key: str) -> Manifest:
     manifest = verify(bundle, None)
     if RuntimeRecord.read(bundle).name == "aotinductor":
         raise BundleError(
-            f"{bundle} holds native code, and no public_key says whose it is",
-            "give the public half of the registry's signing key as public_key",
+            f"{bundle} contains native code, and there is no public_key to verify its origin",
+            "give the public key of the registry's signing key as public_key",
         )
     return manifest

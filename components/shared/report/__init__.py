@@ -1,1 +1,1 @@
-"""HTML pages and plots."""
+"""HTML report pages and plots."""

@@ -1,4 +1,4 @@
-"""The parts of metrics.json as sections of a page: the evaluation's own page and the report of a run share them."""
+"""Page sections of metrics.json, shared by the evaluation's page and the report of a run."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from components.shared.training.curve import FINAL
 
 _SCOPES = {"overall": "All items", "first": "Items new to the shopper"}
 _RANKER = {
-    "pairs": "candidates", "wanted": "taken of them", "candidate_recall": "share of all that was taken", "auc": "AUC",
+    "pairs": "candidates", "wanted": "purchases", "candidate_recall": "share of all purchases", "auc": "AUC",
     "gauc": "GAUC", "log_loss": "log loss", "calibration_error": "calibration error",
     "calibration_ratio": "predicted / observed", "threshold": "threshold", "accuracy": "accuracy",
     "precision": "precision", "recall": "recall", "f1": "F1",
@@ -18,16 +18,16 @@ _TASKS = {"all": "all", "again": "bought before", "first": "never bought"}
 
 
 def banner(page: Page, blessed: bool, checks: Sequence[Mapping[str, Any]]) -> None:
-    """The decision in a word."""
+    """The release decision."""
     broken = sum(not check["passed"] for check in checks)
     if blessed:
-        page.banner("Blessed", "good", "Every rule holds: the model may replace the champion.")
+        page.banner("Blessed", "good", "All release gates passed: the model may replace the champion.")
     else:
-        page.banner("Refused", "bad", f"{broken} of {len(checks)} rules are broken: the model goes no further.")
+        page.banner("Refused", "bad", f"{broken} of {len(checks)} release gates failed: the model is not released.")
 
 
 def reasons(page: Page, checks: Sequence[Mapping[str, Any]]) -> None:
-    """Every rule with its numbers, broken ones first."""
+    """All release gates with their numbers, failed ones first."""
     page.checks([(_tone(check), check["sentence"]) for check in checks])
 
 
@@ -38,7 +38,7 @@ def _tone(check: Mapping[str, Any]) -> Tone:
 
 
 def key_numbers(page: Page, result: Mapping[str, Any]) -> None:
-    """What most people look for first."""
+    """The most important metrics."""
     overall, ranker = result["scopes"]["overall"], result["ranker"]["all"]
     model = overall["methods"]["model"]
     for name, label in (("ndcg_at_10", "NDCG@10"), ("recall_at_20", "recall@20"), ("hit_rate_at_10", "hit rate@10")):
@@ -51,14 +51,14 @@ def key_numbers(page: Page, result: Mapping[str, Any]) -> None:
 
 
 def comparison(page: Page, result: Mapping[str, Any]) -> None:
-    """Every method with its interval, and the paired differences."""
+    """All methods with confidence intervals, and paired differences."""
     split = result["split"]
     page.section(
-        "Against simple methods",
-        f"The question: what will each of {split['shoppers']:,} shoppers take in the {split['days']:.0f} days from "
-        f"{split['from'][:10]} on, of {split['items']:,} items? Every method knows the events before that day and no "
-        f"more. {split['first_share']:.0%} of what they took was new to them; that part is asked for separately, from "
-        "items that the shopper has not had. Lines are 95 % bootstrap intervals over shoppers.",
+        "Comparison with simple methods",
+        f"Task: predict what each of {split['shoppers']:,} shoppers will buy in the {split['days']:.0f} days from "
+        f"{split['from'][:10]} on, of {split['items']:,} items. All methods know only the events before that day. "
+        f"{split['first_share']:.0%} of the purchases were of new items, which are evaluated separately, among "
+        "items that the shopper has not bought before. Lines are 95 % bootstrap intervals over shoppers.",
     )
     for metric, label in (("ndcg_at_10", "NDCG@10"), ("recall_at_20", "recall@20")):
         methods = {
@@ -72,14 +72,14 @@ def comparison(page: Page, result: Mapping[str, Any]) -> None:
     }
     page.figure(
         plots.differences(paired, "NDCG@10, model minus method"),
-        "Paired differences, shopper by shopper: green lies above zero, red below, grey is compatible with zero",
+        "Paired differences per shopper: green is above zero, red below, grey not significant",
     )
     if result["champion"] and result["champion"]["note"]:
-        page.banner("About the champion", "warning", result["champion"]["note"])
+        page.banner("Comparison with the champion", "warning", result["champion"]["note"])
 
 
 def slices(page: Page, result: Mapping[str, Any]) -> None:
-    """Where the model is good and where it is not."""
+    """Metrics by segment."""
     page.section(
         "Slices",
         "The same lists, seen for a part of what was taken; the best simple method is chosen anew in each. What "
@@ -102,7 +102,7 @@ def slices(page: Page, result: Mapping[str, Any]) -> None:
 
 
 def estimate(found: Mapping[str, float | None], signed: bool = False) -> str | None:
-    """A cell: the mean over its interval; the mean alone where there is none."""
+    """A cell with mean and interval, or the mean if there is no interval."""
     mean, low, high = found["mean"], found["low"], found["high"]
     if mean is None or low is None or high is None:
         return None if mean is None else f"{mean:.4g}"
@@ -111,7 +111,7 @@ def estimate(found: Mapping[str, float | None], signed: bool = False) -> str | N
 
 
 def in_order(methods: Mapping[str, Any]) -> list[str]:
-    """The model, the champion, then the simple methods, the best first."""
+    """The model, the champion, then the simple methods by descending metric."""
     return sorted(methods, key=lambda name: (name != "model", name != "champion", -_mean(methods[name])))
 
 
@@ -125,39 +125,39 @@ def _mean(metrics: Mapping[str, Any]) -> float:
 
 
 def ranker(page: Page, result: Mapping[str, Any]) -> None:
-    """Whether the ranker's probabilities separate, and whether they are true."""
+    """Discrimination and calibration of the ranker's probabilities."""
     tasks = {label: result["ranker"][task] for task, label in _TASKS.items()}
     page.section(
         "The ranker's probabilities",
-        "On the candidates it is given for the test shoppers. The threshold of accuracy, precision, recall and F1 was "
+        "On the candidates of the test shoppers. The threshold of accuracy, precision, recall and F1 was "
         "chosen on the validation window.",
     )
     roc = {name: {**task["roc"], "auc": task["auc"]} if task["roc"] else None for name, task in tasks.items()}
     bins = {name: task["calibration"] for name, task in tasks.items()}
     page.figures([
-        (plots.roc_curves(roc), "ROC curves by what the shopper has had before"),
-        (plots.calibration(bins), "Calibration: on the dashed line, predictions come true as often as they say"),
+        (plots.roc_curves(roc), "ROC curves by whether the shopper bought the item before"),
+        (plots.calibration(bins), "Calibration: on the dashed line, predicted and observed shares are equal"),
     ])  # fmt: skip
     rows = [[heading, *(tasks[label][name] for label in tasks)] for name, heading in _RANKER.items()]
     page.table(["", *tasks], rows)
     matrix = tasks["all"]["confusion"]
     if matrix:
         page.text("Confusion matrix of all pairs at the threshold")
-        page.table(["", "answered: not wanted", "answered: wanted"],
-                   [["came: not wanted", *matrix[0]], ["came: wanted", *matrix[1]]])  # fmt: skip
+        page.table(["", "predicted: not bought", "predicted: bought"],
+                   [["actual: not bought", *matrix[0]], ["actual: bought", *matrix[1]]])  # fmt: skip
 
 
 def audit(page: Page, found: Mapping[str, Any] | None) -> None:
-    """Whether labels leak into what the ranker sees or into the measuring."""
+    """Results of the leakage audit."""
     page.section(
         "Leakage audit",
         "Labels are shuffled among each shopper's candidates and all pairs made anew: what a plain model learns of "
         "them must be at chance, AUC 0.5. With the true labels neither it nor any single input may all but tell them.",
     )
     if found is None:
-        page.text("Not measured: a split holds one class alone.")
+        page.text("Not measured: a split has only one class.")
         return
-    page.table(["learned from", "AUC on the test pairs"], [
+    page.table(["trained on", "AUC on the test pairs"], [
         [f"shuffled labels, mean of {found['shuffled_shoppers']:,} shoppers",
          f"{found['shuffled']:.3f} ± {found['shuffled_error']:.3f}"],
         ["true labels", f"{found['learned']:.3f}"],
@@ -167,8 +167,8 @@ def audit(page: Page, found: Mapping[str, Any] | None) -> None:
 
 def training(page: Page, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
     """Learning curves of both models."""
-    kept = "The epoch with the best validation metric is the one that is kept"
-    final = "; then the ranker is trained anew, that long, on all windows, that of the validation too"
+    kept = "The epoch with the best validation metric is kept"
+    final = "; the ranker is then trained again for as many epochs on all windows, including validation"
     page.section("Training", f"{kept}{final if FINAL in curves else ''}.")
     page.figure(plots.learning_curves(curves), "Training loss and validation metric by epoch")
 

@@ -1,6 +1,6 @@
-"""Self-contained HTML pages of the reports: headings, key numbers, tables and inline SVG plots, nothing from a network.
+"""Self-contained HTML pages of the reports: headings, key numbers, tables and inline SVG plots, no external files.
 
-Everything a caller passes is escaped; plots come from `new_figure`, which uses no pyplot state.
+All text is escaped; plots are created with `new_figure`, without pyplot state.
 """
 
 import io
@@ -26,7 +26,7 @@ from components.shared.report.page_style import CSS, TEMPLATE
 from components.shared.version import VERSION
 
 Tone = Literal["neutral", "good", "warning", "bad"]
-"""Colour of a badge or of a table row."""
+"""Colour of a badge or table row."""
 
 COLOURS = ("#2f6fdb", "#e07b39", "#2a9d74", "#c44569", "#7a5cc0", "#8a8f98")
 """The fixed colour cycle of every plot, readable on white and distinguishable for colour-blind readers."""
@@ -55,12 +55,12 @@ _AXES_STYLE: dict[RcKeyType, Any] = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
 }
-# Text stays text, so a browser draws Chinese and emoji with its own fonts; the salt makes ids the same in every run.
+# Text is not converted to paths, so browsers use their own fonts; the salt makes ids reproducible.
 _SVG_STYLE: dict[RcKeyType, Any] = {"svg.fonttype": "none", "svg.hashsalt": "shoprank", "font.family": "sans-serif"}
 
 
-class _HouseFigure(Figure):
-    """A Figure whose axes are born in the house style, wherever the caller makes them."""
+class _StyledFigure(Figure):
+    """A Figure that applies the report style to all its axes."""
 
     def add_subplot(self, *args: Any, **kwargs: Any) -> Any:
         with mpl.rc_context(_AXES_STYLE):
@@ -68,18 +68,18 @@ class _HouseFigure(Figure):
 
 
 def new_figure(width: float = 7.6, height: float = 3.0) -> Figure:
-    """An empty figure in the house style; add axes with `.subplots()` and hand it to `Page.figure`.
+    """An empty figure in the report style; add axes with `.subplots()` and pass it to `Page.figure`.
 
     Args:
         width: Inches.
         height: Inches.
     """
-    return _HouseFigure(figsize=(width, height), layout="constrained")
+    return _StyledFigure(figsize=(width, height), layout="constrained")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Block:
-    """One piece of a section; the template switches on `kind`."""
+    """A block of a section; `kind` selects its template."""
 
     kind: Literal["text", "badges", "banner", "checks", "table", "figures", "answers"]
     content: Any
@@ -111,7 +111,7 @@ class Page:
         self._figures = 0
 
     def section(self, heading: str, intro: str = "") -> "Page":
-        """Start a section; it gets an entry in the table of contents."""
+        """Start a section with an entry in the table of contents."""
         anchor = f"section-{len(self._sections) + 1}"
         self._sections.append(_Section(heading=heading, anchor=anchor, intro=intro, blocks=[]))
         return self
@@ -121,7 +121,7 @@ class Page:
         return self._add(_Block(kind="text", content=paragraph))
 
     def badge(self, label: str, value: Any, tone: Tone = "neutral", note: str = "") -> "Page":
-        """Add a key-number card; cards that follow each other share a row."""
+        """Add a key-number card; consecutive cards share a row."""
         card = {"label": label, "value": format_value(value), "tone": tone, "note": note}
         blocks = self._blocks()
         if blocks and blocks[-1].kind == "badges":
@@ -132,11 +132,11 @@ class Page:
     def table(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], highlight: Mapping[int, Tone] | None = None
     ) -> "Page":
-        """Add a table; a column that holds numbers is aligned right, None is shown as a dash.
+        """Add a table; numeric columns are right-aligned, None is shown as a dash.
 
         Args:
             columns: Headings.
-            rows: Cells; numbers stay numbers, so that they are formatted in one way everywhere.
+            rows: Cells; pass numbers as numbers for consistent formatting.
             highlight: Tone of a row by its index, for instance the champion or an error.
         """
         numeric = [any(_is_number(row[at]) for row in rows) for at in range(len(columns))]
@@ -145,11 +145,11 @@ class Page:
         return self._add(_Block(kind="table", content=content, highlight=dict(highlight or {})))
 
     def figure(self, figure: Figure, caption: str) -> "Page":
-        """Add a plot as inline SVG and empty the figure, so that a long page holds no canvas.
+        """Add a plot as inline SVG and clear the figure to free its memory.
 
         Args:
-            figure: Usually from `new_figure`.
-            caption: Shown below it and read out by screen readers.
+            figure: A figure from `new_figure`.
+            caption: Text below the plot, also used by screen readers.
         """
         return self.figures([(figure, caption)])
 
@@ -162,11 +162,11 @@ class Page:
         return self._add(_Block(kind="figures", content=drawn))
 
     def banner(self, headline: str, tone: Tone, note: str = "") -> "Page":
-        """Add a sentence that nobody can miss."""
+        """Add a prominent banner."""
         return self._add(_Block(kind="banner", content={"headline": headline, "tone": tone, "note": note}))
 
     def checks(self, sentences: Sequence[tuple[Tone, str]]) -> "Page":
-        """Add a list of sentences, each with the mark of its tone."""
+        """Add a list of sentences, each with a mark in its tone."""
         return self._add(_Block(kind="checks", content=list(sentences)))
 
     def answers(self, answers: Sequence[Mapping[str, Any]]) -> "Page":
@@ -195,7 +195,7 @@ class Page:
 
     def _blocks(self) -> list[_Block]:
         if not self._sections:
-            # What comes before the first heading has no entry in the table of contents.
+            # Blocks before the first heading have no entry in the table of contents.
             self._sections.append(_Section(heading="", anchor="top", intro="", blocks=[]))
         return self._sections[-1].blocks
 
@@ -205,7 +205,7 @@ class Page:
 
 
 def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """An answer as the template reads it; bars are relative to the best score of the answer."""
+    """An answer for the template; bars are relative to the best score of the answer."""
     best = max((item.get("score") or 0.0 for item in answer["items"]), default=0.0)
     items = [
         {
@@ -233,9 +233,9 @@ def format_value(value: Any) -> str:
 
 
 def _cell(value: Any, right: bool) -> tuple[str, str]:
-    """A cell's text and its class: short texts stay on their lines, long ones may break anywhere.
+    """A cell's text and its class: short text does not wrap, long text may wrap anywhere.
 
-    Among numbers a word or a dash stands under its heading, where they stand.
+    Text in numeric columns is right-aligned like the numbers.
     """
     text = format_value(value)
     if _is_number(value) or (right and len(text) <= _SHORT):

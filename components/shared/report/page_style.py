@@ -1,4 +1,4 @@
-"""How report pages look: the style sheet and the template that `page.Page` fills."""
+"""Style sheet and template of report pages."""
 
 CSS = """
 :root{--ink:#1c2430;--soft:#5d6775;--line:#e3e7ed;--paper:#fff;--ground:#f5f7fa;--accent:#2f6fdb;

@@ -1,4 +1,4 @@
-"""The plots that more than one report draws; each takes plain JSON of the stages and gives a figure for a Page."""
+"""Plots shared by several reports; each function takes JSON of the stages and returns a figure for a Page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -18,11 +18,11 @@ Estimates = Mapping[str, Mapping[str, float | None]]
 _MODEL, _CHAMPION = "model", "champion"
 _GREY, _GOOD, _BAD, _INK = "#b6bcc8", "#1d7f5c", "#b3263e", "#374151"
 _ROW = 0.34
-"""Inches of a bar."""
+"""Height of a bar in inches."""
 
 
 def method_bars(panels: Mapping[str, Estimates], label: str) -> Figure:
-    """Methods as bars with their intervals, one panel a question; the model stands out.
+    """Methods as bars with intervals, one panel per task; the model is highlighted.
 
     Args:
         panels: Title of each panel and the methods in it.
@@ -48,7 +48,7 @@ def method_bars(panels: Mapping[str, Estimates], label: str) -> Figure:
 
 
 def differences(panels: Mapping[str, Estimates], label: str) -> Figure:
-    """Paired differences with intervals around zero: green lies above, red below, grey holds zero."""
+    """Paired differences with intervals around zero: green is above, red below, grey includes zero."""
     rows = max((len(methods) for methods in panels.values()), default=1)
     figure = new_figure(height=0.9 + _ROW * rows)
     for axes, (title, methods) in zip(_panels(figure, len(panels)), panels.items(), strict=True):
@@ -72,7 +72,7 @@ def differences(panels: Mapping[str, Estimates], label: str) -> Figure:
 
 
 def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Loss and validation metric by epoch, one panel a model.
+    """Loss and validation metric by epoch, one panel per model.
 
     Args:
         curves: curve.json by model: points of epoch, loss and one validation metric.
@@ -96,7 +96,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> Figu
 
 
 def roc_curves(tasks: Mapping[str, Mapping[str, Any] | None]) -> Figure:
-    """ROC curves by name; each {fpr, tpr, auc}, None where it could not be measured."""
+    """ROC curves by name; each {fpr, tpr, auc}, None if not measured."""
     figure = new_figure(width=3.7, height=3.3)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, linestyle="--")
@@ -145,7 +145,7 @@ def events_per_day(counts: Mapping[str, int]) -> Figure:
 
 
 def counts_bars(counts: Mapping[str, int]) -> Figure:
-    """One bar a name, the largest on top."""
+    """One bar per name, the largest on top."""
     ordered = sorted(counts, key=lambda name: counts[name])
     figure = new_figure(height=0.5 + _ROW * len(ordered))
     axes = figure.subplots()
@@ -158,7 +158,7 @@ def counts_bars(counts: Mapping[str, int]) -> Figure:
 
 
 def durations(stages: Sequence[tuple[str, float]]) -> Figure:
-    """Stages one after the other on a line of time.
+    """Stages on a time line.
 
     Args:
         stages: Name and seconds, in the order they ran.
@@ -184,7 +184,7 @@ def _panels(figure: Figure, count: int) -> list[Axes]:
 
 
 def _spans(estimates: Sequence[Mapping[str, float | None]]) -> tuple[np.ndarray, np.ndarray]:
-    """Means [n] and distances to both ends [2, n]; no interval is a span of zero."""
+    """Means [n] and distances to both ends [2, n]; zero without an interval."""
     means = np.array([found["mean"] for found in estimates], np.float64)
     ends = [[found["mean"] if found[key] is None else found[key] for found in estimates] for key in ("low", "high")]
     low, high = np.array(ends, np.float64).reshape(2, len(estimates))
@@ -197,7 +197,7 @@ def _legend(axes: Axes, place: Literal["lower right", "upper left"]) -> None:
 
 
 def _plain_logarithmic(axis: Axis) -> None:
-    """Write 0.01 and not a power of ten: easier to read, and it spares a typesetting engine."""
+    """Label ticks as 0.01 instead of powers of ten."""
     axis.set_major_locator(LogLocator())
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""The one page about a whole run: what shoppers get, how good it is, what it was made from, and how long it took."""
+"""The report of a run: example answers, quality, data, compiled model, serving proof and durations."""
 
 import datetime
 import platform
@@ -19,12 +19,12 @@ from components.shared.training.curve import curves
 
 _TONES: dict[str, Tone] = {"error": "bad", "warning": "warning", "info": "neutral"}
 _MANY_DAYS = 2
-"""Fewer days make no curve."""
+"""Minimum number of days for a plot."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFolders:
-    """Outputs of a run's stages; None for a stage that did not run, whose part of the page is left out."""
+    """Outputs of a run's stages; None for stages that did not run, whose sections are omitted."""
 
     statistics: Path | None = None
     """Folder of validate_data, with statistics.json."""
@@ -41,13 +41,13 @@ class RunFolders:
     proof: Path | None = None
     """Folder of validate_serving, with proof.json."""
     answers: Sequence[Mapping[str, Any]] = ()
-    """What the served model answered: {title, request, items: [{title, price, score, reasons}]} each."""
+    """Example answers: {title, request, items: [{title, price, score, reasons}]} each."""
     stages: Sequence[tuple[str, float]] = ()
     """Name and seconds of every stage, in the order they ran."""
     command: str = ""
-    """What a person typed."""
+    """The command line."""
     commit: str = ""
-    """Of the code; empty: asked of git."""
+    """Commit of the code; empty: from git."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def write_report(run: RunFolders, out: Path) -> None:
     """Write one self-contained HTML file; stages that did not run are left out.
 
     Args:
-        run: Where the stages' outputs are.
+        run: The stages' outputs.
         out: File to write.
 
     Raises:
-        InputError: a named folder lacks its file, or `out` cannot be written.
+        InputError: a folder lacks its file, or `out` is not writable.
     """
     facts = _Facts.read(run)
     seconds = sum(length for _, length in run.stages)
@@ -90,7 +90,7 @@ def write_report(run: RunFolders, out: Path) -> None:
     page = Page("From shop events to ranked answers", " · ".join(part for part in parts if part), footer)
     _summary(page, run, facts, seconds)
     if run.answers:
-        page.section("What shoppers get", "Asked of the server that was started on the model this run made.")
+        page.section("Example answers", "Answers of a predictor that serves the model of this run.")
         page.answers(run.answers)
     if facts.metrics:
         _quality(page, facts.metrics)
@@ -103,15 +103,15 @@ def write_report(run: RunFolders, out: Path) -> None:
     if run.proof:
         _proof(page, run.proof)
     if run.stages:
-        page.section("Where the time went", f"{seconds:.1f} seconds in {len(run.stages)} stages, one after the other.")
+        page.section("Durations", f"{seconds:.1f} seconds in {len(run.stages)} stages.")
         stages = [(name.replace("-", " "), length) for name, length in run.stages]
-        page.figure(plots.durations(stages), "Every stage from its start to its end")
+        page.figure(plots.durations(stages), "Start and end of every stage")
     page.write(out)
 
 
 def _summary(page: Page, run: RunFolders, facts: _Facts, seconds: float) -> None:
-    """The verdict and the numbers a person looks for first."""
-    page.section("In short")
+    """The release decision and the most important metrics."""
+    page.section("Summary")
     if run.evaluation and facts.metrics:
         sections.banner(page, read_decision(run.evaluation).blessed, facts.metrics["checks"])
         overall = facts.metrics["scopes"]["overall"]
@@ -131,7 +131,7 @@ def _summary(page: Page, run: RunFolders, facts: _Facts, seconds: float) -> None
 
 def _quality(page: Page, metrics: Mapping[str, Any]) -> None:
     sections.comparison(page, metrics)
-    page.section("Decision", "Every rule that a model must pass before it may be released.")
+    page.section("Decision", "All release gates and their results.")
     sections.key_numbers(page, metrics)
     sections.reasons(page, metrics["checks"])
     sections.slices(page, metrics)
@@ -139,7 +139,7 @@ def _quality(page: Page, metrics: Mapping[str, Any]) -> None:
 
 
 def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int] | None) -> None:
-    """Key numbers, when, what, and the findings of the validation."""
+    """Key numbers, event counts and findings of the validation."""
     events, span = statistics["tables"]["events"], statistics["tables"]["events"]["columns"]["timestamp"]
     findings = sorted(statistics["findings"], key=lambda finding: list(_TONES).index(finding["level"]))
     counts = {level: sum(finding["level"] == level for finding in findings) for level in _TONES}
@@ -162,18 +162,18 @@ def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int]
         names = ("level", "rule", "column", "message")
         page.table(["level", "rule", "column", "what"], [[found[name] for name in names] for found in findings], tones)
     if cleaning:
-        page.text("Rows that cleaning touched")
+        page.text("Rows changed by cleaning")
         page.table(["rule", "rows"], [[name.replace("_", " "), count] for name, count in cleaning.items()])
 
 
 def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
-    """What compression saved and what it cost."""
+    """Size, accuracy and latency of the compiled model."""
     smaller = figures["trained_mb"] / figures["compiled_mb"] if figures["compiled_mb"] else 1.0
     table_format = figures.get("table_format", figures.get("precision"))  # the name until 0.1.0
     page.section(
         "Compiled model",
         f"Served by {figures.get('runtime', 'onnxruntime')}, embedding rows in {table_format}; compared "
-        "with what was trained.",
+        "with the trained model.",
     )
     page.badge("smaller", f"{smaller:.1f} ×", note=f"{figures['trained_mb']:.1f} to {figures['compiled_mb']:.1f} MB")
     page.badge("bundle", f"{figures['bundle_mb']:.1f} MB", note="with indexes and histories")
@@ -185,7 +185,7 @@ def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
 
 def _proof(page: Page, folder: Path) -> None:
     proof = read_proof(folder)
-    page.section("Proof on the real server", f"{proof.name} {proof.version}, started, asked and measured over HTTP.")
+    page.section("Serving proof", f"{proof.name} {proof.version}, measured over HTTP.")
     page.badge("golden requests", proof.golden, "good", note=f"scores within {proof.max_score_difference:.1e}")
     page.badge("median", f"{proof.p50_ms:.1f} ms", note=f"of {proof.requests:,} requests")
     page.badge("p99", f"{proof.p99_ms:.1f} ms", "good", note=f"limit {proof.max_p99_ms:.0f} ms")

@@ -1,4 +1,4 @@
-"""Options of the data: where the tables lie beside the events, and which of their columns are ours."""
+"""Options of the data: locations of items and users, and the column mapping."""
 
 from typing import Any, Self
 
@@ -10,17 +10,17 @@ from components.shared.schema.mapping import parse_mapping
 
 
 class DataOptions(Options):
-    """What is read: by ingest_events, and by validate_data to compare with."""
+    """Options of ingest_events and validate_data."""
 
     mapping: dict[str, Any] = Field(default_factory=dict)
     """Our column -> theirs, such as {"user_id": "visitor", "items.title": "name", "event_types": {"addtocart":
-    "cart"}}; {}: the columns have our names."""
+    "cart"}}; {}: no renaming."""
     items_source: str = ""
-    """File, folder or URI of the catalog; empty: the items that the events name."""
+    """File, folder or URI of the catalog; empty: the items in the events."""
     users_source: str = ""
-    """File, folder or URI of the users; empty: the users that the events name."""
+    """File, folder or URI of the users; empty: the users in the events."""
     previous_statistics: str = ""
-    """Statistics of an earlier run to compare sizes with; empty: none."""
+    """Statistics of an earlier run for comparing sizes; empty: none."""
 
     @model_validator(mode="after")
     def _mapping_names_our_columns(self) -> Self:

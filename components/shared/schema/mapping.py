@@ -1,4 +1,4 @@
-"""The column mapping: which of a shop's columns and values become which of ours."""
+"""The column mapping from a shop's columns and values to those of the data contract."""
 
 import json
 from collections.abc import Mapping as MappingOf
@@ -11,32 +11,32 @@ from components.shared.errors import InputError, SchemaError
 from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS
 
 SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
-"""The three tables of the data contract, in the order in which they are staged."""
+"""The three tables of the data contract, in the order of ingestion."""
 
 EXAMPLE = '{"user_id": "visitor", "items.title": "name", "event_types": {"addtocart": "cart"}}'
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnMapping:
-    """A checked mapping; tables that it does not name keep their own column names."""
+    """A validated mapping; tables without entries keep their column names."""
 
     columns: MappingOf[str, MappingOf[str, str | list[str]]] = field(default_factory=dict)
-    """Table -> our column -> their column; for attributes also a list of their columns."""
+    """Table -> contract column -> source column, or a list of source columns for attributes."""
     constants: MappingOf[str, MappingOf[str, str]] = field(default_factory=dict)
-    """Table -> our column -> one value for every row."""
+    """Table -> contract column -> constant value."""
     event_types: MappingOf[str, str] = field(default_factory=dict)
-    """Their event type (lower case) -> ours."""
+    """Event type of the source (lower case) -> contract event type."""
 
 
 def parse_mapping(raw: MappingOf[str, Any] | None) -> ColumnMapping:
-    """Check a mapping given as a flat or sectioned dictionary.
+    """Validate a mapping given as a flat or sectioned dictionary.
 
     Flat keys name columns of the events (`"user_id"`) or of any table (`"items.title"`); the keys `events`, `items`
     and `users` may hold one dictionary each instead; `event_types` renames values and `constants` sets them.
 
     Raises:
-        SchemaError: a key is no column of ours.
-        InputError: a value has the wrong form, or an event type is unknown.
+        SchemaError: a key is not a column of the data contract.
+        InputError: a value is invalid, or an event type is unknown.
     """
     columns: dict[str, dict[str, Any]] = {table: {} for table in SCHEMAS}
     constants: dict[str, dict[str, str]] = {table: {} for table in SCHEMAS}
@@ -60,20 +60,20 @@ def parse_mapping(raw: MappingOf[str, Any] | None) -> ColumnMapping:
 
 def _section(key: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"mapping: '{key}' is {value!r}, not an object", f"write it like {EXAMPLE}")
+        raise InputError(f"mapping: '{key}' is {value!r}, not an object", f"use the form {EXAMPLE}")
     return value
 
 
 def _target(name: str) -> tuple[str, str]:
-    """The table and column that a key such as 'user_id' or 'items.title' names."""
+    """The table and column of a key such as 'user_id' or 'items.title'."""
     table, dot, column = name.partition(".")
     if not dot:
         table, column = "events", name
     if table not in SCHEMAS or column not in SCHEMAS[table].names:
         known = ", ".join(SCHEMAS[table].names) if table in SCHEMAS else ", ".join(SCHEMAS)
         raise SchemaError(
-            f"mapping: '{name}' is no column of ours",
-            f"keys are ours, values are yours; {table if table in SCHEMAS else 'the tables'} has: {known}",
+            f"mapping: '{name}' is not a column of the data contract",
+            f"use `our column: your column`; {table if table in SCHEMAS else 'the tables'} has: {known}",
         )
     return table, column
 
@@ -91,13 +91,13 @@ def _theirs(name: str, value: Any) -> str | list[str]:
 def _constant(name: str, value: Any) -> str:
     if isinstance(value, str | int | float | bool):
         return json.dumps(value) if not isinstance(value, str) else value
-    raise InputError(f"mapping: the constant '{name}' is {value!r}", "give a text, a number or true/false")
+    raise InputError(f"mapping: the constant '{name}' is {value!r}", "give a string, a number or true/false")
 
 
 def _event_types(section: dict[str, Any]) -> dict[str, str]:
     for theirs, ours in section.items():
         if ours not in EVENT_TYPES:
             raise InputError(
-                f"mapping: event type '{theirs}' becomes {ours!r}", f"use one of: {', '.join(EVENT_TYPES)}"
+                f"mapping: event type '{theirs}' is mapped to {ours!r}", f"use one of: {', '.join(EVENT_TYPES)}"
             )
     return {theirs.strip().lower(): ours for theirs, ours in section.items()}

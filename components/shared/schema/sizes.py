@@ -1,4 +1,4 @@
-"""Sizes: `tiny`, `small` and `full` are the defaults of every batch, dimension and epoch count."""
+"""Sizes: `tiny`, `small` and `full` set the defaults of batch sizes, dimensions and epochs."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from components.shared.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """What a size sets; each stage reads the fields it needs."""
+    """Defaults set by a size."""
 
     name: str
     shoppers: int
-    """Shoppers kept by the demo source (0: all of them); chosen by a hash of the id, so runs agree."""
+    """Shoppers kept by the demo source (0: all of them); selected by a hash of the id, for reproducibility."""
     embedding_dim: int
     """Width of every embedding row and of the retriever's vectors."""
     hidden_dim: int
@@ -19,17 +19,17 @@ class Size:
     batch_size: int
     """Global batch of the retriever, in training rows."""
     retriever_epochs: int
-    """Upper limit; early stopping may end sooner."""
+    """Maximum number of epochs; early stopping may end sooner."""
     ranker_epochs: int
     """Passes over the ranker's rows."""
     ranker_batch_shoppers: int
     """Global batch of the ranker, in shoppers, each with all of its candidates."""
     snapshots: int
-    """How many moments in time the ranker learns from."""
+    """Number of snapshots in time that the ranker is trained on."""
     candidates: int
-    """Retrieved candidates a shopper that the ranker scores."""
+    """Retrieved candidates per shopper that the ranker scores."""
     bootstrap: int
-    """Bootstrap resamples behind every interval."""
+    """Number of bootstrap resamples for intervals."""
 
 
 _SIZES = {

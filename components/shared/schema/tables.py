@@ -11,7 +11,7 @@ EVENT_TYPES = ("search", "impression", "view", "cart", "purchase")
 """Index in this tuple is the event's integer code in encoded histories."""
 
 EventType = Literal["search", "impression", "view", "cart", "purchase"]
-"""What a shopper may do."""
+"""Types of events."""
 
 DEFAULT_EVENT_WEIGHTS: dict[EventType, float] = {
     "search": 1.0,
@@ -65,7 +65,7 @@ def schema_hash(*schemas: pa.Schema) -> str:
 
 
 def check_schema(found: pa.Schema, wanted: pa.Schema, where: str) -> None:
-    """Refuse a table that lacks a column of `wanted` or holds it in another type.
+    """Check that a table has all columns of `wanted` with their types.
 
     Raises:
         SchemaError: names the first column that differs and lists the columns found.

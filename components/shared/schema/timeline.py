@@ -1,10 +1,10 @@
-"""The split by time: who may learn from what, and which moments are asked about.
+"""The split by time into training, validation and test windows.
 
     start ---- retriever rows ----|--- ranker snapshots, each with its window ---|- validation -|-- test --| end
                             retriever_end                                     validation      test
 
 Every window is `horizon` seconds long. The ranker learns from a time the retriever has not seen, because a retriever's
-scores on its own training rows are better than they will ever be in life.
+scores on its own training rows are too optimistic.
 """
 
 import dataclasses
@@ -26,14 +26,14 @@ class Timeline:
     ranker: tuple[int, ...]
     """Moments of the ranker's snapshots, oldest first; labels lie within `horizon` after each."""
     validation: int
-    """Early stopping and every choice look at labels in [validation, validation + horizon); then the final ranker
-    learns them too."""
+    """Labels in [validation, validation + horizon) are used for early stopping and model selection; the final ranker is
+    also trained on them."""
     test: int
-    """Labels in [test, test + horizon) are looked at once, by evaluate_model."""
+    """Labels in [test, test + horizon) are only used by evaluate_model."""
     horizon: int
     """Length of every label window in seconds."""
     end: int
-    """Just after the last event: the moment that the bundle serves from."""
+    """Just after the last event: the time of the served bundle."""
 
     def moments(self) -> dict[str, int]:
         """Name of every snapshot and its moment."""
@@ -52,7 +52,7 @@ class Timeline:
 
     @classmethod
     def plan(cls, start: int, last: int, horizon_days: float, snapshots: int) -> "Timeline":
-        """Lay the windows out from the end backwards; short data gets shorter windows.
+        """Place the windows backwards from the end; shorter windows for short data.
 
         Args:
             start: Epoch seconds of the first event.
@@ -66,8 +66,8 @@ class Timeline:
         end, span = last + 1, last + 1 - start
         if span < 100:
             raise DataError(
-                f"column 'timestamp': all events lie within {span} s, a split by time is impossible",
-                "give events of at least some hours, or check the unit of the time stamps (seconds, milliseconds)",
+                f"column 'timestamp': all events lie within {span} s, so the data cannot be split by time",
+                "give events of at least several hours, or check the unit of the timestamps (seconds, milliseconds)",
             )
         horizon = int(min(horizon_days * 86_400, span * 0.1))
         test, validation = end - horizon, end - 2 * horizon

@@ -1,1 +1,1 @@
-"""What predictor, rollout and monitoring share: the inference log, latency histograms, the endpoint's client."""
+"""Inference log, latency buckets and predictor client, shared by predictor, rollout and monitoring."""

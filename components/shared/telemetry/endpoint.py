@@ -1,4 +1,4 @@
-"""A predictor behind a URL, asked over its V1 endpoint: golden requests must be answered as the trained model did."""
+"""A client of the V1 endpoint that checks golden requests."""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from components.shared.errors import ServingError
 from components.shared.release.golden import TOLERANCE, Golden
 
 
-def _no_words() -> str:
+def _no_output() -> str:
     return "see the predictor's log"
 
 
@@ -20,19 +20,19 @@ class Endpoint:
     """One model of a running predictor.
 
     Attributes:
-        client: with the predictor's address as its base. model: name in the URLs.
-        last_words: what to tell when an answer fails, such as the end of the predictor's log.
+        client: with the predictor's address as base URL. model: name in the URLs.
+        last_words: callable with details for errors, such as the end of the predictor's log.
     """
 
     client: httpx.Client
     model: str = "shoprank"
-    last_words: Callable[[], str] = _no_words
+    last_words: Callable[[], str] = _no_output
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one serving request (serving/protocol.py).
 
         Raises:
-            ServingError: nothing answers, or it is no answer.
+            ServingError: the predictor does not answer, or the response is invalid.
         """
         try:
             said = self.client.post(f"/v1/models/{self.model}:predict", json={"instances": [request]})
@@ -48,36 +48,36 @@ class Endpoint:
             answer = said.json()["predictions"][0]
             version, items = answer["model_version"], [(one["item_id"], one["score"] + 0.0) for one in answer["items"]]
         except (ValueError, LookupError, TypeError) as error:
-            raise ServingError(f"the predictor's answer is not of the V1 form: {said.text[:500]}",
+            raise ServingError(f"the predictor's response is not in V1 format: {said.text[:500]}",
                                self.last_words()) from error  # fmt: skip
         if not isinstance(version, str) or not all(isinstance(item, str) for item, _ in items):
-            raise ServingError(f"the predictor's answer has other types: {said.text[:500]}", self.last_words())
+            raise ServingError(f"the predictor's response has unexpected types: {said.text[:500]}", self.last_words())
         return answer
 
     def version(self) -> str:
-        """Version of the bundle that answers now.
+        """Version of the served bundle.
 
         Raises:
-            ServingError: nothing answers.
+            ServingError: the predictor does not answer.
         """
         return self.answer({"k": 1})["model_version"]
 
     def replay(
         self, golden: Sequence[Golden], tolerance: float = TOLERANCE, now: int | None = None, version: str = ""
     ) -> float:
-        """Ask every golden request; every answer must be the golden one.
+        """Send all golden requests and compare the answers.
 
         Args:
-            golden: Of the bundle that must answer.
+            golden: Golden requests of the expected bundle.
             tolerance: Largest difference of a score.
-            now: Epoch seconds that the golden answers were made at; needed where the predictor's clock is the system's.
-            version: Who must answer; '' does not ask.
+            now: Time of the golden answers, epoch seconds; needed if the predictor uses the system clock.
+            version: Expected version; '' accepts any.
 
         Returns:
             The largest difference of a score.
 
         Raises:
-            ServingError: names the first golden request that is answered otherwise, or by another version.
+            ServingError: names the first golden request with another answer or version.
         """
         worst = 0.0
         for position, one in enumerate(golden, 1):
@@ -85,14 +85,14 @@ class Endpoint:
             answer = self.answer({**one.request, **moment})
             if version and answer["model_version"] != version:
                 raise ServingError(
-                    f"{self.client.base_url} is answered by {answer['model_version']}, not by {version}",
-                    "see which version the service runs and whether its pods are ready",
+                    f"{self.client.base_url} is served by version {answer['model_version']}, not {version}",
+                    "check which version the service runs and whether its pods are ready",
                 )
             scores = [item["score"] for item in answer["items"]]
             found = one.difference([item["item_id"] for item in answer["items"]], scores, tolerance)
             if found:
                 raise ServingError(
-                    f"golden request {position} of {len(golden)} is answered otherwise: {found}",
+                    f"golden request {position} of {len(golden)} has a different answer: {found}",
                     f"compile the model again; the request: {str(one.request)[:300]}",
                 )
             worst = max([worst, *(abs(a - b) for a, b in zip(scores, one.scores, strict=True))])
@@ -105,11 +105,11 @@ def endpoint(url: str, model: str = "shoprank", host: str = "", timeout_s: float
 
     Args:
         url: Its address, without path.
-        model: Name in the URLs.
-        host: Host header, where a gateway routes by it; '' is the address's own.
-        timeout_s: Of one answer.
+        model: Model name in the URLs.
+        host: Host header, if a gateway routes by it; '' uses that of the URL.
+        timeout_s: Timeout of a request.
     """
     headers = {"host": host} if host else {}
-    # Proxies of the environment must not see a request inside a cluster or on loopback.
+    # Do not send requests inside a cluster or to loopback through proxies of the environment.
     with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=timeout_s) as client:
         yield Endpoint(client, model)

@@ -1,6 +1,6 @@
-"""The inference log: one JSON line an answer and one a comparison with a shadow, written beside the requests' path.
+"""The inference log: one JSON line per answer or shadow comparison, written in the background.
 
-It names no shopper: a request_id joins it to the events that followed. The predictor writes it, the rollout reads it.
+It has no shopper ids; request_id joins it to later events. Written by the predictor, read by the rollout.
 """
 
 import contextlib
@@ -18,59 +18,59 @@ from components.shared.errors import InputError
 
 SUFFIX = ".jsonl"
 OK, EMPTY, ERROR, BUSY = "ok", "empty", "error", "busy"
-"""Outcomes of a question: answered with items, answered with none, failed inside, refused for lack of threads."""
+"""Outcomes of a question: answered with items, answered without items, internal error, rejected for overload."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """One question and what became of it."""
+    """A question with its outcome."""
 
     time: float
-    """Epoch seconds at the end."""
+    """Time of the answer, epoch seconds."""
     request_id: str
-    """Sent in the answer; the shop's events carry it on."""
+    """Id in the answer, repeated in the shop's events."""
     version: str
-    """Of the bundle."""
+    """Version of the bundle."""
     outcome: str
     """ok, empty, error or busy."""
     seconds: float
-    """From arrival to answer."""
+    """Seconds from arrival to answer."""
     shadow: bool = False
-    """Whether it is the copy of a request that another version answered."""
+    """Whether the request was a copy for a shadow."""
     items: tuple[str, ...] = ()
     """Answered item ids, best first."""
     propensities: tuple[float, ...] = ()
-    """Probability of each item at its position, given the request; empty: nothing explores, all are 1."""
+    """Probability of each item at its position, given the request; empty without exploration (all 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The shadow's answer beside the one that was given."""
+    """Comparison of a shadow's answer with the live one."""
 
     time: float
     """Epoch seconds."""
     request_id: str
-    """Of both."""
+    """Id of both requests."""
     version: str
-    """That answered the shopper."""
+    """Version of the live answer."""
     candidate: str
-    """That answered the copy."""
+    """Version of the shadow."""
     overlap: float
-    """Share of the first ten items that both answered."""
+    """Share of the first ten items common to both."""
     drift: float
-    """Mean absolute difference of the scores of items that both answered; 0 when there are none."""
+    """Mean absolute score difference of common items; 0 if there are none."""
     seconds: float
-    """That the candidate took, over HTTP."""
+    """Latency of the shadow over HTTP."""
 
 
 class LogWriter:
-    """Writes records in a thread of its own; when it cannot keep up it drops them and counts, and no request waits.
+    """Writes records in a background thread; never blocks, drops and counts records if the queue is full.
 
     Args:
-        folder: Where files go; one a process, a new one after `rotate_bytes`.
-        name: Of this process, such as the pod's.
-        rotate_bytes: Size of a file.
-        waiting: Records that may wait.
+        folder: Output folder; one file per process, a new one after `rotate_bytes`.
+        name: Name of this process, such as the pod's.
+        rotate_bytes: Maximum size of a file.
+        waiting: Maximum length of the queue.
     """
 
     def __init__(self, folder: Path, name: str, rotate_bytes: int = 64_000_000, waiting: int = 10_000):
@@ -81,26 +81,26 @@ class LogWriter:
             folder.mkdir(parents=True, exist_ok=True)
             self._open()
         except OSError as error:
-            raise InputError(f"--inference_log {folder}: {error.strerror}", "name a folder that can be written"
+            raise InputError(f"--inference_log {folder}: {error.strerror}", "give a writable folder"
                              ) from error  # fmt: skip
         self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
         self._thread.start()
 
     def write(self, record: Answered | Compared) -> None:
-        """Hand a record over; never waits."""
+        """Enqueue a record; never blocks."""
         try:
             self._waiting.put_nowait(record)
         except queue.Full:
             self.dropped += 1
 
     def close(self) -> None:
-        """Write what waits and end."""
+        """Write queued records and stop."""
         self._waiting.put(None)
         self._thread.join(5)
 
     def _open(self) -> None:
         path = self._folder / f"{self._name}-{time.time_ns()}{SUFFIX}"
-        # Line-buffered: a reader sees whole lines, and a killed process loses none that were written.
+        # Line-buffered: readers see complete lines, and a killed process loses none.
         self._stream: IO[str] = path.open("w", encoding="utf-8", buffering=1)
 
     def _run(self) -> None:
@@ -108,9 +108,9 @@ class LogWriter:
             try:
                 self._stream.write(line_of(record))
             except OSError:
-                # A full disk must not end the predictor; what is lost is counted.
+                # A full disk must not stop the predictor; lost records are counted.
                 self.dropped += 1
-            # A folder that takes no new file leaves the old one in use.
+            # If no new file can be created, keep the current one.
             with contextlib.suppress(OSError):
                 self._rotated()
         self._stream.close()
@@ -129,10 +129,10 @@ def line_of(record: Answered | Compared) -> str:
 
 @dataclass
 class LogReader:
-    """Reads what was added to a folder of logs since the last time; half a line is left for the next time.
+    """Reads new records from a folder of logs; incomplete lines are left for the next call.
 
     Attributes:
-        folder: of the logs of all pods. offsets: bytes read of each file, JSON values, kept by whoever goes on later.
+        folder: folder with the logs of all pods. offsets: bytes read of each file, to be saved for resuming.
     """
 
     folder: Path
@@ -142,7 +142,7 @@ class LogReader:
         """New records, file by file.
 
         Raises:
-            InputError: names file and byte of a line that is no record.
+            InputError: names file and byte of an invalid line.
         """
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             with path.open("rb") as stream:
@@ -154,12 +154,12 @@ class LogReader:
                     self.offsets[path.name] = self.offsets.get(path.name, 0) + len(line)
 
     def skip(self) -> None:
-        """Leave out every whole line that is there already."""
+        """Skip all existing complete lines."""
         self.offsets = {path.name: _whole_lines(path) for path in self.folder.glob(f"*{SUFFIX}")}
 
 
 def _whole_lines(path: Path, chunk: int = 1 << 20) -> int:
-    """Bytes up to the end of the last whole line; the writer may be in the middle of the next one."""
+    """Bytes up to the end of the last complete line."""
     with path.open("rb") as stream:
         end = stream.seek(0, 2)
         while end:
@@ -180,4 +180,4 @@ def _record(line: bytes, where: str) -> Answered | Compared:
         lists = {name: tuple(raw[name]) for name in ("items", "propensities") if name in raw}
         return kind(**{**raw, **lists})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{where} is no record of the inference log: {error!r}", "remove the line") from error
+        raise InputError(f"{where} is not a valid record of the inference log: {error!r}", "remove the line") from error

@@ -86,11 +86,11 @@ def test_every_damage_is_refused_by_name(bundle, key, damage, named):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda m: m.update(format_version=2), "bundle format 2, this release reads 1"),
-        (lambda m: m["files"].update({"../key": {"sha256": "0" * 64, "size": 1}}), "'../key', which no bundle may"),
+        (lambda m: m.update(format_version=2), "bundle format 2; this shoprank version reads 1"),
+        (lambda m: m["files"].update({"../key": {"sha256": "0" * 64, "size": 1}}), "'../key', which is not allowed"),
         (lambda m: m["files"].update({"/etc/passwd": {"sha256": "0" * 64, "size": 1}}), "'/etc/passwd'"),
-        (lambda m: m["files"].update({"a/../../b": {"sha256": "0" * 64, "size": 1}}), "no bundle may hold"),
-        (lambda m: m["files"].update({"x": {"sha256": "short", "size": 1}}), "describes 'x' wrongly"),
+        (lambda m: m["files"].update({"a/../../b": {"sha256": "0" * 64, "size": 1}}), "not allowed in a bundle"),
+        (lambda m: m["files"].update({"x": {"sha256": "short", "size": 1}}), "has an invalid entry for 'x'"),
         (lambda m: m["files"].update({"x": 5}), "not a bundle manifest"),
         (lambda m: m.update(files=[]), "not a bundle manifest"),
         (lambda m: m.update(version="../../champion"), "not a bundle manifest"),
@@ -111,7 +111,7 @@ def test_another_key_is_refused(bundle, tmp_path):
 
 def test_an_empty_folder_and_a_bad_name_are_refused(tmp_path, bundle):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BundleError, match="holds no files"):
+    with pytest.raises(BundleError, match="has no files"):
         write_manifest(tmp_path / "empty", FACTS)
     with pytest.raises(InputError, match=r"model name is '\.\./x'"):
         write_manifest(bundle, BundleFacts(name="../x", as_of=0, schema_hash=""))
@@ -139,7 +139,7 @@ def test_two_processes_create_one_key(tmp_path):
 def test_files_that_are_no_keys_are_refused(tmp_path):
     path = tmp_path / "k.pem"
     path.write_text("hello")
-    with pytest.raises(InputError, match="not a PEM private key"):
+    with pytest.raises(InputError, match="not an unencrypted PEM private key"):
         load_or_create_key(path)
     with pytest.raises(InputError, match="not a PEM public key"):
         load_public_key(path)

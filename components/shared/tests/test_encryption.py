@@ -81,7 +81,7 @@ def test_keys(tmp_path, key):
     with pytest.raises(InputError, match="24 bits, not 256"):
         load_key(path)
     path.write_text("{}")
-    with pytest.raises(InputError, match="is no symmetric JWK"):
+    with pytest.raises(InputError, match="is not a symmetric JWK"):
         load_key(path)
     with pytest.raises(InputError, match="cannot read the key"):
         load_key(tmp_path / "none")

@@ -58,7 +58,7 @@ def test_an_answer_of_the_v1_form_comes_through(server):
 )  # fmt: skip
 def test_anything_else_is_a_serving_error_that_shows_it(server, body):
     server[1].body = body
-    with endpoint(server[0]) as asked, pytest.raises(ServingError, match="the predictor's answer") as caught:
+    with endpoint(server[0]) as asked, pytest.raises(ServingError, match="the predictor's response") as caught:
         asked.replay([Golden({"k": 1}, ("a",), (0.5,))])
     assert body.decode(errors="ignore") in caught.value.headline
 

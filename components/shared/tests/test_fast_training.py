@@ -93,7 +93,7 @@ def test_embeddings_in_the_wanted_order_are_not_copied_and_others_are_put_in_ord
 def test_a_precision_that_cannot_be_used_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
-    with pytest.raises(InputError, match="this cpu device does not multiply"):
+    with pytest.raises(InputError, match="this cpu device"):
         autocast("bfloat16", CPU)
     with autocast("float32", CPU):
         assert not torch.is_autocast_enabled("cpu")

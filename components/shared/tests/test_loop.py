@@ -196,5 +196,5 @@ def test_a_loss_without_a_value_ends_the_run(run, tmp_path):
 
 
 def test_nothing_validated_is_nothing_to_export(tmp_path):
-    with pytest.raises(TrainingError, match="without a checkpoint that was validated"):
+    with pytest.raises(TrainingError, match="without a validated checkpoint"):
         checkpoint.export_weights(nn.Linear(3, 1), tmp_path, tmp_path)

@@ -138,7 +138,7 @@ def test_every_unknown_field_is_refused(model, name):
         ({"several": [{"kind": "inner", "count": 0.5}]}, "o.several[0].count is 0.5", "whole number"),
         ({"words": "a"}, "o.words is 'a'", "give a list"),
         ({"words": ["b", "c"]}, "o.words[1] is 'c'", "use one of: a, b"),
-        ({"texts": {"run": 1}}, "o.texts.run is 1", "give a text"),
+        ({"texts": {"run": 1}}, "o.texts.run is 1", "give a string"),
         ({"shade": 1}, "o.shade is not an option", "did you mean 'shape'?"),
         ({"rate": {1, 2}}, "o: Object of type set", "give JSON values"),
     ],

@@ -72,7 +72,7 @@ def test_the_champion_moves_and_comes_back(registry, tmp_path):
 
 
 def test_what_is_not_there_is_told_with_what_is(registry, tmp_path):
-    with pytest.raises(RegistryError, match="holds no model 'shop'"):
+    with pytest.raises(RegistryError, match="has no model 'shop'"):
         registry.resolve("shop/champion")
     version = registry.add(_bundle(tmp_path / "a", "one"))
     with pytest.raises(RegistryError, match="no version or alias 'champion'") as refusal:

@@ -48,12 +48,14 @@ def test_the_whole_run_is_on_one_page(tiny_run, proof, tmp_path):
     write_report(run, tmp_path / "out" / "report.html")
     html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert _headings(html) == [
-        "In short", "What shoppers get", "Against simple methods", "Decision", "Slices",
-        "The ranker&#39;s probabilities", "The data", "Training", "Compiled model", "Proof on the real server",
-        "Where the time went",
+        "Summary", "Example answers", "Comparison with simple methods", "Decision", "Slices",
+        "The ranker&#39;s probabilities", "The data", "Training", "Compiled model", "Serving proof",
+        "Durations",
     ]  # fmt: skip
     assert html.count("<svg") == 8
-    assert "then the ranker is trained anew, that long, on all windows" in html and "ranker, all windows" in html
+    assert (
+        "the ranker is then trained again for as many epochs on all windows" in html and "ranker, all windows" in html
+    )
     for text in ("Blessed", "personal frequency", "21.0 ms", "commit 0123abc", "shoprank run training --size tiny"):
         assert text in html
     assert f"{read_json(tiny_run.statistics / 'statistics.json')['tables']['events']['rows']:,}" in html
@@ -72,7 +74,7 @@ def test_answers_are_escaped_and_an_unknown_price_stays_empty(tmp_path):
 def test_a_run_that_reached_little_has_a_short_page(tmp_path):
     write_report(RunFolders(stages=STAGES), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert _headings(html) == ["In short", "Where the time went"]
+    assert _headings(html) == ["Summary", "Durations"]
     assert "22 s" in html
 
 

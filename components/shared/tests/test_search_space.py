@@ -86,9 +86,9 @@ def test_what_is_in_a_part_is_tuned_with_the_kinds_that_have_it():
     made = SPACE.apply(Outer(), {"meeting.layers": 3, "meeting": "cross"})
     assert made.meeting == Cross(layers=3)
     assert SPACE.apply(made, {"meeting.layers": 4}).meeting == Cross(layers=4)
-    with pytest.raises(InputError, match=r"'meeting.layers' is given, but 'meeting' is 'dot'") as caught:
+    with pytest.raises(InputError, match=r"'meeting.layers' does not apply: 'meeting' is 'dot'") as caught:
         SPACE.apply(Outer(), {"meeting.layers": 3})
-    assert caught.value.fix == "leave it out, or choose one that has it: cross"
+    assert caught.value.fix == "remove it, or choose one of: cross"
     with pytest.raises(InputError, match=r"'meeting.layers' is 9"):
         SPACE.apply(made, {"meeting.layers": 9})
 
@@ -118,7 +118,7 @@ def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
         ('{"model": "ranker"}', "'values' is missing"), ('{"values": {}}', "'model' is missing"),
         ('{"model": "retriever", "values": {}}', "'model' is 'retriever', not 'ranker'"),
         ('{"model": "ranker", "values": [1]}', "'values' is [1]"), ('{"model": "ranker", "values": {}', "not JSON"),
-        ('{"model": "ranker", "values": {}, "colour": 1}', "'colour' is no field"),
+        ('{"model": "ranker", "values": {}, "colour": 1}', "'colour' is not a field"),
         ("/nowhere/best", "/nowhere/best does not exist"),
     ],
 )  # fmt: skip

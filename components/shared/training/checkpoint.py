@@ -1,4 +1,4 @@
-"""Checkpoints by torch.distributed.checkpoint: complete or absent, resumable by another number of ranks.
+"""Checkpoints by torch.distributed.checkpoint: atomic, resumable with another number of ranks.
 
 A checkpoint counts only when it holds `.metadata`, which is written last. Folders are paths or s3:// URIs.
 """
@@ -109,8 +109,8 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed:
     steps = complete(best)
     if not steps:
         raise TrainingError(
-            "training ended without a checkpoint that was validated",
-            "give the split 'validation' rows with targets, and at least one epoch",
+            "training ended without a validated checkpoint",
+            "give data with targets in the validation window, and train at least one epoch",
         )
     path, weights = (best / f"step_{steps[-1]}").path, module.state_dict()
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Number format of the dense layers while training: float32, or bfloat16 where the device multiplies it faster."""
+"""Compute dtype of dense layers during training: float32 or bfloat16."""
 
 import contextlib
 
@@ -15,12 +15,12 @@ def autocast(compute_dtype: ComputeDtype, device: torch.device) -> contextlib.Ab
     products on CPUs that have the instructions (measured: `python -m tests.benchmarks.throughput`).
 
     Raises:
-        InputError: the device would emulate it, which is slower than float32.
+        InputError: the device has no bfloat16 instructions and would be slower than with float32.
     """
     if compute_dtype == "float32":
         return contextlib.nullcontext()
     if not multiplies_bfloat16(device):
-        raise InputError(f"compute_dtype is 'bfloat16', which this {device.type} device does not multiply",
+        raise InputError(f"compute_dtype is 'bfloat16', which is not supported by this {device.type} device",
                          "use float32, a CPU with AVX-512 BF16 or AMX, or a GPU of compute capability 8")  # fmt: skip
     return torch.autocast(device.type, torch.bfloat16)
 

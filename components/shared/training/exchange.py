@@ -1,6 +1,6 @@
-"""A folder that a step and its workers both see: a path on a shared volume, or an s3:// URI of an object store.
+"""A folder shared by a step and its workers: a path on a shared volume, or an s3:// URI of an object store.
 
-Objects appear whole or not at all, as storage.py's files do; what KFP calls minio:// is s3:// here.
+Writes are atomic, as in storage.py; KFP's minio:// is treated as s3://.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class SharedFolder:
         except (OSError, ValueError, ImportError, BotoCoreError) as error:
             raise InputError(
                 f"{self.address} cannot be read or written: {error}",
-                "name a folder or an s3:// URI that the step and its workers may write; for S3 give both "
+                "give a folder or an s3:// URI that is writable for the step and its workers; for S3 give both "
                 "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             ) from error
 
@@ -133,7 +133,7 @@ class SharedFolder:
         with self._files() as (files, root), atomic_directory(target) as folder:
             found = files.find(root)
             if not found:
-                raise FileNotFoundError("there is nothing in it")
+                raise FileNotFoundError("it is empty")
             for path in found:
                 local = folder / path.removeprefix(f"{root}/")
                 local.parent.mkdir(parents=True, exist_ok=True)

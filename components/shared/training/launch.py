@@ -1,6 +1,6 @@
-"""What every way to launch workers shares: the task they get, the settings, the words for a failure.
+"""Common parts of all launchers: tasks, settings, failure messages.
 
-`process` (process.py) runs them in this pod, `trainjob` (cluster/train_launcher.py) on nodes of their own.
+`process` (process.py) runs them in this pod, `trainjob` (cluster/train_launcher.py) on separate nodes.
 """
 
 import hashlib
@@ -26,22 +26,22 @@ KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-"""For glibc (mallopt(3)): a step's large tensors come from memory that the last step freed. By default each is mapped
-and unmapped, and the kernel zeroes its pages anew: 12 % of a DLRM step on CPU."""
+"""For glibc (mallopt(3)): reuse freed memory for large tensors. By default each is mapped
+and unmapped, and the kernel zeroes the pages again: 12 % of a DLRM step on CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PodSettings:
-    """What a step's pod was given and its workers' pods are to have too, as JSON of Kubernetes (KFP's TaskConfig)."""
+    """Settings of a step's pod that its workers' pods inherit, as Kubernetes JSON (KFP's TaskConfig)."""
 
     resources: Mapping[str, Any] = field(default_factory=dict)
-    """Requests and limits of a node."""
+    """Resource requests and limits."""
     env: Sequence[Mapping[str, Any]] = ()
     """Environment variables."""
     volumes: Sequence[Mapping[str, Any]] = ()
     """Volumes of the pod."""
     volume_mounts: Sequence[Mapping[str, Any]] = ()
-    """Where its container sees them."""
+    """Volume mounts of the container."""
     tolerations: Sequence[Mapping[str, Any]] = ()
     """Taints it tolerates."""
     node_selector: Mapping[str, str] = field(default_factory=dict)
@@ -56,20 +56,20 @@ class PodSettings:
 
 
 class TrainingOptions(Options):
-    """Where training runs; shared by both models."""
+    """Options of the training of both models."""
 
     launch: Literal["process", "trainjob"] = "process"
     """`process`: torchrun in the step's pod. `trainjob`: a Kubeflow Trainer TrainJob of several nodes."""
     nodes: Count = 1
-    """Nodes of a TrainJob."""
+    """Number of nodes of a TrainJob."""
     processes: Count = 1
-    """Worker processes of a node; on a GPU node one per GPU."""
+    """Worker processes per node; on GPU nodes one per GPU."""
     exchange: str = ""
-    """Folder that the step and a TrainJob's nodes share: a path on a volume, or s3://bucket/prefix."""
+    """Folder shared by the step and a TrainJob's nodes: a path on a volume, or s3://bucket/prefix."""
     node_gpus: Amount = 0
-    """GPUs of a TrainJob's node; 0: as many as the step's pod has."""
+    """GPUs per node of a TrainJob; 0: as many as the step's pod has."""
     checkpoints: str = ""
-    """Folder on a lasting volume, so that a retried step resumes; empty: checkpoints go with the step."""
+    """Folder for checkpoints on a persistent volume, so that a retried step can resume; empty: not kept."""
 
     @model_validator(mode="after")
     def _nodes_go_with_trainjob(self) -> Self:
@@ -79,12 +79,12 @@ class TrainingOptions(Options):
 
 
 class LaunchConfig(TrainingOptions):
-    """The training options with what the step itself adds."""
+    """The training options with settings of the step."""
 
     pod: PodSettings = PodSettings()
-    """What the nodes' pods inherit from the step."""
+    """Settings that the nodes' pods inherit."""
     max_restarts: Amount = 3
-    """Group restarts of `process`, each from the last whole checkpoint; a TrainJob's are its runtime's."""
+    """Maximum restarts of `process` from the last complete checkpoint; those of a TrainJob are set in its runtime."""
     threads: Amount = 0
     """Threads of each worker (0: the CPUs that the step may use, divided by processes)."""
 
@@ -101,11 +101,11 @@ class LaunchConfig(TrainingOptions):
 
     @property
     def workers(self) -> int:
-        """Worker processes of all nodes."""
+        """Total number of worker processes."""
         return self.processes * self.nodes
 
     def lasting(self, model: str) -> Path | None:
-        """Folder of a model's lasting checkpoints; None: there is none."""
+        """Folder of a model's persistent checkpoints, or None."""
         return Path(self.checkpoints) / model if self.checkpoints else None
 
 
@@ -114,46 +114,46 @@ class Inputs:
     """Files of one folder that workers read."""
 
     folder: Path
-    """Where they lie."""
+    """Folder of the files."""
     files: tuple[str, ...]
-    """Their names below it."""
+    """Names of the files in the folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerTask:
-    """A training run, wherever it takes place."""
+    """A training run, independent of the launcher."""
 
     stage: str
     """Name in progress reports, such as train_retriever."""
     module: str
     """Worker module, started as `python -m module --job JOB` by torchrun."""
     digest: str
-    """Of settings and inputs: a retried step finds its run again by it, and no other run does."""
+    """Digest of settings and inputs, which identifies the run for retries."""
     settings: Mapping[str, Any]
-    """Fields of the worker's job, as JSON values, but for its folders."""
+    """Fields of the worker's job as JSON values, without folders."""
     inputs: Mapping[str, Inputs]
     """Field of the worker's job that names a folder -> the files it reads there."""
     results: tuple[str, ...]
-    """Files that the workers leave in the job's `folder`."""
+    """Result files in the job's `folder`."""
 
 
 class Launcher(Protocol):
-    """A way to run workers."""
+    """Runs training workers."""
 
     def run(self, task: WorkerTask, work: Path) -> None:
         """Train, and leave the task's results in `work`.
 
         Raises:
-            TrainingError: training failed; says what the worker said last.
+            TrainingError: training failed; with the worker's last output.
         """
         ...
 
 
 def check_shares(batch: int, processes: int, unit: str, nodes: int = 1) -> None:
-    """Refuse a number of processes that cannot share a global batch out evenly; ranks must do the same steps.
+    """Check that the processes divide the global batch evenly.
 
     Raises:
-        InputError: names the numbers of processes that can.
+        InputError: lists valid numbers of processes.
     """
     if processes < 1 or nodes < 1 or batch % (processes * nodes):
         fitting = [str(number) for number in range(1, batch + 1) if batch % number == 0]
@@ -164,9 +164,9 @@ def check_shares(batch: int, processes: int, unit: str, nodes: int = 1) -> None:
 
 
 def run_digest(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
-    """A name for the run with these settings over these files.
+    """Digest of settings and files that identifies a run.
 
-    A retried step finds its checkpoints by it; a run over other data or with other settings must not, and gets another.
+    A retried step finds its checkpoints by it; other data or settings give another digest.
 
     Args:
         settings: JSON values; the number of processes is left out, because a run may resume with another one.
@@ -180,7 +180,7 @@ def run_digest(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
 
 
 def failure(worker: str, output: Sequence[str]) -> TrainingError:
-    """Why workers ended: their own refusal if there is one; else exit codes and their last error, not torchrun's.
+    """Error of failed workers: their own error with a fix, otherwise exit codes and the last error in the output.
 
     Args:
         worker: Module name.
@@ -196,5 +196,5 @@ def failure(worker: str, output: Sequence[str]) -> TrainingError:
     ended = f" with exit code {', '.join(codes)}" if codes else ""
     return TrainingError(
         f"{worker} failed{ended}: {(errors or lines or ['no output'])[-1]}",
-        "read the worker's lines above; out of memory (-9) needs a smaller size or batch, a killed worker a retry",
+        "read the worker's log above; exit code -9 means out of memory (use a smaller size or batch) or killed (retry)",
     )

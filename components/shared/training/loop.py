@@ -1,6 +1,6 @@
 """The loop of every trained model: epochs, checkpoints, resume, early stopping, learning curve.
 
-Which batch comes next follows from the step alone, so a run that was killed ends with the weights of one that was not.
+Batches depend only on the step, so a resumed run ends with the same weights as an uninterrupted one.
 """
 
 import math
@@ -21,11 +21,11 @@ from components.shared.training.group import Group
 from components.shared.training.optimizer import Schedule
 
 _READ_EVERY = 20
-"""Steps after which the loss is looked at and reported."""
+"""Steps between reports of the loss."""
 
 
 class Trainable(Protocol):
-    """What a worker brings to the loop."""
+    """A model with its data, trained by the loop."""
 
     state: checkpoint.TrainState
 
@@ -44,16 +44,16 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """How long to train and how often to save."""
+    """Configuration of the loop."""
 
     stage: str
     """Name in progress reports."""
     metric: str
     """Name of the validation metric."""
     epochs: int
-    """Upper limit of passes over the rows."""
+    """Maximum number of epochs."""
     patience: int = 2
-    """Epochs without a better validation metric before training ends."""
+    """Patience of early stopping: epochs without a better validation metric."""
     checkpoint_every: int = 200
     """Steps between checkpoints."""
     schedule: Schedule = "constant"
@@ -140,7 +140,7 @@ class Loop:
         """Add the losses up to step `at` to the epoch's; returns the last. A GPU is waited for here, not in each step.
 
         Raises:
-            TrainingError: one is no number.
+            TrainingError: a loss is not finite.
         """
         losses = torch.stack(self.unread)
         dist.all_reduce(losses)
@@ -149,7 +149,7 @@ class Loop:
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"{self.config.stage}: the loss is {loss} at epoch {epoch + 1}, step {step}",
-                    "lower the learning rate; check the rows for infinite values",
+                    "lower the learning rate, or check the data for infinite values",
                 )
             self.trainable.state.epoch_loss += loss
         return found[-1]

@@ -1,4 +1,4 @@
-"""Rule, learning rates, number format, compilation, seed; apart from torch, which who launches need not import."""
+"""Options of the optimiser: rule, learning rates, compute dtype, compilation, seed; does not import torch."""
 
 from typing import Annotated, Literal, Self
 
@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from components.shared.options import Options, Rate, refused
 
 Rule = Literal["rowwise_adagrad", "sgd", "adam", "adamw"]
-"""How gradients move weights."""
+"""Optimisation rule."""
 
 ComputeDtype = Literal["float32", "bfloat16"]
 """Of matrix products; weights, tables, optimisers and the loss are float32 in either."""
@@ -18,10 +18,10 @@ Sharding = Literal[
 """TorchRec's ways to lay a table out over ranks (torchrec.distributed.types.ShardingType)."""
 
 Schedule = Literal["constant", "linear"]
-"""How learning rates go over a run's steps."""
+"""Learning rate schedule."""
 
 When = Literal["gpu", "always", "never"]
-"""On which devices something is done."""
+"""Devices on which a feature is used."""
 
 _COPIED: tuple[Sharding, ...] = ("data_parallel",)
 _DENSE_RULES = ("adam", "adamw")
@@ -36,9 +36,9 @@ class OptimizerConfig(Options):
     """
 
     embedding_lr: Rate = 0.05
-    """Of embedding rows."""
+    """Learning rate of embedding tables."""
     dense_lr: Rate = 1e-3
-    """Of the towers."""
+    """Learning rate of dense layers."""
     rule: Rule = "rowwise_adagrad"
     """`rowwise_adagrad`: Adagrad with one statistic a row on tables, fused into the backward pass, and Adam elsewhere.
     `sgd`: on everything, without momentum, fused on tables. `adam`, `adamw`: on everything, with dense gradients of the
@@ -46,18 +46,18 @@ class OptimizerConfig(Options):
     data_parallel. `adamw` decays weights by torch's default, 0.01 times the learning rate a step. The default rates
     suit the default rule."""
     compute_dtype: ComputeDtype = "float32"
-    """Of the dense layers' matrix products; see compute_dtype.py."""
+    """Compute dtype of the dense layers; see compute_dtype.py."""
     sharding: Annotated[tuple[Sharding, ...], Field(min_length=1)] = ("table_wise",)
-    """Which the planner may choose from for each table; see `distribute` in sharding.py for what they change."""
+    """Sharding types that the planner may choose for each table; see `distribute` in sharding.py."""
     schedule: Schedule = "constant"
-    """`linear`: from the first step to the last of all epochs both rates fall to nothing in equal parts."""
+    """`linear`: both learning rates decay linearly to 0 over all epochs."""
     compile: When = "gpu"
     """Whether `torch.compile` fuses the dense layers. On a CPU it costs a minute at the start and needs a C++ compiler
-    (the train image has g++), so there only `always` does."""
+    (the train image has g++), so there it is only used with `always`."""
     overlap: When = "gpu"
-    """Whether a step begins the next batches before it ends; see pipelining.py. Never with hard negatives."""
+    """Whether to prepare the next batches during a step; see pipelining.py. Never with hard negatives."""
     seed: int = 0
-    """Of the initial weights and of every sampled batch."""
+    """Seed of initial weights and sampling."""
 
     @model_validator(mode="after")
     def _rule_goes_with_sharding(self) -> Self:

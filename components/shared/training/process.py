@@ -1,4 +1,4 @@
-"""Run a worker module under torchrun in this pod and report its end in words."""
+"""Launcher that runs a worker module under torchrun in this pod."""
 
 import os
 import subprocess
@@ -20,13 +20,13 @@ class Torchrun:
     config: LaunchConfig
     """Number of processes, threads and restarts."""
     watch: Callable[[str], None] | None = None
-    """Gets every line of output; what it raises ends the workers and goes on upwards."""
+    """Called with every line of output; an exception stops the workers and is re-raised."""
 
     def run(self, task: WorkerTask, work: Path) -> None:
-        """Train in `work`, which keeps checkpoints until somebody removes it; workers' output passes through.
+        """Train in `work`, which keeps checkpoints; the workers' output is passed through.
 
         Raises:
-            TrainingError: the group failed more than `max_restarts` times; says what the worker said last.
+            TrainingError: the group failed more than `max_restarts` times; with the worker's last output.
         """
         config = self.config
         folders = {name: str(inputs.folder) for name, inputs in task.inputs.items()}

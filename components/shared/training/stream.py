@@ -27,7 +27,7 @@ class StreamConfig:
     batch_size: int
     """Rows of a global batch, over all ranks."""
     seed: int = 0
-    """Of the orders."""
+    """Seed of the order."""
     shards: int = 8
     """Parts that ranks share out; must divide the batch, and the number of ranks must divide it. More ranks than this
     have one part each: what a batch holds then depends on their number."""
@@ -71,11 +71,11 @@ class ParquetStream:
         if share * shards != config.batch_size or part.start % share or part.stop % share:
             raise InputError(
                 f"a batch of {config.batch_size} rows in {shards} shards cannot be cut at {part.start} and {part.stop}",
-                f"let {config.shards} divide the batch size, and take 1, 2, 4, 8 or more processes that divide it",
+                f"use a batch size divisible by {config.shards}, and 1, 2, 4, 8 or more processes that divide it",
             )
         if len(rows) < shards:
             raise DataError(f"{name} has {len(rows)} row groups, fewer than {shards} shards",
-                            "write it in smaller row groups, or read it whole")  # fmt: skip
+                            "write it in smaller row groups, or load it into memory")  # fmt: skip
         self._share = share
         self._shards = [
             _Shard(np.arange(at, len(rows), shards), rows[at::shards])
@@ -87,7 +87,7 @@ class ParquetStream:
         """Whole batches in an epoch; what the smallest shard holds decides."""
         if not self.steps_per_epoch:
             raise DataError(f"{name}: its smallest shard has {smallest} rows, a batch takes {share} of each",
-                            "use smaller batches, or read it whole")  # fmt: skip
+                            "use smaller batches, or load it into memory")  # fmt: skip
 
     def batch(self, epoch: int, step: int) -> pa.Table:
         """This rank's rows of one global batch, chunks combined."""
@@ -160,4 +160,4 @@ def _check_alike(paths: Sequence[Path], files: Sequence[pq.ParquetFile], columns
         ]  # fmt: skip
         if differing:
             raise DataError(f"{paths[0]} and {path} differ in columns: {', '.join(differing)}",
-                            "write all files in the same way")  # fmt: skip
+                            "write all files with the same columns")  # fmt: skip

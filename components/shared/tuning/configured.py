@@ -1,4 +1,4 @@
-"""The options that a training uses: those of its size, over them what tuning found, over both what was given."""
+"""The options of a training: defaults of the size, overridden by tuning results, overridden by explicit options."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ Training = TypeVar("Training", bound=Options)
 def configured(
     base: Training, options: type[Options], given: Mapping[str, Any], model: str, space: SearchSpace
 ) -> Training:
-    """The options that a training uses.
+    """Merge the options of a training.
 
     Args:
         base: Those of its size, and `launch`, which is no option of the section.

@@ -1,4 +1,4 @@
-"""hyperparameters.json: what tuning found for one model, as the training stages take it."""
+"""hyperparameters.json: the result of tuning one model, an input of the training stages."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ FILE = "hyperparameters.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Hyperparameters:
-    """The best configuration of a study and what it rests on."""
+    """The best configuration of a study."""
 
     model: str
     """Which model they are of: retriever or ranker."""
@@ -56,7 +56,7 @@ class Hyperparameters:
 
 
 def read_hyperparameters(given: str, model: str) -> Hyperparameters:
-    """Read what a person or an earlier step hands over.
+    """Read hyper-parameters given by the user or an earlier step.
 
     Args:
         given: The JSON itself, its file, or the folder that holds FILE. Only model and values are needed.
@@ -69,12 +69,12 @@ def read_hyperparameters(given: str, model: str) -> Hyperparameters:
     fields = {field.name for field in dataclasses.fields(Hyperparameters)}
     for name in ("model", "values"):
         if name not in raw:
-            raise InputError(f"hyperparameters: '{name}' is missing", f"give what tuning wrote ({FILE})")
+            raise InputError(f"hyperparameters: '{name}' is missing", f"give the result of tuning ({FILE})")
     if unknown := sorted(raw.keys() - fields):
-        raise InputError(f"hyperparameters: '{unknown[0]}' is no field", f"use some of: {', '.join(sorted(fields))}")
+        raise InputError(f"hyperparameters: '{unknown[0]}' is not a field", f"use some of: {', '.join(sorted(fields))}")
     if raw["model"] != model:
         raise InputError(f"hyperparameters: 'model' is {raw['model']!r}, not '{model}'",
-                         f"give those that were found for the {model}")  # fmt: skip
+                         f"give the result of tuning the {model}")  # fmt: skip
     if not isinstance(raw["values"], dict):
         raise InputError(f"hyperparameters: 'values' is {raw['values']!r}", "give an object of fields and values")
     return Hyperparameters(**raw)
@@ -85,7 +85,7 @@ def _parsed(given: str) -> dict[str, Any]:
         try:
             raw = json.loads(given)
         except json.JSONDecodeError as error:
-            raise InputError(f"hyperparameters is not JSON: {error}", f"give what tuning wrote ({FILE})") from error
+            raise InputError(f"hyperparameters is not JSON: {error}", f"give the result of tuning ({FILE})") from error
     else:
         path = Path(given)
         try:
@@ -93,5 +93,5 @@ def _parsed(given: str) -> dict[str, Any]:
         except InputError as error:
             raise InputError(f"hyperparameters: {error.headline}", error.fix) from error
     if not isinstance(raw, dict):
-        raise InputError(f"hyperparameters is {raw!r}, not an object", f"give what tuning wrote ({FILE})")
+        raise InputError(f"hyperparameters is {raw!r}, not an object", f"give the result of tuning ({FILE})")
     return raw

@@ -1,4 +1,4 @@
-"""What may be tuned: typed ranges of a configuration's fields, and configurations with other values in them.
+"""Search spaces: typed ranges of a configuration's fields.
 
 A space is declared beside the configuration it belongs to (components/train_*/space.py).
 """
@@ -30,7 +30,7 @@ class Float:
     """Whether ratios count and not differences, as with learning rates."""
 
     def refusal(self, value: Any) -> str:
-        """What a value should have been; empty when it may be used."""
+        """Description of the allowed values if the value is invalid, else empty."""
         fits = isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
         return "" if fits else f"a number from {self.low:g} to {self.high:g}"
 
@@ -47,7 +47,7 @@ class Int:
     """Whether ratios count and not differences."""
 
     def refusal(self, value: Any) -> str:
-        """What a value should have been; empty when it may be used."""
+        """Description of the allowed values if the value is invalid, else empty."""
         fits = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
         return "" if fits else f"a whole number from {self.low} to {self.high}"
 
@@ -60,7 +60,7 @@ class Choice:
     """The values worth trying."""
 
     def refusal(self, value: Any) -> str:
-        """What a value should have been; empty when it may be used.
+        """Description of the allowed values if the value is invalid, else empty.
 
         Numbers need not be among the options, only positive: widths worth trying follow the size, and what was
         found at one size may be used at another.
@@ -85,7 +85,7 @@ class Variant:
         return tuple(map(_kind_name, self.kinds))
 
     def refusal(self, value: Any) -> str:
-        """What a value should have been; empty when it may be used."""
+        """Description of the allowed values if the value is invalid, else empty."""
         return "" if value in self.options else f"one of {', '.join(map(str, self.options))}"
 
     def made(self, name: Value, current: Any) -> Any:
@@ -153,8 +153,8 @@ class SearchSpace:
         above = self.ranges.get(parent)
         if isinstance(above, Variant) and not _has(kind := type(_read(config, parent)), field):
             fitting = ", ".join(_kind_name(one) for one in above.kinds if _has(one, field))
-            raise InputError(f"hyper-parameter '{name}' is given, but '{parent}' is '{_kind_name(kind)}'",
-                             f"leave it out, or choose one that has it: {fitting}")  # fmt: skip
+            raise InputError(f"hyper-parameter '{name}' does not apply: '{parent}' is '{_kind_name(kind)}'",
+                             f"remove it, or choose one of: {fitting}")  # fmt: skip
 
 
 def _has(kind: type[Any], field: str) -> bool:

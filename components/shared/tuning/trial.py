@@ -1,4 +1,4 @@
-"""A model that can be tuned, and the training of one trial, reported after every epoch.
+"""Interface of tunable models, and the training of one trial with a report after every epoch.
 
 The launcher's output wakes the trial: workers print a line right after rank 0 has written curve.json, so a trial sees
 each epoch at once, with neither a polling thread nor a collective in the training loop, and ends torchrun itself.

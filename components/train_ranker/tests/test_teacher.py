@@ -65,7 +65,7 @@ def test_a_teacher_that_cannot_be_is_refused_by_its_path(config, raw, named, fix
     {"teacher": TeacherOptions(), "architecture": RankerArchitecture(positions=5), "inference_log": "logs"},
 ])  # fmt: skip
 def test_a_teacher_does_not_go_with_positions(config, tmp_path, changes):
-    with pytest.raises(InputError, match=r"teacher is given together with architecture.positions"):
+    with pytest.raises(InputError, match=r"teacher and architecture.positions cannot be combined"):
         train_ranker(tmp_path, tmp_path, tmp_path / "out", config.replace(**changes))
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""What the retriever may learn by, one options model each, and where negatives come from; apart from torch."""
+"""Options of the retriever's losses and negative samplers; does not import torch."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from components.shared.options import KIND, Count, Options, Rate
 
 
 class InBatch(Options):
-    """Targets of other tokens; costs no draw, and popular items come often."""
+    """Targets of other tokens as negatives; free, but biased towards popular items."""
 
     kind: Literal["in_batch"] = "in_batch"
     count: Count = 1
@@ -16,7 +16,7 @@ class InBatch(Options):
 
 
 class Uniform(Options):
-    """Every item alike."""
+    """Uniform sampling of all items."""
 
     kind: Literal["uniform"] = "uniform"
     count: Count = 1
@@ -24,7 +24,7 @@ class Uniform(Options):
 
 
 class Popularity(Options):
-    """In proportion to training counts to a power.
+    """Sampling proportional to a power of the training counts.
 
     Source of the power: Mikolov et al., Distributed Representations of Words and Phrases (NeurIPS 2013).
     """
@@ -33,11 +33,11 @@ class Popularity(Options):
     count: Count = 1
     """Draws: a token for losses on pairs, a batch for a sampled softmax."""
     power: Rate = 0.75
-    """1 draws by popularity itself, 0 is uniform."""
+    """Exponent of the counts; 0 is uniform."""
 
 
 class Hard(Options):
-    """The items that the model now ranks highest for the token, its own target left out.
+    """Hard negatives: the items that the current model ranks highest, except the target.
 
     Source: Xiong et al., Approximate Nearest Neighbor Negative Contrastive Learning (ICLR 2021).
     """
@@ -46,9 +46,9 @@ class Hard(Options):
     count: Count = 1
     """Draws a token."""
     pool: Count = 50
-    """How many of the highest are drawn from; a larger pool holds fewer items that are in truth liked."""
+    """Number of top items to sample from; a larger pool has fewer false negatives."""
     refresh: Count = 5
-    """Steps that an index of all items is used for; a checkpoint ends it too."""
+    """Steps between refreshes of the item index."""
 
 
 CandidateSource = InBatch | Uniform | Popularity
@@ -62,7 +62,7 @@ class FullSoftmax(Options):
 
     kind: Literal["full_softmax"] = "full_softmax"
     bfloat16: bool = True
-    """Whether the large products are made in bfloat16, where the device multiplies it; else float32 is faster."""
+    """Whether to compute large products in bfloat16 if supported by the device."""
 
 
 class SampledSoftmax(Options):
@@ -77,9 +77,9 @@ class SampledSoftmax(Options):
         InBatch(),
         Uniform(count=2_048),
     )
-    """Where candidates come from, joined; `hard` is not among them, because its draws have no known probability."""
+    """Sources of candidates, combined; not `hard`, whose sampling probability is unknown."""
     bfloat16: bool = True
-    """Whether the large products are made in bfloat16, where the device multiplies it; else float32 is faster."""
+    """Whether to compute large products in bfloat16 if supported by the device."""
 
 
 class Bpr(Options):
@@ -90,7 +90,7 @@ class Bpr(Options):
 
     kind: Literal["bpr"] = "bpr"
     source: Annotated[NegativeSource, KIND] = Uniform()
-    """Where negatives come from."""
+    """Source of negatives."""
 
 
 class Bce(Options):
@@ -98,7 +98,7 @@ class Bce(Options):
 
     kind: Literal["bce"] = "bce"
     source: Annotated[NegativeSource, KIND] = Uniform()
-    """Where negatives come from."""
+    """Source of negatives."""
 
 
 class Mse(Options):

@@ -213,8 +213,8 @@ def test_an_item_added_to_a_bundle_lies_among_its_like_by_its_content(bundle, tm
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("vector", "said"),
-    [([1.0] * (DIM + 1), f"item 'odd' has {DIM + 1} numbers, the model reads {DIM}"),
-     ([float("nan")] * DIM, "item 'odd' holds a value that is no finite number")],
+    [([1.0] * (DIM + 1), f"item 'odd' has {DIM + 1} numbers, the model expects {DIM}"),
+     ([float("nan")] * DIM, "item 'odd' has a value that is not a finite number")],
 )  # fmt: skip
 def test_a_vector_that_does_not_fit_the_bundle_is_refused(bundle, tmp_path, vector, said):
     items = write_items(tmp_path / "items.parquet", [{"item_id": "odd", "content_vector": vector}])

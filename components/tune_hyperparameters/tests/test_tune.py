@@ -124,7 +124,7 @@ def test_the_page_stands_alone_and_shows_all_five_views(tmp_path):
     page = (tmp_path / "tuning.html").read_text()
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", page) and "<script" not in page
     assert page.count("<svg") == 3, "history, importance, parallel coordinates"
-    for words in ("The best five", "PED-ANOVA", "defaults", best.study, f"trial {best.trial}"):
+    for words in ("Best five trials", "PED-ANOVA", "defaults", best.study, f"trial {best.trial}"):
         assert words in page
     alone = searched(tmp_path, trials=1)[0]
     assert alone.value == alone.default_value and "+0.0%" in (tmp_path / "tuning.html").read_text()

@@ -150,7 +150,7 @@ def test_bad_data_is_refused_by_name(tmp_path, damage, rule, column):
     error = refusal_of(tmp_path, data)
     found = [f for f in statistics(tmp_path)["findings"] if f["level"] == "error"]
     assert (rule, column.strip()) in {(f["rule"], f["column"]) for f in found}
-    assert error.headline.startswith(f"{found[0]['column']} breaks the rule {found[0]['rule']}: ")
+    assert error.headline.startswith(f"{found[0]['column']} violates the rule {found[0]['rule']}: ")
     assert "page.html" in error.fix
 
 
@@ -159,7 +159,7 @@ def test_a_refusal_shows_the_count_and_three_rows(tmp_path):
     for number in range(5):
         data["events"][number].update(price=-float(number + 1))
     error = refusal_of(tmp_path, data)
-    assert "events.price breaks the rule value_range: 5 rows (2.50%)" in error.headline
+    assert "events.price violates the rule value_range: 5 rows (2.50%)" in error.headline
     assert error.fix.count('"user_id":') == 3 and '"price":-1.0' in error.fix
 
 
@@ -207,7 +207,7 @@ def test_sizes_are_compared_with_the_previous_run(tmp_path):
 def test_a_wrong_schema_is_a_finding_of_its_own(tmp_path):
     write(tmp_path, healthy())
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "users" / "part-1.parquet")
-    with pytest.raises(DataError, match=r"users.\* breaks the rule schema: users: column 'user_id' is int64"):
+    with pytest.raises(DataError, match=r"users.\* violates the rule schema: users: column 'user_id' is int64"):
         validate(*[tmp_path / n for n in ("events", "items", "users")], tmp_path / "s.json", tmp_path / "page.html")
     assert json.loads((tmp_path / "s.json").read_text())["findings"][0]["rule"] == "schema"
     assert "<svg" not in (tmp_path / "page.html").read_text()
@@ -216,7 +216,7 @@ def test_a_wrong_schema_is_a_finding_of_its_own(tmp_path):
 def test_what_cannot_be_read_is_named(tmp_path):
     write(tmp_path, healthy())
     paths = [tmp_path / name for name in ("events", "items", "users", "statistics")]
-    with pytest.raises(InputError, match="holds no Parquet file"):
+    with pytest.raises(InputError, match="has no Parquet file"):
         validate(tmp_path / "absent", *paths[1:], tmp_path / "page.html")
     (tmp_path / "old.json").write_text("{}")
     with pytest.raises(InputError, match="not of layout 1"):
@@ -265,5 +265,5 @@ def test_items_may_lack_a_content_vector_and_an_odd_one_is_named(tmp_path):
     run(tmp_path / "fine", data)
     data["items"][3]["content_vector"] = [0.3]
     error = refusal_of(tmp_path, data)
-    assert error.headline.startswith("items.content_vector breaks the rule content_vectors: 1 rows")
+    assert error.headline.startswith("items.content_vector violates the rule content_vectors: 1 rows")
     assert f'"item_id":"{data["items"][3]["item_id"]}"' in error.fix and "leave the column" in error.fix
