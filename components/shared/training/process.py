@@ -11,6 +11,9 @@ from pathlib import Path
 from components.shared.storage import write_json
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask, failure
 
+PROGRAM = (sys.executable, "-m", "torch.distributed.run")
+"""The launcher of worker processes."""
+
 
 @dataclass(frozen=True)
 class Torchrun:
@@ -32,7 +35,7 @@ class Torchrun:
         write_json(work / "job.json", {**task.settings, **folders, "folder": str(work)})
         threads = config.threads or max(1, len(os.sched_getaffinity(0)) // config.processes)
         command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
+            *PROGRAM, "--standalone", "--local-addr=127.0.0.1",
             f"--nproc-per-node={config.processes}",
             f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", task.module, "--job",
             str(work / "job.json"),
