@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from components.shared.schema.sizes import size_named
+from components.shared.tests.starts import locked, quick_starts, real_processes, shared_folder  # noqa: F401
 
 SIZE = size_named("tiny")
 SEED = 3
@@ -15,8 +17,8 @@ SEED = 3
 class TinyRun:
     """Folders of the stages on Complete Journey tiny; a stage runs when its folder is first asked for.
 
-    Treat every folder as read-only and copy what you want to change. The folder on disk is the memory, so two
-    conftests that both know the fixture share one run.
+    Treat every folder as read-only and copy what you want to change. The folder on disk is the memory, so all
+    processes of pytest-xdist, and all conftests that know the fixture, share one run.
     """
 
     def __init__(self, root: Path):
@@ -24,9 +26,9 @@ class TinyRun:
 
     def _made(self, name: str, make: Callable[[Path], object]) -> Path:
         path = self.root / name
-        if not path.exists():
-            self.root.mkdir(exist_ok=True)
-            make(path)
+        with locked(self.root / f"{name}.lock"):
+            if not path.exists():
+                make(path)
         return path
 
     def _ingested(self, name: str) -> Path:
@@ -34,7 +36,8 @@ class TinyRun:
 
         names = ("events", "items", "users", "rejected")
         outputs = IngestOutputs(**{output: self.root / output for output in names})
-        return self._made(name, lambda _: ingest("complete-journey", outputs, SIZE.name))
+        with locked(self.root / "ingested.lock"):
+            return self._made(name, lambda _: ingest("complete-journey", outputs, SIZE.name))
 
     @cached_property
     def events(self) -> Path:
@@ -106,17 +109,22 @@ class TinyRun:
     @cached_property
     def compiled(self) -> Path:
         """Output of compile_model; it opens with Recommender.open."""
+        return self._compiled("compiled", "onnxruntime")
+
+    @cached_property
+    def native(self) -> Path:
+        """Output of compile_model as native code, which needs g++ and half a minute."""
+        return self._compiled("native", "aotinductor")
+
+    def _compiled(self, name: str, runtime: Literal["onnxruntime", "aotinductor"]) -> Path:
         from components.compile_model.compile import compile_model
         from components.compile_model.config import CompileOptions
 
-        config = CompileOptions()
-        return self._made(
-            "compiled",
-            lambda out: compile_model(self.features, self.retriever, self.ranker, self.statistics, out, config),
-        )
+        models, config = (self.features, self.retriever, self.ranker, self.statistics), CompileOptions(runtime=runtime)
+        return self._made(name, lambda out: compile_model(*models, out, config))
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """Real outputs of every training stage; the first use of the deepest one takes most of a minute."""
-    return TinyRun(tmp_path_factory.getbasetemp() / "tiny_run")
+    return TinyRun(shared_folder(tmp_path_factory, "tiny_run"))

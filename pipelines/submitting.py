@@ -26,6 +26,8 @@ class Submission:
     """Pipeline arguments; the rest keep their defaults."""
     wait: bool = False
     """Whether to wait for the end of the run."""
+    poll_s: float = 5.0
+    """Seconds between two looks at its state."""
 
 
 def submit(submission: Submission, on_state: Callable[[str], None] = print) -> str:
@@ -63,11 +65,11 @@ def submit(submission: Submission, on_state: Callable[[str], None] = print) -> s
             ) from error
         address = f"{submission.host.rstrip('/')}/#/runs/details/{result.run_id}"
         if submission.wait:
-            _follow(client, str(result.run_id), address, on_state)
+            _follow(client, str(result.run_id), address, on_state, submission.poll_s)
     return address
 
 
-def _follow(client: Any, run_id: str, address: str, on_state: Callable[[str], None], poll_s: float = 5.0) -> None:
+def _follow(client: Any, run_id: str, address: str, on_state: Callable[[str], None], poll_s: float) -> None:
     """Report every change of the run's state until it ends; tolerates temporary loss of the server."""
     import kfp_server_api
     import urllib3

@@ -15,6 +15,8 @@ import httpx
 
 from components.shared.errors import ServingError
 
+PROGRAM = (sys.executable, "-m", "serving")
+"""The predictor."""
 _LOG_LINES = 20
 
 
@@ -76,7 +78,7 @@ def running(bundle: Path, config: PredictorConfig) -> Iterator[Predictor]:
     """
     http_port, grpc_port = config.http_port or _free_port(), config.grpc_port or _free_port()
     command = [
-        sys.executable, "-m", "serving", "--model_dir", str(bundle.resolve()), "--model_name", config.name,
+        *PROGRAM, "--model_dir", str(bundle.resolve()), "--model_name", config.name,
         "--http_port", str(http_port), "--grpc_port", str(grpc_port), "--clock", config.clock,
         *config.further,
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from components.conftest import tiny_run  # noqa: F401
+from components.conftest import quick_starts, real_processes, tiny_run  # noqa: F401
 from pipelines.cli.app import main
 
 

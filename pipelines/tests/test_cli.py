@@ -1,6 +1,7 @@
 """The command as a person types it, in a process of its own."""
 
 import fcntl
+import functools
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from components.validate_serving.predictor import PredictorConfig, running
+from pipelines import submitting
 from serving.tests.handmade import write_bundle
 
 
@@ -39,16 +41,16 @@ def test_asking_where_nobody_serves(shoprank, tmp_path):
     assert done.code == 1 and "--url http://127.0.0.1:9" in done.err and "shoprank serve" in done.err
 
 
-def test_ask_shows_the_answer_and_its_explanation(tmp_path):
+def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "key.pem")
     with running(bundle, PredictorConfig(clock="auto")) as predictor:
         plain = started("ask", "--url", predictor.url, "--user", "ann", "--k", 2)
-        explained = started("ask", "--url", predictor.url, "--user", "ann", "--k", 2, "--explain")
+        explained = shoprank("ask", "--url", predictor.url, "--user", "ann", "--k", 2, "--explain")
         assert "clock: bundle, because the bundle's data ended on 2023-11-14" in predictor.log.read_text()
     assert plain.returncode == 0, plain.stderr
     assert "Oat milk 1L" in plain.stdout and "as of 2023-11-14T22:13:20Z" in plain.stdout
-    assert explained.returncode == 0, explained.stderr
-    first = json.loads(explained.stdout)["items"][0]
+    assert explained.code == 0, explained.err
+    first = json.loads(explained.out)["items"][0]
     assert first["item_id"] == "oat" and first["contributions"]["own history with the item"] > 0
 
 
@@ -104,22 +106,20 @@ def test_submit_sends_both_documents_and_the_arguments():
 
 
 @pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
-def test_submit_waits_for_the_end_over_a_server_that_is_away(end, code):
+def test_submit_waits_for_the_end_over_a_server_that_is_away(shoprank, monkeypatch, end, code):
+    monkeypatch.setattr(submitting, "Submission", functools.partial(submitting.Submission, poll_s=0.01))
     _Kfp.states[:] = ["PENDING", "away", "RUNNING", end]
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Kfp)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        done = started("submit", "training", "--host", f"http://127.0.0.1:{server.server_port}", "--wait")
+        done = shoprank("submit", "training", "--host", f"http://127.0.0.1:{server.server_port}", "--wait")
     finally:
         server.shutdown()
         server.server_close()
-    assert done.returncode == code, done.stderr
-    assert [state for state in ("PENDING", "RUNNING", end) if f"run r1: {state}" in done.stdout] == [
-        "PENDING",
-        "RUNNING",
-        end,
-    ]
-    assert code == 0 or "run r1 ended as FAILED" in done.stderr
+    assert done.code == code, done.err
+    states = ["PENDING", "RUNNING", end]
+    assert [state for state in states if f"run r1: {state}" in done.out] == states
+    assert code == 0 or "run r1 ended as FAILED" in done.err
 
 
 def test_submit_to_a_dead_host(shoprank):

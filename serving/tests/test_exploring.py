@@ -1,7 +1,6 @@
 """Exploration: shown as often as its logged propensities say, and answered and logged by a real predictor."""
 
 import collections
-import time
 
 import httpx
 import numpy as np
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from components.shared.errors import InputError
 from components.shared.telemetry.inference_log import Answered, LogReader
+from components.shared.tests.waiting import eventually
 from components.validate_serving.predictor import PredictorConfig, running
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig, explore, probabilities
 from serving.shadow import HEADER
@@ -88,7 +88,7 @@ def test_a_predictor_explores_recommendations_and_logs_their_propensities(signed
                 assert said.status_code == 200 and "propensities" not in said.text
             copied = {"x-request-id": "copied", HEADER: "1"}
             client.post("/v1/models/shoprank:predict", json={"instances": [asked[0]]}, headers=copied)
-        time.sleep(0.5)
+        eventually(lambda: len(list(LogReader(tmp_path).read())) >= 61)
     records = {record.request_id: record for record in LogReader(tmp_path).read() if isinstance(record, Answered)}
     assert records.pop("copied").propensities == (), "what a shadow would show is what it holds best"
     assert len(records) == 60

@@ -7,7 +7,6 @@ import contextlib
 import http.server
 import random
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -207,13 +206,3 @@ class Controller:
                 INFERENCE_SERVICE.group, INFERENCE_SERVICE.version, self.cluster.namespace, INFERENCE_SERVICE.plural,
                 service["metadata"]["name"], {"status": status},
             )  # fmt: skip
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Whether it comes true in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if holds():
-            return True
-        time.sleep(0.1)
-    return False

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from components.shared.tests.waiting import eventually
+
 
 @contextlib.contextmanager
 def scraping(folder: Path, targets: list[str], every: str = "1s") -> Iterator[tuple[str, Path]]:
@@ -33,18 +35,33 @@ def scraping(folder: Path, targets: list[str], every: str = "1s") -> Iterator[tu
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 30
-        with httpx.Client(trust_env=False) as client:
-            while time.monotonic() < deadline:
-                with contextlib.suppress(httpx.TransportError):
-                    up = client.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": "up == 1"})
-                    # It finds its targets some seconds after it is ready itself.
-                    if up.status_code == 200 and len(up.json()["data"]["result"]) >= len(targets):
-                        break
-                time.sleep(0.1)
-            else:
-                raise AssertionError((folder / "prometheus.log").read_text()[-2000:])
-        yield f"http://127.0.0.1:{port}", listed
+        # It finds its targets some seconds after it is ready itself.
+        url = f"http://127.0.0.1:{port}"
+        assert eventually(lambda: len(scrapes(url, "up == 1")) >= len(targets)), (
+            folder / "prometheus.log"
+        ).read_text()[-2000:]
+        yield url, listed
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
+
+
+def scrapes(url: str, which: str = "up") -> dict[str, float]:
+    """Target -> when it was scraped last; `which` may leave some out."""
+    with contextlib.suppress(httpx.TransportError), httpx.Client(trust_env=False, timeout=30) as client:
+        found = client.get(f"{url}/api/v1/query", params={"query": f"timestamp(up) and {which}"})
+        if found.status_code == 200:
+            result = found.json()["data"]["result"]
+            return {one["metric"]["instance"]: float(one["value"][1]) for one in result}
+    return {}
+
+
+def scraped(url: str, targets: int = 1) -> None:
+    """Wait until every target, and at least so many, was scraped from now on: it has what happened before."""
+    now = time.time()
+
+    def fresh() -> bool:
+        found = scrapes(url)
+        return len(found) >= targets and min(found.values()) > now
+
+    assert eventually(fresh), "Prometheus scrapes no more"

@@ -17,9 +17,10 @@ from components.shared.cluster.traffic import Placement, traffic_of
 from components.shared.release.bundle import BundleFacts, sign, write_manifest
 from components.shared.release.registry import Registry
 from components.shared.release.signing import load_or_create_key
+from components.shared.tests.waiting import eventually
 from components.validate_serving.predictor import PredictorConfig
 from serving.tests.handmade import AS_OF, write_golden
-from tests.cluster.kserve_controller import Controller, eventually
+from tests.cluster.kserve_controller import Controller
 
 GUARDS = GuardConfig(
     min_sample=40, min_duration_s=1.0, max_duration_s=25.0, error_tolerance=10.0, slow_tolerance=45.0,

@@ -40,13 +40,11 @@ slow = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def native(tiny_run, tmp_path_factory) -> Path:
-    """The tiny model compiled by AOTInductor: half a minute, so once a session."""
+def native(tiny_run) -> Path:
+    """The tiny model compiled by AOTInductor."""
     if shutil.which("g++") is None:
         pytest.skip("g++ is not installed")
-    out = tmp_path_factory.mktemp("native") / "compiled"
-    compile_model(*models_of(tiny_run), out, CompileOptions(runtime="aotinductor"))
-    return out
+    return tiny_run.native
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -12,15 +11,16 @@ import pytest
 from components.rollout_model.evidence import LogEvidence, PrometheusEvidence, Versions
 from components.shared.errors import InputError
 from components.shared.telemetry.inference_log import Answered, Compared, LogWriter
+from components.shared.tests.waiting import eventually
 from components.validate_serving.predictor import PredictorConfig, running
-from tests.cluster.prometheus import scraping
+from tests.cluster.prometheus import scraped, scraping
 
 PREDICT = "/v1/models/shoprank:predict"
 NOTHING = {"filters": {"categories": ["no such category"]}}
 
 
 @pytest.fixture(scope="module")
-def pair(shelves, tmp_path_factory):
+def predictors(shelves, tmp_path_factory):
     """Champion, copying to the candidate, and candidate: (clients, versions, prometheus, its targets, logs)."""
     folder = tmp_path_factory.mktemp("pair")
     root, one, two = shelves
@@ -37,34 +37,42 @@ def pair(shelves, tmp_path_factory):
         yield clients, Versions(one, two), prometheus, listed, logs
 
 
-@pytest.fixture(autouse=True)
-def scraped():
-    """Let Prometheus see what the test before asked; it looks once a second."""
-    time.sleep(2.5)
+@pytest.fixture
+def pair(predictors):
+    """See `predictors`; Prometheus has seen what the test before asked."""
+    scraped(predictors[2], targets=2)
+    return predictors
 
 
 def settled(evidence, slow, requests):
     """Intervals until that many requests were seen, added up."""
     total, overlaps = {"champion": [0, 0, 0, 0], "candidate": [0, 0, 0, 0]}, []
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
+
+    def complete() -> bool:
         interval = evidence.read(slow)
         for name in total:
             arm = getattr(interval, name)
             found = (arm.requests, arm.errors, arm.empty, arm.slow)
             total[name] = [a + b for a, b in zip(total[name], found, strict=True)]
-        overlaps += interval.overlaps
-        if [total["champion"][0], total["candidate"][0]] == requests and len(overlaps) >= requests[0]:
-            break
+        overlaps.extend(interval.overlaps)
+        return [total["champion"][0], total["candidate"][0]] == requests and len(overlaps) >= requests[0]
+
+    eventually(complete)
     return total, overlaps
+
+
+def looks(evidence, slow, requests):
+    """The candidate's figures of each look until that many requests were seen."""
+    arms = []
+    eventually(lambda: arms.append(evidence.read(slow).candidate) or sum(arm.requests for arm in arms) >= requests)
+    return arms
 
 
 def test_both_sources_count_the_same_real_requests(pair):
     clients, versions, prometheus, _, logs = pair
     for _ in range(5):
         clients[0].post(PREDICT, json={"instances": [{"k": 5}]})
-    time.sleep(3)
+    scraped(prometheus, targets=2)
     sources = PrometheusEvidence(prometheus, versions), LogEvidence(logs, versions)
     found = [source.p99() for source in sources]
     assert all(0.001 <= value < 1 for value in found) and found[1] <= found[0] <= found[1] * 2
@@ -87,22 +95,18 @@ def test_everything_is_slow_under_a_low_limit_and_nothing_under_a_high_one(pair)
     clients, versions, prometheus, _, logs = pair
     for limit, slow in ((0.0005, 6), (30.0, 0)):
         for source in (PrometheusEvidence(prometheus, versions), LogEvidence(logs, versions)):
-            time.sleep(2.5)
+            scraped(prometheus, targets=2)
             source.begin(limit)
             for _ in range(6):
                 clients[1].post(PREDICT, json={"instances": [{"k": 1}]})
-            deadline, seen, counted = time.monotonic() + 15, 0, 0
-            while seen < 6 and time.monotonic() < deadline:
-                time.sleep(0.5)
-                arm = source.read(limit).candidate
-                seen, counted = seen + arm.requests, counted + arm.slow
-            assert (seen, counted) == (6, slow)
+            arms = looks(source, limit, 6)
+            assert (sum(arm.requests for arm in arms), sum(arm.slow for arm in arms)) == (6, slow)
 
 
 def test_a_reader_goes_on_where_another_stopped(pair):
     clients, versions, prometheus, _, logs = pair
     for make in (lambda: PrometheusEvidence(prometheus, versions), lambda: LogEvidence(logs, versions)):
-        time.sleep(2.5)
+        scraped(prometheus, targets=2)
         first = make()
         first.begin(1.0)
         state = json.loads(json.dumps(first.to_json()))
@@ -110,11 +114,7 @@ def test_a_reader_goes_on_where_another_stopped(pair):
             clients[1].post(PREDICT, json={"instances": [{"k": 1}]})
         second = make()
         second.go_on(state)
-        deadline, seen = time.monotonic() + 15, 0
-        while seen < 3 and time.monotonic() < deadline:
-            time.sleep(0.5)
-            seen += second.read(1.0).candidate.requests
-        assert seen == 3
+        assert sum(arm.requests for arm in looks(second, 1.0, 3)) == 3
 
 
 def test_a_restarted_pod_is_counted_from_nought(pair, shelves):
@@ -132,10 +132,7 @@ def test_a_restarted_pod_is_counted_from_nought(pair, shelves):
                 listed.write_text(json.dumps([{"targets": [*targets, f"127.0.0.1:{port}"]}]))
                 for _ in range(asked):
                     client.post(pod.url + PREDICT, json={"instances": [{"k": 1}]})
-                deadline, until = time.monotonic() + 20, seen + asked
-                while seen < until and time.monotonic() < deadline:
-                    time.sleep(0.5)
-                    seen += evidence.read(1.0).candidate.requests
+                seen += sum(arm.requests for arm in looks(evidence, 1.0, asked))
         assert seen == 7
     finally:
         listed.write_text(before)

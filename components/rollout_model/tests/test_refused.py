@@ -9,8 +9,8 @@ import pytest
 
 from components.rollout_model.guards import GuardConfig
 from components.shared.errors import ClusterError
+from components.shared.tests.waiting import eventually
 from tests.cluster.faults import noted
-from tests.cluster.kserve_controller import eventually
 from tests.cluster.refusals import DENIED, in_front_of
 from tests.cluster.rollout_shop import GUARDS, Shop
 

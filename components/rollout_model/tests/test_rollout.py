@@ -12,9 +12,9 @@ from components.rollout_model.evidence import PrometheusEvidence, Versions
 from components.rollout_model.guards import GuardConfig, Metric
 from components.rollout_model.rollout import Stopped
 from components.shared.cluster.kinds import HTTP_ROUTE
+from components.shared.tests.waiting import eventually
 from tests.cluster.faults import noted
-from tests.cluster.kserve_controller import eventually
-from tests.cluster.prometheus import scraping
+from tests.cluster.prometheus import scraped, scraping
 from tests.cluster.rollout_shop import GUARDS, Shop, sold_out, version_of
 
 COUNTED = GUARDS.replace(judged=tuple(metric for metric in Metric if metric is not Metric.OVERLAP))
@@ -184,7 +184,7 @@ def test_prometheus_decides_as_well(shelf, cluster, tmp_path):
         targets = [shop.kserve.champion.url.removeprefix("http://"), shop.kserve.candidate.url.removeprefix("http://")]
         with scraping(tmp_path, targets[:1]) as (url, listed):
             listed.write_text(json.dumps([{"targets": targets}]))
-            time.sleep(6)
+            scraped(url, targets=2)
             evidence = PrometheusEvidence(url, Versions(shop.champion, candidate))
             record = shop.rollout(candidate, guards=COUNTED, evidence=evidence).run()
     assert record.action == "rolled_back" and "empty" in " ".join(record.reasons)

@@ -47,6 +47,6 @@ def test_words_people_mean_alike_become_alike():
 
 def test_a_huge_text_costs_no_more_than_a_long_one():
     text = "".join(random.Random(0).choices("牛奶milk 🥛", k=10_000_000))
-    started = time.perf_counter()
+    started = time.thread_time()
     assert tokenize(text) == tokenize(text[:MAX_TEXT_LENGTH])
-    assert time.perf_counter() - started < 1.0
+    assert time.thread_time() - started < 1.0, "seconds of this thread's CPU: a busy machine does not count"

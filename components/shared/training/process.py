@@ -12,6 +12,9 @@ from components.shared.cgroup import usable_cpus
 from components.shared.storage import write_json
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask, failure
 
+PROGRAM = (sys.executable, "-m", "torch.distributed.run")
+"""The launcher of worker processes."""
+
 
 @dataclass(frozen=True)
 class Torchrun:
@@ -33,7 +36,7 @@ class Torchrun:
         write_json(work / "job.json", {**task.settings, **folders, "folder": str(work)})
         threads = config.threads or max(1, usable_cpus() // config.processes)
         command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1",
+            *PROGRAM, "--standalone", "--local-addr=127.0.0.1",
             f"--nproc-per-node={config.processes}",
             f"--max-restarts={config.max_restarts}", "--monitor-interval=0.2", "-m", task.module, "--job",
             str(work / "job.json"),

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from components.shared.tests.starts import locked, shared_folder
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.config import RankerTraining
-from components.train_ranker.train import train
+from components.train_ranker.train import train, write_all_pairs
 
 CONFIG = RankerTraining(
     embedding_dim=8, hidden_dim=16, epochs=2, batch_shoppers=10,
@@ -40,6 +41,42 @@ def fit(tiny_run, tmp_path_factory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def alone(fit) -> Path:
+def kept(fit, tmp_path_factory) -> Callable[..., Path]:
+    """A model folder that many tests read: trained by the first who asks in the whole test session."""
+    root = shared_folder(tmp_path_factory, "ranker_runs")
+
+    def run(name: str, **changes) -> Path:
+        with locked(root / f"{name}.lock"):
+            if not (root / name).exists():
+                fit(1, **changes).rename(root / name)
+        return root / name
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def alone(kept) -> Path:
     """One process."""
-    return fit(1)
+    return kept("alone")
+
+
+@pytest.fixture(scope="session")
+def streamed(kept) -> Path:
+    """One process, which reads pairs part by part."""
+    return kept("streamed", held_pairs=0)
+
+
+@pytest.fixture(scope="session")
+def not_refitted(kept) -> Path:
+    """One process, of which the best epoch's weights are final."""
+    return kept("not_refitted", refit=False)
+
+
+@pytest.fixture(scope="session")
+def all_pairs(tiny_run, tmp_path_factory) -> Path:
+    """Folder with the pairs that CONFIG's trainings read; do not change it, copy it."""
+    root = shared_folder(tmp_path_factory, "ranker_runs")
+    with locked(root / "pairs.lock"):
+        if not (root / "pairs").exists():
+            write_all_pairs(tiny_run.features, tiny_run.retriever, root / "pairs", CONFIG)
+    return root / "pairs"

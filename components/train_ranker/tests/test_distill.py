@@ -5,25 +5,23 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import log_loss
 
-from components.shared.errors import InputError
 from components.shared.features.catalog import Catalog
 from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
 from components.train_ranker.distill import distil_pairs, probabilities
 from components.train_ranker.examples import PairRows
 from components.train_ranker.job import LEARNED, VALIDATION
-from components.train_ranker.train import train, write_all_pairs
+from components.train_ranker.train import train
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def taught(tiny_run, alone, config, tmp_path_factory):
+def taught(tiny_run, alone, all_pairs, tmp_path_factory):
     """(pairs as they happened, the same with the teacher's word alone)."""
-    folder = tmp_path_factory.mktemp("distilled")
-    write_all_pairs(tiny_run.features, tiny_run.retriever, folder / "pairs", config)
-    distil_pairs(tiny_run.features, (tiny_run.retriever, alone), folder / "pairs", folder / "soft", share=1.0)
-    return folder / "pairs", folder / "soft"
+    soft = tmp_path_factory.mktemp("distilled") / "soft"
+    distil_pairs(tiny_run.features, (tiny_run.retriever, alone), all_pairs, soft, weight=1.0)
+    return all_pairs, soft
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def said_by(tiny_run):
 
 def test_labels_are_mixed_and_everything_else_stays(tiny_run, taught, alone, said_by, tmp_path):
     spec = FeatureSpec.read(tiny_run.features / "spec.json")
-    distil_pairs(tiny_run.features, (tiny_run.retriever, alone), taught[0], tmp_path / "half", share=0.25)
+    distil_pairs(tiny_run.features, (tiny_run.retriever, alone), taught[0], tmp_path / "half", weight=0.25)
     hard = PairRows.read([taught[0] / "ranker-0.parquet"], spec)
     said = said_by(alone, hard)
     mixed = PairRows.read([tmp_path / "half" / "ranker-0.parquet"], spec)
@@ -71,9 +69,3 @@ def test_a_small_student_follows_its_teacher(tiny_run, taught, alone, config, sa
         return log_loss(twice, np.r_[said, said], sample_weight=np.r_[teacher, 1 - teacher])
 
     assert distance(tmp_path / "taught") < distance(tmp_path / "alone")
-
-
-def test_a_share_that_cannot_be_is_named(tmp_path):
-    for share in (0.0, 1.5):
-        with pytest.raises(InputError, match=f"share is {share}"):
-            distil_pairs(tmp_path, (tmp_path, tmp_path), tmp_path, tmp_path / "out", share)

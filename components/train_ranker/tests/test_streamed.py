@@ -19,7 +19,7 @@ from components.shared.training.launch import LaunchConfig, WorkerTask
 from components.shared.training.process import Torchrun
 from components.train_ranker.examples import count_pairs
 from components.train_ranker.job import METRIC, WorkerJob
-from components.train_ranker.train import train, write_all_pairs
+from components.train_ranker.train import train
 from components.train_ranker.worker import Training
 
 pytestmark = pytest.mark.slow
@@ -52,19 +52,6 @@ class Refused:
         raise TrainingError("refused", "none")
 
 
-@pytest.fixture(scope="module")
-def streamed(fit) -> Path:
-    """One process."""
-    return fit(1, held_pairs=0)
-
-
-@pytest.fixture(scope="module")
-def pairs(tiny_run, config, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("given") / "pairs"
-    write_all_pairs(tiny_run.features, tiny_run.retriever, folder, config)
-    return folder
-
-
 def test_streamed_pairs_are_learned_in_another_order_than_held_ones(streamed, alone):
     held, found = (read_json(model / "curve.json") for model in (alone, streamed))
     assert found[0]["loss"] != held[0]["loss"] and found[0]["loss"] == pytest.approx(held[0]["loss"], rel=0.2)
@@ -79,15 +66,17 @@ def test_two_processes_train_on_streamed_pairs_what_one_does(fit, streamed):
         assert both == pytest.approx(one, rel=share, abs=share)
 
 
-def test_a_cut_run_on_given_pairs_ends_bit_identical_to_a_calm_one(tiny_run, config, pairs, streamed, tmp_path, capsys):
+def test_a_cut_run_on_given_pairs_ends_bit_identical_to_a_calm_one(
+    tiny_run, config, all_pairs, streamed, tmp_path, capsys
+):
     made, cut = config.replace(launch=ONE, held_pairs=0), Cut()
     asked = (tiny_run.features, tiny_run.retriever, tmp_path / "model", made, tmp_path / "lasting")
     with pytest.raises(TrainingError, match="cut off"):
-        train(*asked, launcher=cut, pairs=pairs)
+        train(*asked, launcher=cut, pairs=all_pairs)
     work = tmp_path / "lasting" / cut.tasks[0].digest
     assert complete(work / "checkpoints") == [2], "of four steps an epoch"
     capsys.readouterr()
-    train(*asked, pairs=pairs)
+    train(*asked, pairs=all_pairs)
     assert "epoch 1 loss" not in capsys.readouterr().out, "the first step was not done again"
     assert not list((tmp_path / "lasting").iterdir())
     assert (tmp_path / "model" / "weights.safetensors").read_bytes() == (streamed / "weights.safetensors").read_bytes()
@@ -95,16 +84,16 @@ def test_a_cut_run_on_given_pairs_ends_bit_identical_to_a_calm_one(tiny_run, con
     assert [{**point, "seconds": 0} for point in resumed] == [{**point, "seconds": 0} for point in calm]
 
 
-def test_a_run_on_other_pairs_is_another_run(tiny_run, config, pairs, tmp_path):
-    shutil.copytree(pairs, tmp_path / "moved")
-    shutil.copytree(pairs, tmp_path / "other")
-    table = pq.read_table(pairs / "ranker-0.parquet").combine_chunks()
+def test_a_run_on_other_pairs_is_another_run(tiny_run, config, all_pairs, tmp_path):
+    shutil.copytree(all_pairs, tmp_path / "moved")
+    shutil.copytree(all_pairs, tmp_path / "other")
+    table = pq.read_table(all_pairs / "ranker-0.parquet").combine_chunks()
     label = table["label"].chunk(0)
     turned = pa.ListArray.from_arrays(label.offsets, pa.array(1 - label.values.to_numpy()))
     other = table.set_column(table.schema.get_field_index("label"), "label", turned)
     pq.write_table(other, tmp_path / "other" / "ranker-0.parquet")
     noted = Refused()
-    for given in (None, pairs, pairs, tmp_path / "moved", tmp_path / "other"):
+    for given in (None, all_pairs, all_pairs, tmp_path / "moved", tmp_path / "other"):
         with pytest.raises(TrainingError, match="refused"):
             train(tiny_run.features, tiny_run.retriever, tmp_path / "model", config, tmp_path / "lasting", noted, given)
     written, first, again, moved, changed = (task.digest for task in noted.tasks)
@@ -122,10 +111,10 @@ def group():
 
 
 def test_validation_has_the_same_ndcg_whether_held_or_read_part_by_part(
-    tiny_run, config, pairs, alone, group, tmp_path
+    tiny_run, config, all_pairs, alone, group, tmp_path
 ):
-    many = pa.concat_tables([pq.read_table(pairs / f"{name}.parquet") for name in ("validation", "ranker-0")] * 2)
-    shutil.copytree(pairs, tmp_path / "pairs")
+    many = pa.concat_tables([pq.read_table(all_pairs / f"{name}.parquet") for name in ("validation", "ranker-0")] * 2)
+    shutil.copytree(all_pairs, tmp_path / "pairs")
     pq.write_table(many, tmp_path / "pairs" / "validation.parquet", row_group_size=32)
     shutil.copyfile(alone / "config.json", tmp_path / "pairs" / "config.json")
     job = WorkerJob(

@@ -1,5 +1,6 @@
 """Runs of the real trainer under the real torchrun, small enough to repeat, and a hand that kills workers."""
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.errors import TrainingError
+from components.shared.tests.starts import own_processes
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_retriever.config import RetrieverTraining, SamplingConfig
@@ -84,8 +86,11 @@ def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
         killer, error = Killer(checkpoints, after), None
         if kill:
             killer.start()
+        # Forks have one seed of str.__hash__, and their command lines say nothing of what they train.
+        own = own_processes() if kill or processes > 1 else contextlib.nullcontext()
         try:
-            train(tiny_run.features, folder / "model", config, checkpoints)
+            with own:
+                train(tiny_run.features, folder / "model", config, checkpoints)
         except TrainingError as caught:
             error = caught
         finally:

@@ -79,13 +79,21 @@ def write_shop(folder, content: bool):
     return folder / "features"
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["with", "without"])
-def shop(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory):
+    """Whether it has vectors -> (feature folder, model folder)."""
+    found = {}
+    for content in (True, False):
+        folder = tmp_path_factory.mktemp("content")
+        found[content] = write_shop(folder, content), folder / "model"
+        train(*found[content], CONFIG)
+    return found
+
+
+@pytest.fixture(params=[True, False], ids=["with", "without"])
+def shop(request, shops):
     """(whether it has vectors, feature folder, model folder)."""
-    folder = tmp_path_factory.mktemp("content")
-    features = write_shop(folder, request.param)
-    train(features, folder / "model", CONFIG)
-    return request.param, features, folder / "model"
+    return request.param, *shops[request.param]
 
 
 def opened(features, model):
@@ -154,9 +162,8 @@ def test_the_exported_item_tower_gives_the_trained_vectors(shop, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", [None, GruConfig(hidden_dim=8, dropout=0.0)], ids=["summed", "gru"])
-def test_two_processes_learn_what_one_does(encoder, tmp_path):
-    features = write_shop(tmp_path, content=True)
-    curves = []
+def test_two_processes_learn_what_one_does(encoder, shops, tmp_path):
+    features, curves = shops[True][0], []
     for processes in (1, 2):
         launch = LaunchConfig(processes=processes, threads=1)
         out = tmp_path / f"model-{processes}"
@@ -168,17 +175,15 @@ def test_two_processes_learn_what_one_does(encoder, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
+def bundle(shops, tmp_path_factory):
     """A registered bundle of the shop with vectors."""
-    folder = tmp_path_factory.mktemp("bundle")
-    features = write_shop(folder, content=True)
-    train(features, folder / "retriever", CONFIG)
+    folder, (features, retriever) = tmp_path_factory.mktemp("bundle"), shops[True]
     ranking = RankerTraining.from_size(size_named("tiny"), 7).replace(epochs=1)
-    train_ranker(features, folder / "retriever", folder / "ranker", ranking)
+    train_ranker(features, retriever, folder / "ranker", ranking)
     (folder / "statistics").mkdir()
     # What drift is measured against, which nothing here asks about.
     (folder / "statistics" / "statistics.json").write_text("{}")
-    models = (features, folder / "retriever", folder / "ranker", folder / "statistics")
+    models = (features, retriever, folder / "ranker", folder / "statistics")
     compile_model(*models, folder / "compiled", LOOSE)
     config = RegisterConfig(registry=folder / "registry", name="shop", signing_key=folder / "key.pem")
     register(folder / "compiled", None, folder / "bundle", config)

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from components.shared.errors import InputError
 from components.shared.models.encoders.config import AttentionConfig, GruConfig, HstuConfig
 from components.shared.storage import read_json
+from components.shared.tests.starts import own_processes
 from components.shared.training.launch import LaunchConfig, Launcher, WorkerTask
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.process import Torchrun
@@ -111,7 +112,8 @@ class Shop:
             stage="many", module="components.train_retriever.tests.many_worker", digest="", inputs={}, results=(),
             settings={"features": str(self.features), "runs": runs, **settings},
         )  # fmt: skip
-        Torchrun(LaunchConfig(processes=processes, threads=1, max_restarts=0), None).run(task, folder)
+        with own_processes():
+            Torchrun(LaunchConfig(processes=processes, threads=1, max_restarts=0), None).run(task, folder)
         return folder
 
 

@@ -72,16 +72,19 @@ def rated(tmp_path_factory) -> Path:
     return folder / "features"
 
 
+MSE = {"loss": {"kind": "mse"}}
+
+
 @pytest.mark.slow
 def test_trials_that_learn_ratings_are_told_apart_by_what_they_explain(rated, tmp_path):
-    with tunable("retriever", rated, None, "tiny", loss='{"kind": "Mse"}') as found:
+    with tunable("retriever", rated, None, "tiny", sections={"retriever": MSE}) as found:
         heard: list[float] = []
         assert found.metric == "validation_rating_r2"
         value = found.train(found.defaults, tmp_path / "model", lambda _, metric: heard.append(metric))
         assert value == max(heard) and read_json(tmp_path / "model" / "curve.json")[0][found.metric] == heard[0]
     with (
-        pytest.raises(InputError, match="the ranker has one of its own"),
-        tunable("ranker", rated, tmp_path / "model", "tiny", loss='{"kind": "Mse"}'),
+        pytest.raises(InputError, match=r"ranker\.loss is not an option"),
+        tunable("ranker", rated, tmp_path / "model", "tiny", sections={"ranker": MSE}),
     ):
         pass
 

@@ -117,7 +117,7 @@ def test_the_model_folder_is_plain(alone):
 @pytest.mark.slow
 @pytest.mark.skipif(not multiplies_bfloat16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
 def test_bfloat16_in_the_towers_learns_what_float32_does(fit, alone):
-    rounded = fit(1, optimizer=OptimizerConfig(seed=7, precision="bfloat16"))
+    rounded = fit(1, optimizer=OptimizerConfig(seed=7, compute_dtype="bfloat16"))
     assert curve(rounded, "loss") == pytest.approx(curve(alone, "loss"), rel=0.01)
     assert curve(rounded, "loss") != curve(alone, "loss")
     assert {array.dtype for array in weights(rounded).values()} == {np.dtype(np.float32)}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import optuna
@@ -14,6 +13,7 @@ from kfp.dsl import HTML, Dataset, Metrics
 from components.shared.errors import InputError
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json
+from components.shared.tests.waiting import eventually
 from components.train_ranker.config import RankerTraining
 from components.train_ranker.job import METRIC
 from components.train_ranker.space import configured as configured_ranker
@@ -63,7 +63,7 @@ def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_run, tmp_path):
+def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_run, tmp_path, real_processes):
     epochs = []
 
     def on_epoch(epoch: int, metric: float) -> None:
@@ -74,8 +74,11 @@ def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_r
         found.train({**found.defaults, "epochs": 50}, tmp_path / "model", on_epoch)
     assert [epoch for epoch, _ in epochs] == [1] and 0.0 <= epochs[0][1] <= 1.0
     assert not list(tmp_path.iterdir()), "neither a model nor half of one"
-    time.sleep(0.2)
-    assert [child for child in psutil.Process().children(recursive=True) if "torch" in " ".join(child.cmdline())] == []
+
+    def left() -> list[psutil.Process]:
+        return [one for one in psutil.Process().children(recursive=True) if "torch" in " ".join(one.cmdline())]
+
+    assert eventually(lambda: not left())
 
 
 @pytest.mark.slow

@@ -1,0 +1,95 @@
+"""`python -IS fork_client.py FOLDER OWNER MODULE [WORD ...]`: as `python -m MODULE WORD ...`, forked.
+
+It takes the place of that command: same output, exit code and signals, and the module's process dies with it. The
+server of FOLDER (see fork_server.py) is started by the first who asks and ends with the process OWNER. Imports nothing
+slow.
+"""
+
+import array
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def asked(address, module, words, environment, streams):
+    """A connection over which the process was asked for: its pid comes as a line, then its exit code as another."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(address)
+        request = {"module": module, "words": list(words), "environment": dict(environment), "folder": str(Path.cwd())}
+        body = json.dumps(request).encode()
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))]
+        connection.sendmsg([len(body).to_bytes(4, "big")], rights)
+        connection.sendall(body)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def line_of(connection):
+    """The next number, None at the end."""
+    found = b""
+    while not found.endswith(b"\n"):
+        part = connection.recv(1)
+        if not part:
+            return None
+        found += part
+    return int(found)
+
+
+def _address(folder, owner):
+    """Of the server in this folder, started when it is not there."""
+    path = Path(folder, "socket")
+    with Path(folder, "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            with Path(folder, "log").open("ab") as log:
+                command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("fork_server.py"))]
+                process = subprocess.Popen(
+                    [*command, folder, owner], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                    start_new_session=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                )  # fmt: skip
+            while not path.exists():
+                if process.poll() is not None:
+                    sys.exit(f"the fork server of {folder} ended; see its log")
+                time.sleep(0.02)
+    return str(path)
+
+
+def main():
+    """Stand for the process until it ends, and end as it did."""
+    folder, owner, module, *words = sys.argv[1:]
+    child, early = [], []
+
+    def passed_on(number, _):
+        if child:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child[0], number)
+        else:
+            early.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, passed_on)
+    with asked(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
+        child.append(line_of(connection))
+        for number in early:
+            passed_on(number, None)
+        code = line_of(connection)
+    if code is None:
+        sys.exit("the fork server is gone")
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
