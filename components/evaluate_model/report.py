@@ -56,7 +56,4 @@ def _anonymous(page: Page, found: dict[str, Any]) -> None:
     )
     names = sorted(found["ndcg_at_10"], key=lambda name: (name != "model", -found["ndcg_at_10"][name]))
     page.table(["", *names], [["NDCG@10", *(f"{found['ndcg_at_10'][name]:.4f}" for name in names)]])
-    page.text(
-        f"Predicted probability that its ten items are taken: {found['predicted']:.3f}; "
-        f"observed: {found['observed']:.3f}."
-    )
+    page.text(f"Mean probability of its items: predicted {found['predicted']:.3f}, observed {found['observed']:.3f}.")

@@ -103,7 +103,7 @@ def test_snips_lies_among_the_rewards_and_follows_a_shift(drawn, shift):
 
 
 @pytest.mark.parametrize(
-    ("change", "predicted"),
+    ("change", "said"),
     [
         ({"propensity": np.array([0.5, 0.0])}, "propensity of entry 1 is 0.0"),
         ({"propensity": np.array([0.5, np.nan])}, "propensity of entry 1 is nan"),

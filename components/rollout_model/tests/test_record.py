@@ -126,7 +126,7 @@ def test_thinning_keeps_counts_order_and_the_last_look_of_each_step(rolled_back,
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ({"format": 2}, "format 2"), ({"action": "paused"}, "paused"), ({"seen": [{}]}, "look"),
+    ({"format": 2}, "format 2"), ({"action": "paused"}, "paused"), ({"seen": [{}]}, "observation"),
     ({"guards": {"x": 1}}, "x"),
 ])  # fmt: skip
 def test_a_record_of_another_form_is_refused(promoted, tmp_path, change, said):
