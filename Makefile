@@ -10,7 +10,7 @@ DATA ?= ../shared/data
 # Of the tests, a file at a time; each needs about 2 GB. One thread of torch each: more would spin against each other.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality clean
+.PHONY: demo test test-benchmarks test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -22,6 +22,9 @@ test: .venv/ready            ## style, types and all tests
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/shoprank compile --check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+
+test-benchmarks: .venv/ready ## the tests of tests/benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder tests/benchmarks
 
 test-containers: .venv/ready ## build the images and run the tiny pipeline in them (as root on Debian, or with DOCKER_HOST)
 	test -n "$$DOCKER_HOST" || { command -v dockerd && command -v mmdebstrap; } >/dev/null || \
