@@ -16,6 +16,9 @@ from kubernetes.client import ApiException, CustomObjectsApi
 from components.shared.cluster.api import Cluster
 from components.shared.cluster.kinds import INFERENCE_SERVICE
 from components.validate_serving.predictor import Predictor, PredictorConfig, running
+from serving.shadow import HEADER
+
+FORWARDED = ("content-type", "x-request-id", HEADER)
 
 
 class Service:
@@ -30,7 +33,7 @@ class Service:
             def forward(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 url = route()
-                headers = {key: self.headers[key] for key in ("content-type", "x-request-id") if key in self.headers}
+                headers = {key: self.headers[key] for key in FORWARDED if key in self.headers}
                 try:
                     if not url:
                         raise httpx.ConnectError("no pod")
