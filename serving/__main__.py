@@ -15,9 +15,10 @@ from kserve.model_server import parser as kserve_parser
 from components.shared.errors import InputError, ShoprankError
 from components.shared.recommender.runtime import RuntimeRecord
 from serving.clock import RECENT_DAYS, ClockOption
+from serving.config import ModelConfig, default_threads
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import install
-from serving.model import FixedRepository, ModelConfig, ShoprankModel, StrictDataPlane, default_threads
+from serving.model import FixedRepository, ShoprankModel, StrictDataPlane
 from serving.shadow import ShadowConfig
 
 logger = logging.getLogger("kserve.shoprank")

@@ -12,8 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import kserve
@@ -23,14 +22,12 @@ from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.infer_type import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
-from components.shared.cgroup import usable_cpus
 from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import verify
 from components.shared.release.signing import load_public_key
 from components.shared.telemetry.inference_log import LogWriter
-from serving.clock import ClockOption
+from serving.config import ModelConfig
 from serving.engine import Engine
-from serving.exploring import ExplorationConfig
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
 from serving.protocol import (
     V2_INPUTS,
@@ -43,40 +40,11 @@ from serving.protocol import (
     parse_v1,
     parse_v2,
 )
-from serving.shadow import HEADER, ShadowConfig
+from serving.shadow import HEADER
 from serving.watching import Watch
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
-
-
-def default_threads() -> int:
-    """Default number of request threads: the usable CPUs, at most 8, beyond which they would contend for the GIL."""
-    return min(8, usable_cpus())
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Configuration of the served model."""
-
-    folder: Path
-    """Folder of the bundle."""
-    public_key: Path | None = None
-    """Key that verifies the signature; None verifies only the checksums."""
-    clock: ClockOption = "auto"
-    """Clock for requests without a timestamp."""
-    threads: int = field(default_factory=default_threads)
-    """Number of requests processed in parallel."""
-    model_threads: int = 1
-    """Threads per model call."""
-    max_pending: int = 256
-    """Requests that may wait or run before new ones get 503."""
-    inference_log: Path | None = None
-    """Folder of the inference log; None disables it."""
-    exploration: ExplorationConfig | None = None
-    """Exploration; None disables it."""
-    shadow: ShadowConfig | None = None
-    """Shadow that gets copies of live requests; None disables it."""
 
 
 class RefusedRequest(InvalidInput):

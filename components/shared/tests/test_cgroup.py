@@ -132,7 +132,7 @@ def test_libraries_in_a_real_cgroup_with_one_cpu_start_one_thread():
         "from components.shared.cgroup import usable_cpus\n"
         "from components.shared.recommender import vector_index\n"
         "import torch\n"
-        "from serving.model import default_threads\n"
+        "from serving.config import default_threads\n"
         "print(usable_cpus(), torch.get_num_threads(), vector_index.faiss.omp_get_max_threads(), default_threads())"
     )
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
