@@ -19,7 +19,6 @@ from components.shared.cluster.train_job import train_job
 from components.shared.cluster.train_launcher import TrainJobLauncher
 from components.shared.errors import ClusterError, InputError, MissingObject, TrainingError
 from components.shared.progress import parse
-from components.shared.recommender.candidates import CandidateConfig
 from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
@@ -132,7 +131,7 @@ def test_the_ranker_and_its_refit_train_on_nodes_too_and_resume_from_the_object_
 
     base = RankerTraining(
         embedding_dim=8, hidden_dim=16, epochs=1, batch_shoppers=10, checkpoint_every=2,
-        candidates=CandidateConfig(own=40, retrieved=30, popular=10, similar=30),
+        own_candidates=40, retrieved_candidates=30, popular_candidates=10, similar_candidates=30,
     )  # fmt: skip
     config = base.replace(launch=settings(tmp_path, f"minio://{bucket}/rankers/"))
     launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
@@ -282,7 +281,7 @@ def test_a_stranger_of_the_same_name_is_left_alone(scene):
 
 
 def test_a_body_that_the_api_refuses_is_told_with_its_field(scene):
-    config = settings(scene.folder, processes="many")
+    config = settings(scene.folder).model_copy(update={"processes": "many"})  # beyond what the options let through
     launcher = TrainJobLauncher(cluster=scene.cluster, logs=FileLogs(scene.folder), config=config, limits=LIMITS)
     with pytest.raises(ClusterError, match=r"422 .*numProcPerNode"):
         launcher.run(scene.task, scene.folder)

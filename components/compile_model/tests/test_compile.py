@@ -1,6 +1,5 @@
 """The compiled model answers like the trained one, is smaller, and is refused when it does not."""
 
-import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -156,6 +155,11 @@ def test_the_folder_holds_what_a_bundle_needs_and_says_how_good_it_is(tiny_run):
     assert not [path for path in tiny_run.compiled.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
 
 
+def beyond(limits: Limits, **changes: float) -> Limits:
+    """Limits that no model keeps to, which the options refuse."""
+    return limits.model_copy(update=changes)
+
+
 @pytest.mark.slow
 def test_comparing_passes_within_the_limits_and_refuses_beyond(opened):
     figures = compare(*opened, Limits(shoppers=20))
@@ -164,7 +168,7 @@ def test_comparing_passes_within_the_limits_and_refuses_beyond(opened):
         compare(*opened, Limits(shoppers=20, max_probability_difference=1e-9))
     assert "use fp16 or fp32" in caught.value.fix
     with pytest.raises(DataError, match=r"overlap@10"):
-        compare(*opened, Limits(shoppers=20, min_rank_overlap=1.01))
+        compare(*opened, beyond(Limits(shoppers=20), min_rank_overlap=1.01))
 
 
 @pytest.mark.slow
@@ -176,15 +180,15 @@ def test_ranking_quality_is_measured_at_the_validation_moment_and_a_loss_refused
     assert figures["ndcg_at_10_compiled"] == pytest.approx(figures["ndcg_at_10_trained"], rel=0.02)
     assert 0.1 < figures["ndcg_at_10_trained"] < 0.9
     with pytest.raises(DataError, match=r"ranks worse: NDCG@10 0\.\d+ instead of 0\.\d+"):
-        quality(then, compiled, rows, Limits(max_ndcg_loss=-0.5))
+        quality(then, compiled, rows, beyond(Limits(), max_ndcg_loss=-0.5))
 
 
 @pytest.mark.slow
 def test_an_index_that_misses_too_much_is_made_exact(tiny_run, tmp_path):
     models = (tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics)
     for least, exact in ((0.5, False), (1.01, True)):
-        limits = Limits(shoppers=20, min_index_recall=least, min_rank_overlap=0.5)
-        config = CompileOptions(limits=limits, exact_index_up_to=10, timed_requests=1)
+        limits = beyond(Limits(shoppers=20, min_rank_overlap=0.5), min_index_recall=least)
+        config = CompileOptions(exact_index_up_to=10, timed_requests=1).model_copy(update={"limits": limits})
         figures = compile_model(*models, tmp_path / str(exact), config)
         assert 0.5 < figures["index_recall_at_100"] <= 1.0
         assert Recommender.open(tmp_path / str(exact)).index.exact == exact
@@ -204,9 +208,8 @@ def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
 def test_an_encoder_crosses_experts_and_target_attention_compile_within_the_limits(tiny_run, tmp_path):
     """Everything that can be chosen at once, through the stages' own functions, to a folder that serves."""
     size, seed = size_named("tiny"), 3
-    retriever = dataclasses.replace(
-        RetrieverTraining.from_size(size, seed), encoder=AttentionConfig(layers=1, hidden_dim=16), epochs=1
-    )
+    encoder = AttentionConfig(layers=1, hidden_dim=16)
+    retriever = RetrieverTraining.from_size(size, seed).replace(encoder=encoder, epochs=1)
     shape = RankerArchitecture(interaction=CrossConfig(), heads=MmoeConfig(), attention=TargetAttentionConfig())
     ranker = RankerTraining.from_size(size, seed).replace(architecture=shape, epochs=1)
     train_retriever(tiny_run.features, tmp_path / "retriever", retriever)
