@@ -165,18 +165,23 @@ def defaults(size: Size) -> dict[str, Any]:
     config["retriever"] = RetrieverTraining.from_size(size).model_dump(**launched)
     config["ranker"] = RankerTraining.from_size(size).model_dump(**launched)
     config["evaluation"] = EvaluationOptions.for_size(size).to_json()
+    for section, part in (("retriever", "sampling"), ("retriever", "optimizer"), ("ranker", "optimizer")):
+        del config[section][part]["seed"]  # the run's, unless a person names another
     return config
 
 
 def as_yaml(size: str) -> str:
     """Every option with its default at a size and its description as a comment."""
-    return "\n".join(_lines(ShopConfig, defaults(size_named(size)), "")) + "\n"
+    head = f"# Defaults at size {size}. Keep what you change: an option in this file wins over the default of any size."
+    return "\n".join([head, *_lines(ShopConfig, defaults(size_named(size)), "")]) + "\n"
 
 
 def _lines(model: type[Options], values: Mapping[str, Any], indent: str) -> list[str]:
     lines = []
     for name, field in model.model_fields.items():
-        value = values.get(name)
+        if name not in values:
+            continue
+        value = values[name]
         lines += [f"{indent}# {line.strip()}" for line in (field.description or "").splitlines() if line.strip()]
         inner = _model_of(field.annotation, value)
         if inner is None or not isinstance(value, Mapping):

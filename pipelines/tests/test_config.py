@@ -84,6 +84,8 @@ def test_what_config_prints_is_a_configuration_with_the_defaults_of_the_size(siz
     given = given_options(tmp_path / "shop.yaml", [])
     found = space.configured(RankerTraining.from_size(size_named(size)), given["ranker"])
     assert found.decisive == RankerTraining.from_size(size_named(size)).decisive
+    seeded = space.configured(RankerTraining.from_size(size_named(size), seed=5), given["ranker"])
+    assert seeded.optimizer.seed == 5, "a printed file does not fix the seed of a training"
     described = [line for line in text.splitlines() if line.lstrip().startswith("#")]
     assert len(described) > 100, "every option has a comment"
 

@@ -29,7 +29,11 @@ def test_every_stage_is_told_while_it_runs(demo):
 
 def test_three_questions_are_answered_with_titles_prices_and_reasons(demo):
     text = demo.printed
-    known, search, unknown = text.index("What should shopper"), text.index("searches for 'milk'"), text.index("An unknown shopper")
+    known, search, unknown = (
+        text.index("What should shopper"),
+        text.index("searches for 'milk'"),
+        text.index("An unknown shopper"),
+    )
     assert known < search < unknown
     assert re.search(r"bought \d+ times", text[known:search])
     assert len(re.findall("matches 'milk'", text[search:unknown])) >= 3
