@@ -55,7 +55,7 @@ def test_request_refresh_rollback_and_audit(demo, tmp_path):
 
         (tmp_path / "bundle").symlink_to(Registry(out / "registry").resolve("shop/champion"))
         printed = journey.run("manifests/README.md#registry-audit-and-other-stores:sh")
-        assert "rollback" in printed and "unbroken" in printed and (tmp_path / "image/index.json").exists()
+        assert "rollback" in printed and "verified" in printed and (tmp_path / "image/index.json").exists()
 
         journey.run("pipelines/README.md#configuration:sh")
         options = yaml.safe_load((tmp_path / "shop.yaml").read_text(encoding="utf-8"))

@@ -71,7 +71,7 @@ def test_a_window_without_a_purchase_is_named(shop, tmp_path):
     quiet = last - datetime.timedelta(days=25)
     shop.events = [event for event in shop.events if event["timestamp"] < quiet or event["timestamp"] == last]
     shop.events[-1]["event_type"] = "purchase"
-    assert "split 'ranker-0' has no row" in refused(shop, tmp_path).headline
+    assert "split 'ranker-0' is empty" in refused(shop, tmp_path).headline
 
 
 def test_one_shopper_is_enough(make_shop, built_from):
