@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from components.shared.schema.sizes import size_named
-from components.shared.training.launch import LaunchConfig, TrainingOptions
+from components.shared.tuning.configured import sized
 from components.train_ranker.config import RankerTraining
 from components.train_ranker.space import configured
 
@@ -25,8 +24,7 @@ def training_for(
     Raises:
         InputError: names the path of a value that cannot be used.
     """
-    launch = LaunchConfig.of(TrainingOptions.read(training, "training"), task_config)
-    config = configured(RankerTraining.from_size(size_named(size), seed, launch), ranker)
+    config = configured(sized(RankerTraining, size, seed, training, task_config), ranker)
     config.check()
     return config
 

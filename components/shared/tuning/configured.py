@@ -1,13 +1,43 @@
 """The options of a training: defaults of the size, overridden by tuning results, overridden by explicit options."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from components.shared.options import Options, merged
+from components.shared.schema.sizes import Size, size_named
+from components.shared.training.launch import LaunchConfig, TrainingOptions
 from components.shared.tuning.hyperparameters import read_hyperparameters
 from components.shared.tuning.search_space import SearchSpace
 
 Training = TypeVar("Training", bound=Options)
+Made = TypeVar("Made", covariant=True)
+
+
+class Sized(Protocol[Made]):
+    """A training whose defaults depend on the size."""
+
+    def from_size(self, size: Size, seed: int, launch: LaunchConfig) -> Made:
+        """The defaults of a size."""
+        ...
+
+
+def sized(
+    training: Sized[Made], size: str, seed: int, section: Mapping[str, Any], task_config: Any = None
+) -> Made:  # fmt: skip
+    """The defaults of a size, launched as the section `training` and the step's pod say.
+
+    Args:
+        training: RetrieverTraining or RankerTraining.
+        size: tiny, small or full.
+        seed: Of everything random.
+        section: Section `training`.
+        task_config: KFP's TaskConfig of the step; None: there is none.
+
+    Raises:
+        InputError: there is no such size, or names the path of a value that cannot be used.
+    """
+    launch = LaunchConfig.of(TrainingOptions.read(section, "training"), task_config)
+    return training.from_size(size_named(size), seed, launch)
 
 
 def configured(
