@@ -207,8 +207,8 @@ def test_nobody_runs_native_code_of_an_unknown_maker(bundles):
 @pytest.mark.parametrize(
     ("record", "named"),
     [
-        ({"torch": "2.12.0"}, r"user\.pt2 was compiled with torch 2\.12\.0, here is \d+\.\d+"),
-        ({"machine": "aarch64"}, r"user\.pt2 is native code for aarch64, here is x86_64"),
+        ({"torch": "2.12.0"}, r"user\.pt2 was compiled with torch 2\.12\.0, but torch \d+\.\d+"),
+        ({"machine": "aarch64"}, r"user\.pt2 is native code for aarch64, but this machine is x86_64"),
         ({"cpu": ["avx2", "avx1024"]}, r"user\.pt2 needs avx1024, which this CPU does not support"),
         ({"name": "tvm"}, r"has runtime 'tvm', but this version supports onnxruntime, aotinductor"),
         ({"surplus": 1}, r"runtime\.json cannot be read"),

@@ -129,7 +129,7 @@ def test_another_model_behind_the_url_is_no_release(shop):
     with Controller(shop.cluster, lambda uri: shop.registry.resolve(f"handmade/{shop.one}")):
         target = dataclasses.replace(shop.backend.target, settle_s=2)
         shop.backend.release("handmade", shop.one)
-        with pytest.raises(ServingError, match=f"answered by {shop.one}, not {shop.two}"):
+        with pytest.raises(ServingError, match=f"served by version {shop.one}, not {shop.two}"):
             KServeBackend(shop.backend.registry, target, shop.cluster).release("handmade", shop.two)
 
 

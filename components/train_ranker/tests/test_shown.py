@@ -179,7 +179,7 @@ def test_pairs_carry_the_places(shop, tmp_path):
 def test_what_cannot_be_joined_is_named(shop, tiny_run, tmp_path):
     with pytest.raises(InputError, match=r"no event of these features carries a request_id"):
         read_shown(tiny_run.features, shop.log)
-    with pytest.raises(InputError, match=r"inference_log: .* holds no \*.jsonl"):
+    with pytest.raises(InputError, match=r"inference_log: .* has no \*.jsonl"):
         read_shown(shop.features, tmp_path)
     other = LogWriter(tmp_path / "other", "pod")
     other.write(Answered(time=0.0, request_id="of nobody", version="1", outcome="ok", seconds=0.01, items=("i1",)))
