@@ -94,7 +94,7 @@ def test_a_refused_run_says_so_first(tiny_run, tmp_path):
     write_report(RunFolders(evaluation=tmp_path / "evaluation"), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert html.index("Refused") < html.index("AUC is 0.51.")
-    assert f"1 of {len(result['checks'])} rules" in html
+    assert f"1 of {len(result['checks'])} release gates failed" in html
 
 
 def test_a_folder_without_its_file_is_named(tmp_path):
