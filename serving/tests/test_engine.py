@@ -112,7 +112,7 @@ def test_an_inline_history_replaces_the_stored_one(engine):
     answer = _ask(engine, user_id="ann", history=events)
     assert _ids(answer)[0] == "snack7" and answer.items[0].reasons[0] == "bought 3 times, last 3 days ago"
     assert answer.warnings == ["history: 1 events of unknown items ignored, first 'nothing'"]
-    assert "newcomers" in _ask(engine, user_id="ann", history=[]).note
+    assert "as for a new shopper" in _ask(engine, user_id="ann", history=[]).note
 
 
 def test_now_is_the_bundles_end_or_just_after_the_last_inline_event(engine):

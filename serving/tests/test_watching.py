@@ -169,7 +169,7 @@ def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
         stream.write(line_of(answered(10)) + '{"kind": "answ')
     late = LogReader(tmp_path)
     late.skip()
-    again = LogReader(tmp_path, json.loads(json.dumps(reader.positions)))
+    again = LogReader(tmp_path, json.loads(json.dumps(reader.offsets)))
     assert [one.request_id for one in again.read()] == ["r10"], "half a line waits"
     with last.open("a") as stream:
         stream.write('ered"}\n')

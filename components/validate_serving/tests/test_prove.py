@@ -15,6 +15,9 @@ from components.validate_serving.predictor import PredictorConfig, running
 from components.validate_serving.prove import ProofConfig, prove
 from serving.tests.handmade import AS_OF, write_bundle, write_compiled
 
+# The proof measures the memory of the predictor's process, and ends it.
+pytestmark = pytest.mark.usefixtures("real_processes")
+
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
@@ -48,7 +51,7 @@ def test_a_good_bundle_is_proven_through_the_kfp_face(bundle, tmp_path, capsys):
 
 
 def test_limits_are_kept_and_nothing_is_written(bundle, tmp_path):
-    with pytest.raises(ServingError, match=r"holds \d+ MB, the limit \(max_memory_mb\) is 10 MB"):
+    with pytest.raises(ServingError, match=r"uses \d+ MB, the limit \(max_memory_mb\) is 10 MB"):
         prove(bundle, tmp_path / "proof", _config(max_memory_mb=10))
     with pytest.raises(ServingError, match=r"p99 latency is .* the limit \(max_p99_ms\) is 0.0 ms"):
         prove(bundle, tmp_path / "proof", ProofConfig(requests=20, warm_up=2, max_p99_ms=0.001))
