@@ -71,11 +71,8 @@ def train(
         if pairs is None:
             _write_pairs(features, retriever, work, config, shown)
         else:
-            for name in names:
-                (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first try
-                (work / name).symlink_to(pairs.resolve() / name)
-        training = names[: names.index(VALIDATION)]
-        _model_config(spec, [work / name for name in training], config).write(work / CONFIG)
+            _link(names, pairs, work)
+        _model_config(spec, [work / name for name in names[: names.index(VALIDATION)]], config).write(work / CONFIG)
         task = _task(features, work, names, digest, config)
         (launcher or launcher_for(config.launch)).run(task, work)
         write_json(folder / "candidates.json", config.candidates.to_json())
@@ -101,6 +98,12 @@ def _write_pairs(
         anonymous = 0.0 if name == VALIDATION else config.anonymous_share
         write_pairs(features, retriever, moment, folder / name, config.candidates, shown=shown.get(moment),
                     anonymous=anonymous)  # fmt: skip
+
+
+def _link(names: list[str], pairs: Path, work: Path) -> None:
+    for name in names:
+        (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first try
+        (work / name).symlink_to(pairs.resolve() / name)
 
 
 def _pair_files(features: Path) -> list[str]:

@@ -10,16 +10,13 @@ import threading
 from pathlib import Path
 
 import fsspec
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from components.shared.cluster.kinds import TRAIN_JOB
 from components.shared.cluster.train_job import train_job
 from components.shared.cluster.train_launcher import TrainJobLauncher
 from components.shared.errors import ClusterError, InputError, MissingObject, TrainingError
 from components.shared.progress import parse
-from components.shared.storage import read_json
 from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.config import RankerTraining
@@ -27,6 +24,7 @@ from components.train_ranker.train import train as train_ranker
 from components.train_retriever.config import RetrieverTraining, SamplingConfig
 from components.train_retriever.train import train
 from tests import custom_resources
+from tests.cluster.same_model import assert_same_model
 from tests.cluster.trainer_controller import FileLogs, Trainer, write_active
 from tests.cluster.training_step import LIMITS, Scene, retrying, settings
 
@@ -37,21 +35,6 @@ CONFIG = RetrieverTraining(
     optimizer=OptimizerConfig(seed=7),
 )  # fmt: skip
 """Twelve steps an epoch."""
-
-
-def curve(model: Path) -> list[dict]:
-    points = read_json(model / "curve.json")
-    return [{name: value for name, value in point.items() if name != "seconds"} for point in points]
-
-
-def assert_same_model(one: Path, other: Path) -> None:
-    """Bit for bit: the same shards on the same number of ranks do the same sums."""
-    assert curve(one) == curve(other)
-    assert (one / "config.json").read_bytes() == (other / "config.json").read_bytes()
-    ours, theirs = load_file(one / "weights.safetensors"), load_file(other / "weights.safetensors")
-    assert ours.keys() == theirs.keys()
-    for name in ours:
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import contextlib
 import datetime
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,12 +20,7 @@ from kubernetes.client import CustomObjectsApi
 from components.shared.cluster.api import Cluster
 from components.shared.cluster.kinds import TRAIN_JOB
 from components.shared.cluster.train_job import ended
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 def write_status(cluster: Cluster, name: str, **status) -> None:

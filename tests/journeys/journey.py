@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import httpx
 
 from tests.journeys.blocks import ROOT, Block, blocks
 from tests.journeys.claims import JOURNEYS
+from tests.ports import free_port
 
 TIMEOUT_S = 600
 _SERVERS = ("shoprank serve", "python -m serving")
@@ -32,7 +32,7 @@ class Journey:
     """
 
     def __init__(self, name: str, folder: Path, shorter: dict[str, str] | None = None):
-        self.folder, self.port = folder, _free_port()
+        self.folder, self.port = folder, free_port()
         self._left, self._shorter = list(JOURNEYS.get(name, ())), shorter or {}
         self._server: subprocess.Popen[bytes] | None = None
         for entry in ("Makefile", "components", "pipelines", "serving", "manifests", "tests", "pyproject.toml"):
@@ -107,7 +107,7 @@ class Journey:
     def _serve(self, command: str) -> None:
         self.stop_serving()
         ports = ("--port", "--grpc-port") if command.startswith("shoprank") else ("--http_port", "--grpc_port")
-        words = [*shlex.split(command), ports[0], str(self.port), ports[1], str(_free_port())]
+        words = [*shlex.split(command), ports[0], str(self.port), ports[1], str(free_port())]
         with (self.folder / "server.log").open("wb") as log:
             self._server = subprocess.Popen(
                 words, executable=shutil.which(words[0], path=str(self._programs)), cwd=self.folder,
@@ -145,9 +145,3 @@ def same_shape(found: object, shown: object, where: str = "answer") -> None:
 def _program(path: Path, body: str) -> None:
     path.write_text(f"#!/bin/bash\n{body}\n")
     path.chmod(0o755)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -1,7 +1,6 @@
 """`shoprank serve` and the demo's questions, told to stop: the predictor does not stay."""
 
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -9,6 +8,8 @@ import time
 import httpx
 import psutil
 import pytest
+
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -22,12 +23,6 @@ demo.ask = lambda *_: time.sleep(600)
 {MAIN}
 """
 """The demo after its training, whose first question is never answered."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def stopped(process: subprocess.Popen, number: signal.Signals) -> int:

@@ -7,7 +7,6 @@ import argparse
 import concurrent.futures
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from components.shared.errors import ShoprankError
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json, write_json
 from tests.benchmarks.tables import provenance, write_table
+from tests.ports import free_port
 
 SIZE = "small"
 STEPS, WARM = 40, 5
@@ -66,7 +66,7 @@ def our_training(folder: Path) -> dict[str, float]:
 
     quiet_third_parties()
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1",
-                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}  # fmt: skip
+                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}  # fmt: skip
     config = _training_config()
     job = WorkerJob(features=str(folder / "features"), folder=str(folder), training=config.decisive)
     with process_group() as group:
@@ -88,7 +88,7 @@ def plain_training(folder: Path) -> dict[str, float]:
     from components.train_retriever.sources import HeldRows
     from tests.benchmarks.speed.rivals import PlainRetriever, clocked
 
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port())}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     torch.distributed.init_process_group("gloo", rank=0, world_size=1)
     config = _training_config()
     spec = FeatureSpec.read(folder / "features" / "spec.json")
@@ -189,12 +189,6 @@ def _training_config():
     from components.train_retriever.config import RetrieverTraining
 
     return RetrieverTraining.from_size(size_named(SIZE)).replace(epochs=1)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def prepare(folder: Path) -> None:
