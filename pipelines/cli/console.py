@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -20,9 +21,10 @@ class StageProgress:
 
     Args:
         quiet: Print nothing.
+        clock: Seconds that only grow.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = Progress(
             TextColumn("{task.fields[mark]}"), TextColumn("{task.description:<18}"), BarColumn(bar_width=24),
             TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"), console=console,
@@ -31,7 +33,9 @@ class StageProgress:
         self._plain_lines = not quiet and not console.is_terminal
         self._bar: TaskID | None = None
         self._name, self._note = "", ""
+        self._clock = clock
         self._began = self._printed = 0.0
+        self._first, self._share = (0.0, 0.0), 0.0
 
     def __enter__(self) -> "StageProgress":
         self._progress.start()
@@ -44,7 +48,8 @@ class StageProgress:
         """Show one event."""
         if isinstance(event, Started):
             self._name, self._note = event.task, ""
-            self._began = self._printed = time.monotonic()
+            self._began = self._printed = self._clock()
+            self._first, self._share = (self._began, 0.0), 0.0
             self._bar = self._progress.add_task(event.task, total=1.0, mark="[cyan]>", note="")
             self._plain(f"> {event.task}")
         elif self._bar is None:
@@ -54,20 +59,27 @@ class StageProgress:
         elif event.ok:
             self._progress.update(self._bar, completed=1.0, mark="[green]✓")
             self._progress.stop_task(self._bar)
-            self._plain(f"✓ {event.task}  {time.monotonic() - self._began:.1f} s  {self._note}".rstrip())
+            self._plain(f"✓ {event.task}  {self._clock() - self._began:.1f} s  {self._note}".rstrip())
         else:
             self._progress.update(self._bar, mark="[red]✗")
             self._plain(f"✗ {event.task}")
 
     def _progressed(self, event: Progressed) -> None:
         assert self._bar is not None
-        self._note, now = event.note, time.monotonic()
-        spent = now - self._began
-        left = f", {_duration(spent * (1 - event.share) / event.share)} left" if 0.02 < event.share < 1 else ""
+        self._note, now = event.note, self._clock()
+        left = self._left(now, event.share)
         self._progress.update(self._bar, completed=event.share, note=f"{event.note}{left}")
         if now - self._printed >= PLAIN_EVERY_S:
             self._printed = now
             self._plain(f"  {self._name}  {100 * event.share:3.0f} %  {event.note}{left}".rstrip())
+
+    def _left(self, now: float, share: float) -> str:
+        """The time left of a stage's training, or of its refit, whose share starts at 0 again; preparing is no part."""
+        if share < self._share or not share:
+            self._first = (now, share)
+        self._share = share
+        spent, done = now - self._first[0], share - self._first[1]
+        return f", {_duration(spent * (1 - share) / done)} left" if done > 0.02 and share < 1 else ""
 
     def _plain(self, line: str) -> None:
         if self._plain_lines:

@@ -1,0 +1,35 @@
+"""The time left that progress lines name."""
+
+import pytest
+
+from pipelines.cli.console import StageProgress
+from pipelines.local.log import Ended, Progressed, Started
+
+
+@pytest.fixture
+def lines(capsys):
+    """What is printed for (seconds, share, note) of a stage that starts at 0."""
+
+    def printed(*events: tuple[float, float, str]) -> list[str]:
+        times = iter([0.0, *(second for second, _, _ in events), events[-1][0]])
+        with StageProgress(clock=lambda: next(times)) as progress:
+            progress.watch(Started("train-ranker"))
+            for _, share, note in events:
+                progress.watch(Progressed(share, note))
+            progress.watch(Ended("train-ranker", ok=True))
+        return [line.split("%")[1].strip() for line in capsys.readouterr().out.splitlines() if "%" in line]
+
+    return printed
+
+
+def test_the_time_left_follows_from_the_share_done(lines):
+    assert lines((10, 0.25, "epoch 1"), (20, 0.5, "epoch 2")) == ["epoch 1, 30 s left", "epoch 2, 20 s left"]
+
+
+def test_preparing_does_not_count_as_training(lines):
+    assert lines((60, 0.0, "pairs"), (70, 0.5, "epoch 1")) == ["pairs", "epoch 1, 10 s left"]
+
+
+def test_a_second_training_starts_anew(lines):
+    found = lines((100, 1.0, "epoch 4"), (110, 0.05, "refit, epoch 1"), (120, 0.15, "refit, epoch 1"))
+    assert found == ["epoch 4", "refit, epoch 1", "refit, epoch 1, 85 s left"]
