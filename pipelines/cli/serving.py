@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from components.shared.errors import InputError
+from components.shared.release.bundle import MANIFEST
 from components.shared.release.signing import public_path
 from pipelines.cli.console import console, show_answer
 from pipelines.cli.parameters import Json, Out, emit
@@ -31,6 +33,11 @@ def serve(
 
         key = key or public_path(folder / "keys" / "signing.pem")
         folder = champion(folder / "registry")
+    elif not (folder / MANIFEST).exists():
+        raise InputError(
+            f"{folder} contains neither a bundle nor a registry",
+            "train first, with `shoprank run training` or `shoprank demo`, or give the folder of a bundle",
+        )
     command = [sys.executable, "-m", "serving", "--model_dir", str(folder), "--http_port", str(port),
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
     raise typer.Exit(run_until_stopped([*command, "--public_key", str(key)] if key else command))

@@ -41,6 +41,12 @@ def test_asking_where_nobody_serves(shoprank, tmp_path):
     assert done.code == 1 and "--url http://127.0.0.1:9" in done.err and "shoprank serve" in done.err
 
 
+def test_serving_where_nothing_was_trained(shoprank, tmp_path):
+    done = shoprank("serve", tmp_path / "out")
+    assert done.code == 2 and f"{tmp_path / 'out'} contains neither a bundle nor a registry" in done.err
+    assert "shoprank run training" in done.err
+
+
 def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "key.pem")
     with running(bundle, PredictorConfig(clock="auto")) as predictor:
