@@ -88,3 +88,9 @@ def test_words_and_dashes_among_numbers_stand_where_the_numbers_do():
     cells = re.findall(r"<td class=\"([^\"]*)\">([^<]*)</td>", html)
     assert cells == [("short", "width"), ("number", "64"), ("short", "encoder"), ("number", "GRU"),
                      ("short", "layers"), ("number", "–")]  # fmt: skip
+
+
+def test_prices_below_a_cent_keep_their_digits():
+    items = [{"title": str(price), "price": price, "score": 1.0, "reasons": []} for price in (0.0023, 1.5, None)]
+    text = Page("Shop").answers([{"title": "Cheap", "request": {}, "items": items}]).html()
+    assert re.findall(r"</b><span>([^<]*)</span>", text) == ["0.0023", "1.50", ""]

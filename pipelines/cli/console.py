@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from components.shared.errors import ShoprankError
+from components.shared.report.prices import price_text
 from pipelines.local.log import Ended, Progressed, Started
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
@@ -100,9 +101,8 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
     for heading in ("#", "product", "price", "score", "why"):
         table.add_column(heading, justify="right" if heading in {"#", "price", "score"} else "left")
     for position, item in enumerate(answer["items"], 1):
-        price = "" if item.get("price") is None else f"{item['price']:.{2 if item['price'] >= 0.01 else 4}f}"
         score = f"{item['score']:.3f}" if item["score"] >= 0.001 else "<0.001"
-        table.add_row(str(position), item["title"], price, score, "; ".join(item["reasons"]))
+        table.add_row(str(position), item["title"], price_text(item.get("price")), score, "; ".join(item["reasons"]))
     console.print(table)
     for warning in answer.get("warnings", []):
         console.print(f"[yellow]note:[/] {warning}")

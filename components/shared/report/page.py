@@ -23,6 +23,7 @@ from matplotlib.typing import RcKeyType
 
 from components.shared import storage
 from components.shared.report.page_style import CSS, TEMPLATE
+from components.shared.report.prices import price_text
 from components.shared.version import VERSION
 
 Tone = Literal["neutral", "good", "warning", "bad"]
@@ -209,7 +210,7 @@ def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     best = max((item.get("score") or 0.0 for item in answer["items"]), default=0.0)
     items = [
         {
-            "title": item["title"], "price": "" if item.get("price") is None else f"{item['price']:.2f}",
+            "title": item["title"], "price": price_text(item.get("price")),
             "score": format_value(item.get("score")), "reasons": " · ".join(item.get("reasons") or ()),
             "share": f"{100 * (item.get('score') or 0.0) / best:.1f}" if best > 0 else "0",
         }

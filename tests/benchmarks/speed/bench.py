@@ -18,6 +18,7 @@ import numpy as np
 from components.shared.errors import ShoprankError
 from components.shared.schema.sizes import size_named
 from components.shared.storage import read_json, write_json
+from tests.benchmarks.memory import peak_memory_mb
 from tests.benchmarks.tables import provenance, write_table
 from tests.ports import free_port
 
@@ -234,13 +235,6 @@ def measure(name: str, folder: Path) -> dict[str, float]:
     if done.returncode:
         raise BenchFailed(f"{name} ended with code {done.returncode}", "run it alone with --measure to see why")
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process in MB (VmHWM: getrusage would count what its parent held before exec)."""
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024 / 1e6
 
 
 def table(found: dict[str, dict[str, float]]) -> str:

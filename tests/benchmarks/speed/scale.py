@@ -20,7 +20,7 @@ from components.build_features.build import ROWS
 from components.shared.features.ragged import Ragged, offsets_of
 from components.shared.features.spec import SparseFeature
 from components.shared.storage import write_json
-from tests.benchmarks.speed.bench import peak_memory_mb
+from tests.benchmarks.memory import peak_memory_mb
 from tests.benchmarks.tables import provenance, write_table
 
 _GROUP = 100_000

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from tests.benchmarks.memory import peak_memory_mb
 from tests.benchmarks.throughput.data import Shape, in_memory
 from tests.benchmarks.throughput.dlrm import DenseParts, first_table, state_name
 
@@ -139,9 +140,7 @@ def main() -> None:
     measure = {"deepctr_torch": deepctr_torch, "recbole": recbole}[job["measure"]]
     rows = min(shape.rows, job["steps"] * job["batch"]) // job["batch"] * job["batch"]
     found = measure(Path(job["data"]), shape, job["batch"], rows, Path(job["folder"]))
-    status = Path("/proc/self/status").read_text()
-    peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    print(json.dumps({**found, "steps": rows // job["batch"], "memory_mb": int(peak.split()[1]) * 1024 / 1e6}))
+    print(json.dumps({**found, "steps": rows // job["batch"], "memory_mb": peak_memory_mb()}))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 from components.shared.storage import read_json, write_json
 from components.shared.training.group import Group, process_group, quiet_third_parties
-from tests.benchmarks.speed.bench import peak_memory_mb
+from tests.benchmarks.memory import peak_memory_mb
 from tests.benchmarks.throughput.measures import DLRM_MEASURES, SEQUENCE_MEASURES, Step, WorkerJob
 from tests.benchmarks.throughput.profiling import profile
 
