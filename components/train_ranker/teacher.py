@@ -48,7 +48,7 @@ def train_taught(
     checkpoints: Path | None = None,
     launcher: Launcher | None = None,
 ) -> dict[str, float]:
-    """As `train`, by labels that are mixed with the teacher's word; adds teacher.json.
+    """As `train`, by soft labels, mixed from those that happened and the teacher's probabilities; adds teacher.json.
 
     Args:
         features: Output of build_features.

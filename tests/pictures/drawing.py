@@ -70,7 +70,7 @@ def draw_pipeline(compiled: Path, out: Path) -> None:
     figure = new_figure(11.0, 2.6)
     axes = figure.subplots()
     columns = (len(order) + 1) // 2
-    # Two lines of boxes: the road turns around once, so that names stay readable.
+    # Two lines of boxes, the second from right to left, so that names stay readable.
     place = {
         name: (index, 1.0) if index < columns else (2 * columns - 1 - index, 0.0) for index, name in enumerate(order)
     }

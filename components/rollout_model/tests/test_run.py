@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 @pytest.fixture
 def desk(shelves, cluster, api_server, tmp_path, monkeypatch):
-    """Calls the face for a version in the namespace of `cluster`: (call, registry, versions)."""
+    """Runs the component for a version in the namespace of `cluster`: (call, registry, versions)."""
     shutil.copytree(shelves[0], tmp_path / "registry")
     (tmp_path / "log").mkdir()
     registry = Registry(tmp_path / "registry")

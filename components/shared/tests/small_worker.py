@@ -31,7 +31,7 @@ BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class SmallJob:
-    """What the worker is told."""
+    """The settings of the worker."""
 
     folder: str
     """Each sharding type has a folder of its own in it."""

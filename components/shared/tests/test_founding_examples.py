@@ -33,7 +33,7 @@ FOREVER = float("inf")
 
 @pytest.fixture(scope="module")
 def behaviour(tmp_path_factory) -> tuple[Histories, list[str], list[str]]:
-    """The example's events by the road that all events take: ingested, cleaned, encoded, read back."""
+    """The example's events as all events are: ingested, cleaned, encoded, read back."""
     folder = tmp_path_factory.mktemp("example")
     (folder / "events.csv").write_text(FOUNDING)
     names = ("events", "items", "users", "rejected")

@@ -64,7 +64,7 @@ def test_reach_sums_over_what_a_shopper_touched(shop, histories_of, rows):
         weight = {item: sum(0.5 ** (age / 86_400 / 30) for what, _, age in row if what == item) for item, *_ in row}
         wanted = sum((math.log1p(w) * similarity[item] for item, w in weight.items()), np.zeros(9))
         assert whole[at] == pytest.approx(wanted, rel=1e-4, abs=1e-6)
-    # What single pairs are told is what the whole matrix holds.
+    # Scores of single pairs equal those of the whole matrix.
     row, item = (where.ravel() for where in np.indices(whole.shape))
     own, nearest = item_knn_scores_of(found, row, item)
     assert (own == whole.ravel()).all() and (nearest == whole.max(1)[row]).all()

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def taught(tiny_run, alone, all_pairs, tmp_path_factory):
-    """(pairs as they happened, the same with the teacher's word alone)."""
+    """(pairs as they happened, the same with the teacher's probabilities as labels)."""
     soft = tmp_path_factory.mktemp("distilled") / "soft"
     distil_pairs(tiny_run.features, (tiny_run.retriever, alone), all_pairs, soft, weight=1.0)
     return all_pairs, soft

@@ -26,7 +26,7 @@ from components.train_retriever.worker import Training, model_config
 
 @dataclass(frozen=True, kw_only=True)
 class ManyJob:
-    """What the worker is told."""
+    """The settings of the worker."""
 
     folder: str
     """Each run has a folder of its name in it."""
