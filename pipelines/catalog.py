@@ -5,6 +5,7 @@
 
 from kfp import dsl
 
+from components.check_parameters.component import check_parameters
 from components.deploy_model.component import deploy_model
 from components.refresh_catalog.component import refresh_catalog
 from components.register_model.component import register_model
@@ -35,8 +36,9 @@ def catalog(
         release: Registration, limits of the served model, deployment (see `shoprank config`).
     """
     what = {"registry": registry, "model_name": model_name}
+    checked = apply(check_parameters(release=release), resources.CHECK)
     task = refresh_catalog(items_source=items_source, **what, public_key=f"{signing_key}.pub")
-    refreshed = apply(task, resources.REFRESH).outputs
+    refreshed = apply(task, resources.REFRESH).after(checked).outputs
     task = register_model(
         compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], **what, signing_key=signing_key,
         release=release,

@@ -80,8 +80,9 @@ FLAT = tuple(name for name in ShopConfig.model_fields if name not in SECTIONS)
 
 _MOVED = {
     "mapping": "data.mapping", "items_source": "data.items_source", "users_source": "data.users_source",
-    "previous_statistics": "data.previous_statistics", "item_hash_rows": "features.vocabulary.item_hash_rows",
-    "item_rows": "features.vocabulary.item_rows", "user_rows": "features.vocabulary.user_rows",
+    "previous_statistics": "data.validation.previous_statistics",
+    "item_hash_rows": "features.vocabulary.item_hash_rows", "item_rows": "features.vocabulary.item_rows",
+    "user_rows": "features.vocabulary.user_rows",
     "processes": "training.processes", "launch": "training.launch", "nodes": "training.nodes",
     "exchange": "training.exchange", "checkpoints": "training.checkpoints", "node_gpus": "training.node_gpus",
     "precision": "compile.table_format", "dense_precision": "compile.dense_format", "prune": "compile.prune",

@@ -12,7 +12,7 @@ from pipelines import resources
 from pipelines.resources import apply
 
 
-def prepare(source: Any, size: Any, data: Any, features: Any, after: Any = None) -> tuple[Any, Any]:
+def prepare(source: Any, size: Any, data: Any, features: Any, checked: Any) -> tuple[Any, Any]:
     """Add ingest_events, validate_data and build_features to a pipeline.
 
     Args:
@@ -20,13 +20,13 @@ def prepare(source: Any, size: Any, data: Any, features: Any, after: Any = None)
         size: tiny, small or full.
         data: Section `data`.
         features: Section `features`.
-        after: Task that must succeed before data is read, or None.
+        checked: Task of check_parameters, which must succeed before data is read.
 
     Returns:
         The artifacts of the features and of the data's statistics.
     """
     first = ingest_events(source=source, size=size, data=data)
-    raw = apply(first.after(after) if after else first, resources.SOURCE).outputs
+    raw = apply(first.after(checked), resources.SOURCE).outputs
     tables = {name: raw[name] for name in ("events", "items", "users", "rejected")}
     valid = apply(validate_data(**tables, data=data), resources.DATA).outputs
     built = apply(

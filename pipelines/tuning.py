@@ -10,6 +10,7 @@ from typing import Any
 
 from kfp import dsl
 
+from components.check_parameters.component import check_parameters
 from components.train_retriever.component import train_retriever
 from components.tune_hyperparameters.component import tune_hyperparameters
 from pipelines import resources
@@ -60,8 +61,9 @@ def tuning(
         training: Training of the trials: processes, nodes, checkpoints.
         tuning: Budget, objective, pruning, finalists, storage.
     """
-    built, _ = prepare(source, size, data, features)
     sections = {"training": training, "retriever": retriever, "ranker": ranker, "tuning": tuning}
+    task = check_parameters(size=size, seed=seed, data=data, features=features, **sections)
+    built, _ = prepare(source, size, data, features, apply(task, resources.CHECK))
     search = {"features": built, "size": size, "seed": seed, **sections}
     found = _searched({**search, "model": "retriever"}, workers, gpus)
     task = train_retriever(

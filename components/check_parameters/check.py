@@ -1,4 +1,4 @@
-"""Validates all options of a training run before anything is read, with the checks of the stages that use them.
+"""Validates all options of a run before anything is read, with the checks of the stages that use them.
 
 Otherwise an invalid rollout option would only be found after hours of training.
 """
@@ -16,14 +16,14 @@ def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
     """Validate the options of all steps.
 
     Args:
-        flat: size, seed, strategy, model_name, registry of the pipeline.
-        sections: The sections of the pipeline.
+        flat: size, seed and strategy of the pipeline.
+        sections: Every section; {} for one that the pipeline does not have.
 
     Raises:
         InputError: lists the first error of each section.
     """
     checks: tuple[Callable[[Mapping[str, Any], Sections], None], ...] = (
-        _data, _features, _retriever, _ranker, _evaluation, _compile, _release,
+        _data, _features, _retriever, _ranker, _evaluation, _compile, _release, _tuning,
     )  # fmt: skip
     wrong: dict[str, str] = {}
     for check in checks:
@@ -84,3 +84,9 @@ def _release(flat: Mapping[str, Any], sections: Sections) -> None:
         raise InputError(f"strategy is '{flat['strategy']}'", "use one of: direct, guarded")
     if flat["strategy"] == "guarded":
         rollout.check()
+
+
+def _tuning(flat: Mapping[str, Any], sections: Sections) -> None:
+    from components.tune_hyperparameters.config import TuningOptions
+
+    TuningOptions.read(sections["tuning"], "tuning")

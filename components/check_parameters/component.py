@@ -7,20 +7,23 @@ from components.shared.images import TRAIN_IMAGE
 
 @dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
 def check_parameters(
-    size: str,
-    seed: int,
-    strategy: str,
-    data: dict,
-    features: dict,
-    retriever: dict,
-    ranker: dict,
-    training: dict,
-    evaluation: dict,
-    compile: dict,
-    release: dict,
-    rollout: dict,
+    size: str = "small",
+    seed: int = 0,
+    strategy: str = "direct",
+    data: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    features: dict = {},  # noqa: B006
+    retriever: dict = {},  # noqa: B006
+    ranker: dict = {},  # noqa: B006
+    training: dict = {},  # noqa: B006
+    evaluation: dict = {},  # noqa: B006
+    compile: dict = {},  # noqa: B006
+    release: dict = {},  # noqa: B006
+    rollout: dict = {},  # noqa: B006
+    tuning: dict = {},  # noqa: B006
 ):
     """Validate the options of all steps before anything is read; reports the first error of each section.
+
+    A pipeline passes the sections that it has.
 
     Args:
         size: tiny, small or full.
@@ -35,10 +38,11 @@ def check_parameters(
         compile: Section.
         release: Section.
         rollout: Section.
+        tuning: Section.
     """
     from components.check_parameters import check as stage
 
     models = {"retriever": retriever, "ranker": ranker, "training": training, "evaluation": evaluation}
     sections = {"data": data, "features": features, **models, "compile": compile, "release": release}
     flat = {"size": size, "seed": seed, "strategy": strategy}
-    stage.check_parameters(flat, {**sections, "rollout": rollout})
+    stage.check_parameters(flat, {**sections, "rollout": rollout, "tuning": tuning})

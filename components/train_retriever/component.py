@@ -9,17 +9,9 @@ from components.shared.images import TRAIN_IMAGE
 @dsl.component(
     base_image=TRAIN_IMAGE,
     install_kfp_package=False,
-    # The step's pod needs them too: with launch=process it trains, otherwise it prepares and waits.
+    # apply_to_task: the step's pod needs them too; with launch=process it trains, otherwise it prepares and waits.
     task_config_passthroughs=[
-        dsl.TaskConfigPassthrough(field=field, apply_to_task=True)
-        for field in (
-            dsl.TaskConfigField.RESOURCES,
-            dsl.TaskConfigField.ENV,
-            dsl.TaskConfigField.KUBERNETES_TOLERATIONS,
-            dsl.TaskConfigField.KUBERNETES_NODE_SELECTOR,
-            dsl.TaskConfigField.KUBERNETES_AFFINITY,
-            dsl.TaskConfigField.KUBERNETES_VOLUMES,
-        )
+        dsl.TaskConfigPassthrough(field=field, apply_to_task=True) for field in dsl.TaskConfigField
     ],
 )
 def train_retriever(

@@ -24,7 +24,7 @@ def validate_data(
         items: Output of ingest_events.
         users: Output of ingest_events.
         rejected: Output of ingest_events.
-        data: Options of components/shared/schema/data_options.py, DataOptions, only previous_statistics is used.
+        data: Options of components/shared/schema/data_options.py, DataOptions; only its validation is read.
 
     Returns:
         statistics: Folder with statistics.json: every column's profile, the drift baseline, and the findings.
@@ -36,14 +36,14 @@ def validate_data(
     from components.shared.schema.data_options import DataOptions
     from components.validate_data import validate as stage
 
-    earlier = DataOptions.read(data, "data").previous_statistics
+    options = DataOptions.read(data, "data").validation
     result = stage.validate(
         Path(events.path),
         Path(items.path),
         Path(users.path),
         Path(statistics.path),
         Path(report.path),
-        previous=Path(earlier) if earlier else None,
+        options=options,
         rejected=Path(rejected.path),
     )
     statistics.metadata.update(result.metadata())

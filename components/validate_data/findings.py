@@ -5,51 +5,10 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from components.shared.schema.data_options import ValidationOptions
 from components.validate_data.tables import Tables
 
 Level = Literal["info", "warning", "error"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidationConfig:
-    """Thresholds; shares are between 0 and 1."""
-
-    now: datetime | None = None
-    """What counts as the present; None: the clock. With a time zone."""
-    clock_skew_hours: float = 24.0
-    """A timestamp this far ahead of now is not yet in the future: shops' clocks and time zones differ."""
-    future_error: float = 0.001
-    """Share of events in the future that is an error; any below it is a warning."""
-    min_events: int = 2
-    """Fewer events are an error."""
-    min_users: int = 2
-    """Fewer users are an error."""
-    min_items: int = 2
-    """Fewer items are an error."""
-    min_days: int = 2
-    """Events on fewer days are a warning; events at one single moment are an error (splits are by time)."""
-    null_warning: float = 0.5
-    """Share of nulls in a useful column (price, title, ...) that is a warning."""
-    max_price: float = 1_000_000.0
-    """In the shop's currency; more is a warning."""
-    max_quantity: float = 100_000.0
-    """Units (or grams, or millilitres) of one event; more is a warning."""
-    duplicate_warning: float = 0.01
-    """Share of events that repeat another one in every column that is a warning."""
-    duplicate_error: float = 0.5
-    """The same as an error: the source was probably read more than once."""
-    orphan_warning: float = 0.01
-    """Share of events whose item is not in the catalog that is a warning."""
-    orphan_error: float = 0.2
-    """The same as an error."""
-    rejected_warning: float = 0.01
-    """Share of event rows that ingest_events put aside that is a warning."""
-    rejected_error: float = 0.2
-    """The same as an error."""
-    shrink_warning: float = 0.5
-    """A table below this multiple of its size in the previous run is a warning; so is one above the inverse."""
-    shrink_error: float = 0.1
-    """Below this multiple it is an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +43,9 @@ class Context:
 
     tables: Tables
     statistics: dict[str, Any]
-    config: ValidationConfig
+    options: ValidationOptions
+    now: datetime
+    """The present, with a time zone: later timestamps are in the future."""
     previous: dict[str, Any] | None = None
     """The statistics of the previous run."""
     rejected: dict[str, int] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The rules that data must pass; each is a small function from the statistics and a few aggregates to findings."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from components.shared.schema.tables import EVENT_TYPES
 from components.validate_data.findings import Context, Finding, Level
@@ -21,7 +21,7 @@ def null_rates(context: Context) -> Iterator[Finding]:
     for table, columns in _USEFUL.items():
         for column in columns:
             nulls = context.statistics["tables"][table]["columns"][column]["nulls"]
-            limits = (context.config.null_warning, None)
+            limits = (context.options.null_warning, None)
             fix = "map a column with this data if there is one; it improves the models"
             yield from context.graded("null_rate", f"{table}.{column}", nulls, limits, fix)
 
@@ -38,9 +38,9 @@ def unique_ids(context: Context) -> Iterator[Finding]:
 def value_ranges(context: Context) -> Iterator[Finding]:
     """Prices and quantities are finite, not negative and not absurd."""
     limits = {
-        "events.price": context.config.max_price,
-        "events.quantity": context.config.max_quantity,
-        "items.price": context.config.max_price,
+        "events.price": context.options.max_price,
+        "events.quantity": context.options.max_quantity,
+        "items.price": context.options.max_price,
     }
     for column, largest in limits.items():
         name = column.partition(".")[2]
@@ -66,7 +66,7 @@ def duplicate_events(context: Context) -> Iterator[Finding]:
     groups = "SELECT hash(e) AS h, count(*) AS n FROM events e GROUP BY 1 HAVING count(*) > 1"
     context.tables.create("duplicate_hashes", groups)
     count = int(context.tables.row("SELECT coalesce(sum(n - 1), 0) FROM duplicate_hashes")[0])
-    limits = (context.config.duplicate_warning, context.config.duplicate_error)
+    limits = (context.options.duplicate_warning, context.options.duplicate_error)
     examples = "events e WHERE hash(e) IN (SELECT h FROM duplicate_hashes ORDER BY h LIMIT 3)"
     fix = "remove repeated files from the source; send a quantity instead of one row per unit"
     yield from context.graded("duplicate_events", "events.*", count, limits, fix, examples)
@@ -74,9 +74,8 @@ def duplicate_events(context: Context) -> Iterator[Finding]:
 
 def future_timestamps(context: Context) -> Iterator[Finding]:
     """No event happened after now."""
-    now = context.config.now or datetime.now(UTC)
-    latest = (now + timedelta(hours=context.config.clock_skew_hours)).isoformat()
-    limits = (0.0, context.config.future_error)
+    latest = (context.now + timedelta(hours=context.options.clock_skew_hours)).isoformat()
+    limits = (0.0, context.options.future_error)
     fix = "check the time zone and the unit (seconds or milliseconds) of the timestamps"
     condition = f"timestamp > TIMESTAMPTZ '{latest}'"
     yield from context.breaches("future_timestamps", "events.timestamp", condition, limits, fix)
@@ -109,7 +108,7 @@ def orphan_items(context: Context) -> Iterator[Finding]:
     """Events name items of the catalog."""
     strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
     count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
-    limits = (context.config.orphan_warning, context.config.orphan_error)
+    limits = (context.options.orphan_warning, context.options.orphan_error)
     fix = "give a newer or more complete catalog as items_source, and check that its ids match those of the events"
     examples = "events ANTI JOIN items USING (item_id) WHERE item_id IS NOT NULL"
     yield from context.graded("orphan_items", "events.item_id", count, limits, fix, examples)
@@ -117,13 +116,13 @@ def orphan_items(context: Context) -> Iterator[Finding]:
 
 def enough_data(context: Context) -> Iterator[Finding]:
     """There is more than one user, item and event."""
-    config = context.config
+    options = context.options
     counts = [
-        ("events.*", context.rows("events"), config.min_events),
-        ("events.user_id", context.statistics["users"]["distinct"], config.min_users),
-        ("events.item_id", context.statistics["items"]["distinct"], config.min_items),
-        ("items.*", context.rows("items"), config.min_items),
-        ("users.*", context.rows("users"), config.min_users),
+        ("events.*", context.rows("events"), options.min_events),
+        ("events.user_id", context.statistics["users"]["distinct"], options.min_users),
+        ("events.item_id", context.statistics["items"]["distinct"], options.min_items),
+        ("items.*", context.rows("items"), options.min_items),
+        ("users.*", context.rows("users"), options.min_users),
     ]
     for column, count, least in counts:
         if count < least:
@@ -156,15 +155,15 @@ def time_span(context: Context) -> Iterator[Finding]:
             fix="map the column with the time of the event",
             examples=context.tables.examples("events"),
         )
-    elif rows and days < context.config.min_days:
+    elif rows and days < context.options.min_days:
         yield Finding(
             level="warning",
             rule="time_span",
             column="events.timestamp",
-            message=f"events on {days} days; {context.config.min_days} or more are recommended",
+            message=f"events on {days} days; {context.options.min_days} or more are recommended",
             count=days,
             share=1.0,
-            threshold=context.config.min_days,
+            threshold=context.options.min_days,
             fix="ingest a longer period",
         )
 
@@ -173,13 +172,13 @@ def size_against_previous(context: Context) -> Iterator[Finding]:
     """No table shrank or grew by much since the previous run."""
     if context.previous is None:
         return
-    config = context.config
+    options = context.options
     for table in ("events", "items", "users"):
         before, now = context.previous["tables"][table]["rows"], context.rows(table)
         ratio = now / max(before, 1)
-        if config.shrink_warning <= ratio <= 1 / config.shrink_warning:
+        if options.shrink_warning <= ratio <= 1 / options.shrink_warning:
             continue
-        level: Level = "error" if ratio < config.shrink_error else "warning"
+        level: Level = "error" if ratio < options.shrink_error else "warning"
         yield Finding(
             level=level,
             rule="size_against_previous",
@@ -187,7 +186,7 @@ def size_against_previous(context: Context) -> Iterator[Finding]:
             message=f"{now:,} rows, {ratio:.2g} times the {before:,} of the previous run",
             count=now,
             share=ratio,
-            threshold=config.shrink_error if level == "error" else config.shrink_warning,
+            threshold=options.shrink_error if level == "error" else options.shrink_warning,
             fix="check that the source is complete; validate without previous statistics if the change is intended",
         )
 
@@ -197,10 +196,10 @@ def rejected_share(context: Context) -> Iterator[Finding]:
     count = sum(context.rejected.values())
     total = count + context.rows("events")
     share = count / max(total, 1)
-    config = context.config
-    if share <= min(config.rejected_warning, config.rejected_error):
+    options = context.options
+    if share <= min(options.rejected_warning, options.rejected_error):
         return
-    level: Level = "error" if share > config.rejected_error else "warning"
+    level: Level = "error" if share > options.rejected_error else "warning"
     reasons = ", ".join(f"{reason}: {rows:,}" for reason, rows in context.rejected.items())
     yield Finding(
         level=level,
@@ -209,7 +208,7 @@ def rejected_share(context: Context) -> Iterator[Finding]:
         message=f"{count:,} of {total:,} rows ({share:.2%}) were rejected ({reasons})",
         count=count,
         share=share,
-        threshold=config.rejected_error if level == "error" else config.rejected_warning,
+        threshold=options.rejected_error if level == "error" else options.rejected_warning,
         fix=_AGAIN,
     )
 

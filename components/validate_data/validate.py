@@ -1,6 +1,7 @@
 """Validate the tables of ingest_events: statistics as JSON, a report page, and an error if a rule fails."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,16 @@ import duckdb
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report
 from components.shared.report.page import Page
+from components.shared.schema.data_options import ValidationOptions
 from components.shared.schema.tables import schema_hash
 from components.shared.storage import read_json, write_json
 from components.shared.version import VERSION
-from components.validate_data.findings import Context, Finding, ValidationConfig
+from components.validate_data.findings import Context, Finding
 from components.validate_data.profile import VERSION as LAYOUT
 from components.validate_data.profile import profile
 from components.validate_data.report import build_page, schema_page
 from components.validate_data.rules import RULES
 from components.validate_data.tables import SCHEMAS, opened, rejected_reasons, schema_problem
-
-__all__ = ["ValidationConfig", "ValidationResult", "statistics_file", "validate"]
 
 STAGE = "validate_data"
 
@@ -62,9 +62,9 @@ def validate(
     users: Path,
     statistics: Path,
     html: Path,
-    config: ValidationConfig | None = None,
-    previous: Path | None = None,
+    options: ValidationOptions | None = None,
     rejected: Path | None = None,
+    now: datetime | None = None,
 ) -> ValidationResult:
     """Check ingested data against every rule.
 
@@ -76,9 +76,9 @@ def validate(
         users: Folder of Parquet, schema USERS.
         statistics: Where to write the statistics: a .json file, or a folder that gets `statistics.json`.
         html: The page to write.
-        config: Thresholds; None: the defaults.
-        previous: Statistics of the previous run (file or folder), to compare sizes with.
+        options: Thresholds and the statistics of an earlier run; None: the defaults.
         rejected: The `rejected` output of ingest_events.
+        now: The present, with a time zone; None: the clock.
 
     Raises:
         InputError: a folder holds no Parquet, a file is corrupt, or the disk is full.
@@ -86,13 +86,15 @@ def validate(
     """
     report(STAGE, 0.0, "reading")
     folders = {"events": events, "items": items, "users": users}
-    earlier = _previous(previous)
+    options = options or ValidationOptions()
+    earlier = _previous(options.previous_statistics)
     target = statistics_file(statistics)
     findings = [finding for name, folder in folders.items() for finding in _schema(name, folder)]
     if findings:
         _write({"version": LAYOUT}, findings, schema_page(findings), target, html)
         raise _refusal(findings, html)
-    found, findings, page = _judge(folders, config or ValidationConfig(), earlier, rejected)
+    given = {"options": options, "now": now or datetime.now(UTC), "previous": earlier}
+    found, findings, page = _judge(folders, rejected, given)
     _write(found, findings, page, target, html)
     if any(finding.level == "error" for finding in findings):
         raise _refusal(findings, html)
@@ -102,7 +104,7 @@ def validate(
 
 
 def _judge(
-    folders: dict[str, Path], config: ValidationConfig, earlier: dict[str, Any] | None, rejected: Path | None
+    folders: dict[str, Path], rejected: Path | None, given: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Finding], Page]:
     """Compute the statistics, apply every rule and draw the page."""
     try:
@@ -110,7 +112,7 @@ def _judge(
             found = profile(tables)
             report(STAGE, 0.5, "checking")
             refused = rejected_reasons(tables, rejected) if rejected else {}
-            context = Context(tables=tables, statistics=found, config=config, previous=earlier, rejected=refused)
+            context = Context(tables=tables, statistics=found, rejected=refused, **given)
             findings = [finding for rule in RULES for finding in rule(context)]
             report(STAGE, 0.8, "drawing")
             return found, findings, build_page(context, findings)
@@ -121,13 +123,13 @@ def _judge(
         ) from error
 
 
-def _previous(previous: Path | None) -> dict[str, Any] | None:
-    if previous is None:
+def _previous(path: str) -> dict[str, Any] | None:
+    if not path:
         return None
-    found = read_json(statistics_file(previous))
+    found = read_json(statistics_file(Path(path)))
     if not isinstance(found, dict) or found.get("version") != LAYOUT or "tables" not in found:
         raise InputError(
-            f"previous statistics {previous} are not of layout {LAYOUT}",
+            f"data.validation.previous_statistics: {path} is not of layout {LAYOUT}",
             "give the statistics of an earlier, successful validate_data run, or none",
         )
     return found

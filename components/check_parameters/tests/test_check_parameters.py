@@ -9,12 +9,13 @@ import pytest
 
 from components.check_parameters.component import check_parameters
 from components.shared.errors import InputError
+from pipelines.catalog import catalog
 from pipelines.training import training
+from pipelines.tuning import tuning
 
-DEFAULTS = {name: field.default for name, field in inspect.signature(training.pipeline_func).parameters.items()}
-GIVEN = {name: DEFAULTS[name] for name in inspect.signature(check_parameters.python_func).parameters}
-UNREAD = {"source", "gpus", "model_name", "registry", "signing_key"}
-"""What takes any text."""
+GIVEN = {name: field.default for name, field in inspect.signature(check_parameters.python_func).parameters.items()}
+UNREAD = {"source", "gpus", "model_name", "registry", "signing_key", "items_source", "workers"}
+"""What takes any text, and the names of tuning's workers."""
 SECTIONS = {name: value for name, value in GIVEN.items() if isinstance(value, dict)}
 GUARDED = {"strategy": "guarded", "rollout": {"evidence": "http://prometheus:9090"}}
 
@@ -27,6 +28,7 @@ WRONG = [
     ({"size": "huge"}, "size is 'huge'"),
     ({"data": {"mapping": [1]}}, "data.mapping is [1]"),
     ({"data": {"mapping": {"user": "visitor"}}}, "data: mapping: 'user' is not a column of the data contract"),
+    ({"data": {"validation": {"orphan_error": 2}}}, "data.validation.orphan_error is 2"),
     ({"features": {"vocabulary": {"item_rows": -1}}}, "features.vocabulary.item_rows is -1"),
     ({"training": {"processes": 7}}, "processes is 7"),
     ({"training": {"nodes": 2}}, "training: nodes is 2 with launch=process"),
@@ -46,6 +48,7 @@ WRONG = [
         "teacher and architecture.positions cannot be combined",
     ),
     ({"evaluation": {"rules": {"min_auc": 2}}}, "evaluation.rules.min_auc is 2"),
+    ({"tuning": {"pruning": "hyperband"}}, "tuning.pruning is 'hyperband'"),
     ({"compile": {"table_format": "int2"}}, "compile.table_format is 'int2'"),
     ({"compile": {"dense_format": "int8", "runtime": "aotinductor"}}, "compile: dense_format is 'int8'"),
     ({"compile": {"limits": {"max_ndcg_los": 0.1}}}, "compile.limits.max_ndcg_los is not an option"),
@@ -108,8 +111,9 @@ def test_the_faults_of_several_parts_are_reported_at_once():
     assert "direct, guarded" in raised.value.fix
 
 
-def test_every_parameter_of_the_pipeline_is_checked_or_takes_any_text():
-    assert set(DEFAULTS) - set(GIVEN) == UNREAD
+@pytest.mark.parametrize("pipeline", [training, tuning, catalog], ids=lambda pipeline: pipeline.name)
+def test_every_parameter_of_a_pipeline_is_checked_or_takes_any_text(pipeline):
+    assert set(inspect.signature(pipeline.pipeline_func).parameters) - set(GIVEN) <= UNREAD
 
 
 def test_the_check_imports_no_training_framework():

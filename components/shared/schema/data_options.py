@@ -1,12 +1,53 @@
-"""Options of the data: locations of items and users, and the column mapping."""
+"""Options of the data: locations of items and users, the column mapping, thresholds of the validation."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from components.shared.errors import InputError
-from components.shared.options import Options, refused
+from components.shared.options import Count, Fraction, Limit, Options, Rate, refused
 from components.shared.schema.mapping import parse_mapping
+
+
+class ValidationOptions(Options):
+    """Thresholds of validate_data. Shares are between 0 and 1; what exceeds one gives a warning or an error."""
+
+    previous_statistics: str = ""
+    """Statistics of an earlier run (statistics.json or its folder) for comparing sizes; empty: none."""
+    clock_skew_hours: Rate = 24.0
+    """Hours that a timestamp may be ahead of the present: clocks and time zones of shops differ."""
+    future_error: Fraction = 0.001
+    """Share of events in the future that is an error; any smaller share is a warning."""
+    min_events: Count = 2
+    """Fewer events are an error."""
+    min_users: Count = 2
+    """Fewer users are an error."""
+    min_items: Count = 2
+    """Fewer items are an error."""
+    min_days: Count = 2
+    """Events on fewer days are a warning; events at one single moment are an error (splits are by time)."""
+    null_warning: Fraction = 0.5
+    """Share of nulls in a useful column (price, title, ...) that is a warning."""
+    max_price: Limit = 1_000_000.0
+    """Higher prices are a warning; in the shop's currency."""
+    max_quantity: Limit = 100_000.0
+    """Higher quantities of one event are a warning; in units, grams or millilitres."""
+    duplicate_warning: Fraction = 0.01
+    """Share of events that repeat another one in every column that is a warning."""
+    duplicate_error: Fraction = 0.5
+    """Share of such events that is an error: the source was probably read more than once."""
+    orphan_warning: Fraction = 0.01
+    """Share of events whose item is not in the catalog that is a warning."""
+    orphan_error: Fraction = 0.2
+    """Share of such events that is an error."""
+    rejected_warning: Fraction = 0.01
+    """Share of event rows rejected by ingest_events that is a warning."""
+    rejected_error: Fraction = 0.2
+    """Share of rejected event rows that is an error."""
+    shrink_warning: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A table is a warning if its number of rows, relative to the earlier run, is below this or above its inverse."""
+    shrink_error: Fraction = 0.1
+    """A table whose number of rows, relative to the earlier run, is below this is an error."""
 
 
 class DataOptions(Options):
@@ -19,8 +60,8 @@ class DataOptions(Options):
     """File, folder or URI of the catalog; empty: the items in the events."""
     users_source: str = ""
     """File, folder or URI of the users; empty: the users in the events."""
-    previous_statistics: str = ""
-    """Statistics of an earlier run for comparing sizes; empty: none."""
+    validation: ValidationOptions = ValidationOptions()
+    """Thresholds of validate_data."""
 
     @model_validator(mode="after")
     def _mapping_names_our_columns(self) -> Self:

@@ -10,10 +10,11 @@ import pytest
 from kfp.dsl import HTML, Artifact, Dataset, Metrics
 
 from components.shared.errors import DataError, InputError
+from components.shared.schema.data_options import ValidationOptions
 from components.shared.schema.tables import EVENTS, ITEMS, USERS
 from components.shared.version import VERSION
 from components.validate_data.component import validate_data
-from components.validate_data.validate import ValidationConfig, ValidationResult, validate
+from components.validate_data.validate import ValidationResult, validate
 
 START = datetime(2026, 1, 1, 10, tzinfo=UTC)
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -56,11 +57,10 @@ def write(folder: Path, data: dict[str, list[dict]]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema=relaxed), path)
 
 
-def run(folder: Path, data: dict[str, list[dict]] | None = None, previous: Path | None = None, **thresholds):
+def run(folder: Path, data: dict[str, list[dict]] | None = None, now: datetime = NOW, **thresholds):
     write(folder, data or healthy())
-    config = ValidationConfig(**{"now": NOW, **thresholds})
     paths = [folder / name for name in ("events", "items", "users", "statistics")]
-    return validate(*paths, folder / "page.html", config, previous, folder / "rejected")
+    return validate(*paths, folder / "page.html", ValidationOptions(**thresholds), folder / "rejected", now)
 
 
 def refusal_of(folder: Path, data: dict[str, list[dict]], **thresholds) -> DataError:
@@ -197,11 +197,11 @@ def test_sizes_are_compared_with_the_previous_run(tmp_path):
     run(tmp_path / "first")
     data = healthy()
     data["events"] = data["events"][:80]
-    result = run(tmp_path / "second", data, previous=tmp_path / "first" / "statistics")
+    result = run(tmp_path / "second", data, previous_statistics=str(tmp_path / "first" / "statistics"))
     assert [f.column for f in result.findings if f.rule == "size_against_previous"] == ["events.*"]
     data["events"] = data["events"][:15]
     with pytest.raises(DataError, match="size_against_previous"):
-        run(tmp_path / "third", data, previous=tmp_path / "first" / "statistics" / "statistics.json")
+        run(tmp_path / "third", data, previous_statistics=str(tmp_path / "first" / "statistics" / "statistics.json"))
 
 
 def test_a_wrong_schema_is_a_finding_of_its_own(tmp_path):
@@ -220,7 +220,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
         validate(tmp_path / "absent", *paths[1:], tmp_path / "page.html")
     (tmp_path / "old.json").write_text("{}")
     with pytest.raises(InputError, match="not of layout 1"):
-        validate(*paths, tmp_path / "page.html", previous=tmp_path / "old.json")
+        validate(*paths, tmp_path / "page.html", ValidationOptions(previous_statistics=str(tmp_path / "old.json")))
     file = tmp_path / "items" / "part-0.parquet"
     whole = file.read_bytes()
     file.write_bytes(whole[:40])
