@@ -34,7 +34,7 @@ def pipeline_named(name: str) -> BaseComponent:
     """The pipeline called `name`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such pipeline.
     """
     if name not in PIPELINES:
         raise InputError(f"PIPELINE is '{name}'", f"use one of: {', '.join(PIPELINES)}")
@@ -62,7 +62,7 @@ def compiled_yaml(pipeline: BaseComponent) -> str:
 def native_yaml(name: str, pipeline: BaseComponent) -> str:
     """The same pipeline as Kubernetes objects: `Pipeline` and `PipelineVersion`, for KFP in native mode.
 
-    The namespace is left to `kubectl apply -n`; the version is named after this release.
+    The namespace is set by `kubectl apply -n`; the version name contains the version of shoprank.
     """
     version = f"shoprank-{name}-{VERSION.replace('.', '-')}"
     options = KubernetesManifestOptions(pipeline_version_name=version, include_pipeline_manifest=True)
@@ -80,7 +80,7 @@ def native_yaml(name: str, pipeline: BaseComponent) -> str:
 
 
 def stage_components() -> dict[str, BaseComponent]:
-    """The component of every stage by the stage's name."""
+    """Component of every stage, by stage name."""
     found = {}
     for path in sorted(STAGES.glob("*/component.py")):
         name = path.parent.name

@@ -136,7 +136,7 @@ def check(given: Mapping[str, Any]) -> None:
     """Validate options.
 
     Raises:
-        InputError: names the path, what was given and what is allowed; for an old flat name, its replacement.
+        InputError: names the path, the given and the allowed values; for an old flat name, its replacement.
     """
     for name in given:
         if name in _MOVED and name not in ShopConfig.model_fields:
@@ -167,7 +167,7 @@ def defaults(size: Size) -> dict[str, Any]:
     config["ranker"] = RankerTraining.from_size(size).model_dump(**launched)
     config["evaluation"] = EvaluationOptions.for_size(size).to_json()
     for section, part in (("retriever", "sampling"), ("retriever", "optimizer"), ("ranker", "optimizer")):
-        del config[section][part]["seed"]  # the run's, unless a person names another
+        del config[section][part]["seed"]  # the run's seed, unless it is set
     return config
 
 

@@ -75,7 +75,7 @@ def up() -> None:
     _registry()
     _gpus()
     for part, words in addresses().items():
-        # Server-side: KServe's CRDs are larger than the annotation that a client-side apply writes.
+        # Server-side, because KServe's CRDs are too large for the annotation that a client-side apply writes.
         _retry(part, "kubectl", "--context", CONTEXT, "apply", "--server-side", "--force-conflicts", *words)
         _wait(part)
     _standard_mode()
@@ -201,7 +201,7 @@ def _gpus(count: int = 2) -> None:
 
 
 def _wait(part: str) -> None:
-    """Wait for what the next component needs."""
+    """Wait for the resources that the next component needs."""
     namespaces = {"cert-manager": "cert-manager", "envoy-gateway": "envoy-gateway-system", "kserve": "kserve",
                   "pipelines": "kubeflow", "trainer": "kubeflow-system"}  # fmt: skip
     if part == "pipelines-crds":
@@ -217,7 +217,7 @@ def _standard_mode() -> None:
     data = json.loads(raw)["data"]
     deploy, ingress = json.loads(data["deploy"]), json.loads(data["ingress"])
     deploy["defaultDeploymentMode"] = "Standard"
-    # Our own HTTPRoute carries the weights of a rollout (KServe 0.20 writes none).
+    # The weights of a rollout are in our own HTTPRoute (KServe 0.20 writes none).
     ingress["disableIngressCreation"] = True
     patch = {"data": {"deploy": json.dumps(deploy), "ingress": json.dumps(ingress)}}
     _kubectl("-n", "kserve", "patch", "configmap", "inferenceservice-config", "-p", json.dumps(patch))
@@ -227,7 +227,7 @@ def _images() -> None:
     targets = (("components", "data", DATA_IMAGE), ("components", "train", TRAIN_IMAGE),
                ("serving", "prove", SERVE_IMAGE), ("serving", "predictor", PREDICTOR_IMAGE))  # fmt: skip
     for folder, target, image in targets:
-        # Without a value docker takes the variable of the environment, if set: the torch build to install.
+        # Without a value, docker uses the environment variable, if set; it selects the torch build to install.
         links = () if target == "data" else ("--build-arg", "PIP_FIND_LINKS")
         _run("docker", "build", "-f", str(ROOT / folder / "Dockerfile"), "--target", target, *links, "-t", image,
              str(ROOT))  # fmt: skip

@@ -42,7 +42,7 @@ class Compiled:
     """A compiled pipeline.
 
     Attributes:
-        specification: components, root and executors. platform: what Kubernetes adds to each executor, by its name.
+        specification: components, root and executors. platform: Kubernetes settings by executor.
     """
 
     specification: dict[str, Any]
@@ -53,7 +53,7 @@ class Compiled:
         """Parse YAML in either format.
 
         Raises:
-            InputError: it is not a compiled pipeline.
+            InputError: the text is not a compiled pipeline.
         """
         try:
             documents = [document for document in yaml.safe_load_all(text) if document]
@@ -70,7 +70,7 @@ class Compiled:
         return cls(specification, platforms.get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {}))
 
     def containers(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(executor, container) of every step that runs one."""
+        """(executor, container) of every step with a container."""
         for name, executor in self.specification["deploymentSpec"].get("executors", {}).items():
             if "container" in executor:
                 yield name, executor["container"]
@@ -91,7 +91,7 @@ def lint(text: str) -> list[Finding]:
     """All findings for a compiled pipeline, in the order of the rules.
 
     Raises:
-        InputError: it is not a compiled pipeline.
+        InputError: the text is not a compiled pipeline.
     """
     compiled = Compiled.parse(text)
     rules = (_installs, _images, _resources, _accelerators, _secrets, _caching)
@@ -155,7 +155,7 @@ def _secrets(compiled: Compiled) -> Iterator[Finding]:
 
 
 def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:
-    """(name, value) of the pipeline's parameters and of constants handed to tasks."""
+    """(name, value) of the pipeline's parameters and of constants passed to tasks."""
     inputs = compiled.specification["root"].get("inputDefinitions", {}).get("parameters", {})
     yield from ((name, entry.get("defaultValue")) for name, entry in inputs.items())
     for task, entry, _ in compiled.tasks():
@@ -168,7 +168,7 @@ def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:
 def _caching(compiled: Compiled) -> Iterator[Finding]:
     for name, task, component in compiled.tasks():
         parameters = component.get("inputDefinitions", {}).get("parameters", {}).values()
-        # Steps that launch something ask for a TaskConfig; KFP's cache may name artifacts that are gone (#7939).
+        # Steps that launch jobs have a TaskConfig parameter; KFP's cache may return deleted artifacts (#7939).
         launches = any(entry.get("parameterType") == "TASK_CONFIG" for entry in parameters)
         if not launches and name.split("-")[0] not in RELEASING:
             continue

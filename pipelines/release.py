@@ -1,4 +1,4 @@
-"""The second half of training: compiles, registers, verifies and releases the trained models."""
+"""The second part of the training pipeline: compiles, registers, verifies and releases the trained models."""
 
 # KFP turns annotated functions into task factories at import; a type checker still sees the functions.
 # pyright: reportCallIssue=false, reportArgumentType=false

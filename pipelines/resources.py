@@ -49,11 +49,11 @@ CHECK = Profile(cpu="1", memory="4Gi", registry=True, cached=False)
 SOURCE = Profile(cpu="4", memory="8Gi", cached=False)
 """Not cached: the content behind a URI may change."""
 TRAIN = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
-"""Never cached: it may launch a TrainJob, and KFP's cache hands out artifacts that were deleted (pipelines #7939)."""
+"""Never cached: it may launch a TrainJob, and KFP's cache may return deleted artifacts (pipelines #7939)."""
 TUNE = Profile(cpu="8", memory="32Gi", gpus=1, registry=True, cached=False)
 """Never cached: the study on the volume grows under the same name."""
 EVALUATE = Profile(cpu="4", memory="16Gi", registry=True, cached=False)
-"""Never cached: the champion it compares with changes under the same name."""
+"""Never cached: the champion for comparison changes under the same name."""
 COMPILE = Profile(cpu="4", memory="16Gi")
 SERVE = Profile(cpu="2", memory="4Gi", cached=False)
 REFRESH = Profile(cpu="2", memory="8Gi", cached=False, registry=True)
@@ -84,7 +84,7 @@ def apply(task: dsl.PipelineTask, profile: Profile, gpus: Any = None) -> dsl.Pip
             task.register_pipeline_channels([gpus])
         kubernetes.add_toleration(task, key=GPU, operator="Exists", effect="NoSchedule")
         kubernetes.empty_dir_mount(task, volume_name="dshm", mount_path="/dev/shm", medium="Memory", size_limit="8Gi")
-        # A TrainJob is named after its run, so that a retried step finds its own again.
+        # TrainJobs are named after the run, so that a retried step finds the job that it created.
         kubernetes.use_field_path_as_env(task, env_name="KFP_RUN_ID", field_path="metadata.labels['pipeline/runid']")
         for name in _OBJECT_STORE:
             kubernetes.use_secret_as_env(task, OBJECT_STORE_SECRET, {name: name}, optional=True)

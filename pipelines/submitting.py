@@ -27,7 +27,7 @@ class Submission:
     wait: bool = False
     """Whether to wait for the end of the run."""
     poll_s: float = 5.0
-    """Seconds between two looks at its state."""
+    """Seconds between two queries of the run's state."""
 
 
 def submit(submission: Submission, on_state: Callable[[str], None] = print) -> str:

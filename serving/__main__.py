@@ -25,7 +25,7 @@ logger = logging.getLogger("kserve.shoprank")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until stopped; returns 2 after printing a user's error."""
+    """Serve until stopped; returns 2 if the options or the bundle are invalid, after printing the error."""
     options = _parser().parse_args(arguments)
     configure_logging(options.log_config_file)
     if not options.enable_latency_logging:
@@ -96,7 +96,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _check_unsigned(options: argparse.Namespace) -> None:
-    """Refuse native code without a signature or --unsigned_code; unlike ONNX graphs it can do anything."""
+    """Refuse native code without a signature or --unsigned_code; unlike ONNX graphs, it can run arbitrary code."""
     if RuntimeRecord.read(options.model_dir).name == "aotinductor" and not options.unsigned_code:
         raise InputError(
             f"{options.model_dir} contains native code, and there is no --public_key to verify its origin",

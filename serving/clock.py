@@ -10,7 +10,7 @@ Clock = Literal["bundle", "system"]
 ClockOption = Literal["auto", "bundle", "system"]
 
 RECENT_DAYS = 30
-"""Older data belongs to a demo or an archive: with the system time, no shopper would have recent events."""
+"""Older data is from a demo or an archive: with the system time, no shopper would have recent events."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ChosenClock:
     """A clock and why it was chosen.
 
     Attributes:
-        clock: the clock to use. reason: for the log.
+        clock: the clock to use. reason: explanation for the log.
     """
 
     clock: Clock

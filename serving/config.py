@@ -1,4 +1,4 @@
-"""Configuration of the served model, as the command line gives it."""
+"""Configuration of the served model, set by the command line."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

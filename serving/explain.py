@@ -1,4 +1,4 @@
-"""Why an item is in the answer: short reasons for shoppers, and the detailed explanation returned by `:explain`."""
+"""Explanations of answers: short reasons for shoppers, and the detailed explanation returned by `:explain`."""
 
 import functools
 from collections.abc import Sequence
@@ -110,7 +110,7 @@ class Explainer:
         return f"matches '{' '.join(met) if len(met) < len(words) else _short(query)}'"
 
     def _record(self, item: int, histories: Histories) -> str:
-        """The shopper's own events with the item: target events, or else the latest of another type."""
+        """Reason from the shopper's events with the item: target events, else the latest event; '' without events."""
         at = np.flatnonzero(histories.item == item)
         if not len(at):
             return ""
@@ -136,7 +136,7 @@ class Explainer:
         return f"you often {verb} {path[-1]}" if path else ""
 
     def _popular(self, item: int) -> str:
-        """The shortest window in which the item is among the best-selling."""
+        """Reason for the shortest window in which the item is popular, or ''."""
         counts = self._statistics[item, list(POPULARITY_WINDOWS)].tolist()
         windows = zip(self._spec.popularity_days, counts, self._popular_from, strict=True)
         for days, count, enough in windows:
@@ -146,7 +146,7 @@ class Explainer:
         return ""
 
     def _trending(self, item: int, source: int) -> str:
-        """For a candidate of the hot list whose decayed popularity is among the highest."""
+        """Reason for a hot candidate whose decayed popularity is among the highest, or ''."""
         if not source & Source.HOT:
             return ""
         return "trending now" if self._statistics[item, ItemStatistic.POPULARITY_DECAYED] >= self._trending_from else ""

@@ -13,7 +13,7 @@ class FilterIndex:
     """Index of catalog rows by category and brand, so that filtering does not scan the catalog.
 
     Args:
-        catalog: Items; row 0, the unknown item, is never answered.
+        catalog: Items; row 0, the unknown item, is never allowed.
     """
 
     def __init__(self, catalog: Catalog):

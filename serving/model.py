@@ -1,6 +1,6 @@
 """The KServe model: parses requests, answers them in its own threads, is ready after the golden requests passed.
 
-Besides __main__ the only module that imports kserve, which reads sys.argv on import.
+Only this module and __main__ import kserve, which reads sys.argv on import.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ class RefusedRequest(InvalidInput):
 
 
 class Busy(ServerNotReady):
-    """Too many requests wait: HTTP 503, gRPC UNAVAILABLE."""
+    """Too many requests are waiting: HTTP 503, gRPC UNAVAILABLE."""
 
     def __init__(self, pending: int):
         super().__init__(f"{pending} requests are waiting; retry later, or add replicas.")

@@ -18,7 +18,7 @@ class Shoppers:
     """Finds the shopper history of a request.
 
     Attributes:
-        spec: History length and end of the bundle's data. catalog: for the rows of inline items.
+        spec: history length and end of the bundle's data. catalog: rows of items in inline histories.
         store: stored histories. user_row: shopper index by user id.
         clock: current time for requests without a timestamp: the end of the bundle's data, or system time.
     """

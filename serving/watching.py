@@ -1,4 +1,4 @@
-"""Observes every question: metrics, inference log and copies to a shadow."""
+"""Records every question in metrics and the inference log, and sends copies to a shadow."""
 
 import contextlib
 import time

@@ -1,6 +1,6 @@
 """Build the features: catalog, histories, training rows and feature spec.
 
-SQL cleans, encodes and counts; `shared/shopper.py` turns histories into features, in training and in the predictor.
+SQL cleans, encodes and counts; `shared/features/shopper.py` converts histories to features, as in the predictor.
 """
 
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ class FeatureSummary:
     """Hash of the data contract."""
 
     def metrics(self) -> dict[str, float]:
-        """All counts by flat name."""
+        """All counts by metric name."""
         rows = {f"rows_{name.replace('-', '_')}": count for name, count in self.rows.items()}
         sizes = {"known_users": self.known_users, "known_items": self.known_items,
                  "later_events_known": self.later_known, "leakage_checked": self.leakage_checked}  # fmt: skip
@@ -74,9 +74,9 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
     """Write the feature folder.
 
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
-    statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json. Where events carry ratings,
-    rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet what was rated in that window;
-    where they carry request_ids, requests.parquet says who made those requests.
+    statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json. If events have ratings,
+    rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet the ratings of that window;
+    if they have request_ids, requests.parquet has the shopper and time of these requests.
 
     Raises:
         DataError: no events are left after cleaning, a split is empty, or content vectors differ in width.
@@ -123,7 +123,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
 
 
 def make_spec(vocabularies: Vocabularies, timeline: Timeline, target_event: str, config: FeatureOptions) -> FeatureSpec:
-    """The feature spec for the vocabularies and the configuration."""
+    """Create the feature spec from the vocabularies and the configuration."""
     sizes = encode.sparse_sizes(vocabularies)
     lengths = {
         "user": 1, "sequence": config.sequence_length, "interest_category": config.interest_length,
@@ -149,7 +149,7 @@ def _write_rows(
     database: duckdb.DuckDBPyConnection, folder: Path, catalog: Catalog, spec: FeatureSpec, timeline: Timeline,
     event: int,
 ) -> dict[str, int]:  # fmt: skip
-    """Write rows/<split>.parquet and return the rows of each."""
+    """Write rows/<split>.parquet and return the number of rows of each."""
     (folder / "rows").mkdir()
     store = HistoryStore.open(folder / "history", spec.user("user").rows - 1)
     tokens = encode.token_rows(database)
@@ -200,16 +200,16 @@ ROWS = pa.schema(
 
 
 RATED_ROWS = ROWS.append(pa.field(RATINGS, pa.list_(pa.float32())))
-"""Schema of the rated visits: `ratings` has a rating of each target."""
+"""Schema of the rated visits: `ratings` has the rating of each target."""
 
 _NO_EVENT = np.iinfo(np.int64).min
-"""`last_event_at` of a row without history: before everything."""
+"""`last_event_at` of a row without history: before any timestamp."""
 
 
 def featurise(
     source: Iterator[pa.RecordBatch], store: HistoryStore, catalog: Catalog, spec: FeatureSpec, tokens: dict[str, int]
 ) -> Iterator[pa.RecordBatch]:
-    """Turn (user, timestamp, query, targets) batches into ROWS batches, those with ratings into RATED_ROWS."""
+    """Convert (user, timestamp, query, targets) batches to ROWS batches, those with ratings to RATED_ROWS."""
     length = spec.user("query").max_length
     for batch in source:
         shopper = batch.column("user").to_numpy().astype(np.int64)

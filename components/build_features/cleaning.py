@@ -12,7 +12,7 @@ from components.shared.schema.tables import EVENTS
 
 
 def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config: CleaningConfig) -> dict[str, int]:
-    """Make table `clean` and view `items`; return the number of rows affected by each rule.
+    """Create table `clean` and view `items`; return the number of rows affected by each rule.
 
     Rules, in order: exact duplicates are merged; robots are dropped; events of items outside the catalog are
     dropped. `limit_outliers` is the last rule and needs the timeline.
@@ -62,10 +62,10 @@ def _check_columns(events: Path) -> None:
 
 
 def limit_outliers(database: duckdb.DuckDBPyConnection, retriever_end: int, config: CleaningConfig) -> dict[str, int]:
-    """Null outlying prices and cap outlying quantities of table `clean`; return how many of each.
+    """Set outlying prices of table `clean` to null and cap outlying quantities; return the number of each.
 
-    The limits come from events before `retriever_end`, so that no price paid later decides what models see of an
-    earlier one. A column without a positive value there has no limit.
+    The limits come from events before `retriever_end`, so that later prices do not affect the features of earlier
+    events. A column without a positive value there has no limit.
     """
     limits = only_row(
         database,

@@ -78,7 +78,7 @@ class FeatureOptions(Options):
     max_history: Count = 4_096
     """Latest events used per shopper."""
     popularity_days: Annotated[tuple[Count, ...], Field(min_length=3, max_length=3)] = (7, 28, 91)
-    """Windows of the item popularity features."""
+    """Windows of the item popularity features, in days."""
     popularity_half_life_days: Limit = 7.0
     """Half-life of target events in the decayed popularity, in days."""
     similarity: SimilarityConfig = SimilarityConfig()

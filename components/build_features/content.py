@@ -8,10 +8,10 @@ from components.shared.features.content import CONTENT_COLUMN
 
 
 def content_width(database: duckdb.DuckDBPyConnection) -> int:
-    """Width of the vectors of table `items`; 0 when no item has one. Null and empty ones count as missing.
+    """Width of the vectors of table `items`; 0 if no item has one. Null and empty vectors count as missing.
 
     Raises:
-        DataError: names an item whose vector has another width than most, or a value that is not a finite number.
+        DataError: a vector has another width than most or a value that is not finite; names the item.
     """
     columns = [name for (name,) in database.execute("SELECT column_name FROM (DESCRIBE items)").fetchall()]
     if CONTENT_COLUMN not in columns:

@@ -1,4 +1,4 @@
-"""Encoded histories, item statistics and the list of rows to make: SQL over the cleaned events, streamed to disk."""
+"""Encoded histories, item statistics and sources of rows: SQL over the cleaned events, streamed to disk."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +25,9 @@ _TYPE_CODE = (
 
 
 def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
-    """Make table `encoded` and write it as one .npy a column, sorted by shopper and time, plus offsets.
+    """Create table `encoded` and write it as one .npy file per column, sorted by shopper and time, plus offsets.
 
-    Time stamps are cut to whole seconds, as the predictor cuts those of a request.
+    Timestamps are truncated to whole seconds, as the predictor truncates those of a request.
     """
     folder.mkdir()
     database.execute(
@@ -56,7 +56,7 @@ def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
 
 
 def write_requests(database: duckdb.DuckDBPyConnection, path: Path) -> None:
-    """Write (request_id, shopper, timestamp) of each request of the predictor that events carry on, if any.
+    """Write (request_id, shopper, timestamp) of each predictor request that events refer to, if there are any.
 
     A request belongs to the shopper of its events; requests with events of several shoppers are omitted.
     """
@@ -74,7 +74,7 @@ def write_statistics(
     database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...],
     half_life_days: float, event: int,
 ) -> None:  # fmt: skip
-    """Write the item statistics as of each moment: one float32 [items, len(ItemStatistic)] array a moment.
+    """Write the item statistics as of each moment, one float32 [items, len(ItemStatistic)] array each.
 
     Raises:
         InputError: the half-life is not positive.
@@ -118,8 +118,8 @@ def write_statistics(
 def _decayed_popularity(
     database: duckdb.DuckDBPyConnection, moment: int, half_life_days: float, event: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Items and the sum over their target events before the moment of 2 ** -(age / half-life)."""
-    # Rounded, because the order in which threads add up must not change the artifact.
+    """Items and their sums of 2 ** -(age / half-life) over the target events before `moment`."""
+    # Rounded, because the order in which threads add values must not change the artifact.
     found = database.execute(
         f"SELECT item, round(sum(pow(2.0, (timestamp - {moment}) / {half_life_days * DAY})), 6) AS decayed "
         f"FROM encoded WHERE event_type = {event} AND timestamp < {moment} GROUP BY item"
@@ -130,7 +130,7 @@ def _decayed_popularity(
 def write_neighbours(
     database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], event: int, config: SimilarityConfig
 ) -> None:
-    """Write neighbours/<moment>/: each item's nearest by the shoppers who took it before the moment."""
+    """Write neighbours/<moment>/: the nearest neighbours of each item by common buyers before the moment."""
     shape = (count(database, "user_row") + 1, count(database, "item_row") + 1)
     for name, moment in moments.items():
         found = database.execute(
@@ -146,7 +146,7 @@ def write_neighbours(
 def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, event: int) -> Iterator[pa.RecordBatch]:
     """(user, timestamp, query, targets) of every visit with a target event, and of every search that led to an item.
 
-    Rows come in an order that depends on ids only, so that neighbours in a batch are unrelated.
+    Rows are ordered by a hash of user and timestamp, so that the rows of a batch are unrelated.
     """
     yield from database.sql(
         "SELECT user, timestamp, query, targets FROM ("
@@ -158,9 +158,9 @@ def retriever_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline, even
 
 
 def rating_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline) -> Iterator[pa.RecordBatch]:
-    """(user, timestamp, query, targets, ratings) of every visit in which something was rated.
+    """(user, timestamp, query, targets, ratings) of every visit with a rating.
 
-    An item rated several times in a visit has its last rating of it. Order: see retriever_rows.
+    An item that is rated several times in a visit has its last rating. Order: see retriever_rows.
     """
     yield from database.sql(
         "SELECT user, min(first) AS timestamp, NULL::VARCHAR AS query, list(item ORDER BY item) AS targets, "
@@ -172,12 +172,12 @@ def rating_rows(database: duckdb.DuckDBPyConnection, timeline: Timeline) -> Iter
 
 
 def has_ratings(database: duckdb.DuckDBPyConnection, start: int, end: int) -> bool:
-    """Whether an event at or after `start` and before `end` carries a rating."""
+    """Whether an event at or after `start` and before `end` has a rating."""
     return bool(count(database, f"encoded WHERE rating IS NOT NULL AND timestamp >= {start} AND timestamp < {end}"))
 
 
 def rated_snapshot_rows(database: duckdb.DuckDBPyConnection, moment: int, horizon: int) -> Iterator[pa.RecordBatch]:
-    """(user, timestamp, query, targets, ratings) of every shopper who rated within `horizon` after the moment."""
+    """(user, timestamp, query, targets, ratings) of every shopper with a rating within `horizon` after `moment`."""
     yield from database.sql(
         f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(item ORDER BY item) AS targets, "
         "list(rating ORDER BY item) AS ratings FROM (SELECT user, item, list(rating ORDER BY timestamp, rating)[-1] "
@@ -189,7 +189,7 @@ def rated_snapshot_rows(database: duckdb.DuckDBPyConnection, moment: int, horizo
 def snapshot_rows(
     database: duckdb.DuckDBPyConnection, moment: int, horizon: int, event: int
 ) -> Iterator[pa.RecordBatch]:
-    """(user, timestamp, query, targets) of every shopper with a target event within `horizon` after the moment."""
+    """(user, timestamp, query, targets) of every shopper with a target event within `horizon` after `moment`."""
     yield from database.sql(
         f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS "
         f"targets FROM encoded WHERE event_type = {event} AND timestamp >= {moment} AND timestamp < {moment + horizon} "
@@ -203,10 +203,10 @@ def token_rows(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def strongest_event(database: duckdb.DuckDBPyConnection) -> str:
-    """The event type that models predict: purchase if there is one, else cart, view, search.
+    """The event type that models predict: purchase if there is one, else cart, view, search or impression.
 
     Raises:
-        DataError: no event names an item.
+        DataError: no event has an item.
     """
     names = database.execute("SELECT DISTINCT event_type FROM clean WHERE item_id IS NOT NULL").fetchall()
     if not names:
@@ -219,7 +219,7 @@ def strongest_event(database: duckdb.DuckDBPyConnection) -> str:
 
 
 def span(database: duckdb.DuckDBPyConnection, event_type: str) -> tuple[int, int]:
-    """First and last second with an event of that type that names an item."""
+    """Epoch seconds of the first and the last event of the type with an item."""
     first, last = only_row(
         database,
         "SELECT floor(epoch(min(timestamp)))::BIGINT, floor(epoch(max(timestamp)))::BIGINT FROM clean "
@@ -230,7 +230,7 @@ def span(database: duckdb.DuckDBPyConnection, event_type: str) -> tuple[int, int
 
 
 def sparse_sizes(vocabularies: Vocabularies) -> dict[str, int]:
-    """Rows of the table behind every sparse feature."""
+    """Number of table rows of every sparse feature."""
     return {
         "user": vocabularies.known_users + 1,
         "sequence": vocabularies.known_items + 1 + vocabularies.item_hash_rows,

@@ -1,4 +1,4 @@
-"""Small pieces of SQL that every part of the stage needs."""
+"""SQL helpers of the stage."""
 
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ def literal(path: Path | str) -> str:
 
 
 def only_row(database: duckdb.DuckDBPyConnection, query: str, parameters: list[Any] | None = None) -> tuple[Any, ...]:
-    """The row of a query that has one.
+    """The only row of a query.
 
-    Read to the end, because DuckDB refuses further work on a connection whose last result is unfinished.
+    The result is read completely, because DuckDB refuses further work on a connection with an unfinished result.
     """
     (row,) = database.execute(query, parameters).fetchall()
     return row
 
 
 def count(database: duckdb.DuckDBPyConnection, source: str) -> int:
-    """Rows of a table, optionally with its `WHERE` clause."""
+    """Number of rows of a table, optionally with a `WHERE` clause."""
     return int(only_row(database, f"SELECT count(*) FROM {source}")[0])

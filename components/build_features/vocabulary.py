@@ -1,7 +1,7 @@
-"""Vocabularies and the encoded catalog: strings become rows, row 0 is the unknown bucket.
+"""Vocabularies and the encoded catalog: strings are mapped to rows; row 0 is the unknown bucket.
 
-Items and users are sorted by how often they occur before `retriever_end`; those seen too rarely keep a catalog row
-but no embedding row, so nothing about the future decides who has one. Where rows are limited, recent events count more.
+Items and users are sorted by frequency before `retriever_end`; rare ones have a catalog row but no embedding row, so
+later events do not decide which ids have one. If embedding rows are limited, recent events count more.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from components.shared.text.tokenizer import tokenize
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabularies:
-    """Sizes, with the unknown bucket counted, and the price scale."""
+    """Sizes, of which categories, brands and tokens include the unknown bucket, and the price scale."""
 
     known_users: int
     known_items: int
@@ -37,11 +37,11 @@ class Vocabularies:
 
 
 def encode_ids(database: duckdb.DuckDBPyConnection, retriever_end: int, config: VocabularyConfig) -> tuple[int, int]:
-    """Make tables `user_row` and `item_row` (id, row) and return how many users and items have an embedding."""
+    """Create tables `user_row` and `item_row` (id, row); return the numbers of users and items with an embedding."""
     limits = {"user": (config.min_user_events, config.user_rows), "item": (config.min_item_events, config.item_rows)}
     known = []
     for name, (least, rows) in limits.items():
-        # Rounded, because the order in which threads add up must not decide between two ids.
+        # Rounded, because the order in which threads add values must not change the order of ids.
         age = f"({retriever_end} - epoch(timestamp)) / {86_400 * config.row_half_life_days}"
         weight = f"round(sum(pow(2, -({age}))), 9)" if rows else "count(*)"
         everyone = "items" if name == "item" else "(SELECT DISTINCT user_id FROM clean)"
@@ -63,7 +63,7 @@ def encode_items(
 
     Raises:
         InputError: a number of rows is negative.
-        DataError: a content vector is of another width than the rest, or not finite.
+        DataError: a content vector has another width than the rest, or is not finite.
     """
     if config.item_hash_rows < 0:
         raise InputError(f"item_hash_rows is {config.item_hash_rows}", "give 0 for none, or the number of shared rows")
@@ -115,9 +115,9 @@ def _later_known(database: duckdb.DuckDBPyConnection, retriever_end: int, known:
 
 
 def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:
-    """Item prices: the catalog's, else the median paid; the one that models see ends at `retriever_end`.
+    """Item prices: the catalog's, else the median paid, for models only of events before `retriever_end`.
 
-    Without that end, an item first sold in the test window would betray itself by having a price at all.
+    Otherwise the existence of a price would reveal that an item was first sold in the test window.
     """
     database.execute(
         "CREATE TABLE item_price AS SELECT item_id, "
@@ -128,7 +128,7 @@ def _prices(database: duckdb.DuckDBPyConnection, retriever_end: int) -> None:
 
 
 def _price_scale(database: duckdb.DuckDBPyConnection, buckets: int) -> tuple[tuple[float, ...], float, float]:
-    """Quantile edges, and mean and deviation of log(1 + price)."""
+    """Quantile edges, and mean and standard deviation of log(1 + price)."""
     quantiles = [number / buckets for number in range(1, buckets)]
     edges, mean, std = only_row(
         database,
@@ -136,13 +136,13 @@ def _price_scale(database: duckdb.DuckDBPyConnection, buckets: int) -> tuple[tup
         "WHERE price IS NOT NULL",
         [quantiles],
     )
-    # Rounded, because the order in which threads add up must not change the spec.
+    # Rounded, because the order in which threads add values must not change the spec.
     scale = round(float(mean or 0.0), 9), round(float(std or 0.0), 9) or 1.0
     return tuple(sorted({round(float(edge), 4) for edge in edges or []})), *scale
 
 
 def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
-    """Category paths ('GROCERY > MILK': equal names in different branches differ) and brands, most frequent first."""
+    """Category paths ('GROCERY > MILK', as equal names in different branches differ) and brands, by frequency."""
     database.execute(
         "CREATE TABLE item_path AS SELECT item_id, unnest(range(1, 1 + least(len(categories), "
         f"{config.category_levels}))) AS level, array_to_string(categories[1:level], ' > ') AS value FROM items"
@@ -159,9 +159,9 @@ def _label_vocabularies(database: duckdb.DuckDBPyConnection, config: VocabularyC
 
 
 def _title_tokens(database: duckdb.DuckDBPyConnection, config: VocabularyConfig) -> None:
-    """Tokens of titles; the tokenizer is Python, so distinct titles stream through it in batches."""
+    """Create the tables of title tokens; distinct titles are streamed through the Python tokenizer in batches."""
     database.execute("CREATE TABLE title_token (title VARCHAR, position INTEGER, value VARCHAR)")
-    # A cursor of its own: the insert below would end the result that is being read.
+    # A separate cursor, because the insert below would end the result that is being read.
     titles = database.cursor().sql("SELECT DISTINCT title FROM items WHERE title IS NOT NULL ORDER BY title")
     for batch in titles.to_arrow_reader(20_000):
         tokens = [tokenize(title)[: config.title_length] for title in batch.column("title").to_pylist()]

@@ -1,4 +1,4 @@
-"""Validates all options of a run before anything is read, with the checks of the stages that use them.
+"""Validation of all options of a run before anything is read, with the checks of the stages that use them.
 
 Otherwise an invalid rollout option would only be found after hours of training.
 """
@@ -17,7 +17,7 @@ def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
 
     Args:
         flat: size, seed and strategy of the pipeline.
-        sections: Every section; {} for one that the pipeline does not have.
+        sections: Every section; {} for sections that the pipeline does not have.
 
     Raises:
         InputError: lists the first error of each section.
@@ -30,7 +30,7 @@ def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
         try:
             check(flat, sections)
         except InputError as error:
-            # Several parts need the size and how training is launched: reported once.
+            # Several checks validate the size and the launch options; equal errors are reported once.
             wrong[error.headline] = error.fix
     if wrong:
         raise InputError("; ".join(wrong), "; ".join(wrong.values()))

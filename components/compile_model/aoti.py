@@ -1,6 +1,6 @@
-"""torch.export to AOTInductor: the graph as native code with its weights, one package a graph.
+"""Export by torch.export and AOTInductor: native code with weights, one package per graph.
 
-The code asks for the instruction sets that are named here and for no others, whatever processor compiles it.
+The code uses only the instruction sets named here, whatever processor compiles it.
 """
 
 import platform
@@ -20,23 +20,23 @@ from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.training.cpp_compiler import require_cpp_compiler
 
 _MACHINE, _CPU = "x86_64", ("avx2", "f16c", "fma")
-"""Intel since Haswell (2013), AMD since Excavator (2015): what nodes of a cluster have in common."""
+"""Intel since Haswell (2013), AMD since Excavator (2015): instruction sets common to the nodes of a cluster."""
 _INSTEAD = "or choose runtime=onnxruntime"
 _OPTIONS = {
-    # No -march=native; vectors of 256 bits bring -mavx2 -mfma -mf16c and nothing else.
+    # No -march=native; 256-bit vectors only add -mavx2 -mfma -mf16c.
     "cpp.march": "",
     "cpp.simdlen": 256,
-    # A check that fails inside a parallel loop (an id beyond its table) would end the whole process; in a loop of one
-    # thread it is an exception. Matrix products are torch's own and use the threads that torch has.
+    # A failed check in a parallel loop (such as an id outside its table) would abort the process; with one thread it
+    # raises an exception. Matrix products are torch's own and still use torch's threads.
     "cpp.threads": 1,
     # For profilers only.
     "aot_inductor.enable_line_tables": False,
 }
-"""Of torch._inductor.config."""
+"""Options of torch._inductor.config."""
 
 
 def native_record() -> RuntimeRecord:
-    """Runtime requirements of packages compiled by this process.
+    """Return the runtime requirements of packages compiled by this process.
 
     Raises:
         InputError: this machine cannot compile them.
@@ -56,7 +56,7 @@ def export_aoti(module: nn.Module, path: Path, inputs: Inputs) -> None:
     Source: PyTorch's ahead-of-time compiler (`torch._inductor.aoti_compile_and_package`).
 
     Args:
-        module: Returns one tensor.
+        module: Module that returns one tensor.
         path: File to write; must end in .pt2.
         inputs: See export.Inputs.
 
@@ -85,6 +85,6 @@ def _quiet() -> Iterator[None]:
         # torch.export and inductor deprecate parts of each other; nothing here calls the deprecated names.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        # A recurrent layer keeps a flat list of its weights for GPUs, which is written anew in every call.
+        # A recurrent layer keeps a flat list of its weights for GPUs, which is reassigned in every call.
         warnings.filterwarnings("ignore", message="The tensor attributes .* were assigned during export")
         yield

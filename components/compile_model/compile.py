@@ -44,7 +44,7 @@ def compile_model(
         config: Precision and limits.
 
     Returns:
-        Sizes in MB, parity, quality and latency in ms, by flat name.
+        Sizes in MB, parity, quality and latency in ms, by metric name.
 
     Raises:
         DataError: the compiled model differs too much from the trained one.
@@ -77,7 +77,7 @@ def compile_model(
 def _exporter(runtime: Runtime) -> tuple[RuntimeRecord, Exporter]:
     if runtime == "onnxruntime":
         return RuntimeRecord(), export_onnx
-    # Here and not above: inductor takes seconds to import.
+    # Imported here, because inductor takes seconds to import.
     from components.compile_model.aoti import export_aoti, native_record
 
     return native_record(), export_aoti
@@ -86,7 +86,7 @@ def _exporter(runtime: Runtime) -> tuple[RuntimeRecord, Exporter]:
 def _export(
     trained: Recommender, models: tuple[Path, Path], folder: Path, config: CompileOptions, export: Exporter
 ) -> dict[str, int]:
-    """Write both graphs; how many rows of each were left out."""
+    """Write the graphs and return the numbers of dropped rows of the user tower and the ranker."""
     assert isinstance(trained.models, TorchModels) and trained.models.ranker is not None
     user, ranker = RuntimeRecord(name=config.runtime).graphs(folder)
     retriever_rows, ranker_rows = (trained_rows(model) for model in models)
@@ -97,7 +97,7 @@ def _export(
         ),
         "ranker_rows_pruned": export_ranker(trained.models.ranker, width, ranker, config.tables, ranker_rows, export),
     }
-    # Only refresh_catalog runs it, once a catalog: no latency is worth native code there.
+    # Only refresh_catalog runs it, once per catalog, so its latency does not justify native code.
     export_item_tower(trained.models.retriever, folder / "retriever" / "item.onnx", config.tables)
     if config.dense_format == "int8":
         for path in (user, ranker):
@@ -106,10 +106,10 @@ def _export(
 
 
 def _indexed(trained: Recommender, folder: Path, config: CompileOptions, rows: Rows) -> tuple[Recommender, float]:
-    """The compiled model with its indexes, and the share of nearest items that a graph found, had it been taken.
+    """Return the compiled model with its indexes, and the recall of the approximate index even if it was rejected.
 
-    A graph is judged by its answers to real shoppers, because no figure of the vectors tells beforehand how many of the
-    nearest it misses: a wide spread of item biases alone costs it a third of them.
+    The recall is measured with real shoppers, because no statistic of the vectors predicts how many of the nearest
+    items an approximate index misses: a wide spread of item biases alone costs a third of them.
     """
     _index(trained, folder, config.exact_index_up_to)
     compiled = Recommender.open(folder)
@@ -127,10 +127,10 @@ def _indexed(trained: Recommender, folder: Path, config: CompileOptions, rows: R
 
 
 def _index(trained: Recommender, folder: Path, exact_up_to: int) -> None:
-    """Vector index over item vectors and BM25 index over titles, brands and categories."""
+    """Write the vector index over item vectors and the BM25 index over titles, brands and categories."""
     assert isinstance(trained.models, TorchModels)
     vectors, bias = item_vectors(trained.models.retriever, trained.catalog)
-    # The unknown item is never answered.
+    # The unknown item must never be returned.
     bias[0] = -1e9
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)
@@ -166,7 +166,7 @@ def _sizes(models: tuple[Path, Path], folder: Path, record: RuntimeRecord) -> di
 
 
 def write_golden(compiled: Recommender, rows: Rows, path: Path, shoppers: int = 6) -> None:
-    """Write requests with their answers: known shoppers, an unknown one, and searches by words of frequent titles."""
+    """Write requests with their responses: known shoppers, an unknown one, and searches by frequent title words."""
     user_id = {row: name for name, row in compiled.user_row.items()}
     known = [user_id[int(row)] for row in rows.shopper[:shoppers]]
     titles = compiled.catalog.title.to_pylist()

@@ -9,19 +9,19 @@ from components.shared.recommender.runtime import Runtime
 from components.shared.recommender.vector_index import EXACT_UP_TO
 
 Storage = Literal["fp32", "fp16", "int8", "int4"]
-"""How embedding rows are stored; int8 and int4 with a minimum and a scale a row (uniform, round to nearest)."""
+"""Format of stored embedding rows; int8 and int4 with a minimum and a scale per row (uniform, round to nearest)."""
 
 
 class TableFormat(Options):
     """How embedding tables are exported."""
 
     storage: Storage = "int8"
-    """Of the rows."""
+    """Format of the rows."""
     prune: bool = False
-    """Whether rows without training are left out."""
+    """Whether untrained rows are dropped."""
 
     def row_bytes(self, dim: int) -> float:
-        """Bytes of a row of `dim` values."""
+        """Return the bytes of a row of `dim` values."""
         return {"fp32": 4.0 * dim, "fp16": 2.0 * dim, "int8": dim + 8.0, "int4": (dim + 1) // 2 + 4.0}[self.storage]
 
 

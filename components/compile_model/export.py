@@ -1,4 +1,4 @@
-"""The trained towers and the ranker as graphs to export, and torch.export to ONNX, one self-contained file a graph."""
+"""Export of the trained towers and the ranker by torch.export to ONNX, one self-contained file per graph."""
 
 import logging
 import warnings
@@ -18,7 +18,7 @@ from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
 
 Inputs = dict[str, tuple[torch.Tensor, dict[int, Dim]]]
-"""Name of each input, in the order of `forward`, with an example and its varying dimensions."""
+"""Name of each input, in the order of `forward`, with an example and its dynamic dimensions."""
 Exporter = Callable[[nn.Module, Path, Inputs], None]
 """Writes a module with one output as one file: export_onnx or aoti.export_aoti."""
 
@@ -33,12 +33,12 @@ def export_user_tower(
         retriever: The trained retriever.
         path: File to write.
         form: How embedding rows are stored.
-        trained: Which of them hold anything; None: all.
+        trained: Mask of the trained rows; None: all.
         vectors: Item vectors of the catalog [items, D], which a sequence encoder reads.
-        export: What writes it; None: export_onnx.
+        export: Writes the file; None: export_onnx.
 
     Returns:
-        Rows that were left out.
+        Number of dropped rows.
     """
     width = sum(feature.max_length for feature in retriever.config.user_features)
     batch = Dim("batch", min=1, max=65_536)
@@ -54,9 +54,9 @@ def export_user_tower(
 def export_item_tower(retriever: Retriever, path: Path, form: TableFormat) -> None:
     """Write the item tower: ids [N, W] and weights [N, W] to vectors and biases side by side, [N, D + 1].
 
-    Where the tower reads content vectors there is a third input, 'content' [N, content_dim + 1].
+    If the tower reads content vectors, there is a third input, 'content' [N, content_dim + 1].
 
-    The predictor does not load it; refresh_catalog gives new items their vectors by it.
+    The predictor does not load it; refresh_catalog computes the vectors of new items with it.
     """
     width = sum(feature.max_length for feature in retriever.config.item_features)
     items = Dim("items", min=1, max=65_536)
@@ -71,18 +71,18 @@ def export_ranker(
     ranker: Ranker, query_width: int, path: Path, form: TableFormat, trained: TrainedRows | None = None,
     export: Exporter | None = None,
 ) -> int:  # fmt: skip
-    """Write the ranker; shoppers [S] and pairs [P] vary.
+    """Write the ranker; the numbers of shoppers [S] and pairs [P] are dynamic.
 
     Args:
         ranker: The trained ranker.
-        query_width: Columns of the query, which callers pass along and the ranker does not read.
+        query_width: Columns of the query, which callers pass but the ranker does not read.
         path: File to write.
         form: How embedding rows are stored.
-        trained: Which of them hold anything; None: all.
-        export: What writes it; None: export_onnx.
+        trained: Mask of the trained rows; None: all.
+        export: Writes the file; None: export_onnx.
 
     Returns:
-        Rows that were left out.
+        Number of dropped rows.
     """
     user = query_width + sum(feature.max_length for feature in ranker.config.user_features)
     item = sum(feature.max_length for feature in ranker.config.item_features)
@@ -101,12 +101,12 @@ def export_ranker(
 
 
 def quantise_dense(path: Path) -> None:
-    """Store the weights of the dense layers as int8 and multiply in int8, inputs scaled as they come; in place.
+    """Quantise the dense layers of a file in place: int8 weights and products, with dynamically scaled inputs.
 
     Source: onnxruntime's dynamic quantisation; tables and products of two inputs stay as they are.
     """
     model = onnx.load(path)
-    # Shapes noted at export contradict those of the quantised graph (ShapeInferenceError).
+    # Shapes recorded at export contradict those of the quantised graph (ShapeInferenceError).
     del model.graph.value_info[:]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -125,7 +125,7 @@ def export_onnx(module: nn.Module, path: Path, inputs: Inputs) -> None:
     """Write any module with one output tensor, named 'out', as one self-contained ONNX file.
 
     Args:
-        module: Returns one tensor.
+        module: Module that returns one tensor.
         path: File to write.
         inputs: See Inputs.
     """
@@ -135,9 +135,9 @@ def export_onnx(module: nn.Module, path: Path, inputs: Inputs) -> None:
         # onnxscript and torch.export deprecate parts of each other; nothing here calls the deprecated names.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        # Inputs that share a dimension, as is meant here, can name it only once in the graph.
+        # Inputs that share a dimension, as intended here, can name it only once in the graph.
         warnings.filterwarnings("ignore", message=".*The axis name: .* will not be used", category=UserWarning)
-        # A recurrent layer becomes a loop, whose tracing warns of every tensor that could have a gradient.
+        # No gradients: tracing a recurrent layer as a loop warns about every tensor that could have one.
         program = torch.onnx.export(
             module.eval().requires_grad_(False), tuple(tensor for tensor, _ in inputs.values()), dynamo=True,
             verbose=False, input_names=list(inputs), output_names=["out"],

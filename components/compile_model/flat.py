@@ -1,4 +1,4 @@
-"""The models as onnxruntime likes them: all embedding tables of one side in one flat table, padded ids, plain ops.
+"""The models in a form that onnxruntime runs fast: one flat embedding table per side, padded ids, plain operators.
 
 ids [B, W] + row offset of each column -> rows of the flat table -> * weights -> sum per feature -> dense part
 """
@@ -13,7 +13,7 @@ from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
 from components.shared.models.retriever import Retriever, Tower, beside_content
 
 TrainedRows = dict[str, torch.Tensor]
-"""Rows of each table that training touched, bool [rows], by name of the weights; absent: all of them."""
+"""Trained rows of each table, bool [rows], by name of the weights; absent tables: all rows are trained."""
 
 
 def _tables(model: nn.Module, bags: str, features: tuple[SparseFeature, ...], trained: TrainedRows) -> SparseTables:
@@ -23,14 +23,14 @@ def _tables(model: nn.Module, bags: str, features: tuple[SparseFeature, ...], tr
 
 
 def _columns(features: tuple[SparseFeature, ...], name: str) -> slice:
-    """Where a feature's ids lie among padded features side by side."""
+    """Return the columns of a feature's ids among the concatenated padded features."""
     at = [feature.name for feature in features].index(name)
     start = sum(feature.max_length for feature in features[:at])
     return slice(start, start + features[at].max_length)
 
 
 class FlatUserTower(nn.Module):
-    """ids and weights of the user features to user vectors."""
+    """Maps ids and weights of the user features to user vectors."""
 
     def __init__(
         self, retriever: Retriever, form: TableFormat, trained: TrainedRows | None = None,
@@ -49,7 +49,7 @@ class FlatUserTower(nn.Module):
             self.tokens = FlatTable(SparseTables([vectors[:rows]], (token,), [None]), form)
 
     def forward(self, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """User vectors [B, D]."""
+        """Return user vectors [B, D]."""
         pooled = self.table(ids, weights)
         if self.encoder is None:
             return self.tower(pooled)
@@ -60,7 +60,7 @@ class FlatUserTower(nn.Module):
 
 
 class FlatItemTower(nn.Module):
-    """ids and weights of the item features, and content where there is any, to item vectors and biases."""
+    """Maps ids and weights of the item features, and content vectors if any, to item vectors and biases."""
 
     def __init__(self, retriever: Retriever, form: TableFormat):
         super().__init__()
@@ -69,12 +69,12 @@ class FlatItemTower(nn.Module):
         self.content = retriever.content
 
     def forward(self, ids: torch.Tensor, weights: torch.Tensor, content: torch.Tensor | None = None) -> torch.Tensor:
-        """Vectors and biases side by side, [N, D + 1]; `content` [N, content_dim + 1] where the tower reads one."""
+        """Return vectors and biases concatenated, [N, D + 1]; `content` is [N, content_dim + 1] or None."""
         return self.tower(beside_content(self.table(ids, weights), self.content, content))
 
 
 class FlatRanker(nn.Module):
-    """Padded ids of shoppers and items, and dense features, to task probabilities."""
+    """Maps padded ids of shoppers and items, and dense features, to task probabilities."""
 
     def __init__(self, ranker: Ranker, form: TableFormat, trained: TrainedRows | None = None):
         super().__init__()
@@ -93,7 +93,7 @@ class FlatRanker(nn.Module):
         self, user_ids: torch.Tensor, user_weights: torch.Tensor, item_ids: torch.Tensor, item_weights: torch.Tensor,
         row: torch.Tensor, dense: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """Probabilities [P, tasks]; the leading user features are read, the query is not."""
+        """Return probabilities [P, tasks]; reads the leading user features and ignores the query after them."""
         user = self.user_table(user_ids[:, : self.user_width], user_weights[:, : self.user_width])
         parts = [user.index_select(0, row), self.item_table(item_ids, item_weights)]
         if self.behaviour is not None and self.head.attention is not None:

@@ -1,6 +1,6 @@
-"""Embedding tables under each other as one, stored small: plain, halved, or as integers with scale and minimum a row.
+"""Embedding tables stacked into one table in a compact format: fp32, fp16, or integers with scale and minimum per row.
 
-Rows that training never touched hold nothing but their random start; they may be left out and read as the unknown one.
+Untrained rows only contain their random initial values; they may be dropped and replaced by the unknown row.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class SparseTables:
     """Tables of one side of a model.
 
     Attributes:
-        weights: float32 [rows, D] each. features: whose they are. trained: bool [rows] each, None: all of them are.
+        weights: float32 [rows, D] each. features: feature of each. trained: bool [rows] each; None: all.
     """
 
     weights: Sequence[torch.Tensor]
@@ -30,10 +30,10 @@ class SparseTables:
 
 
 class FlatTable(nn.Module):
-    """All tables of one side as one.
+    """All tables of one side of a model as one.
 
     Attributes:
-        pruned: rows that were left out.
+        pruned: number of dropped rows.
     """
 
     column_start: torch.Tensor
@@ -75,7 +75,7 @@ class FlatTable(nn.Module):
         self.register_buffer("low", low)
 
     def rows_of(self, ids_BW: torch.Tensor) -> torch.Tensor:
-        """The row of each id, [B, W, D]."""
+        """Return the row of each id, [B, W, D]."""
         flat = (ids_BW + self.column_start).reshape(-1)
         if self.has_map:
             flat = self.row_map.index_select(0, flat)
@@ -88,13 +88,13 @@ class FlatTable(nn.Module):
         return found.reshape(ids_BW.shape[0], -1, self.dim)
 
     def forward(self, ids_BW: torch.Tensor, weights_BW: torch.Tensor) -> torch.Tensor:
-        """Weighted sums of each feature's rows side by side, [B, features * D]."""
+        """Return the weighted sums of each feature's rows, concatenated, [B, features * D]."""
         found = self.rows_of(ids_BW) * weights_BW[..., None]
         return torch.cat([part.sum(1) for part in found.split(self.lengths, 1)], 1)
 
 
 def _kept(tables: SparseTables) -> torch.Tensor:
-    """Rows to store, bool [rows of all tables]; the unknown row of every table always is."""
+    """Return which rows to store, bool [rows of all tables]; always includes the unknown row of every table."""
     parts = []
     for table, trained in zip(tables.weights, tables.trained, strict=True):
         keep = torch.ones(len(table), dtype=torch.bool) if trained is None else trained.bool().clone()
@@ -104,7 +104,7 @@ def _kept(tables: SparseTables) -> torch.Tensor:
 
 
 def _row_map(keep: torch.Tensor, starts: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-    """Stored row of every row, int32; the unknown row of its table for those that were left out."""
+    """Return the stored row of every row, int32; dropped rows map to the unknown row of their table."""
     position = torch.cumsum(keep, 0) - 1
     unknown = torch.repeat_interleave(position[starts], torch.tensor(lengths))
     return torch.where(keep, position, unknown).to(torch.int32)

@@ -1,4 +1,4 @@
-"""Compares compiled and trained models: probabilities, top ten, ranking quality and latency."""
+"""Comparison of compiled and trained models: probabilities, top ten, ranking quality and latency."""
 
 import dataclasses
 import time
@@ -16,14 +16,14 @@ _FIX = "use fp16 or fp32 tables and fp32 dense layers, or raise the limits"
 
 
 def _answers(recommender: Recommender, rows: Rows, shoppers: np.ndarray, k: int) -> list[Ranking]:
-    """Answers at the moment that the bundle serves from."""
+    """Return the rankings for shoppers at the time of the served bundle (`as_of`)."""
     now = np.full(len(shoppers), recommender.spec.as_of)
     histories = recommender.store.before(rows.shopper[shoppers], now, recommender.spec.max_history)
     return recommender.rank(histories, k)
 
 
 def compare(trained: Recommender, compiled: Recommender, rows: Rows, limits: Limits) -> dict[str, float]:
-    """Largest difference of a probability on shared candidates and mean overlap of the ten best.
+    """Return the largest probability difference on shared candidates, and the mean overlap of the ten best items.
 
     Raises:
         DataError: a limit is exceeded.
@@ -47,7 +47,7 @@ def compare(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
 
 
 def index_recall(compiled: Recommender, rows: Rows, limits: Limits, k: int = 100) -> float:
-    """Mean share of the k nearest items of the validation's shoppers that the compiled index finds."""
+    """Return the mean share of the validation shoppers' k nearest items that the compiled index finds."""
     if compiled.index.exact:
         return 1.0
     shoppers = rows.shopper[: limits.shoppers]
@@ -59,11 +59,11 @@ def index_recall(compiled: Recommender, rows: Rows, limits: Limits, k: int = 100
 
 
 def quality(trained: Recommender, compiled: Recommender, rows: Rows, limits: Limits) -> dict[str, float]:
-    """Validation NDCG@10 of both, with the statistics of the validation's own moment.
+    """Return the validation NDCG@10 of both models, with the statistics of the validation snapshot.
 
     Args:
-        trained: As of the validation moment.
-        compiled: The compressed model, as of any moment.
+        trained: The trained model, as of the validation snapshot.
+        compiled: The compressed model, as of any snapshot.
         rows: The validation split.
         limits: See Limits.
 
@@ -81,7 +81,7 @@ def quality(trained: Recommender, compiled: Recommender, rows: Rows, limits: Lim
 
 
 def ndcg(recommender: Recommender, rows: Rows, shoppers: int | None = None) -> float:
-    """Mean NDCG@10 of the first `shoppers` rows (None: all), whose moment must be that of the statistics."""
+    """Return the mean NDCG@10 of the first `shoppers` rows (None: all), from the same snapshot as the statistics."""
     values, count = [], len(rows) if shoppers is None else min(shoppers, len(rows))
     for start in range(0, count, 50):
         part = np.arange(start, min(start + 50, count))
@@ -95,7 +95,7 @@ def ndcg(recommender: Recommender, rows: Rows, shoppers: int | None = None) -> f
 
 
 def latency(compiled: Recommender, rows: Rows, requests: int) -> dict[str, float]:
-    """Milliseconds of single requests (median, 99th percentile) and of a batch of 32, in this process, one thread."""
+    """Measure milliseconds of single requests (median, 99th percentile) and of a batch of 32, in one thread."""
     shoppers = np.arange(requests) % len(rows)
     for one in range(5):
         _answers(compiled, rows, shoppers[one : one + 1], 10)

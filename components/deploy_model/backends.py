@@ -12,7 +12,7 @@ class Backend(Protocol):
     """A release target that serves one version of each model."""
 
     def current(self, name: str) -> str:
-        """Currently served version, or ''."""
+        """Return the currently served version, or ''."""
         ...
 
     def release(self, name: str, version: str) -> None:
@@ -48,15 +48,15 @@ class LocalBackend:
 
 
 def backend_named(name: str, registry: Path, target: KServeTarget | None = None) -> Backend:
-    """The backend called `name`.
+    """Return the backend called `name`.
 
     Args:
         name: local or kserve.
         registry: Folder of the registry.
-        target: For kserve.
+        target: Service of the backend kserve.
 
     Raises:
-        InputError: there is no such backend, or kserve has no target.
+        InputError: the backend does not exist, or kserve has no target.
     """
     if name == "local":
         return LocalBackend(registry)

@@ -52,7 +52,7 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
     Raises:
         RegistryError: it did not pass the release gates, has no serving proof, or is not registered.
         BundleError: the registered bundle is no longer complete.
-        InputError: proof or decision cannot be read, or there is no such backend.
+        InputError: proof or decision cannot be read, or the backend does not exist.
         ServingError: the service did not become ready or failed its golden requests; the previous version was restored.
         ClusterError: the Kubernetes API rejected a request or is unavailable.
     """
@@ -63,17 +63,17 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
 
 
 def kserve_target(model: str, release: ReleaseOptions) -> KServeTarget:
-    """The InferenceService of a model that the section `release` names."""
+    """Return the InferenceService of a model from the options in section `release`."""
     return KServeTarget(service=ServiceSpec.of(release, model), namespace=release.namespace)
 
 
 def rollback(registry: Path, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:
-    """Serve the previous version again: weights, indexes, feature spec and thresholds are one bundle.
+    """Serve the previous version again; its bundle includes weights, indexes, feature spec and thresholds.
 
     Raises:
         RegistryError: there is no previous version.
-        ServingError: the previous version does not serve.
-        ClusterError: the API refused or is away.
+        ServingError: the previous version did not become ready or failed its golden requests.
+        ClusterError: the Kubernetes API rejected a request or is unavailable.
     """
     chosen = backend_named(backend, registry, target)
     failed = chosen.current(name)

@@ -26,20 +26,20 @@ from components.shared.telemetry.endpoint import Endpoint, endpoint
 
 @dataclass(frozen=True, kw_only=True)
 class KServeTarget:
-    """Where and how a model is served on KServe."""
+    """Service and timeouts of a release on KServe."""
 
     service: ServiceSpec
     """The InferenceService."""
     namespace: str = ""
-    """'' is the pod's own, or the kubeconfig's."""
+    """Namespace; '' means the pod's own or the kubeconfig's."""
     context: str = ""
-    """Context of the kubeconfig; '' is the pod's cluster, or the current context."""
+    """Context of the kubeconfig; '' means the pod's cluster or the current context."""
     url: str = ""
-    """Address to ask from outside the cluster; '' is the one that the status names."""
+    """Address of the service from outside the cluster; '' uses the address in its status."""
     ready_s: float = 900.0
-    """Seconds that a version may take to become ready."""
+    """Timeout for a version to become ready, in seconds."""
     settle_s: float = 60.0
-    """Seconds after that until the pods of the version before have stopped answering."""
+    """Further timeout until pods of the previous version no longer answer, in seconds."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class KServeBackend:
     """The Backend of an InferenceService.
 
     Attributes:
-        registry: its folder. target: the service. cluster: connected at first use.
+        registry: folder of the registry. target: the service. cluster: connected on first use.
     """
 
     registry: Path
@@ -84,7 +84,7 @@ class KServeBackend:
 
         Raises:
             RegistryError: there is no previous version.
-            ServingError: it was not ready in time, or answered otherwise.
+            ServingError: it was not ready in time or failed its golden requests.
         """
         registry = Registry(self.registry)
         previous = registry.aliases(name).get(PREVIOUS)
@@ -103,12 +103,12 @@ class KServeBackend:
         return self.cluster
 
     def _version(self, service: Manifest) -> str:
-        """Version of the stable predictor: by what it loads, not by what an annotation says."""
+        """Version of the stable predictor, from its storageUri instead of the annotation."""
         model = service["spec"]["predictor"].get("model", {})
         return self.target.service.version_of(model.get("storageUri", ""))
 
     def _write(self, version: str) -> Manifest:
-        """Create the service, or let its stable predictor serve `version` alone; no change when it does already."""
+        """Create the service, or let its stable predictor serve only `version`; no change if it already does."""
         spec, cluster = self.target.service, self._cluster()
         if cluster.find(INFERENCE_SERVICE, spec.name) is None:
             return cluster.create(INFERENCE_SERVICE, manifest(spec, version))
@@ -128,7 +128,7 @@ class KServeBackend:
         return cluster.update(INFERENCE_SERVICE, spec.name, change)
 
     def _prove(self, name: str, version: str, written: Manifest) -> None:
-        """Wait for the generation that was written and ask the golden requests of the version."""
+        """Wait until the written generation is ready and check the golden requests of the version."""
         spec, cluster = self.target.service, self._cluster()
         generation = written["metadata"].get("generation", 0)
         ready = wait_ready(cluster, spec.name, generation, self.target.ready_s)
@@ -139,12 +139,12 @@ class KServeBackend:
         with endpoint(url, spec.name) as asked:
             _wait_for_version(asked, version, self.target.settle_s)
             asked.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)
-        # Ready, then a crash under the first requests: the status must still say so after the answers.
+        # A pod may crash under its first requests, so the service must still be ready after the answers.
         if not is_ready(cluster.get(INFERENCE_SERVICE, spec.name)):
             wait_ready(cluster, spec.name, generation, self.target.ready_s)
 
     def _take_back(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
-        # A refused write (quota, webhook) has changed nothing: it is reported, and nothing is written back.
+        # A rejected write (quota, webhook) changed nothing, so only the failure is recorded and nothing is reverted.
         if self.current(name) != before:
             if before:
                 self._write(before)
@@ -158,7 +158,7 @@ class KServeBackend:
 
 
 def _wait_for_version(asked: Endpoint, version: str, seconds: float) -> None:
-    """Let a rolling update end: pods of the version before answer until they are gone."""
+    """Wait for the end of a rolling update, as pods of the previous version answer until they are gone."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(ServingError):

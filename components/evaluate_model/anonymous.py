@@ -14,17 +14,17 @@ from components.shared.recommender.recommender import Recommender, wanted_probab
 def anonymous_shoppers(
     recommender: Recommender, rows: Rows, others: Mapping[str, np.ndarray], k: int = 10
 ) -> dict[str, Any]:
-    """Ask once for a shopper without id and history, and hold the one list against every test shopper's targets.
+    """Rank once for a shopper without id and history and compare the list with every test shopper's targets.
 
     Args:
-        recommender: The models as of the rows' moment.
+        recommender: The models and statistics as of the rows' timestamp.
         rows: The test split.
         others: Lists of other methods that are the same for all shoppers, catalog rows, best first, by name.
         k: Length of the lists.
 
     Returns:
-        ndcg_at_10: mean over shoppers, by method, the model's own as `model`. predicted: mean probability of its items.
-        observed: share of its items that a shopper took, mean over shoppers.
+        ndcg_at_10: mean over shoppers, by method, the model as `model`. predicted: mean probability of its items.
+        observed: share of its items that are targets of a shopper, mean over shoppers.
     """
     anonymous = recommender.store.before(np.zeros(1, np.int64), rows.timestamp[:1], recommender.spec.max_history)
     answer = recommender.rank(anonymous, k)[0]
@@ -37,7 +37,7 @@ def anonymous_shoppers(
 
 
 def _hits(items: np.ndarray, rows: Rows) -> np.ndarray:
-    """Whether each row took each item, bool [rows, items]."""
+    """Whether each item is a target of each row, bool [rows, items]."""
     row = np.repeat(np.arange(len(rows)), rows.targets.lengths)
     hits = np.zeros((len(rows), len(items)), bool)
     for position, item in enumerate(items.tolist()):

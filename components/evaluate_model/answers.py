@@ -1,4 +1,4 @@
-"""The model's own answers for the shoppers of a split, made by the very code that serves."""
+"""The model's answers for the shoppers of a split, computed by the serving code."""
 
 from dataclasses import dataclass, field
 
@@ -11,17 +11,18 @@ from components.shared.features.rows import Rows
 from components.shared.recommender.recommender import Recommender, wanted_probability
 
 _SAMPLED = 30
-"""Pairs of a shopper, about, that did not come true and whose inputs are kept."""
+"""Approximate number of negative pairs per shopper whose inputs are kept."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Every candidate of every shopper with the ranker's probability and what came true.
+    """Every candidate of every shopper with the ranker's probability and the label.
 
     Attributes:
-        row: int64 [pairs]. probability: float32 [pairs]. label: bool [pairs]. again: bool [pairs], bought before.
-        sampled: int64 [n], the pairs whose dense inputs are kept: all that came true and some that did not.
-        inputs: float32 [n, len(DenseInput)].
+        row: int64 [pairs], row of the split. probability: float32 [pairs]. label: bool [pairs].
+        again: bool [pairs], bought before.
+        sampled: int64 [n], pairs whose dense inputs are kept: all positives and a sample of the negatives.
+        inputs: float32 [n, len(DenseInput)], dense inputs of the sampled pairs.
     """
 
     row: np.ndarray

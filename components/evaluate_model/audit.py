@@ -1,8 +1,8 @@
 """Leakage audit of the ranker's inputs and of the evaluation.
 
-With labels shuffled among each shopper's candidates before their pairs are made, what a plain model learns of the
-validation pairs must be at chance on the test pairs: otherwise the making of pairs knows the labels. With the true
-labels neither the plain model nor a single input may all but tell them: what tells the future has seen it.
+If labels are shuffled among each shopper's candidates before the pairs are built, a simple model trained on the
+validation pairs must be at chance on the test pairs; otherwise building the pairs leaks the labels. With the true
+labels, neither the simple model nor a single input may predict them almost perfectly, as this indicates future data.
 """
 
 from typing import Any
@@ -20,16 +20,16 @@ from components.shared.features.rows import Rows
 from components.shared.recommender.recommender import Recommender
 
 _SHOPPERS = 500
-"""Shoppers of a split whose labels are shuffled: their candidates are made once more."""
+"""Maximum number of shoppers of a split whose labels are shuffled; their candidates are computed again."""
 
 
 def with_shuffled_labels(recommender: Recommender, rows: Rows, seed: int = 0) -> Pool:
-    """Pairs of some shoppers, made again with labels that stand at random among each shopper's candidates.
+    """Pairs of a sample of shoppers, built again with labels at random positions among each shopper's candidates.
 
     Args:
-        recommender: The models as of the rows' moment.
-        rows: A split; at most 500 evenly spaced rows of it are taken.
-        seed: Of the shuffle.
+        recommender: The models and statistics as of the rows' timestamp.
+        rows: A split; at most 500 evenly spaced rows of it are used.
+        seed: Seed of the shuffle.
     """
     random = np.random.default_rng(seed)
     chosen = rows.take(np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _SHOPPERS)).astype(np.int64)))
@@ -44,18 +44,18 @@ def with_shuffled_labels(recommender: Recommender, rows: Rows, seed: int = 0) ->
 
 
 def leakage(validation: Pool, test: Pool, shuffled: tuple[Pool, Pool]) -> dict[str, Any] | None:
-    """Areas under the ROC curve on the sampled test pairs; None where a split has one class alone.
+    """Areas under the ROC curve on the sampled test pairs; None if a class is missing or too few shoppers have both.
 
     Args:
-        validation: Pairs to learn from.
-        test: Pairs to be judged on.
-        shuffled: Of the same splits, `with_shuffled_labels`.
+        validation: Pairs to train on.
+        test: Pairs to evaluate on.
+        shuffled: Pairs of the same splits from `with_shuffled_labels`.
 
     Returns:
-        shuffled: of a model that learned shuffled labels, each shopper's own area, their mean; with shuffled_error,
-            its standard error, and shuffled_shoppers.
-        learned: of the same model with the true labels, over all pairs.
-        strongest, strongest_auc: the input that alone separates best (either way), and how well.
+        shuffled: of a model trained on shuffled labels, mean of the areas per shopper; with shuffled_error, its
+            standard error, and shuffled_shoppers, the number of shoppers.
+        learned: of the same model trained on the true labels, over all pairs.
+        strongest, strongest_auc: the single input that separates best (in either direction), and its area.
     """
     judged = test.label[test.sampled]
     if any(len(set(pool.label[pool.sampled].tolist())) < 2 for pool in (validation, test, *shuffled)):
@@ -82,7 +82,7 @@ def _scores(model: Pipeline, pool: Pool) -> np.ndarray:
 
 
 def _by_shopper(pool: Pool, scores: np.ndarray) -> np.ndarray:
-    """The area of each shopper who has both labels, float64 [those shoppers]."""
+    """Area of each shopper with both labels, float64 [shoppers with both]."""
     row, label = pool.row[pool.sampled], pool.label[pool.sampled]
     areas = []
     for shopper in np.unique(row[label]):

@@ -1,4 +1,4 @@
-"""The simple methods that a model must beat; each sees exactly the events before the test moment.
+"""Simple baselines that a model must beat; each uses exactly the events before the test time.
 
 Each returns top lists, int64 [shoppers, k], of all items and of items new to the shopper.
 """
@@ -22,7 +22,7 @@ class Lists:
 
     Attributes:
         overall: int64 [shoppers, k], catalog rows, best first, 0: empty.
-        first: the same among items that the shopper has not had a target event with.
+        first: the same among items without a target event of the shopper.
     """
 
     overall: np.ndarray
@@ -31,11 +31,11 @@ class Lists:
 
 @dataclass(frozen=True)
 class Past:
-    """Target events before the moment: the shoppers asked about, and everybody.
+    """Target events before the test time, of the queried shoppers and of all shoppers.
 
     Attributes:
-        counts: sparse [shoppers asked, items], target events.
-        last: sparse [shoppers asked, items], epoch days of the latest one.
+        counts: sparse [queried shoppers, items], target events.
+        last: sparse [queried shoppers, items], epoch days of the latest one.
         everybody: sparse binary [all shoppers, items].
         recent: float64 [items], target events in the last window. total: float64 [items], all of them.
     """
@@ -51,14 +51,14 @@ class Past:
         cls, asked: Histories, everyone: Histories | Iterable[Histories], items: int, spec: FeatureSpec,
         window_days: int,
     ) -> "Past":  # fmt: skip
-        """Count the target events of histories that end at the same moment.
+        """Count the target events of histories that end at the same time.
 
         Args:
-            asked: Of the shoppers asked about.
-            everyone: Of all shoppers, at once or in parts, so that not all of them are in memory together.
-            items: Catalog rows.
-            spec: Names the target event.
-            window_days: What counts as recent.
+            asked: Histories of the queried shoppers.
+            everyone: Histories of all shoppers, at once or in parts, so that not all of them are in memory together.
+            items: Number of catalog rows.
+            spec: Feature spec with the target event.
+            window_days: Length of the recent window in days.
         """
         target = EVENT_TYPES.index(spec.target_event)
         touched = touches(asked, items, spec)
@@ -92,7 +92,7 @@ SAME_FOR_ALL = ("popularity", "recent popularity")
 
 
 def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
-    """Every baseline's lists."""
+    """Lists of every baseline, by name."""
     # Items without target events score 0 everywhere; skipping them saves most of the work in large catalogs.
     taken = past.total > 0
     taken[0] = True
@@ -109,7 +109,7 @@ def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
 
 
 _ScoresOf = Callable[[np.ndarray], np.ndarray]
-"""Rows of shoppers asked -> scores [rows, items]; only positive ones are listed."""
+"""Function from rows of queried shoppers to scores [rows, items]; only items with positive scores are listed."""
 
 
 def _same(scores: np.ndarray) -> _ScoresOf:
@@ -117,7 +117,7 @@ def _same(scores: np.ndarray) -> _ScoresOf:
 
 
 def _frequency(past: Past) -> _ScoresOf:
-    """How often the shopper took the item, then how lately, then how popular it is."""
+    """Score by the shopper's number of target events with the item, then by recency, then by popularity."""
     top = past.total / max(past.total.max(), 1.0)
 
     def scores(rows: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ def _frequency(past: Past) -> _ScoresOf:
 
 
 def _item_knn(past: Past) -> _ScoresOf:
-    """Sum over the shopper's items of the similarity that the recommender knows, an item being its own nearest.
+    """Sum of the recommender's item similarities over the shopper's items; with itself an item has similarity 1.
 
     Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
     """
@@ -162,7 +162,7 @@ def top_lists(scores: np.ndarray, k: int) -> np.ndarray:
     found = min(k, scores.shape[1])
     least = np.partition(scores, scores.shape[1] - found, 1)[:, -found][:, None]
     above, equal = scores > least, scores == least
-    # Of the items that share the last position, the first columns are taken.
+    # Of the items tied for the last position, the first columns are kept.
     best = above | (equal & (np.cumsum(equal, 1) <= found - above.sum(1, keepdims=True)))
     columns = np.nonzero(best)[1].reshape(len(scores), found)
     value = np.take_along_axis(scores, columns, 1)

@@ -1,4 +1,4 @@
-"""Intervals of means by resampling shoppers; one resample serves all methods and metrics, so differences are paired."""
+"""Bootstrap intervals of means over shoppers; methods and metrics share resamples, so differences are paired."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 from components.evaluate_model.config import BootstrapConfig
 
 CONFIDENCE = 0.95
-"""Share of the resampled means that an interval holds; pages and reasons say so in words."""
+"""Confidence level of all intervals; pages and reasons state it as text."""
 _CELLS = 16_000_000
-"""Counts held at once, which bounds memory to about 200 MB."""
+"""Maximum number of counts in memory at once, about 200 MB."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Interval:
     high: float
 
     def to_json(self) -> dict[str, float | None]:
-        """JSON has no NaN."""
+        """Return JSON values; NaN becomes None, because JSON has no NaN."""
         return {name: None if np.isnan(value) else float(value) for name, value in vars(self).items()}
 
 
@@ -31,7 +31,7 @@ def intervals(values: np.ndarray, config: BootstrapConfig) -> list[Interval]:
 
     Args:
         values: float [shoppers, columns]; columns of the same call share their resamples.
-        config: How many resamples, and their seed.
+        config: Number of resamples and their seed.
     """
     shoppers, columns = values.shape
     if not shoppers:
@@ -43,7 +43,7 @@ def intervals(values: np.ndarray, config: BootstrapConfig) -> list[Interval]:
 
 
 def _resamples(shoppers: int, config: BootstrapConfig) -> Iterator[np.ndarray]:
-    """How often each shopper stands in each resample, float64 [part of the resamples, shoppers]."""
+    """Number of times each shopper is in each resample, float64 [part of the resamples, shoppers]."""
     random = np.random.default_rng(config.seed)
     part = max(1, _CELLS // shoppers)
     for start in range(0, config.resamples, part):

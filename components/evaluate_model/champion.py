@@ -1,4 +1,4 @@
-"""The champion on the same shoppers: found in the registry, fed with this run's histories, matched by ids."""
+"""The champion's answers for the same shoppers, from this run's histories; items and users are matched by id."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ from components.shared.release.trust import trusted
 
 @dataclass(frozen=True)
 class ChampionAnswers:
-    """What the champion answers, or why it was not asked.
+    """The champion's answers, or the reason why there are none.
 
     Attributes:
         name: Folder name of the bundle, which is its version in a registry.
-        lists: None when it could not be asked.
-        comparable: Whether the comparison may decide.
+        lists: None if the bundle could not be opened.
+        comparable: Whether the comparison may affect the decision.
         note: Explanation for reports; empty if the comparison is unrestricted.
     """
 
@@ -44,24 +44,24 @@ def champion_of(registry: str, model_name: str) -> Path | None:
 def champion_answers(
     bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int, public_key: str = ""
 ) -> ChampionAnswers:
-    """Let the champion rank its catalog for the shoppers of the test split.
+    """Rank the champion's catalog for the shoppers of the test split.
 
-    Its item statistics are its own: a champion in service would not have newer ones.
+    The champion uses its own item statistics, because in service it would not have newer ones either.
 
     Args:
         bundle: A bundle folder.
-        ours: Whose catalog the answers are given in.
+        ours: The evaluated recommender; the answers use its catalog rows.
         shoppers: int64 [rows], shopper indexes of this run.
-        asked: Their histories before the test moment.
+        asked: Their histories before the test time.
         k: Length of the lists.
-        public_key: File of the key that must have signed the champion; empty: its files are checked alone, and native
-            code is not run.
+        public_key: Public key file to verify the champion; empty: only its files are verified, and native code is not
+            run.
     """
     try:
         trusted(bundle, public_key)
         champion = Recommender.open(bundle)
     except (BundleError, InputError) as error:
-        # A champion of an older format, or of a key that was changed, must not stand in the way of every later model.
+        # A champion with an older format or signed with another key must not block every later model.
         note = f"The champion {bundle.name} cannot be opened ({error.headline}), so it was not compared."
         return ChampionAnswers(bundle.name, None, False, note)
     lists = _ranked(champion, ours, recode(asked, shoppers, ours, champion), k)
@@ -82,7 +82,7 @@ def champion_answers(
 
 
 def recode(asked: Histories, shoppers: np.ndarray, ours: Recommender, champion: Recommender) -> Histories:
-    """Our histories in the champion's rows: items by item id (unknown ones are dropped), users by user id."""
+    """Convert histories to the champion's rows: items by item id (unknown ones are dropped), users by user id."""
     row_of = _item_rows(ours, champion)
     item = row_of[asked.item]
     known = item > 0
@@ -97,7 +97,7 @@ def recode(asked: Histories, shoppers: np.ndarray, ours: Recommender, champion: 
 
 
 def _item_rows(source: Recommender, target: Recommender) -> np.ndarray:
-    """Row in `target`'s catalog of every row of `source`'s, 0 where it has none, int64 [items of source]."""
+    """Row in `target`'s catalog of every row of `source`'s, 0 for missing items, int64 [items of source]."""
     rows = np.zeros(len(source.catalog), np.int64)
     for item_id, row in source.catalog.row_of.items():
         rows[row] = target.catalog.row_of.get(item_id, 0)
@@ -105,7 +105,7 @@ def _item_rows(source: Recommender, target: Recommender) -> np.ndarray:
 
 
 def _ranked(champion: Recommender, ours: Recommender, histories: Histories, k: int, part: int = 64) -> Lists:
-    """Answers in our catalog rows; an item that we no longer have keeps its position as an empty one."""
+    """Answers in our catalog rows; the position of an item that our catalog lacks stays empty."""
     row_of = _item_rows(champion, ours)
     overall, first = np.zeros((len(histories), k), np.int64), np.zeros((len(histories), k), np.int64)
     for start in range(0, len(histories), part):
@@ -117,7 +117,7 @@ def _ranked(champion: Recommender, ours: Recommender, histories: Histories, k: i
 
 
 def _rows(histories: Histories, rows: np.ndarray) -> Histories:
-    """Consecutive rows."""
+    """Histories of consecutive rows."""
     start, end = histories.offsets[rows[0]], histories.offsets[rows[-1] + 1]
     events = slice(start, end)
     return Histories(

@@ -1,4 +1,4 @@
-"""Methods side by side on the same shoppers: metrics of each with intervals, and paired differences."""
+"""Compares methods on the same shoppers: metrics of each with intervals, and paired differences."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from components.shared.features.ragged import Ragged, offsets_of
 
 MODEL, CHAMPION = "model", "champion"
 LIST_METRICS = ("ndcg_at_10", "recall_at_10", "recall_at_20", "mrr", "hit_rate_at_10")
-"""Metrics with a value for every shopper, hence with intervals."""
+"""Metrics with one value per shopper, hence with intervals."""
 DIVERSITY_METRICS = ("coverage", "novelty", "gini")
-"""Metrics of all lists together; a resample repeats lists, so an interval of them would be biased."""
+"""Metrics over all lists; a resample contains lists repeatedly, so their bootstrap intervals would be biased."""
 
 
 @dataclass(frozen=True)
 class Scope:
-    """One question put to every method, for the shoppers that have an answer to it.
+    """Lists and metrics of every method for the same relevant items, for the shoppers that have any.
 
     Attributes:
-        name: overall, or first: only items that the shopper has not had before.
-        rows: int64 [shoppers], which rows of the split.
-        relevant: relevant catalog rows of each of them.
+        name: overall, first (only items new to the shopper), or the name of a slice.
+        rows: int64 [shoppers], rows of the split.
+        relevant: relevant catalog rows of each shopper.
         lists: int64 [shoppers, k] by method.
         metrics: float64 [shoppers] by method and metric.
     """
@@ -55,7 +55,7 @@ class Scope:
 
 
 def subset(relevant: Ragged, keep: np.ndarray) -> Ragged:
-    """The relevant items where `keep` (bool, one a relevant item) holds, for the same rows."""
+    """Relevant items where `keep` (bool, one per relevant item) is true, for the same rows."""
     row = np.repeat(np.arange(len(relevant)), relevant.lengths)
     return Ragged.mean(offsets_of(np.bincount(row[keep], minlength=len(relevant))), relevant.values[keep])
 
@@ -64,9 +64,9 @@ def summarise(scope: Scope, popularity: np.ndarray, config: BootstrapConfig) -> 
     """Means with intervals of every method, and of model minus every other method.
 
     Args:
-        scope: What was measured.
-        popularity: float [catalog rows], target events before the moment.
-        config: Of the bootstrap.
+        scope: The measured scope.
+        popularity: float [catalog rows], target events before the test time.
+        config: Options of the bootstrap.
 
     Returns:
         {"shoppers", "relevant", "methods": {method: {metric: {mean, low, high}}}, "differences": the same}.

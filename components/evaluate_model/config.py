@@ -78,6 +78,6 @@ class EvaluationOptions(Options):
         """
         preset: dict[str, Any] = {"bootstrap": {"resamples": size.bootstrap}}
         if size.name == "tiny":
-            # With sixty shoppers a model is worse than counting their purchases; an untrained one still fails.
+            # With sixty shoppers a trained model is worse than personal frequency; an untrained one still fails.
             preset["rules"] = {"beat": [name for name in Rules().beat if name != "personal frequency"]}
         return cls.read(merged(preset, given), "evaluation")

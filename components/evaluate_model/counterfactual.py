@@ -16,12 +16,12 @@ from components.shared.errors import DataError
 
 @dataclass(frozen=True)
 class Logged:
-    """Decisions of the policy that answered, one entry each.
+    """Decisions of the logging policy, one entry each.
 
     Attributes:
-        reward: float64 [n], what followed, such as 1.0 for a click.
-        propensity: float64 [n], probability with which the answering policy chose what it chose; above 0.
-        target: float64 [n], probability with which the policy in question chooses the same.
+        reward: float64 [n], reward of the decision, such as 1.0 for a click.
+        propensity: float64 [n], probability of the decision under the logging policy; above 0.
+        target: float64 [n], probability of the same decision under the target policy.
     """
 
     reward: np.ndarray
@@ -51,17 +51,17 @@ class Logged:
 
     @property
     def effective_samples(self) -> float:
-        """Entries that the weights are worth: (sum of weights)^2 / sum of their squares, 0 when none has weight."""
+        """Effective sample size: (sum of weights)^2 / sum of squared weights, 0 if all weights are 0."""
         weights = self.weights
         return float(weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300))
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Mean reward a decision under the policy in question.
+    """Mean reward per decision under the target policy.
 
     Attributes:
-        value: the estimate. standard_error: of it. low, high: 95 % interval. effective_samples: see Logged.
+        value: the estimate. standard_error: of the value. low, high: 95 % interval. effective_samples: see Logged.
     """
 
     value: float
@@ -72,22 +72,22 @@ class Estimate:
 
 
 def ips(logged: Logged, clip: float | None = None) -> Estimate:
-    """Inverse propensity scoring: unbiased where the propensities are right and never 0.
+    """Inverse propensity scoring: unbiased if the propensities are correct and never 0.
 
-    What the policy in question chooses and the one that answered never does (propensity 0) counts as nothing.
+    Decisions of the target policy that the logging policy never makes (propensity 0) count as reward 0.
 
     Args:
         logged: The decisions.
-        clip: Largest weight; trades variance for a bias towards 0. None: no limit.
+        clip: Maximum weight; trades variance for a bias towards 0. None: no limit.
     """
     weights = logged.weights if clip is None else np.minimum(logged.weights, clip)
     return _mean(weights * logged.reward, logged)
 
 
 def snips(logged: Logged) -> Estimate:
-    """Self-normalised IPS: indifferent to a shift of all rewards; its bias vanishes with the number of decisions.
+    """Self-normalised IPS: a constant added to all rewards only shifts the estimate; its bias vanishes for large n.
 
-    What the policy in question chooses and the one that answered never does drops out: the mean is over the rest.
+    Decisions of the target policy that the logging policy never makes are excluded: the mean is over the rest.
 
     Raises:
         DataError: the target policy never chooses a logged item, so nothing can be estimated.
@@ -103,12 +103,12 @@ def snips(logged: Logged) -> Estimate:
 
 
 def doubly_robust(logged: Logged, expected: np.ndarray, expected_target: np.ndarray) -> Estimate:
-    """A reward model corrected by its weighted errors: right when the propensities or the model are.
+    """A reward model corrected by its weighted errors: unbiased if the propensities or the model are correct.
 
     Args:
         logged: The decisions.
-        expected: float64 [n], the model's reward of what was chosen.
-        expected_target: float64 [n], the model's mean reward of what the policy in question chooses there.
+        expected: float64 [n], predicted reward of the logged decision.
+        expected_target: float64 [n], predicted mean reward under the target policy.
     """
     if not len(expected) == len(expected_target) == len(logged.reward):
         raise DataError("the reward model needs one value per decision", "give a prediction for every entry")
@@ -118,18 +118,18 @@ def doubly_robust(logged: Logged, expected: np.ndarray, expected_target: np.ndar
 def item_rates(
     item: Sequence[str], reward: np.ndarray, asked: Sequence[str], prior: float = 10.0
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """A reward model for `doubly_robust`: each item's mean reward, drawn towards the mean of all.
+    """A reward model for `doubly_robust`: mean reward of each item, shrunk towards the overall mean.
 
-    The model of a decision is fitted on the other half of the decisions, so that no reward judges itself.
+    The model of a decision is fitted on the other half of the decisions, so that no reward predicts itself.
 
     Args:
-        item: What was chosen, an id a decision.
-        reward: float64 [n], what followed.
-        asked: What the policy in question chooses there.
-        prior: Decisions that the mean of all counts for, beside the item's own.
+        item: Chosen items, one id per decision.
+        reward: float64 [n], rewards of the decisions.
+        asked: Items that the target policy chooses.
+        prior: Weight of the overall mean, as a number of decisions.
 
     Returns:
-        Rates of what was chosen and of what is asked for, float64 [n] each.
+        Rates of the chosen items and of the target policy's items, float64 [n] each.
     """
     known, code = np.unique(np.concatenate([item, asked]), return_inverse=True)
     chosen, wanted = np.split(code, 2)

@@ -1,4 +1,4 @@
-"""Compare a trained model with simple methods and the champion on the test window and apply the release gates."""
+"""Compares a trained model with baselines and the champion on the test window and applies the release gates."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -39,16 +39,16 @@ __all__ = ["champion_of", "confusion_matrix", "evaluate", "roc_points"]
 STAGE = "evaluate_model"
 METRICS = "metrics.json"
 LIST_LENGTH = 20
-"""Positions of every list; the deepest metric looks at twenty."""
+"""Length of every list; the deepest metric (recall@20) uses 20 positions."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split with everything known before its moment.
+    """One split with all data before its prediction time.
 
     Attributes:
-        recommender: the trained models with item statistics as of the moment.
-        rows: shoppers and targets. asked: their histories.
+        recommender: the trained models with item statistics as of that time.
+        rows: shoppers and targets. asked: histories of the shoppers.
     """
 
     recommender: Recommender
@@ -57,7 +57,7 @@ class Split:
 
     @classmethod
     def open(cls, features: Path, name: str, recommender: Recommender, limit: int) -> "Split":
-        """Read rows/<name>.parquet and the histories before it."""
+        """Read rows/<name>.parquet and the histories before the rows' timestamps."""
         statistics = np.load(features / "statistics" / f"{name}.npy")
         rows = _at_most(Rows.read(features / "rows" / f"{name}.parquet", recommender.spec), limit)
         asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
@@ -77,9 +77,9 @@ def evaluate(
         ranker: Output of train_ranker.
         out: Folder to write.
         html: Page to write.
-        config: How to measure and what to demand.
-        champion: Bundle of the model in service.
-        public_key: File of the key that must have signed it; empty: see trust.trusted.
+        config: Options of the evaluation and the release gates.
+        champion: Bundle of the champion; None: no comparison.
+        public_key: Public key file to verify the champion; empty: see trust.trusted.
 
     Returns:
         The decision with every reason and the flat metrics.
@@ -130,7 +130,7 @@ def _at_most(rows: Rows, limit: int) -> Rows:
 
 
 def _everyone(test: Split, part: int = 5_000) -> Iterator[Histories]:
-    """Histories of all shoppers up to the test moment, part by part."""
+    """Yield the histories of all shoppers before the test time, in parts."""
     store = test.recommender.store
     shoppers, moment = len(store.offsets) - 1, int(test.rows.timestamp[0])
     for start in range(0, shoppers, part):
@@ -139,7 +139,7 @@ def _everyone(test: Split, part: int = 5_000) -> Iterator[Histories]:
 
 
 def _scopes(test: Split, past: Past, methods: dict[str, Any]) -> tuple[dict[str, Scope], np.ndarray]:
-    """Both questions measured, and which targets were bought before."""
+    """Return the measured scopes by name, and whether each target was bought before."""
     targets = test.rows.targets
     row = np.repeat(np.arange(len(test.rows)), targets.lengths)
     bought = np.asarray(past.counts[row, targets.values]).ravel() > 0
@@ -195,7 +195,7 @@ def _write(
 def roc_points(evaluation: Path) -> tuple[list[float], list[float], list[float]]:
     """False positive rate, true positive rate and threshold of the ranker on all its candidates.
 
-    What could not be measured is the diagonal.
+    The diagonal if the curve could not be measured.
     """
     roc = read_json(evaluation / METRICS)["ranker"]["all"]["roc"]
     return (roc["fpr"], roc["tpr"], roc["threshold"]) if roc else ([0.0, 1.0], [0.0, 1.0], [1.0, 0.0])

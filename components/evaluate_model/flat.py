@@ -1,4 +1,4 @@
-"""The flat metrics that go into the decision, the bundle's manifest and the Kubeflow UI."""
+"""Flat metrics for the decision, the bundle's manifest and the Kubeflow UI."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ _RANKER = ("auc", "gauc", "log_loss", "calibration_error", "calibration_ratio", 
 
 
 def flat_metrics(result: dict[str, Any]) -> dict[str, float]:
-    """Every figure of the model by one name; what could not be measured is absent.
+    """All metrics of the model by flat name; metrics that could not be measured are absent.
 
-    List metrics are called as they are (ndcg_at_10) and those on first-time purchases `new_<name>`; the ranker's are
-    `ranker_<name>`, its tasks' `ranker_again_<name>` and `ranker_first_<name>`; `ndcg_at_10_over_<method>` with `_low`
-    and `_high` is the difference to another method; `anonymous_<name>` is about shoppers of whom nothing is known.
+    List metrics keep their names (ndcg_at_10), on first-time purchases `new_<name>`; the ranker's are `ranker_<name>`,
+    by task `ranker_again_<name>` and `ranker_first_<name>`; `ndcg_at_10_over_<method>` with `_low` and `_high` is the
+    difference from another method; `anonymous_<name>` are those for shoppers without id and history.
     """
     found: dict[str, float | None] = {"test_shoppers": result["split"]["shoppers"]}
     for scope, prefix in (("overall", ""), ("first", "new_")):

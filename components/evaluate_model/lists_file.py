@@ -1,4 +1,4 @@
-"""lists.parquet: every shopper's list and metrics by method and scope, so that several seeds can be pooled later."""
+"""Writes lists.parquet: every shopper's list and metrics by method and scope, for pooling several seeds later."""
 
 from pathlib import Path
 
@@ -28,9 +28,9 @@ def write_lists(path: Path, scopes: dict[str, Scope], shopper: np.ndarray, recom
 
     Args:
         path: File to write.
-        scopes: What was measured.
+        scopes: The measured scopes.
         shopper: int64 [rows of the split], shopper indexes.
-        recommender: Names items and shoppers.
+        recommender: Source of item and user ids.
     """
     name_of = {row: name for name, row in recommender.user_row.items()}
     with pq.ParquetWriter(path, LISTS, compression="zstd") as writer:

@@ -1,11 +1,11 @@
-"""A candidate judged by the champion's exploration: what its last positions would have earned, before any traffic.
+"""Off-policy evaluation of a candidate from the champion's logged exploration, before the candidate gets traffic.
 
 The champion explores at the last position and logs its propensities; the candidate answers copies of the same requests
-as a shadow and logs what it would have shown; the shop's events say what followed. A request counts where both answers
-are equally long and the candidate's last item does not stand higher in the champion's answer, from where it can never
-be drawn for the last position. That depends on both rankings alone, never on the draw or on what followed, so leaving
-the others out biases no estimate for those that remain; how many are left out is reported. Comparison says what each
-estimate then means.
+as a shadow and logs the items that it would have shown; the shop's events give the rewards. A request counts if both
+answers have the same length and the candidate's last item is not at a higher position of the champion's answer, from
+where it can never be drawn for the last position. This depends only on both rankings, not on the draw or the rewards,
+so excluding the other requests does not bias the estimates for the remaining ones; the number of excluded requests is
+reported. See Comparison for the meaning of each estimate.
 """
 
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ from components.shared.errors import DataError, InputError
 from components.shared.telemetry.inference_log import Answered, LogReader
 
 Decision = tuple[str, float, str]
-"""Item that was shown at the last position, its propensity, and the item that the candidate would have shown there."""
+"""Item shown at the last position, its propensity, and the item that the candidate would have shown there."""
 
 
 @dataclass(frozen=True)
 class Decisions:
-    """Last positions of the champion's answers to requests that can be compared, one entry each.
+    """Last positions of the champion's answers to comparable requests, one entry per request.
 
     Attributes:
-        request_id: of the answer. item_id: that was shown there. propensity: with which it was.
-        candidate: item that the candidate would have shown there. reward: 1.0 when the event followed, else 0.0.
-        left_out: number of requests that both answered and that cannot be compared; see compare_logged.
+        request_id: id of the request. item_id: item shown at the last position. propensity: its probability there.
+        candidate: item that the candidate would have shown there. reward: 1.0 if the event followed, else 0.0.
+        left_out: number of requests that both answered but that are not comparable; see compare_logged.
     """
 
     request_id: list[str]
@@ -42,24 +42,24 @@ class Decisions:
     left_out: int
 
     def logged(self) -> Logged:
-        """For the estimators; the candidate chooses with probability 1 or 0."""
+        """Return the input of the estimators; the candidate chooses an item with probability 1 or 0."""
         pairs = zip(self.item_id, self.candidate, strict=True)
         return Logged(self.reward, self.propensity, np.array([float(shown == wanted) for shown, wanted in pairs]))
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Events a request at the last position, over the requests that can be compared.
+    """Mean number of events per request at the last position, over the comparable requests.
 
     Attributes:
-        champion: mean of what was shown, exploration included.
-        candidate_ips: mean had the candidate's last item stood there, below the champion's other items. An item from
-            beyond the champion's pool is never drawn and counts as nothing: the estimate is too low by their worth.
-        candidate_snips: mean over those of the requests whose candidate's item the champion can draw; the others do not
-            count as nothing, they drop out.
-        candidate_dr: mean by a model of items' rates (counterfactual.item_rates), corrected where the champion drew
-            the candidate's item; an item that it never draws counts as that model says.
-        decisions: requests that count. left_out: requests that both answered and that cannot be compared.
+        champion: mean for the shown items, exploration included.
+        candidate_ips: mean if the candidate's last item were there, below the champion's other items. Items outside
+            the champion's pool are never drawn and count as 0, so the estimate is too low by their rewards.
+        candidate_snips: mean over the requests whose candidate item the champion can draw; the other requests are
+            excluded instead of counted as 0.
+        candidate_dr: mean predicted by the items' rates (counterfactual.item_rates), corrected where the champion drew
+            the candidate's item; an item that it never draws counts with its predicted rate.
+        decisions: number of comparable requests. left_out: number of other requests that both answered.
     """
 
     champion: float
@@ -71,26 +71,26 @@ class Comparison:
 
     @property
     def share(self) -> float:
-        """Part of the requests that both answered over which the means are."""
+        """Share of comparable requests among those that both answered."""
         return self.decisions / (self.decisions + self.left_out)
 
 
 def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "purchase") -> Comparison:
-    """Estimate what the candidate's last positions would have earned.
+    """Estimate the rewards that the candidate's items would have had at the last position.
 
-    Requests are left out, and counted, whose candidate's last item stands higher in the champion's answer, or whose
-    answers are of different lengths: what one has at its last position the other could not have there.
+    Requests are excluded, and counted, if the candidate's last item is at a higher position of the champion's answer or
+    the answers differ in length, because the champion can then never show that item at the same last position.
 
     Args:
         log: Folder of the inference logs of champion and candidate.
         candidate: Version that answered as a shadow.
         events: Folder of the shop's events, Parquet, with request_id.
-        event_type: What counts: view, cart or purchase of the item in that position.
+        event_type: Event that counts as reward: view, cart or purchase of the item at that position.
 
     Raises:
-        InputError: events carry no request_id, or cannot be read.
-        DataError: nothing was explored, or the candidate answered no copy, or explored itself; no request can be
-            compared; or the champion never showed what the candidate would have.
+        InputError: events have no request_id or cannot be read.
+        DataError: the champion did not explore; the candidate answered no copies, or explored itself; no request is
+            comparable; or the champion never showed the candidate's item.
     """
     found = decisions(log, candidate, events, event_type)
     logged = found.logged()
@@ -103,7 +103,7 @@ def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "p
 def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decisions:
     """Join both logs and the events by request_id; see compare_logged.
 
-    The log is read twice, and of a request no more is kept than its ids and propensity of the last position.
+    The log is read twice, and only the ids and the propensity of the last position are kept per request.
     """
     compared = _compared(log, _wanted(log, candidate), candidate)
     kept = sorted((request, *decision) for request, decision in compared.items() if decision)
@@ -120,7 +120,7 @@ def decisions(log: Path, candidate: str, events: Path, event_type: str) -> Decis
 
 
 def _wanted(log: Path, candidate: str) -> dict[str, tuple[str, int]]:
-    """Last item and number of items of the candidate's answers to copies, by request."""
+    """Last item and length of the candidate's shadow answers, by request id."""
     wanted = {}
     for record in LogReader(log).read():
         if not isinstance(record, Answered) or not record.items:
@@ -136,7 +136,7 @@ def _wanted(log: Path, candidate: str) -> dict[str, tuple[str, int]]:
 
 
 def _compared(log: Path, wanted: dict[str, tuple[str, int]], candidate: str) -> dict[str, Decision | None]:
-    """By request that both answered, the decision at the last position; None where they cannot be compared."""
+    """Decision at the last position of every request that both answered, by request id; None if not comparable."""
     compared: dict[str, Decision | None] = {}
     explored = False
     for record in LogReader(log).read():
@@ -155,7 +155,7 @@ def _compared(log: Path, wanted: dict[str, tuple[str, int]], candidate: str) -> 
 
 
 def _taken(events: Path, event_type: str, requests: list[str]) -> set[tuple[str, str]]:
-    """(request_id, item_id) of every such event that followed one of the requests; others are never held."""
+    """(request_id, item_id) of every event of this type for one of the requests; other events are not kept."""
     try:
         chosen = (pc.field("event_type") == event_type) & pc.field("request_id").isin(pa.array(requests, pa.string()))
         source = ds.dataset(events, format="parquet")

@@ -1,4 +1,4 @@
-"""How well the ranker's probabilities separate and how true they are, on the candidates it is really given."""
+"""Discrimination and calibration of the ranker's probabilities on its actual candidates."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from sklearn import metrics as sk
 from components.evaluate_model.answers import Pool
 
 ROC_POINTS = 200
-"""Points of a ROC curve that are kept; KFP's page draws them all."""
+"""Maximum number of points of a ROC curve; KFP's page draws all of them."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class Part:
 
     @property
     def has_both(self) -> bool:
-        """Whether some pairs came true and some did not."""
+        """Whether both classes occur."""
         return bool(self.label.any() and not self.label.all())
 
 
 def parts(pool: Pool) -> dict[str, Part]:
-    """All pairs, pairs bought before, pairs not bought before; each task is judged on its own pairs."""
+    """All pairs, pairs bought before and pairs not bought before; each task is evaluated on its own pairs."""
     masks = {"all": np.ones(len(pool.row), bool), "again": pool.again, "first": ~pool.again}
     return {
         name: Part(pool.row[mask], pool.probability[mask].astype(np.float64), pool.label[mask])
@@ -43,13 +43,13 @@ def parts(pool: Pool) -> dict[str, Part]:
 def quality(test: Pool, validation: Pool, bought: np.ndarray, bins: int) -> dict[str, Any]:
     """Metrics of every task: see `_task`. The threshold comes from the validation split, everything else from test.
 
-    A ranker that was refitted has learned the validation labels; its threshold may lie a little high for that.
+    A refitted ranker was trained on the validation labels, so its threshold may be slightly too high.
 
     Args:
         test: Pairs of the test split.
         validation: Pairs of the validation split.
-        bought: bool [targets of the test split], bought before; tells which targets never became candidates.
-        bins: Of the calibration.
+        bought: bool [targets of the test split], bought before; for the share of targets among the candidates.
+        bins: Number of calibration bins.
     """
     chosen = {name: best_threshold(part) for name, part in parts(validation).items()}
     targets = {"all": len(bought), "again": int(bought.sum()), "first": int((~bought).sum())}
@@ -60,7 +60,7 @@ def quality(test: Pool, validation: Pool, bought: np.ndarray, bins: int) -> dict
 
 
 def _task(part: Part, threshold: float, bins: int) -> dict[str, Any]:
-    """Everything of one task; None where one class is missing."""
+    """All metrics of one task; None where a class is missing."""
     count, wanted = len(part.label), int(part.label.sum())
     found: dict[str, Any] = {
         "pairs": count, "wanted": wanted, "threshold": threshold, "auc": None, "gauc": gauc(part), "log_loss": None,
@@ -75,7 +75,7 @@ def _task(part: Part, threshold: float, bins: int) -> dict[str, Any]:
 
 
 def gauc(part: Part) -> float | None:
-    """Mean area under the ROC curve of the shoppers that have both classes (Zhu et al., KDD 2018, without weights).
+    """Mean area under the ROC curve over the shoppers with both classes (Zhu et al., KDD 2018, without weights).
 
     The area of one shopper is the Mann-Whitney statistic of ranks within the shopper, ties sharing their mean rank.
     """
@@ -99,7 +99,7 @@ def gauc(part: Part) -> float | None:
 
 
 def roc(part: Part) -> dict[str, list[float]]:
-    """At most ROC_POINTS points from (0, 0) to (1, 1); thresholds are finite, because JSON and KFP know no infinity."""
+    """At most ROC_POINTS points from (0, 0) to (1, 1); thresholds are finite, as JSON and KFP need them."""
     fpr, tpr, threshold = sk.roc_curve(part.label, part.probability)
     keep = np.unique(np.linspace(0, len(fpr) - 1, ROC_POINTS).astype(int))
     columns = {"fpr": fpr[keep], "tpr": tpr[keep], "threshold": np.minimum(threshold[keep], 1.0)}
@@ -107,7 +107,7 @@ def roc(part: Part) -> dict[str, list[float]]:
 
 
 def best_threshold(part: Part) -> float:
-    """The threshold with the highest F1; 0.5 where one class is missing."""
+    """Return the threshold with the highest F1; 0.5 if a class is missing."""
     if not part.has_both:
         return 0.5
     precision, recall, threshold = sk.precision_recall_curve(part.label, part.probability)
@@ -119,7 +119,7 @@ def _at_threshold(part: Part, threshold: float) -> dict[str, Any]:
     if not len(part.label):
         return dict.fromkeys(("accuracy", "precision", "recall", "f1", "confusion"))
     answer = part.probability >= threshold
-    # A threshold above all probabilities answers nothing: precision is 0 then (the stub knows no number).
+    # With a threshold above all probabilities, precision is 0 (the type stub does not accept the number).
     scores = {"precision": sk.precision_score, "recall": sk.recall_score, "f1": sk.f1_score}
     return {
         "accuracy": float(sk.accuracy_score(part.label, answer)),
@@ -132,7 +132,7 @@ def calibration(part: Part, bins: int) -> dict[str, Any]:
     """Bins of equal counts by probability, their mean error, and predicted over observed target events.
 
     Source: Nguyen and O'Connor, Posterior calibration and exploratory analysis for NLP models (EMNLP 2015). Bins of
-    equal width would put nearly all pairs into the first one.
+    equal width would put nearly all pairs into the first bin.
     """
     count = len(part.label)
     if not count:

@@ -14,7 +14,7 @@ _HEADINGS = {
 
 
 def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
-    """Draw metrics.json."""
+    """Build the evaluation page from metrics.json."""
     split = result["split"]
     page = Page(
         "Model evaluation",
@@ -35,7 +35,7 @@ def evaluation_page(result: dict[str, Any], decision: Decision) -> Page:
 
 
 def _tables(page: Page, result: dict[str, Any]) -> None:
-    """All list metrics of all methods."""
+    """Add tables with all metrics of all methods."""
     page.section("All ranking metrics", "Means, with bootstrap intervals over shoppers where available.")
     for scope, title in (("overall", "All items"), ("first", "Items new to the shopper")):
         found = result["scopes"][scope]
@@ -49,7 +49,7 @@ def _tables(page: Page, result: dict[str, Any]) -> None:
 
 
 def _anonymous(page: Page, found: dict[str, Any]) -> None:
-    """Recommendations for anonymous shoppers."""
+    """Add the section about anonymous shoppers."""
     page.section(
         "Anonymous shoppers",
         "The list for a shopper without id and history, compared with the purchases of all test shoppers.",

@@ -1,4 +1,4 @@
-"""Release gates; each gives a sentence with its numbers."""
+"""Release gates; each returns a sentence with its numbers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ METRIC = "ndcg_at_10"
 
 @dataclass(frozen=True)
 class Check:
-    """One rule applied.
+    """Result of one rule.
 
     Attributes:
         rule: field of Rules. passed: whether it passed. sentence: the result with its numbers.
@@ -48,7 +48,7 @@ def _shoppers(count: int, rules: Rules) -> Check:
 
 
 def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:
-    """Model against a method that it must not fall behind."""
+    """Compare the model with a method that it must match."""
     difference, rule = overall["differences"][name][METRIC], "champion" if name == CHAMPION else "beat"
     mean, low, high = (difference[key] for key in ("mean", "low", "high"))
     if mean is None:
@@ -62,12 +62,12 @@ def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:
 
 
 def _told(overall: dict[str, Any], name: str) -> Check:
-    """A baseline that the rules do not name: compared, but without consequence."""
+    """Compare the model with a baseline that is not in the rules; informative only."""
     return Check("beat", True, f"{_numbers(overall, name)}; informative only.", decides=False)
 
 
 def _numbers(overall: dict[str, Any], name: str) -> str:
-    """Model against one other method, in words; at least one shopper was asked."""
+    """Comparison of the model with one other method, as a sentence; requires at least one shopper."""
     model, other = (overall["methods"][method][METRIC]["mean"] or 0.0 for method in ("model", name))
     mean, low, high = (overall["differences"][name][METRIC][key] or 0.0 for key in ("mean", "low", "high"))
     words = "above" if low > 0 else "below" if high <= 0 else "not distinguishable from"
@@ -108,7 +108,7 @@ def _ranker(task: dict[str, Any], rules: Rules) -> Iterator[Check]:
 
 
 def leakage_checks(found: dict[str, Any] | None, rules: Rules) -> Iterator[Check]:
-    """What audit.leakage found, held against its rules; nothing when it could not be measured."""
+    """Apply the leakage rules to the result of audit.leakage; no checks if it could not be measured."""
     if found is None:
         return
     off = abs(found["shuffled"] - 0.5) / max(found["shuffled_error"], 1e-9)

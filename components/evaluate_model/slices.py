@@ -1,4 +1,4 @@
-"""The same lists seen for parts of the items, of the shoppers and of the purchases."""
+"""Metrics of the same lists on slices of items, shoppers and purchases."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ _SHOWN = ("ndcg_at_10", "recall_at_20")
 
 @dataclass(frozen=True)
 class SliceFacts:
-    """What divides items, shoppers and purchases.
+    """Data that defines the slices of items, shoppers and purchases.
 
     Attributes:
-        popularity: float [catalog rows], target events before the moment.
-        visits: int64 [rows of the split], distinct days with an event before the moment.
+        popularity: float [catalog rows], target events before the test time.
+        visits: int64 [rows of the split], distinct days with an event before the test time.
         bought: bool [relevant items], bought before by that shopper.
-        new_below: shoppers of fewer visits are new.
+        new_below: shoppers with fewer visits are new.
     """
 
     popularity: np.ndarray
@@ -43,14 +43,14 @@ def head_items(popularity: np.ndarray) -> np.ndarray:
 def slices(
     relevant: Ragged, overall: dict[str, np.ndarray], first: Scope, facts: SliceFacts, config: BootstrapConfig
 ) -> list[dict[str, Any]]:
-    """Model and best baseline of every slice.
+    """Compare the model with the best baseline on every slice.
 
     Args:
         relevant: relevant catalog rows of every row of the split.
         overall: int64 [rows, k], full lists by method.
-        first: the first-time scope; its slice is read from it, on lists of items new to the shopper.
-        facts: what divides.
-        config: of the bootstrap.
+        first: scope of first-time purchases, with lists of items new to the shopper; gives the last slice.
+        facts: data that defines the slices.
+        config: options of the bootstrap.
     """
     described = [
         _describe(group, name, Scope.of(name, part, overall), config) for group, name, part in _parts(relevant, facts)

@@ -21,7 +21,7 @@ _DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household
 
 
 def _file(name: str) -> str:
-    """The SQL that reads a file of the package.
+    """SQL that reads a file of the package.
 
     Raises:
         InputError: the package is not installed.
@@ -38,13 +38,13 @@ def _raw(name: str) -> str:
 
 @dataclass(frozen=True)
 class JourneyEvents:
-    """Every line of a till receipt is a purchase; the session is the basket."""
+    """Purchases: one event per line of a till receipt; the session is the basket."""
 
     shoppers: int
-    """Households kept, in the order of the MD5 of their id (0: all)."""
+    """Number of households kept, in the order of the MD5 of their ids (0: all)."""
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
-        """Yield the purchases of the households that are kept."""
+        """Yield the purchases of the kept households."""
         yield Selection(
             relation=f"(FROM {_raw('transactions')} {kept_households(self.shoppers)})",
             values={
@@ -64,7 +64,7 @@ class JourneyEvents:
 
 
 def kept_households(shoppers: int) -> str:
-    """A semi join that keeps `shoppers` households, the same in every run and on every machine (0: all of them)."""
+    """SQL semi join that keeps `shoppers` households, the same in every run and on every machine (0: all)."""
     if not shoppers:
         return ""
     chosen = f"SELECT DISTINCT raw_household_id, md5(raw_household_id::VARCHAR) AS digest FROM {_raw('transactions')}"
@@ -75,8 +75,8 @@ def kept_households(shoppers: int) -> str:
 class JourneyItems:
     """The complete catalog.
 
-    It has no list prices, and none are made up from what was paid: an item that has a price only because it was sold
-    later would betray the future. build_features derives prices from the past alone.
+    It has no list prices, and none are derived from purchases here: a price that only exists because of a later sale
+    would leak the future. build_features derives prices from past events only.
     """
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
@@ -98,10 +98,10 @@ class JourneyItems:
 
 @dataclass(frozen=True)
 class JourneyUsers:
-    """The households that have events, with their demographics where the survey knows them (801 of 2 469)."""
+    """The households with events, with demographics for those in the survey (801 of 2 469)."""
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
-        """Yield every household of the events that were accepted."""
+        """Yield every household with accepted events."""
         households = "SELECT DISTINCT user_id AS id FROM staged_events WHERE reason IS NULL"
         known = f"{_raw('demographics')} d ON d.raw_household_id::VARCHAR = h.id"
         yield Selection(
@@ -124,7 +124,7 @@ def _title() -> str:
 
 
 def _path() -> str:
-    """Department, category and type, without the missing ones and those that repeat the one above."""
+    """Department, category and type, without missing levels and repetitions of the level above."""
     return (
         "list_filter([raw_department, CASE WHEN raw_product_category IS DISTINCT FROM raw_department THEN "
         "raw_product_category END, CASE WHEN raw_product_type IS DISTINCT FROM coalesce(raw_product_category, "

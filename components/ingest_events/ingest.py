@@ -30,9 +30,9 @@ __all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest"]
 
 STAGE = "ingest_events"
 MEMORY_LIMIT = "1GB"
-"""DuckDB spills to the staging folder beyond it."""
+"""Beyond this limit DuckDB spills to the staging folder."""
 THREADS = min(4, usable_cpus())
-"""Every thread holds buffers of its own, so more of them would need more memory."""
+"""Every thread has its own buffers, so more threads would need more memory."""
 
 _ORDER = {"events": "timestamp, user_id, rowid", "items": "rowid", "users": "rowid"}
 _SHARES = {"events": (0.0, 0.7), "items": (0.7, 0.8), "users": (0.8, 0.85)}
@@ -45,16 +45,16 @@ class IngestOutputs:
     events: Path
     """Schema EVENTS, `date=YYYY-MM-DD/part-*.parquet` by UTC day, ordered by time within a day."""
     items: Path
-    """Schema ITEMS, `part-0.parquet`, one row an item."""
+    """Schema ITEMS, `part-0.parquet`, one row per item."""
     users: Path
-    """Schema USERS, `part-0.parquet`, one row a user."""
+    """Schema USERS, `part-0.parquet`, one row per user."""
     rejected: Path
     """`part-0.parquet`: table, reason, source_file, row (the raw row as JSON text)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IngestSummary:
-    """What was written."""
+    """Summary of the written tables."""
 
     events: int
     """Rows."""
@@ -69,20 +69,20 @@ class IngestSummary:
     last: str
     """Latest timestamp, ISO 8601 in UTC."""
     schema_hash: str = schema_hash(*SCHEMAS.values())
-    """Of the three schemas."""
+    """Hash of the three schemas."""
 
     @property
     def rejected_rows(self) -> int:
-        """Rows rejected, from all tables."""
+        """Number of rejected rows in all tables."""
         return sum(sum(reasons.values()) for reasons in self.rejected.values())
 
     def metrics(self) -> dict[str, float]:
-        """The counts, by metric name."""
+        """Row counts by metric name."""
         rejected = {f"rejected_{table}": sum(reasons.values()) for table, reasons in self.rejected.items()}
         return {"events": self.events, "items": self.items, "users": self.users, **rejected}
 
     def metadata(self, output: str) -> dict[str, str | int]:
-        """What the artifact of one output carries."""
+        """Metadata of the artifact of one output."""
         rows = {"events": self.events, "items": self.items, "users": self.users, "rejected": self.rejected_rows}
         return {"rows": rows[output], "schema_hash": self.schema_hash, "code_version": VERSION}
 
@@ -100,10 +100,10 @@ def ingest(
     Args:
         source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
         outputs: Where to write.
-        size: tiny, small or full; how many shoppers of complete-journey are kept. Files are read whole.
-        mapping: Our column -> theirs; see `mapping.parse_mapping`.
-        items_source: File, folder or URI of the catalog; empty: the items that the events name.
-        users_source: File, folder or URI of the users; empty: the users that the events name.
+        size: tiny, small or full; sets the number of shoppers of complete-journey. Files are read completely.
+        mapping: Contract column -> source column; see `mapping.parse_mapping`.
+        items_source: File, folder or URI of the catalog; empty: the items in the events.
+        users_source: File, folder or URI of the users; empty: the users in the events.
 
     Raises:
         InputError: the source cannot be read or is empty, or the disk is full.
@@ -124,10 +124,10 @@ def ingest(
 def choose_sources(
     source: str, size: str, mapping: ColumnMapping, items_source: str = "", users_source: str = ""
 ) -> dict[str, Source]:
-    """The source of each table, in the order of staging (items and users may follow from the events).
+    """The source of each table, in the order of staging (items and users may be derived from the events).
 
     Raises:
-        InputError: the size is unknown, the source is empty, or complete-journey is given a mapping of its events.
+        InputError: the size is unknown, the source is empty, or events of complete-journey have a mapping.
     """
     shoppers = size_named(size).shoppers
     if not source.strip():
@@ -147,7 +147,7 @@ def choose_sources(
 
 @contextlib.contextmanager
 def _staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A DuckDB file with one staged table each, in a folder that is removed in any case.
+    """Open a DuckDB file with one staging table per table, in a temporary folder that is always removed.
 
     Raises:
         InputError: the disk is full or cannot be written.
@@ -168,7 +168,7 @@ def _staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def _stage(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> None:
-    """Read every row of a table once, with the reason why it is refused."""
+    """Stage every row of a table, invalid rows with their rejection reason."""
     start, end = _SHARES[table]
     report(STAGE, start, f"reading {table}")
     shown = start
@@ -191,8 +191,8 @@ def _insert(table: str, selection: Selection) -> str:
         for column in SCHEMAS[table]
     )
     read = f"SELECT *, {values} FROM {selection.relation}"
-    # Serialising the raw row costs more than all the rest, so events do it for refused rows only; which item or user
-    # is a duplicate shows at the end.
+    # Serialising raw rows is the most expensive part, so it is limited to rejected events; items and users need it for
+    # all rows, because duplicates are only found at the end.
     wanted = "true" if table in rules.KEYS else "reason IS NOT NULL"
     refused = f"SELECT *, CASE WHEN {wanted} THEN {selection.row} END AS raw_row"
     return (
@@ -203,7 +203,7 @@ def _insert(table: str, selection: Selection) -> str:
 
 
 def _reject_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Keep the first row of each id; the others are refused."""
+    """Keep the first row of each id and reject the others."""
     key = rules.KEYS[table]
     connection.execute(
         f"UPDATE staged_{table} SET reason = '{rules.duplicate_reason(table)}' "

@@ -1,7 +1,7 @@
-"""Read Parquet, CSV and JSON Lines in bounded memory, one chunk after another, losing no line.
+"""Read Parquet, CSV and JSON Lines chunk by chunk in bounded memory, without losing a line.
 
-No CSV engine within reach keeps this promise (an unclosed quote swallows everything up to the next one), so blocks
-without a quote go to pyarrow's parser, where a line is a record, and blocks with one to Python's, record by record.
+CSV engines lose lines after an unclosed quote, which extends to the next quote. Blocks without quotes are therefore
+parsed by pyarrow, one record per line, and blocks with quotes by Python's csv module, record by record.
 """
 
 import codecs
@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 from components.shared.errors import InputError, SchemaError
 
 BLOCK_CHARACTERS = 8 << 20
-"""Text read at a time; a chunk holds about this much."""
+"""Number of characters read at a time; about the size of a chunk."""
 LONGEST_RECORD = 64 << 20
-"""Characters; a longer line is no line but a file of another kind."""
+"""Maximum characters of a line; longer lines mean that the file has another format."""
 PARQUET_BATCH = 262_144
 """Rows of a Parquet chunk."""
 LONGEST_QUOTED = 1_000
-"""Lines that one quoted CSV record may span; beyond it the quote was never closed."""
+"""Maximum lines of a quoted CSV record; beyond it the quote counts as unclosed."""
 
 MALFORMED = "line is malformed"
 NOT_UTF8 = "line is not UTF-8"
@@ -34,7 +34,7 @@ NOT_UTF8 = "line is not UTF-8"
 
 @dataclass(frozen=True, kw_only=True)
 class Chunk:
-    """Some rows of a file, as they are there, and the lines among them that are no rows."""
+    """Some unconverted rows of a file, and the malformed lines among them."""
 
     rows: pa.Table
     malformed: list[tuple[str, str]]
@@ -65,7 +65,7 @@ def read_parquet(stream: IO[bytes], name: str) -> Iterator[Chunk]:
 
 
 def read_json_lines(stream: IO[bytes], name: str, size: int) -> Iterator[Chunk]:
-    """Read JSON Lines into one text column named `line`; blank lines are no rows, broken JSON is found later.
+    """Read JSON Lines into one text column named `line`; blank lines are skipped, invalid JSON is detected later.
 
     Raises:
         InputError: a line is longer than LONGEST_RECORD.
@@ -79,7 +79,7 @@ def read_json_lines(stream: IO[bytes], name: str, size: int) -> Iterator[Chunk]:
 
 
 def read_csv(stream: IO[bytes], name: str, size: int) -> Iterator[Chunk]:
-    """Read a CSV file with a header into text columns; the separator is the one that the header holds most of.
+    """Read a CSV file with a header into text columns; the separator is the most frequent one in the header.
 
     Raises:
         InputError: the header is not UTF-8, or a line is longer than LONGEST_RECORD.
@@ -114,7 +114,7 @@ def _header(line: str, separator: str, name: str) -> list[str]:
 
 
 def _unquoted(text: str, header: list[str], separator: str, share: float) -> Chunk:
-    """Parse lines without quotes: the fast way, where nothing can span two lines."""
+    """Parse lines without quotes; fast, because no record spans several lines."""
     malformed: list[tuple[str, str]] = []
 
     def keep(row: arrow_csv.InvalidRow) -> str:
@@ -123,7 +123,7 @@ def _unquoted(text: str, header: list[str], separator: str, share: float) -> Chu
 
     if not text.strip("\n"):
         return Chunk(rows=_text_table(header, []), malformed=[], share=share)
-    # Arrow takes a leading byte order mark away: it gets one of its own, so that a block that begins with one keeps it.
+    # Arrow strips a leading byte order mark; an additional one preserves a mark at the start of the block.
     encoded = codecs.BOM_UTF8 + text.encode()
     rows = arrow_csv.read_csv(
         io.BytesIO(encoded),
@@ -135,7 +135,7 @@ def _unquoted(text: str, header: list[str], separator: str, share: float) -> Chu
 
 
 class _QuotedRecords:
-    """Records of CSV text with quotes; a line that breaks the rules is set aside and the next one starts afresh."""
+    """Parser of CSV text with quotes; it sets malformed lines aside and restarts at the next line."""
 
     def __init__(self, header: list[str], separator: str):
         self._header = header
@@ -144,7 +144,7 @@ class _QuotedRecords:
         self.malformed: list[tuple[str, str]] = []
 
     def read(self, text: str, last: bool) -> str:
-        """Parse `text`; return its end if a quote is still open there and more text is to come."""
+        """Parse `text`; return the unparsed end if a quote is still open and more text follows."""
         lines = text.split("\n")
         lines.pop()  # the text ends with a line break
         start = 0
@@ -155,7 +155,7 @@ class _QuotedRecords:
         return ""
 
     def _read_from(self, lines: list[str], start: int, last: bool) -> int:
-        """Read records from line `start` until one breaks; the next line to read, or ~line of an open record."""
+        """Read records from line `start` until one is malformed; return the next line, or ~line of an open record."""
         following = (lines[index] + "\n" for index in range(start, len(lines)))
         reader = csv.reader(following, delimiter=self._separator, strict=True)
         end = start
@@ -185,7 +185,7 @@ class _QuotedRecords:
             self._rows.append(record)
 
     def table(self) -> pa.Table:
-        """The records kept."""
+        """The valid records."""
         return _text_table(self._header, self._rows)
 
 
@@ -195,9 +195,9 @@ def _text_table(header: list[str], rows: list[list[str]]) -> pa.Table:
 
 
 def _blocks(stream: IO[bytes], name: str, size: int) -> Iterator[tuple[str, float]]:
-    """Blocks of whole lines, each ended by a line break, with the share of the file read; the last share is 1."""
+    """Yield blocks of whole lines, each ending with a line break, and the share of the file read; the last is 1."""
     plain = cast(IO[bytes], gzip.open(stream)) if name.lower().endswith(".gz") else stream
-    # Bytes that are not UTF-8 become lone surrogates, so that their line can be named and the others kept.
+    # Bytes that are not UTF-8 become lone surrogates, so that their line can be reported and the others kept.
     with io.TextIOWrapper(plain, encoding="utf-8", errors="surrogateescape", newline=None) as text:
         held = ""
         while read := _read(text, name):

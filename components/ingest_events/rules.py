@@ -1,11 +1,11 @@
-"""Why a row is refused: one SQL expression a table, the first reason that applies wins."""
+"""Rejection rules: one SQL expression per table, which returns the first reason that applies."""
 
 from components.shared.schema.tables import EVENT_TYPES
 
 _TYPES = ", ".join(f"'{name}'" for name in EVENT_TYPES)
 
 EARLIEST, LATEST = "1970-01-01", "2200-01-01"
-"""Timestamps outside are typing errors or a wrong epoch; validate_data looks closer, at those after today."""
+"""Timestamps outside are typing errors or have a wrong epoch; validate_data checks for timestamps in the future."""
 
 _REASONS: dict[str, list[tuple[str, str]]] = {
     "events": [
@@ -22,7 +22,7 @@ _REASONS: dict[str, list[tuple[str, str]]] = {
         ("NOT isfinite(price)", "price is not finite"),
         ("price < 0", "price is negative"),
         ("NOT isfinite(quantity)", "quantity is not finite"),
-        # Zero stays: a till writes it for coupons and corrections, and the purchase happened.
+        # Zero is valid: tills write it for coupons and corrections, and the purchase took place.
         ("quantity < 0", "quantity is negative"),
         ("NOT isfinite(rating)", "rating is not finite"),
     ],
@@ -39,15 +39,15 @@ _REASONS: dict[str, list[tuple[str, str]]] = {
 }
 
 KEYS = {"items": "item_id", "users": "user_id"}
-"""The column that must be unique; the first row of an id is kept."""
+"""Columns that must be unique; only the first row of an id is kept."""
 
 
 def reason(table: str) -> str:
-    """SQL over a row's values: why it is refused, or null; `problem` is what the reader already found."""
+    """SQL expression of a row's rejection reason, or null; column `problem` has the reader's reason, if any."""
     cases = " ".join(f"WHEN {condition} THEN '{text}'" for condition, text in _REASONS[table])
     return f"CASE WHEN problem IS NOT NULL THEN problem {cases} END"
 
 
 def duplicate_reason(table: str) -> str:
-    """The reason of a row whose id was seen before."""
+    """Rejection reason of a row with a repeated id."""
     return f"{KEYS[table]} is a duplicate"

@@ -1,4 +1,4 @@
-"""Where raw tables come from: one small interface, and the tables that follow from the events."""
+"""Sources of raw tables: their interface, and the tables derived from the events."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ import duckdb
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """Some raw rows and the SQL that reads them; staged before the next one is asked for."""
+    """Some raw rows and the SQL that reads them; staged before the next selection is requested."""
 
     relation: str
-    """A relation whose column names are none of ours."""
+    """SQL relation; its column names differ from those of the contract."""
     values: Mapping[str, str]
-    """Our column -> SQL expression over the relation; a column that is missing here becomes null."""
+    """Contract column -> SQL expression over the relation; missing columns become null."""
     problem: str = "NULL"
-    """SQL expression: why the row cannot be read, or null."""
+    """SQL expression of the reason why the row cannot be read, or null."""
     row: str = "NULL"
-    """SQL expression: the whole raw row as JSON text, for the rejected rows."""
+    """SQL expression of the raw row as JSON text, for rejected rows."""
     source_file: str = ""
     """File with the row, for messages."""
     share: float = 1.0
-    """Share of the table that is staged with this selection."""
+    """Share of the table that is staged up to and including this selection."""
 
 
 class Source(Protocol):
@@ -40,10 +40,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class DerivedItems:
-    """Items known only from the events: their id. Prices are derived later, from the past of each moment alone."""
+    """Items derived from the events, with only their ids. Prices are derived later, from past events only."""
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
-        """Yield the distinct items of the events that were accepted."""
+        """Yield the distinct items of accepted events."""
         known = "FROM staged_events WHERE reason IS NULL AND item_id IS NOT NULL"
         yield Selection(
             relation=f"(SELECT DISTINCT item_id AS id {known} ORDER BY id)",
@@ -53,10 +53,10 @@ class DerivedItems:
 
 @dataclass(frozen=True)
 class DerivedUsers:
-    """Users known only from the events."""
+    """Users derived from the events."""
 
     def selections(self, connection: duckdb.DuckDBPyConnection) -> Iterator[Selection]:
-        """Yield the distinct users of the events that were accepted."""
+        """Yield the distinct users of accepted events."""
         yield Selection(
             relation="(SELECT DISTINCT user_id AS id FROM staged_events WHERE reason IS NULL ORDER BY id)",
             values={"user_id": "id"},

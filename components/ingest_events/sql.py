@@ -1,6 +1,6 @@
-"""SQL expressions that read any raw column into a type of the data contract, without ever failing on a row.
+"""SQL expressions that convert raw columns to the types of the data contract and never fail on a row.
 
-A value that cannot be read becomes NULL; the caller sees from the raw column that there was one, and rejects the row.
+A value that cannot be converted becomes NULL; the caller compares it with the raw column and rejects the row.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def literal(value: str) -> str:
 
 
 def text(raw: str, kind: pa.DataType) -> str:
-    """A string column; blank is null, and a float id that pandas made of an integer loses its '.0'."""
+    """A string column; blank becomes null, and integer ids that pandas stored as floats lose their '.0'."""
     if pa.types.is_floating(kind):
         whole = f"isfinite({raw}) AND {raw} = floor({raw}) AND abs({raw}) < {_INTEGRAL_MAX}"
         return f"CASE WHEN {whole} THEN {raw}::BIGINT::VARCHAR ELSE {raw}::VARCHAR END"
@@ -30,7 +30,7 @@ def text(raw: str, kind: pa.DataType) -> str:
 
 
 def number(raw: str, kind: pa.DataType) -> str:
-    """A float32 column, computed as float64; values beyond float32 become infinite, to be rejected by their rule."""
+    """A float32 column, computed as float64; values beyond float32 become infinite and are rejected by a rule."""
     wide = f"{raw}::DOUBLE" if _is_number(kind) else f"TRY_CAST(trim({raw}::VARCHAR) AS DOUBLE)"
     return f"CASE WHEN abs({wide}) > {_FLOAT_MAX} THEN 'inf'::FLOAT ELSE ({wide})::FLOAT END"
 
@@ -45,7 +45,7 @@ def boolean(raw: str) -> str:
 
 
 def timestamp(raw: str, kind: pa.DataType) -> str:
-    """A UTC timestamp from a timestamp, a date, an ISO 8601 text or an epoch in s, ms, us or ns (by its size)."""
+    """A UTC timestamp from a timestamp, a date, an ISO 8601 text or an epoch in s, ms, us or ns (by its magnitude)."""
     if pa.types.is_temporal(kind):
         return f"TRY_CAST({raw} AS TIMESTAMPTZ)"
     if _is_number(kind):
@@ -57,7 +57,7 @@ def timestamp(raw: str, kind: pa.DataType) -> str:
 
 
 def _epoch(value: str, digits: str) -> str:
-    # 20210101 is a date, not a moment in August 1970.
+    # 20210101 is a date, not an epoch time in August 1970.
     compact = rf"regexp_full_match({digits}, '(19|20)\d{{6}}')"
     microseconds = (
         f"CASE WHEN abs({value}) < 1e11 THEN {value} * 1e6 WHEN abs({value}) < 1e14 THEN {value} * 1e3 "
@@ -70,7 +70,7 @@ def _epoch(value: str, digits: str) -> str:
 
 
 def text_list(raw: str, kind: pa.DataType) -> str:
-    """Categories: a list, a JSON array, or text split at '|' or '>'; blank steps are dropped."""
+    """Categories: a list, a JSON array, or text split at '|' or '>'; blank elements are dropped."""
     if _is_list(kind):
         steps = f"{raw}::VARCHAR[]"
     else:
@@ -102,7 +102,7 @@ def text_map(raw: str, kind: pa.DataType) -> str:
 
 
 def map_of(columns: Mapping[str, str]) -> str:
-    """A map of {key: raw column}, without the keys whose column is blank."""
+    """A map from {key: raw column}, without keys whose column is blank."""
     pairs = ", ".join(f"{{'k': {literal(key)}, 'v': {raw}::VARCHAR}}" for key, raw in columns.items())
     return f"map_from_entries(list_filter([{pairs}], lambda pair: trim(pair.v) <> ''))"
 
@@ -124,7 +124,7 @@ def value(field: pa.Field, raw: str, kind: pa.DataType) -> str:
 
 
 def json_of(raw: str, kind: pa.DataType) -> str:
-    """The raw column as JSON; NaN and infinity, which JSON does not know, become text."""
+    """The raw column as JSON; NaN and infinity, which JSON does not support, become text."""
     if pa.types.is_floating(kind):
         return f"CASE WHEN isfinite({raw}) THEN to_json({raw}) ELSE to_json({raw}::VARCHAR) END"
     return f"to_json({raw}::VARCHAR)" if pa.types.is_nested(kind) else f"to_json({raw})"
@@ -139,4 +139,4 @@ SQL_TYPES = {
     pa.list_(pa.float32()): "FLOAT[]",
     pa.map_(pa.string(), pa.string()): "MAP(VARCHAR, VARCHAR)",
 }
-"""DuckDB's name of every type in the data contract."""
+"""DuckDB name of every type in the data contract."""

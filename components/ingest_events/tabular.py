@@ -20,7 +20,7 @@ _JSON = (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 _REQUIRED = {"events": ("user_id", "event_type", "timestamp"), "items": ("item_id",), "users": ("user_id",)}
 
 _Bound = dict[str, tuple[str, pa.DataType]]
-"""Their column -> SQL that reads it from the chunk, and its Arrow type."""
+"""Source column -> SQL that reads it from the chunk, and its Arrow type."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TabularFiles:
     """The rows of one table in all files below a URI."""
 
     uri: str
-    """Plain path, file://, s3:// or any other scheme that fsspec knows."""
+    """Plain path, file://, s3:// or any other scheme that fsspec supports."""
     table: str
     """events, items or users."""
     mapping: ColumnMapping
@@ -37,8 +37,8 @@ class TabularFiles:
         """Yield the rows of every file, in the order of the file names.
 
         Raises:
-            InputError: there is no file, or one cannot be read.
-            SchemaError: a mapped or required column is in no file.
+            InputError: there is no file, or a file cannot be read.
+            SchemaError: a mapped or required column does not exist.
         """
         filesystem, files = self._files()
         wanted = self._wanted()
@@ -58,7 +58,7 @@ class TabularFiles:
         _check_columns(unseen, sorted(keys), self.uri)
 
     def _files(self) -> tuple[Any, list[str]]:
-        """The file system and the files that can be read, sorted."""
+        """The file system and the sorted paths of files in a supported format."""
         try:
             filesystem, root = fsspec.core.url_to_fs(self.uri)
             found = [root] if filesystem.isfile(root) else sorted(filesystem.find(root))
@@ -85,11 +85,11 @@ class TabularFiles:
             raise InputError(f"{path} cannot be opened: {error.strerror or error}", "check its permissions") from error
 
     def _columns(self) -> dict[str, str | list[str]]:
-        """Our column -> theirs, for the columns that the mapping names."""
+        """Contract column -> source column, for mapped columns."""
         return dict(self.mapping.columns.get(self.table, {}))
 
     def _wanted(self) -> dict[str, str]:
-        """Their columns that must exist -> ours."""
+        """Source column that must exist -> contract column."""
         wanted: dict[str, str] = {}
         constants = self.mapping.constants.get(self.table, {})
         named = self._columns()
@@ -121,7 +121,7 @@ class TabularFiles:
             relation, bound, row = self._json_relation()
             broken = f"WHEN NOT json_valid(line) OR json_type(line) <> 'OBJECT' THEN '{MALFORMED}'"
         else:
-            # Numbered names cannot clash with ours, whatever the file calls its columns.
+            # Numbered names cannot clash with contract columns, whatever the column names of the file are.
             relation, broken = "chunk", ""
             bound = {field.name: (f"c{i}", field.type) for i, field in enumerate(rows.schema)}
             pairs = ", ".join(f"{sql.literal(name)}, {sql.json_of(*source)}" for name, source in bound.items())
@@ -134,7 +134,7 @@ class TabularFiles:
         connection.unregister("chunk")
 
     def _json_relation(self) -> tuple[str, _Bound, str]:
-        """Read every column that is needed with one pass over each line."""
+        """SQL that reads every needed column in one pass over each line: relation, columns, raw row."""
         theirs = [*self._wanted(), *SCHEMAS[self.table].names]
         names = list(dict.fromkeys(theirs))
         pointers = ", ".join(sql.literal("/" + name.replace("~", "~0").replace("/", "~1")) for name in names)
@@ -145,7 +145,7 @@ class TabularFiles:
         return relation, bound, row
 
     def _values(self, bound: _Bound) -> tuple[dict[str, str], str]:
-        """The expression of each of our columns, and the cases of a raw value that cannot be read."""
+        """SQL expression of each contract column, and CASE branches for raw values that cannot be read."""
         values: dict[str, str] = {}
         unreadable: list[str] = []
         constants = self.mapping.constants.get(self.table, {})
@@ -188,7 +188,7 @@ def _is_json(path: str) -> bool:
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, chunk: Chunk) -> set[str]:
-    """The keys that the JSON objects of a chunk use."""
+    """Keys of the JSON objects in a chunk."""
     connection.register("chunk_keys", chunk.rows)
     objects = "CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END"
     found = connection.execute(f"SELECT DISTINCT unnest(json_keys({objects})) FROM chunk_keys").fetchall()

@@ -1,4 +1,4 @@
-"""Catalog entries as the model reads them: labels, title words and prices by the vocabularies of the bundle."""
+"""Encodes catalog entries for the model: labels, title words and prices by the vocabularies of the bundle."""
 
 import math
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.text.tokenizer import tokenize
 
 Entry = dict[str, Any]
-"""One row of a bundle's items.parquet, but for `row`."""
+"""One row of a bundle's items.parquet, without `row` and content vector."""
 
 
 @dataclass
 class Vocabularies:
-    """What the model has names for.
+    """Vocabularies of the model.
 
     Attributes:
         category, brand, token: row by value. spec: lengths and price edges.
-        unknown: labels that are not known, by vocabulary, as they were met.
+        unknown: unknown labels found so far, by vocabulary.
     """
 
     category: dict[str, int]
@@ -36,7 +36,7 @@ class Vocabularies:
 
     @classmethod
     def read(cls, bundle: Path, spec: FeatureSpec) -> "Vocabularies":
-        """The vocabularies of a bundle."""
+        """Read the vocabularies of a bundle."""
 
         def rows(name: str) -> dict[str, int]:
             table = pq.read_table(bundle / f"{name}.parquet")
@@ -45,7 +45,7 @@ class Vocabularies:
         return cls(rows("category"), rows("brand"), rows("token"), spec)
 
     def encoded(self, before: Entry, given: Entry) -> Entry:
-        """The entry with what is given of it and its ids anew, by the rules of build_features."""
+        """Return the entry updated with the given values, its ids encoded again by the rules of build_features."""
         entry = {**before, **given}
         if "price" in given:
             entry["list_price"] = given["price"]
@@ -58,10 +58,10 @@ class Vocabularies:
         }
 
     def content(self, item_id: str, vector: pa.FloatArray) -> np.ndarray | None:
-        """The content vector float32 [dim], or [0] for none at all; None where the model reads none.
+        """Return the content vector, float32 [dim], or [0] if it is empty; None if the model has no content input.
 
         Raises:
-            InputError: it has another width than the model's, or a value that is not a finite number.
+            InputError: the vector has another length than the model's, or a value that is not a finite number.
         """
         dim = self.spec.content_dim
         if not dim:
@@ -76,7 +76,7 @@ class Vocabularies:
         return values
 
     def _title(self, entry: Entry, before: Entry) -> list[int]:
-        """Rows of the title's words; an item without a title is called by its id, whose words the model never read."""
+        """Vocabulary rows of the title's words; none for an untitled item, whose title is its id."""
         if entry["title"] == before["title"]:
             return before["title_ids"]
         if entry["title"] == entry["item_id"]:
@@ -88,11 +88,11 @@ class Vocabularies:
         # Without edges build_features puts every price into bucket 0.
         if price is None or math.isnan(price) or not self.spec.price_edges:
             return 0
-        # In single precision, as build_features compares: a price that lies on an edge must fall to the same side.
+        # Compare in single precision, as build_features does, so that a price on an edge falls to the same side.
         return 1 + int((np.float32(price) > np.array(self.spec.price_edges, np.float32)).sum())
 
     def _path(self, categories: Sequence[str]) -> list[int]:
-        """Rows of the path's levels that are known, root first ('GROCERY > MILK')."""
+        """Vocabulary rows of the known levels of a category path, root first ('GROCERY > MILK')."""
         depth = min(len(categories), self.spec.item("category").max_length)
         found = [self._label("category", " > ".join(categories[: level + 1])) for level in range(depth)]
         return [row for row in found if row]

@@ -1,7 +1,7 @@
-"""The catalog with the given items in it, row by row as build_features would have encoded them.
+"""Merges given items into a catalog, encoded as build_features would encode them.
 
-Columns stay in Arrow: items become Python objects a batch at a time, and only those that change are kept, without their
-content vectors, which are views of the given ones. Pieces of the catalog that nothing changes are not copied.
+Columns stay in Arrow: items become Python objects batch by batch, and only changed ones are kept, without their content
+vectors, which are views of the given ones. Unchanged pieces of the catalog are not copied.
 """
 
 import dataclasses
@@ -22,10 +22,11 @@ _FEATURES = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What became of the catalog.
+    """Counts of a catalog refresh.
 
     Attributes:
-        added, changed, same: items. unknown_categories, unknown_brands: labels that the model has no name for.
+        added, changed, same: number of items.
+        unknown_categories, unknown_brands: number of labels that are not in the model's vocabularies.
     """
 
     added: int
@@ -35,19 +36,19 @@ class Refreshed:
     unknown_brands: int
 
     def metrics(self) -> dict[str, float]:
-        """The counts, by metric name."""
+        """Return the counts by metric name."""
         return {name: float(value) for name, value in dataclasses.asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Merged:
-    """The catalog of today.
+    """Result of a merge.
 
     Attributes:
-        table: as items.parquet; rows that existed keep their place, new ones follow.
-        read: int64, ascending, rows whose vectors must be made: those that are new or that the item tower reads
-            differently.
-        counts: what became of it.
+        table: the updated items.parquet; existing rows keep their positions, new ones follow.
+        read: int64, ascending, rows whose vectors must be computed: new items and items with changed inputs of the
+            item tower.
+        counts: counts of the changes.
     """
 
     table: pa.Table
@@ -56,12 +57,12 @@ class Merged:
 
 
 def merge_items(table: pa.Table, given: pa.Table, names: Vocabularies) -> Merged:
-    """Tell the catalog of the given items, in their order.
+    """Merge the given items into the catalog, in their order.
 
     Args:
         table: A bundle's items.parquet, the unknown item first.
-        given: Columns of the data contract (schema.ITEMS), item_id among them; what is null is not given.
-        names: Of the bundle; notes the labels that it does not know.
+        given: Columns of the data contract (schema.ITEMS), including item_id; a null value keeps the stored value.
+        names: Vocabularies of the bundle; collects unknown labels.
 
     Raises:
         InputError: a content vector does not fit the model.
@@ -75,13 +76,13 @@ def merge_items(table: pa.Table, given: pa.Table, names: Vocabularies) -> Merged
 
 @dataclass
 class _Changes:
-    """What the given items change, by row; other rows are not held.
+    """Changes by the given items, by row; unchanged rows are not stored.
 
     Attributes:
-        catalog: before. names: see merge_items.
-        entries: rows that are new, or changed by at least one item, without content.
-        before: those of them that are not new, as they were.
-        vectors: float32 [dim] or [0], content vectors that were given.
+        catalog: the catalog before the merge. names: see merge_items.
+        entries: rows that are new, or changed by at least one item, without content vectors.
+        before: previous entries of the changed rows.
+        vectors: float32 [dim] or [0], given content vectors that changed a row.
     """
 
     catalog: pa.Table
@@ -93,12 +94,12 @@ class _Changes:
     def __post_init__(self) -> None:
         self._known = self.catalog.num_rows
         held = [name for name in self.catalog.column_names if name not in ("row", CONTENT_COLUMN)]
-        # In one chunk, because taking rows from several would copy all of them each time.
+        # One chunk, because taking rows from several chunks would copy all of them each time.
         self._attributes = self.catalog.select(held).combine_chunks()
         self._content = self.catalog[CONTENT_COLUMN] if CONTENT_COLUMN in self.catalog.column_names else None
 
     def tell(self, rows: np.ndarray, part: pa.Table) -> None:
-        """Take items in: `rows` int64, their catalog rows, new ones beyond the catalog."""
+        """Add items; `rows` (int64) are their catalog rows, those of new items are beyond the catalog."""
         content = part[CONTENT_COLUMN] if CONTENT_COLUMN in part.column_names else pa.nulls(len(part))
         stored = iter(self._attributes.take(rows[rows < self._known]).to_pylist())
         items = part.select([name for name in part.column_names if name != CONTENT_COLUMN]).to_pylist()
@@ -121,7 +122,7 @@ class _Changes:
             self.vectors[row] = vector
 
     def _vector(self, row: int) -> np.ndarray | None:
-        """Content vector as given so far."""
+        """Current content vector of a row: the latest given one, else the stored one."""
         return self.vectors[row] if row in self.vectors else self._stored_vector(row)
 
     def _stored_vector(self, row: int) -> np.ndarray | None:
@@ -135,7 +136,7 @@ class _Changes:
         }  # fmt: skip
 
     def table(self) -> pa.Table:
-        """Rows of `entries` in ascending order, as items.parquet."""
+        """Return `entries` as a table with the schema of items.parquet, in ascending order of rows."""
         rows, schema = sorted(self.entries), self.catalog.schema
         attributes = pa.schema([schema.field(name) for name in self._attributes.column_names])
         entries = pa.Table.from_pylist([self.entries[row] for row in rows], attributes)
@@ -166,7 +167,7 @@ class _Changes:
 
 
 def _rows(known: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
-    """int64, catalog row of every wanted id; ids that are not known get the rows that follow, as they are met."""
+    """Catalog row of every wanted id, int64; unknown ids get the rows after the catalog, in order of appearance."""
     found = pc.index_in(wanted, value_set=known.slice(1))  # pyright: ignore[reportAttributeAccessIssue]
     rows = found.fill_null(-1).to_numpy().astype(np.int64) + 1
     new: dict[str, int] = {}
@@ -176,7 +177,7 @@ def _rows(known: pa.ChunkedArray, wanted: pa.ChunkedArray) -> np.ndarray:
 
 
 def _pieces(table: pa.Table, changed: pa.Table) -> Iterator[pa.Table]:
-    """The catalog with the changed rows in their places and the new ones at its end."""
+    """Yield the catalog in pieces, with changed rows in place and new rows at the end."""
     rows = changed["row"].to_numpy()
     for start in range(0, table.num_rows, _PIECE):
         piece = table.slice(start, _PIECE)

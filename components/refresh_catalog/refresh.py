@@ -1,7 +1,7 @@
-"""A servable model over today's catalog: vectors by the trained item tower, indexes anew, everything else as it was.
+"""Updates a model's catalog: the trained item tower computes vectors, indexes are rebuilt, other files are copied.
 
-An item without events has no embedding of its own; its category, brand, price and title words place it among the
-items that the model knows, so it can be found and recommended before anybody has touched it.
+An item without events has no trained embedding; its vector is computed from its category, brand, price and title words,
+so it can be found and recommended before its first event.
 """
 
 import shutil
@@ -42,34 +42,34 @@ _ANEW = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
 
 
 def champion(registry: Path, name: str) -> Path:
-    """Bundle of the champion.
+    """Return the bundle of the champion.
 
     Raises:
-        RegistryError: there is none.
+        RegistryError: there is no champion.
     """
     return Registry(registry).resolve(f"{name}/{CHAMPION}")
 
 
 def blessing(bundle: Path) -> Decision:
-    """The decision under which the bundle became champion, for the version with the same model."""
+    """Return the decision for a version with the champion's model: blessed, with the metrics of its bundle."""
     manifest = verify(bundle, None)
     why = f"The model is that of {manifest.name}/{manifest.version}, which was blessed; only its catalog is newer."
     return Decision(True, (why,), dict(manifest.metrics))
 
 
 def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") -> Refreshed:
-    """Write what register_model needs: the bundle's model over its own items and the given ones.
+    """Write a compiled model for register_model: the bundle's model with its stored items and the given ones.
 
     Args:
         bundle: Signed bundle of a registry.
-        items: Parquet file, or folder of them, or its URI, in the data contract's form (schema.ITEMS); columns that are
-            missing or null leave what is known of an item. Items that are not named stay.
+        items: Parquet file or folder, or its URI, in the format of the data contract (schema.ITEMS); missing columns
+            and null values keep the stored values. Items that are not given are kept.
         out: Folder to write.
-        public_key: File of the key that must have signed the bundle, whose successor is signed anew; see trust.trusted.
+        public_key: Public key file to verify the bundle, whose successor is signed again; see trust.trusted.
 
     Raises:
-        BundleError: the bundle is not whole or not trusted, or was compiled by a release without item towers.
-        InputError: the items cannot be read, one has no id, or its content vector does not fit the model.
+        BundleError: the bundle is incomplete or not trusted, or was compiled by a release without item towers.
+        InputError: the items cannot be read, an item has no id, or a content vector does not fit the model.
     """
     trusted(bundle, public_key)
     if not (bundle / ITEM_TOWER).exists():
@@ -87,7 +87,7 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
 
 
 def _given(items: str | Path) -> pa.Table:
-    """Columns of the data contract that are read, in its types."""
+    """Read the used columns of the data contract, cast to its types."""
     fix = "give Parquet in the format of ingest_events"
     try:
         filesystem, path = url_to_fs(str(items))
@@ -109,9 +109,9 @@ def _given(items: str | Path) -> pa.Table:
 
 
 def _write_items(bundle: Path, spec: FeatureSpec, given: pa.Table, folder: Path) -> tuple[Refreshed, np.ndarray]:
-    """Write items.parquet of today; returns what became of it, and the rows whose vectors must be made.
+    """Write the updated items.parquet; return the counts and the rows whose vectors must be computed.
 
-    Both catalogs, which content vectors make large, are let go of here, before everything else is read.
+    Both catalogs, which are large with content vectors, are released here before other files are read.
     """
     merged = merge_items(pq.read_table(bundle / "items.parquet"), given, Vocabularies.read(bundle, spec))
     pq.write_table(merged.table, folder / "items.parquet", compression="zstd")
@@ -119,7 +119,7 @@ def _write_items(bundle: Path, spec: FeatureSpec, given: pa.Table, folder: Path)
 
 
 def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
-    """Vectors of the named rows, then everything that has a place for each item."""
+    """Compute the vectors of the given rows, then update all files with one entry per item."""
     catalog = Catalog.read(folder / "items.parquet", spec)
     vectors, bias = (np.load(folder / "retriever" / f"item_{name}.npy") for name in ("vectors", "bias"))
     more = len(catalog) - len(vectors)
@@ -129,7 +129,7 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)
     index = folder / "retriever" / "index.faiss"
-    # What was measured when the model was compiled decided between a scan and a graph, not the number of items alone.
+    # Keep the choice of flat scan or graph: a measurement at compile time made it, not only the number of items.
     exact = VectorIndex.load(index).exact
     VectorIndex.build(vectors, bias, len(vectors) if exact else 0).save(index)
     shutil.rmtree(folder / "lexical")
@@ -145,7 +145,7 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
 
 
 def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors float32 [rows, D] and biases float32 [rows] by the exported item tower."""
+    """Compute vectors, float32 [rows, D], and biases, float32 [rows], with the exported item tower."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     widths = [(feature.name, feature.max_length) for feature in spec.item_features]
     found = [np.zeros((0, session.get_outputs()[0].shape[1]), np.float32)]

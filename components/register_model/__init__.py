@@ -1,1 +1,1 @@
-"""Stage: a compiled model becomes a signed bundle and a version in the registry."""
+"""Stage: build a signed bundle from a compiled model and register it as a version."""

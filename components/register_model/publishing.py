@@ -1,6 +1,6 @@
 """Publishes registered versions to Kubeflow Model Registry or as OCI images.
 
-The registry of files stays the one that decides; publishing again changes nothing.
+The file registry remains authoritative; publishing is idempotent.
 """
 
 import urllib.parse
@@ -17,36 +17,36 @@ FORMAT = "shoprank"
 
 
 class Publisher(Protocol):
-    """A target that learns of versions."""
+    """A publication target of versions."""
 
     def publish(self, bundle: Path) -> str:
-        """Make the bundle known; returns how it is named there."""
+        """Publish the bundle and return its name at the target."""
         ...
 
 
 @dataclass(frozen=True)
 class OciFolder:
-    """OCI image layouts, one a version, for `skopeo copy` and KServe's oci:// storage.
+    """OCI image layouts, one per version, for `skopeo copy` and KServe's oci:// storage.
 
     Attributes:
-        folder: holds <name>/<version>/.
+        folder: contains <name>/<version>/.
     """
 
     folder: Path
 
     def publish(self, bundle: Path) -> str:
-        """See Publisher; the digest of the image."""
+        """See Publisher; returns the digest of the image."""
         manifest = verify(bundle, None)
         return write_layout(bundle, self.folder / manifest.name / manifest.version)
 
 
 @dataclass(frozen=True)
 class KubeflowModelRegistry:
-    """Kubeflow's Model Registry (Kubeflow Hub), by its own client.
+    """Kubeflow's Model Registry (Kubeflow Hub), accessed with its Python client.
 
     Attributes:
-        address: URL of its server. storage: URI of our registry's folder as KServe reads it.
-        author: registered with the version.
+        address: URL of the server. storage: URI under which KServe reads the file registry's folder.
+        author: author recorded with the version.
     """
 
     address: str
@@ -54,15 +54,15 @@ class KubeflowModelRegistry:
     author: str = "shoprank"
 
     def publish(self, bundle: Path) -> str:
-        """See Publisher; `model/version`.
+        """See Publisher; returns `model/version`.
 
         Raises:
-            RegistryError: the server does not answer, refuses, or holds the version without its artifact.
+            RegistryError: the server does not answer, rejects a request, or has the version without an artifact.
         """
         import aiohttp
 
         with warnings.catch_warnings():
-            # The client warns of plain HTTP, which is what it is inside a cluster.
+            # The client warns about plain HTTP, which is usual inside a cluster.
             warnings.simplefilter("ignore")
             from model_registry import ModelRegistry
             from model_registry.exceptions import StoreError
@@ -98,14 +98,14 @@ class KubeflowModelRegistry:
 
 
 def publisher_at(target: str, storage: str) -> Publisher | None:
-    """The publisher that a parameter names.
+    """Return the publisher for a target, None for ''.
 
     Args:
         target: '' for none, oci:FOLDER, or model-registry:URL.
-        storage: URI of our registry's folder as KServe reads it.
+        storage: URI under which KServe reads the file registry's folder.
 
     Raises:
-        InputError: it is none of them.
+        InputError: the target has another form.
     """
     if not target:
         return None

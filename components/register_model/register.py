@@ -22,26 +22,26 @@ REQUIRED = (
     "retriever/item_bias.npy", "retriever/index.faiss", "ranker/ranker.json", "lexical",
     "training_statistics.json", GOLDEN, "compile.json", "licences.json",
 )  # fmt: skip
-"""What a compiled model must hold, beside the graphs of its runtime, before it is worth a version."""
+"""Files that a compiled model must contain, besides the graphs of its runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterConfig:
-    """Where the bundle goes and who signs it."""
+    """Registry, name and signing key of the bundle."""
 
     registry: Path
     """Folder of the registry."""
     name: str
     """Model name in the registry."""
     signing_key: Path
-    """PEM Ed25519 private key; created with its .pub beside it when it does not exist."""
+    """PEM file of the Ed25519 private key; created, with a .pub file beside it, if it does not exist."""
     lineage: dict[str, str] = field(default_factory=dict)
     """Run, data and code that made the model, free text by name; the code version is added."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """What was registered.
+    """Result of a registration.
 
     Attributes:
         version: content-derived. bytes: size of the bundle's files. files: their number.
@@ -55,7 +55,7 @@ class Registered:
 def register(compiled: Path, evaluation: Path | None, bundle: Path, config: RegisterConfig) -> Registered:
     """Write `compiled` as a signed bundle, add it to the registry and point `candidate` at it.
 
-    The same compiled model registers as the same version, whichever day and however often.
+    Registering the same compiled model again, on any day, gives the same version.
 
     Args:
         compiled: Output of compile_model.
@@ -64,7 +64,7 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
         config: Registry, name, key and lineage.
 
     Raises:
-        BundleError: a file of the compiled model is missing or it holds a link.
+        BundleError: a file of the compiled model is missing, or it contains a link.
         InputError: key, name or registry cannot be used.
         RegistryError: the version exists with other content.
     """
@@ -81,7 +81,7 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
         lineage={**config.lineage, **runtime.facts(), "shoprank": VERSION},
     )  # fmt: skip
     with atomic_directory(bundle) as folder:
-        # Links stay links here, so that write_manifest refuses them instead of copying what they point at.
+        # Links are kept as links, so that write_manifest rejects them instead of copying their targets.
         shutil.copytree(compiled, folder, dirs_exist_ok=True, symlinks=True)
         write_manifest(folder, facts)
         sign(folder, key)
@@ -93,20 +93,20 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
 
 
 def publish(bundle: Path, config: RegisterConfig, target: str, storage: str) -> str:
-    """Make a registered bundle known elsewhere too and write that into the audit log; '' names no target.
+    """Publish a registered bundle to another registry and record it in the audit log; no effect if `target` is ''.
 
     Args:
         bundle: Output of `register`.
-        config: Of `register`.
+        config: Configuration used for `register`.
         target: See publishing.publisher_at.
-        storage: URI of the registry's folder as KServe reads it.
+        storage: URI under which KServe reads the registry's folder.
 
     Returns:
-        How it is named there, '' when there is no target.
+        Name of the bundle at the target, '' without a target.
 
     Raises:
-        InputError: the target is none.
-        RegistryError: the target refused, or does not answer.
+        InputError: the target has another form.
+        RegistryError: the target rejected the bundle or does not answer.
     """
     publisher = publisher_at(target, storage)
     if publisher is None:

@@ -22,7 +22,7 @@ class RolloutSchedule(Options):
     poll_s: Limit = 15.0
     """Seconds between two observations."""
     unready_looks: Count = 3
-    """Consecutive observations at which the candidate's pods may be down; such failed requests are not counted."""
+    """Consecutive observations with unready candidate pods that cause a rollback; no metric counts these failures."""
 
     @model_validator(mode="after")
     def _steps_rise_to_100(self) -> Self:
@@ -52,7 +52,7 @@ class RolloutOptions(RolloutSchedule):
     """Timeout for a predictor to become ready, in seconds."""
 
     def plan(self, service: str) -> RolloutPlan:
-        """The schedule of a service."""
+        """Return the schedule for a service."""
         return RolloutPlan(
             steps=self.steps, guards=self.guards, poll_s=self.poll_s, unready_looks=self.unready_looks, model=service
         )  # fmt: skip

@@ -1,7 +1,7 @@
-"""The guards on counts, all at once: e-values of harm and of safety, confidence sequences and estimates.
+"""Evaluates all guards on counts at once: e-values of harm and of safety, confidence sequences and estimates.
 
 A guard's e-value of harm is a mixture over the step in which the harm began (weights 1/2, 1/6, 1/12 ...), so harm that
-only a larger share brings is not outweighed by what was good before.
+appears only at a larger share is not outweighed by good earlier steps.
 """
 
 import math
@@ -32,33 +32,33 @@ from components.rollout_model.step_evidence import (
 
 @dataclass(frozen=True, kw_only=True)
 class CountsFound:
-    """Float or bool [guards], in the order of COUNTED; ratios are candidate over champion."""
+    """Results of the guards on counts, float or bool [guards] in the order of COUNTED; ratios: candidate / champion."""
 
     known: np.ndarray
-    """Whether there is anything to compare."""
+    """Whether there is data to compare."""
     harm: np.ndarray
     """Log e-value against "no harm"; minus infinity where the harm is shown to be within the tolerance."""
     safe: np.ndarray
     """Log e-value of this step against "harm beyond the tolerance"."""
     champion_rate: np.ndarray
-    """In this step; with all traffic on the candidate, in the steps before. NaN without requests."""
+    """Rate in this step; with all traffic on the candidate, the reference from previous steps. NaN without requests."""
     candidate_rate: np.ndarray
-    """In this step."""
+    """Rate in this step."""
     estimate: np.ndarray
     """Ratio in this step; NaN for 0 of 0."""
     low: np.ndarray
-    """Lower end of the confidence sequence of the log ratio over all steps, where the step compares."""
+    """Lower bound of the confidence sequence of the log ratio over all steps; valid if the step compares versions."""
     high: np.ndarray
-    """Upper end."""
+    """Upper bound."""
     limit: np.ndarray
-    """Ratio that must not be passed."""
+    """Limit of the ratio: a maximum for bad counts, a minimum for good ones."""
 
 
 class CountGuards:
-    """What stays the same over a rollout; the evidence itself lies in the steps.
+    """Evaluates the guards on counts; keeps only sums over previous steps, the steps hold the evidence itself.
 
     Args:
-        config: Limits.
+        config: Limits of the guards.
     """
 
     def __init__(self, config: GuardConfig):
@@ -69,19 +69,19 @@ class CountGuards:
         self._rates = np.full(len(COUNTED), np.nan)
 
     def start(self, before: Sequence[StepEvidence]) -> None:
-        """Sum up the steps before the one that begins: evidence from each of them on, and the champion's rates."""
+        """Sum the steps before a new step: the evidence from each of them onwards, and the champion's rates."""
         compared = [step.log_evidence for step in before]
         if compared:
             self._earlier = np.cumsum(compared[::-1], axis=0)[::-1]
             events, counted = (
                 np.sum([getattr(step, name) for step in before], axis=0) for name in ("events", "counted")
             )
-            # Trouble that hits both as the last step begins would otherwise look like the candidate's own.
+            # Otherwise a problem of both versions shortly before this step would be attributed to the candidate.
             whole, recent = _divide(events, counted)[:, CHAMPION], before[-1].recent_rates()
             self._rates = np.where(WORSE_IS_CANDIDATE, np.fmax(whole, recent), np.fmin(whole, recent))
 
     def find(self, step: StepEvidence) -> CountsFound:
-        """Judge the current step with what came before."""
+        """Evaluate the guards in the current step, with the evidence of the previous steps."""
         soak = not step.compares
         reference = self._rates if soak else _divide(step.events, step.counted)[:, CHAMPION]
         rates = _divide(step.events, step.counted)[:, CANDIDATE]
@@ -110,7 +110,7 @@ class CountGuards:
         return np.exp(np.where(WORSE_IS_CANDIDATE, harm, -harm))
 
     def _against(self, reference: np.ndarray, step: StepEvidence) -> np.ndarray:
-        """Evidence on the candidate's rates against fixed ones [guards, 242]; the last column is the limit itself."""
+        """Log likelihood ratios [guards, 242] of the candidate's rates against fixed limits (the last column)."""
         limit = np.nan_to_num(reference) * self._limits(soak=True)
         limit = np.where(WORSE_IS_CANDIDATE, np.maximum(limit, self.config.negligible), limit)
         grid = np.append(LOG_RATIOS, 0.0)
@@ -118,23 +118,26 @@ class CountGuards:
         return rate_evidence(signed, step.events[:, CANDIDATE], step.counted[:, CANDIDATE], limit)
 
     def _safe(self, starts: np.ndarray, soak: bool) -> np.ndarray:
-        """Log e-values [starts, guards] against "harm beyond the tolerance", or beyond the fixed rate."""
+        """Log e-values [starts, guards] against "harm beyond the tolerance".
+
+        In a soak (all traffic on the candidate) the last row is against "rate beyond the fixed limit".
+        """
         safe = log_mixture(starts[..., :-1], self._tolerated) - starts[..., -1]
         if soak:
             safe[-1] = log_mixture(starts[-1, :, :-1], BELOW)
         return safe
 
     def _negligible(self, step: StepEvidence) -> np.ndarray:
-        """Log e-value [guards] against "the candidate's rate is not negligible"; nothing for good counts."""
+        """Log e-value [guards] against "the candidate's rate is not negligible"; minus infinity for good counts."""
         rate = np.full(len(COUNTED), self.config.negligible)
         evidence = rate_evidence(LOG_RATIOS, step.events[:, CANDIDATE], step.counted[:, CANDIDATE], rate)
         return np.where(WORSE_IS_CANDIDATE, log_mixture(evidence, BELOW), -np.inf)
 
 
 def final_p_values(step: StepEvidence) -> np.ndarray:
-    """Exact one-sided p-values [guards] of "no harm", valid at one look that was planned.
+    """Exact one-sided p-values [guards] of "no harm", valid for a single planned look.
 
-    Within a step the share is constant, so given an event the version is a draw of constant probability.
+    The share is constant within a step, so each event falls on a version with constant probability.
     """
     worse, rows = WORSE_IS_CANDIDATE.astype(int), np.arange(len(COUNTED))
     total = np.maximum(step.counted.sum(1), 1.0)

@@ -1,7 +1,7 @@
 """Sources of a rollout's metrics: Prometheus, or the inference log of the predictors.
 
-Both count events since the last observation. An unavailable source gives an interval without requests; without data
-the judge finally rolls back.
+Both count events since the last observation. If the source is unavailable, the interval has no requests; a step without
+data ends with a rollback.
 """
 
 import contextlib
@@ -38,32 +38,32 @@ class Evidence(Protocol):
     """Counts of champion and candidate, interval by interval."""
 
     def p99(self) -> float | None:
-        """99th percentile of the champion's time of an answer in seconds, over what is there; None without answers."""
+        """99th percentile of the champion's response time in seconds, over all available data; None without answers."""
         ...
 
     def begin(self, slow: float) -> None:
-        """Leave out everything up to now; `slow` as for `read`."""
+        """Ignore everything before this call; `slow` as for `read`."""
         ...
 
     def read(self, slow: float) -> Interval:
-        """What happened since the last look; `slow` is the limit in seconds."""
+        """Return the counts since the last observation; `slow` is the limit of a slow answer in seconds."""
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """Where this stands, to go on after a crash."""
+        """Return the reading position as JSON values, to resume after a crash."""
         ...
 
     def go_on(self, state: dict[str, Any]) -> None:
-        """Take up what `to_json` gave."""
+        """Restore the reading position from `to_json`."""
         ...
 
 
 class PrometheusEvidence:
     """Counters of `shoprank_outcomes_total`, `shoprank_answer_seconds` and `shoprank_shadow_overlap`.
 
-    Each series is followed by itself and a restart of a pod is seen as a counter that falls, so counts are whole and
-    none is extrapolated, as `increase()` would. All of them are asked for in one query: a scrape between two would show
-    requests in one counter and not yet in the other.
+    Each series is tracked separately and a falling counter means that its pod restarted, so counts are integers and
+    nothing is extrapolated, unlike with `increase()`. One query reads all series: a scrape between two queries would
+    show requests in one counter but not yet in the other.
 
     Args:
         url: Address of the Prometheus server.
@@ -81,7 +81,7 @@ class PrometheusEvidence:
         self._looked = time.time()
 
     def p99(self) -> float | None:
-        """See Evidence; the upper bound of the bucket that holds it."""
+        """See Evidence; the upper bound of the bucket that contains it."""
         counts: dict[float, float] = defaultdict(float)
         for labels, value in self._query(f"shoprank_answer_seconds_bucket{{{self._arms(self._versions.champion)}}}"):
             counts[float(labels["le"])] += value
@@ -117,7 +117,7 @@ class PrometheusEvidence:
         self._last, self._early, self._looked = dict(state["last"]), dict(state.get("early", {})), state["looked"]
 
     def _arm(self, risen: list[tuple[dict[str, str], float]], version: str) -> Arm:
-        """Counts of one version; a slow request whose time was scraped before or after it waits for the next ones."""
+        """Counts of one version; slow answers whose outcome is not scraped yet are carried to the next interval."""
         outcomes: Counter[str] = Counter()
         within: Counter[str] = Counter()
         for labels, value in risen:
@@ -148,10 +148,10 @@ class PrometheusEvidence:
         )
 
     def _query(self, expression: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of every series now.
+        """Return labels and current value of every series.
 
         Raises:
-            ServingError: Prometheus does not answer, or refuses.
+            ServingError: Prometheus does not answer or rejects the query.
         """
         fix = "check its address and that it is running; without metrics the rollout is rolled back"
         try:
@@ -169,7 +169,7 @@ def _key(labels: dict[str, str]) -> str:
 
 
 def _overlaps(risen: list[tuple[dict[str, str], float]]) -> tuple[float, ...]:
-    """Values behind a cumulative histogram with bounds 0, 0.1 ... 1: exact for ten items, else rounded up."""
+    """Values of a cumulative histogram with bounds 0, 0.1 ... 1: exact for ten items, else rounded up."""
     at_most: Counter[float] = Counter()
     for labels, value in risen:
         if labels["__name__"] == "shoprank_shadow_overlap_bucket" and labels["le"] != "+Inf":
@@ -187,8 +187,8 @@ class LogEvidence:
     """Counts from a folder of inference logs; needs no Prometheus.
 
     Attributes:
-        folder: of the logs of all predictors. versions: whom to compare.
-        responses: clicks and purchases by request_id; None when the shop's events are not at hand.
+        folder: folder with the logs of all predictors. versions: versions to compare.
+        responses: clicks and purchases by request_id; None if the shop's events are not available.
     """
 
     folder: Path
@@ -241,7 +241,7 @@ class LogEvidence:
                    slow=count["slow"], **known)  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """See Evidence; requests that still wait for clicks are left out and not counted for them."""
+        """See Evidence; requests waiting for clicks are not saved, so their clicks are not counted after a resume."""
         return {"offsets": self._reader.offsets, "looked": self._looked}
 
     def go_on(self, state: dict[str, Any]) -> None:

@@ -63,19 +63,19 @@ class Arm:
     """Counts of one version in one polling interval; each request counts at most once in each field."""
 
     requests: int
-    """Answered or failed."""
+    """Number of requests, answered or failed."""
     errors: int
-    """Failed."""
+    """Failed requests."""
     empty: int
-    """Answered without an item."""
+    """Requests answered without an item."""
     slow: int
-    """Slower than the limit that the rollout fixed before its first step: the champion's p99."""
+    """Requests slower than the limit that the rollout fixed before its first step: the champion's p99."""
     clicks: int | None = None
-    """Of the matured requests, those that were followed by a click; None when events carry no request_id."""
+    """Matured requests that were followed by a click; None without events that have a request_id."""
     purchases: int | None = None
-    """Of the matured requests, those that were followed by a purchase; None when events carry no request_id."""
+    """Matured requests that were followed by a purchase; None without events that have a request_id."""
     matured: int | None = None
-    """Requests whose time for clicks and purchases ended in this interval; None: those of this interval itself."""
+    """Requests whose window for clicks and purchases ended in this interval; None: the requests of this interval."""
 
     def __post_init__(self) -> None:
         late = self.requests if self.matured is None else self.matured
@@ -89,7 +89,7 @@ class Arm:
                 )
 
     def trials(self, metric: Metric) -> int:
-        """Requests among which a metric was counted."""
+        """Number of requests among which a metric was counted."""
         return self.requests if metric in BAD or self.matured is None else self.matured
 
     def count(self, metric: Metric) -> int | None:
@@ -102,16 +102,16 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """What happened between two polls."""
+    """Counts between two observations."""
 
     seconds: float
-    """Length."""
+    """Length in seconds."""
     champion: Arm
-    """Of the version that is to be replaced."""
+    """Counts of the version to be replaced."""
     candidate: Arm
-    """Of the version that is to replace it."""
+    """Counts of the version to replace it."""
     overlaps: tuple[float, ...] = ()
-    """Overlap@10, in [0, 1], of the requests that both answered; empty without a shadow."""
+    """Overlap@10, in [0, 1], of each request that both versions answered; empty without a shadow."""
 
     def __post_init__(self) -> None:
         if not self.seconds >= 0:
@@ -125,7 +125,7 @@ Open = Annotated[float, Field(gt=0, lt=1)]
 Tolerance = Annotated[float, Field(gt=0, lt=50)]
 """Relative increase of a rate."""
 Factor = Annotated[float, Field(gt=1, lt=50)]
-"""Relative width."""
+"""A factor above 1."""
 
 
 class GuardConfig(Options):
@@ -182,12 +182,12 @@ class GuardConfig(Options):
 
     @property
     def alpha_guard(self) -> float:
-        """Part of alpha that one guard has for all looks."""
+        """Share of alpha per guard for all sequential tests."""
         return self.alpha * (1 - self.final_look) / len(self.judged)
 
     @property
     def alpha_final(self) -> float:
-        """Part of alpha that one guard has for the look at the end of the final step."""
+        """Share of alpha per guard for the single test at the end of the final step."""
         return self.alpha * self.final_look / len(self.judged)
 
     def tolerance(self, metric: Metric) -> float:
@@ -203,39 +203,39 @@ class GuardState:
     """One guard after an observation. Ratios are candidate over champion; counts are those of the step."""
 
     metric: Metric
-    """Which guard."""
+    """The guarded metric."""
     state: State
-    """What it says."""
+    """Result of the guard."""
     champion_events: int = 0
-    """Errors, slow or empty answers, clicks or purchases of the champion; for the overlap 0."""
+    """Errors, slow or empty answers, clicks or purchases of the champion; 0 for the overlap."""
     champion_requests: int = 0
     """Requests among which they were counted."""
     candidate_events: int = 0
-    """Of the candidate."""
+    """The same events of the candidate."""
     candidate_requests: int = 0
-    """Of the candidate; for the overlap the answers compared."""
+    """The same for the candidate; for the overlap, the number of compared answers."""
     champion_rate: float | None = None
-    """In this step; with all traffic on the candidate, in the steps before."""
+    """Rate in this step; with all traffic on the candidate, the reference from previous steps."""
     candidate_rate: float | None = None
-    """In this step."""
+    """Rate in this step; for the overlap, its mean."""
     estimate: float | None = None
     """Rate ratio in this step (Mantel-Haenszel over intervals), or mean overlap."""
     low: float | None = None
-    """Lower end of the confidence sequence over the whole rollout, at 1 - GuardConfig.alpha_guard; None: no end, or no
-    champion beside the candidate."""
+    """Lower bound of the confidence sequence over the whole rollout at level 1 - GuardConfig.alpha_guard; None if it is
+    unbounded or the champion gets no traffic."""
     high: float | None = None
-    """Its upper end."""
+    """Upper bound, likewise."""
     harm_e: float = 1.0
-    """Largest e-value yet against "not harmful"; harm when it reaches 1 / GuardConfig.alpha_guard."""
+    """Largest e-value so far against "not harmful"; the state is harm from 1 / GuardConfig.alpha_guard."""
     safe_e: float = 1.0
-    """E-value of this step against "harm beyond the tolerance"; safe when it reaches 1 / beta."""
+    """E-value of this step against "harm beyond the tolerance"; the state is safe from 1 / beta."""
     p_value: float = 1.0
     """Always-valid p-value of "not harmful"."""
     limit: float = 1.0
-    """Ratio, or mean overlap, that must not be passed."""
+    """Limit of the ratio or of the mean overlap."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the state as JSON values."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -246,11 +246,11 @@ class GuardState:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What to do now, and why."""
+    """Action after an observation, with reasons."""
 
     action: Action
-    """Wait for more, go on to the next step, or roll back."""
+    """Wait for more data, pass to the next step, or roll back."""
     reasons: tuple[str, ...]
     """Sentences that name metric, numbers and limit."""
     guards: tuple[GuardState, ...]
-    """Every judged guard."""
+    """State of every judged guard."""

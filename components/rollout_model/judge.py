@@ -26,14 +26,14 @@ from components.shared.errors import InputError
 FORMAT = 1
 _FINAL_SHARE = 0.5
 _TOP = 690.0
-"""Log e-values are cut here, where exp still fits a float."""
+"""Upper limit of log e-values, so that exp does not overflow."""
 
 
 class Judge:
-    """Decides a whole rollout; keeps sums only, so a look costs the same after a month.
+    """Judges a whole rollout; keeps only sums, so the cost of an observation does not grow over time.
 
     Args:
-        config: Limits.
+        config: Limits of the guards.
     """
 
     def __init__(self, config: GuardConfig):
@@ -44,19 +44,19 @@ class Judge:
 
     @property
     def steps(self) -> int:
-        """How many were started."""
+        """Number of started steps."""
         return len(self._steps)
 
     def start_step(self, share: float, *, final: bool | None = None) -> None:
-        """Begin a step; evidence of harm goes on, evidence of safety begins anew.
+        """Start a step. Evidence of harm carries over; evidence of safety starts from zero.
 
         Args:
-            share: Of the traffic that the candidate gets, in (0, 1]; at 1 there is no champion to compare with.
-            final: Whether no later step compares both versions, so that what is undecided at its end must be settled;
-                when None, from a share of one half.
+            share: Share of the traffic on the candidate, in (0, 1]; at 1 there is no champion to compare with.
+            final: Whether no later step compares both versions, so that guards undecided at its end must be settled;
+                None: True for shares of one half or more.
 
         Raises:
-            InputError: the share is no share.
+            InputError: the share is not in (0, 1].
         """
         if not 0 < share <= 1:
             raise InputError(f"share is {share}", "give a share above 0 and up to 1; 5 % is 0.05")
@@ -64,7 +64,7 @@ class Judge:
         self._steps.append(StepEvidence(share=share, final=share >= _FINAL_SHARE if final is None else final))
 
     def observe(self, interval: Interval) -> Verdict:
-        """Take an interval in and judge all that was seen so far.
+        """Add an interval and return the verdict on all intervals so far.
 
         Raises:
             InputError: no step was started.
@@ -75,7 +75,7 @@ class Judge:
         return self._verdict()
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that `from_json` needs to go on, as JSON values."""
+        """Return the complete state for `from_json` as JSON values."""
         return {
             "format": FORMAT, "config": self.config.to_json(), "steps": [step.to_json() for step in self._steps],
             "worst": {str(metric): value for metric, value in self._worst.items()},
@@ -83,10 +83,10 @@ class Judge:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Judge":
-        """A judge that goes on exactly where the one that was written stopped.
+        """Restore a judge from the state returned by `to_json`.
 
         Raises:
-            InputError: it is of another form.
+            InputError: the state is invalid or has another format.
         """
         try:
             if raw["format"] != FORMAT:
@@ -109,7 +109,7 @@ class Judge:
         harms = [guard for guard in guards if guard.state is State.HARM]
         missing = [guard for guard in guards if guard.state is State.NO_DATA and guard.metric in config.required]
         undecided = [guard for guard in guards if guard.state is State.UNDECIDED]
-        # Without a champion beside it there is no proof to wait for: an estimate within the wide limit is enough.
+        # With all traffic on the candidate a step does not wait for proof: an estimate within the wide limit is enough.
         pending = [guard for guard in undecided if step.compares or not within(guard, config)]
         sampled = step.requests >= config.min_sample
         over = step.seconds >= config.max_duration_s
@@ -126,7 +126,7 @@ class Judge:
         return Verdict(action=action, reasons=tuple(reasons), guards=guards)
 
     def _unsettled(self, step: StepEvidence, undecided: list[GuardState]) -> list[str]:
-        """Why the final step, over now, rolls back for guards that looking at any time left undecided."""
+        """Reasons for a rollback at the end of the final step because of guards undecided by the sequential tests."""
         if not step.final:
             return []
         planned = step.compares and not any(one.final for one in self._steps[:-1])
@@ -180,7 +180,7 @@ class Judge:
         return [state]
 
     def _worsen(self, metric: Metric, log_e: float) -> float:
-        """The largest log e-value of harm that any look has seen: what was rejected once stays rejected."""
+        """Update and return the largest log e-value of harm over all observations, so that harm stays detected."""
         self._worst[metric] = max(self._worst[metric], min(log_e, _TOP))
         return self._worst[metric]
 

@@ -1,4 +1,4 @@
-"""The page of a rollout: the decision, then every guard over time with its limit."""
+"""HTML page of a rollout: the decision, then every guard over time with its limit."""
 
 import datetime
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _UNITS = ((86_400.0 * 3, "days", 86_400.0), (7_200.0, "hours", 3_600.0), (180.0,
 
 
 PAGE = "record.html"
-"""Lies beside record.json."""
+"""File of the page, beside record.json."""
 
 
 def write_record(record: RolloutRecord, folder: Path) -> None:
@@ -34,7 +34,7 @@ def write_record(record: RolloutRecord, folder: Path) -> None:
 
 
 def record_page(record: RolloutRecord) -> Page:
-    """The whole page."""
+    """Build the page of a rollout."""
     began = datetime.datetime.fromtimestamp(record.began, datetime.UTC)
     page = Page(
         f"Rollout of {record.model}", f"{record.candidate} against {record.champion}, begun {began:%Y-%m-%d %H:%M} UTC"
@@ -129,7 +129,7 @@ def _plots(page: Page, record: RolloutRecord, metric: Metric) -> None:
     else:
         left, right = figure.subplots(1, 2)
         _rates(left, hours, guards)
-        # With all traffic on the candidate there is no champion beside it, and the limit is another one.
+        # With all traffic on the candidate there is no champion to compare with, and the limit differs.
         beside = [at for at, (look, _) in enumerate(found) if look.percent < 100] or list(range(len(found)))
         _band(right, hours[beside], [guards[at] for at in beside], "candidate / champion")
         _window(right, [guards[at] for at in beside])
@@ -161,7 +161,7 @@ def _band(axes: Axes, hours: np.ndarray, guards: Sequence[GuardState], label: st
 
 
 def _window(axes: Axes, guards: Sequence[GuardState]) -> None:
-    """Show limit, equality and where the estimate settles; the first looks' bands are off the scale by nature."""
+    """Scale the axis to limit, equality and settled estimate; bands of the first observations are too wide to fit."""
     axes.axhline(1.0, color="#374151", linewidth=0.8)
     settled = guards[len(guards) // 4 :]
     ends = [end for guard in settled for end in (guard.low, guard.high, guard.limit) if end is not None]
@@ -171,7 +171,7 @@ def _window(axes: Axes, guards: Sequence[GuardState]) -> None:
 
 
 def _finish(axes: Axes, record: RolloutRecord, unit: str, scale: float) -> None:
-    """Shades and names of steps, and the axis of time."""
+    """Add shades and labels of the steps, and label the time axis."""
     start = (record.seen[0].time - record.seen[0].interval.seconds - record.began) / scale
     whole = (record.seen[-1].time - record.began) / scale - start
     axes.set_xlim(start, start + whole)

@@ -6,7 +6,7 @@ from components.rollout_model.guards import BAD, GuardConfig, GuardState, Metric
 
 
 def within(guard: GuardState, config: GuardConfig) -> bool:
-    """Whether the estimate of an undecided guard lies within what is tolerated."""
+    """Whether the estimate of an undecided guard is within the tolerance."""
     if guard.metric is Metric.OVERLAP:
         return guard.estimate is None or guard.estimate >= guard.limit
     if guard.metric in BAD:
@@ -16,13 +16,13 @@ def within(guard: GuardState, config: GuardConfig) -> bool:
 
 
 def harmful(guard: GuardState, config: GuardConfig, share: float) -> str:
-    """Why a guard rolls back."""
+    """Reason for a rollback because a guard detected harm."""
     evidence = f"e-value {guard.harm_e:.3g} reached {1 / config.alpha_guard:.0f}"
     return f"{_seen(guard, share)}; {_limit(guard, config)}; harm detected by the sequential test: {evidence}"
 
 
 def worse_at_the_end(guard: GuardState, config: GuardConfig, share: float, p_value: float) -> str:
-    """Why the one planned look at the end of the final step rolls back."""
+    """Reason for a rollback by the planned test at the end of the final step."""
     return (
         f"{_seen(guard, share)}; {_limit(guard, config)}; safety not shown in {config.max_duration_s:,.0f} s and "
         f"the final test detected harm: p {p_value:.2g}, limit {config.alpha_final:.2g}"
@@ -30,7 +30,7 @@ def worse_at_the_end(guard: GuardState, config: GuardConfig, share: float, p_val
 
 
 def unsettled(guard: GuardState, config: GuardConfig, share: float) -> str:
-    """Why a step ends badly although no harm is shown."""
+    """Reason for a rollback without detected harm, because the estimate is beyond the limit."""
     return (
         f"{_seen(guard, share)}; {_limit(guard, config)}; neither harm nor safety was detected within "
         f"{config.max_duration_s:,.0f} s and the estimate is beyond the limit"
@@ -38,7 +38,7 @@ def unsettled(guard: GuardState, config: GuardConfig, share: float) -> str:
 
 
 def no_data(missing: Sequence[GuardState], requests: int, config: GuardConfig, share: float) -> list[str]:
-    """Why a step that saw too little rolls back."""
+    """Reasons for a rollback because of too little data."""
     reasons = [f"{guard.metric.label}: no data in {config.max_duration_s:,.0f} s, but required"
                for guard in missing]  # fmt: skip
     if requests < config.min_sample:
@@ -50,7 +50,7 @@ def no_data(missing: Sequence[GuardState], requests: int, config: GuardConfig, s
 
 
 def passed(guards: Iterable[GuardState], config: GuardConfig, share: float) -> list[str]:
-    """What is known of every guard at the end of a step that passes."""
+    """State of every guard at the end of a passed step."""
     words = {
         State.SAFE: "safe",
         State.NO_DATA: "not judged, no data",
@@ -64,10 +64,10 @@ def passed(guards: Iterable[GuardState], config: GuardConfig, share: float) -> l
 
 
 def waiting(guards: Iterable[GuardState], seen: tuple[int, float], config: GuardConfig) -> list[str]:
-    """What a step still waits for.
+    """Conditions that a step still waits for.
 
     Args:
-        guards: All of them.
+        guards: All guards.
         seen: Requests of the candidate and seconds in this step.
         config: Limits.
     """

@@ -15,24 +15,24 @@ RECORD = "record.json"
 FORMAT = 1
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
 LOOKS_KEPT = 400
-"""Of a step; more are merged in pairs, so that a record of weeks stays small."""
+"""Maximum number of observations per step; more are merged in pairs, so that the record of a long rollout is small."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """One look."""
+    """One observation."""
 
     time: float
     """Epoch seconds."""
     percent: int
-    """Of the traffic, that the candidate got."""
+    """Percentage of the traffic on the candidate."""
     interval: Interval
-    """What had happened since the look before."""
+    """Counts since the previous observation."""
     verdict: Verdict
-    """What the judge said."""
+    """Verdict of the judge."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values; overlaps as how often each came."""
+        """Return the observation as JSON values; overlaps as counts by value."""
         interval = dataclasses.asdict(self.interval)
         overlaps = sorted(Counter(self.interval.overlaps).items())
         verdict = {
@@ -44,10 +44,10 @@ class Seen:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "Seen":
-        """The inverse of `to_json`, but for the order of overlaps.
+        """The inverse of `to_json`, except for the order of overlaps.
 
         Raises:
-            InputError: it is of another form.
+            InputError: the observation is invalid or has another format.
         """
         try:
             interval, verdict = raw["interval"], raw["verdict"]
@@ -68,11 +68,11 @@ class Seen:
 
 
 def thinned(seen: Sequence[Seen], most: int = LOOKS_KEPT) -> list[Seen]:
-    """Merge looks of the same step in pairs wherever a step has more than `most`; counts and the last look stay.
+    """Merge observations in pairs in every step that has more than `most`; total counts and the last verdict are kept.
 
     Args:
-        seen: In order of time.
-        most: Looks of a step, 2 or more.
+        seen: Observations in order of time.
+        most: Maximum number of observations per step, 2 or more.
     """
     kept: list[Seen] = []
     for percent in dict.fromkeys(one.percent for one in seen):
@@ -103,56 +103,56 @@ def _added(one: Arm, other: Arm) -> Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutRecord:
-    """A rollout that is over."""
+    """A finished rollout."""
 
     model: str
     """Name in the registry."""
     champion: str
-    """Version that served before."""
+    """Version that served before the rollout."""
     candidate: str
-    """Version that was to replace it."""
+    """Version to replace it."""
     action: str
     """promoted or rolled_back."""
     reasons: tuple[str, ...]
-    """What decided."""
+    """Reasons for the decision."""
     began: float
     """Epoch seconds."""
     decided: float
     """Epoch seconds of the decision."""
     moved: float
-    """Epoch seconds when the traffic had moved."""
+    """Epoch seconds when all traffic had moved."""
     slow: float | None
-    """Limit of a slow answer in seconds; None when the rollout ended before it was measured."""
+    """Limit of a slow answer in seconds; None if the rollout ended before it was measured."""
     steps: tuple[int, ...]
-    """Percentages that were planned."""
+    """Planned percentages."""
     guards: GuardConfig
-    """Limits."""
+    """Limits of the guards."""
     seen: tuple[Seen, ...]
-    """Looks, oldest first."""
+    """Observations, oldest first."""
 
     @property
     def promoted(self) -> bool:
-        """Whether the candidate serves now."""
+        """Whether the candidate replaced the champion."""
         return self.action == PROMOTED
 
     @property
     def deciders(self) -> tuple[GuardState, ...]:
-        """Guards that showed harm at the last look."""
+        """Guards with detected harm at the last observation."""
         last = self.seen[-1].verdict.guards if self.seen else ()
         return tuple(guard for guard in last if guard.state is State.HARM)
 
     @property
     def candidate_requests(self) -> int:
-        """Live requests that the candidate answered."""
+        """Number of live requests to the candidate."""
         return sum(one.interval.candidate.requests for one in self.seen)
 
     @property
     def requests(self) -> int:
-        """Live requests that both answered."""
+        """Number of live requests to both versions."""
         return self.candidate_requests + sum(one.interval.champion.requests for one in self.seen)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the record as JSON values."""
         plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {
             **plain, "format": FORMAT, "reasons": list(self.reasons), "steps": list(self.steps),
@@ -172,7 +172,7 @@ def read_record(folder: Path) -> RolloutRecord:
     """Read record.json.
 
     Raises:
-        InputError: it is missing or of another form.
+        InputError: the file is missing or has another format.
     """
     raw = read_json(folder / RECORD)
     try:

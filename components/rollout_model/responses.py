@@ -1,7 +1,7 @@
-"""What followed an answer: events of the data contract that carry its request_id, joined to the inference log.
+"""Clicks and purchases after an answer: events of the data contract with its request_id, joined to the inference log.
 
-A request counts when its time for a click is over, not when the click arrives: else the version that got its traffic
-first would have had more time to be clicked.
+A request is counted when its window for clicks ends, not when a click arrives; otherwise the version that got traffic
+first would have had more time for clicks.
 """
 
 import json
@@ -15,13 +15,13 @@ from components.shared.errors import InputError
 from components.shared.telemetry.inference_log import Answered
 
 CLICKS = ("view", "cart")
-"""Event types that are a click on an answered item."""
+"""Event types that count as a click."""
 PURCHASES = ("purchase",)
 
 
 @dataclass(frozen=True)
 class _Waiting:
-    """A request whose time for clicks is not over."""
+    """A request whose window for clicks has not ended."""
 
     version: str
     until: float
@@ -33,8 +33,8 @@ class Responses:
     """Clicks and purchases by request, from a folder that the shop's event stream writes.
 
     Attributes:
-        folder: of events as Parquet files (each read once, when it is whole under its name) or JSON Lines (read on).
-        wait_s: seconds after an answer in which a click or purchase counts.
+        folder: folder with events: Parquet files (read once, so they must appear complete) or growing JSON Lines files.
+        wait_s: window for clicks and purchases after an answer, in seconds.
     """
 
     folder: Path
@@ -49,14 +49,14 @@ class Responses:
             raise InputError(f"the wait for clicks is {self.wait_s} s", "give a positive number of seconds")
 
     def answered(self, one: Answered) -> None:
-        """Wait for what follows a live answer."""
+        """Open the window for clicks and purchases of a live answer."""
         self._waiting[one.request_id] = _Waiting(one.version, one.time + self.wait_s)
 
     def matured(self, now: float) -> dict[str, Counter[str]]:
-        """Requests whose time is over since the last call: {version: {"matured", "clicks", "purchases"}}.
+        """Count requests whose window ended since the last call: {version: {"matured", "clicks", "purchases"}}.
 
         Raises:
-            InputError: a file of events has another form.
+            InputError: a file of events has another format.
         """
         for request_id, event_type in self._new_events():
             waiting = self._waiting.get(request_id)

@@ -36,8 +36,8 @@ class Rollout:
     """The rollout of one candidate.
 
     Attributes:
-        registry: of the models. name: of the model. version: the candidate. plan: steps and limits.
-        traffic: of the service. evidence: what is seen; made once champion and candidate are known.
+        registry: model registry. name: model name. version: version of the candidate. plan: steps and limits.
+        traffic: traffic split of the service. evidence: source of the counts of champion and candidate.
     """
 
     registry: Registry
@@ -54,11 +54,11 @@ class Rollout:
         """Roll out the candidate, or roll it back.
 
         Returns:
-            What was seen and decided.
+            Observations and decision.
 
         Raises:
-            ClusterError: not even the way back was possible, the API is away or refuses it; run it again to go on.
-            Stopped: the step was asked to end; all traffic is the champion's again.
+            ClusterError: the rollback failed because the API rejected it or is unavailable; run it again to resume.
+            Stopped: the step was stopped by a signal; all traffic is back on the champion.
         """
         self._resume_or_begin()
         try:
@@ -86,7 +86,7 @@ class Rollout:
         self._save()
 
     def _dark_launch(self) -> list[str]:
-        """Start the candidate without live traffic; why it must not get any, nothing when it may."""
+        """Start the candidate without live traffic and check it; return the reasons for a rollback, [] if it passed."""
         if self._state["at"] >= 0:
             return []
         report("rollout_model", 0.0, "dark launch")
@@ -105,7 +105,7 @@ class Rollout:
         return []
 
     def _steps(self) -> list[str]:
-        """Walk the steps; why the candidate goes back, nothing when it passed all."""
+        """Run the steps; return the reasons for a rollback, [] if all passed."""
         for at, percent in enumerate(self.plan.steps):
             if at < self._state["at"]:
                 continue
@@ -121,7 +121,7 @@ class Rollout:
         return []
 
     def _watch(self, at: int, percent: int) -> list[str]:
-        """Look until the judge has decided this step."""
+        """Observe until this step is decided; return the reasons for a rollback, [] if it passed."""
         down = 0
         while True:
             time.sleep(self.plan.poll_s)
@@ -143,7 +143,7 @@ class Rollout:
         self._save()
 
     def _finish(self, action: str, why: list[str]) -> RolloutRecord:
-        """Move the traffic, tell registry and audit log, keep the record with the version."""
+        """Move the traffic, update registry and audit log, remove the saved state and return the record."""
         decided = time.time()
         if action == PROMOTED:
             try:
@@ -178,7 +178,7 @@ class Rollout:
 
 @contextlib.contextmanager
 def _told_to_end() -> Iterator[None]:
-    """Turn SIGTERM and Ctrl-C into Stopped, in the main thread."""
+    """Raise Stopped on SIGTERM and Ctrl-C; works only in the main thread."""
 
     def stop(*_: int | FrameType | None) -> None:
         raise Stopped

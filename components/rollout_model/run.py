@@ -24,24 +24,24 @@ from components.shared.release.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
-    """What the stage's parameters say."""
+    """Configuration of the stage."""
 
     registry: Path
     """Folder of the registry."""
     name: str
     """Model name."""
     version: str
-    """The candidate."""
+    """Version of the candidate."""
     placement: Placement
     """The service and its traffic."""
     evidence: str
     """Address of a Prometheus server, or folder of the inference log."""
     events: str = ""
-    """Folder of the shop's events with request_id, for the guards on clicks and purchases; '' judges neither."""
+    """Folder of the shop's events with request_id, for the guards on clicks and purchases; '' disables both."""
     plan: RolloutPlan
     """Steps and limits."""
     namespace: str = ""
-    """Of the service; '' is the pod's own, or the kubeconfig's."""
+    """Namespace of the service; '' means the pod's own or the kubeconfig's."""
     context: str = ""
     """Context of the kubeconfig."""
 
@@ -49,16 +49,16 @@ class RolloutConfig:
 def rollout_of(
     registry: Path, version: tuple[str, str], release: Mapping[str, Any], rollout: Mapping[str, Any]
 ) -> RolloutConfig:
-    """What the stage's parameters describe.
+    """Build the configuration from the stage's parameters.
 
     Args:
         registry: Folder of the registry.
         version: Model name and version.
-        release: Section `release`.
-        rollout: Section `rollout`.
+        release: Options of section `release`.
+        rollout: Options of section `rollout`.
 
     Raises:
-        InputError: names the path of an option that cannot be used.
+        InputError: names the path of an invalid option.
     """
     where, how = ReleaseOptions.read(release, "release"), RolloutOptions.read(rollout, "rollout")
     how.check()
@@ -76,17 +76,17 @@ def roll_out(
     """Roll out a version that passed the release gates; the record is written to `out` and the registry.
 
     Args:
-        config: What, where and how.
+        config: Configuration of the stage.
         gates: Outputs of validate_serving and evaluate_model.
         out: Folder of record.json and record.html.
-        html: The same page as a file of its own.
-        cluster: Connected; None connects as the config says.
+        html: Path of another copy of the page.
+        cluster: A connected cluster; None connects as configured.
 
     Raises:
         RegistryError: it failed the release gates, has no serving proof, is not registered, or is already the champion.
-        MissingObject: there is no such service; deploy a first version.
+        MissingObject: the service does not exist; deploy a first version.
         InputError: mode, model or evidence is invalid.
-        ClusterError: the Kubernetes API refused or is away; run it again to go on.
+        ClusterError: the Kubernetes API rejected a request or is unavailable; run it again to resume.
     """
     registry = Registry(config.registry)
     bundle = registry.resolve(f"{config.name}/{config.version}")
@@ -106,7 +106,7 @@ def roll_out(
 
 
 def evidence_at(source: str, versions: Versions, events: str = "") -> Evidence:
-    """The source behind the parameters.
+    """Return the source of evidence for an address or a folder.
 
     Raises:
         InputError: see RolloutOptions.check.

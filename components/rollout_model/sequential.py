@@ -1,15 +1,16 @@
-"""Always-valid evidence: likelihood-ratio mixtures for counts, betting for a bounded mean; one may look at any time.
+"""Always-valid evidence: likelihood-ratio mixtures for counts, betting for a bounded mean; valid at any look.
 
-Everything is an e-process: nonnegative, expectation at most 1 under its null whenever one stops, so it exceeds 1/alpha
-with probability at most alpha over all looks together (Ville 1939).
+Every statistic is an e-process: nonnegative, with expectation at most 1 under its null at any stopping time, so the
+probability that it exceeds 1/alpha at any observation is at most alpha (Ville 1939).
 
-Counts. With rate ratio r = e^t between two versions, an interval of n and m requests with x and y events has
+Counts. For rate ratio r = e^t between two versions, an interval of n and m requests with x and y events has the log
+likelihood ratio against equality
     L(t) = x t - (x + y) log((e^t n + m) / (n + m)):
 given an event, it fell on the first version with probability e^t n / (e^t n + m) (Lindon, Sanden, Shirikian, KDD 2022;
-Lindon and Malek, NeurIPS 2022). exp(L(t) - L(s)) is an e-value under ratio e^s: for requests that fail independently
-with q e^s and q its expectation is a product of terms 1 + z <= e^z whose exponents add up to 0. So it does not matter
-that counts are not exactly binomial given their sum (under equality they are hypergeometric, which the binomial
-dominates in convex order: Hoeffding 1963), and q and the shares may change from interval to interval.
+Lindon and Malek, NeurIPS 2022). exp(L(t) - L(s)) is an e-value under ratio e^s: if requests fail independently
+with probabilities q e^s and q, its expectation is a product of terms 1 + z <= e^z whose exponents add up to 0.
+Therefore counts need not be exactly binomial given their sum (under equality they are hypergeometric, which the
+binomial dominates in convex order: Hoeffding 1963), and q and the shares may change between intervals.
 """
 
 from collections.abc import Mapping
@@ -18,15 +19,15 @@ import numpy as np
 
 _POINTS, _WIDEST, _DENSE = 241, 4.0, 0.05
 LOG_RATIOS = _DENSE * np.sinh(np.linspace(-1, 1, _POINTS) * np.arcsinh(_WIDEST / _DENSE))
-"""Log rate ratios that are mixed over [241], from -4 to 4, dense around 0 (0.002 apart) because effects are small."""
+"""Grid of log rate ratios for mixtures [241], from -4 to 4, dense around 0 (0.002 apart) because effects are small."""
 LOG_RATIOS[_POINTS // 2] = 0.0
 _NARROW, _WIDE = 0.15, 1.0
-"""Standard deviations of the prior's two halves: small effects in much data, large ones in little."""
+"""Standard deviations of the prior's components: for small effects in large samples, large ones in small samples."""
 
 FRACTIONS = np.array([0.05, 0.15, 0.35, 0.6, 0.9])
-"""Shares of the largest bet that wealth is spread over evenly."""
+"""Bets as shares of the largest possible bet; the wealth is spread evenly over them."""
 _MEANS = np.linspace(0.01, 0.99, 99)
-"""Means that the confidence sequence of a bounded mean tries."""
+"""Grid of means for the confidence sequence of a bounded mean."""
 
 
 def _log_prior() -> np.ndarray:
@@ -36,7 +37,7 @@ def _log_prior() -> np.ndarray:
 
 
 LOG_PRIOR = _log_prior()
-"""Of LOG_RATIOS, two-sided, symmetric around equality."""
+"""Log prior over LOG_RATIOS, two-sided and symmetric around equality."""
 
 
 def one_sided(keep: np.ndarray) -> np.ndarray:
@@ -59,17 +60,17 @@ BELOW = one_sided(LOG_RATIOS < 0)
 def ratio_evidence(
     log_ratio: np.ndarray, events: np.ndarray, requests: np.ndarray, others: np.ndarray, other_requests: np.ndarray
 ) -> np.ndarray:
-    """L(t) of one interval, relative to equality; see the module.
+    """L(t) of one interval, relative to equality; see the module docstring.
 
     Args:
         log_ratio: float [guards, points].
-        events: [guards] of the version whose rate is e^t times the other's.
-        requests: [guards] of that version.
-        others: [guards] events of the other.
-        other_requests: [guards] of the other.
+        events: [guards], events of the version whose rate is e^t times the other's.
+        requests: [guards], requests of that version.
+        others: [guards], events of the other version.
+        other_requests: [guards], requests of the other version.
 
     Returns:
-        float [guards, points]; 0 where a version had no request, which tells nothing.
+        float [guards, points]; 0 where a version had no requests.
     """
     n, m = requests[:, None], other_requests[:, None]
     empty = n + m == 0
@@ -78,14 +79,14 @@ def ratio_evidence(
 
 
 def rate_evidence(log_ratio: np.ndarray, events: np.ndarray, requests: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Log likelihood ratio of the rate `rate` e^t against `rate`, which is a number fixed beforehand.
+    """Log likelihood ratio of the rate e^t * `rate` against `rate`, which is fixed in advance.
 
-    The Poisson form, an e-value for independent requests by the same 1 + z <= e^z.
+    This Poisson form is an e-value for independent requests, also because of 1 + z <= e^z.
 
     Args:
         log_ratio: float [guards, points] or [points].
         events: [guards], summed since the test began.
-        requests: [guards], summed too.
+        requests: [guards], summed likewise.
         rate: float [guards], above 0.
 
     Returns:
@@ -102,14 +103,14 @@ def log_mixture(evidence: np.ndarray, log_weights: np.ndarray) -> np.ndarray:
 
 
 def ratio_interval(evidence: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
-    """Confidence sequence of the log ratio: those that the mixture against them does not reject.
+    """Confidence sequence of the log ratio: all ratios that the mixture does not reject.
 
     Args:
         evidence: float [guards, 241] summed over intervals, concave in the ratio.
-        alpha: Probability that it ever leaves the truth out.
+        alpha: Probability that it ever excludes the true ratio.
 
     Returns:
-        Lower and upper ends, float [guards], rounded outwards to LOG_RATIOS; infinite beyond its ends.
+        Lower and upper bounds, float [guards], rounded outwards to LOG_RATIOS; infinite outside its range.
     """
     inside = log_mixture(evidence, LOG_PRIOR)[:, None] - evidence < np.log(1 / alpha)
     first = inside.argmax(-1)
@@ -122,30 +123,30 @@ def ratio_interval(evidence: np.ndarray, alpha: float) -> tuple[np.ndarray, np.n
 def mean_evidence(counts: Mapping[float, int], mean: float) -> tuple[float, float]:
     """Log e-values of values in [0, 1] against "the mean is at least `mean`" and against "at most".
 
-    Betting on every value a fixed share of what may be lost (Waudby-Smith and Ramdas, JRSS-B 2024), mixed over shares;
-    fixed shares make the order of values irrelevant, so how often each value came is all that must be kept.
+    Bets a fixed share of the largest possible bet on every value (Waudby-Smith and Ramdas, JRSS-B 2024), mixed over
+    shares; with fixed shares the order of values does not matter, so counts by value are sufficient.
 
     Args:
-        counts: How often each value came.
-        mean: Inside (0, 1).
+        counts: Number of occurrences by value.
+        mean: The tested mean, in (0, 1).
     """
     below, above = _wealth(counts, np.array([mean]))
     return float(below[0]), float(above[0])
 
 
 def mean_interval(counts: Mapping[float, int], alpha: float) -> tuple[float, float]:
-    """Confidence sequence of the mean of values in [0, 1], to 0.01 outwards; see `mean_evidence`.
+    """Confidence sequence of the mean of values in [0, 1], rounded outwards to 0.01; see `mean_evidence`.
 
     Args:
-        counts: How often each value came.
-        alpha: Probability that it ever leaves the truth out.
+        counts: Number of occurrences by value.
+        alpha: Probability that it ever excludes the true mean.
     """
     below, above = _wealth(counts, _MEANS)
-    # Half of the money on either side.
+    # Half of the initial wealth is bet on each side.
     refused = np.logaddexp(below, above) - np.log(2) >= np.log(1 / alpha)
     inside = np.flatnonzero(~refused)
     if not len(inside):
-        # All values lie outside the means tried or between two of them.
+        # All values are outside the grid of means or between two of them.
         at = float(_MEANS[np.argmin(np.logaddexp(below, above))])
         return max(at - 0.01, 0.0), min(at + 0.01, 1.0)
     first, last = int(inside[0]), int(inside[-1])

@@ -1,4 +1,4 @@
-"""What one step of a rollout has seen, as sums over its intervals: all that the judge needs, small enough for JSON."""
+"""Observations of one rollout step as sums over its intervals: all that the judge needs, small enough for JSON."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ _HALF_LIFE_S = 60.0
 _RECENT = 1_000.0
 """Minimum number of requests for a recent rate."""
 WORSE_IS_CANDIDATE = np.array([metric in BAD for metric in COUNTED])
-"""A ratio above 1 is harm everywhere: candidate over champion of bad counts, champion over candidate of good ones."""
+"""True: the harm ratio is candidate / champion (bad counts), False: champion / candidate; above 1 always means harm."""
 
 
 def harm_log_ratios(config: GuardConfig) -> np.ndarray:
-    """Log harm ratios that are tried, float [guards, 242]: LOG_RATIOS, and the guard's tolerance in the last column."""
+    """Grid of log harm ratios, float [guards, 242]: LOG_RATIOS, and the guard's tolerance in the last column."""
     bad = np.array([config.tolerance(metric) for metric in COUNTED])
     tolerance = np.where(WORSE_IS_CANDIDATE, np.log1p(bad), -np.log1p(-np.minimum(bad, 0.99)))
     return np.column_stack([np.tile(LOG_RATIOS, (len(COUNTED), 1)), tolerance])
@@ -27,20 +27,20 @@ def harm_log_ratios(config: GuardConfig) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class StepEvidence:
-    """Sums of a step; arrays have a row for every metric of COUNTED."""
+    """Sums over the intervals of a step; arrays have one row per metric of COUNTED."""
 
     share: float
-    """Of the traffic, that the candidate gets."""
+    """Share of the traffic on the candidate."""
     final: bool
     """Whether no later step compares both versions."""
     seconds: float = 0.0
-    """Observed."""
+    """Observed duration in seconds."""
     requests: int = 0
-    """Answered by the candidate."""
+    """Number of requests to the candidate."""
     log_evidence: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), len(LOG_RATIOS) + 1)))
-    """Of the harm ratios [guards, 242], relative to equality."""
+    """Log likelihood ratios of the harm ratios [guards, 242], relative to equality."""
     events: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
-    """[guards, version], champion first."""
+    """Number of events [guards, version], champion first."""
     counted: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
     """Requests among which events were counted [guards, version]."""
     weighted: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
@@ -48,19 +48,19 @@ class StepEvidence:
     recent: np.ndarray = field(default_factory=lambda: np.zeros((len(COUNTED), 2)))
     """The champion's events and the requests among which they were counted [guards, 2], halved every minute."""
     overlaps: Counter[float] = field(default_factory=Counter)
-    """How often each overlap came."""
+    """Number of occurrences of each overlap."""
 
     @property
     def compares(self) -> bool:
-        """Whether the champion gets traffic too."""
+        """Whether the champion also gets traffic."""
         return self.share < 1
 
     def add(self, interval: Interval, log_ratios: np.ndarray) -> None:
-        """Take an interval in.
+        """Add the counts of an interval.
 
         Args:
-            interval: The next one.
-            log_ratios: Of `harm_log_ratios`.
+            interval: The next interval.
+            log_ratios: Result of `harm_log_ratios`.
         """
         arms = (interval.champion, interval.candidate)
         found = [[arm.count(metric) for arm in arms] for metric in COUNTED]
@@ -94,12 +94,12 @@ class StepEvidence:
             return self.weighted[:, CANDIDATE] / self.weighted[:, CHAMPION]
 
     def recent_rates(self) -> np.ndarray:
-        """Of the champion in the last minutes, [guards]; NaN when they held too few requests."""
+        """Rates of the champion in the last minutes [guards]; NaN if there were too few requests."""
         known = self.recent[:, 1] >= _RECENT
         return np.where(known, self.recent[:, 0] / np.maximum(self.recent[:, 1], 1.0), np.nan)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the sums as JSON values."""
         arrays = {name: value.tolist() for name, value in vars(self).items() if isinstance(value, np.ndarray)}
         overlaps = [[value, times] for value, times in self.overlaps.items()]
         plain = {name: getattr(self, name) for name in ("share", "final", "seconds", "requests")}

@@ -1,6 +1,6 @@
 """CPUs and memory that this process may use: its CPU affinity and the limits of its cgroups, versions 1 and 2 (Linux).
 
-A container's limit is a cgroup's. Libraries that count the machine's processors instead start too many threads,
+Container limits are cgroup limits. Libraries that count the machine's processors instead start too many threads,
 which the kernel then throttles. Source: cgroups(7), proc_pid_mountinfo(5).
 """
 
@@ -17,7 +17,7 @@ def usable_cpus(proc: Path = _PROC, affinity: int | None = None) -> int:
 
     Args:
         proc: The process's folder in procfs; its `cgroup` and `mountinfo` are read.
-        affinity: CPUs that it may run on; None asks the kernel.
+        affinity: Number of CPUs in the process's affinity mask; None: from the kernel.
     """
     allowed = len(os.sched_getaffinity(0)) if affinity is None else affinity
     return max(1, min([allowed, *map(math.ceil, _cpu_limits(proc))]))
@@ -28,7 +28,7 @@ def usable_memory(proc: Path = _PROC, installed: int | None = None) -> int:
 
     Args:
         proc: See usable_cpus.
-        installed: Bytes of the machine; None asks the kernel.
+        installed: Memory of the machine in bytes; None: from the kernel.
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if installed is None else installed
     limits = [*_values(proc, "", "memory.max"), *_values(proc, "memory", "memory.limit_in_bytes")]
@@ -43,7 +43,7 @@ def limit_threads(
     torch, faiss, numpy's OpenBLAS and pyarrow read it when they are loaded; otherwise they only use the affinity.
 
     Args:
-        environment: Where it is set.
+        environment: Environment to modify.
         proc: See usable_cpus.
         affinity: See usable_cpus.
     """
@@ -67,21 +67,21 @@ def _values(proc: Path, controller: str, file: str) -> list[str]:
 
     Args:
         proc: See usable_cpus.
-        controller: Of version 1; empty for version 2.
-        file: Name of the file; cgroups without it are left out.
+        controller: Controller of cgroup version 1; empty for version 2.
+        file: Name of the file; cgroups without it are skipped.
     """
     mounted, own = _mount(proc, controller), _own_path(proc, controller)
     if mounted is None or own is None:
         return []
     root, folder = mounted
-    # In a container without a cgroup namespace both paths are the host's, and the mount shows the container's part.
+    # In a container without a cgroup namespace, both paths are host paths and the mount shows the container's part.
     below = own.relative_to(root) if own.is_relative_to(root) else Path()
     found = [folder / part / file for part in (below, *below.parents)]
     return [path.read_text(encoding="ascii").strip() for path in found if path.is_file()]
 
 
 def _mount(proc: Path, controller: str) -> tuple[Path, Path] | None:
-    """The cgroup that is mounted and where; None: that hierarchy is not mounted."""
+    """The mounted cgroup and its mount point; None if the hierarchy is not mounted."""
     for line in _lines(proc / "mountinfo"):
         before, _, after = line.partition(" - ")
         kind, _, options = after.split(" ", 2)
@@ -91,10 +91,10 @@ def _mount(proc: Path, controller: str) -> tuple[Path, Path] | None:
 
 
 def _own_path(proc: Path, controller: str) -> Path | None:
-    """The process's cgroup in a hierarchy, such as /kubepods/pod1; None: it is in none."""
+    """The process's cgroup in a hierarchy, such as /kubepods/pod1; None if it has none."""
     for line in _lines(proc / "cgroup"):
         _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):  # version 2 names none
+        if controller in controllers.split(","):  # version 2 lists no controller
             return Path(path)
     return None
 

@@ -1,4 +1,4 @@
-"""Reports full disks as InputError, from DuckDB errors and before writing to memory maps."""
+"""Conversion of disk errors to InputError, and memory-mapped files whose disk space is allocated in advance."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def disk_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, duckdb.Error) as error:
-        # DuckDB raises one class for a full disk in a write, others in a commit, a spill or a checkpoint.
+        # On a full disk DuckDB raises different classes in a write, a commit, a spill and a checkpoint.
         if isinstance(error, duckdb.Error) and not any(sign in str(error) for sign in _SIGNS):
             raise
         raise InputError(
@@ -33,7 +33,7 @@ def disk_errors(where: Path) -> Iterator[None]:
 
 
 def new_array(path: Path, dtype: type, length: int) -> np.memmap:
-    """A new .npy file of one dimension, mapped for writing.
+    """Create a one-dimensional .npy file and memory-map it for writing.
 
     Its blocks are allocated immediately: writing to a sparse file on a full disk kills the process (SIGBUS).
 

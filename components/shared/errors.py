@@ -10,7 +10,7 @@ ShoprankError
 ├── TrainingError    a training process failed
 ├── ServingError     the predictor did not start, or gave no valid answer
 └── ClusterError     the Kubernetes API rejected a request or is unreachable
-    ├── MissingObject    no such object, or the cluster does not know the kind
+    ├── MissingObject    the object does not exist, or the cluster does not support its kind
     └── ChangedObject    the object was created or changed concurrently
 """
 
@@ -69,7 +69,7 @@ class ClusterError(ShoprankError):
 
 
 class MissingObject(ClusterError):
-    """No such object, or the cluster does not know the kind."""
+    """The object does not exist, or the cluster does not support its kind."""
 
 
 class ChangedObject(ClusterError):

@@ -1,6 +1,6 @@
-"""The container image of each stage, in one place; tags follow the version and are never `latest`.
+"""Container images of the stages; tags follow the version and are never `latest`.
 
-KFP's cache key holds the image string, so an unchanged tag with changed code would serve stale results.
+KFP's cache key contains the image string, so an unchanged tag with changed code would return stale results.
 """
 
 import os
@@ -16,7 +16,7 @@ TRAIN_IMAGE = f"{_REGISTRY}/train:{VERSION}"
 """The data image plus torch, torchrec, faiss, onnx and g++: train, evaluate, compile."""
 
 SERVE_IMAGE = f"{_REGISTRY}/prove:{VERSION}"
-"""The predictor image plus kfp's executor: the step that proves the server, on the very packages that will serve."""
+"""The predictor image plus kfp's executor: validate_serving, with exactly the packages of the predictor."""
 
 PREDICTOR_IMAGE = f"{_REGISTRY}/predictor:{VERSION}"
-"""kserve, onnxruntime, torch, faiss, bm25s, and no kfp: what the ServingRuntime of manifests/base runs."""
+"""kserve, onnxruntime, torch, faiss and bm25s, without kfp: the image of the ServingRuntime in manifests/base."""

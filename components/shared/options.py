@@ -115,7 +115,7 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> Any:
-    """Integral floats as ints: KFP turns 2 into 2.0, and float fields accept 2 as well."""
+    """Convert integral floats to ints: KFP turns 2 into 2.0, and float fields accept 2 as well."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, Mapping):

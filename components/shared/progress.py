@@ -11,6 +11,6 @@ def report(stage: str, share: float, note: str = "") -> None:
 
 
 def parse(line: str) -> tuple[str, float, str] | None:
-    """Find a progress report in a log line: (stage, share, note), or None."""
+    """Parse a progress report in a log line: (stage, share, note), or None."""
     found = _LINE.search(line.rstrip())
     return (found["stage"], float(found["share"]), found["note"] or "") if found else None

@@ -1,3 +1,3 @@
-"""The version of shoprank: images, bundles and the distribution all carry this one."""
+"""Version of shoprank, used for images, bundles and the distribution."""
 
 VERSION = "0.1.0"

@@ -97,7 +97,7 @@ class RankerTraining(RankerOptions):
 
     @classmethod
     def from_size(cls, size: Size, seed: int = 0, launch: LaunchConfig | None = None) -> Self:
-        """The defaults of a size."""
+        """Return the defaults of a size."""
         return cls(
             embedding_dim=size.embedding_dim // 2, hidden_dim=size.hidden_dim, epochs=size.ranker_epochs,
             batch_shoppers=size.ranker_batch_shoppers, own_candidates=size.candidates,
@@ -109,7 +109,7 @@ class RankerTraining(RankerOptions):
         """Validate combinations of options.
 
         Args:
-            positions_known: Whether pairs that were written beforehand may say at which positions items were shown.
+            positions_known: Whether pairs written beforehand may contain the positions of shown items.
 
         Raises:
             InputError: the processes cannot share a batch evenly, positions are learned without a log, a log is given
@@ -133,7 +133,7 @@ class RankerTraining(RankerOptions):
 
     @property
     def taught_by(self) -> "RankerTraining":
-        """How the teacher is trained: as the ranker, but for its size and layers."""
+        """Options of the teacher's training: those of the ranker, except for size and layers."""
         teacher = self.teacher or TeacherOptions()
         layers = merged(self.architecture.to_json(), teacher.architecture.set_fields() if teacher.architecture else {})
         return self.replace(
@@ -144,5 +144,5 @@ class RankerTraining(RankerOptions):
 
     @property
     def decisive(self) -> dict:
-        """What decides the result, as JSON values: everything but where the workers run."""
+        """Options that decide the result, as JSON: all but `launch`, `hyperparameters`, `inference_log`, `teacher`."""
         return self.model_dump(mode="json", exclude={"launch", "hyperparameters", "inference_log", "teacher"})

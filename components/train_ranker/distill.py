@@ -1,7 +1,7 @@
-"""Distillation: training pairs with soft labels, mixed from what happened and the predictions of a larger ranker.
+"""Distillation: training pairs with soft labels, mixed from observed labels and the predictions of a larger ranker.
 
 Source: Hinton, Vinyals & Dean, Distilling the Knowledge in a Neural Network (2015). Cross-entropy is linear in its
-target, so one label mixed of both is the weighted sum of the two losses, and the trainer needs no second one.
+target, so the loss on a mixed label is the weighted sum of the two losses, and training needs no second loss.
 """
 
 import shutil
@@ -24,15 +24,14 @@ from components.train_ranker.job import LEARNED, VALIDATION
 
 
 def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, weight: float = 0.5) -> None:
-    """Write a copy of the pairs in which the labels of all moments are mixed with the teacher's probability.
+    """Write a copy of the pairs in which the labels of all snapshots are mixed with the teacher's probability.
 
     Args:
         features: Output of build_features.
         models: Output of train_retriever, and the teacher: output of train_ranker.
         pairs: Output of train.write_all_pairs.
-        out: Folder to write; give it to `train` as its pairs. What is validated on stays as it
-            happened.
-        weight: Of the teacher's probability in a label, above 0 and at most 1; the rest is what really happened.
+        out: Folder to write, for the argument `pairs` of `train`. Validation keeps the observed labels.
+        weight: Weight of the teacher's probability in a label, above 0 and at most 1; the rest is the observed label.
     """
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
@@ -47,7 +46,7 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
 
 
 def _soften(path: Path, out: Path, spec: FeatureSpec, mixed: Callable[[PairRows], np.ndarray]) -> None:
-    """Copy a pairs file with other labels, float32 [pairs], some shoppers at a time."""
+    """Copy a pairs file with the labels returned by `mixed`, float32 [pairs], `SHOPPERS` at a time."""
     schema, total = pq.read_schema(path), 0
     at = schema.get_field_index("label")
     schema = schema.set(at, pa.field("label", pa.list_(pa.float32())))
@@ -61,7 +60,7 @@ def _soften(path: Path, out: Path, spec: FeatureSpec, mixed: Callable[[PairRows]
 
 
 def probabilities(models: TorchModels, pairs: PairRows, catalog: Catalog, spec: FeatureSpec) -> np.ndarray:
-    """Probability of each pair's own task ('again' for items bought before, else 'first'), float32 [pairs]."""
+    """Return the probability of each pair's task ('again' for items bought before, else 'first'), float32 [pairs]."""
     widths = [(feature.name, feature.max_length) for feature in spec.user_features]
     item_widths = [(feature.name, feature.max_length) for feature in spec.item_features]
     parts = []

@@ -1,6 +1,6 @@
-"""The ranker's training pairs: what the retriever and the other sources really bring, labelled by what followed.
+"""The ranker's training pairs: candidates from the retriever and the other sources, labelled by later events.
 
-One Parquet row a shopper and moment; its candidates, labels and dense features are list columns.
+One Parquet row per shopper and snapshot; candidates, labels and dense features are list columns.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -23,16 +23,16 @@ from components.shared.training.stream import in_order
 from components.train_ranker.shown import Shown
 
 SHOPPERS = 64
-"""Whose pairs are made, labelled or scored at a time."""
+"""Number of shoppers whose pairs are created, labelled or scored at a time."""
 
 GROUP_SHOPPERS = 32
-"""Of a row group. Training streams 8 shards of 4 groups: at 800 pairs of 157 bytes a shopper 160 MB, whatever the file
-holds. Smaller ones would make that less, but a group's entry in the footer, which every reader holds, takes 14 kB: at
-32 it is 56 MB for 100 million pairs. From 8 to 64 neither the file's size nor the time to read it changes."""
+"""Shoppers per row group. Training streams 8 shards of 4 groups: 160 MB for any file size, with 800 pairs of 157 bytes
+per shopper. Smaller groups would need less, but each adds 14 kB to the footer, which every reader holds: with 32
+shoppers 56 MB for 100 million pairs. From 8 to 64 shoppers, file size and read time do not change."""
 
 
 def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
-    """Columns of a pairs file, with that of positions if some were `noted`."""
+    """Return the columns of a pairs file, including positions if they are recorded (`noted`)."""
     sparse = [
         field
         for feature in spec.user_features
@@ -52,18 +52,18 @@ def write_pairs(
     features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0,
     shown: Shown | None = None, anonymous: float = 0.0,
 ) -> int:  # fmt: skip
-    """Write the pairs of one snapshot; returns how many.
+    """Write the pairs of one snapshot and return their number.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         moment: Name of the snapshot, such as ranker-0.
         out: Parquet file to write.
-        config: How many candidates each source brings, as in serving.
+        config: Number of candidates per source, as in serving.
         shoppers: At most this many shoppers (0: all).
-        shown: Where items stood in the answers of the snapshot's window; None: unknown.
-        anonymous: Share of the shoppers, drawn at random, who are asked about once more as if nothing were known of
-            them: neither id nor history.
+        shown: Positions of items in the responses of the snapshot's window; None: unknown.
+        anonymous: Share of the shoppers, drawn at random, that are added a second time as anonymous: without id and
+            history.
     """
     recommender = open_offline(features, retriever, None, config, moment)
     rows = Rows.read(features / "rows" / f"{moment}.parquet", recommender.spec)
@@ -78,7 +78,7 @@ def write_pairs(
 
 
 def _asked(shopper: np.ndarray, anonymous: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the snapshot and who asks, int64 each: everyone, and right behind them the drawn ones as shopper 0."""
+    """Return snapshot rows and shoppers, int64 each: every row, followed by an anonymous copy (shopper 0) if drawn."""
     row = np.arange(len(shopper))
     drawn = row[np.random.default_rng(0).random(len(shopper)) < anonymous]
     both, who = np.r_[row, drawn], np.r_[shopper, np.zeros_like(drawn)]
@@ -107,21 +107,21 @@ def _batches(
         ]
         columns += [column for f in spec.user_features for column in scored.features[f.name].to_arrow()]
         if shown is not None:
-            # An anonymous copy took what its original did, where that one saw it.
+            # An anonymous copy has the labels of its original, so it also has its positions.
             position = shown.at(rows.shopper[part][found.row], found.item)
             columns.append(pa.ListArray.from_arrays(pa.array(flat), pa.array(position.astype(np.int32))))
         yield pa.RecordBatch.from_arrays(columns, schema=pairs_schema(spec, shown is not None))
 
 
 MOST_PAIRS = (2**31 - 1) // len(DenseInput)
-"""Of one table, 56 million: the offsets of its list columns are int32."""
+"""Maximum number of pairs of one table, 56 million: the offsets of its list columns are int32."""
 
 _ITEM = 0
-"""Place of the column `item` in a footer; see pairs_schema."""
+"""Index of the column `item` in a footer; see pairs_schema."""
 
 
 def count_pairs(paths: Sequence[Path]) -> int:
-    """Pairs of all files by their footers alone, in which a shopper without any counts as one."""
+    """Count the pairs of all files from their footers only; a shopper without pairs counts as one."""
     footers = [pq.read_metadata(path) for path in paths]
     return sum(
         footer.row_group(at).column(_ITEM).num_values for footer in footers for at in range(footer.num_row_groups)
@@ -133,10 +133,10 @@ class PairRows:
     """Pairs of many shoppers in memory.
 
     Attributes:
-        features: user features by name, a row a shopper.
+        features: user features by name, one row per shopper.
         offsets: int64 [shoppers + 1], where each shopper's pairs start.
         item: int64 [pairs], catalog rows. label: float32 [pairs]. dense: float32 [pairs, dense inputs].
-        position: int64 [pairs], where the item stood in the answer that was shown, or UNKNOWN, or NOT_SHOWN.
+        position: int64 [pairs], position of the item in the shown response, or UNKNOWN, or NOT_SHOWN.
     """
 
     features: dict[str, Ragged]
@@ -151,29 +151,29 @@ class PairRows:
 
     @classmethod
     def read(cls, paths: list[Path], spec: FeatureSpec) -> "PairRows":
-        """Read pairs files one after the other, whole; see `parts` for files of any size."""
+        """Read whole pairs files and concatenate them; use `parts` for files of any size."""
         return cls.from_table(pa.concat_tables([pq.read_table(path) for path in paths]).combine_chunks(), spec)
 
     @classmethod
     def parts(cls, path: Path, spec: FeatureSpec, shoppers: int = SHOPPERS) -> Iterator["PairRows"]:
-        """The shoppers of a pairs file in their order, so many at a time; see `in_order` for what is held."""
+        """Yield the shoppers of a pairs file in order, `shoppers` at a time; see `in_order` for the memory use."""
         for table in in_order(path, shoppers):
             yield cls.from_table(table, spec)
 
     @classmethod
     def columns(cls, spec: FeatureSpec, present: Collection[str]) -> list[str]:
-        """Columns of a pairs file to read; its positions too if they are among those `present`."""
+        """Return the columns of a pairs file to read; includes positions if they are `present`."""
         return pairs_schema(spec, "position" in present).names
 
     @classmethod
     def from_table(cls, table: pa.Table, spec: FeatureSpec) -> "PairRows":
-        """Pairs of a table whose columns are one chunk each; `dense` is a view of it that cannot be written to."""
+        """Create pairs from a table whose columns are one chunk each; `dense` is a read-only view of it."""
 
         def column(name: str) -> pa.ListArray:
             return table.column(name).chunk(0)
 
         def flat(name: str) -> np.ndarray:
-            """Values of all rows; `flatten`, unlike `values`, heeds where a slice begins and ends."""
+            """Return the values of all rows; unlike `values`, `flatten` respects the bounds of a slice."""
             return column(name).flatten().to_numpy()
 
         features = {f.name: Ragged.from_arrow(column(f.name), column(f"{f.name}_weight")) for f in spec.user_features}
@@ -188,7 +188,7 @@ class PairRows:
         )  # fmt: skip
 
     def take(self, shoppers: np.ndarray) -> "PairRows":
-        """The named shoppers with all their pairs."""
+        """Return the given shoppers with all their pairs."""
         lengths = np.diff(self.offsets)[shoppers]
         flat = expand_ranges(self.offsets[shoppers], lengths)
         return PairRows(

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from components.shared.training.curve import REFIT
 
 METRIC = "validation_ndcg_at_10"
-"""Name of the validation metric in curve.json: of each shopper's candidates by probability, the mean over those who
-wanted one."""
+"""Name of the validation metric in curve.json: NDCG@10 of the candidates ranked by probability, averaged over shoppers
+with a wanted candidate."""
 
 FILES = ("spec.json", "items.parquet")
-"""What a worker reads of the features."""
+"""Feature files that a worker reads."""
 
 CONFIG = "config.json"
-"""RankerConfig, among the pairs."""
+"""File of the RankerConfig in the folder of pairs."""
 
 VALIDATION = "validation.parquet"
-"""Pairs of the validation window, with what really happened."""
+"""Pairs of the validation window, with observed labels."""
 
 LEARNED = "validation-learned.parquet"
-"""The same as a refit learns them, where that differs: with a teacher's soft labels."""
+"""Pairs of the validation window with a teacher's soft labels, for a refit; absent without a teacher."""
 
 RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json", REFIT)
-"""What a worker leaves."""
+"""Files that a worker writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class WorkerJob:
     validation: str
     """Name of the validation pairs file."""
     refit: str
-    """Name of the pairs file that the final training learns beside the training ones, once validation has shown how
-    many epochs are best; empty: there is none, and the best epoch's weights are final."""
+    """Name of the pairs file that a refit uses in addition to the training files, after validation has determined the
+    best number of epochs; empty: no refit, and the best epoch's weights are final."""
     folder: str
     """Folder that receives checkpoints/, best/, refit/ and RESULTS: a path that all ranks see, or an s3:// URI."""
     options: dict

@@ -1,4 +1,4 @@
-"""Where items stood in the answers that shoppers got: the inference log joined by request_id with the shop's events."""
+"""Positions of items in responses to shoppers: the inference log joined with the shop's events by request_id."""
 
 import hashlib
 from array import array
@@ -21,7 +21,7 @@ class Shown:
     """The best position of each item that a shopper was shown in one label window.
 
     Attributes:
-        key: int64, ascending, shopper * items + item. position: int64, from 1. items: rows of the catalog.
+        key: int64, ascending, shopper * items + item. position: int64, from 1. items: number of catalog rows.
     """
 
     key: np.ndarray
@@ -29,7 +29,7 @@ class Shown:
     items: int
 
     def at(self, shopper: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """Positions of pairs, int64: NOT_SHOWN of shoppers who were shown other items, UNKNOWN of all others."""
+        """Return positions of pairs, int64: NOT_SHOWN if the shopper was only shown other items, UNKNOWN if nothing."""
         if not len(self.key):
             return np.full(len(item), UNKNOWN, np.int64)
         wanted = shopper * self.items + item
@@ -39,22 +39,22 @@ class Shown:
 
     @property
     def digest(self) -> str:
-        """Of everything that was shown."""
+        """Digest of all keys and positions."""
         return hashlib.sha256(self.key.tobytes() + self.position.tobytes()).hexdigest()[:16]
 
 
 def read_shown(features: Path, log: Path) -> dict[str, Shown]:
-    """What was shown in the label window of every moment that the ranker learns from: all but the test's.
+    """Read the positions shown in the label window of every snapshot except the test snapshot.
 
-    Answers that a shadow gave are left out, as are those whose request no event of the shop carries on.
+    Responses of a shadow model, and responses whose request_id is in no event, are ignored.
 
     Args:
         features: Output of build_features.
         log: Folder of the predictors' inference logs.
 
     Raises:
-        InputError: no event carries a request_id, the folder holds no log, or a line of it is no record.
-        DataError: no answer belongs to a request of the label windows.
+        InputError: no event has a request_id, the folder contains no log, or a line is not a valid record.
+        DataError: no response belongs to a request in the label windows.
     """
     if not (features / REQUESTS).exists():
         raise InputError(
@@ -87,7 +87,7 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
 
 
 def _answers(log: Path, requests: list[str], items: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Row of the request, catalog row (0: not in it) and position of every item of the answers to these requests."""
+    """Return request row, catalog row (0: unknown) and position of every item in the responses to these requests."""
     request_row = {name: row for row, name in enumerate(requests)}
     item_row = {name: row for row, name in enumerate(items)}
     request, item, position = array("q"), array("q"), array("q")

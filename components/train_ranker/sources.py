@@ -1,4 +1,4 @@
-"""Where the ranker's pairs come from: held in memory, or streamed from Parquet when there are too many to hold."""
+"""Sources of the ranker's pairs: held in memory, or streamed from Parquet if there are too many."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,43 +14,43 @@ from components.shared.training.stream import ParquetStream, StreamConfig
 from components.train_ranker.examples import MOST_PAIRS, SHOPPERS, PairRows, count_pairs
 
 _SHARDS = 8
-"""Parts of the files that ranks share out, if the batch's size allows."""
+"""Number of file shards to divide among the ranks, if the batch size allows it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchConfig:
-    """How shoppers become batches."""
+    """Options of the batches."""
 
     shoppers: int
-    """Of a global batch, over all ranks."""
+    """Shoppers per global batch, over all ranks."""
     held_pairs: int
-    """Files of more pairs are streamed, not held in memory."""
+    """Maximum number of pairs held in memory; files with more are streamed."""
     seed: int
-    """Of the orders."""
+    """Seed of the shopper order."""
 
     def world(self, part: slice) -> int:
-        """Ranks that share out a global batch of which one has this part."""
+        """Return the number of ranks, given one rank's part of a global batch."""
         return self.shoppers // (part.stop - part.start)
 
 
 class PairSource(Protocol):
-    """Shoppers with all their pairs by epoch and step; the same global batch however many ranks share it."""
+    """Shoppers with all their pairs by epoch and step; the global batch does not depend on the number of ranks."""
 
     batch: int
-    """Shoppers of a global batch."""
+    """Shoppers per global batch."""
     steps_per_epoch: int
-    """Whole batches in an epoch."""
+    """Number of whole batches per epoch."""
 
     def pairs(self, epoch: int, step: int) -> PairRows:
-        """This rank's shoppers of one global batch."""
+        """Return this rank's shoppers of a global batch."""
         ...
 
 
 class HeldPairs:
-    """All pairs in memory, in a new order of shoppers each epoch; too few of them for a batch are a smaller one.
+    """All pairs in memory, in a new order of shoppers each epoch; with too few shoppers the batch is smaller.
 
     Args:
-        pairs: Of at least as many shoppers as there are ranks.
+        pairs: Pairs of at least as many shoppers as there are ranks.
         config: Batch size and seed.
         part: This rank's slice of a global batch of that size.
     """
@@ -65,21 +65,21 @@ class HeldPairs:
         self._part = slice(rank * each, (rank + 1) * each)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Order of the shoppers in an epoch, int64, the same on every rank."""
+        """Return the order of the shoppers in an epoch, int64, the same on every rank."""
         return np.random.default_rng([self._seed, epoch]).permutation(len(self._pairs))
 
     def pairs(self, epoch: int, step: int) -> PairRows:
         """See PairSource."""
-        if epoch != self._epoch:  # kept: for a million shoppers it takes as long as a step
+        if epoch != self._epoch:  # cached: for a million shoppers it takes as long as a step
             self._order, self._epoch = self.order(epoch), epoch
         return self._pairs.take(self._order[step * self.batch : (step + 1) * self.batch][self._part])
 
 
 class StreamedPairs:
-    """Pairs of files that are never held as a whole; see training.stream for their order.
+    """Pairs of files that are never loaded as a whole; see shared/training/stream.py for their order.
 
-    Any batch that ranks can share out works. If their number is no power of two up to 8, what a batch holds depends on
-    it, and a run that resumes with another number sees another order.
+    Any batch size that the ranks divide evenly works. If the number of ranks is not a power of two up to 8, the batches
+    depend on it, and a run that resumes with another number of ranks sees another order.
     """
 
     def __init__(self, paths: Sequence[Path], spec: FeatureSpec, config: BatchConfig, part: slice):
@@ -95,12 +95,12 @@ class StreamedPairs:
 
 
 def pair_source(paths: Sequence[Path], spec: FeatureSpec, config: BatchConfig, part: slice) -> PairSource:
-    """Held, or streamed when the files have more pairs than `config.held_pairs`.
+    """Return pairs held in memory, or streamed if the files have more than `config.held_pairs` pairs.
 
     Args:
-        paths: Pairs files of the training moments.
-        spec: Of the features.
-        config: How.
+        paths: Pairs files of the training snapshots.
+        spec: Spec of the features.
+        config: Batch size, limit of held pairs and seed.
         part: This rank's slice of a global batch.
 
     Raises:
@@ -116,7 +116,7 @@ def _held(paths: Sequence[Path], held_pairs: int) -> bool:
 
 
 class ValidationPairs:
-    """The pairs that are validated on, `SHOPPERS` at a time in the file's order, whether held or read in every pass."""
+    """Validation pairs in file order, `SHOPPERS` at a time; held in memory, or read again in every pass if too many."""
 
     def __init__(self, path: Path, spec: FeatureSpec, held_pairs: int):
         self._path, self._spec = path, spec

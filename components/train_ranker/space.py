@@ -1,4 +1,4 @@
-"""What of the ranker may be tuned."""
+"""Search space of the ranker."""
 
 from collections.abc import Mapping
 from types import NoneType
@@ -10,11 +10,11 @@ from components.shared.tuning.search_space import Choice, Float, SearchSpace, Va
 from components.train_ranker.config import RankerOptions, RankerTraining
 
 MODEL = "ranker"
-"""Name in hyperparameters.json."""
+"""Name of the model in hyperparameters.json."""
 
 
 def search_space(config: RankerTraining) -> SearchSpace:
-    """Ranges around the defaults of the size; the candidates stay, because the trials share their pairs.
+    """Return ranges around the defaults of the size; candidates are not tuned, because all trials share their pairs.
 
     Higher learning rates of tables overfit the latest baskets, which costs more in later windows than it gains.
     """
@@ -39,9 +39,9 @@ def _around(width: int) -> tuple[int, ...]:
 
 
 def configured(base: RankerTraining, given: Mapping[str, Any]) -> RankerTraining:
-    """The defaults of a size with what tuning found and what the section `ranker` gives.
+    """Apply the tuning result and the options of section `ranker` to the defaults of a size.
 
     Raises:
-        InputError: names the path of what cannot be used.
+        InputError: names the path of an invalid value.
     """
     return overlaid(base, RankerOptions, given, MODEL, search_space(base))

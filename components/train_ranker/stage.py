@@ -1,4 +1,4 @@
-"""The stage as its component runs it: sections and the pod's settings in, metrics out."""
+"""Functions that the component calls: build the training options from sections and pod settings, and train."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +12,17 @@ from components.train_ranker.space import configured
 def training_for(
     size: str, seed: int, ranker: Mapping[str, Any], training: Mapping[str, Any], task_config: Any = None
 ) -> RankerTraining:
-    """The training that the sections describe.
+    """Return the training options that the sections describe.
 
     Args:
         size: tiny, small or full.
-        seed: Of everything random.
+        seed: Seed of all random choices.
         ranker: Section `ranker`.
         training: Section `training`.
-        task_config: KFP's TaskConfig of the step; None: there is none.
+        task_config: KFP's TaskConfig of the step, or None.
 
     Raises:
-        InputError: names the path of a value that cannot be used.
+        InputError: names the path of an invalid value.
     """
     config = configured(sized(RankerTraining, size, seed, training, task_config), ranker)
     config.check()
@@ -30,7 +30,7 @@ def training_for(
 
 
 def run(features: Path, retriever: Path, out: Path, config: RankerTraining) -> dict[str, float]:
-    """Train; see teacher.train_ranker."""
+    """Train the ranker; see teacher.train_ranker."""
     from components.train_ranker.teacher import train_ranker
 
     return train_ranker(features, retriever, out, config, config.launch.lasting("ranker"))

@@ -1,4 +1,4 @@
-"""A ranker's batch as tensors, and the ranker in the form that steps over them can overlap."""
+"""A ranker's batch as tensors, and a ranker whose steps over such batches can overlap."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -20,12 +20,12 @@ class PairBatch(StepBatch):
     """This rank's shoppers of a batch with all their pairs.
 
     Attributes:
-        shoppers: S, how many.
-        users: features of the shoppers. items: of the P pairs' items.
+        shoppers: S, number of shoppers.
+        users: features of the shoppers. items: features of the P pairs' items.
         row: int64 [P], the shopper of each pair.
         dense: float32 [P, dense inputs].
         position: int64 [P], see shown.py.
-        label: float32 [P], whether the item was wanted.
+        label: float32 [P], 1 if the item was wanted, else 0; in between for soft labels.
     """
 
     shoppers: int
@@ -38,7 +38,7 @@ class PairBatch(StepBatch):
 
     @classmethod
     def of(cls, pairs: PairRows, catalog: Catalog, config: RankerConfig, dropped: np.ndarray | None = None) -> Self:
-        """Pairs as tensors on the CPU; `dropped`, bool [S]: whose id becomes the unknown one."""
+        """Convert pairs to tensors on the CPU; shoppers in `dropped`, bool [S], get the unknown id."""
         features = dict(pairs.features)
         if dropped is not None:
             features["user"] = Ragged.ones(np.where(dropped, 0, features["user"].values))
@@ -46,13 +46,13 @@ class PairBatch(StepBatch):
         return cls(
             shoppers=len(pairs), users=keyed_jagged(features, config.user_features),
             items=keyed_jagged(items, config.item_features), row=torch.from_numpy(pairs.row),
-            dense=torch.tensor(pairs.dense),  # a copy, for streamed ones cannot be written to
+            dense=torch.tensor(pairs.dense),  # a copy, because streamed arrays are read-only
             position=torch.from_numpy(pairs.position), label=torch.from_numpy(pairs.label),
         )  # fmt: skip
 
 
 class SteppedRanker(Ranker):
-    """The ranker of a PairBatch, with the same weights by the same names."""
+    """Ranker whose forward takes a PairBatch; its weights and their names are those of Ranker."""
 
     def __init__(self, config: RankerConfig, device: torch.device):
         super().__init__(config, device)

@@ -1,4 +1,4 @@
-"""Distillation: a large ranker is trained first, over the same pairs, and its predictions soften the labels."""
+"""Distillation: a larger ranker is trained first on the same pairs, and its predictions become part of the labels."""
 
 import shutil
 from pathlib import Path
@@ -14,25 +14,25 @@ from components.train_ranker.job import METRIC
 from components.train_ranker.train import train, training_digest, write_all_pairs
 
 TEACHER = "teacher.json"
-"""In the taught ranker's folder: who taught it, how well that one did on the validation window, and its share."""
+"""File in the student's folder: the teacher's shape, validation metric and weight in the labels."""
 
 
 def train_ranker(
     features: Path, retriever: Path, out: Path, config: RankerTraining, checkpoints: Path | None = None,
     launcher: Launcher | None = None,
 ) -> dict[str, float]:  # fmt: skip
-    """Train the ranker, with the soft labels of a teacher if the options ask for one.
+    """Train the ranker, with soft labels of a teacher if the options define one.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         out: Folder to write.
-        config: How the ranker is trained.
+        config: Options of the training.
         checkpoints: See `train`.
-        launcher: Of every training; by default what `config.launch` names.
+        launcher: Runs the workers of every training; default: the launcher selected by `config.launch`.
 
     Raises:
-        InputError: as `train`, or a teacher comes with positions.
+        InputError: as in `train`, or a teacher is combined with positions.
     """
     config.check()
     if config.teacher is None:
@@ -48,18 +48,18 @@ def train_taught(
     checkpoints: Path | None = None,
     launcher: Launcher | None = None,
 ) -> dict[str, float]:
-    """As `train`, by soft labels, mixed from those that happened and the teacher's probabilities; adds teacher.json.
+    """Like `train`, on soft labels that mix observed labels and the teacher's probabilities; also writes teacher.json.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         out: Folder to write.
-        config: How the ranker is trained, and its teacher.
-        checkpoints: A lasting folder, so that a retried step resumes in whichever training it was; None: none lasts.
-        launcher: Of both trainings; by default what `config.launch` names.
+        config: Options of the training and of its teacher.
+        checkpoints: Persistent folder, so that a retried step can resume either training; None: not kept.
+        launcher: Runs the workers of both trainings; default: the launcher selected by `config.launch`.
 
     Returns:
-        As `train`, and the teacher's best validation NDCG@10.
+        Metrics of `train`, and the teacher's best validation NDCG@10.
     """
     assert config.teacher is not None, "train_ranker calls this for a teacher"
     large, weight = config.taught_by, config.teacher.soft_label_weight
@@ -87,7 +87,7 @@ def train_taught(
 def _teach(
     features: Path, retriever: Path, work: Path, large: RankerTraining, share: float, launcher: Launcher | None
 ) -> None:
-    """Train the teacher and write the pairs with its word; what an earlier try finished is kept."""
+    """Train the teacher and write the pairs with soft labels; skip what an earlier attempt has completed."""
     if (work / "soft").exists():
         return
     if not (work / "pairs").exists():

@@ -1,4 +1,4 @@
-"""What all training pairs say together, from one pass in bounded memory: how many, any wanted, how inputs spread.
+"""Totals of all training pairs, from one pass in bounded memory: counts, any positive label, spread of the inputs.
 
 Source: Chan, Golub & LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances (1979).
 """
@@ -16,10 +16,10 @@ from components.train_ranker.examples import SHOPPERS
 
 @dataclass(frozen=True)
 class Spread:
-    """Mean and deviation of rows, which those of other rows can join.
+    """Mean and deviation of rows; can be merged with those of other rows.
 
     Attributes:
-        count: rows. mean: float64 [columns]. squares: float64 [columns], summed squared distances from the mean.
+        count: number of rows. mean: float64 [columns]. squares: float64 [columns], sum of squared deviations.
     """
 
     count: int
@@ -28,12 +28,12 @@ class Spread:
 
     @classmethod
     def none(cls, columns: int) -> "Spread":
-        """Of no rows."""
+        """Return the spread of no rows."""
         return cls(0, np.zeros(columns), np.zeros(columns))
 
     @classmethod
     def of(cls, rows: np.ndarray) -> "Spread":
-        """Of rows, float [rows, columns], that are held: one pass for the mean, one for the distances from it."""
+        """Return the spread of rows in memory, float [rows, columns]: one pass for the mean, one for the distances."""
         if not len(rows):
             return cls.none(rows.shape[1])
         exact = rows.astype(np.float64)
@@ -41,7 +41,7 @@ class Spread:
         return cls(len(exact), mean, np.square(exact - mean).sum(0))
 
     def joined(self, other: "Spread") -> "Spread":
-        """Of both; never a difference of large sums, in which small deviations would drown."""
+        """Merge both; avoids differences of large sums, which would lose small deviations."""
         count = self.count + other.count
         apart, share = other.mean - self.mean, other.count / max(count, 1)
         return Spread(
@@ -56,10 +56,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Totals:
-    """Of pairs files.
+    """Totals of pairs files.
 
     Attributes:
-        shoppers: one a moment. wanted: whether any pair is. dense: of the dense inputs; its count is that of pairs.
+        shoppers: number of rows, one per shopper and snapshot. wanted: whether any label is positive. dense: spread of
+            the dense inputs; its count is the number of pairs.
     """
 
     shoppers: int

@@ -1,4 +1,4 @@
-"""Train the multi-task ranker: write candidate pairs, run torchrun over them, leave plain weights and the curve."""
+"""Train the multi-task ranker: write candidate pairs, train on them under torchrun, write weights and curves."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -34,28 +34,28 @@ def train(
 ) -> dict[str, float]:
     """Write config.json, candidates.json, weights.safetensors, curve.json and refit.json.
 
-    The weights are those of the epoch with the best validation NDCG or, with `config.refit`, of a second training, as
-    long, on all windows; curve.json is the first training's, refit.json the second's.
+    The weights are those of the epoch with the best validation NDCG or, with `config.refit`, those of a second training
+    with as many epochs on all windows. curve.json belongs to the first training, refit.json to the second.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
         out: Folder to write.
-        config: How to train.
-        checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
-            with the run. A TrainJob keeps them in its exchange instead.
-        launcher: Runs the workers; by default what `config.launch` names.
-        pairs: What `write_all_pairs` wrote for the same inputs and candidates; by default they are written anew. Their
-            contents decide which run in `checkpoints` is resumed.
+        config: Options of the training.
+        checkpoints: Persistent folder, so that a retried step can resume; cleaned up at the end. By default checkpoints
+            are deleted with the run. A TrainJob keeps them in its exchange folder instead.
+        launcher: Runs the workers; default: the launcher selected by `config.launch`.
+        pairs: Output of `write_all_pairs` for the same inputs and candidates; by default new pairs are written. Their
+            contents are part of the digest that selects the run to resume in `checkpoints`.
 
     Returns:
         Best validation NDCG@10, its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly or outnumber the shoppers, or positions are learned
-            without a log, or the reverse.
+        InputError: the processes cannot divide a batch evenly or outnumber the shoppers, positions are learned without
+            a log, or a log is given without learning positions.
         DataError: no candidate has a positive label, or the log does not match the data.
-        TrainingError: the workers failed more often than they may.
+        TrainingError: the workers failed more often than allowed.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     config.check(positions_known=pairs is not None)
@@ -85,7 +85,7 @@ def train(
 
 
 def write_all_pairs(features: Path, retriever: Path, out: Path, config: RankerTraining) -> None:
-    """Write the candidate pairs of every training moment and of validation, for several trainings over the same."""
+    """Write the candidate pairs of every training snapshot and of validation, to share them among trainings."""
     with atomic_directory(out) as folder:
         _write_pairs(features, retriever, folder, config, {})
 
@@ -102,12 +102,12 @@ def _write_pairs(
 
 def _link(names: list[str], pairs: Path, work: Path) -> None:
     for name in names:
-        (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first try
+        (work / name).unlink(missing_ok=True)  # a retried step finds the links of its first attempt
         (work / name).symlink_to(pairs.resolve() / name)
 
 
 def _pair_files(features: Path) -> list[str]:
-    """Names of the pairs files: the training moments, oldest first, then validation."""
+    """Return the names of the pairs files: training snapshots, oldest first, then validation."""
     moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
     return [*(f"{moment}.parquet" for moment in moments), VALIDATION]
 
@@ -116,7 +116,7 @@ def training_digest(
     features: Path, retriever: Path, config: RankerTraining, shown: Mapping[str, Shown] = MappingProxyType({}),
     pairs: Sequence[Path] = (),
 ) -> str:  # fmt: skip
-    """See run_digest; `pairs` are those that were given, since written ones follow from the rest."""
+    """See run_digest; `pairs` are those passed by the caller, since generated pairs follow from the other inputs."""
     settings = config.decisive
     settings["shown"] = {name: one.digest for name, one in shown.items()}
     rows = sorted((features / "rows").glob("*.parquet"))
@@ -138,7 +138,7 @@ def _task(features: Path, pairs: Path, names: list[str], digest: str, config: Ra
 
 
 def _model_config(spec: FeatureSpec, files: list[Path], config: RankerTraining) -> RankerConfig:
-    """The ranker's shape, with its dense inputs normalised by the training pairs."""
+    """Return the ranker's shape, with the normalisation of its dense inputs over the training pairs."""
     totals = Totals.read(files)
     if totals.shoppers < config.launch.workers:
         raise InputError(

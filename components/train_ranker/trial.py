@@ -1,4 +1,4 @@
-"""The ranker as something that can be tuned: trials share one set of candidate pairs, which none of them changes."""
+"""Tuning of the ranker: all trials share one set of candidate pairs and do not modify it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from components.train_ranker.space import MODEL, search_space
 from components.train_ranker.train import train, write_all_pairs
 
 _TIMED = 200
-"""Shoppers whose scoring is timed."""
+"""Number of shoppers whose scoring is timed."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TunableRanker(TunedOptions):
 
     Attributes:
         features: output of build_features. retriever: output of train_retriever. pairs: folder for candidate pairs,
-            written by the first trial. config: the defaults; its seed is every trial's.
+            written by the first trial. config: the defaults; all trials use its seed.
     """
 
     features: Path
@@ -41,19 +41,19 @@ class TunableRanker(TunedOptions):
 
     @property
     def space(self) -> SearchSpace:
-        """What may be tuned."""
+        """Search space of the trials."""
         return search_space(self.config)
 
     @property
     def digest(self) -> str:
-        """Of the training rows and of the retriever, whose candidates the pairs are."""
+        """Digest of the training rows and of the retriever, which determines the candidates."""
         rows = sorted((self.features / "rows").glob("*.parquet"))
         return run_digest({}, [self.features / "spec.json", self.features / "items.parquet", *rows,
                                self.retriever / "weights.safetensors"])  # fmt: skip
 
     def train(self, values: Mapping[str, Value], out: Path, on_epoch: OnEpoch) -> float:
         """See Tunable."""
-        # Trials are judged on the validation window, which a refit would have learned.
+        # Trials are compared on the validation window, which a refit would train on.
         config = self.space.apply(self.config, values).replace(refit=False)
         if not self.pairs.exists():
             write_all_pairs(self.features, self.retriever, self.pairs, config)
@@ -66,7 +66,7 @@ class TunableRanker(TunedOptions):
         return dataclasses.replace(self, config=config)
 
     def scoring_ms(self, trained: Path) -> float:
-        """See Tunable: all candidates of one shopper."""
+        """See Tunable; times the scoring of all candidates of one shopper."""
         import torch
 
         from components.shared.models.batch import keyed_jagged

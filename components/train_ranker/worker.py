@@ -1,4 +1,4 @@
-"""One process of the ranker's training; started by torchrun."""
+"""Worker process of the ranker's training; started by torchrun."""
 
 import dataclasses
 import functools
@@ -35,7 +35,7 @@ from components.train_ranker.stepping import PairBatch, SteppedRanker
 
 
 class Training:
-    """A run in one process."""
+    """Training run in one process."""
 
     def __init__(self, job: WorkerJob, group: Group):
         self.job, self.group = job, group
@@ -59,15 +59,15 @@ class Training:
 
     @functools.cached_property
     def validation(self) -> ValidationPairs:
-        """Read when they are first asked for, which a final training never does."""
+        """Validation pairs, read on first access; a refit never accesses them."""
         return ValidationPairs(self.pairs / self.job.validation, self.spec, self.options.held_pairs)
 
     def steps_per_epoch(self) -> int:
-        """Whole batches of shoppers in an epoch."""
+        """Return the number of whole batches of shoppers per epoch."""
         return self.source.steps_per_epoch
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
-        """One optimiser step; returns this rank's share of the global batch's loss."""
+        """Run one optimiser step and return this rank's share of the global batch's loss."""
         return self.steps.step(epoch, at)
 
     def read(self, epoch: int, at: int) -> PairBatch:
@@ -85,11 +85,11 @@ class Training:
         with autocast(self.options.optimizer.compute_dtype, self.group.device):
             logits, examined = _logits(self.model, batch)
         loss = self._loss(logits.float(), examined.float(), batch)
-        # DDP and TorchRec average gradients over ranks, so each rank's share is scaled up by their number.
+        # DDP and TorchRec average gradients over ranks, so each rank's share is multiplied by the number of ranks.
         return loss * self.group.world, loss.detach()
 
     def _loss(self, logits: torch.Tensor, examined: torch.Tensor, batch: PairBatch) -> torch.Tensor:
-        """This rank's share of the mean over all pairs of the global batch, and of that over its shoppers' lists."""
+        """Return this rank's share of the global loss: mean over all pairs plus weighted mean over shoppers' lists."""
         label, log_wanted = batch.label, logsigmoid(logits)
         count = torch.tensor(float(len(label)), device=self.group.device)
         dist.all_reduce(count)
@@ -102,13 +102,13 @@ class Training:
         return each / count + self.options.listwise * lists / self.source.batch
 
     def _scored(self, pairs: PairRows) -> np.ndarray:
-        """Logit of each pair's own task, float32 [pairs]."""
+        """Return the logit of each pair's own task, float32 [pairs]."""
         batch = PairBatch.of(pairs, self.catalog, self.config).to(self.group.device)
         return _logits(self.model.module, batch)[0].float().cpu().numpy()
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Mean NDCG@10 of the validation shoppers' candidates; 0 when none was wanted."""
+        """Return the mean NDCG@10 over validation shoppers with a wanted candidate; 0 if there are none."""
         self.steps.pause()
         self.model.eval()
         tops = [_top_10(self._scored(part), part) for part in self.validation]
@@ -120,9 +120,9 @@ class Training:
 
 
 def _logits(model: nn.Module, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logit of each pair's own task ('again' for items bought before, else 'first') and log P(examined), [pairs] each.
+    """Return the logit of each pair's own task and log P(examined), [pairs] each.
 
-    The second means something with positions alone.
+    The task is 'again' for items bought before, else 'first'. log P(examined) is only valid if positions are learned.
     """
     both = model(batch)
     again = batch.dense[:, DenseInput.BOUGHT_BEFORE] > 0
@@ -130,7 +130,7 @@ def _logits(model: nn.Module, batch: PairBatch) -> tuple[torch.Tensor, torch.Ten
 
 
 def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray]:
-    """Which of each shopper's ten best pairs are wanted, bool [shoppers, 10], and how many of all, int64 [shoppers]."""
+    """Return which of each shopper's top ten are wanted, bool [shoppers, 10], and how many of all, int64 [shoppers]."""
     wanted = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
     order = np.lexsort((-scores, pairs.row))
     position = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
@@ -141,7 +141,7 @@ def _top_10(scores: np.ndarray, pairs: PairRows) -> tuple[np.ndarray, np.ndarray
 
 
 def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
-    """Train until validation has found the best epoch; with `refit` once more, that long, on all windows.
+    """Train and select the best epoch by validation; with `refit`, train again for as many epochs on all windows.
 
     Returns:
         Folder of the run whose best weights are final.
@@ -150,7 +150,7 @@ def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
     epochs = Loop(loop, Training(job, group), group, folder).run()
     if not job.refit:
         return folder
-    gc.collect()  # the parts of the first training hold each other: its pairs and tables would stay beside the second's
+    gc.collect()  # break the reference cycles of the first training, or its pairs and tables would stay in memory
     everything = dataclasses.replace(job, training=[*job.training, job.refit])
     last = dataclasses.replace(loop, ends_after=epochs)
     Loop(last, Training(everything, group), group, folder / "refit").run()
@@ -158,7 +158,7 @@ def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
 
 
 def main() -> None:
-    """Entry point of torchrun."""
+    """Entry point for torchrun."""
     with worker(WorkerJob) as (job, group, folder):
         final = fit(job, group, folder)
     if group.rank == 0:

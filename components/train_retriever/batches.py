@@ -1,4 +1,4 @@
-"""Batches of training rows; which batch comes next follows from (seed, epoch, step)."""
+"""Batches of training rows; each is determined by (seed, epoch, step)."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ from components.train_retriever.config import SamplingConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """One global batch.
+    """This rank's part of a global batch.
 
     Attributes:
         features: user features of B rows.
         items: item features of the B * K drawn targets.
         item: int64 [B * K], their catalog rows.
-        rating: float32 [B * K], what the shopper gave them; None where rows have no ratings.
+        rating: float32 [B * K], the shopper's rating of each target; None if the rows have no ratings.
     """
 
     features: dict[str, Ragged]
@@ -30,12 +30,12 @@ class Batch:
 def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[int, int], part: slice) -> Batch:
     """Draw targets and dropouts for this rank's part of the global batch at (epoch, step).
 
-    Draws are made for the whole global batch and then cut, so that every number of ranks sees the same batch.
+    Draws are made for the whole global batch and then sliced, so they do not depend on the number of ranks.
 
     Args:
-        rows: The part's rows (sources.RowSource).
+        rows: This rank's rows (sources.RowSource).
         catalog: Item features.
-        config: How.
+        config: Batch size, targets, dropout and seed.
         at: Epoch and step.
         part: Slice of the global batch.
     """
@@ -60,7 +60,7 @@ def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[i
 
 
 def _with_title_queries(query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray) -> Ragged:
-    """Where `asked` and no real query exists, two words drawn from the item's title become the query."""
+    """Use two random words of the item's title as query in rows with `asked` and without a real query."""
     lengths = titles.lengths[item]
     asked = asked & (query.lengths == 0) & (lengths > 0)
     positions = (word * np.maximum(lengths, 1)[:, None]).astype(np.int64)

@@ -65,7 +65,7 @@ class RetrieverTraining(RetrieverOptions):
 
     @classmethod
     def from_size(cls, size: Size, seed: int = 0, launch: LaunchConfig | None = None) -> Self:
-        """The defaults of a size."""
+        """Return the defaults of a size."""
         return cls(
             sampling=SamplingConfig(batch_size=size.batch_size, seed=seed), embedding_dim=size.embedding_dim,
             hidden_dim=size.hidden_dim, epochs=size.retriever_epochs, optimizer=OptimizerConfig(seed=seed),
@@ -82,5 +82,5 @@ class RetrieverTraining(RetrieverOptions):
 
     @property
     def decisive(self) -> dict:
-        """What decides the result, as JSON values: everything but where the workers run."""
+        """Options that determine the result, as JSON values: all except `launch` and `hyperparameters`."""
         return self.model_dump(mode="json", exclude={"launch", "hyperparameters"})

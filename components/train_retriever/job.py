@@ -9,28 +9,28 @@ METRIC = "validation_recall_at_20"
 """Name of the validation metric in curve.json: see validation.mean_recall."""
 
 RATING_R2 = "validation_rating_r2"
-"""The same where ratings are learned: see validation.rating_r2."""
+"""Name of the validation metric if ratings are learned: see validation.rating_r2."""
 
 
 def metric(config: RetrieverOptions) -> str:
-    """Name of the validation metric in curve.json."""
+    """Return the name of the validation metric in curve.json."""
     return RATING_R2 if config.learns_ratings else METRIC
 
 
 def rows_files(config: RetrieverOptions) -> tuple[str, str]:
-    """Rows that it learns from and is validated on; paths in the features."""
+    """Return the files of training and validation rows, relative to the feature folder."""
     if config.learns_ratings:
         return f"rows/{RATINGS}.parquet", f"rows/{RATINGS}-validation.parquet"
     return "rows/retriever.parquet", "rows/validation.parquet"
 
 
 def files(config: RetrieverOptions) -> tuple[str, ...]:
-    """What a worker reads of the features."""
+    """Return the feature files that a worker reads."""
     return "spec.json", "items.parquet", *rows_files(config)
 
 
 RESULTS = ("config.json", "weights.safetensors", "trained_rows.safetensors", "curve.json")
-"""What it leaves."""
+"""Files that a worker writes."""
 
 
 @dataclass(frozen=True, kw_only=True)

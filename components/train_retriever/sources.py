@@ -1,4 +1,4 @@
-"""Where training rows come from: held in memory, or streamed from Parquet when there are too many to hold."""
+"""Sources of training rows: held in memory, or streamed from Parquet if there are too many."""
 
 from pathlib import Path
 from typing import Protocol
@@ -13,33 +13,33 @@ from components.train_retriever.config import SamplingConfig
 
 
 class RowSource(Protocol):
-    """Rows by epoch and step; the same global batch however many ranks share it."""
+    """Rows by epoch and step; the global batch does not depend on the number of ranks."""
 
     steps_per_epoch: int
-    """Whole batches in an epoch."""
+    """Number of whole batches per epoch."""
 
     def rows(self, epoch: int, step: int) -> Rows:
-        """This rank's rows of one global batch."""
+        """Return this rank's rows of a global batch."""
         ...
 
     def log_q(self, items: int) -> np.ndarray:
-        """Log of each item's probability to be drawn as a row's target, float32 [items]."""
+        """Return the log of each item's probability of being drawn as a row's target, float32 [items]."""
         ...
 
     def counts(self, items: int) -> np.ndarray:
-        """How often each item is a target, float64 [items]; a row's targets share one, however many they are."""
+        """Return how often each item is a target, float64 [items]; the targets of a row together count as 1."""
         ...
 
     def mean_rating(self) -> float:
-        """Mean of all ratings, of rows that have some."""
+        """Return the mean of all ratings; the rows must have ratings."""
         ...
 
 
 class HeldRows:
-    """All rows in memory, in a new order each epoch; a split smaller than one batch is one batch with repeats.
+    """All rows in memory, in a new order each epoch; a split smaller than a batch is one batch with repeated rows.
 
     Args:
-        rows: All of them.
+        rows: All training rows.
         config: Batch size and seed.
         part: This rank's slice of a global batch.
     """
@@ -50,7 +50,7 @@ class HeldRows:
         self.steps_per_epoch = max(1, len(rows) // config.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Order of the rows in an epoch, int64, the same on every rank."""
+        """Return the order of the rows in an epoch, int64, the same on every rank."""
         order = np.random.default_rng([self._config.seed, epoch]).permutation(len(self._rows))
         return np.resize(order, max(len(order), self._config.batch_size))
 
@@ -76,7 +76,7 @@ class HeldRows:
 
 
 class StreamedRows:
-    """Rows of a file that is never held as a whole; see training.stream for their order."""
+    """Rows of a file that is never loaded as a whole; see shared/training/stream.py for their order."""
 
     def __init__(self, path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice):
         stream = StreamConfig(batch_size=config.batch_size, seed=config.seed)
@@ -110,10 +110,10 @@ class StreamedRows:
 
 
 def row_source(path: Path, spec: FeatureSpec, config: SamplingConfig, part: slice) -> RowSource:
-    """Held, or streamed when the file has more rows than `config.held_rows`.
+    """Return rows held in memory, or streamed if the file has more than `config.held_rows` rows.
 
     Raises:
-        InputError: a streamed batch cannot be shared out among the ranks.
+        InputError: a streamed batch cannot be divided among the ranks.
         DataError: the file has too few row groups to be streamed.
     """
     if pq.read_metadata(path).num_rows > config.held_rows:

@@ -1,4 +1,4 @@
-"""What of the retriever may be tuned."""
+"""Search space of the retriever."""
 
 from collections.abc import Mapping
 from types import NoneType
@@ -10,13 +10,13 @@ from components.shared.tuning.search_space import Choice, Float, Int, SearchSpac
 from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 
 MODEL = "retriever"
-"""Name in hyperparameters.json."""
+"""Name of the model in hyperparameters.json."""
 
 
 def search_space(config: RetrieverTraining) -> SearchSpace:
-    """Ranges around the defaults of the size.
+    """Return ranges around the defaults of the size.
 
-    The share of title queries is left out: validation asks without a query, so it would always choose none.
+    The share of title queries is not tuned: validation rows have no query, so tuning would always choose 0.
     """
     batch = config.sampling.batch_size
     return SearchSpace({
@@ -39,9 +39,9 @@ def _around(width: int) -> tuple[int, ...]:
 
 
 def configured(base: RetrieverTraining, given: Mapping[str, Any]) -> RetrieverTraining:
-    """The defaults of a size with what tuning found and what the section `retriever` gives.
+    """Apply the tuning result and the options of section `retriever` to the defaults of a size.
 
     Raises:
-        InputError: names the path of what cannot be used.
+        InputError: names the path of an invalid value.
     """
     return overlaid(base, RetrieverOptions, given, MODEL, search_space(base))

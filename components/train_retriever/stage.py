@@ -1,4 +1,4 @@
-"""The stage as its component runs it: sections and the pod's settings in, metrics out."""
+"""Functions that the component calls: build the training options from sections and pod settings, and train."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,17 +12,17 @@ from components.train_retriever.space import configured
 def training_for(
     size: str, seed: int, retriever: Mapping[str, Any], training: Mapping[str, Any], task_config: Any = None
 ) -> RetrieverTraining:
-    """The training that the sections describe.
+    """Return the training options that the sections describe.
 
     Args:
         size: tiny, small or full.
-        seed: Of everything random.
+        seed: Seed of all random choices.
         retriever: Section `retriever`.
         training: Section `training`.
-        task_config: KFP's TaskConfig of the step; None: there is none.
+        task_config: KFP's TaskConfig of the step, or None.
 
     Raises:
-        InputError: names the path of a value that cannot be used.
+        InputError: names the path of an invalid value.
     """
     config = configured(sized(RetrieverTraining, size, seed, training, task_config), retriever)
     config.check()
@@ -30,7 +30,7 @@ def training_for(
 
 
 def run(features: Path, out: Path, config: RetrieverTraining) -> dict[str, float]:
-    """Train; see train.train."""
+    """Train the retriever; see train.train."""
     from components.train_retriever.train import train
 
     return train(features, out, config, config.launch.lasting("retriever"))

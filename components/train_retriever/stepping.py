@@ -1,4 +1,4 @@
-"""A retriever's batch as tensors, and the retriever in the form that steps over them can overlap."""
+"""A retriever's batch as tensors, and a retriever whose steps over such batches can overlap."""
 
 from dataclasses import dataclass
 
@@ -15,15 +15,15 @@ Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class TowerBatch(StepBatch):
-    """This rank's part of a batch, and everything that goes through the item tower with it.
+    """This rank's part of a batch, with all items that go through the item tower.
 
     Attributes:
         users: features of B rows.
-        items: features of N items: the targets, what was drawn, and with an encoder those of the sequences.
-        asked: how many of the items the loss reads.
-        where: int64, row among the items of each of the sequences' items; None without an encoder.
+        items: features of N items: the targets, the drawn items and, with an encoder, the items of the sequences.
+        asked: number of leading items that the loss reads.
+        where: int64, row in `items` of each item of the sequences; None without an encoder.
         content: see Retriever.item_vectors.
-        loss: see Drawn. tensors: what it reads beside vectors.
+        loss: see Drawn. tensors: further inputs of the loss.
     """
 
     users: KeyedJaggedTensor
@@ -35,13 +35,13 @@ class TowerBatch(StepBatch):
     tensors: tuple[torch.Tensor, ...]
 
     def of(self, vectors: Vectors) -> torch.Tensor:
-        """The loss of these vectors: this rank's mean over its tokens."""
+        """Return the loss of these vectors: the mean over this rank's tokens."""
         users, items, biases = (part.float() for part in vectors)
         return self.loss(users, items[: self.asked], biases[: self.asked], *self.tensors)
 
 
 class SteppedRetriever(Retriever):
-    """The retriever of a TowerBatch, with the same weights by the same names."""
+    """Retriever whose forward takes a TowerBatch; its weights and their names are those of Retriever."""
 
     def __init__(self, config: RetrieverConfig, device: torch.device):
         super().__init__(config, device)

@@ -1,4 +1,4 @@
-"""Train the two-tower retriever under torchrun and leave plain weights, their shape and the learning curve."""
+"""Train the two-tower retriever under torchrun and write plain weights, their shape and the learning curve."""
 
 import shutil
 from pathlib import Path
@@ -26,22 +26,22 @@ def train(
     Args:
         features: Output of build_features.
         out: Folder to write.
-        config: How to train.
-        checkpoints: A lasting folder, so that a retried step resumes and cleans up after itself; by default they go
-            with the run. A TrainJob keeps them in its exchange instead.
-        launcher: Runs the workers; by default what `config.launch` names.
+        config: Options of the training.
+        checkpoints: Persistent folder, so that a retried step can resume; cleaned up at the end. By default checkpoints
+            are deleted with the run. A TrainJob keeps them in its exchange folder instead.
+        launcher: Runs the workers; default: the launcher selected by `config.launch`.
 
     Returns:
         Best validation recall@20 (of ratings: R²), its epoch, and the last loss.
 
     Raises:
-        InputError: the processes cannot share a batch out evenly, the encoder does not fit the features, or the loss
-            needs ratings and they have none.
-        TrainingError: the workers failed more often than they may, or no epoch was validated.
+        InputError: the processes cannot divide a batch evenly, the encoder does not fit the features, or the loss
+            needs ratings and the features have none.
+        TrainingError: the workers failed more often than allowed, or no epoch was validated.
         ClusterError: the cluster refused the TrainJob or cannot be reached.
     """
     config.check()
-    # The worker makes the same towers; whether the encoder fits them is known here already.
+    # The worker builds the same towers; this checks before the launch that the encoder fits them.
     spec = FeatureSpec.read(features / "spec.json")
     RetrieverConfig.from_spec(spec, config.embedding_dim, config.hidden_dim, config.encoder)
     _check_rows(features, config)

@@ -1,4 +1,4 @@
-"""The retriever as something that can be tuned: one trial trains it as the stage does."""
+"""Tuning of the retriever: a trial trains it in the same way as the stage."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from components.train_retriever.space import MODEL, search_space
 from components.train_retriever.train import train
 
 _TIMED = 200
-"""Shoppers whose scoring is timed."""
+"""Number of shoppers whose scoring is timed."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TunableRetriever(TunedOptions):
     """See trial.Tunable.
 
     Attributes:
-        features: output of build_features. config: the defaults; its seed is every trial's.
+        features: output of build_features. config: the defaults; all trials use its seed.
     """
 
     features: Path
@@ -37,17 +37,17 @@ class TunableRetriever(TunedOptions):
 
     @property
     def metric(self) -> str:
-        """See Tunable; where ratings are learned it says how well they are."""
+        """See Tunable; a metric of ratings if ratings are learned."""
         return metric(self.config)
 
     @property
     def space(self) -> SearchSpace:
-        """What may be tuned."""
+        """Search space of the trials."""
         return search_space(self.config)
 
     @property
     def digest(self) -> str:
-        """Of what the workers read."""
+        """Digest of the files that the workers read."""
         return run_digest({}, [self.features / name for name in files(self.config)])
 
     def train(self, values: Mapping[str, Value], out: Path, on_epoch: OnEpoch) -> float:
@@ -61,7 +61,7 @@ class TunableRetriever(TunedOptions):
         return dataclasses.replace(self, config=self.config.replace(optimizer=optimizer, sampling=sampling))
 
     def scoring_ms(self, trained: Path) -> float:
-        """See Tunable: the user's vector and its product with every item's."""
+        """See Tunable; times the user vector and its products with all item vectors."""
         import torch
 
         from components.shared.models.batch import keyed_jagged

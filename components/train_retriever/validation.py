@@ -1,4 +1,4 @@
-"""What decides which epoch was the best: recall of shoppers' next items, or how much of their ratings is explained."""
+"""Validation metrics that select the best epoch: recall of shoppers' next items, or R² of their ratings."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,19 +8,19 @@ import torch
 from components.shared.features.rows import Rows
 
 Score = Callable[[Rows], torch.Tensor]
-"""Scores of every item of the catalog for each row, float [rows, items]; row 0 of the catalog is no item."""
+"""Scores of every item of the catalog for each row, float [rows, items]; row 0 of the catalog is not an item."""
 
 _SCORES = 2**26
-"""Scores that are held at once: 256 MB."""
+"""Maximum number of scores in memory at a time: 256 MB."""
 
 
 def mean_recall(rows: Rows, score: Score, items: int, k: int = 20) -> float:
-    """Mean share of each row's targets among the k best items; of more than k targets k can be found.
+    """Return the mean share of each row's targets among the k best items; more than k targets count as k.
 
     Args:
-        rows: A split.
-        score: The model.
-        items: Rows of the catalog.
+        rows: Rows of a split.
+        score: Scores of the model.
+        items: Number of catalog rows.
         k: Length of the lists.
     """
     recalls = []
@@ -35,13 +35,13 @@ def mean_recall(rows: Rows, score: Score, items: int, k: int = 20) -> float:
 
 
 def rating_r2(rows: Rows, score: Score, items: int, mean: float) -> float:
-    """Share of the ratings' squared distance from `mean` that is explained, out-of-sample R²: 1 is perfect, 0 the mean.
+    """Return the out-of-sample R² of the ratings: 1 for perfect predictions, 0 for always predicting `mean`.
 
     Args:
-        rows: A split with ratings.
-        score: The model; a rating is its score and the mean.
-        items: Rows of the catalog.
-        mean: Of the training ratings.
+        rows: Rows of a split with ratings.
+        score: Scores of the model; a predicted rating is the score plus `mean`.
+        items: Number of catalog rows.
+        mean: Mean of the training ratings.
     """
     error = spread = 0.0
     for part in _parts(rows, items):
@@ -51,7 +51,7 @@ def rating_r2(rows: Rows, score: Score, items: int, mean: float) -> float:
         rating = part.rated.weights.astype(np.float64)
         error += float(np.square(scores + mean - rating).sum())
         spread += float(np.square(rating - mean).sum())
-    # Where everybody gives the mean there is nothing to explain, and any error is too much.
+    # If all ratings equal the mean, there is no variance to explain, and any error gives a very low R².
     return 1 - error / max(spread, 1e-12)
 
 

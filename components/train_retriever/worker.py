@@ -1,6 +1,6 @@
-"""One process of the retriever's training; started by torchrun, never imported by KFP components.
+"""Worker process of the retriever's training; started by torchrun, never imported by KFP components.
 
-A worker that is killed resumes from the last whole checkpoint and ends with the weights of an undisturbed run.
+A killed worker resumes from the last complete checkpoint and ends with the weights of an uninterrupted run.
 """
 
 from typing import cast
@@ -34,7 +34,7 @@ from components.train_retriever.validation import mean_recall, rating_r2
 
 
 class Training:
-    """A run in one process: data, sharded model, position."""
+    """Training run in one process: data, sharded model and training state."""
 
     def __init__(self, job: WorkerJob, group: Group):
         self.job, self.group = job, group
@@ -57,17 +57,17 @@ class Training:
         loss = self.config.loss
         self.objective = objective(loss, self.source, len(self.catalog), self.sampling, group)
         self.index: tuple[int, ItemIndex] | None = None
-        """Step that it was made before, and what Hard negatives are looked up in."""
-        # What is hard, the weights of the very step decide.
+        """Step at which the index was built, and the item index for hard negatives."""
+        # Hard negatives depend on the current weights, so their batches cannot be prepared ahead.
         overlap = chosen(optimizer.overlap, group.device) and not isinstance(getattr(loss, "source", None), Hard)
         self.steps: Steps[Part, TowerBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
 
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch."""
+        """Return the number of steps per epoch."""
         return self.source.steps_per_epoch
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
-        """One optimiser step; returns this rank's share of the mean loss."""
+        """Run one optimiser step and return this rank's share of the mean loss."""
         return self.steps.step(epoch, at)
 
     def read(self, epoch: int, at: int) -> Part:
@@ -99,18 +99,18 @@ class Training:
         return loss, loss.detach() / self.group.world
 
     def _with(self, items: dict[str, Ragged], behind: np.ndarray, dropped: np.ndarray) -> dict[str, Ragged]:
-        """Features of the items and of the catalog rows behind them; those at `dropped` lose their id."""
+        """Append the features of catalog rows `behind` to the items; the rows at `dropped` get the unknown id."""
         more = {name: ragged.take(behind) for name, ragged in self.catalog.features.items()}
         more["item"].values[dropped] = 0
         return {name: Ragged.joined([ragged, more[name]]) for name, ragged in items.items()}
 
     def _history(self, batch: Batch, behind: int) -> tuple[np.ndarray, torch.Tensor]:
-        """Catalog rows of the sequences' items, which go behind all others, and where each of the items stands."""
+        """Return the sequences' distinct catalog rows, and each item's position if these are appended at `behind`."""
         known, at = np.unique(batch.features[SEQUENCE].values, return_inverse=True)
         return known, torch.from_numpy(behind + at)
 
     def _hardest(self, at: tuple[int, int], batch: Batch, known: Ragged, source: Hard) -> Hardest:
-        """See Part; a resumed run begins where the index is made anew, so it ranks as the one that was killed."""
+        """See Part. Checkpoints also rebuild the index, so that a resumed run ranks like an uninterrupted one."""
         step, model = at[0] * self.steps_per_epoch() + at[1], cast(Retriever, self.model.module.eval())
         made = step - min(at[1] % source.refresh, step % self.config.checkpoint_every)
         with torch.no_grad():
@@ -122,12 +122,12 @@ class Training:
         return best
 
     def _content(self, rows: np.ndarray) -> torch.Tensor | None:
-        """The item tower's content input of catalog rows, if the shop has content vectors."""
+        """Return the item tower's content input of catalog rows; None if the shop has no content vectors."""
         content = self.catalog.content
         return torch.from_numpy(content.inputs(rows)) if content is not None else None
 
     def _item_vectors(self, model: Retriever, part: int = 4_096) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors [I, D] and biases [I] of the whole catalog; every rank makes them, for tables answer to all."""
+        """Return vectors [I, D] and biases [I] of the whole catalog; must run on every rank: lookups are collective."""
         vectors, biases = [], []
         for start in range(0, len(self.catalog), part):
             rows = np.arange(start, min(start + part, len(self.catalog)))
@@ -141,7 +141,7 @@ class Training:
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Recall@20 over the whole catalog, or, where ratings are learned, how much of them is explained."""
+        """Return recall@20 over the whole catalog, or the R² of the ratings if ratings are learned."""
         self.steps.pause()
         model = cast(Retriever, self.model.module.eval())
         item_vectors, item_biases = self._item_vectors(model)
@@ -159,12 +159,12 @@ class Training:
 
 
 def model_config(spec: FeatureSpec, config: RetrieverOptions) -> RetrieverConfig:
-    """Shape of the two towers."""
+    """Return the shape of the two towers."""
     return RetrieverConfig.from_spec(spec, config.embedding_dim, config.hidden_dim, config.encoder)
 
 
 def main() -> None:
-    """Entry point of torchrun."""
+    """Entry point for torchrun."""
     with worker(WorkerJob) as (job, group, folder):
         config = RetrieverOptions.read(job.training, "training")
         Loop(loop_config(config, "train_retriever", metric(config)), Training(job, group), group, folder).run()

@@ -29,29 +29,29 @@ class TuningOptions(Options):
     """Prefix of the names of the studies; letters, digits, '.', '_' and '-'."""
 
     def trials_of(self, model: str) -> int:
-        """Budget of a model's study."""
+        """Return the budget of a model's study."""
         return self.ranker_trials if model == "ranker" else self.retriever_trials
 
 
 class TuningConfig(Options):
-    """One worker's search of one study."""
+    """Configuration of one worker of a study."""
 
     trials: Count = 20
-    """Trials of the whole study, over all workers and restarts; the defaults are the first. A hard bound."""
+    """Maximum number of trials of the study, over all workers and restarts; the first has the defaults."""
     objective: Literal["quality", "quality-latency"] = "quality"
     """See TuningOptions."""
     pruning: Literal["median", "asha", "none"] = "median"
     """See TuningOptions."""
     seed: int = 0
-    """Of the sampler; with several workers what they find also depends on who is faster."""
+    """Seed of the sampler; with several workers the results also depend on their speed."""
     storage: str = ""
     """See TuningOptions."""
     study: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "study"
-    """What the study's name begins with; a digest of data, defaults and ranges follows."""
+    """Prefix of the study's name; a digest of data, defaults and ranges follows."""
     worker: str = ""
-    """Name of this worker, distinct among those of a study that run at once on several machines."""
+    """Name of this worker; unique among concurrent workers of a study on several machines."""
     closing: bool = False
-    """Whether all workers on other machines have ended, so that trials which they left running are lost ones."""
+    """Whether all workers on other machines have ended, so that their running trials count as lost."""
     finalists: Amount = 0
     """See TuningOptions."""
     reruns: Count = 2
@@ -59,12 +59,12 @@ class TuningConfig(Options):
 
     @classmethod
     def of(cls, options: TuningOptions, model: str, seed: int, worker: str, ended: bool) -> "TuningConfig":
-        """What a worker of a model's study does.
+        """Return the configuration of a worker of a model's study.
 
         Args:
             options: Section `tuning`.
             model: retriever or ranker.
-            seed: Of the sampler.
+            seed: Seed of the sampler.
             worker: Name of this worker.
             ended: Whether every other worker has ended.
         """
@@ -76,7 +76,7 @@ class TuningConfig(Options):
 
     @property
     def final_seeds(self) -> tuple[int, ...]:
-        """Seeds of the finals, none of them the study's own; empty where there are no finals."""
+        """Additional seeds of the finals, without the study's own; empty without finals."""
         return tuple(self.seed + number for number in range(1, self.reruns + 1)) if self.finalists else ()
 
     @property

@@ -1,4 +1,4 @@
-"""The plots of a study."""
+"""Plots of a study."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _MARKS = {"complete": ("o", COLOURS[0]), "pruned": ("x", COLOURS[5])}
 
 
 def history(result: Result, metric: str) -> Figure:
-    """Quality of every trial in their order, and the best of the complete ones so far."""
+    """Plot the quality of all trials in order, and the best complete trial so far."""
     figure = new_figure()
     axes = figure.subplots()
     for state, (mark, colour) in _MARKS.items():
@@ -43,7 +43,7 @@ def history(result: Result, metric: str) -> Figure:
 
 
 def pareto(result: Result, metric: str) -> Figure:
-    """Complete trials by latency and quality, with their front."""
+    """Plot complete trials by latency and quality, with the Pareto front."""
     figure = new_figure()
     axes = figure.subplots()
     axes.scatter([row.latency_ms or 0.0 for row in result.complete], [row.quality or 0.0 for row in result.complete],
@@ -61,23 +61,23 @@ def pareto(result: Result, metric: str) -> Figure:
 
 
 def importances(result: Result) -> dict[str, float]:
-    """Each hyper-parameter's share, largest first; empty where all trials are alike.
+    """Return each hyper-parameter's importance, largest first; empty if all trials have the same quality.
 
-    Those that only some trials have are judged by these.
+    The importance of a hyper-parameter that only some trials have is computed from those trials.
     """
     distributions = {name: _distribution(found) for name, found in result.space.ranges.items()}
     study = optuna.create_study(direction="maximize")
     for row in result.complete:
         known = {name: distributions[name] for name in row.values}
         study.add_trial(create_trial(params=row.values, distributions=known, value=row.quality))
-    # PED-ANOVA splits good trials from others, so it needs some that differ.
+    # PED-ANOVA separates good trials from others, so their qualities must differ.
     if len({row.quality for row in result.complete}) < 2:
         return {}
     return {name: share for name, share in optuna.importance.get_param_importances(study).items() if share > 0}
 
 
 def importance(shares: Mapping[str, float]) -> Figure:
-    """Bars, the largest on top."""
+    """Plot importances as bars, the largest on top."""
     names = list(shares)[::-1]
     figure = new_figure(height=0.6 + 0.3 * len(names))
     axes = figure.subplots()
@@ -89,7 +89,7 @@ def importance(shares: Mapping[str, float]) -> Figure:
 
 
 def parallel(result: Result, metric: str) -> Figure:
-    """One vertical axis a hyper-parameter and one for the metric; a complete trial is a line across those it has."""
+    """Plot each complete trial as a line across the axes of its hyper-parameters and the axis of the metric."""
     names, rows = list(result.space.ranges), list(reversed(result.complete))
     figure = new_figure(width=max(7.6, 1.1 * (len(names) + 1)), height=3.4)
     axes = figure.subplots()
@@ -115,7 +115,7 @@ def parallel(result: Result, metric: str) -> Figure:
 
 
 def _height(found: Range, value: Value) -> float:
-    """Where a value stands between the ends of its axis, 0 to 1."""
+    """Return the relative position of a value on its axis, 0 to 1."""
     if isinstance(found, Choice | Variant):
         return found.options.index(value) / max(len(found.options) - 1, 1)
     low, high, at = (float(number) for number in (found.low, found.high, value))

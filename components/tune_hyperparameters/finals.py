@@ -1,6 +1,6 @@
-"""The finals: the best trials and the defaults are trained again with other seeds, because one seed's best is luck too.
+"""The finals: the best trials and the defaults are trained again with other seeds, to reduce the influence of chance.
 
-Of twenty trials of one seed the best is the one that was lucky beside being good: asked again, it is rarely as good.
+The best of twenty trials with one seed is partly lucky: with another seed it is rarely as good.
 """
 
 import tempfile
@@ -14,11 +14,11 @@ from components.tune_hyperparameters.study import SharedStudy
 
 
 def play_finals(study: SharedStudy, tunable: Tunable) -> None:
-    """Train every finalist with every further seed; what an earlier call finished is kept.
+    """Train every finalist with every additional seed; results of earlier calls are kept.
 
     Args:
-        study: Whose trials have ended; it keeps what is found.
-        tunable: What was tuned.
+        study: Study whose trials have ended; records the results.
+        tunable: The tuned model.
     """
     for row in Result.read(study, tunable).finalists():
         for seed in study.config.final_seeds:
@@ -27,7 +27,7 @@ def play_finals(study: SharedStudy, tunable: Tunable) -> None:
 
 
 def _again(row: Row, seed: int, tunable: Tunable) -> float | None:
-    """The metric with that seed; None where it cannot be trained so."""
+    """Return the metric with that seed; None if the training fails."""
     report("tune_hyperparameters", 1.0, f"finals: trial {row.number} with seed {seed}")
     with tempfile.TemporaryDirectory(prefix="shoprank-trial-") as folder:
         try:

@@ -1,4 +1,4 @@
-"""The models that can be tuned; the one module that knows other stages: a trial is their training as they run it."""
+"""The tunable models; the only module that imports other stages, because a trial runs their training."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,18 +17,18 @@ Sections = Mapping[str, Mapping[str, Any]]
 def tunable(
     model: str, features: Path, retriever: Path | None, size: str, seed: int = 0, sections: Sections | None = None
 ) -> Iterator[Tunable]:
-    """A model with its data; what its trials share on disk lasts as long as the block.
+    """Provide a model with its data; files shared by its trials are deleted at the end of the block.
 
     Args:
         model: retriever or ranker.
         features: Output of build_features.
         retriever: Output of train_retriever; the ranker needs it.
         size: tiny, small or full.
-        seed: Of every trial's training.
-        sections: Sections retriever, ranker and training: the options that every trial begins with.
+        seed: Seed of every trial's training.
+        sections: Sections retriever, ranker and training: the options that all trials start from.
 
     Raises:
-        InputError: there is no such model or size, an option cannot be used, or the ranker lacks its retriever.
+        InputError: the model or size is unknown, an option is invalid, or the ranker has no retriever.
     """
     given = sections or {}
     section, training = given.get(model, {}), given.get("training", {})

@@ -10,7 +10,7 @@ _FEW = 4
 
 
 def tuning_page(result: Result, best: Hyperparameters) -> Page:
-    """Draw a study as far as it has come."""
+    """Create the page of a study in its current state."""
     config, metric = result.config, result.tunable.metric.replace("_", " ")
     page = Page(
         f"Tuning of the {result.tunable.model}",
@@ -75,7 +75,7 @@ def _best_five(page: Page, result: Result, metric: str) -> None:
 
 
 def _finals(page: Page, result: Result, metric: str) -> None:
-    """The finalists with every seed."""
+    """Add the finalists with their metrics for every seed."""
     rows = sorted(filter(result.finals_played, result.finalists()), key=lambda row: -(row.mean or 0.0))
     if not rows:
         return
@@ -88,7 +88,7 @@ def _finals(page: Page, result: Result, metric: str) -> None:
 
 
 def _others(page: Page, result: Result) -> None:
-    """Trials without a result, and why."""
+    """Add the trials without a result, and the reasons."""
     rows = [[_name(row), row.state, row.problem or ("its worker died" if row.state == "lost" else ""), row.worker]
             for row in result.rows if row.state in ("failed", "lost")]  # fmt: skip
     if rows:

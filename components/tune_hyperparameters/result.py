@@ -1,4 +1,4 @@
-"""What a study has found: every trial as a row, the best one, and how it was chosen."""
+"""Results of a study: every trial as a row, and the selection of the best one."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,48 +16,48 @@ from components.tune_hyperparameters.config import TuningConfig
 from components.tune_hyperparameters.study import DEFAULTS, OWNER, PROBLEM, RETRY, SURPLUS, SharedStudy, counts, lost
 
 _SLOWER = 1.05
-"""Latencies this close are one: they are medians of measurements on a machine that does other things too."""
+"""Latencies within this factor count as equal: they are medians measured on a machine with other load."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A trial that was started."""
+    """A trial of a study."""
 
     number: int
-    """Place in the study, from 0; numbers of trials that found the budget used up are missing."""
+    """Number in the study, from 0; trials beyond the budget are left out."""
     state: str
-    """complete, pruned, failed, lost (its worker died; it takes no slot), running or waiting."""
+    """complete, pruned, failed, lost (its worker died; uses no slot), running or waiting."""
     quality: float | None = None
-    """Best validation metric over its epochs; of a pruned trial that of the epochs it had."""
+    """Best validation metric over its epochs; for a pruned trial, over the epochs before pruning."""
     latency_ms: float | None = None
-    """Milliseconds to score one shopper, where that is an objective."""
+    """Milliseconds to score one shopper, if latency is an objective."""
     seconds: float | None = None
-    """Time of a complete trial."""
+    """Duration of a complete trial."""
     epochs_done: int = 0
-    """Epochs that were reported."""
+    """Number of reported epochs."""
     values: dict[str, Value] = field(default_factory=dict)
     """Hyper-parameters."""
     defaults: bool = False
-    """Whether they are the defaults."""
+    """Whether the values are the defaults."""
     retry_of: int | None = None
-    """The lost trial whose values it has."""
+    """Number of the lost trial whose values are retried."""
     worker: str = ""
     """Name and machine of the worker."""
     problem: str = ""
-    """Why it failed."""
+    """Reason of a failure."""
     again: Mapping[int, float | None] = field(default_factory=dict)
-    """Quality with other seeds, of a finalist; None where it could not be trained."""
+    """Quality of a finalist per additional seed; None if the training failed."""
 
     @property
     def mean(self) -> float | None:
-        """Quality over all seeds; None if it has none, or failed with one of them."""
+        """Mean quality over all seeds; None without a quality, or if the training failed with one of the seeds."""
         values = [self.quality, *self.again.values()]
         known = [value for value in values if value is not None]
         return sum(known) / len(known) if len(known) == len(values) else None
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> "Row":
-        """From Optuna's record."""
+        """Create a row from Optuna's record."""
         attributes, epochs = trial.user_attrs, trial.intermediate_values
         complete = trial.state == TrialState.COMPLETE
         failed = "lost" if lost(trial) else "failed"
@@ -78,8 +78,8 @@ class Result:
     """The rows of a study.
 
     Attributes:
-        rows: by number. tunable: what was tuned. config: how. name: of the study. counted: trials that take a slot of
-            the budget.
+        rows: by number. tunable: the tuned model. config: options of the search. name: name of the study. counted:
+            number of trials that use a slot of the budget.
     """
 
     rows: tuple[Row, ...]
@@ -90,7 +90,7 @@ class Result:
 
     @classmethod
     def read(cls, study: SharedStudy, tunable: Tunable) -> "Result":
-        """As far as the study has come; trials that found the budget used up were never trained and are left out."""
+        """Read the current state of a study; leaves out trials beyond the budget, which were never trained."""
         trials = study.trials()
         finals = study.finals()
         rows = tuple(dataclasses.replace(Row.of(trial), again=finals.get(trial.number, {}))
@@ -99,21 +99,21 @@ class Result:
 
     @property
     def space(self) -> SearchSpace:
-        """What was tuned."""
+        """Search space of the study."""
         return self.tunable.space
 
     @property
     def complete(self) -> list[Row]:
-        """Trials that reached their end, best quality first; ties go to the earlier."""
+        """Complete trials, best quality first; of equal ones the earlier trial first."""
         return sorted((row for row in self.rows if row.state == "complete"), key=lambda row: (-_known(row), row.number))
 
     @property
     def defaults(self) -> Row | None:
-        """The trial of the defaults, once it is complete."""
+        """The complete trial of the defaults, if any."""
         return next((row for row in self.complete if row.defaults), None)
 
     def front(self) -> list[Row]:
-        """Complete trials that none other beats in both quality and latency, fastest first."""
+        """Return the Pareto front: complete trials not surpassed in both quality and latency, fastest first."""
         front: list[Row] = []
         for row in sorted(self.complete, key=lambda row: (row.latency_ms or 0.0, -_known(row), row.number)):
             if not front or _known(row) > _known(front[-1]):
@@ -121,7 +121,7 @@ class Result:
         return front
 
     def chosen(self) -> Row | None:
-        """The finalist of the best mean; without finals the complete trial of the best quality, see `eligible`."""
+        """Return the finalist with the best mean; without finals the best eligible trial, see `eligible`."""
         played = [row for row in self.finalists() if self.finals_played(row) and row.mean is not None]
         if played:
             return max(played, key=lambda row: (row.mean or 0.0, -row.number))
@@ -129,20 +129,20 @@ class Result:
         return rows[0] if rows else None
 
     def finals_played(self, row: Row) -> bool:
-        """Whether it was tried with every further seed."""
+        """Return whether the row has a result for every additional seed."""
         return bool(self.config.final_seeds) and set(self.config.final_seeds) <= row.again.keys()
 
     def finalists(self) -> list[Row]:
-        """The best of those that may win, and the defaults; none where no finals are asked for."""
+        """Return the best eligible trials and the defaults; empty if no finals are configured."""
         if not self.config.finalists:
             return []
         rows, defaults = self.eligible()[: self.config.finalists], self.defaults
         return [*rows, *([defaults] if defaults is not None and defaults not in rows else [])]
 
     def eligible(self) -> list[Row]:
-        """Complete trials, best first; with latency as an objective, those no slower than the defaults.
+        """Return complete trials, best first; with latency as an objective, only those not slower than the defaults.
 
-        Pruned trials are out: they ended before their best epoch was known.
+        Pruned trials are excluded: they ended before their best epoch was known.
         """
         rows, defaults = self.complete, self.defaults
         if self.config.latency and defaults is not None and defaults.latency_ms is not None:
@@ -151,7 +151,7 @@ class Result:
         return rows
 
     def best(self) -> Hyperparameters:
-        """The best configuration; the defaults, without a value, where nothing is complete yet."""
+        """Return the best configuration; the defaults, without a value, if no trial is complete yet."""
         row, defaults = self.chosen(), self.defaults
         return Hyperparameters(
             model=self.tunable.model, values=row.values if row else dict(self.tunable.defaults),
@@ -161,7 +161,7 @@ class Result:
         )  # fmt: skip
 
     def write_trials(self, path: Path) -> None:
-        """Write every row as Parquet, a column a hyper-parameter; `mean` is over the seeds that it was trained with."""
+        """Write every row as Parquet, one column per hyper-parameter; `mean` is over all seeds of a trial."""
         names = ("number", "state", "quality", "mean", "latency_ms", "seconds", "epochs_done", "defaults", "retry_of",
                  "worker", "problem")  # fmt: skip
         columns = {name: pa.array([getattr(row, name) for row in self.rows], _TYPES[name]) for name in names}

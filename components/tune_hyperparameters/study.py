@@ -1,7 +1,7 @@
-"""The shared study: who may start which trial, so that workers in many processes and pods keep to one budget.
+"""The shared study: assigns trials to workers in several processes and pods within one budget.
 
-Optuna gives every trial a number, atomically, in every storage. A trial belongs to the budget when fewer than `trials`
-others with smaller numbers count; so no lock is needed, and two workers can never both take the last slot.
+Optuna numbers trials atomically in every storage. A trial is within the budget if fewer than `trials` trials with
+smaller numbers count. So no lock is needed, and two workers can never both take the last slot.
 """
 
 import hashlib
@@ -28,16 +28,16 @@ from components.shared.tuning.search_space import Choice, Float, SearchSpace, Va
 from components.tune_hyperparameters.config import TuningConfig
 
 DEFAULTS, OWNER, PROBLEM, RETRY, SURPLUS = "defaults", "owner", "problem", "retry_of", "surplus"
-"""User attributes of a trial. One that failed without PROBLEM or SURPLUS was lost: its worker died."""
+"""User attributes of a trial. A trial that failed without PROBLEM or SURPLUS was lost: its worker died."""
 
 _LOCKED_S = 120.0
-"""Seconds that a worker waits for a SQLite file that another one holds."""
+"""Seconds to wait for a SQLite file that another worker has locked."""
 
 FINALS = "finals"
-"""What the user attributes of a study begin with that hold a finalist's metric with another seed."""
+"""Prefix of the study's user attributes that store a finalist's metric with another seed."""
 
 FACTS = "facts"
-"""User attribute of a study: what it searches, on which data."""
+"""User attribute of a study: its model, data, search space and settings."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Owner:
     """The process that runs a trial.
 
     Attributes:
-        worker: name. host: of the machine or pod. pid: process. started: when the process began, against reused pids.
+        worker: name of the worker. host: name of the machine or pod. pid: process id. started: start time of the
+            process, to detect reused ids.
     """
 
     worker: str
@@ -55,11 +56,11 @@ class Owner:
 
     @classmethod
     def here(cls, worker: str) -> "Owner":
-        """This process."""
+        """Return the owner for this process."""
         return cls(worker, socket.gethostname(), os.getpid(), psutil.Process().create_time())
 
     def runs(self) -> bool:
-        """Whether this process of this machine still lives."""
+        """Return whether the process is still running; only valid on its own host."""
         try:
             process = psutil.Process(self.pid)
             return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
@@ -68,24 +69,24 @@ class Owner:
 
 
 def lost(trial: FrozenTrial) -> bool:
-    """Whether the trial's worker died over it."""
+    """Return whether the trial failed because its worker died."""
     return trial.state == TrialState.FAIL and not {PROBLEM, SURPLUS} & trial.user_attrs.keys()
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Whether a trial takes a slot of the budget: all but lost ones and those that found it used up."""
+    """Return whether a trial uses a slot of the budget: all except lost trials and those beyond the budget."""
     return SURPLUS not in trial.user_attrs and not lost(trial)
 
 
 class SharedStudy:
-    """A study as one worker sees it.
+    """One worker's access to a study.
 
     Args:
-        config: Budget, storage, who this worker is.
-        space: What is tuned.
+        config: Budget, storage and name of this worker.
+        space: Search space.
         defaults: Values of the first trial.
-        facts: JSON of what the study searches, and on which data. Part of its name: with other data, defaults or
-            ranges it is another study, so that a search goes on exactly where its trials can be compared.
+        facts: JSON values of FACTS. Their digest is part of the study's name: other data, defaults or ranges give
+            another study, so that a search only continues with comparable trials.
 
     Raises:
         InputError: the storage cannot be used.
@@ -107,11 +108,11 @@ class SharedStudy:
         self.optuna.set_user_attr(FACTS, dict(facts))
 
     def trials(self) -> list[FrozenTrial]:
-        """Every trial that was ever started, by its number."""
+        """Return all trials ever created, ordered by number."""
         return self.optuna.get_trials(deepcopy=False)
 
     def finals(self) -> dict[int, dict[int, float | None]]:
-        """Number of a trial -> further seed -> its metric with it, or None where it could not be trained."""
+        """Return number of a trial -> additional seed -> metric, or None if the training failed."""
         found: dict[int, dict[int, float | None]] = {}
         for name, value in self.optuna.user_attrs.items():
             head, *rest = name.split("/")
@@ -121,13 +122,13 @@ class SharedStudy:
         return found
 
     def note_final(self, number: int, seed: int, metric: float | None) -> None:
-        """Keep what a trial's values reached with another seed."""
+        """Record the metric of a trial's values with another seed."""
         self.optuna.set_user_attr(f"{FINALS}/{number}/{seed}", metric)
 
     def claim(self) -> optuna.Trial | None:
-        """Take a slot of the budget; None when all are taken.
+        """Take a slot of the budget and return its trial; None if the budget is used up.
 
-        A dead worker's trials are failed first and their values enqueued once more.
+        The trials of dead workers are first marked as failed, and their values are enqueued once more.
         """
         self._bury()
         while True:
@@ -147,7 +148,7 @@ class SharedStudy:
             self.optuna.tell(trial, state=TrialState.FAIL)
 
     def suggest(self, trial: optuna.Trial) -> dict[str, Value]:
-        """A value for every field of the space that goes with the others."""
+        """Suggest a value for every field of the space that applies to the values before it."""
         values: dict[str, Value] = {}
         for name, found in self.space.ranges.items():
             if not self.space.applies(name, values):
@@ -155,7 +156,7 @@ class SharedStudy:
             if isinstance(found, Float):
                 values[name] = trial.suggest_float(name, found.low, found.high, log=found.log)
             elif isinstance(found, Choice | Variant):
-                # By index: an option keeps its own type, whatever the storage makes of it.
+                # By index, so that an option keeps its type whatever the storage returns.
                 values[name] = found.options[found.options.index(trial.suggest_categorical(name, found.options))]
             else:
                 values[name] = trial.suggest_int(name, found.low, found.high, log=found.log)
@@ -163,19 +164,19 @@ class SharedStudy:
 
     def _within_budget(self, trial: optuna.Trial) -> bool:
         before = [other for other in self.trials() if other.number < trial.number and counts(other)]
-        # Two workers that both found an empty study have both enqueued the defaults.
+        # Two workers that start with an empty study both enqueue the defaults.
         twice = DEFAULTS in trial.user_attrs and any(DEFAULTS in other.user_attrs for other in before)
         return len(before) < self.config.trials and not twice
 
     def _bury(self) -> None:
-        """Fail the trials of dead workers; the values of each get one more try, the defaults as many as they need."""
+        """Mark the trials of dead workers as failed; retry their values once, the defaults without limit."""
         for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self._is_dead(trial):
                 continue
             try:
                 self.optuna.tell(trial.number, state=TrialState.FAIL)
             except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-                continue  # Another worker was faster, and enqueues it.
+                continue  # Another worker was faster and enqueues the values.
             if DEFAULTS not in trial.user_attrs and RETRY not in trial.user_attrs and trial.params:
                 self.optuna.enqueue_trial(dict(trial.params), {RETRY: trial.number})
 
@@ -185,11 +186,11 @@ class SharedStudy:
         owner = Owner(**trial.user_attrs[OWNER])
         if owner.host == self.owner.host:
             return not owner.runs()
-        # A step's pod is replaced only after it is gone, by one that has its worker's name.
+        # A step's pod is only replaced after it has ended, by a pod with the same worker name.
         return self.config.closing or (owner.worker == self.owner.worker != "")
 
     def _sampler(self) -> optuna.samplers.BaseSampler:
-        """TPE (Bergstra et al., NeurIPS 2011), seeded by number and worker, so that no two draw the same."""
+        """Return TPE (Bergstra et al., NeurIPS 2011), seeded by trial number and worker, so that all draws differ."""
         key = f"{self.config.seed} {self.config.worker} {len(self.trials())}"
         startup = min(10, max(4, self.config.trials // 4))
         return optuna.samplers.TPESampler(n_startup_trials=startup, seed=zlib.crc32(key.encode()))
@@ -211,7 +212,7 @@ def _storage(address: str, study: str) -> BaseStorage:
 
 
 def _shown(address: str) -> str:
-    """The address without a password."""
+    """Return the address without its password."""
     if "://" not in address:
         return address
     try:
@@ -221,8 +222,8 @@ def _shown(address: str) -> str:
 
 
 def _database(url: str, tries: int = 5) -> RDBStorage:
-    """Open a database; where workers come at once all make its tables, and those that lose find them a moment later."""
-    # A file is locked while another worker writes, for as long as a busy machine makes it; servers have locks of rows.
+    """Open a database; retries, because only one of several concurrent workers succeeds in creating its tables."""
+    # SQLite locks the whole file while another worker writes, for long on a busy machine; servers lock rows.
     waiting = {"connect_args": {"timeout": _LOCKED_S}} if url.startswith("sqlite") else None
     for at in range(1, tries):
         try:
@@ -233,7 +234,7 @@ def _database(url: str, tries: int = 5) -> RDBStorage:
 
 
 def _pruner(name: str) -> optuna.pruners.BasePruner:
-    """The rule that ends a trial early; one epoch alone ends none, because it speaks for the highest learning rate.
+    """Return the rule that ends trials early; never after the first epoch, which favours the highest learning rate.
 
     `asha`: Li et al., A System for Massively Parallel Hyperparameter Tuning (MLSys 2020).
     """

@@ -1,4 +1,4 @@
-"""Search for a model's best hyper-parameters: run trials of a study until its budget is used up, then tell the best."""
+"""Search for a model's best hyper-parameters: run the trials of a study within its budget and report the best."""
 
 import tempfile
 import time
@@ -25,16 +25,16 @@ STAGE = "tune_hyperparameters"
 
 
 def tune(tunable: Tunable, out: Path, html: Path, config: TuningConfig) -> Hyperparameters:
-    """Run trials until the study's budget is used up, by this worker and others, and write what is known then.
+    """Run trials until this and other workers have used up the study's budget, then write the results.
 
     Args:
         tunable: The model with its data.
         out: Folder that receives hyperparameters.json and trials.parquet.
-        html: Page to write.
-        config: How to search.
+        html: HTML page to write.
+        config: Options of the search.
 
     Returns:
-        The best configuration so far; the defaults where nothing is better.
+        The best configuration so far; the defaults if nothing is better.
 
     Raises:
         InputError: the storage cannot be used.
@@ -55,7 +55,7 @@ def tune(tunable: Tunable, out: Path, html: Path, config: TuningConfig) -> Hyper
 
 
 def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
-    """Train one trial and tell the study how it went."""
+    """Train one trial and report its result to the study."""
     defaults, latency = DEFAULTS in trial.user_attrs, study.config.latency
     values = study.suggest(trial)
     finished = [found for found in study.trials() if counts(found) and found.state.is_finished()]
@@ -65,9 +65,9 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
     def on_epoch(epoch: int, metric: float) -> None:
         trial.set_user_attr("epochs", epoch)
         comparable = _comparable_epoch(epoch, values, tunable.defaults)
-        if not latency and comparable:  # Optuna has no rule for pruning by two objectives.
+        if not latency and comparable:  # Optuna cannot prune with two objectives.
             trial.report(metric, comparable)
-            # What everything is compared with must reach its end.
+            # The defaults are the baseline of all trials and are never pruned.
             if not defaults and trial.should_prune():
                 raise optuna.TrialPruned
 
@@ -80,9 +80,9 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
             study.optuna.tell(trial, state=TrialState.PRUNED)
             return
         except (TrainingError, InputError) as error:
-            # Values may not go together, such as a batch that the processes cannot share out.
+            # Values may be incompatible, such as a batch size that the processes do not divide.
             if defaults:
-                # Not a trial's fault: left as lost, so that a later call begins with the defaults again.
+                # Without PROBLEM the trial counts as lost, so that a later call starts with the defaults again.
                 study.optuna.tell(trial, state=TrialState.FAIL)
                 raise
             trial.set_user_attr(PROBLEM, error.headline)
@@ -93,9 +93,9 @@ def _run(study: SharedStudy, trial: optuna.Trial, tunable: Tunable) -> None:
 
 
 def _comparable_epoch(epoch: int, values: Mapping[str, Value], defaults: Mapping[str, Value]) -> int:
-    """The defaults' epoch by which as much of their training is done as of this trial's now; 0: between two of them.
+    """Return the epoch at which the defaults have completed the same share of training; 0 if it lies between epochs.
 
-    A longer training stands lower after the same epoch, where its learning rate has yet to fall.
+    At the same epoch a longer training has a lower metric, because its learning rate has not decayed as far.
     """
     epochs, usual = values.get("epochs"), defaults.get("epochs")
     if not isinstance(epochs, int) or not isinstance(usual, int):
@@ -104,7 +104,7 @@ def _comparable_epoch(epoch: int, values: Mapping[str, Value], defaults: Mapping
 
 
 def _facts(tunable: Tunable, config: TuningConfig) -> dict[str, Any]:
-    """What makes trials comparable."""
+    """Return the facts that must be equal for trials to be comparable."""
     ranges = {name: repr(found) for name, found in tunable.space.ranges.items()}
     return {
         "model": tunable.model, "features": tunable.digest, "space": ranges, "defaults": dict(tunable.defaults),

@@ -1,4 +1,4 @@
-"""What a rule may read, what it is allowed to tolerate, and what it finds."""
+"""Inputs and findings of the validation rules."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ Level = Literal["info", "warning", "error"]
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that a rule noticed."""
+    """A finding of a rule."""
 
     level: Level
     rule: str
@@ -22,43 +22,43 @@ class Finding:
     message: str
     """Description in one sentence."""
     count: int
-    """Rows concerned."""
+    """Number of affected rows."""
     share: float
-    """Of the table's rows."""
+    """Share of the table's rows."""
     threshold: float = 0.0
-    """What was allowed: a share, or the count that the rule names."""
+    """Violated threshold: a share, or a count if the rule is about counts."""
     fix: str = ""
     """How to fix it."""
     examples: tuple[str, ...] = ()
     """Up to three rows as JSON text."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For the statistics JSON."""
+        """Convert to JSON values for the statistics."""
         return {**asdict(self), "examples": list(self.examples), "share": round(self.share, 6)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What every rule may read."""
+    """Inputs of the rules."""
 
     tables: Tables
     statistics: dict[str, Any]
     options: ValidationOptions
     now: datetime
-    """The present, with a time zone: later timestamps are in the future."""
+    """Current time, with a time zone; later timestamps are in the future."""
     previous: dict[str, Any] | None = None
     """The statistics of the previous run."""
     rejected: dict[str, int] = field(default_factory=dict)
-    """Reason -> event rows that ingest_events put aside."""
+    """Reason -> number of event rows rejected by ingest_events."""
 
     def rows(self, table: str) -> int:
-        """Rows of a table."""
+        """Number of rows of a table."""
         return self.statistics["tables"][table]["rows"]
 
     def breaches(
         self, rule: str, column: str, condition: str, limits: tuple[float, float | None], fix: str
     ) -> Iterator[Finding]:
-        """A finding if rows of the column's table meet `condition`.
+        """Yield a finding if too many rows of the column's table meet `condition`.
 
         Args:
             rule: Name of the rule.
@@ -74,7 +74,7 @@ class Context:
     def graded(
         self, rule: str, column: str, count: int, limits: tuple[float, float | None], fix: str, examples: str = ""
     ) -> Iterator[Finding]:
-        """A finding about `count` rows, whose level follows from their share; `examples` is what follows FROM."""
+        """Yield a finding about `count` rows, with a level by their share; `examples` is the SQL after FROM."""
         table = column.partition(".")[0]
         share = count / max(self.rows(table), 1)
         warning, error = limits

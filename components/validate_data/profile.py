@@ -1,4 +1,4 @@
-"""The statistics of the three tables: what the rules judge, what the page draws and what drift is measured against.
+"""Statistics of the three tables, used by the rules and the page and as the baseline of drift.
 
 Layout of the JSON:
 
@@ -8,7 +8,7 @@ Layout of the JSON:
         strings:    distinct (approximate, ids of events exact), top [{value, count}] where values repeat
         timestamps: min, max;  booleans: true_rate;  lists, maps: top elements or keys
     events_per_day {day: count}, event_mix {type: count}
-    users, items, sessions: how many the events name (exact) and quantiles of events for each
+    users, items, sessions: number of distinct ids in the events (exact) and quantiles of their events
 """
 
 import itertools
@@ -19,17 +19,17 @@ import pyarrow as pa
 from components.validate_data.tables import SCHEMAS, Tables
 
 VERSION = 1
-"""Of the layout above."""
+"""Version of the layout above."""
 
 QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 _BIN_QUANTILES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 EXACT_QUANTILE_ROWS = 10_000_000
-"""Up to here quantiles are exact; beyond they are t-digest estimates, whose memory does not grow."""
+"""Quantiles are exact up to this number of rows; beyond it they are t-digest estimates in constant memory."""
 TOP = 20
-"""Most frequent values kept."""
+"""Number of most frequent values kept."""
 
 _TOP_COLUMNS = {"events": ("event_type", "query"), "items": ("brand",), "users": ()}
-"""Strings whose values repeat; the top of user_id and item_id comes from the counts."""
+"""String columns with repeated values; the top values of user_id and item_id come from the count tables."""
 
 
 def profile(tables: Tables) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def profile(tables: Tables) -> dict[str, Any]:
 
     Args:
         tables: With the views events, items and users; the temporary tables user_counts, item_counts and
-            session_counts (id, n) are created in it and stay for the rules and the page.
+            session_counts (id, n) are created in it and remain for the rules and the page.
     """
     for name, column in (("user_counts", "user_id"), ("item_counts", "item_id"), ("session_counts", "session_id")):
         query = f"SELECT {column} AS id, count(*) AS n FROM events WHERE {column} IS NOT NULL GROUP BY ALL"
@@ -62,7 +62,7 @@ def profile(tables: Tables) -> dict[str, Any]:
 
 
 def _table(tables: Tables, name: str, schema: pa.Schema) -> dict[str, Any]:
-    """Every column of a table, with one scan for all that a single pass can give."""
+    """Statistics of every column of a table; one scan computes all single-pass aggregates."""
     rows: int = tables.row(f"SELECT count(*) FROM {name}")[0]
     parts = {field.name: _aggregates(field, rows <= EXACT_QUANTILE_ROWS) for field in schema}
     wanted = ", ".join(expression for part in parts.values() for expression in part.values())
@@ -110,7 +110,7 @@ def _aggregates(field: pa.Field, exact: bool) -> dict[str, str]:
 
 
 def _histogram(tables: Tables, table: str, column: str, quantiles: list[float]) -> dict[str, list[Any]]:
-    """Counts between the deciles; a bin holds its right edge, the first one its left edge too."""
+    """Counts between the deciles; bins include their right edge, the first bin also its left edge."""
     deciles = [quantiles[QUANTILES.index(q)] for q in _BIN_QUANTILES]
     edges = list(dict.fromkeys(deciles))
     inner = edges[1:-1]
@@ -134,8 +134,8 @@ def _counted(tables: Tables, name: str) -> dict[str, Any]:
 
 
 def _rounded(column: dict[str, Any]) -> dict[str, Any]:
-    """Ratios, means and deviations with six significant digits: sums over threads differ beyond them.
+    """Round ratios, means and deviations to six significant digits, beyond which sums over threads differ.
 
-    Quantiles and edges stay as they are, because a value must fall into its own bin again.
+    Quantiles and edges are not rounded, because a value must fall into the same bin again.
     """
     return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in column.items()}

@@ -15,12 +15,12 @@ from components.validate_data.tables import Tables
 _TONES: dict[str, Tone] = {"error": "bad", "warning": "warning", "info": "neutral"}
 _PRICE_BINS = 40
 _LONGEST_SESSION = 60
-"""Sessions of more events share the last bar."""
+"""Sessions with more events share the last bar."""
 _POPULARITY_POINTS = 150
 
 
 def build_page(context: Context, findings: list[Finding]) -> Page:
-    """The whole page; `profile` has created the temporary count tables that the plots read."""
+    """Build the page; the plots read the temporary count tables created by `profile`."""
     statistics = context.statistics
     column = statistics["tables"]["events"]["columns"]["timestamp"]
     span = f"{str(column['min'])[:10]} to {str(column['max'])[:10]}" if column["count"] else "no events"
@@ -40,7 +40,7 @@ def build_page(context: Context, findings: list[Finding]) -> Page:
 
 
 def schema_page(findings: list[Finding]) -> Page:
-    """The page when the tables cannot be read as what they should be."""
+    """Build the page for tables whose schema does not match the data contract."""
     page = Page("Data validation", "The schema does not match the data contract; nothing else was checked")
     _findings(page, findings)
     return page
@@ -99,7 +99,7 @@ def _mix(page: Page, statistics: dict[str, Any]) -> None:
 
 def _popularity(page: Page, tables: Tables) -> None:
     ranked = "SELECT n, row_number() OVER (ORDER BY n DESC) AS rank FROM item_counts"
-    # Ranks whose logarithm falls into a new step: a curve of 150 points, however many items there are.
+    # One point per step of the logarithm of the rank: at most about 150 points, regardless of the number of items.
     step = f"floor(ln(rank) * {_POPULARITY_POINTS} / ln(greatest(2, (SELECT count(*) FROM item_counts))))"
     points = tables.rows(f"SELECT min(rank) AS r, max(n) FROM ({ranked}) GROUP BY {step} ORDER BY r")
     if not points:
@@ -119,7 +119,7 @@ def _popularity(page: Page, tables: Tables) -> None:
 
 
 def _plain_logarithmic(axis: Axis, steps: tuple[int, ...] = (1,)) -> None:
-    """Write 1,000 and not a power of ten: easier to read, and it spares a typesetting engine."""
+    """Label ticks as 1,000 instead of powers of ten: easier to read, and no typesetting engine is needed."""
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter("{x:,g}")
     axis.set_minor_formatter(NullFormatter())

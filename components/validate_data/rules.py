@@ -1,4 +1,4 @@
-"""The rules that data must pass; each is a small function from the statistics and a few aggregates to findings."""
+"""Validation rules; each is a function that yields findings from the statistics and a few aggregates."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,7 +11,7 @@ _USEFUL = {"events": ("session_id",), "items": ("title", "categories", "price")}
 
 
 def null_rates(context: Context) -> Iterator[Finding]:
-    """Required columns hold no null; useful ones not too many."""
+    """Required columns have no nulls; useful columns have few."""
     for column in ("events.user_id", "events.event_type", "events.timestamp", "items.item_id", "users.user_id"):
         condition = f"{column.partition('.')[2]} IS NULL"
         yield from context.breaches("null_rate", column, condition, (0.0, 0.0), f"the column is required: {_AGAIN}")
@@ -27,7 +27,7 @@ def null_rates(context: Context) -> Iterator[Finding]:
 
 
 def unique_ids(context: Context) -> Iterator[Finding]:
-    """The catalog holds an item once, the users a user once."""
+    """Item ids are unique in the catalog, and user ids in the users."""
     for table, key in (("items", "item_id"), ("users", "user_id")):
         repeated = f"(SELECT {key}, count(*) AS n FROM {table} WHERE {key} IS NOT NULL GROUP BY 1 HAVING count(*) > 1)"
         count = int(context.tables.row(f"SELECT coalesce(sum(n - 1), 0) FROM {repeated}")[0])
@@ -36,7 +36,7 @@ def unique_ids(context: Context) -> Iterator[Finding]:
 
 
 def value_ranges(context: Context) -> Iterator[Finding]:
-    """Prices and quantities are finite, not negative and not absurd."""
+    """Prices and quantities are finite, not negative and below a maximum."""
     limits = {
         "events.price": context.options.max_price,
         "events.quantity": context.options.max_quantity,
@@ -61,8 +61,8 @@ def content_vectors(context: Context) -> Iterator[Finding]:
 
 
 def duplicate_events(context: Context) -> Iterator[Finding]:
-    """Few events repeat another one in every column."""
-    # A 64-bit hash of the row: grouping whole rows would hold them all.
+    """Few events repeat another event in every column."""
+    # Groups by a 64-bit hash, because grouping by whole rows would keep all of them in memory.
     groups = "SELECT hash(e) AS h, count(*) AS n FROM events e GROUP BY 1 HAVING count(*) > 1"
     context.tables.create("duplicate_hashes", groups)
     count = int(context.tables.row("SELECT coalesce(sum(n - 1), 0) FROM duplicate_hashes")[0])
@@ -73,7 +73,7 @@ def duplicate_events(context: Context) -> Iterator[Finding]:
 
 
 def future_timestamps(context: Context) -> Iterator[Finding]:
-    """No event happened after now."""
+    """No event is in the future."""
     latest = (context.now + timedelta(hours=context.options.clock_skew_hours)).isoformat()
     limits = (0.0, context.options.future_error)
     fix = "check the time zone and the unit (seconds or milliseconds) of the timestamps"
@@ -82,7 +82,7 @@ def future_timestamps(context: Context) -> Iterator[Finding]:
 
 
 def event_mix(context: Context) -> Iterator[Finding]:
-    """Event types are known, and some of them show what shoppers chose."""
+    """Event types are known, and there are view, cart or purchase events."""
     known = ", ".join(f"'{name}'" for name in EVENT_TYPES)
     fix = f"map the values with event_types; known are {', '.join(EVENT_TYPES)}"
     yield from context.breaches("event_mix", "events.event_type", f"event_type NOT IN ({known})", (0.0, 0.0), fix)
@@ -105,7 +105,7 @@ def event_mix(context: Context) -> Iterator[Finding]:
 
 
 def orphan_items(context: Context) -> Iterator[Finding]:
-    """Events name items of the catalog."""
+    """Items of events exist in the catalog."""
     strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
     count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
     limits = (context.options.orphan_warning, context.options.orphan_error)
@@ -115,7 +115,7 @@ def orphan_items(context: Context) -> Iterator[Finding]:
 
 
 def enough_data(context: Context) -> Iterator[Finding]:
-    """There is more than one user, item and event."""
+    """There are enough users, items and events."""
     options = context.options
     counts = [
         ("events.*", context.rows("events"), options.min_events),
@@ -141,7 +141,7 @@ def enough_data(context: Context) -> Iterator[Finding]:
 
 
 def time_span(context: Context) -> Iterator[Finding]:
-    """Events spread over time, because splits are by time."""
+    """Events are spread over time, because splits are by time."""
     column = context.statistics["tables"]["events"]["columns"]["timestamp"]
     days, rows = len(context.statistics["events_per_day"]), context.rows("events")
     if rows and column["min"] == column["max"]:
@@ -192,7 +192,7 @@ def size_against_previous(context: Context) -> Iterator[Finding]:
 
 
 def rejected_share(context: Context) -> Iterator[Finding]:
-    """ingest_events put few rows aside."""
+    """ingest_events rejected few event rows."""
     count = sum(context.rejected.values())
     total = count + context.rows("events")
     share = count / max(total, 1)
@@ -217,4 +217,4 @@ RULES = (
     null_rates, unique_ids, value_ranges, content_vectors, duplicate_events, future_timestamps, event_mix,
     orphan_items, enough_data, time_span, size_against_previous, rejected_share,
 )  # fmt: skip
-"""In the order in which they are shown."""
+"""All rules, in display order."""

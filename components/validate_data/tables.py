@@ -17,10 +17,10 @@ from components.shared.schema.tables import EVENTS, ITEMS, USERS, check_schema
 SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
 
 MEMORY_LIMIT = "1GB"
-"""DuckDB spills to a temporary folder beyond it."""
+"""Beyond this limit DuckDB spills to a temporary folder."""
 
 EXAMPLES = 3
-"""Rows shown with a finding."""
+"""Maximum number of rows shown with a finding."""
 
 
 class Tables:
@@ -30,11 +30,11 @@ class Tables:
         self._connection = connection
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """All rows of a query that aggregates."""
+        """All rows of an aggregating query."""
         return self._connection.execute(query).fetchall()
 
     def row(self, query: str) -> tuple[Any, ...]:
-        """The one row of a query."""
+        """The only row of a query."""
         return self.rows(query)[0]
 
     def examples(self, relation: str) -> tuple[str, ...]:
@@ -43,13 +43,13 @@ class Tables:
         return tuple(text for (text,) in found)
 
     def create(self, name: str, query: str) -> None:
-        """Keep the result of a query that several others read; it may spill to disk."""
+        """Create a temporary table from a query that several others read; it may spill to disk."""
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
 
 
 @contextlib.contextmanager
 def opened(folders: dict[str, Path]) -> Iterator[Tables]:
-    """Open the tables whose files were listed by `parquet_files`."""
+    """Open views of the tables over the Parquet files in `folders`."""
     with (
         tempfile.TemporaryDirectory(prefix="shoprank-validate-") as spill,
         contextlib.closing(duckdb.connect(config={"threads": usable_cpus()})) as connection,
@@ -63,7 +63,7 @@ def opened(folders: dict[str, Path]) -> Iterator[Tables]:
 
 
 def rejected_reasons(tables: Tables, folder: Path) -> dict[str, int]:
-    """Reason -> event rows that ingest_events put aside in `folder`."""
+    """Reason -> number of event rows rejected by ingest_events, whose output is `folder`."""
     events = f"FROM {_read(folder, 'rejected')} WHERE \"table\" = 'events'"
     return dict(tables.rows(f"SELECT reason, count(*) {events} GROUP BY 1 ORDER BY 1"))
 
@@ -77,7 +77,7 @@ def parquet_files(folder: Path, name: str) -> list[Path]:
     """Every Parquet file below `folder`, sorted.
 
     Raises:
-        InputError: there is none.
+        InputError: the folder has no Parquet file.
     """
     files = sorted(folder.rglob("*.parquet"))
     if not files:
@@ -86,7 +86,7 @@ def parquet_files(folder: Path, name: str) -> list[Path]:
 
 
 def schema_problem(folder: Path, name: str) -> SchemaError | None:
-    """What is wrong with the schema of a table's files, if anything.
+    """The first schema error in a table's files, or None.
 
     Raises:
         InputError: a file is not Parquet.

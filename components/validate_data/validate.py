@@ -26,7 +26,7 @@ STAGE = "validate_data"
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationResult:
-    """What was found; data with an error never gets here."""
+    """Result of a validation without errors."""
 
     events: int
     """Rows."""
@@ -35,24 +35,24 @@ class ValidationResult:
     users: int
     """Rows."""
     findings: tuple[Finding, ...]
-    """In the order of the rules."""
+    """Findings in the order of the rules."""
     statistics: Path
     """The JSON file."""
     html: Path
     """The page."""
 
     def metrics(self) -> dict[str, float]:
-        """The counts, by metric name."""
+        """Counts by metric name."""
         warnings = sum(finding.level == "warning" for finding in self.findings)
         return {"events": self.events, "items": self.items, "users": self.users, "warnings": warnings}
 
     def metadata(self) -> dict[str, str | int]:
-        """What the artifact of the statistics carries."""
+        """Metadata of the statistics artifact."""
         return {"rows": self.events, "schema_hash": schema_hash(*SCHEMAS.values()), "code_version": VERSION}
 
 
 def statistics_file(path: Path) -> Path:
-    """The JSON file that `path` names: itself if it ends in .json, else `statistics.json` inside it."""
+    """Path of the statistics: `path` if it ends in .json, else `statistics.json` in this folder."""
     return path if path.suffix == ".json" else path / "statistics.json"
 
 
@@ -74,14 +74,14 @@ def validate(
         events: Folder of Parquet, schema EVENTS.
         items: Folder of Parquet, schema ITEMS.
         users: Folder of Parquet, schema USERS.
-        statistics: Where to write the statistics: a .json file, or a folder that gets `statistics.json`.
-        html: The page to write.
+        statistics: Output of the statistics: a .json file, or a folder for `statistics.json`.
+        html: Output of the page.
         options: Thresholds and the statistics of an earlier run; None: the defaults.
         rejected: The `rejected` output of ingest_events.
-        now: The present, with a time zone; None: the clock.
+        now: Current time, with a time zone; None: the system time.
 
     Raises:
-        InputError: a folder holds no Parquet, a file is corrupt, or the disk is full.
+        InputError: a folder has no Parquet file, a file is corrupt, or the disk is full.
         DataError: a rule found an error.
     """
     report(STAGE, 0.0, "reading")
@@ -106,7 +106,7 @@ def validate(
 def _judge(
     folders: dict[str, Path], rejected: Path | None, given: dict[str, Any]
 ) -> tuple[dict[str, Any], list[Finding], Page]:
-    """Compute the statistics, apply every rule and draw the page."""
+    """Compute the statistics, apply every rule and build the page."""
     try:
         with opened(folders) as tables:
             found = profile(tables)

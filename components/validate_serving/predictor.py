@@ -16,30 +16,30 @@ import httpx
 from components.shared.errors import ServingError
 
 PROGRAM = (sys.executable, "-m", "serving")
-"""The predictor."""
+"""Command that starts the predictor."""
 _LOG_LINES = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictorConfig:
-    """How the predictor is started."""
+    """Options for starting the predictor."""
 
     public_key: Path | None = None
-    """Who must have signed the bundle; None checks the files alone and runs the bundle's code, if it holds any."""
+    """Public key file to verify the bundle; None verifies only the files and allows native code in the bundle."""
     name: str = "shoprank"
     """Model name in the URLs."""
     clock: str = "bundle"
-    """'bundle' answers as of the end of the bundle's data, 'system' as of today; 'auto' by the age of the data."""
+    """'bundle' answers as of the end of the bundle's data, 'system' as of today; 'auto' chooses by the data's age."""
     threads: int | None = None
-    """Requests answered at once; None: as many as the predictor chooses."""
+    """Maximum number of concurrent requests; None: the predictor's default."""
     startup_s: float = 120.0
-    """Seconds until the model must be ready."""
+    """Timeout for the model to become ready, in seconds."""
     http_port: int = 0
-    """0 takes a free one."""
+    """REST port; 0 selects a free port."""
     grpc_port: int = 0
-    """0 takes a free one."""
+    """gRPC port; 0 selects a free port."""
     further: tuple[str, ...] = ()
-    """Further words of its command, such as --inference_log and its folder."""
+    """Further command-line arguments, such as --inference_log and its folder."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Predictor:
     """A running predictor that is ready.
 
     Attributes:
-        process: the one that was started. url: of its REST port. grpc_port: of its V2 gRPC service. name: of the model.
-        startup_s: seconds from start to ready. log: what it writes.
+        process: process of the predictor. url: address of its REST port. grpc_port: port of its V2 gRPC service.
+        name: model name in the URLs. startup_s: seconds from start to ready. log: file with its output.
     """
 
     process: subprocess.Popen[bytes]
@@ -65,7 +65,7 @@ class Predictor:
         return int(line.split()[1]) * 1024 / 1e6
 
     def log_tail(self) -> str:
-        """The last lines it wrote."""
+        """Return the last lines of the log."""
         return _tail(self.log)
 
 
@@ -74,7 +74,7 @@ def running(bundle: Path, config: PredictorConfig) -> Iterator[Predictor]:
     """Start `python -m serving` on `bundle`, wait until its model is ready, and stop it at the end.
 
     Raises:
-        ServingError: it ended or was not ready in time; holds its last log lines.
+        ServingError: it ended or was not ready in time; the message contains its last log lines.
     """
     http_port, grpc_port = config.http_port or _free_port(), config.grpc_port or _free_port()
     command = [
@@ -102,7 +102,7 @@ def running(bundle: Path, config: PredictorConfig) -> Iterator[Predictor]:
 
 
 def _start(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    # The serving package lies beside components, installed or in a checkout; -m finds it from there.
+    # The serving package is beside components, installed or in a checkout, so -m finds it from there.
     root = Path(__file__).resolve().parents[2]
     return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=root)
 

@@ -23,17 +23,17 @@ class ProofConfig:
     """Limits and numbers of requests."""
 
     max_p99_ms: float = 200.0
-    """Largest 99th percentile of a request, over HTTP on loopback, one at a time."""
+    """Maximum 99th percentile of the latency over HTTP on loopback, one request at a time."""
     max_memory_mb: float = 2_000.0
-    """Largest resident memory of the predictor."""
+    """Maximum resident memory of the predictor, in MB."""
     requests: int = 300
-    """Warm requests that are timed."""
+    """Number of timed requests after warm-up."""
     warm_up: int = 20
-    """Requests before that."""
+    """Number of untimed requests before them."""
     tolerance: float = TOLERANCE
-    """Largest difference of a score from its golden one."""
+    """Maximum difference of a score from its golden score."""
     predictor: PredictorConfig = dataclasses.field(default_factory=PredictorConfig)
-    """How the predictor is started; its clock must be the bundle's."""
+    """Options for starting the predictor; its clock must be 'bundle'."""
 
 
 def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
@@ -45,8 +45,8 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
         config: Limits.
 
     Raises:
-        ServingError: it did not start, answered otherwise than the trained model, was too slow or too large.
-        InputError: a limit cannot be met by anything.
+        ServingError: it did not start, gave other answers than the trained model, was too slow or used too much memory.
+        InputError: a limit or the number of requests is not above 0.
     """
     if min(config.max_p99_ms, config.max_memory_mb, config.requests) <= 0:
         raise InputError("max_p99_ms, max_memory_mb or requests is not above 0", "give limits above 0")
@@ -77,7 +77,7 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
 
 
 def _time(asked: Endpoint, golden: list[Golden], config: ProofConfig) -> list[float]:
-    """Milliseconds of each warm request, golden ones in turn."""
+    """Latency of each timed request in milliseconds, repeating the golden requests."""
     spent = []
     for number in range(config.warm_up + config.requests):
         start = time.perf_counter()

@@ -38,7 +38,7 @@ def root(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 def main() -> None:
-    """Entry point: exits with 2 after a user's error, 130 after Ctrl-C and 143 after SIGTERM."""
+    """Entry point: exits with 2 for invalid input, 1 for other errors, 130 after Ctrl-C and 143 after SIGTERM."""
     try:
         with terminated_by_signal():
             app()

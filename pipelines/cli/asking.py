@@ -11,8 +11,8 @@ def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: boo
     """Send one request and return its answer (serving/protocol.py describes both).
 
     Raises:
-        InputError: the predictor refused the request; the message names the field.
-        ServingError: no predictor answers at `url`, or it failed.
+        InputError: the predictor rejected the request; the message names the field.
+        ServingError: no predictor answers at `url`, or the request failed.
     """
     verb = "explain" if explain else "predict"
     address = f"{url.rstrip('/')}/v1/models/{model}:{verb}"

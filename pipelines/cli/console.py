@@ -22,7 +22,7 @@ class StageProgress:
 
     Args:
         quiet: Print nothing.
-        clock: Seconds that only grow.
+        clock: Monotonic clock in seconds.
     """
 
     def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
@@ -75,7 +75,7 @@ class StageProgress:
             self._plain(f"  {self._name}  {100 * event.share:3.0f} %  {event.note}{left}".rstrip())
 
     def _left(self, now: float, share: float) -> str:
-        """The time left of a stage's training, or of its refit, whose share starts at 0 again; preparing is no part."""
+        """Remaining time of a stage's training or refit (whose share restarts at 0), estimated without preparation."""
         if share < self._share or not share:
             self._first = (now, share)
         self._share = share

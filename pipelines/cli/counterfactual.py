@@ -1,4 +1,4 @@
-"""`shoprank counterfactual`: estimates from the champion's logs how a shadow version would have performed."""
+"""`shoprank counterfactual`: estimates the performance of a shadow version from the champion's logs."""
 
 import dataclasses
 from pathlib import Path

@@ -80,7 +80,7 @@ def tune(
     budget = {"retriever_trials": trials, "ranker_trials": trials} if trials else {}
     tuning = dict(given.get("tuning", {}))
     if tuning.get("storage") == TuningOptions().storage:
-        del tuning["storage"]  # the folder on a cluster, as `shoprank config` prints it
+        del tuning["storage"]  # the default folder, for clusters, as printed by `shoprank config`
     given = {**given, "tuning": {**studies, **tuning, **budget}}
     check(given)
     names = {"workers": [f"worker-{number}" for number in range(workers)]}

@@ -26,7 +26,7 @@ class Question:
 
 
 def questions(bundle: Path, query: str = "milk") -> list[Question]:
-    """Requests of a shopper with a long history, of the same shopper searching, and of an unknown shopper."""
+    """Requests of a shopper with a long history, a search of the same shopper, and one of an unknown shopper."""
     users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
     shopper = users[-1]
     return [
@@ -40,7 +40,7 @@ def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[Question, dict[
     """Start the predictor on loopback and send it the questions.
 
     Raises:
-        DataError: an answer holds no item.
+        DataError: an answer has no items.
     """
     answers = []
     with running(bundle, PredictorConfig(public_key=public_key)) as predictor:

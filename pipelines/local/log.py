@@ -14,7 +14,7 @@ _FIX = re.compile(r"^\s*fix: (?P<fix>.*)$")
 
 @dataclass(frozen=True)
 class Started:
-    """A task began."""
+    """A task started."""
 
     task: str
 
@@ -29,7 +29,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Progressed:
-    """A task reported how far it is, 0 to 1."""
+    """A task reported its progress, 0 to 1."""
 
     share: float
     note: str

@@ -12,8 +12,8 @@ from types import FrameType
 import psutil
 
 MARK = "SHOPRANK_RUN_FOLDER"
-"""Environment variable of every process of a run. torchrun gives workers sessions of their own, so that neither a
-process group nor, once torchrun is gone, a parent leads to them."""
+"""Environment variable of every process of a run. torchrun starts workers in their own sessions, so they cannot
+be found by process group nor, once torchrun has ended, by parent process."""
 
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
@@ -71,7 +71,7 @@ def run_until_stopped(command: list[str]) -> int:
 
     with _handled(stop, signal.SIGINT, *_ENDING):
         process = subprocess.Popen(command)
-        if stopped:  # the process has not started yet
+        if stopped:  # the signal came before the process was started
             process.terminate()
         code = process.wait()
     return code if code >= 0 else 128 - code

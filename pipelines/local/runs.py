@@ -46,7 +46,7 @@ class Run:
         """Path of a task's output.
 
         Raises:
-            InputError: the run has no such output.
+            InputError: the output does not exist.
         """
         found = sorted((self.folder / "pipeline").glob(f"*/**/{task}/{name}"))
         if not found:
@@ -101,7 +101,7 @@ def exclusive(out: Path) -> Iterator[None]:
 def run_local(
     pipeline: str, arguments: dict[str, Any], out: Path, watch: Callable[[Started | Ended | Progressed], None]
 ) -> Run:
-    """Run a pipeline in a child process; `watch` gets every event.
+    """Run a pipeline in a child process; `watch` is called with every event.
 
     Raises:
         RunFailed: a stage failed.

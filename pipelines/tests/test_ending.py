@@ -13,6 +13,7 @@ import pytest
 from pipelines.local import processes
 from pipelines.local.processes import MARK, Terminated, delayed_signals, end_run, of_run, terminated_by_signal
 from pipelines.local.runs import exclusive
+from tests.signals import default_signals  # noqa: F401
 
 STUBBORN = """
 import pathlib, signal, sys, time

@@ -1,9 +1,9 @@
 """The real predictor process over real HTTP and gRPC: answers, refusals (never a 500), metrics, probes under load."""
 
+import itertools
 import json
 import statistics
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -236,21 +236,23 @@ def test_metrics_count_by_stage_and_kind(http):
     assert 'shoprank_model_info{name="handmade"' in text and "shoprank_refused_total" in text
 
 
-def test_probes_answer_while_many_ask(predictor, http):
-    stop, took = threading.Event(), []
+def test_probes_do_not_wait_for_the_questions_that_came_before(predictor, http):
+    stop, answered, overtaking = threading.Event(), itertools.count(), []
 
     def load():
-        with httpx.Client(base_url=predictor.url, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=predictor.url, trust_env=False, timeout=60) as client:
             while not stop.is_set():
                 assert client.post(PREDICT, json={"instances": [{"user_id": "ann", "k": 40}] * 64}).status_code == 200
+                next(answered)
 
-    with ThreadPoolExecutor(4) as pool:
-        work = [pool.submit(load) for _ in range(4)]
-        for _ in range(10):
-            start = time.perf_counter()
+    with ThreadPoolExecutor(8) as pool:
+        work = [pool.submit(load) for _ in range(8)]
+        for _ in range(20):
+            before = next(answered)
             assert http.get("/v2/models/shoprank/ready").status_code == 200
-            took.append(time.perf_counter() - start)
+            overtaking.append(next(answered) - before - 1)
         stop.set()
         for one in work:
             one.result()
-    assert statistics.median(took) < 2.0
+    # Behind them it would see seven or eight answers first.
+    assert statistics.median(overtaking) <= 3, overtaking

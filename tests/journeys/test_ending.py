@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.ports import free_port
+from tests.signals import default_signals  # noqa: F401
 
 pytestmark = pytest.mark.slow
 

@@ -1,7 +1,8 @@
-"""A shop of one's own: CSV files with columns of their own names, a configuration file, and a champion at the end."""
+"""A shop of one's own after the demo, in the same folder: CSV files with other column names, a configuration file."""
 
 import csv
 import datetime
+import json
 
 import numpy as np
 import pytest
@@ -34,10 +35,17 @@ def write_shop(folder):
             csv.writer(stream).writerows([head, *rows])
 
 
-def test_csv_files_become_a_champion(tmp_path):
+def test_csv_files_become_the_champion_after_the_demos_which_can_be_restored(demo, tmp_path):
     write_shop(tmp_path)
+    registry = Registry(demo.copy(tmp_path) / "registry")
+    first = registry.aliases("shop")["champion"]
     with Journey("own shop", tmp_path) as journey:
         assert journey.write("README.md#your-own-shop:yaml").name == "shop.yaml"
         printed = journey.run("README.md#your-own-shop:sh")
         assert "0 rows rejected" in printed and "blessed and released" in printed
-    assert Registry(tmp_path / "out/registry").resolve("shop/champion").is_dir()
+        run = sorted((tmp_path / "out/runs").iterdir())[-1]
+        assert json.loads(next(run.rglob("metrics.json")).read_text())["champion"] is not None
+        second = registry.aliases("shop")["champion"]
+        assert second != first and registry.resolve("shop/champion").is_dir()
+        assert first in journey.shell("shoprank rollback")
+        assert registry.aliases("shop")["champion"] == first

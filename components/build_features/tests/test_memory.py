@@ -1,4 +1,4 @@
-"""The stage's memory on generated data: three times the events may not need three times the memory."""
+"""The stage's memory on generated data: rows are streamed, so that an event costs some hundred bytes."""
 
 import subprocess
 import sys
@@ -49,7 +49,9 @@ def _peak(folder, events: int) -> int:
 
 
 @pytest.mark.slow
-def test_three_times_the_events_need_little_more_memory(tmp_path):
-    small, large = _peak(tmp_path / "small", 500_000), _peak(tmp_path / "large", 1_500_000)
-    assert large < 1.6 * small + 100, f"{small} MB for 0.5 M events, {large} MB for 1.5 M"
-    assert large < 3_000
+def test_memory_grows_by_little_more_than_an_events_columns(tmp_path):
+    few, many = 200_000, 600_000
+    small, large = _peak(tmp_path / "small", few), _peak(tmp_path / "large", many)
+    each = (large - small) * 2**20 / (many - few)
+    # Measured: 170 to 210, at 1.5 million too. Rows of training data held as a table take several times as much.
+    assert each < 420, f"{small} MB for {few:,} events, {large} MB for {many:,}: {each:.0f} bytes an event"

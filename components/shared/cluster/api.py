@@ -1,6 +1,6 @@
 """Reads, writes and watches custom resources, retrying after conflicts, interrupted watches and server outages.
 
-A thin layer on the kubernetes client that adds retries and errors with a fix.
+A thin layer on the kubernetes client that adds retries, and errors that include a fix.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ class Patience:
     """Seconds until an unknown kind is an error: a server that has just started may not have loaded its kinds."""
 
     def retries(self) -> urllib3.Retry:
-        """As urllib3 Retry; all methods are retried because all calls are idempotent."""
+        """Return the urllib3 Retry; all methods are retried because all calls are idempotent."""
         return urllib3.Retry(
             total=None, connect=self.connects, read=self.connects, other=0, redirect=3, status=self.statuses,
             status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.2, backoff_max=5.0,
@@ -47,15 +47,15 @@ class Patience:
 
 
 def connect(context: str = "", namespace: str = "", patience: Patience | None = None) -> "Cluster":
-    """The cluster of this pod, or of a kubeconfig (KUBECONFIG or ~/.kube/config).
+    """Connect to the cluster of this pod, or of a kubeconfig (KUBECONFIG or ~/.kube/config).
 
     Args:
-        context: Context of the kubeconfig; '' means this pod's cluster inside one, else the current context.
+        context: Context of the kubeconfig; '' means the pod's cluster inside a pod, else the current context.
         namespace: Namespace of the objects; '' means the pod's own or the context's.
-        patience: How long the API server may be away.
+        patience: How long the API server may be unavailable; None: the defaults.
 
     Raises:
-        InputError: there is neither a pod nor a usable kubeconfig.
+        InputError: this is not a pod and there is no usable kubeconfig.
     """
     configuration = kubernetes.client.Configuration()
     own = "default"
@@ -83,7 +83,7 @@ def connect(context: str = "", namespace: str = "", patience: Patience | None = 
 
 
 class Cluster:
-    """Objects of one namespace (and of the whole cluster, for kinds that have none).
+    """Access to the objects of one namespace, and to cluster-scoped objects.
 
     Args:
         client: A connected client.
@@ -100,19 +100,19 @@ class Cluster:
         self.client.rest_client.pool_manager.clear()
 
     def get(self, kind: Kind, name: str) -> Manifest:
-        """The current object.
+        """Return the current object.
 
         Raises:
-            MissingObject: no such object, or the cluster does not know the kind.
+            MissingObject: the object does not exist, or the cluster does not have the kind.
             ClusterError: the API rejected the request or is unavailable.
         """
         return self._call(kind, name, "get", {"name": name})
 
     def find(self, kind: Kind, name: str) -> Manifest | None:
-        """The current object, or None.
+        """Return the current object, or None if it does not exist.
 
         Raises:
-            MissingObject: the cluster does not know the kind.
+            MissingObject: the cluster does not have the kind.
             ClusterError: the API rejected the request or is unavailable.
         """
         try:
@@ -123,10 +123,10 @@ class Cluster:
             return None
 
     def list(self, kind: Kind, labels: str = "", limit: int = 0) -> list[Manifest]:
-        """Objects that carry the labels (`key=value,...`).
+        """List the objects with these labels (`key=value,...`).
 
         Raises:
-            MissingObject: the cluster does not know the kind.
+            MissingObject: the cluster does not have the kind.
             ClusterError: the API rejected the request or is unavailable.
         """
         chosen = ({"label_selector": labels} if labels else {}) | ({"limit": limit} if limit else {})
@@ -136,7 +136,7 @@ class Cluster:
         """Create an object.
 
         Raises:
-            ChangedObject: an object of that name exists.
+            ChangedObject: an object with that name exists.
             ClusterError: the API rejected it (schema, webhook, quota, permissions) or is unavailable.
         """
         return self._call(kind, body["metadata"]["name"], "create", {"body": body})
@@ -145,8 +145,8 @@ class Cluster:
         """Merge-patch (RFC 7386): absent fields are kept, null removes; a resourceVersion makes it conditional.
 
         Raises:
-            MissingObject: there is no such object.
-            ChangedObject: the resourceVersion is not the newest.
+            MissingObject: the object does not exist.
+            ChangedObject: the resourceVersion is outdated.
             ClusterError: the API rejected the request or is unavailable.
         """
         return self._call(kind, name, "patch", {"name": name, "body": body})
@@ -175,7 +175,7 @@ class Cluster:
             attempts: Maximum number of attempts.
 
         Raises:
-            MissingObject: there is no such object.
+            MissingObject: the object does not exist.
             ChangedObject: every attempt had a conflict.
             ClusterError: the API rejected the request or is unavailable.
         """
@@ -195,7 +195,7 @@ class Cluster:
         )
 
     def follow(self, kind: Kind, name: str, seconds: float) -> Generator[Manifest, None, None]:
-        """The object now and after every change, for at most `seconds`; an interrupted watch is resumed.
+        """Yield the object now and after every change, for at most `seconds`; an interrupted watch is resumed.
 
         Raises:
             MissingObject: it was deleted.
@@ -217,7 +217,7 @@ class Cluster:
                     yield changed
 
     def _watch(self, kind: Kind, name: str, since: str, seconds: float) -> Generator[Manifest, None, None]:
-        """Changes until the watch ends or fails or the object is deleted; the caller then reads it again."""
+        """Yield changes until the watch ends or fails or the object is deleted; the caller then reads it again."""
         watch = kubernetes.watch.Watch()
         listing, coordinates = self._method(kind, "list")
         # A server may end a watch at any time; ten seconds also bound the time until a dead connection is noticed.
@@ -233,7 +233,7 @@ class Cluster:
                         return
                     yield event["object"]
         except ApiException as error:
-            # 410: the resourceVersion expired; 404: a restarted server that does not know the kind yet.
+            # 410: the resourceVersion expired; 404: a restarted server has not loaded the kind yet.
             if error.status not in (404, 410):
                 raise _refused(error, kind, name, "watch") from error
         except _TRANSPORT:
@@ -278,7 +278,7 @@ def _reason(error: ApiException) -> str:
 
 
 def _refused(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterError:
-    """Convert an error response, with a fix for each reason."""
+    """Convert an error response to an exception with a fix for its reason."""
     reason, message = _reason(error), _said(error).get("message") or (error.body or error.reason or "").strip()
     what = f"{verb} {kind.kind} {name}".strip()
     if error.status == 404 and reason != "NotFound":

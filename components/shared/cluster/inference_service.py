@@ -58,13 +58,13 @@ class ServiceSpec:
         return f"{base.rstrip('/')}/{self.model}/versions/{version}"
 
     def version_of(self, uri: str) -> str:
-        """Version in a `storageUri`, '' if it is not of this model."""
+        """Return the version in a `storageUri`, '' if it is of another model."""
         folder, _, version = uri.rpartition("/")
         return version if folder.endswith(f"/{self.model}/versions") else ""
 
 
 def predictor(spec: ServiceSpec, version: str) -> Manifest:
-    """The stable predictor; the security settings repeat those of the runtime for the pod."""
+    """Manifest of the stable predictor; the security settings repeat those of the runtime for the pod."""
     return {
         "serviceAccountName": spec.service_account,
         "automountServiceAccountToken": False,
@@ -80,7 +80,7 @@ def predictor(spec: ServiceSpec, version: str) -> Manifest:
 
 
 def served_model(spec: ServiceSpec, version: str) -> Manifest:
-    """The `model:` of a predictor."""
+    """The `model` section of a predictor."""
     key = {"confidential": {"enabled": True, "resourceId": spec.confidential}} if spec.confidential else {}
     return {
         "modelFormat": {"name": "shoprank", "version": str(FORMAT_VERSION)}, "runtime": spec.runtime,
@@ -89,8 +89,8 @@ def served_model(spec: ServiceSpec, version: str) -> Manifest:
 
 
 def manifest(spec: ServiceSpec, version: str) -> Manifest:
-    """A new InferenceService that serves one version."""
-    # An autoscaler class is for Standard mode; Knative brings its own.
+    """Manifest of a new InferenceService that serves one version."""
+    # The autoscaler class is only for Standard mode; Knative has its own autoscaler.
     scaling = {"serving.kserve.io/autoscalerClass": "hpa"} if spec.mode == "Standard" else {}
     stable = predictor(spec, version)
     if spec.mode == "Knative":
@@ -128,7 +128,7 @@ def check_mode(service: Manifest, spec: ServiceSpec) -> None:
 
 
 def condition(service: Manifest, kind: str) -> Manifest:
-    """One condition of the status, or {}."""
+    """Return one condition of the status, or {}."""
     return next((one for one in service.get("status", {}).get("conditions", []) if one["type"] == kind), {})
 
 
@@ -139,10 +139,10 @@ def is_ready(service: Manifest, kind: str = "Ready") -> bool:
 
 
 def wait_ready(cluster: Cluster, name: str, generation: int, seconds: float, kind: str = "Ready") -> Manifest:
-    """Wait until the generation that was written, or a newer one, is Ready; an older Ready does not count.
+    """Wait until the given generation, or a newer one, is ready; an older Ready status does not count.
 
     Raises:
-        ServingError: not ready in time, or the model failed to load; the message has the status.
+        ServingError: it was not ready in time, or the model failed to load; the message contains the status.
         ClusterError: the API rejected the request or is unavailable.
     """
     started, present = time.monotonic(), {}
@@ -173,7 +173,7 @@ def load_failure(service: Manifest) -> str:
 
 
 def said(service: Manifest, kind: str = "Ready") -> str:
-    """The status in one line."""
+    """Summarise the status in one line."""
     found = condition(service, kind)
     if not found:
         return f"no condition {kind}; check that KServe's controller is running"
@@ -184,7 +184,7 @@ def said(service: Manifest, kind: str = "Ready") -> str:
 
 
 def address(service: Manifest) -> str:
-    """URL inside the cluster, '' if the status has none yet."""
+    """Return the URL inside the cluster, '' if the status has none yet."""
     status: dict[str, Any] = service.get("status", {})
     return status.get("address", {}).get("url") or status.get("url", "")
 

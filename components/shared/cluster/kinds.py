@@ -9,7 +9,7 @@ class Kind:
 
     Attributes:
         group: API group. version: of the group. plural: as in the URL. kind: as in a manifest.
-        needs: what provides the kind, for the error when it is missing.
+        needs: software that provides the kind, named in the error if it is missing.
         namespaced: False for cluster-scoped resources.
     """
 

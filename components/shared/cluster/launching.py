@@ -5,7 +5,7 @@ from components.shared.training.process import Torchrun
 
 
 def launcher_for(config: LaunchConfig) -> Launcher:
-    """The launcher for `config.launch`."""
+    """Return the launcher for `config.launch`."""
     if config.launch == "process":
         return Torchrun(config)
     from components.shared.cluster.api import connect

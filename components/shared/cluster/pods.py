@@ -1,4 +1,4 @@
-"""Pods of a TrainJob: their logs, streamed line by line, and why they have not started."""
+"""Pods of a TrainJob: streams their logs line by line and reports why pods have not started."""
 
 import contextlib
 import math
@@ -31,11 +31,11 @@ class WorkerLogs(Protocol):
     """Source of the log lines of a TrainJob's workers."""
 
     def opened(self, job: str, emit: Callable[[str], None]) -> AbstractContextManager[None]:
-        """While open, every new line of every node is passed to `emit`; closing waits for lines already written."""
+        """Pass every new line of every node to `emit` while open; closing waits for lines already written."""
         ...
 
     def why_waiting(self, job: str) -> str:
-        """Why nodes of the job are not running yet, '' if unknown."""
+        """Return why nodes of the job are not running yet, '' if unknown."""
         ...
 
 
@@ -69,7 +69,7 @@ class PodLogs:
                 reader.join(max(0.0, deadline - time.monotonic()))
 
     def why_waiting(self, job: str) -> str:
-        """Messages of scheduler and kubelet about pods that are not running."""
+        """Return messages of scheduler and kubelet about pods that are not running."""
         try:
             pods = self.pods(job)
         except (ApiException, *_TRANSPORT) as error:
@@ -77,7 +77,7 @@ class PodLogs:
         return "; ".join(f"{pod.metadata.name}: {said}" for pod in pods if (said := _waiting(pod)))
 
     def pods(self, job: str) -> list[Any]:
-        """Pods of the job."""
+        """List the pods of the job."""
         found: Any = CoreV1Api(self.cluster.client).list_namespaced_pod(
             self.cluster.namespace, label_selector=f"{JOB_LABEL}={job}", _request_timeout=30
         )
@@ -151,7 +151,7 @@ class _Follower:
 
 
 def _lines(stream: Any) -> Iterator[tuple[str, str]]:
-    """(time, line) of a log with timestamps; an incomplete last line is omitted."""
+    """Yield (time, line) of a log with timestamps; an incomplete last line is omitted."""
     rest = b""
     for chunk in stream.stream(amt=None):
         *whole, rest = (rest + chunk).split(b"\n")

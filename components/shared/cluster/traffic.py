@@ -82,11 +82,11 @@ class Placement:
 
 
 def traffic_of(cluster: Cluster, placement: Placement) -> Traffic:
-    """The Traffic implementation for the service's mode.
+    """Return the Traffic implementation for the service's mode.
 
     Raises:
-        MissingObject: there is no such InferenceService.
-        InputError: it is in another mode, or serves another model.
+        MissingObject: the InferenceService does not exist.
+        InputError: the service is in another mode, or serves another model.
     """
     check_mode(cluster.get(INFERENCE_SERVICE, placement.service.name), placement.service)
     kind = StandardTraffic if placement.service.mode == "Standard" else KnativeTraffic

@@ -26,10 +26,10 @@ _OWN = {"app.kubernetes.io/part-of": "shoprank"}
 
 
 def job_name(task: WorkerTask, run: str) -> str:
-    """Deterministic name (RFC 1035), so that a retry of the same step finds its TrainJob.
+    """Return a deterministic name (RFC 1035), so that a retry of the same step finds its TrainJob.
 
     Args:
-        task: What is trained.
+        task: The training task.
         run: Id of the pipeline run; '' shares the TrainJob between identical trainings.
     """
     digest = hashlib.sha256(f"{task.module} {task.digest} {run}".encode()).hexdigest()[:10]
@@ -37,12 +37,12 @@ def job_name(task: WorkerTask, run: str) -> str:
 
 
 def train_job(task: WorkerTask, config: LaunchConfig, name: str, job: str, run_s: int) -> Manifest:
-    """The TrainJob that runs `task` on `config.nodes` nodes.
+    """Build the TrainJob that runs `task` on `config.nodes` nodes.
 
     torchrun takes its flags from PET_* variables that Trainer sets in the container `node`.
 
     Args:
-        task: What is trained.
+        task: The training task.
         config: Nodes, processes, and what the nodes inherit from the step's pod.
         name: Name of the TrainJob.
         job: Path or URI of the worker's job, as the nodes see it.
@@ -79,7 +79,7 @@ def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
-    """The step's environment variables, except those about the step itself or set by Trainer."""
+    """Environment variables of the step, except those about the step itself and those set by Trainer."""
     own = {"PYTHONUNBUFFERED": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     own |= {"OMP_NUM_THREADS": str(config.threads)} if config.threads else {}
     inherited = [
@@ -92,7 +92,7 @@ def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
 
 
 def _resources(pod: PodSettings, gpus: int) -> dict[str, Any]:
-    """The step's resources; with `gpus`, that many of its accelerator type, even if its own limit is 0."""
+    """Resources of the step; with `gpus`, that many of its accelerator type, even if the step's limit is 0."""
     kept: dict[str, dict[str, Any]] = {}
     for part in ("requests", "limits"):
         kept[part] = dict(pod.resources.get(part) or {})
@@ -118,7 +118,7 @@ def check_exchange(config: LaunchConfig) -> None:
     """Check that the nodes can access the exchange.
 
     Raises:
-        InputError: it is empty, or a path that is not on a shared volume of the step.
+        InputError: the exchange is empty, or is a path that is not on a shared volume of the step.
     """
     if not config.exchange:
         raise InputError(
@@ -137,7 +137,7 @@ def check_exchange(config: LaunchConfig) -> None:
 
 
 def ended(job: Manifest) -> tuple[str, str, str]:
-    """(Complete or Failed, reason, message) of a finished TrainJob; empty strings before."""
+    """Return (Complete or Failed, reason, message) of a finished TrainJob; empty strings before the end."""
     for condition in job.get("status", {}).get("conditions", []):
         if condition["type"] in ("Complete", "Failed") and condition["status"] == "True":
             return condition["type"], condition["reason"], condition["message"]

@@ -25,7 +25,7 @@ from components.shared.training.launch import LaunchConfig, WorkerTask, failure
 
 @dataclass(frozen=True, kw_only=True)
 class TrainJobLimits:
-    """How long a TrainJob may take, in seconds."""
+    """Timeouts of a TrainJob in seconds."""
 
     start_s: float = 3600.0
     """Until the first worker runs, including time in a queue."""
@@ -42,7 +42,7 @@ class TrainJobLauncher:
     """Launches workers as a TrainJob and waits for its end.
 
     Attributes:
-        cluster: where it runs. logs: source of its workers' log lines. config: nodes, processes, exchange.
+        cluster: cluster of the TrainJob. logs: source of the workers' log lines. config: nodes, processes, exchange.
         limits: timeouts.
     """
 
@@ -132,12 +132,12 @@ class TrainJobLauncher:
                 "a retry resumes from the last checkpoint; use more nodes or a smaller size",
             )
         said = failure(task.module, last)
-        # A worker's own error is complete; otherwise the cluster may know the cause, such as OOMKilled.
+        # A worker's own error is complete; otherwise the cluster may report the cause, such as OOMKilled.
         why = f" (TrainJob {name}: {message})" if said.headline.startswith(task.module) else ""
         raise TrainingError(said.headline + why, said.fix)
 
     def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
-        """The result of the TrainJob."""
+        """Wait for the end of the TrainJob and return its result."""
         begun, started = time.monotonic(), False
         while True:
             try:

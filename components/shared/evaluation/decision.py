@@ -1,4 +1,4 @@
-"""The evaluation's decision: bless or refuse, with every reason. evaluate_model writes it, later stages obey it."""
+"""The release decision with all reasons, written by evaluate_model and read by later stages."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ class Decision:
     """Whether a model may replace the champion.
 
     Attributes:
-        blessed: may it. reasons: why, or why not. metrics: by flat name.
+        blessed: True if it may. reasons: reasons of the decision. metrics: evaluation metrics by flat name.
     """
 
     blessed: bool
@@ -33,7 +33,7 @@ def read_decision(evaluation: Path) -> Decision:
     """Read decision.json of an evaluation folder.
 
     Raises:
-        InputError: it is missing or of another form.
+        InputError: the file is missing or has another format.
     """
     raw = read_json(evaluation / DECISION)
     try:

@@ -1,8 +1,8 @@
-"""Ranking metrics over top lists, one value a shopper, vectorised.
+"""Ranking metrics over top lists, one value per shopper, vectorised.
 
-Conventions, the same everywhere: a list holds catalog rows, best first; 0 is an empty position and never a hit; an item
-that stands twice counts once, at its first position; shoppers without a relevant item must be left out by the caller.
-Ties are resolved by the callers: recommender and baselines put the lower catalog row first.
+Conventions: a list contains catalog rows, best first; 0 is an empty position and never a hit; a repeated item counts
+once, at its first position; callers must exclude shoppers without a relevant item. Callers also resolve ties:
+recommender and baselines put the lower catalog row first.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from components.shared.features.ragged import Ragged
 
 
 def hits(lists: np.ndarray, relevant: Ragged) -> np.ndarray:
-    """Which positions of each list are relevant, bool [shoppers, k].
+    """Whether each position of each list has a relevant item, bool [shoppers, k].
 
     Args:
         lists: int [shoppers, k], catalog rows.
@@ -65,20 +65,20 @@ def per_shopper(lists: np.ndarray, relevant: Ragged) -> dict[str, np.ndarray]:
 
 
 def coverage(lists: np.ndarray, items: int, k: int = 10) -> float:
-    """Share of the catalog that stands in any of the lists' first k positions."""
+    """Share of the catalog that appears in the first k positions of any list."""
     shown = np.unique(lists[:, :k])
     return float((shown > 0).sum() / items)
 
 
 def novelty(lists: np.ndarray, popularity: np.ndarray, k: int = 10) -> float:
-    """Mean self-information, -log2 of the share of target events, of the shown items, in bits."""
+    """Mean self-information of the shown items, -log2 of their share of target events, in bits."""
     share = (popularity + 1.0) / (popularity.sum() + len(popularity))
     shown = lists[:, :k][lists[:, :k] > 0]
     return float(-np.log2(share[shown]).mean()) if len(shown) else 0.0
 
 
 def gini(lists: np.ndarray, items: int, k: int = 10) -> float:
-    """Gini coefficient of how often the catalog's items are shown: 0 all alike, 1 one item only."""
+    """Gini coefficient of how often the catalog's items are shown; 0: all equally often, 1: only one item."""
     counts = np.sort(np.bincount(lists[:, :k][lists[:, :k] > 0], minlength=items + 1)[1:]).astype(np.float64)
     if counts.sum() == 0:
         return 0.0
@@ -87,7 +87,7 @@ def gini(lists: np.ndarray, items: int, k: int = 10) -> float:
 
 
 def overlap_at_k(one: np.ndarray, other: np.ndarray, k: int = 10) -> np.ndarray:
-    """Share of the first k positions' items that both lists hold, [shoppers]."""
+    """Share of the items in the first k positions of `one` that are also in those of `other`, [shoppers]."""
     width = int(max(one.max(initial=0), other.max(initial=0))) + 1
     row = np.arange(len(one))[:, None] * width
     both = np.isin(row + one[:, :k], row + other[:, :k]) & (one[:, :k] > 0)

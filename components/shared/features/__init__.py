@@ -1,1 +1,1 @@
-"""The one path from events and requests to model inputs: feature spec, encoders, statistics."""
+"""Conversion of events and requests to model inputs: feature spec, encoders, statistics."""

@@ -1,7 +1,7 @@
 """The catalog: attributes of all items; row i of every array is item i (row 0: the unknown item).
 
-Rows are sorted by how often items were seen in training, so the first `known_items` rows have an embedding of their own
-and all later ones share the unknown row, or the few rows that their ids hash to, and live by their attributes.
+Rows are sorted by item frequency in training. The first `known_items` rows have their own embedding; later rows share
+the unknown row, or the rows that their ids hash to, and are represented by their attributes.
 """
 
 import functools
@@ -29,12 +29,12 @@ class Catalog:
         title: Arrow strings [items].
         brand: Arrow strings [items].
         categories: Arrow lists of strings [items], root first.
-        price: float32 [items], what models see: as of the end of the retriever's rows, NaN when unknown.
-        list_price: float32 [items], what people see: as of the end of the data, NaN when unknown.
+        price: float32 [items], model input, as of the end of the retriever's rows; NaN when unknown.
+        list_price: float32 [items], displayed price, as of the end of the data; NaN when unknown.
         available: bool [items].
-        features: inputs of the item tower by name, rows = items.
-        known_items: rows up to this one have an embedding of their own.
-        content: vectors made elsewhere; None when the shop has none, or they were not asked for.
+        features: inputs of the item tower by name, one row per item.
+        known_items: last row with its own embedding.
+        content: content vectors; None if the shop has none or they were not read.
     """
 
     item_id: pa.StringArray
@@ -52,11 +52,11 @@ class Catalog:
         return len(self.price)
 
     def embedding_row(self, item: np.ndarray) -> np.ndarray:
-        """Row of the item table for catalog rows: itself when seen in training, else 0 or the row of its hash."""
+        """Item table row of each catalog row: the same row for known items, else 0 or the row of the id's hash."""
         return self.features["item"].values[item]
 
     def collisions(self, hash_rows: int) -> Collisions:
-        """Of the items that share the last `hash_rows` rows of the item table."""
+        """Collision statistics of the items that share the last `hash_rows` rows of the item table."""
         late = self.features["item"].values[self.known_items + 1 :]
         return Collisions.of(late - self.known_items - 1, hash_rows)
 
@@ -70,9 +70,9 @@ class Catalog:
         """Read `items.parquet` as build_features writes it.
 
         Args:
-            path: The file.
-            spec: The spec beside it.
-            content: Whether to read the content vectors too, which the predictor does without: it has item vectors.
+            path: Path of the file.
+            spec: Feature spec of the same folder.
+            content: Whether to read the content vectors; the predictor only needs item vectors.
         """
         wanted = content and spec.content_dim > 0
         names = [name for name in pq.read_schema(path).names if wanted or name != CONTENT_COLUMN]

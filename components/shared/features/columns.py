@@ -1,13 +1,13 @@
-"""Names of the columns of the arrays that training, evaluation and serving share.
+"""Column names of the arrays that training, evaluation and serving share.
 
-Members are the positions themselves: `dense[:, DenseInput.BOUGHT_BEFORE]`.
+Members are column indexes: `dense[:, DenseInput.BOUGHT_BEFORE]`.
 """
 
 from enum import IntEnum, auto
 
 
 class _Column(IntEnum):
-    """A column by its position, counted from 0."""
+    """Column index, starting at 0."""
 
     @staticmethod
     def _generate_next_value_(name: str, start: int, count: int, last_values: list[int]) -> int:
@@ -20,24 +20,24 @@ class _Column(IntEnum):
 
 
 class ItemStatistic(_Column):
-    """Columns of the item statistics, float32 [items, len(ItemStatistic)], one array a moment (`statistics.npy`).
+    """Columns of the item statistics as of one reference time (`statistics.npy`), float32 [items, len(ItemStatistic)].
 
-    Bundles of earlier releases lack the last column, which only hot candidates read.
+    Bundles of earlier releases lack the last column, which is only used for hot candidates.
     """
 
     POPULARITY_SHORT = auto()
-    """Target events within the first of the spec's `popularity_days`; MIDDLE and LONG: the second and the third."""
+    """Number of target events in the first window of `popularity_days`; MIDDLE and LONG: second and third window."""
     POPULARITY_MIDDLE = auto()
     POPULARITY_LONG = auto()
     BUYERS = auto()
-    """Distinct shoppers with a target event within the longest window."""
+    """Number of distinct shoppers with a target event within the longest window."""
     REPEAT_RATE = auto()
     """Share of those shoppers who have target events on more than one day of the window."""
     DISCOVERY_SHORT = auto()
-    """Shoppers whose first target event with the item lies within the short window; MIDDLE: the middle one."""
+    """Number of shoppers whose first target event with the item is in the short window; MIDDLE: middle window."""
     DISCOVERY_MIDDLE = auto()
     POPULARITY_DECAYED = auto()
-    """All target events, each counting half as much for every half-life that it is old."""
+    """Sum of 2 ** -(age / half-life) over all target events."""
 
 
 POPULARITY_WINDOWS = (
@@ -47,7 +47,7 @@ POPULARITY_WINDOWS = (
 
 
 class DenseInput(_Column):
-    """Columns of the ranker's dense inputs, float32 [pairs, len(DenseInput)]; made by pairs.pair_features.
+    """Columns of the ranker's dense inputs, float32 [pairs, len(DenseInput)]; computed by pairs.pair_features.
 
     'Bought' stands for the spec's target event.
     """
@@ -93,7 +93,7 @@ class DenseInput(_Column):
 
 
 def dense_inputs(first: DenseInput, last: DenseInput) -> tuple[DenseInput, ...]:
-    """The columns from `first` to `last`."""
+    """Columns from `first` to `last`, inclusive."""
     return tuple(column for column in DenseInput if first <= column <= last)
 
 

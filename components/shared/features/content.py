@@ -1,4 +1,4 @@
-"""Content vectors: embeddings of an item's text or image that were made elsewhere, as the item tower reads them."""
+"""Content vectors: externally computed embeddings of item texts or images, as inputs of the item tower."""
 
 from dataclasses import dataclass
 
@@ -6,44 +6,44 @@ import numpy as np
 import pyarrow as pa
 
 CONTENT_COLUMN = "content_vector"
-"""Of the data contract's items and of `items.parquet`."""
+"""Column name in the data contract's items and in `items.parquet`."""
 
 _CHUNK = 16_384
-"""Vectors that are held as float64 at a time."""
+"""Number of vectors converted to float64 at a time."""
 
 
 @dataclass(frozen=True)
 class ContentVectors:
-    """One vector an item, row i being catalog row i.
+    """One vector per item; row i is catalog row i.
 
     Attributes:
-        unit: float32 [items, dim], of length 1; zeros where an item has none.
+        unit: float32 [items, dim], vectors of length 1; zeros for items without a vector.
     """
 
     unit: np.ndarray
 
     @classmethod
     def from_arrow(cls, column: pa.ListArray, dim: int) -> "ContentVectors":
-        """Divide vectors by their length; null, empty and all-zero ones count as none.
+        """Normalise vectors to length 1; null, empty and all-zero vectors count as missing.
 
-        The length is what encoders disagree about, and what an item's share of the tower must not depend on.
+        Encoders differ in the length of their vectors, which must not affect the weight of an item in the tower.
 
         Args:
             column: Lists of `dim` finite floats, or null or empty.
-            dim: Their width.
+            dim: Width of the vectors.
         """
         rows = np.flatnonzero(column.value_lengths().fill_null(0).to_numpy())
         unit = np.zeros((len(column), dim), np.float32)
         every = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
         for start in range(0, len(rows), _CHUNK):
             found = every[start : start + _CHUNK].astype(np.float64)
-            # Largest first, so that no square overflows or vanishes.
+            # Divide by the largest value first, so that no square overflows or underflows.
             found /= np.maximum(np.abs(found).max(1, initial=0.0, keepdims=True), np.finfo(np.float64).tiny)
             found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.finfo(np.float64).tiny)
             unit[rows[start : start + _CHUNK]] = found
         return cls(unit)
 
     def inputs(self, rows: np.ndarray) -> np.ndarray:
-        """The tower's input of catalog rows, float32 [rows, dim + 1]: the unit vector and whether there is one."""
+        """Item tower inputs of catalog rows, float32 [rows, dim + 1]: the unit vector, and 1 if it exists, else 0."""
         unit = self.unit[rows]
         return np.concatenate([unit, unit.any(1, keepdims=True).astype(np.float32)], 1)

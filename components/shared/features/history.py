@@ -1,6 +1,6 @@
 """Event histories of shoppers as memory-mapped flat arrays, sorted by shopper and time.
 
-The same files lie in the feature folder (training) and in the bundle (serving): a request reads only its own slice.
+The feature folder (training) and the bundle (serving) contain the same files; a request reads only its own slice.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import numpy as np
 from components.shared.features.ragged import expand_ranges, offsets_of
 
 COLUMNS = {"item": np.int32, "event_type": np.int8, "timestamp": np.int64, "price": np.float32}
-"""One .npy file a column; `item` is a catalog row, `timestamp` epoch seconds, `price` NaN when unknown."""
+"""One .npy file per column; `item` is a catalog row, `timestamp` epoch seconds, `price` NaN when unknown."""
 
 
 @dataclass(frozen=True)
 class Histories:
-    """Events of a batch of shoppers before their moments, oldest first.
+    """Events of a batch of shoppers before each row's reference time, oldest first.
 
     Attributes:
         user: int64 [rows], embedding row of each shopper (0: unknown).
-        now: int64 [rows], the moment of each row in epoch seconds; every event lies strictly before it.
-        offsets: int64 [rows + 1], where each row's events start.
+        now: int64 [rows], reference time of each row in epoch seconds; all events are strictly before it.
+        offsets: int64 [rows + 1], start of each row's events.
         item: int64 [events], catalog rows.
         event_type: int64 [events], index in schema.EVENT_TYPES.
         timestamp: int64 [events], epoch seconds.
@@ -56,12 +56,12 @@ class Histories:
 
 @dataclass(frozen=True)
 class HistoryStore:
-    """All shoppers' events on disk; shopper i owns [offsets[i], offsets[i + 1]). Shopper 0 is unknown and empty.
+    """Events of all shoppers on disk: shopper i has positions [offsets[i], offsets[i + 1]), unknown shopper 0 has none.
 
     Attributes:
         offsets: int64 [shoppers + 2].
-        columns: memory-mapped arrays by the names in COLUMNS.
-        known_users: shoppers up to this index have an embedding of their own.
+        columns: memory-mapped arrays by column name (see COLUMNS).
+        known_users: highest index of a shopper with its own embedding.
     """
 
     offsets: np.ndarray
@@ -70,17 +70,17 @@ class HistoryStore:
 
     @classmethod
     def open(cls, folder: Path, known_users: int) -> "HistoryStore":
-        """Map the files of `folder`; nothing is read until it is asked for."""
+        """Memory-map the files of `folder`; data is read on access."""
         columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
         return cls(np.load(folder / "offsets.npy", mmap_mode="r"), columns, known_users)
 
     def before(self, shoppers: np.ndarray, now: np.ndarray, max_history: int) -> Histories:
-        """Events of each shopper strictly before each moment, at most the latest `max_history`.
+        """Return each shopper's events strictly before `now`, at most the latest `max_history`.
 
         Args:
             shoppers: int [rows], shopper indexes (0: unknown, no events); repeats allowed.
             now: int [rows], epoch seconds.
-            max_history: Latest events kept.
+            max_history: Maximum number of events per row.
         """
         shoppers, now = np.asarray(shoppers, np.int64), np.asarray(now, np.int64)
         starts = np.asarray(self.offsets)[shoppers]
@@ -95,7 +95,7 @@ class HistoryStore:
         )  # fmt: skip
 
     def _ends(self, shoppers: np.ndarray, now: np.ndarray) -> np.ndarray:
-        """Position after the last event before `now`, by a binary search in all rows at once."""
+        """Position after the last event before `now`, by a binary search over all rows at once."""
         low, high = np.asarray(self.offsets)[shoppers], np.asarray(self.offsets)[shoppers + 1]
         times = self.columns["timestamp"]
         while True:

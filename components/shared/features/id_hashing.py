@@ -1,4 +1,4 @@
-"""Ids beyond the vocabulary share the rows behind it: a hash that never changes, and how many of them collide.
+"""Stable hashing of ids outside the vocabulary to shared embedding rows, and collision statistics.
 
 Source: Weinberger et al., Feature Hashing for Large Scale Multitask Learning (ICML 2009).
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def hashed_rows(ids: Sequence[str], rows: int) -> np.ndarray:
-    """Row of each id, int64 in [0, rows): BLAKE2b of its UTF-8 bytes modulo `rows`, in training and in serving alike.
+    """Row of each id, int64 in [0, rows): BLAKE2b of its UTF-8 bytes modulo `rows`, in training and serving.
 
     Args:
         ids: Any strings.
@@ -23,11 +23,11 @@ def hashed_rows(ids: Sequence[str], rows: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Collisions:
-    """How many hashed ids do not have their row alone.
+    """Collision statistics of hashed ids.
 
     Attributes:
-        ids: hashed ids. rows: rows they share. expected: share of them that would share its row under a uniform hash.
-        counted: share of them that does.
+        ids: number of hashed ids. rows: number of shared rows.
+        expected: share of ids that collide under a uniform hash. counted: actual share of ids that collide.
     """
 
     ids: int
@@ -37,7 +37,7 @@ class Collisions:
 
     @classmethod
     def of(cls, hashed: np.ndarray, rows: int) -> "Collisions":
-        """Of distinct ids' rows, int64 in [0, rows)."""
+        """Compute the statistics from the rows of distinct ids, int64 in [0, rows)."""
         if not len(hashed):
             return cls(0, rows, 0.0, 0.0)
         taken = np.bincount(hashed, minlength=rows)
@@ -45,7 +45,7 @@ class Collisions:
         return cls(len(hashed), rows, float(expected), float((taken[hashed] > 1).mean()))
 
     def metrics(self) -> dict[str, float]:
-        """The figures by metric name."""
+        """Statistics by metric name."""
         return {"hashed_items": float(self.ids), "hash_rows": float(self.rows),
                 "hash_collisions_expected": round(self.expected, 6),
                 "hash_collisions_counted": round(self.counted, 6)}  # fmt: skip

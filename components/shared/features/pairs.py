@@ -1,6 +1,6 @@
-"""The ranker's dense inputs: features of a shopper and a candidate item as of a moment.
+"""Dense inputs of the ranker: features of a shopper and a candidate item as of a reference time.
 
-One vectorised code path for training pairs and live requests; nothing here loops over rows.
+Training pairs and live requests share this vectorised code; it has no loop over rows.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Pairs:
         item: int64 [pairs], catalog row.
         score: float32 [pairs], the retriever's score.
         item_knn_score: float32 [pairs], item-kNN score of the item (see neighbours.py).
-        reach_share: float32 [pairs], the same as a share of the shopper's nearest item.
+        reach_share: float32 [pairs], item_knn_score divided by the highest score of the row.
     """
 
     row: np.ndarray
@@ -40,12 +40,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Touches:
-    """One entry per (row, item) that the shopper touched, sorted by key.
+    """Summary of the events of each (row, item) pair, sorted by key.
 
     Attributes:
         key: int64, row * items + item.
-        times: target events. days: distinct days with one. first, last: epoch seconds of the target events (0: none).
-        weight: summed event weights of every type. last_any: epoch seconds of the latest event of any type.
+        times: number of target events. days: number of distinct days with one.
+        first, last: epoch seconds of the first and the last target event (0: none).
+        weight: sum of event weights of all types. last_any: epoch seconds of the latest event of any type.
+        recent_times: sum of 2 ** -(age / half-life) over the target events.
     """
 
     key: np.ndarray
@@ -58,14 +60,14 @@ class Touches:
     recent_times: np.ndarray
 
     def at(self, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Position of each key and whether it is there."""
+        """Position of each key and whether it exists."""
         position = np.minimum(np.searchsorted(self.key, key), max(len(self.key) - 1, 0))
         found = self.key[position] == key if len(self.key) else np.zeros(len(key), bool)
         return position, found
 
 
 def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
-    """Summarise every (row, item) of the histories."""
+    """Summarise the events of each (row, item) pair."""
     row, target = histories.row, histories.event_type == EVENT_TYPES.index(spec.target_event)
     key, inverse = np.unique(row * items + histories.item, return_inverse=True)
     count = len(key)
@@ -89,14 +91,14 @@ def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
 def pair_features(
     histories: Histories, touched: Touches, pairs: Pairs, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec
 ) -> np.ndarray:
-    """Dense inputs of the ranker, float32 [pairs, len(DenseInput)]; counts are log(1 + x), recencies lie in (0, 1].
+    """Dense inputs of the ranker, float32 [pairs, len(DenseInput)]; counts are log(1 + x), recencies are in [0, 1].
 
     Args:
-        histories: Events before each row's moment.
-        touched: `touches` of the histories.
-        pairs: Which item for which row.
+        histories: Events before each row's reference time.
+        touched: Result of `touches` for the histories.
+        pairs: Shopper-item pairs.
         catalog: Prices, categories and brands.
-        statistics: float32 [items, len(ItemStatistic)] as of the rows' moment.
+        statistics: float32 [items, len(ItemStatistic)] as of the rows' reference time.
         spec: Event weights, half-life, normalisation of prices.
     """
     visits = _visits(histories)
@@ -115,14 +117,14 @@ def pair_features(
 
 
 def _span(day: np.ndarray) -> tuple[int, int]:
-    """First day and number of days up to the last one, to join a row and a day in one integer."""
+    """First day and number of days up to the last one, to encode (row, day) as one integer."""
     return (int(day.min()), int(day.max() - day.min()) + 1) if len(day) else (0, 1)
 
 
 def _own_columns(
     histories: Histories, pairs: Pairs, touched: Touches, items: int, visits: np.ndarray
 ) -> dict[DenseInput, np.ndarray]:
-    """The shopper's previous events with the item."""
+    """Features of the shopper's previous events with the item."""
     position, found = touched.at(pairs.row * items + pairs.item)
     if not len(touched.key):
         return dict.fromkeys(_OWN, np.zeros(len(pairs.row)))
@@ -151,7 +153,7 @@ def _own_columns(
 
 
 def _visits(histories: Histories) -> np.ndarray:
-    """Days on which each row has events, float64 [rows]."""
+    """Number of days with events of each row, float64 [rows]."""
     day = histories.timestamp // DAY
     first_day, width = _span(day)
     days = np.unique(histories.row * width + day - first_day) // width
@@ -182,7 +184,7 @@ def _user_columns(
 
 def _item_columns(pairs: Pairs, statistics: np.ndarray) -> dict[DenseInput, np.ndarray]:
     """Popularity features of the item."""
-    # The decayed popularity orders hot candidates and is no input.
+    # The decayed popularity only sorts hot candidates; it is not an input.
     read = statistics[pairs.item].astype(np.float64)
     short, middle, long = (read[:, column] for column in POPULARITY_WINDOWS)
     new_middle = read[:, ItemStatistic.DISCOVERY_MIDDLE]
@@ -202,7 +204,7 @@ def _item_columns(pairs: Pairs, statistics: np.ndarray) -> dict[DenseInput, np.n
 def _price_columns(
     histories: Histories, pairs: Pairs, catalog: Catalog, spec: FeatureSpec
 ) -> dict[DenseInput, np.ndarray]:
-    """The item's price, and how far it lies from what the shopper usually pays."""
+    """Scaled log price of the item, and its difference from the mean over the items in the shopper's history."""
 
     def scaled(price: np.ndarray) -> np.ndarray:
         return np.clip((np.log1p(np.maximum(price, 0)) - spec.price_log_mean) / spec.price_log_std, -5, 5)
@@ -234,7 +236,7 @@ def _affinity_columns(
     columns = {}
     leaf_weight = np.zeros(len(pairs.row))
     for level, name in enumerate(_CATEGORY_LEVELS):
-        # A shallow path answers for the deeper levels with its own leaf.
+        # Paths with fewer levels use their leaf for the deeper levels.
         depth = np.minimum(level, np.maximum(category.lengths[pairs.item] - 1, 0))
         has = category.lengths[pairs.item] > 0
         where = np.where(has, category.offsets[:-1][pairs.item] + depth, 0)
@@ -253,7 +255,7 @@ def _affinity_columns(
 
 
 def _look_up(keys: np.ndarray, sums: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Sum of each wanted key, 0 where it is absent."""
+    """Look up the sum of each wanted key; 0 for missing keys."""
     if not len(keys):
         return np.zeros(len(wanted))
     position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

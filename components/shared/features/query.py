@@ -1,4 +1,4 @@
-"""A query as input of the user tower: one function for training rows and live requests."""
+"""Queries as input of the user tower; training rows and live requests share this code."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,12 +9,12 @@ from components.shared.text.tokenizer import tokenize
 
 
 def query_features(queries: Sequence[str | None], token_row: Mapping[str, int], length: int) -> Ragged:
-    """Token ids of each query, whose weighted sum is their mean.
+    """Token ids of each query, weighted so that their weighted sum is the mean.
 
     Args:
-        queries: One a row; None and texts without a token give a row of length 0.
-        token_row: Row of every token of the title vocabulary; any other token is row 0.
-        length: Tokens that are read; later ones are cut.
+        queries: One per row; None and texts without tokens give empty rows.
+        token_row: Row of every token in the title vocabulary; other tokens are mapped to row 0.
+        length: Maximum number of tokens; longer queries are truncated.
     """
     ids = [[token_row.get(token, 0) for token in tokenize(query or "")[:length]] for query in queries]
     flat = np.array([token for row in ids for token in row], np.int64)

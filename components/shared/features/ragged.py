@@ -1,4 +1,4 @@
-"""Rows of different lengths held as one flat array, the layout of Arrow lists and of KeyedJaggedTensor.
+"""Variable-length rows stored as one flat array, the layout of Arrow lists and KeyedJaggedTensor.
 
 row 0: [7, 8]   row 1: []   row 2: [9]
 values  = [7, 8, 9]
@@ -17,7 +17,7 @@ class Ragged:
     """Weighted ids of a batch of rows.
 
     Attributes:
-        offsets: int64 [rows + 1], where each row starts in `values`.
+        offsets: int64 [rows + 1], start of each row in `values`.
         values: int64 [total], ids; 0 is the unknown bucket.
         weights: float32 [total], weight of each id in a weighted sum.
     """
@@ -31,17 +31,17 @@ class Ragged:
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [rows]."""
+        """Number of ids in each row, int64 [rows]."""
         return np.diff(self.offsets)
 
     def take(self, rows: np.ndarray) -> "Ragged":
-        """The named rows, in that order (repeats allowed)."""
+        """Return the given rows, in that order (repeats allowed)."""
         lengths = self.lengths[rows]
         flat = expand_ranges(self.offsets[rows], lengths)
         return Ragged(offsets_of(lengths), self.values[flat], self.weights[flat])
 
     def padded(self, width: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids [rows, width] and weights [rows, width]; missing positions are id 0 with weight 0, extra ids are cut."""
+        """Pad or truncate rows: ids and weights, both [rows, width]; padding is id 0 with weight 0."""
         keep = np.minimum(self.lengths, width)
         flat = expand_ranges(self.offsets[:-1], keep)
         row = np.repeat(np.arange(len(self)), keep)
@@ -52,19 +52,19 @@ class Ragged:
 
     @classmethod
     def ones(cls, values: np.ndarray) -> "Ragged":
-        """One id a row, weight 1."""
+        """One id per row, with weight 1."""
         return cls(np.arange(len(values) + 1), values.astype(np.int64), np.ones(len(values), np.float32))
 
     @classmethod
     def mean(cls, offsets: np.ndarray, values: np.ndarray) -> "Ragged":
-        """Ids whose weighted sum is their mean: each weighs 1 / its row's length."""
+        """Ids weighted by 1 / row length, so that a weighted sum is their mean."""
         lengths = np.diff(offsets)
         weights = np.repeat(1.0 / np.maximum(lengths, 1), lengths).astype(np.float32)
         return cls(offsets.astype(np.int64), values.astype(np.int64), weights)
 
     @classmethod
     def joined(cls, parts: Sequence["Ragged"]) -> "Ragged":
-        """The rows of all parts, in order."""
+        """Concatenate the rows of all parts, in order."""
         return cls(
             offsets_of(np.concatenate([part.lengths for part in parts])),
             np.concatenate([part.values for part in parts]), np.concatenate([part.weights for part in parts]),
@@ -72,9 +72,9 @@ class Ragged:
 
     @classmethod
     def from_arrow(cls, values: pa.ListArray, weights: pa.ListArray | None = None) -> "Ragged":
-        """From list columns without a loop over rows; without `weights` every id weighs 1 / length.
+        """Convert list columns without a loop over rows; without `weights`, ids are weighted by 1 / row length.
 
-        `ListArray.values` ignores slices, hence the offsets (fact found in practice, not in pyarrow's docs).
+        `ListArray.values` ignores slicing, hence the offsets (observed; not in pyarrow's documentation).
         """
         offsets = values.offsets.to_numpy()
         flat = values.values.to_numpy(zero_copy_only=False)[offsets[0] : offsets[-1]]
@@ -85,7 +85,7 @@ class Ragged:
         return cls((offsets - offsets[0]).astype(np.int64), flat.astype(np.int64), flat_weights.astype(np.float32))
 
     def to_arrow(self) -> tuple[pa.ListArray, pa.ListArray]:
-        """List columns (ids as int32, weights as float32)."""
+        """Convert to list columns (ids as int32, weights as float32)."""
         offsets = pa.array(self.offsets.astype(np.int32))
         return (
             pa.ListArray.from_arrays(offsets, pa.array(self.values.astype(np.int32))),
@@ -94,7 +94,7 @@ class Ragged:
 
 
 def offsets_of(lengths: np.ndarray) -> np.ndarray:
-    """Row starts, int64 [rows + 1], of rows with these lengths."""
+    """Offsets, int64 [rows + 1], of rows with the given lengths."""
     offsets = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
@@ -113,11 +113,11 @@ def expand_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 _DENSE_KEYS = 20_000_000
-"""Up to this many possible keys, counting in an array of all of them beats sorting the ones that occur."""
+"""Maximum key for counting in a dense array, which is faster than sorting the keys."""
 
 
 def group_sums(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct keys (int, not negative) in ascending order and the sum of weights of each (float64)."""
+    """Sum weights per key: distinct keys (non-negative integers) in ascending order and their sums (float64)."""
     highest = int(keys.max(initial=0))
     if len(keys) * 4 < highest or highest >= _DENSE_KEYS:
         distinct, inverse = np.unique(keys, return_inverse=True)
@@ -129,7 +129,7 @@ def group_sums(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def top_of_rows(rows: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
-    """Positions of the `count` highest scores of every row, ordered by row, then score; ties keep their order."""
+    """Positions of the `count` highest scores per row, sorted by row, then score; ties keep their order."""
     order = np.lexsort((np.arange(len(rows)), -scores, rows))
     sorted_rows = rows[order]
     starts = np.flatnonzero(np.r_[True, sorted_rows[1:] != sorted_rows[:-1]]) if len(order) else order

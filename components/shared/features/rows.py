@@ -12,9 +12,9 @@ from components.shared.features.ragged import Ragged
 from components.shared.features.spec import FeatureSpec
 
 RATINGS = "ratings"
-"""Name of rows/ratings.parquet and of its column with a rating of each target."""
+"""Stem of rows/ratings.parquet, and name of its column with the rating of each target."""
 REQUESTS = "requests.parquet"
-"""Name of the file that says which shopper made a request of the predictor, and when."""
+"""Name of the file with the shopper and time of each predictor request."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class Rows:
 
     Attributes:
         shopper: int64 [rows], index in the history store.
-        timestamp: int64 [rows], the row's moment.
-        features: user features by name, rows each.
-        targets: catalog rows of the items wanted.
-        rated: the targets again, their weights the shopper's ratings; None where none were read.
+        timestamp: int64 [rows], reference time of each row in epoch seconds.
+        features: user features by name, with one entry per row.
+        targets: catalog rows of the target items.
+        rated: the targets with the shopper's ratings as weights; None if no ratings were read.
     """
 
     shopper: np.ndarray
@@ -39,14 +39,14 @@ class Rows:
         return len(self.shopper)
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """The named rows, in that order (repeats allowed)."""
+        """Return the given rows, in that order (repeats allowed)."""
         features = {name: ragged.take(rows) for name, ragged in self.features.items()}
         rated = None if self.rated is None else self.rated.take(rows)
         return Rows(self.shopper[rows], self.timestamp[rows], features, self.targets.take(rows), rated)
 
     @classmethod
     def columns(cls, spec: FeatureSpec, present: Collection[str] = ()) -> list[str]:
-        """Columns of rows/<split>.parquet to read; its ratings too if they are among those `present`."""
+        """Columns of rows/<split>.parquet to read, including the ratings if `present` contains them."""
         sparse = [column for f in spec.user_features for column in (f.name, f"{f.name}_weight")]
         return ["shopper", "timestamp", *sparse, "targets", *({RATINGS} & set(present))]
 
@@ -57,12 +57,12 @@ class Rows:
 
     @staticmethod
     def targets_of(column: pa.ListArray) -> Ragged:
-        """Target items of rows; each weighs 1 / their number in its row."""
+        """Target items of each row, weighted by 1 / number of targets in the row."""
         return Ragged.from_arrow(column)
 
     @classmethod
     def from_table(cls, table: pa.Table, spec: FeatureSpec) -> "Rows":
-        """Rows of a table whose columns are one chunk each."""
+        """Convert a table whose columns have one chunk each."""
         features = {
             feature.name: Ragged.from_arrow(
                 table.column(feature.name).chunk(0), table.column(f"{feature.name}_weight").chunk(0)
@@ -79,15 +79,15 @@ class Rows:
 
 
 def target_mass(targets: Ragged, items: int) -> np.ndarray:
-    """Sum over rows of each item's share of the row's targets, float64 [items]."""
+    """Sum of each item's share of the targets of a row, over all rows, float64 [items]."""
     return np.bincount(targets.values, weights=targets.weights, minlength=items)
 
 
 def log_q(mass: np.ndarray, rows: int) -> np.ndarray:
-    """Log of each item's probability to be drawn as a row's target, float32 [items].
+    """Log probability of each item to be drawn as the target of a row, float32 [items].
 
     Args:
-        mass: See target_mass, of all rows.
-        rows: How many there are.
+        mass: Result of target_mass for all rows.
+        rows: Number of rows.
     """
     return np.log(np.maximum(mass / max(rows, 1), 1e-12)).astype(np.float32)

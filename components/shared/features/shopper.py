@@ -1,4 +1,4 @@
-"""The user tower's inputs, computed from a history by one code path for training rows and for live requests."""
+"""Inputs of the user tower, computed from histories; training rows and live requests share this code."""
 
 import numpy as np
 
@@ -10,16 +10,16 @@ from components.shared.schema.tables import EVENT_TYPES
 
 
 def event_weights(histories: Histories, spec: FeatureSpec) -> np.ndarray:
-    """Weight of every event, float64 [events]: its type's weight, halved every `half_life_days` before the moment."""
+    """Weight of each event, float64 [events]: the weight of its type, halved for every `half_life_days` of age."""
     by_type = np.array([spec.event_weights[name] for name in EVENT_TYPES])
     age_days = (histories.now[histories.row] - histories.timestamp) / DAY
     return by_type[histories.event_type] * np.exp2(-age_days / spec.half_life_days)
 
 
 def item_interest(histories: Histories, spec: FeatureSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Behaviour matrix in sparse form: (row, item, summed event weight), one entry per touched item.
+    """Sparse interaction matrix: (row, item, summed event weight), one entry per item in a row's history.
 
-    This is the founding example's interest weight: behaviour times event weights.
+    The summed event weight measures the shopper's interest in the item.
     """
     width = int(histories.item.max(initial=0)) + 1
     keys, sums = group_sums(histories.row * width + histories.item, event_weights(histories, spec))
@@ -29,13 +29,13 @@ def item_interest(histories: Histories, spec: FeatureSpec) -> tuple[np.ndarray, 
 def shopper_features(
     histories: Histories, catalog: Catalog, spec: FeatureSpec, query: Ragged | None = None
 ) -> dict[str, Ragged]:
-    """Inputs of the user tower, one `Ragged` a feature with as many rows as `histories`.
+    """Inputs of the user tower: one `Ragged` per feature, with as many rows as `histories`.
 
     Args:
-        histories: Events before each row's moment.
-        catalog: Gives each item's categories, brand and embedding row.
+        histories: Events before each row's reference time.
+        catalog: Categories, brand and embedding row of each item.
         spec: Lengths, weights and half-life.
-        query: Token ids of each row's query; rows of length 0 have none.
+        query: Token ids of each row's query; empty for rows without a query.
     """
     recent = histories.last(spec.interest_history)
     weights = event_weights(recent, spec)
@@ -62,7 +62,7 @@ def _normalised(row: np.ndarray, weights: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _sequence(recent: Histories, weights: np.ndarray, catalog: Catalog, length: int) -> Ragged:
-    """The latest `length` events that carry weight, newest first, weights normalised to sum 1."""
+    """The latest `length` events with a positive weight, newest first; weights are normalised to sum 1."""
     row, kept = recent.row, weights > 0
     row, item, weight = row[kept], recent.item[kept], weights[kept]
     newest = np.arange(len(row))[::-1]
@@ -73,7 +73,7 @@ def _sequence(recent: Histories, weights: np.ndarray, catalog: Catalog, length: 
 
 
 def _interests(recent: Histories, weights: np.ndarray, attribute: Ragged, length: int) -> Ragged:
-    """The `length` attribute values (categories, brands) of the highest summed event weight, normalised to sum 1."""
+    """The `length` attribute values (categories, brands) with the highest summed weights, normalised to sum 1."""
     lengths = attribute.lengths[recent.item]
     values = attribute.values[expand_ranges(attribute.offsets[recent.item], lengths)]
     row, weight = np.repeat(recent.row, lengths), np.repeat(weights, lengths)

@@ -15,27 +15,27 @@ FORMAT_VERSION = 3
 _READABLE = (2, FORMAT_VERSION)
 """Specs of format 2 have no content vectors."""
 DAY = 86_400
-"""Seconds."""
+"""Seconds per day."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SparseFeature:
-    """A list of ids a row, looked up in an embedding table and summed with weights."""
+    """A list of ids per row, looked up in an embedding table and combined as a weighted sum."""
 
     name: str
     """Name of the feature and of its table."""
     rows: int
-    """Rows of the table, the unknown bucket (row 0) included."""
+    """Number of rows of the table, including the unknown bucket (row 0)."""
     max_length: int
-    """Longest list that is read; longer ones keep their first ids."""
+    """Maximum number of ids per row; longer lists are truncated to their first ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSpec:
-    """Everything that turns a request and a shopper's history into tensors."""
+    """Configuration for the conversion of a request and a shopper's history to tensors."""
 
     as_of: int
-    """Epoch seconds: the end of the events the features were built from."""
+    """End of the events that the features were built from, in epoch seconds."""
     target_event: str
     """The event type that the models predict (the strongest one in the data)."""
     event_weights: dict[str, float]
@@ -57,13 +57,13 @@ class FeatureSpec:
     price_log_std: float
     """Standard deviation of log(1 + price) over the catalog."""
     popularity_days: tuple[int, ...]
-    """Windows of the item popularity features."""
+    """Windows of the item popularity features, in days."""
     schema_hash: str
-    """Of the events, items and users schemas."""
+    """Hash of the events, items and users schemas."""
     popularity_half_life_days: float = 7.0
-    """Days after which a target event counts half in the decayed popularity, which hot candidates are ordered by."""
+    """Half-life of target events in the decayed popularity, in days; hot candidates are sorted by this popularity."""
     item_hash_rows: int = 0
-    """Last rows of the item tables, shared by the ids beyond the vocabulary (id_hashing); 0: those are unknown."""
+    """Last rows of the item tables, shared by ids outside the vocabulary (id_hashing); 0: such ids are unknown."""
     content_dim: int = 0
     """Width of the items' content vectors, which feed the item tower; 0: the shop has none."""
     format_version: int = FORMAT_VERSION
@@ -86,7 +86,7 @@ class FeatureSpec:
         """Read from JSON.
 
         Raises:
-            BundleError: it was written in another format.
+            BundleError: the format version is not supported.
         """
         raw: dict[str, Any] = read_json(path)
         if raw.get("format_version") not in _READABLE:

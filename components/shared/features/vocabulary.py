@@ -1,4 +1,4 @@
-"""Row numbers of shoppers and tokens, as build_features gave them."""
+"""Row numbers of shoppers and tokens, as assigned by build_features."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Ragged features to KeyedJaggedTensor: one concatenation a batch, no loop over rows."""
+"""Conversion of ragged features to KeyedJaggedTensor: one concatenation per batch, no loop over rows."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from components.shared.features.spec import SparseFeature
 
 
 def keyed_jagged(features: dict[str, Ragged], wanted: Sequence[SparseFeature]) -> KeyedJaggedTensor:
-    """Join features, key by key, into one weighted KeyedJaggedTensor of as many rows as each of them has.
+    """Join features, key by key, into one weighted KeyedJaggedTensor; all features have the same number of rows.
 
     Ids outside a table are an error in TorchRec's fused kernels, so they must have been mapped to 0 before.
     """

@@ -1,8 +1,8 @@
-"""Position bias: a click needs an item that is examined and wanted; only the second belongs in the score.
+"""Position bias: an item is clicked if it is examined and wanted; only the second factor belongs in the score.
 
     P(click) = P(examined | position) * P(wanted | shopper, item)
 
-The position is read in training alone. Sources: Richardson, Dominowska & Ragno, Predicting Clicks: Estimating the
+The position is only used in training. Sources: Richardson, Dominowska & Ragno, Predicting Clicks: Estimating the
 Click-Through Rate for New Ads (WWW 2007); Wang et al., Position Bias Estimation for Unbiased Learning to Rank in
 Personal Search (WSDM 2018), here learned jointly with the ranker.
 """
@@ -18,12 +18,12 @@ UNKNOWN, NOT_SHOWN = 0, -1
 class Examination(nn.Module):
     """Learned probability that a position of an answer is examined.
 
-    Only ratios of examinations can be learned from clicks, so one of them is the reference: position 1 is always
-    examined. So is an UNKNOWN position. What was NOT_SHOWN has a probability of its own, of being met elsewhere in the
-    shop: without it, unsold items that were in no answer would lower the scores of all items.
+    Only ratios of examination probabilities can be learned from clicks, so position 1 is the reference with probability
+    1; UNKNOWN positions have it too. NOT_SHOWN items have a separate probability of being seen elsewhere in the shop:
+    without it, unsold items that were in no response would lower the scores of all items.
 
     Args:
-        positions: Largest position; what stands lower shares its probability.
+        positions: Largest position; items ranked lower share its probability.
     """
 
     def __init__(self, positions: int):
@@ -32,22 +32,22 @@ class Examination(nn.Module):
         self.not_shown = nn.Parameter(torch.full((1,), 2.0))
 
     def forward(self, position: torch.Tensor) -> torch.Tensor:
-        """Log P(examined), float32, same shape as `position` (int64)."""
+        """Return log P(examined), float32, same shape as `position` (int64)."""
         known = torch.cat([self.logits.new_zeros(2), F.logsigmoid(self.logits), F.logsigmoid(self.not_shown)])
         return known[torch.where(position == NOT_SHOWN, len(known) - 1, position.clamp(0, len(known) - 2))]
 
     def probabilities(self) -> torch.Tensor:
-        """P(examined) of the positions 1 to the largest, float32 [positions]."""
+        """Return P(examined) of positions 1 to the largest, float32 [positions]."""
         return self(torch.arange(1, len(self.logits) + 2, device=self.logits.device)).exp()
 
 
 def click_loss(logit: torch.Tensor, examined: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of clicks, summed.
+    """Return the summed cross-entropy of clicks.
 
     Args:
-        logit: Of being wanted.
-        examined: log P(examined); zeros make this the usual loss.
-        label: 1 for a click; anything between, for softened labels.
+        logit: Logit of P(wanted).
+        examined: log P(examined); zeros give the usual cross-entropy.
+        label: 1 for a click, else 0; in between for soft labels.
     """
     log_click = F.logsigmoid(logit) + examined
     # log(1 - e^x) without loss of precision at either end (Maechler, Accurately Computing log(1 - exp(-|a|)), 2012).

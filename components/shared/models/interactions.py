@@ -1,7 +1,7 @@
-"""How the ranker lets its embeddings meet: dot products (DLRM), crosses (DCN V2), a factorisation machine, or none.
+"""Feature interactions of the ranker: dot products (DLRM), crosses (DCN V2), a factorisation machine, or none.
 
-Each module maps the pair's V vectors of width D and its dense inputs to one row of features for the task heads, and
-may add a logit of its own that needs no further layer.
+Each module maps a pair's V vectors of width D and its dense inputs to one row of features for the task heads, and
+optionally an additional logit that needs no further layer.
 """
 
 from typing import Any
@@ -24,23 +24,24 @@ Features = tuple[torch.Tensor, torch.Tensor | None]
 
 
 class Interaction(nn.Module):
-    """Embeddings side by side [P, (V - 1) * D], the vector made of the dense inputs [P, D], and those [P, F].
+    """Base of the interaction modules.
 
-    They become features [P, width] and an additional logit [P, 1], or none.
+    Inputs: concatenated embeddings [P, (V - 1) * D], the vector of the dense inputs [P, D], and the dense inputs
+    [P, F]. Outputs: features [P, width], and an additional logit [P, 1] or None.
 
     Attributes:
-        width: of the features.
+        width: width of the features.
     """
 
     width: int
 
 
 class _PairProducts(torch.autograd.Function):
-    """Dot products of all pairs of vectors, and the last vector behind them, [P, V * (V - 1) / 2 + D].
+    """Dot products of all pairs of vectors, followed by the last vector, [P, V * (V - 1) / 2 + D].
 
-    The gradient of the matrix of products is symmetric, so one product makes the vectors' gradient where autograd,
-    which cannot know that, makes two and adds them; nothing is scattered into zeros, and the embeddings' gradient is in
-    one piece, as the tables want it.
+    The gradient of the product matrix is symmetric, so one product computes the vectors' gradient, while autograd would
+    compute two and add them. Nothing is scattered into zeros, and the embeddings' gradient is contiguous, as the tables
+    require.
     """
 
     @staticmethod
@@ -48,7 +49,7 @@ class _PairProducts(torch.autograd.Function):
         ctx: Any, embedded_PE: torch.Tensor, last_PD: torch.Tensor, upper: torch.Tensor, mirror: torch.Tensor,
         dtype: torch.dtype,
     ) -> torch.Tensor:  # fmt: skip
-        """Products in the order of `upper`, places in the flattened matrix [V, V]; made in `dtype`."""
+        """Return products in the order of `upper`, indices into the flattened matrix [V, V]; computed in `dtype`."""
         vectors = torch.cat([embedded_PE.to(dtype), last_PD.to(dtype)], 1).view(len(last_PD), -1, last_PD.shape[1])
         ctx.save_for_backward(vectors, mirror)
         ctx.dtypes = embedded_PE.dtype, last_PD.dtype
@@ -57,7 +58,7 @@ class _PairProducts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Gradients of both; `mirror` names for each place of the matrix its pair, or the zero behind them."""
+        """Return the gradients of both; `mirror` maps each entry of the matrix to its pair, or to the appended zero."""
         vectors, mirror = ctx.saved_tensors
         rows, count, dim = vectors.shape
         products, last = grad_outputs[0].split([count * (count - 1) // 2, dim], 1)
@@ -68,7 +69,7 @@ class _PairProducts(torch.autograd.Function):
 
 
 def _columns(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Columns of a matrix; for bfloat16 by the way that is three times faster on CPUs, where float32's would not be."""
+    """Select columns of a matrix; bfloat16 uses `gather`, which is three times faster on CPUs, but not for float32."""
     if rows.dtype == torch.bfloat16:
         found = torch.gather(rows.view(torch.int16), 1, wanted.expand(len(rows), -1))
         return found.view(torch.bfloat16)
@@ -151,13 +152,13 @@ class Concat(Interaction):
 
 
 def interaction(config: InteractionConfig, vectors: int, dim: int, dense: int) -> Interaction:
-    """The module of a config.
+    """Return the interaction module of a config.
 
     Args:
-        config: Which one.
-        vectors: V, the vector of the dense inputs included.
-        dim: D.
-        dense: F.
+        config: Options of the interaction.
+        vectors: V, including the vector of the dense inputs.
+        dim: D, width of the vectors.
+        dense: F, number of dense inputs.
     """
     match config:
         case DotConfig():

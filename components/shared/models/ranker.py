@@ -1,11 +1,11 @@
-"""Multi-task ranker: embeddings and dense features interact, then heads share what they learn as their config says.
+"""Multi-task ranker: embeddings and dense features interact, then task heads compute the logits.
 
     dense [P, F] -- MLP -----------------------------.
     user ids [S] -- bags -- rows of pairs ------------+-- interaction -- heads: 'again', 'first'
     item ids [P] -- bags -----------------------------|
     sequence [S] and item [P] -- target attention ----'   (optional)
 
-By default a DLRM with a shared bottom; interactions.py and task_heads.py name the sources of every choice.
+By default a DLRM with a shared bottom; ranker_options.py names the source of every choice.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class RankerConfig:
     item_features: tuple[SparseFeature, ...]
     """Sparse inputs of the item."""
     tasks: tuple[str, ...]
-    """Names of the heads: the target event again, and for the first time."""
+    """Names of the heads: the target event repeated ('again'), and for the first time ('first')."""
     dense_mean: tuple[float, ...]
     """Mean of every dense input over the training pairs."""
     dense_std: tuple[float, ...]
@@ -47,7 +47,7 @@ class RankerConfig:
     hidden_dim: int
     """Width of the hidden layers."""
     architecture: RankerArchitecture = dataclasses.field(default_factory=RankerArchitecture)
-    """What the layers behind the embeddings are."""
+    """Layers after the embeddings."""
 
     def write(self, path: Path) -> None:
         """Write as JSON."""
@@ -65,7 +65,7 @@ class RankerConfig:
 
     @property
     def behaviour(self) -> SparseFeature | None:
-        """The table of the target attention: items as members of a sequence; None without attention."""
+        """Embedding table of the target attention, for items of a sequence; None without attention."""
         if self.architecture.attention is None:
             return None
         sequence = next(feature for feature in self.user_features if feature.name == SEQUENCE)
@@ -75,16 +75,16 @@ class RankerConfig:
 SEQUENCE = "sequence"
 """The user feature that target attention reads."""
 ITEM = "item"
-"""The item feature that it is compared with."""
+"""The item feature that target attention compares with the sequence."""
 
 
 def ranker_tasks(spec: FeatureSpec) -> tuple[str, ...]:
-    """The heads that the data allows: the target event again, and for the first time."""
+    """Return the names of the heads: the target event repeated ('again'), and for the first time ('first')."""
     return tuple(f"{spec.target_event}_{task.label}" for task in Task)
 
 
 class RankerHead(nn.Module):
-    """All of the ranker behind the embedding tables; the exported graph uses it as it is."""
+    """All layers of the ranker after the embedding tables; the exported graph uses them unchanged."""
 
     dense_mean: torch.Tensor
     dense_std: torch.Tensor
@@ -103,7 +103,7 @@ class RankerHead(nn.Module):
         self.register_buffer("dense_std", torch.tensor(config.dense_std))
 
     def forward(self, embeddings_PE: torch.Tensor, dense_PF: torch.Tensor) -> torch.Tensor:
-        """Logits [P, tasks] from the pairs' embeddings side by side (user, item, attended) and their dense features."""
+        """Return logits [P, tasks] of pairs from concatenated embeddings (user, item, attended) and dense inputs."""
         scaled = ((dense_PF - self.dense_mean) / self.dense_std).clamp(-5.0, 5.0)
         bottom = self.bottom(scaled)
         features, shallow = self.interaction(embeddings_PE, bottom, scaled)
@@ -112,7 +112,7 @@ class RankerHead(nn.Module):
 
 
 class Ranker(nn.Module):
-    """The head over TorchRec embedding bags."""
+    """TorchRec embedding bags followed by the head."""
 
     def __init__(self, config: RankerConfig, device: torch.device):
         super().__init__()
@@ -128,14 +128,14 @@ class Ranker(nn.Module):
         self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor, dense: torch.Tensor,
         position: torch.Tensor | None = None,
     ) -> torch.Tensor:  # fmt: skip
-        """Logits [P, tasks]; while training with positions, log P(examined) as one more column.
+        """Return logits [P, tasks]; in training with positions, with log P(examined) as an additional column.
 
         Args:
             users: Features of S shoppers.
             items: Features of the P pairs' items.
             row: int64 [P], the shopper of each pair.
             dense: float32 [P, dense inputs].
-            position: int64 [P], where the item stood in the answer (or UNKNOWN, NOT_SHOWN); None when scoring.
+            position: int64 [P], position of the item in the response (or UNKNOWN, NOT_SHOWN); None when scoring.
         """
         return self.from_pooled((self.user_bags(users), self.item_bags(items)), users, items, row, dense, position)
 
@@ -143,7 +143,7 @@ class Ranker(nn.Module):
         self, pooled: tuple[KeyedTensor, KeyedTensor], users: KeyedJaggedTensor, items: KeyedJaggedTensor,
         row: torch.Tensor, dense: torch.Tensor, position: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
-        """The same behind the shoppers' and the items' tables, which training asks ahead."""
+        """Like `forward`, from pooled embeddings of shoppers and items, which training looks up in advance."""
         user_SE = in_order(pooled[0], self.config.user_features)
         item_PE = in_order(pooled[1], self.config.item_features)
         parts = [user_SE.index_select(0, row), item_PE]
@@ -155,7 +155,7 @@ class Ranker(nn.Module):
         return torch.cat([logits, self.examination(position).unsqueeze(1)], 1)
 
     def _attended(self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, row: torch.Tensor) -> torch.Tensor:
-        """The sequence as each item sees it, [P, D]; tokens and targets are bags of one id each in a single lookup."""
+        """Return the sequence attended by each item, [P, D]; tokens and targets share one lookup, as single-id bags."""
         assert self.behaviour_bags is not None and self.head.attention is not None
         sequence, target = users[SEQUENCE], items[ITEM]
         ids = torch.cat([sequence.values(), target.values()])

@@ -15,7 +15,7 @@ class DotConfig(Options):
 
 
 class CrossConfig(Options):
-    """Crosses of growing degree, a layer each, beside a deep part.
+    """Crosses of increasing degree, one per layer, in parallel to a deep part.
 
     Source: Wang et al., DCN V2: Improved Deep & Cross Network (WWW 2021), the parallel form.
     """
@@ -24,11 +24,11 @@ class CrossConfig(Options):
     layers: Count = 2
     """Cross layers; layer n adds features of degree n + 1."""
     rank: Amount = 32
-    """Of the factors of each layer's matrix; 0: a full matrix."""
+    """Rank of each layer's factorised matrix; 0: a full matrix."""
 
 
 class FactorizationConfig(Options):
-    """First- and second-order terms go straight to the logits, beside a deep part.
+    """First- and second-order terms are added to the logits, in parallel to a deep part.
 
     Source: Guo et al., DeepFM: A Factorization-Machine based Neural Network for CTR Prediction (IJCAI 2017).
     """
@@ -37,7 +37,7 @@ class FactorizationConfig(Options):
 
 
 class ConcatConfig(Options):
-    """Vectors side by side; with target attention over the sequence this is the Deep Interest Network.
+    """Concatenated vectors; with target attention over the sequence this is the Deep Interest Network.
 
     Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KDD 2018).
     """
@@ -50,7 +50,7 @@ INTERACTIONS: tuple[type[InteractionConfig], ...] = (DotConfig, CrossConfig, Fac
 
 
 class SingleTaskConfig(Options):
-    """A tower of its own for each task."""
+    """A separate tower for each task."""
 
     kind: Literal["single_task"] = "single_task"
 
@@ -65,29 +65,29 @@ class SharedBottomConfig(Options):
 
 
 class MmoeConfig(Options):
-    """Experts that every task mixes by a gate of its own.
+    """Shared experts that each task mixes with a separate gate.
 
     Source: Ma et al., Modeling Task Relationships in Multi-task Learning with Multi-gate Mixture-of-Experts (KDD 2018).
     """
 
     kind: Literal["mmoe"] = "mmoe"
     experts: Count = 4
-    """Experts, each of the hidden width."""
+    """Number of experts, each of the hidden width."""
 
 
 class PleConfig(Options):
-    """Experts of each task beside shared ones, extracted layer by layer.
+    """Separate experts of each task and shared experts, combined layer by layer.
 
     Source: Tang et al., Progressive Layered Extraction (RecSys 2020).
     """
 
     kind: Literal["ple"] = "ple"
     shared: Count = 2
-    """Shared experts of a layer."""
+    """Number of shared experts per layer."""
     own: Count = 2
-    """Experts of each task in a layer."""
+    """Number of experts per task and layer."""
     layers: Count = 2
-    """Extraction layers."""
+    """Number of extraction layers."""
 
 
 HeadsConfig = SingleTaskConfig | SharedBottomConfig | MmoeConfig | PleConfig
@@ -95,7 +95,7 @@ HEADS: tuple[type[HeadsConfig], ...] = (SingleTaskConfig, SharedBottomConfig, Mm
 
 
 class TargetAttentionConfig(Options):
-    """Shape of the activation unit."""
+    """Options of target attention: shape of the activation unit."""
 
     hidden_dim: Count = 16
     """Width of its hidden layer."""

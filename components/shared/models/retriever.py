@@ -3,10 +3,10 @@
     user ids ---- EmbeddingBagCollection -- concat -- MLP + linear -- user_vector [B, D]
     sequence ---- vectors of its items ---- encoder ---'  (optional)
     item ids ---- EmbeddingBagCollection -- concat -- MLP + linear -- item_vector [N, D], item_bias [N]
-    content ----- linear ---------------------'  (where items have vectors made elsewhere)
+    content ----- linear ---------------------'  (if items have content vectors)
 
-The encoder's tokens are the item tower's own vectors, so both sides are tied and attributes and titles describe history
-and candidates alike.
+The encoder's tokens are the vectors of the item tower. So both sides are tied, and attributes and titles describe the
+history as well as the candidates.
 
 Source: Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations (RecSys 2019).
 """
@@ -42,18 +42,18 @@ class RetrieverConfig:
     hidden_dim: int
     """Width of the towers' hidden layer."""
     encoder: EncoderConfig | None = None
-    """What reads the behaviour sequence in its order; None: it is only summed up."""
+    """Encoder that reads the behaviour sequence in order; None: a weighted sum."""
     content_dim: int = 0
-    """Width of the items' content vectors; 0: the item tower reads none."""
+    """Width of the items' content vectors; 0: none."""
 
     @classmethod
     def from_spec(
         cls, spec: FeatureSpec, embedding_dim: int, hidden_dim: int, encoder: EncoderConfig | None = None
     ) -> "RetrieverConfig":
-        """The towers that fit a feature spec.
+        """Return the shape of the towers for a feature spec.
 
         Raises:
-            InputError: the encoder's positions do not reach for the sequences of the spec, its heads do not divide the
+            InputError: the encoder's `max_length` is too small for the spec's sequences, its heads do not divide the
                 width, or the spec's items share hash rows.
         """
         longest = spec.user(SEQUENCE).max_length
@@ -92,28 +92,28 @@ SEQUENCE = "sequence"
 
 
 class _Encoder(Options):
-    """Reads an encoder by its kind."""
+    """Wrapper that parses an encoder by its kind."""
 
     encoder: Annotated[EncoderConfig, KIND]
-    """Which one."""
+    """Options of the encoder."""
 
 
 def encoder_to_json(encoder: EncoderConfig | None) -> dict[str, Any] | None:
-    """As JSON values."""
+    """Return the options of an encoder as JSON values."""
     return None if encoder is None else encoder.to_json()
 
 
 def encoder_from_json(raw: dict[str, Any] | None) -> EncoderConfig | None:
-    """What `encoder_to_json` wrote.
+    """Return the options from the output of `encoder_to_json`.
 
     Raises:
-        InputError: it is of no known kind, has no such field, or a value cannot be used.
+        InputError: the kind or a field is unknown, or a value is invalid.
     """
     return _Encoder.read({"encoder": raw}, "").encoder if raw else None
 
 
 def embedding_bags(features: tuple[SparseFeature, ...], dim: int, device: torch.device) -> EmbeddingBagCollection:
-    """One table a feature, summed with the weights that come with the ids."""
+    """Create one table per feature; its rows are summed with the weights of the ids."""
     return EmbeddingBagCollection(
         tables=[
             EmbeddingBagConfig(
@@ -128,20 +128,20 @@ def embedding_bags(features: tuple[SparseFeature, ...], dim: int, device: torch.
 
 
 def in_order(pooled: KeyedTensor, features: tuple[SparseFeature, ...]) -> torch.Tensor:
-    """Pooled embeddings side by side in the spec's order, [B, features * D].
+    """Concatenate pooled embeddings in the spec's order, [B, features * D].
 
     `KeyedTensor.values()` follows the sharding plan, so a model that used it would change with the number of ranks.
-    Where that is the spec's order already, as in one process, nothing is copied.
+    If that is already the spec's order, as in one process, nothing is copied.
     """
     wanted = [feature.name for feature in features]
     return pooled.values() if pooled.keys() == wanted else KeyedTensor.regroup([pooled], [wanted])[0]
 
 
 def beside_content(pooled: torch.Tensor, linear: nn.Linear | None, content: torch.Tensor | None) -> torch.Tensor:
-    """What the item tower reads: pooled embeddings [N, features * D] and behind them the projected content.
+    """Return the input of the item tower: pooled embeddings [N, features * D], followed by the projected content.
 
     Args:
-        pooled: Of N items.
+        pooled: Pooled embeddings of N items.
         linear: The projection; None: the tower reads no content.
         content: float32 [N, content_dim + 1].
     """
@@ -152,7 +152,7 @@ def beside_content(pooled: torch.Tensor, linear: nn.Linear | None, content: torc
 
 
 class Tower(nn.Module):
-    """Concatenated embeddings to a vector: a hidden layer plus a straight linear path."""
+    """Maps concatenated embeddings to a vector: a hidden layer plus a direct linear path."""
 
     def __init__(self, inputs: int, hidden: int, outputs: int):
         super().__init__()
@@ -160,7 +160,7 @@ class Tower(nn.Module):
         self.wide = nn.Linear(inputs, outputs, bias=False)
 
     def forward(self, x_BI: torch.Tensor) -> torch.Tensor:
-        """[B, inputs] to [B, outputs]."""
+        """Map [B, inputs] to [B, outputs]."""
         return self.deep(x_BI) + self.wide(x_BI)
 
 
@@ -184,19 +184,19 @@ class Retriever(nn.Module):
     def user_vectors(
         self, users: KeyedJaggedTensor, vectors_ID: torch.Tensor | None = None, at: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """User vectors, float32 [B, D].
+        """Return user vectors, float32 [B, D].
 
         Args:
             users: Features of B rows.
-            vectors_ID: Item vectors that the sequence's items are found in; not read without an encoder.
-            at: int64, row of `vectors_ID` of each of the sequence's items; None: their ids are the rows.
+            vectors_ID: Item vectors, to look up the sequence's items; not used without an encoder.
+            at: int64, row in `vectors_ID` of each item of the sequences; None: the ids are the rows.
         """
         return self.users_from_pooled(self.user_bags(users), users, vectors_ID, at)
 
     def users_from_pooled(
         self, bags: KeyedTensor, users: KeyedJaggedTensor, vectors_ID: torch.Tensor | None, at: torch.Tensor | None
     ) -> torch.Tensor:
-        """The same behind the shoppers' tables, which training asks ahead."""
+        """Like `user_vectors`, from pooled embeddings, which training looks up in advance."""
         pooled = in_order(bags, self.config.user_features)
         if self.encoder is None:
             return self.user_tower(pooled)
@@ -205,7 +205,7 @@ class Retriever(nn.Module):
         rows = sequence.values() if at is None else at
         index, offsets = oldest_first(sequence.weights() > 0, sequence.lengths())
         tokens = F.embedding(rows.index_select(0, index), vectors_ID)
-        # An additional unused row, so that no layer has empty input, whatever histories a rank gets.
+        # An additional unused row, so that no layer has empty input even if all histories of a rank are empty.
         tokens = torch.cat([tokens, torch.zeros_like(vectors_ID[:1])])
         offsets = torch.cat([offsets, offsets[-1:] + 1])
         return self.user_tower(torch.cat([pooled, self.encoder.last(tokens, offsets)[:-1]], 1))
@@ -213,16 +213,16 @@ class Retriever(nn.Module):
     def item_vectors(
         self, items: KeyedJaggedTensor, content: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Item vectors, float32 [N, D], and biases, float32 [N].
+        """Return item vectors, float32 [N, D], and biases, float32 [N].
 
         Args:
             items: Features of N items.
-            content: float32 [N, content_dim + 1], see content.ContentVectors.inputs; None: the tower reads none.
+            content: float32 [N, content_dim + 1], see content.ContentVectors.inputs; None: the tower reads no content.
         """
         return self.items_from_pooled(self.item_bags(items), content)
 
     def items_from_pooled(self, bags: KeyedTensor, content: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """The same behind the items' tables, which training asks ahead."""
+        """Like `item_vectors`, from pooled embeddings, which training looks up in advance."""
         pooled = in_order(bags, self.config.item_features)
         out = self.item_tower(beside_content(pooled, self.content, content))
         return out[:, :-1], out[:, -1]
@@ -231,12 +231,12 @@ class Retriever(nn.Module):
         self, users: KeyedJaggedTensor, items: KeyedJaggedTensor, at: torch.Tensor | None = None,
         content: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
-        """User vectors [B, D], item vectors [N, D], item biases [N].
+        """Return user vectors [B, D], item vectors [N, D] and item biases [N].
 
         Args:
             users: Features of B rows.
-            items: Features of N items; with an encoder those of the sequences among them.
-            at: int64, row among the N of each of the sequences' items.
+            items: Features of N items; with an encoder, including those of the sequences.
+            at: int64, row among the N items of each item of the sequences.
             content: See item_vectors.
         """
         vectors, biases = self.item_vectors(items, content)
@@ -244,10 +244,10 @@ class Retriever(nn.Module):
 
 
 def oldest_first(kept_N: torch.Tensor, lengths_B: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Turn jagged rows round and leave out what is not kept.
+    """Reverse jagged rows and drop the tokens that are not kept.
 
     Args:
-        kept_N: bool, which tokens count (padding does not).
+        kept_N: bool, tokens to keep (not padding).
         lengths_B: int64, tokens of each row.
 
     Returns:

@@ -1,7 +1,7 @@
-"""Target attention over the behaviour sequence: what counts of a shopper's past depends on the item that is scored.
+"""Target attention over the behaviour sequence: the weight of each past item depends on the item to score.
 
-Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KDD 2018); sigmoid in place of Dice, which
-would need running statistics, and the activation unit's first layer split so that its largest part is one bmm.
+Source: Zhou et al., Deep Interest Network for Click-Through Rate Prediction (KDD 2018). Differences: sigmoid instead of
+Dice, which needs running statistics; the activation unit's first layer is split, so that its largest part is one bmm.
 """
 
 import torch
@@ -11,7 +11,7 @@ from components.shared.models.ranker_options import TargetAttentionConfig
 
 
 class TargetAttention(nn.Module):
-    """Weighs each item of a sequence by its relation to the target and sums; the sum is not normalised."""
+    """Sum of a sequence's items, weighted by their relation to the target; the weights are not normalised."""
 
     def __init__(self, config: TargetAttentionConfig, dim: int):
         super().__init__()
@@ -24,11 +24,11 @@ class TargetAttention(nn.Module):
     def forward(
         self, behaviour_SLD: torch.Tensor, weight_SL: torch.Tensor, target_PD: torch.Tensor, row_P: torch.Tensor
     ) -> torch.Tensor:
-        """The sequence as each target sees it, [P, D].
+        """Return the sequence attended by each target, [P, D].
 
         Args:
             behaviour_SLD: Embeddings of the shoppers' sequences.
-            weight_SL: The sequences' own weights (0: padding).
+            weight_SL: Weights of the sequences' items (0: padding).
             target_PD: Embeddings of the items to score, from the same table.
             row_P: int64, the shopper of each pair.
         """

@@ -1,4 +1,4 @@
-"""How the ranker's tasks share what they learn: nothing, a bottom, a mixture of experts, or progressive layers."""
+"""Task heads of the ranker: separate towers, a shared bottom, a mixture of experts, or progressive layers."""
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from components.shared.models.ranker_options import (
 
 
 def tower(inputs: int, hidden: int) -> nn.Sequential:
-    """Two hidden layers."""
+    """Return two hidden layers."""
     return nn.Sequential(AlignedLinear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
 
 
@@ -26,7 +26,7 @@ class SingleTask(nn.Module):
         self.towers = nn.ModuleList([nn.Sequential(*tower(inputs, hidden), nn.Linear(hidden, 1)) for _ in range(tasks)])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[P, inputs] to logits [P, tasks]."""
+        """Map [P, inputs] to logits [P, tasks]."""
         return torch.cat([one(features) for one in self.towers], 1)
 
 
@@ -39,24 +39,24 @@ class SharedBottom(nn.Module):
         self.logits = nn.Linear(hidden, tasks)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[P, inputs] to logits [P, tasks]."""
+        """Map [P, inputs] to logits [P, tasks]."""
         return self.logits(self.bottom(features))
 
 
 class Experts(nn.Module):
-    """E one-layer experts as one matrix."""
+    """E one-layer experts, computed by one matrix."""
 
     def __init__(self, inputs: int, hidden: int, experts: int):
         super().__init__()
         self.layer, self.shape = nn.Linear(inputs, experts * hidden), (experts, hidden)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[P, inputs] to [P, E, hidden]."""
+        """Map [P, inputs] to [P, E, hidden]."""
         return torch.relu(self.layer(features)).unflatten(1, self.shape)
 
 
 def mixed(experts_PEH: torch.Tensor, gate_PE: torch.Tensor) -> torch.Tensor:
-    """Experts weighed by the softmax of their gate, [P, H]."""
+    """Return the sum of the experts weighted by the softmax of their gate, [P, H]."""
     return (experts_PEH * torch.softmax(gate_PE, 1).unsqueeze(2)).sum(1)
 
 
@@ -70,14 +70,14 @@ class Mmoe(nn.Module):
         self.towers = nn.ModuleList([_task_tower(hidden) for _ in range(tasks)])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[P, inputs] to logits [P, tasks]."""
+        """Map [P, inputs] to logits [P, tasks]."""
         experts = self.experts(features)
         gates = zip(self.gates, self.towers, strict=True)
         return torch.cat([one(mixed(experts, gate(features))) for gate, one in gates], 1)
 
 
 class Extraction(nn.Module):
-    """One layer of PLE: each task mixes its own and the shared experts, the shared path mixes all of them."""
+    """One layer of PLE: each task mixes its own and the shared experts; the shared path mixes all experts."""
 
     def __init__(self, config: PleConfig, inputs: int, hidden: int, tasks: int, last: bool):
         super().__init__()
@@ -88,7 +88,7 @@ class Extraction(nn.Module):
         self.shared_gate = None if last else nn.Linear(inputs, every)
 
     def forward(self, tasks: list[torch.Tensor], shared: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """The tasks' and the shared inputs, [P, inputs] each, to the same of width hidden."""
+        """Map the tasks' inputs and the shared input, [P, inputs] each, to outputs [P, hidden]."""
         common = self.shared(shared)
         own = [experts(one) for experts, one in zip(self.own, tasks, strict=True)]
         outcome = [
@@ -112,7 +112,7 @@ class Ple(nn.Module):
         self.towers = nn.ModuleList([_task_tower(hidden) for _ in range(tasks)])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """[P, inputs] to logits [P, tasks]."""
+        """Map [P, inputs] to logits [P, tasks]."""
         tasks, shared = [features] * len(self.towers), features
         for layer in self.layers:
             tasks, shared = layer(tasks, shared)
@@ -124,7 +124,7 @@ def _task_tower(hidden: int) -> nn.Sequential:
 
 
 def task_heads(config: HeadsConfig, inputs: int, hidden: int, tasks: int) -> nn.Module:
-    """The module of a config: [P, inputs] to logits [P, tasks]."""
+    """Return the module of a config, which maps [P, inputs] to logits [P, tasks]."""
     match config:
         case SingleTaskConfig():
             return SingleTask(inputs, hidden, tasks)

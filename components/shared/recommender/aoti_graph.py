@@ -1,6 +1,6 @@
-"""One graph that AOTInductor compiled to native code, run by torch.
+"""A graph compiled to native code by AOTInductor and run by torch.
 
-Imports torch and is itself imported only for bundles that hold such graphs: those of onnxruntime are served without.
+This module imports torch and is only imported for bundles with such graphs; other bundles are served without torch.
 """
 
 import platform
@@ -18,12 +18,12 @@ _ELSEWHERE = "serve it on a machine with them, or compile the model again with r
 
 
 def torch_release() -> str:
-    """Release of torch without the build's suffix: 2.13.0 of 2.13.0+cpu."""
+    """Torch release without the build suffix: 2.13.0 for 2.13.0+cpu."""
     return torch.__version__.partition("+")[0]
 
 
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets of this processor by their names in Linux."""
+    """Instruction sets of this processor, by their names in /proc/cpuinfo."""
     lines = _CPU_FLAGS.read_text(encoding="ascii", errors="replace").splitlines()
     return frozenset(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
 
@@ -32,7 +32,7 @@ def check_host(record: RuntimeRecord, path: Path) -> None:
     """Check that native code fits this torch version and CPU; otherwise it could crash or give wrong results.
 
     Raises:
-        BundleError: names what differs.
+        BundleError: the torch release, the architecture or an instruction set does not match.
     """
     if record.torch != torch_release():
         raise BundleError(
@@ -50,15 +50,15 @@ def check_host(record: RuntimeRecord, path: Path) -> None:
 class AotiGraph:
     """See exported_models.Graph.
 
-    torch's threads are the whole process's; the first call sets them. Calls of one graph run one after the other: torch
-    keeps Python's lock while native code runs, so several runners would win nothing.
+    The number of torch threads is process-wide and set on the first call. Calls of one graph are serialised: torch
+    holds the GIL while native code runs, so several runners would not be faster.
 
     Args:
-        path: Package that `aoti_compile_and_package` wrote, with one output.
-        threads: Of one matrix product; the generated loops between them run in one thread.
+        path: Package written by `aoti_compile_and_package`, with one output.
+        threads: Threads per matrix product; the generated loops between the products run in one thread.
 
     Raises:
-        BundleError: it cannot be loaded.
+        BundleError: the package cannot be loaded.
     """
 
     def __init__(self, path: Path, threads: int = 1):
@@ -67,8 +67,8 @@ class AotiGraph:
         # then wait for a runner while holding the GIL.
         self._turn = threading.Lock()
         try:
-            # What torch._inductor.aoti_load_package wraps: it would import all of inductor (80 MB) and read the form of
-            # inputs and outputs anew in every call (80 us), of which an exported graph has only one.
+            # The loader wrapped by torch._inductor.aoti_load_package, which would import all of inductor (80 MB) and
+            # parse the structure of inputs and outputs in every call (80 us), although a graph has only one.
             native = torch._C._aoti  # pyright: ignore[reportAttributeAccessIssue]
             self._program = native.AOTIModelPackageLoader(str(path), "model", False, 1, -1)
         except RuntimeError as error:
@@ -78,7 +78,7 @@ class AotiGraph:
             ) from error
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """Run the graph; integers are handed over as int64 and all else as float32."""
+        """Run the graph; integer inputs are converted to int64, all others to float32."""
         tensors = [_tensor(values) for values in inputs]
         with self._turn:
             if torch.get_num_threads() != self._threads:
@@ -87,6 +87,6 @@ class AotiGraph:
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:
-    """A row-major tensor: native code believes its inputs to be so and does not look."""
+    """Convert to a row-major tensor; native code assumes this layout without checking it."""
     dtype = np.int64 if values.dtype.kind in "iu" else np.float32
     return torch.from_numpy(np.require(values, dtype, ["C", "W"]))

@@ -15,7 +15,7 @@ from components.shared.options import Amount, Options
 
 
 class Source(IntFlag):
-    """Why an item is a candidate; sources add up."""
+    """Sources of a candidate as flags; an item may have several."""
 
     OWN = 1
     RETRIEVED = 2
@@ -29,18 +29,18 @@ class CandidateConfig(Options):
     """Maximum number of candidates per source."""
 
     own: Amount = 300
-    """Items the shopper has touched, those of the highest decayed event weight first."""
+    """Items in the shopper's history, by descending decayed event weight."""
     retrieved: Amount = 200
-    """Nearest items to the user vector."""
+    """Items nearest to the user vector."""
     popular: Amount = 50
-    """Items of the most target events in the middle popularity window, and as many with the most new shoppers."""
+    """Items with the most target events in the middle popularity window, and as many with most first-time buyers."""
     similar: Amount = 200
-    """Items near to what the shopper has touched, those that newcomers take lately first."""
+    """Neighbours of the shopper's items, by item-kNN score times log(1 + recent first-time buyers)."""
     lexical: Amount = 200
     """Items that match the query's words."""
     hot: Amount = 0
-    """Items of the highest decayed popularity (feature_spec.popularity_half_life_days), which a surge lifts within
-    days where the middle window takes weeks."""
+    """Items with the highest decayed popularity (feature_spec.popularity_half_life_days), which follows a surge within
+    days, while the middle window takes weeks."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Candidates:
     lexical: np.ndarray
 
     def starts(self, rows: int) -> np.ndarray:
-        """int64 [rows + 1], where each row's candidates start."""
+        """Start of each row's candidates, int64 [rows + 1]."""
         return offsets_of(np.bincount(self.row, minlength=rows))
 
 
 def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowed: np.ndarray | None) -> Candidates:
-    """Unite (row, item, source) lists; row 0 of the catalog (unknown) and rows not `allowed` are left out."""
+    """Merge (rows, items, source) parts; the unknown item (row 0) and items that are not `allowed` are omitted."""
     row, item = (np.concatenate([part[column] for part in parts]).astype(np.int64) for column in (0, 1))
     source = np.concatenate([np.full(len(part[0]), int(part[2])) for part in parts])
     keep = item > 0 if allowed is None else (item > 0) & allowed[item]
@@ -74,15 +74,15 @@ def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowe
 
 
 def own_items(touched: Touches, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The shoppers' own items, those of the highest decayed weight first."""
+    """Items in each shopper's history, by descending decayed weight."""
     picked = top_of_rows(touched.key // items, touched.weight, count)
     return touched.key[picked] // items, touched.key[picked] % items, Source.OWN
 
 
 def popularity_orders(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Catalog rows without the unknown, by target events and by first-time shoppers, both in the middle window.
+    """Catalog rows without the unknown item, by target events and by first-time buyers, both in the middle window.
 
-    Ties go to the longest window, then to the catalog's order.
+    Ties are sorted by target events (of the long and the middle window respectively), then by catalog row.
     """
     rows = np.arange(1, len(statistics))
     middle, long = statistics[rows, ItemStatistic.POPULARITY_MIDDLE], statistics[rows, ItemStatistic.POPULARITY_LONG]
@@ -93,17 +93,17 @@ def popularity_orders(statistics: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def popular_items(
     orders: tuple[np.ndarray, ...], rows: int, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The same items for every row: the first `count` allowed ones of each of the `popularity_orders`."""
+    """The same items for every row: the first `count` allowed items of each order in `popularity_orders`."""
     chosen = [(order if allowed is None else order[allowed[order]])[:count] for order in orders]
     best = np.unique(np.concatenate(chosen))
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR
 
 
 def hot_order(statistics: np.ndarray) -> np.ndarray:
-    """Catalog rows with a target event, by decayed popularity; ties go to the catalog's order.
+    """Catalog rows with a target event, by descending decayed popularity; ties are sorted by catalog row.
 
     Raises:
-        BundleError: the statistics were made by a release that did not count it.
+        BundleError: the statistics are from a release without decayed popularity.
     """
     column = ItemStatistic.POPULARITY_DECAYED
     if statistics.shape[1] <= column:
@@ -118,7 +118,7 @@ def hot_order(statistics: np.ndarray) -> np.ndarray:
 def hot_items(
     order: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The same items for every row: the first `count` allowed ones of the `hot_order`."""
+    """The same items for every row: the first `count` allowed items of `hot_order`."""
     best = (order if allowed is None else order[allowed[order]])[:count]
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.HOT
 
@@ -126,13 +126,13 @@ def hot_items(
 def similar_items(
     item_knn_score: sparse.csr_matrix, statistics: np.ndarray, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
-    """The items of the highest item-kNN score times log(1 + shoppers who lately took the item for the first time).
+    """The items with the highest item-kNN score times log(1 + first-time buyers in the middle window).
 
     Args:
         item_knn_score: sparse float32 [rows, items], see neighbours.Neighbours.item_knn_score.
         statistics: float32 [items, len(ItemStatistic)].
-        count: Items a row; fewer where fewer have a score.
-        allowed: bool [items], which items may be answered.
+        count: Maximum number of items per row.
+        allowed: bool [items], items that may be returned.
     """
     item = item_knn_score.indices.astype(np.int64)
     score = item_knn_score.data * np.log1p(statistics[item, ItemStatistic.DISCOVERY_MIDDLE])

@@ -14,7 +14,7 @@ from components.shared.storage import read_json
 
 
 class Models(Protocol):
-    """What ranking needs of trained models, exported or not."""
+    """Interface of trained models for ranking, exported or not."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -23,14 +23,14 @@ class Models(Protocol):
 
     @property
     def rows_independent(self) -> bool:
-        """Whether the results of a row do not depend on the rows beside it in the same call."""
+        """Whether the results of a row are independent of the other rows in the same call."""
         ...
 
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """User vectors, float32 [rows, dim].
 
         Args:
-            ids: int64 [rows, padded user features], the features of the spec side by side.
+            ids: int64 [rows, padded user features], the spec's features concatenated.
             weights: float32, same shape.
         """
         ...
@@ -54,10 +54,10 @@ class Graph(Protocol):
     """An exported module with one output; may be called from several threads at once."""
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """The output, float32.
+        """Return the output, float32.
 
         Args:
-            inputs: In the order in which the module was exported.
+            inputs: In the order of the exported module.
         """
         ...
 
@@ -70,16 +70,16 @@ class ExportedModels:
     ranker: Graph
     tasks: tuple[str, ...]
     runtime: Runtime = "onnxruntime"
-    """What runs them."""
+    """Runtime of the graphs."""
     rows_independent: bool = True
-    """See Models; int8 dense layers scale their inputs by the largest one in the call."""
+    """See Models; False for int8 dense layers, which scale their inputs by the largest one in the call."""
 
     @classmethod
     def load(cls, folder: Path, threads: int = 1) -> "ExportedModels":
-        """Open both graphs, with `threads` threads a call, by the runtime that the folder was compiled for.
+        """Open both graphs in the runtime that they were compiled for, with `threads` threads per call.
 
         Raises:
-            BundleError: they are native code for another machine or another torch, or broken.
+            BundleError: a graph cannot be loaded, or is native code for another machine or torch release.
         """
         record = RuntimeRecord.read(folder)
         retriever, ranker = (_graph(path, threads, record) for path in record.graphs(folder))
@@ -108,7 +108,7 @@ def _graph(path: Path, threads: int, record: RuntimeRecord) -> Graph:
             f"{path} is native code that torch runs, and torch is not installed",
             "serve it with the predictor image, or compile the model again with runtime=onnxruntime",
         )
-    # Here and not above: only these graphs need torch.
+    # Imported here, because only these graphs need torch.
     from components.shared.recommender.aoti_graph import AotiGraph, check_host
 
     check_host(record, path)

@@ -1,4 +1,4 @@
-"""Item neighbours by common buyers, as of one moment.
+"""Item neighbours by common buyers, as of one reference time.
 
 own items [rows, items]  x  similarity [items, items]  =  item_knn_score [rows, items]
 """
@@ -12,7 +12,7 @@ from scipy import sparse
 from components.shared.features.pairs import Touches
 
 _FILES = {"offsets": np.int64, "item": np.int32, "similarity": np.float32}
-"""One .npy file an array of the matrix in compressed rows."""
+"""Arrays of the CSR matrix and their types; one .npy file each."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Neighbours:
     """Nearest neighbours of items.
 
     Attributes:
-        similarity: sparse float32 [items, items]; row i holds the nearest neighbours of catalog row i, not itself.
+        similarity: sparse float32 [items, items]; row i contains the nearest neighbours of catalog row i, not i itself.
     """
 
     similarity: sparse.csr_matrix
 
     def save(self, folder: Path) -> None:
-        """Write one file an array."""
+        """Write one file per array."""
         folder.mkdir(parents=True)
         arrays = (self.similarity.indptr, self.similarity.indices, self.similarity.data)
         for (name, dtype), values in zip(_FILES.items(), arrays, strict=True):
@@ -34,16 +34,16 @@ class Neighbours:
 
     @classmethod
     def open(cls, folder: Path) -> "Neighbours":
-        """Map the files of `folder`."""
+        """Memory-map the files of `folder`."""
         offsets, item, similarity = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FILES)
         items = len(offsets) - 1
         return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
 
     def item_knn_score(self, touched: Touches, rows: int) -> sparse.csr_matrix:
-        """Item-kNN scores of items for each shopper, sparse float32 [rows, items], items ascending.
+        """Item-kNN scores for each shopper, sparse float32 [rows, items], items in ascending order.
 
-        The sum over the shopper's items of log(1 + decayed event weight) times similarity. Only neighbours of touched
-        items are held, so that a request costs what its shopper touched, not what the catalog holds.
+        A score is the sum of log(1 + decayed event weight) times similarity over the shopper's items. Only neighbours
+        of these items are stored, so the cost depends on the shopper's history, not on the size of the catalog.
 
         Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
         """
@@ -55,7 +55,7 @@ class Neighbours:
         return found
 
     def nearest_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
-        """The most similar of a shopper's items for each item.
+        """For each item, the shopper's item with the highest weighted similarity.
 
         Args:
             own: int64 [n], the shopper's distinct items.
@@ -63,7 +63,7 @@ class Neighbours:
             item: int64 [m], catalog rows.
 
         Returns:
-            int64 [m], rows out of `own`; 0 where none is a neighbour.
+            int64 [m], values of `own`; 0 if none is a neighbour.
         """
         if not len(own) or not len(item):
             return np.zeros(len(item), np.int64)
@@ -75,7 +75,7 @@ class Neighbours:
 def item_knn_scores_of(
     item_knn_score: sparse.csr_matrix, row: np.ndarray, item: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Item-kNN scores of (row, item) pairs, and the highest score of each pair's row, float32 [pairs] both."""
+    """Item-kNN scores of (row, item) pairs, and the highest score of each pair's row, both float32 [pairs]."""
     lengths = np.diff(np.asarray(item_knn_score.indptr))
     rows, items = len(lengths), int(item_knn_score.get_shape()[1])
     near, key = np.repeat(np.arange(rows), lengths) * items + item_knn_score.indices, row * items + item

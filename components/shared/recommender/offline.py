@@ -1,4 +1,4 @@
-"""Trained torch models with the interface of the exported ones, for training the ranker and for evaluation."""
+"""Trained torch models with the interface of exported models, for training the ranker and for evaluation."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ class TorchModels:
     retriever: Retriever
     ranker: Ranker | None
     vectors: torch.Tensor | None = None
-    """Item vectors of the catalog, [items, D], which a sequence encoder reads."""
+    """Item vectors of the catalog, [items, D]; input of a sequence encoder."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -67,14 +67,14 @@ class TorchModels:
         return torch.sigmoid(logits).numpy()
 
     def _ranker_part(self, user: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """The ranker reads the leading user features, without the query."""
+        """The leading user features; the ranker does not use the query."""
         assert self.ranker is not None
         width = sum(feature.max_length for feature in self.ranker.config.user_features)
         return user[0][:, :width], user[1][:, :width]
 
 
 def from_padded(ids: np.ndarray, weights: np.ndarray, features: tuple[SparseFeature, ...]) -> KeyedJaggedTensor:
-    """Padded features side by side to a KeyedJaggedTensor; padding stays as id 0 with weight 0."""
+    """Convert concatenated padded features to a KeyedJaggedTensor; padding remains as id 0 with weight 0."""
     edges = np.cumsum([feature.max_length for feature in features])[:-1]
     return KeyedJaggedTensor(
         keys=[feature.name for feature in features],
@@ -93,17 +93,17 @@ def _load(module: M, folder: Path) -> M:
 
 
 def load_retriever(folder: Path) -> Retriever:
-    """The retriever that train_retriever wrote."""
+    """Load a retriever written by train_retriever."""
     return _load(Retriever(RetrieverConfig.read(folder / "config.json"), _CPU), folder)
 
 
 def load_ranker(folder: Path) -> Ranker:
-    """The ranker that train_ranker wrote."""
+    """Load a ranker written by train_ranker."""
     return _load(Ranker(RankerConfig.read(folder / "config.json"), _CPU), folder)
 
 
 def trained_rows(folder: Path) -> dict[str, torch.Tensor]:
-    """Which rows of each table training touched, bool [rows], by name of the weights; {} if not recorded."""
+    """Rows of each table that training updated, bool [rows] by name of the weights; {} if not recorded."""
     path = folder / TRAINED_ROWS
     return load_file(path) if path.exists() else {}
 
@@ -125,7 +125,7 @@ def item_vectors(retriever: Retriever, catalog: Catalog, part: int = 8_192) -> t
 def open_offline(
     features: Path, retriever: Path, ranker: Path | None, config: CandidateConfig, moment: str = "serving"
 ) -> Recommender:
-    """A Recommender over a feature folder and trained modules; statistics and neighbours as of a named moment."""
+    """Open a Recommender on a feature folder and trained modules; `moment` names the statistics and neighbours."""
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
     found = load_retriever(retriever)

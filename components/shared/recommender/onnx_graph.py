@@ -1,4 +1,4 @@
-"""One ONNX graph in onnxruntime on the CPU."""
+"""An ONNX graph, run by onnxruntime on the CPU."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ class OnnxGraph:
 
     Args:
         path: ONNX file with one output.
-        threads: Of one call.
+        threads: Threads per call.
     """
 
     def __init__(self, path: Path, threads: int = 1):

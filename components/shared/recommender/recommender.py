@@ -1,4 +1,4 @@
-"""From histories to ranked items: candidates, features, ranker, order. Evaluation and the predictor both run this."""
+"""Ranks items for shopper histories: candidates, features, ranker, order. Shared by evaluation and the predictor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,19 +37,19 @@ from components.shared.storage import read_json
 from components.shared.text.lexical import LexicalIndex
 
 LEXICAL_SHARE = 0.5
-"""Share of the word match in the score of a search; the rest is the shopper's probability to want the item.
+"""Weight of the BM25 score in the score of a search; the rest is the probability of a target event.
 
-Both are divided by the best candidate's value first. On human judgments of an electronics catalog this blend
-was measured above BM25 alone (nDCG@10 .728 against .706)."""
+Both are first divided by the best candidate's value. On human judgments of an electronics catalog, this blend
+reached nDCG@10 .728, against .706 for BM25 alone."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """One row's answer, best item first.
+    """Ranked items of one row, best first.
 
     Attributes:
         item: int64 [n], catalog rows.
-        score: float32 [n], what the order is by.
+        score: float32 [n], score that determines the order.
         source: int64 [n], Source flags.
         lexical: float32 [n], BM25 score.
         tasks: float32 [n, len(Task)], the ranker's probabilities.
@@ -64,18 +64,18 @@ class Ranking:
     dense: np.ndarray
 
     def take(self, positions: np.ndarray) -> "Ranking":
-        """The named positions, in that order."""
+        """Return the given positions, in that order."""
         return Ranking(**{name: values[positions] for name, values in vars(self).items()})
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Candidates with everything the ranker reads.
+    """Candidates with all inputs of the ranker.
 
     Attributes:
         found: the candidates.
-        features: user features by name, a row each.
-        user: the same padded side by side: ids and weights.
+        features: user features by name, one row per history.
+        user: the same features padded and concatenated: ids and weights.
         dense: float32 [pairs, dense features].
     """
 
@@ -86,7 +86,7 @@ class Scored:
 
     @classmethod
     def joined(cls, parts: Sequence["Scored"]) -> "Scored":
-        """The rows of all parts, in order."""
+        """Concatenate the rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
         first = offsets_of(np.array([len(part.user[0]) for part in parts]))
@@ -103,7 +103,7 @@ class Scored:
 
 @dataclass
 class Recommender:
-    """Everything that is needed to rank: catalog, statistics, models and indexes of one moment."""
+    """Ranks items with the catalog, statistics, models and indexes of one snapshot."""
 
     spec: FeatureSpec
     catalog: Catalog
@@ -147,10 +147,10 @@ class Recommender:
         """Rank the whole catalog for every row of `histories`.
 
         Args:
-            histories: Events before each row's moment.
-            k: Items wanted a row; fewer come back when fewer are allowed or match.
-            queries: A search text a row ('' for none). A query that matches no word is answered by its meaning.
-            allowed: bool [catalog rows], which items may be answered.
+            histories: Events before each row's reference time.
+            k: Number of items per row; fewer are returned if fewer are allowed or match.
+            queries: One search text per row ('' for none). Queries without a matching item are answered by vector.
+            allowed: bool [catalog rows], items that may be returned.
         """
         return self.ranked([self.candidates(histories, queries, allowed)], [k] * len(histories))
 
@@ -161,7 +161,7 @@ class Recommender:
         """Candidates of every row with the ranker's inputs.
 
         Args:
-            histories: Events before each row's moment.
+            histories: Events before each row's reference time.
             queries: See `rank`.
             allowed: See `rank`.
             times: Receives the seconds of the stages 'features' and 'retrieval'.
@@ -183,11 +183,11 @@ class Recommender:
         return Scored(found, features, user, dense)
 
     def ranked(self, parts: Sequence[Scored], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
-        """Candidates in the order of the answer, by one call of the ranker for all rows of all parts.
+        """Rank candidates, with one call of the ranker for all rows of all parts.
 
         Args:
             parts: Results of `candidates`.
-            k: Items wanted, for each row.
+            k: Number of items, for each row.
             times: Receives the seconds of the stage 'ranking'.
         """
         with (times or StageTimes()).stage("ranking"):
@@ -220,14 +220,14 @@ class Recommender:
     def _searched(
         self, parts: list[tuple[np.ndarray, np.ndarray, Source]], queries: Sequence[str], allowed: np.ndarray | None
     ) -> Candidates:
-        """Candidates of rows with a query: those that match its words; by the vectors alone when none does."""
+        """Candidates of rows with a query: items that match a word of it, or retrieved items if none matches."""
         items = len(self.catalog)
         matches = [self.lexical.search(query, self.config.lexical, allowed) if query else None for query in queries]
         searched = np.array([match is not None and len(match[0]) > 0 for match in matches])
         unmatched = np.array([match is not None and len(match[0]) == 0 for match in matches])
         kept = []
         for row, item, source in parts:
-            # A search answers with what matches it; only where nothing does, the vectors speak for its meaning.
+            # A search only returns matching items; if there are none, it returns the items retrieved by vector.
             use = ~searched[row] & (~unmatched[row] | (source == Source.RETRIEVED))
             kept.append((row[use], item[use], source))
         rows = [np.full(len(match[0]), at) for at, match in enumerate(matches) if match is not None]
@@ -266,7 +266,7 @@ class Recommender:
 
 
 def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:
-    """A request with items and scores answered at the bundle's moment, as golden.read_golden reads them."""
+    """Answer a request as of the end of the bundle's data; returns a record for golden.read_golden."""
     row = recommender.user_row.get(request.get("user_id", ""), 0)
     now = np.array([recommender.spec.as_of])
     histories = recommender.store.before(np.array([row]), now, recommender.spec.max_history)
@@ -282,6 +282,6 @@ def wanted_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:
 
 
 def side_by_side(features: dict[str, Ragged], widths: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Pad every feature to its width and join them: ids int64 and weights float32, [rows, sum of widths]."""
+    """Pad every feature to its width and concatenate them: ids int64 and weights float32, [rows, sum of widths]."""
     padded = [features[name].padded(width) for name, width in widths]
     return np.concatenate([ids for ids, _ in padded], 1), np.concatenate([weights for _, weights in padded], 1)

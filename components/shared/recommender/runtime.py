@@ -1,6 +1,6 @@
 """The model runtime of a bundle: onnxruntime, or torch for native code.
 
-The record lies in the bundle, so the signed manifest covers it; a bundle without one is onnxruntime's.
+The record is part of the bundle, so the signed manifest covers it; bundles without a record use onnxruntime.
 """
 
 import dataclasses
@@ -18,14 +18,14 @@ _SUFFIX: dict[Runtime, str] = {"onnxruntime": ".onnx", "aotinductor": ".pt2"}
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeRecord:
-    """What the graphs of one bundle need; the empty fields are those that onnxruntime does not ask for."""
+    """Runtime requirements of a bundle's graphs; for onnxruntime all fields except `name` are empty."""
 
     name: Runtime = "onnxruntime"
-    """Which program runs them."""
+    """Runtime of the graphs."""
     torch: str = ""
-    """Release of torch that native code was built with, such as '2.13.0'; no other can be trusted to run it."""
+    """Torch release that native code was built with, such as '2.13.0'; other releases may not run it correctly."""
     machine: str = ""
-    """Processor family of native code, as `platform.machine()` says it."""
+    """Processor architecture of native code, as returned by `platform.machine()`."""
     cpu: tuple[str, ...] = ()
     """Instruction sets that native code uses, by their names in /proc/cpuinfo."""
 
@@ -35,7 +35,7 @@ class RuntimeRecord:
         return folder / "retriever" / f"user{suffix}", folder / "ranker" / f"ranker{suffix}"
 
     def facts(self) -> dict[str, str]:
-        """The record as texts for the manifest's lineage; {} for graphs that run anywhere."""
+        """The record as strings for the manifest's lineage; {} for onnxruntime."""
         if self == RuntimeRecord():
             return {}
         cpu = " ".join([self.machine, *self.cpu])
@@ -47,10 +47,10 @@ class RuntimeRecord:
 
     @classmethod
     def read(cls, folder: Path) -> "RuntimeRecord":
-        """The record of a compiled model or bundle.
+        """Read the record of a compiled model or bundle.
 
         Raises:
-            BundleError: it is broken, or names a runtime that this release does not know.
+            BundleError: the record is invalid, or this release does not support its runtime.
         """
         path = folder / RECORD
         if not path.exists():

@@ -1,8 +1,8 @@
-"""Cosine similarity of items by the shoppers who took them, keeping each item's nearest (sparse_dot_topn).
+"""Cosine similarity of items by common buyers; keeps the nearest items of each item (sparse_dot_topn).
 
-A shopper who took much says less about each two of the items. Source: Deshpande and Karypis, Item-Based Top-N
-Recommendation Algorithms (2004), whose rows of the shopper-item matrix have unit length, a power of one half; other
-powers as in Fu et al., Revisiting Neighborhood-based Link Prediction for Collaborative Filtering (WWW 2022 Companion).
+Shoppers with many items have less weight. Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms
+(2004), who normalise the rows of the shopper-item matrix to unit length, a power of one half; other powers as in
+Fu et al., Revisiting Neighborhood-based Link Prediction for Collaborative Filtering (WWW 2022 Companion).
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Nei
     """Nearest neighbours of every item.
 
     Args:
-        taken: Binary [shoppers, items], who took what; column 0 is the unknown item.
+        taken: Binary [shoppers, items], 1 if the shopper bought the item; column 0 is the unknown item.
         config: Limits.
     """
     shoppers = np.asarray(taken.sum(0)).ravel()
@@ -44,23 +44,23 @@ def cosine_neighbours(taken: sparse.csr_matrix, config: SimilarityConfig) -> Nei
     eligible = np.sort(eligible[np.argsort(-shoppers[eligible], kind="stable")[: config.max_items]])
     if len(eligible) < 2:
         return Neighbours(sparse.csr_matrix((items, items), dtype=np.float32))
-    from sparse_dot_topn import sp_matmul_topn  # takes .3 s, which a command line that reads options need not wait
+    from sparse_dot_topn import sp_matmul_topn  # takes .3 s, which commands that only read options save
 
     scaled = _scaled(taken, eligible, config.shopper_power)
-    # One more than wanted: an item's nearest is itself.
+    # One more than configured, because the nearest neighbour of an item is itself.
     keep = min(config.neighbours + 1, len(eligible))
     threads = config.threads or usable_cpus()
     found = sp_matmul_topn(sparse.csr_matrix(scaled.T), scaled, top_n=keep, n_threads=threads).tocoo()
     other = found.row != found.col
     position = (eligible[found.row[other]], eligible[found.col[other]])
-    # Rounding would put an item's twin, taken by the very same shoppers, before the item itself.
+    # Rounding can raise the similarity of two items with the same buyers above 1.
     similarity = sparse.csr_matrix((np.minimum(found.data[other], 1.0), position), shape=(items, items))
     similarity.sort_indices()
     return Neighbours(similarity)
 
 
 def _scaled(taken: sparse.csr_matrix, eligible: np.ndarray, power: float) -> sparse.csr_matrix:
-    """Columns of length 1, whose products are the similarities, float32 [shoppers, eligible items]."""
+    """Columns of length 1, whose inner products are the similarities, float32 [shoppers, eligible items]."""
     activity = np.maximum(np.asarray(taken.sum(1)).ravel(), 1.0)
     weighted = sparse.csr_matrix(sparse.diags(activity**-power) @ taken[:, eligible])
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(0)).ravel())

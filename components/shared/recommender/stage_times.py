@@ -1,4 +1,4 @@
-"""Where the time of one request goes: seconds by stage, handed along the calls that answer it."""
+"""Time of one request by stage, collected by the calls that answer it."""
 
 import contextlib
 import time
@@ -9,7 +9,7 @@ class StageTimes:
     """Seconds of each stage of one request; times of the same stage add up.
 
     Attributes:
-        seconds: by name of the stage.
+        seconds: seconds by stage name.
     """
 
     def __init__(self) -> None:

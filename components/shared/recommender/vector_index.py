@@ -1,8 +1,8 @@
-"""Approximate nearest neighbours by inner product (faiss) over item vectors with their bias as one more coordinate.
+"""Exact or approximate nearest neighbours by inner product (faiss); the item bias is an additional coordinate.
 
 score = user_vector . item_vector + item_bias = [user_vector, 1] . [item_vector, item_bias]
 """
-# faiss is a SWIG module whose classes take keyword arguments that its stubs do not know.
+# faiss is a SWIG module whose classes have keyword arguments that are missing in its stubs.
 # pyright: reportCallIssue=false, reportAttributeAccessIssue=false
 
 from pathlib import Path
@@ -15,7 +15,7 @@ EXACT_UP_TO = 200_000
 
 
 class VectorIndex:
-    """Catalog rows by user vector."""
+    """Index of item vectors, searched by user vectors."""
 
     def __init__(self, index: faiss.Index):
         self._index = index
@@ -37,16 +37,16 @@ class VectorIndex:
 
     @property
     def exact(self) -> bool:
-        """Whether a search looks at every item."""
+        """Whether a search scans every item."""
         return not isinstance(self._index, faiss.IndexHNSW)
 
     def recall(self, users: np.ndarray, count: int, part: int = 16) -> float:
-        """Mean share of each user's `count` best items that a search finds; an item that ties with the last is one.
+        """Mean share of each user's `count` best items that a search finds; items that tie with the last one count.
 
         Args:
             users: float32 [users, dim].
-            count: How many of the best; fewer where there are fewer.
-            part: Users whose scores of all items are held at a time.
+            count: Number of best items, limited to the size of the index.
+            part: Number of users whose scores of all items are computed at a time.
         """
         if self.exact:
             return 1.0
@@ -73,8 +73,8 @@ class VectorIndex:
 
         Args:
             users: float32 [users, dim].
-            count: Items wanted a user.
-            allowed: bool [items], which rows may be returned.
+            count: Number of items per user.
+            allowed: bool [items], rows that may be returned.
         """
         queries = np.ascontiguousarray(np.c_[users, np.ones(len(users))], np.float32)
         count = min(count, self._index.ntotal)

@@ -1,6 +1,6 @@
 """An append-only log with lines chained by SHA-256, so that changed, removed, added or reordered lines are detected.
 
-    audit.jsonl  one JSON object per line: seq, when, who, action, facts, previous (hash of the line before), hash
+    audit.jsonl  one JSON object per line: seq, when, who, action, facts, previous (hash of the previous line), hash
     audit.head   seq and hash of the last line, so that truncation is detected too
 
 Anyone who can write both files can forge a history; a separate copy of the head detects that (`verify(head=...)`).
@@ -42,11 +42,11 @@ class AuditLog:
         """Add one line, flushed to disk before this returns.
 
         Args:
-            action: What was done, a verb.
+            action: The recorded action, a verb.
             facts: JSON values; never a secret.
 
         Returns:
-            The line.
+            The new line.
 
         Raises:
             AuditError: the last line does not match the head.
@@ -105,7 +105,7 @@ class AuditLog:
         return len(lines)
 
     def _check_head(self, lines: list[str], last: dict[str, Any] | None) -> None:
-        """Check that the head is of the last line; one more line is valid after a crash between the two writes."""
+        """Check that the head matches the last line; one more line is valid after a crash between the two writes."""
         if not self._head.exists():
             if len(lines) > 1:
                 raise AuditError(f"{self._head} is missing", _FIX)

@@ -43,10 +43,10 @@ class Golden:
 
 
 def read_golden(folder: Path) -> list[Golden]:
-    """The golden requests of a bundle.
+    """Read the golden requests of a bundle.
 
     Raises:
-        BundleError: the file has none, or has another format.
+        BundleError: the file has no golden requests, or has another format.
     """
     path = folder / GOLDEN
     try:

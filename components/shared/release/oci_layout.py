@@ -1,6 +1,6 @@
-"""A bundle as an OCI image in a folder (OCI Image Layout 1.0): for `oci://` storage of KServe.
+"""Writes and reads bundles as OCI images in a folder (OCI Image Layout 1.0), for KServe's `oci://` storage.
 
-One layer has the bundle under /models, where KServe's modelcars expect it. Equal bundles give equal bytes and
+One layer contains the bundle under /models, where KServe's modelcars expect it. Equal bundles give equal bytes and
 digests; push it with any client, such as `skopeo copy oci:FOLDER docker://...`.
 """
 
@@ -86,7 +86,7 @@ def _annotations(manifest: Manifest) -> dict[str, str]:
 
 
 def _layer(folder: Path, bundle: Path) -> tuple[dict[str, Any], str]:
-    """(descriptor, digest of the uncompressed tar); times and owners are fixed for reproducibility."""
+    """Return (descriptor, digest of the uncompressed tar); times and owners are fixed for reproducibility."""
     temporary, plain = folder / "layer", hashlib.sha256()
     with temporary.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed:
         stream = _Hashing(packed, plain)
@@ -125,7 +125,7 @@ def _blob(folder: Path, media: str, content: bytes) -> dict[str, Any]:
 
 
 def _read(layout: Path, descriptor: dict[str, Any]) -> bytes:
-    """A blob, checked against its descriptor."""
+    """Read a blob and check it against its descriptor."""
     kind, _, digest = descriptor["digest"].partition(":")
     path = layout / "blobs" / kind / digest
     try:

@@ -32,13 +32,13 @@ class Proof:
     p99_ms: float
     """99th percentile of the latency."""
     memory_mb: float
-    """Largest resident memory."""
+    """Maximum resident memory."""
     startup_s: float
     """Seconds from start to ready."""
     max_p99_ms: float
-    """Limit that held."""
+    """Limit of p99_ms in this check."""
     max_memory_mb: float
-    """Limit that held."""
+    """Limit of memory_mb in this check."""
 
     def metrics(self) -> dict[str, float]:
         """All measurements by flat name."""

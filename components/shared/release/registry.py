@@ -62,10 +62,10 @@ class Registry:
         return manifest.version
 
     def resolve(self, reference: str) -> Path:
-        """Folder of `name/version` or `name/alias`.
+        """Return the folder of `name/version` or `name/alias`.
 
         Raises:
-            RegistryError: it does not exist; lists what does.
+            RegistryError: it does not exist; the message lists existing versions and aliases.
         """
         name, _, which = reference.partition("/")
         version = self.aliases(name).get(which, which)

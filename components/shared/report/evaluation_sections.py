@@ -1,4 +1,4 @@
-"""Page sections of metrics.json, shared by the evaluation's page and the report of a run."""
+"""Page sections for metrics.json, shared by the evaluation page and the run report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ _TASKS = {"all": "all", "again": "bought before", "first": "never bought"}
 
 
 def banner(page: Page, blessed: bool, checks: Sequence[Mapping[str, Any]]) -> None:
-    """The release decision."""
+    """Add the release decision."""
     broken = sum(not check["passed"] for check in checks)
     if blessed:
         page.banner("Blessed", "good", "All release gates passed: the model may replace the champion.")
@@ -27,7 +27,7 @@ def banner(page: Page, blessed: bool, checks: Sequence[Mapping[str, Any]]) -> No
 
 
 def reasons(page: Page, checks: Sequence[Mapping[str, Any]]) -> None:
-    """All release gates with their numbers, failed ones first."""
+    """Add all release gates with their numbers, failed ones first."""
     page.checks([(_tone(check), check["sentence"]) for check in checks])
 
 
@@ -38,7 +38,7 @@ def _tone(check: Mapping[str, Any]) -> Tone:
 
 
 def key_numbers(page: Page, result: Mapping[str, Any]) -> None:
-    """The most important metrics."""
+    """Add the most important metrics."""
     overall, ranker = result["scopes"]["overall"], result["ranker"]["all"]
     model = overall["methods"]["model"]
     for name, label in (("ndcg_at_10", "NDCG@10"), ("recall_at_20", "recall@20"), ("hit_rate_at_10", "hit rate@10")):
@@ -51,7 +51,7 @@ def key_numbers(page: Page, result: Mapping[str, Any]) -> None:
 
 
 def comparison(page: Page, result: Mapping[str, Any]) -> None:
-    """All methods with confidence intervals, and paired differences."""
+    """Add all methods with confidence intervals, and paired differences."""
     split = result["split"]
     page.section(
         "Comparison with simple methods",
@@ -79,7 +79,7 @@ def comparison(page: Page, result: Mapping[str, Any]) -> None:
 
 
 def slices(page: Page, result: Mapping[str, Any]) -> None:
-    """Metrics by segment."""
+    """Add metrics by segment."""
     page.section(
         "Slices",
         "The same lists, seen for a part of what was taken; the best simple method is chosen anew in each. What "
@@ -116,7 +116,7 @@ def in_order(methods: Mapping[str, Any]) -> list[str]:
 
 
 def simple_methods(methods: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are neither the model nor the champion."""
+    """All methods except the model and the champion."""
     return {name: found for name, found in methods.items() if name not in ("model", "champion")}
 
 
@@ -125,7 +125,7 @@ def _mean(metrics: Mapping[str, Any]) -> float:
 
 
 def ranker(page: Page, result: Mapping[str, Any]) -> None:
-    """Discrimination and calibration of the ranker's probabilities."""
+    """Add discrimination and calibration of the ranker's probabilities."""
     tasks = {label: result["ranker"][task] for task, label in _TASKS.items()}
     page.section(
         "The ranker's probabilities",
@@ -148,7 +148,7 @@ def ranker(page: Page, result: Mapping[str, Any]) -> None:
 
 
 def audit(page: Page, found: Mapping[str, Any] | None) -> None:
-    """Results of the leakage audit."""
+    """Add the results of the leakage audit."""
     page.section(
         "Leakage audit",
         "Labels are shuffled among each shopper's candidates and all pairs made anew: what a plain model learns of "
@@ -166,7 +166,7 @@ def audit(page: Page, found: Mapping[str, Any] | None) -> None:
 
 
 def training(page: Page, curves: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Learning curves of both models."""
+    """Add the learning curves of both models."""
     kept = "The epoch with the best validation metric is kept"
     final = "; the ranker is then trained again for as many epochs on all windows, including validation"
     page.section("Training", f"{kept}{final if FINAL in curves else ''}.")

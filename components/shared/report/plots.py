@@ -109,7 +109,7 @@ def roc_curves(tasks: Mapping[str, Mapping[str, Any] | None]) -> Figure:
 
 
 def calibration(tasks: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Observed against predicted share on logarithmic axes; bins of {predicted, observed}, empty ones left out."""
+    """Observed against predicted share on logarithmic axes; empty bins of {predicted, observed} are omitted."""
     figure = new_figure(width=3.7, height=3.3)
     axes = figure.subplots()
     low, high = 1.0, 0.0

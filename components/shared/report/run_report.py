@@ -73,7 +73,7 @@ class _Facts:
 
 
 def write_report(run: RunFolders, out: Path) -> None:
-    """Write one self-contained HTML file; stages that did not run are left out.
+    """Write one self-contained HTML file; sections of stages that did not run are omitted.
 
     Args:
         run: The stages' outputs.
@@ -110,7 +110,7 @@ def write_report(run: RunFolders, out: Path) -> None:
 
 
 def _summary(page: Page, run: RunFolders, facts: _Facts, seconds: float) -> None:
-    """The release decision and the most important metrics."""
+    """Add the release decision and the most important metrics."""
     page.section("Summary")
     if run.evaluation and facts.metrics:
         sections.banner(page, read_decision(run.evaluation).blessed, facts.metrics["checks"])
@@ -139,7 +139,7 @@ def _quality(page: Page, metrics: Mapping[str, Any]) -> None:
 
 
 def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int] | None) -> None:
-    """Key numbers, event counts and findings of the validation."""
+    """Add key numbers, event counts and findings of the validation."""
     events, span = statistics["tables"]["events"], statistics["tables"]["events"]["columns"]["timestamp"]
     findings = sorted(statistics["findings"], key=lambda finding: list(_TONES).index(finding["level"]))
     counts = {level: sum(finding["level"] == level for finding in findings) for level in _TONES}
@@ -167,7 +167,7 @@ def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int]
 
 
 def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
-    """Size, accuracy and latency of the compiled model."""
+    """Add size, accuracy and latency of the compiled model."""
     smaller = figures["trained_mb"] / figures["compiled_mb"] if figures["compiled_mb"] else 1.0
     table_format = figures.get("table_format", figures.get("precision"))  # the name until 0.1.0
     page.section(

@@ -10,12 +10,12 @@ from components.shared.schema.mapping import parse_mapping
 
 
 class ValidationOptions(Options):
-    """Thresholds of validate_data. Shares are between 0 and 1; what exceeds one gives a warning or an error."""
+    """Thresholds of warnings and errors in validate_data. Shares are between 0 and 1."""
 
     previous_statistics: str = ""
     """Statistics of an earlier run (statistics.json or its folder) for comparing sizes; empty: none."""
     clock_skew_hours: Rate = 24.0
-    """Hours that a timestamp may be ahead of the present: clocks and time zones of shops differ."""
+    """Hours that a timestamp may be ahead of the current time, because clocks and time zones of shops differ."""
     future_error: Fraction = 0.001
     """Share of events in the future that is an error; any smaller share is a warning."""
     min_events: Count = 2
@@ -25,7 +25,7 @@ class ValidationOptions(Options):
     min_items: Count = 2
     """Fewer items are an error."""
     min_days: Count = 2
-    """Events on fewer days are a warning; events at one single moment are an error (splits are by time)."""
+    """Events on fewer days are a warning; all events at the same time are an error, because splits are by time."""
     null_warning: Fraction = 0.5
     """Share of nulls in a useful column (price, title, ...) that is a warning."""
     max_price: Limit = 1_000_000.0
@@ -54,8 +54,8 @@ class DataOptions(Options):
     """Options of ingest_events and validate_data."""
 
     mapping: dict[str, Any] = Field(default_factory=dict)
-    """Our column -> theirs, such as {"user_id": "visitor", "items.title": "name", "event_types": {"addtocart":
-    "cart"}}; {}: no renaming."""
+    """Contract column -> source column, such as {"user_id": "visitor", "items.title": "name", "event_types":
+    {"addtocart": "cart"}}; {}: no renaming."""
     items_source: str = ""
     """File, folder or URI of the catalog; empty: the items in the events."""
     users_source: str = ""

@@ -52,7 +52,7 @@ def size_named(name: str) -> Size:
     """The size called `name`.
 
     Raises:
-        InputError: there is no such size.
+        InputError: the size is unknown.
     """
     if name not in _SIZES:
         raise InputError(f"size is '{name}'", f"use one of: {', '.join(_SIZES)}")

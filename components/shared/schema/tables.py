@@ -8,7 +8,7 @@ import pyarrow as pa
 from components.shared.errors import SchemaError
 
 EVENT_TYPES = ("search", "impression", "view", "cart", "purchase")
-"""Index in this tuple is the event's integer code in encoded histories."""
+"""The index in this tuple is the integer code of the event type in encoded histories."""
 
 EventType = Literal["search", "impression", "view", "cart", "purchase"]
 """Types of events."""

@@ -3,8 +3,8 @@
     start ---- retriever rows ----|--- ranker snapshots, each with its window ---|- validation -|-- test --| end
                             retriever_end                                     validation      test
 
-Every window is `horizon` seconds long. The ranker learns from a time the retriever has not seen, because a retriever's
-scores on its own training rows are too optimistic.
+Every window is `horizon` seconds long. The ranker is trained on a period that the retriever has not seen, because the
+retriever's scores on its own training rows are too optimistic.
 """
 
 import dataclasses
@@ -17,14 +17,14 @@ from components.shared.storage import read_json, write_json
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """Moments in epoch seconds; features of a row use events strictly before its moment."""
+    """Times of the split in epoch seconds; features of a row only use events strictly before the row's time."""
 
     start: int
-    """First event."""
+    """Time of the first event."""
     retriever_end: int
     """Retriever rows, vocabularies and price statistics come from events before this."""
     ranker: tuple[int, ...]
-    """Moments of the ranker's snapshots, oldest first; labels lie within `horizon` after each."""
+    """Times of the ranker's snapshots, oldest first; labels are from the `horizon` seconds after each."""
     validation: int
     """Labels in [validation, validation + horizon) are used for early stopping and model selection; the final ranker is
     also trained on them."""
@@ -33,10 +33,10 @@ class Timeline:
     horizon: int
     """Length of every label window in seconds."""
     end: int
-    """Just after the last event: the time of the served bundle."""
+    """One second after the last event; the reference time of the served bundle."""
 
     def moments(self) -> dict[str, int]:
-        """Name of every snapshot and its moment."""
+        """Time of every snapshot, by name."""
         ranker = {f"ranker-{number}": moment for number, moment in enumerate(self.ranker)}
         return {**ranker, "validation": self.validation, "test": self.test}
 
@@ -57,8 +57,8 @@ class Timeline:
         Args:
             start: Epoch seconds of the first event.
             last: Epoch seconds of the last event.
-            horizon_days: Wanted length of a label window; at most a tenth of the time span is taken.
-            snapshots: Moments the ranker learns from, a quarter of a horizon apart.
+            horizon_days: Length of a label window, limited to a tenth of the time span.
+            snapshots: Number of ranker snapshots, a quarter of a horizon apart.
 
         Raises:
             DataError: the events span less than a hundred seconds, so nothing can be split by time.

@@ -29,7 +29,7 @@ class Endpoint:
     last_words: Callable[[], str] = _no_output
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one serving request (serving/protocol.py).
+        """Send one serving request (serving/protocol.py) and return the answer.
 
         Raises:
             ServingError: the predictor does not answer, or the response is invalid.
@@ -55,7 +55,7 @@ class Endpoint:
         return answer
 
     def version(self) -> str:
-        """Version of the served bundle.
+        """Return the version of the served bundle.
 
         Raises:
             ServingError: the predictor does not answer.
@@ -69,7 +69,7 @@ class Endpoint:
 
         Args:
             golden: Golden requests of the expected bundle.
-            tolerance: Largest difference of a score.
+            tolerance: Maximum difference of a score.
             now: Time of the golden answers, epoch seconds; needed if the predictor uses the system clock.
             version: Expected version; '' accepts any.
 
@@ -77,7 +77,7 @@ class Endpoint:
             The largest difference of a score.
 
         Raises:
-            ServingError: names the first golden request with another answer or version.
+            ServingError: a request fails, or its answer or version differs; names the first such request.
         """
         worst = 0.0
         for position, one in enumerate(golden, 1):

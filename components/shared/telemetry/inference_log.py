@@ -18,12 +18,12 @@ from components.shared.errors import InputError
 
 SUFFIX = ".jsonl"
 OK, EMPTY, ERROR, BUSY = "ok", "empty", "error", "busy"
-"""Outcomes of a question: answered with items, answered without items, internal error, rejected for overload."""
+"""Outcomes of a request: answered with items, answered without items, internal error, rejected for overload."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """A question with its outcome."""
+    """A request with its outcome."""
 
     time: float
     """Time of the answer, epoch seconds."""
@@ -123,7 +123,7 @@ class LogWriter:
 
 
 def line_of(record: Answered | Compared) -> str:
-    """A record as one line of JSON."""
+    """Return a record as one line of JSON."""
     return json.dumps({"kind": type(record).__name__.lower(), **dataclasses.asdict(record)}, ensure_ascii=False) + "\n"
 
 
@@ -139,10 +139,10 @@ class LogReader:
     offsets: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def read(self) -> Iterator[Answered | Compared]:
-        """New records, file by file.
+        """Yield new records, file by file.
 
         Raises:
-            InputError: names file and byte of an invalid line.
+            InputError: a line is invalid; names file and byte offset.
         """
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
             with path.open("rb") as stream:

@@ -5,5 +5,5 @@ LATENCY_BOUNDS = tuple(float(f"{0.001 * 1.1**step:.4g}") for step in range(97))
 
 
 def bound_above(seconds: float) -> float:
-    """The smallest bound >= `seconds`; infinity above the last."""
+    """Return the smallest bound >= `seconds`; infinity above the last bound."""
     return next((bound for bound in LATENCY_BOUNDS if bound >= seconds), float("inf"))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -41,6 +42,14 @@ def half_written(folder: Path) -> set[str]:
     return {str(path) for path in folder.glob("table_wise/*/step_*") if not (path / ".metadata").exists()}
 
 
+def running(process: int) -> bool:
+    """Whether a process exists and has not ended; one that nobody waited for yet has."""
+    try:
+        return psutil.Process(process).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 class Killer(threading.Thread):
     """Kills one worker of each attempt: as it starts, while a checkpoint is written, or at any moment of a step."""
 
@@ -65,7 +74,8 @@ class Killer(threading.Thread):
             victim = self.random.choice(workers)
             os.kill(victim, signal.SIGKILL)
             self.killed.append((kind, victim))
-            time.sleep(0.1)  # its peer ends too, and writes nothing more
+            # Its peer ends too, and writes nothing more.
+            self._wait(lambda workers=workers: not any(running(worker) for worker in workers))
             self.left.append(half_written(self.folder))
 
     def _workers(self, attempt: int, step: int) -> list[int]:

@@ -11,12 +11,12 @@ import numpy as np
 
 from components.shared.text.tokenizer import tokenize
 
-# bm25s logs every index it builds at level DEBUG, whatever the root logger says.
+# bm25s logs every index that it builds at level DEBUG, regardless of the root logger's level.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 class LexicalIndex:
-    """Catalog rows by the words of a query."""
+    """BM25 index of catalog rows."""
 
     def __init__(self, index: bm25s.BM25, rows: np.ndarray):
         self._index = index
@@ -24,26 +24,26 @@ class LexicalIndex:
 
     @classmethod
     def build(cls, texts: list[str]) -> "LexicalIndex":
-        """Index `texts`, one a catalog row; texts without any token are left out."""
+        """Index `texts`, one per catalog row; texts without tokens are omitted."""
         tokens = [tokenize(text) for text in texts]
         rows = np.array([row for row, found in enumerate(tokens) if found], np.int64)
         index = bm25s.BM25(k1=1.2, b=0.75)
-        # bm25s needs one document; an all-empty catalog gets a document that no query can match.
+        # bm25s needs at least one document; a catalog without tokens gets one that no query matches.
         index.index([tokens[row] for row in rows] or [["\0"]], show_progress=False)
         return cls(index, rows if len(rows) else np.zeros(1, np.int64))
 
     def save(self, folder: Path) -> None:
-        """Write the index; no pickles."""
+        """Write the index, without pickles."""
         self._index.save(str(folder), allow_pickle=False)
         np.save(folder / "rows.npy", self._rows)
 
     @classmethod
     def load(cls, folder: Path) -> "LexicalIndex":
-        """Map the index that `save` wrote."""
+        """Memory-map an index written by `save`."""
         return cls(bm25s.BM25.load(str(folder), mmap=True, allow_pickle=False), np.load(folder / "rows.npy"))
 
     def scores(self, query: str) -> np.ndarray:
-        """BM25 score of every indexed row, float32 [catalog rows up to the last indexed one]; 0: no word matches."""
+        """BM25 score of every catalog row up to the last indexed one, float32; 0 if no word matches."""
         known = [token for token in tokenize(query) if token in self._index.vocab_dict]
         scores = np.zeros(int(self._rows[-1]) + 1, np.float32)
         if known:
@@ -51,7 +51,7 @@ class LexicalIndex:
         return scores
 
     def search(self, query: str, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and scores of the best `count` rows with a matching word, best first; ties by row."""
+        """Rows and scores of the best `count` rows with a matching word, best first; ties are sorted by row."""
         scores = self.scores(query)
         if allowed is not None:
             scores = np.where(allowed[: len(scores)], scores, 0.0)

@@ -1,4 +1,4 @@
-"""One tokenizer for titles and queries, English and Chinese, in training and in serving.
+"""Tokenizer for titles and queries in English and Chinese, shared by training and serving.
 
 Latin words and numbers are folded (case, accents) and lightly stemmed; runs of Chinese, Japanese or Korean
 characters become single characters and overlapping pairs, so text without spaces is searchable without a dictionary.
@@ -8,7 +8,7 @@ import re
 import unicodedata
 
 MAX_TEXT_LENGTH = 2_000
-"""Characters of a text that are read; the rest cannot change a ranking and would only cost time."""
+"""Maximum number of characters read per text; the rest would cost time without changing rankings."""
 
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _PIECES = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])[^\W_])+")
@@ -17,7 +17,7 @@ _IS_CJK = re.compile(rf"[{_CJK}]")
 
 
 def _stem(word: str) -> str:
-    """Strip an English plural, so that 'yogurts' and 'berries' meet 'yogurt' and 'berry'."""
+    """Strip an English plural, so that 'yogurts' and 'berries' match 'yogurt' and 'berry'."""
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith("ss"):

@@ -1,6 +1,6 @@
 """Checkpoints by torch.distributed.checkpoint: atomic, resumable with another number of ranks.
 
-A checkpoint counts only when it holds `.metadata`, which is written last. Folders are paths or s3:// URIs.
+A checkpoint is complete only if it contains `.metadata`, which is written last. Folders are paths or s3:// URIs.
 """
 
 import warnings
@@ -26,7 +26,7 @@ _TABLES = ".embedding_bags."
 
 
 class TrainState(Stateful):
-    """Model, optimisers and notes of a run, as DCP saves and restores them in place."""
+    """State of a run that DCP saves and restores in place: model, optimisers, epoch loss and best epoch."""
 
     def __init__(self, model: nn.Module, optimizer: CombinedOptimizer):
         self.model, self.optimizer = model, optimizer
@@ -36,14 +36,14 @@ class TrainState(Stateful):
         """Best validation metric and the epoch that reached it; metrics such as R² have no lower bound."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a resumed run needs."""
+        """Return everything that a resumed run needs."""
         found = {"model": self.model.state_dict(), "epoch_loss": self.epoch_loss, "best": self.best}
         optimizer = self.optimizer.state_dict()
-        # SGD remembers nothing, and DCP fails to find again what holds no tensor.
+        # SGD has no state, and DCP cannot load entries without tensors.
         return {**found, "optimizer": optimizer} if any(optimizer["state"].values()) else found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Put a restored state in place."""
+        """Apply a restored state."""
         self.model.load_state_dict(state_dict["model"])
         if "optimizer" in state_dict:
             self.optimizer.load_state_dict(state_dict["optimizer"])
@@ -52,9 +52,9 @@ class TrainState(Stateful):
 
 
 def save(state: TrainState, folder: SharedFolder, step: int) -> None:
-    """Write `folder/step_<step>`, then let go of all but the latest two.
+    """Write `folder/step_<step>`, then delete all but the latest two.
 
-    What a killed run left under that name goes first: it may come from another number of ranks.
+    Remains of a killed run under that name are deleted first: they may come from another number of ranks.
     """
     target = folder / f"step_{step}"
     if dist.get_rank() == 0:
@@ -68,21 +68,21 @@ def save(state: TrainState, folder: SharedFolder, step: int) -> None:
 
 
 def complete(folder: SharedFolder | Path) -> list[int]:
-    """Steps with a whole checkpoint, ascending."""
+    """Return the steps with a complete checkpoint, ascending."""
     return sorted(int(name.removeprefix("step_")) for name in SharedFolder(folder).holding(".metadata"))
 
 
 def resume(state: TrainState, folder: SharedFolder) -> int:
-    """Load the newest whole checkpoint, the same one on every rank.
+    """Load the newest complete checkpoint, the same one on every rank.
 
     Returns:
-        Its step, 0 when there is none.
+        Its step; 0 if there is none.
     """
     newest = [max(complete(folder), default=0) if dist.get_rank() == 0 else 0]
     dist.broadcast_object_list(newest, src=0)
     if newest[0]:
         for _, part in state.optimizer.optimizers:
-            # Adam makes its moments in its first step; DCP restores in place and leaves out what is not there yet.
+            # Adam creates its state in the first step; DCP restores in place and skips state that does not exist yet.
             if isinstance(part, KeyedOptimizerWrapper) and not part.state:
                 part.init_state()
         dcp.load({"app": state}, checkpoint_id=(folder / f"step_{newest[0]}").path)
@@ -92,15 +92,15 @@ def resume(state: TrainState, folder: SharedFolder) -> int:
 def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed: int = 0) -> None:
     """Write the best checkpoint of a run as `out/weights.safetensors`, without sharding or a process group.
 
-    Beside it TRAINED_ROWS: bool [rows] of each table, which rows a gradient ever reached (their Adagrad statistic is
-    above 0, or by another rule they are no longer what they began as, which AdamW's decay makes of all of them); the
-    others hold their random start alone.
+    Also writes TRAINED_ROWS: bool [rows] of each table, the rows that received a gradient. With Adagrad, their
+    statistic is above 0; with other rules, they differ from their initial values (with AdamW's decay, all rows do). The
+    other rows only contain their random initial values.
 
     Args:
         module: The model, unsharded; its weights are overwritten.
-        run: Folder of the loop, holding `best/`.
+        run: Folder of the loop, which contains `best/`.
         out: Folder to write to.
-        seed: Of the initial weights.
+        seed: Seed of the initial weights.
 
     Raises:
         TrainingError: the run has no best checkpoint.
@@ -114,7 +114,7 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed:
         )
     path, weights = (best / f"step_{steps[-1]}").path, module.state_dict()
     with warnings.catch_warnings():
-        # Loading without a process group is what is wanted here, and the only thing the warnings say.
+        # The warnings only say that there is no process group, which is intended here.
         warnings.filterwarnings("ignore", message="torch.distributed is ", category=UserWarning)
         dcp.load({"app": {"model": weights}}, checkpoint_id=path, no_dist=True)
         touched = {name: _touched(path, name, table, seed) for name, table in weights.items() if _TABLES in name}
@@ -123,10 +123,10 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed:
 
 
 def _touched(path: Path | str, name: str, table: torch.Tensor, seed: int) -> torch.Tensor:
-    """Which rows of a table training reached, bool [rows].
+    """Return which rows of a table received a gradient, bool [rows].
 
-    The fused kernel calls Adagrad's statistic `<table>.momentum1`, one number a row and column shard, and shards stand
-    one after the other; the optimiser of data_parallel tables calls it `sum`. SGD keeps none, and Adam's dies out.
+    The fused kernel names Adagrad's statistic `<table>.momentum1`: one number per row and column shard, with the shards
+    concatenated. The optimiser of data_parallel tables names it `sum`. SGD has no statistic, and Adam's decays.
     """
     key = f"app.optimizer.state.{name}."
     fused, plain = f"{name.removesuffix('.weight').rpartition('.')[2]}.momentum1", "sum"

@@ -9,9 +9,9 @@ from components.shared.training.optimizer import ComputeDtype
 
 
 def autocast(compute_dtype: ComputeDtype, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """The context for a training step's forward pass; backward passes follow it by themselves.
+    """Return the context for a training step's forward pass; backward passes use the same dtypes.
 
-    bfloat16 has the range of float32 and 8 bits of its fraction, so that no loss needs scaling; halves the time of the
+    bfloat16 has the range of float32 and 8 bits of precision, so the loss needs no scaling. It halves the time of
     products on CPUs that have the instructions (measured: `python -m tests.benchmarks.throughput`).
 
     Raises:
@@ -26,7 +26,7 @@ def autocast(compute_dtype: ComputeDtype, device: torch.device) -> contextlib.Ab
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether the device has instructions for products of bfloat16."""
+    """Return whether the device has instructions for bfloat16 products."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -29,9 +29,9 @@ class SharedFolder:
         text = str(address)
         text = f"s3://{text.removeprefix('minio://')}" if text.startswith("minio://") else text
         self.address = text.rstrip("/")
-        """The path or URI, without a slash at its end."""
+        """Path or URI without a trailing slash."""
         self.remote = "://" in text
-        """Whether it lies in an object store."""
+        """Whether the folder is in an object store."""
 
     def __str__(self) -> str:
         return self.address
@@ -41,12 +41,12 @@ class SharedFolder:
 
     @property
     def path(self) -> Path | str:
-        """As torch.distributed.checkpoint takes it, which tells paths from URIs by their type."""
+        """Path or URI for torch.distributed.checkpoint, which distinguishes them by type."""
         return self.address if self.remote else Path(self.address)
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[tuple[Any, str]]:
-        """The file system, unaware of listings from before (other processes write too), and this folder in it."""
+        """Provide the file system, without cached listings (other processes write too), and this folder's path."""
         from botocore.exceptions import BotoCoreError
 
         try:
@@ -61,7 +61,7 @@ class SharedFolder:
             ) from error
 
     def exists(self, name: str) -> bool:
-        """Whether there is such a file.
+        """Return whether the file `name` exists.
 
         Raises:
             InputError: the folder cannot be read.
@@ -72,7 +72,7 @@ class SharedFolder:
             return files.exists(f"{root}/{name}")
 
     def holding(self, name: str) -> list[str]:
-        """Names of the direct subfolders that hold a file `name`, in no order.
+        """Return the names of direct subfolders that contain a file `name`, in arbitrary order.
 
         Raises:
             InputError: the folder cannot be read.
@@ -83,7 +83,7 @@ class SharedFolder:
             return [path.split("/")[-2] for path in files.find(root) if path.split("/")[-1] == name]
 
     def read_json(self, name: str) -> Any:
-        """Read one file.
+        """Read a JSON file.
 
         Raises:
             InputError: it is missing, cannot be read or is not JSON.
@@ -94,7 +94,7 @@ class SharedFolder:
             return json.loads(files.cat_file(f"{root}/{name}"))
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write one file, whole or not at all.
+        """Write a JSON file atomically.
 
         Raises:
             InputError: the folder cannot be written.
@@ -106,7 +106,7 @@ class SharedFolder:
             files.pipe_file(f"{root}/{name}", json.dumps(value, indent=2, sort_keys=True).encode())
 
     def put(self, source: Path, name: str) -> None:
-        """Copy a local file in under `name`, which may contain slashes.
+        """Copy a local file into the folder as `name`, which may contain slashes.
 
         Raises:
             InputError: the folder cannot be written.
@@ -119,13 +119,13 @@ class SharedFolder:
         """Copy the file `name` to a local file.
 
         Raises:
-            InputError: there is none, or it cannot be read.
+            InputError: the file does not exist or cannot be read.
         """
         with self._files() as (files, root):
             files.get_file(f"{root}/{name}", str(target))
 
     def download(self, target: Path) -> None:
-        """Copy every file to a local folder that appears whole.
+        """Copy all files to a local folder, which is created atomically.
 
         Raises:
             InputError: the folder is empty or cannot be read, or the disk is full.
@@ -140,10 +140,10 @@ class SharedFolder:
                 files.get_file(path, str(local))
 
     def remove(self) -> None:
-        """Remove the folder and all in it; nothing happens when it is absent.
+        """Remove the folder and its contents, if it exists.
 
         Raises:
-            InputError: it cannot be removed.
+            InputError: the folder cannot be removed.
         """
         if not self.remote:
             shutil.rmtree(self.address, ignore_errors=True)
@@ -154,7 +154,7 @@ class SharedFolder:
 
     @contextlib.contextmanager
     def filled(self) -> Iterator[Path]:
-        """A local folder whose files are in this one when the block has ended without an error.
+        """Provide a local folder; its files are in this folder after the block ends without an error.
 
         Raises:
             InputError: the folder cannot be written.
@@ -171,7 +171,7 @@ class SharedFolder:
 
 
 def copy_of(address: str) -> Path:
-    """Where this node keeps its copy of a remote folder; a path is its own copy."""
+    """Return the path of this node's copy of a remote folder; a local folder is its own copy."""
     if not SharedFolder(address).remote:
         return Path(address)
     return Path(tempfile.gettempdir()) / "shoprank" / hashlib.sha256(address.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""The process group of a torchrun worker: nccl on GPUs, gloo for what lies on CPUs, safe to restart."""
+"""Process group of a torchrun worker: nccl for tensors on GPUs, gloo for tensors on CPUs; safe to restart."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ from components.shared.training.exchange import SharedFolder, copy_of
 
 @dataclass(frozen=True)
 class Group:
-    """Where this process stands."""
+    """Ranks and device of this process."""
 
     rank: int
     world: int
     device: torch.device
     local_rank: int = 0
-    """Its place on its node."""
+    """Rank within its node."""
     local_world: int = 1
-    """Processes of its node."""
+    """Number of processes on its node."""
 
     def share(self, count: int) -> slice:
-        """This rank's part of `count` rows; `count` must divide by the number of ranks."""
+        """Return this rank's slice of `count` rows; `count` must be divisible by the number of ranks."""
         part = count // self.world
         return slice(self.rank * part, (self.rank + 1) * part)
 
@@ -44,10 +44,10 @@ def quiet_third_parties() -> None:
 
 @contextlib.contextmanager
 def process_group(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Group]:
-    """Join the group that torchrun's environment describes; leave it at the end.
+    """Join the group described by torchrun's environment; leave it at the end of the block.
 
-    The store's keys carry the restart count: torchrun shares one store between restarts, and a fresh rank that reads a
-    dead rank's address there cannot connect (pytorch issue 135712).
+    The store's keys include the restart count: torchrun uses one store for all restarts, and a new rank that reads a
+    dead rank's address from it cannot connect (pytorch issue 135712).
     """
     cuda = torch.cuda.is_available()
     local_rank = int(os.environ["LOCAL_RANK"])
@@ -66,7 +66,7 @@ def process_group(timeout: timedelta = timedelta(minutes=10)) -> Iterator[Group]
 
 
 def local_copy(address: str, group: Group) -> Path:
-    """A folder of inputs on this node: a path itself, or what one process of the node has downloaded from the URI.
+    """Return an input folder on this node: the path itself, or a copy of the URI downloaded by one process per node.
 
     Raises:
         InputError: the folder is empty or cannot be read, or this node's disk is full.

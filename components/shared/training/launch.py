@@ -1,6 +1,6 @@
 """Common parts of all launchers: tasks, settings, failure messages.
 
-`process` (process.py) runs them in this pod, `trainjob` (cluster/train_launcher.py) on separate nodes.
+`process` (process.py) runs tasks in this pod, `trainjob` (cluster/train_launcher.py) on separate nodes.
 """
 
 import hashlib
@@ -26,8 +26,8 @@ KEPT_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-"""For glibc (mallopt(3)): reuse freed memory for large tensors. By default each is mapped
-and unmapped, and the kernel zeroes the pages again: 12 % of a DLRM step on CPU."""
+"""Environment variables for glibc (mallopt(3)) to reuse freed memory for large tensors. By default each is mapped and
+unmapped, and the kernel zeroes its pages again: 12 % of a DLRM step on CPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class PodSettings:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "PodSettings":
-        """From the fields of a TaskConfig, which are None in a local run."""
+        """Create settings from the fields of a TaskConfig, which are None in a local run."""
         return cls(**{name: value for name, value in fields.items() if value})
 
 
@@ -79,7 +79,7 @@ class TrainingOptions(Options):
 
 
 class LaunchConfig(TrainingOptions):
-    """The training options with settings of the step."""
+    """Training options with the settings of the step."""
 
     pod: PodSettings = PodSettings()
     """Settings that the nodes' pods inherit."""
@@ -90,11 +90,11 @@ class LaunchConfig(TrainingOptions):
 
     @classmethod
     def of(cls, options: TrainingOptions, task_config: Any = None) -> "LaunchConfig":
-        """The options with the settings of the step's pod.
+        """Combine the options with the settings of the step's pod.
 
         Args:
             options: Section `training`.
-            task_config: KFP's TaskConfig of the step; None: there is none.
+            task_config: KFP's TaskConfig of the step, or None.
         """
         pod = PodSettings.of(vars(task_config)) if task_config is not None else PodSettings()
         return cls(**options.set_fields(), pod=pod)
@@ -105,7 +105,7 @@ class LaunchConfig(TrainingOptions):
         return self.processes * self.nodes
 
     def lasting(self, model: str) -> Path | None:
-        """Folder of a model's persistent checkpoints, or None."""
+        """Return the folder of a model's persistent checkpoints, or None."""
         return Path(self.checkpoints) / model if self.checkpoints else None
 
 
@@ -141,10 +141,10 @@ class Launcher(Protocol):
     """Runs training workers."""
 
     def run(self, task: WorkerTask, work: Path) -> None:
-        """Train, and leave the task's results in `work`.
+        """Train, and write the task's results to `work`.
 
         Raises:
-            TrainingError: training failed; with the worker's last output.
+            TrainingError: training failed; includes the worker's last output.
         """
         ...
 
@@ -164,13 +164,13 @@ def check_shares(batch: int, processes: int, unit: str, nodes: int = 1) -> None:
 
 
 def run_digest(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
-    """Digest of settings and files that identifies a run.
+    """Return a digest of settings and files that identifies a run.
 
     A retried step finds its checkpoints by it; other data or settings give another digest.
 
     Args:
         settings: JSON values; the number of processes is left out, because a run may resume with another one.
-        inputs: Files that decide the result; their contents count, not their names.
+        inputs: Files that determine the result; only their contents are used, not their names.
     """
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in inputs:
@@ -180,11 +180,11 @@ def run_digest(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
 
 
 def failure(worker: str, output: Sequence[str]) -> TrainingError:
-    """Error of failed workers: their own error with a fix, otherwise exit codes and the last error in the output.
+    """Return the error of failed workers: their own error with its fix, or exit codes and the last error in the output.
 
     Args:
         worker: Module name.
-        output: Last lines that they and torchrun printed.
+        output: Last lines printed by the workers and torchrun.
     """
     lines = [_PREFIX.sub("", line.rstrip()) for line in output]
     for at in reversed(range(len(lines))):

@@ -1,4 +1,4 @@
-"""The loop of every trained model: epochs, checkpoints, resume, early stopping, learning curve.
+"""Training loop of all models: epochs, checkpoints, resume, early stopping, learning curve.
 
 Batches depend only on the step, so a resumed run ends with the same weights as an uninterrupted one.
 """
@@ -30,15 +30,15 @@ class Trainable(Protocol):
     state: checkpoint.TrainState
 
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch, the same on every rank."""
+        """Return the number of steps per epoch, the same on every rank."""
         ...
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
-        """Do step `at` of `epoch`; returns this rank's share of the loss, a scalar whose sum over ranks is the loss."""
+        """Run step `at` of `epoch`; return this rank's share of the loss, a scalar (the sum over ranks is the loss)."""
         ...
 
     def validate(self) -> float:
-        """The validation metric, higher is better, the same on every rank."""
+        """Return the validation metric; higher is better, the same on every rank."""
         ...
 
 
@@ -57,10 +57,10 @@ class LoopConfig:
     checkpoint_every: int = 200
     """Steps between checkpoints."""
     schedule: Schedule = "constant"
-    """How learning rates go over all epochs' steps; see OptimizerConfig."""
+    """Schedule of the learning rates over the steps of all epochs; see OptimizerConfig."""
     ends_after: int = 0
-    """Epochs after which training ends, with the rates that a training of all `epochs` has by then. Nothing is
-    validated: the last epoch's weights are the best. 0: the metric decides."""
+    """Number of epochs after which training ends, with the learning rates of a training of `epochs` epochs. There is no
+    validation: the last epoch's weights count as the best. 0: the metric decides."""
 
 
 class Loop:
@@ -71,17 +71,17 @@ class Loop:
         self.started = time.monotonic()
         self.seed = torch.initial_seed()
         self.rates = [group["lr"] for group in trainable.state.optimizer.param_groups]
-        """Learning rates before the first step; a checkpoint holds those of its own."""
+        """Learning rates before the first step; a checkpoint contains those of its own step."""
         self._reported = (time.monotonic(), 0)
-        """When progress was last reported, and at which step."""
+        """Time and step of the last progress report."""
         self.unread: list[torch.Tensor] = []
-        """This rank's shares of the losses since they were last read."""
+        """This rank's shares of the losses since the last call of `_read_losses`."""
 
     def run(self) -> int:
-        """Train until the last epoch or until the metric stops rising.
+        """Train until the last epoch or until the metric stops improving.
 
         Returns:
-            Epochs of the best weights.
+            Number of epochs of the best weights.
 
         Raises:
             TrainingError: the loss is no longer finite.
@@ -118,26 +118,26 @@ class Loop:
         return int(state.best[1]) + 1
 
     def _rate(self, step: int) -> str:
-        """Steps a second since the last report; nothing at the first."""
+        """Return steps per second since the last report; empty at the first report."""
         now, (then, before) = time.monotonic(), self._reported
         self._reported = now, step
         return f" {(step - before) / (now - then):.1f} steps/s" if before and now > then else ""
 
     def _set_rates(self, done: float) -> None:
-        """Learning rates follow from the share of all steps that is done, so a resumed run has those of a whole one."""
+        """Set learning rates from the completed share of all steps, so that a resumed run uses the same rates."""
         left = 1.0 - done if self.config.schedule == "linear" else 1.0
         groups = cast(list[dict[str, Any]], self.trainable.state.optimizer.param_groups)
         for group, rate in zip(groups, self.rates, strict=True):
             group["lr"] = rate * left
 
     def _step(self, epoch: int, at: int) -> None:
-        # What the model draws by itself, such as dropout, follows from the step too; each rank has rows of its own.
+        # Random draws of the model, such as dropout, depend on step and rank, because each rank has its own rows.
         sequence = np.random.SeedSequence([self.seed, epoch, at, self.group.rank])
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
         self.unread.append(self.trainable.step(epoch, at).detach().double().clone())
 
     def _read_losses(self, epoch: int, at: int) -> float:
-        """Add the losses up to step `at` to the epoch's; returns the last. A GPU is waited for here, not in each step.
+        """Add the losses up to step `at` to the epoch's and return the last; only this waits for a GPU, not each step.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -155,7 +155,7 @@ class Loop:
         return found[-1]
 
     def _agreed(self, metric: float) -> float:
-        """Rank 0's metric on every rank: they must not disagree about which epoch was the best."""
+        """Return rank 0's metric on every rank, so that all ranks agree on the best epoch."""
         found = torch.tensor([metric], dtype=torch.float64, device=self.group.device)
         dist.broadcast(found, 0)
         if not torch.isfinite(found):
@@ -166,7 +166,7 @@ class Loop:
         return float(found)
 
     def _note(self, metric: float | None, epoch: int, step: int) -> None:
-        """Remember the best epoch and save: the best under a name of its own, the newest for a resumed run."""
+        """Record the best epoch and save checkpoints: the best in `best/`, the newest (to resume) in `checkpoints/`."""
         state = self.trainable.state
         better = epoch + 1 == self.config.ends_after if metric is None else metric > float(state.best[0])
         if better:

@@ -10,12 +10,12 @@ Rule = Literal["rowwise_adagrad", "sgd", "adam", "adamw"]
 """Optimisation rule."""
 
 ComputeDtype = Literal["float32", "bfloat16"]
-"""Of matrix products; weights, tables, optimisers and the loss are float32 in either."""
+"""Dtype of matrix products; weights, tables, optimisers and the loss are always float32."""
 
 Sharding = Literal[
     "table_wise", "row_wise", "column_wise", "table_column_wise", "table_row_wise", "grid_shard", "data_parallel"
 ]
-"""TorchRec's ways to lay a table out over ranks (torchrec.distributed.types.ShardingType)."""
+"""TorchRec's sharding types of a table (torchrec.distributed.types.ShardingType)."""
 
 Schedule = Literal["constant", "linear"]
 """Learning rate schedule."""
@@ -25,14 +25,14 @@ When = Literal["gpu", "always", "never"]
 
 _COPIED: tuple[Sharding, ...] = ("data_parallel",)
 _DENSE_RULES = ("adam", "adamw")
-"""FBGEMM has no fused Adam for CPUs, and TorchRec plans dense gradients for data_parallel tables alone."""
+"""Rules for data_parallel only: FBGEMM has no fused Adam for CPUs; TorchRec plans dense gradients for no other type."""
 
 
 class OptimizerConfig(Options):
     """Rule, learning rates, number format, compilation and the seed of the initial weights.
 
-    There is no weight decay to choose: FBGEMM's fused SGD has none, and that of its row-wise Adagrad reaches only the
-    rows of a batch, so that it would mean another thing under every rule and sharding.
+    There is no option for weight decay: FBGEMM's fused SGD has none, and that of its row-wise Adagrad only affects the
+    rows of a batch, so its meaning would depend on rule and sharding.
     """
 
     embedding_lr: Rate = 0.05
@@ -40,11 +40,11 @@ class OptimizerConfig(Options):
     dense_lr: Rate = 1e-3
     """Learning rate of dense layers."""
     rule: Rule = "rowwise_adagrad"
-    """`rowwise_adagrad`: Adagrad with one statistic a row on tables, fused into the backward pass, and Adam elsewhere.
-    `sgd`: on everything, without momentum, fused on tables. `adam`, `adamw`: on everything, with dense gradients of the
-    tables, so that a step costs what whole tables do and moves rows that the batch lacks; `sharding` must be
-    data_parallel. `adamw` decays weights by torch's default, 0.01 times the learning rate a step. The default rates
-    suit the default rule."""
+    """`rowwise_adagrad`: Adagrad with one statistic per row for tables, fused into the backward pass; Adam elsewhere.
+    `sgd`: for all weights, without momentum, fused for tables. `adam`, `adamw`: for all weights, with dense gradients
+    of the tables, so that a step costs as much as whole tables and also updates rows outside the batch; `sharding` must
+    be data_parallel. `adamw` decays weights by torch's default, 0.01 times the learning rate per step. The default
+    rates suit the default rule."""
     compute_dtype: ComputeDtype = "float32"
     """Compute dtype of the dense layers; see compute_dtype.py."""
     sharding: Annotated[tuple[Sharding, ...], Field(min_length=1)] = ("table_wise",)
@@ -62,7 +62,7 @@ class OptimizerConfig(Options):
     @model_validator(mode="after")
     def _rule_goes_with_sharding(self) -> Self:
         if self.rule in _DENSE_RULES and "sharding" not in self.model_fields_set:
-            # A rule with dense gradients brings its sharding along; the model is frozen to everybody else.
+            # A rule with dense gradients sets its own sharding; this bypasses the frozen model.
             object.__setattr__(self, "sharding", _COPIED)
         if self.rule in _DENSE_RULES and self.sharding != _COPIED:
             raise refused(

@@ -1,6 +1,6 @@
-"""Steps that overlap: while one batch's layers run, a thread reads the next, and its ids are sent to their tables.
+"""Overlapping steps: while the layers run on a batch, a thread reads the next, and its ids are sent to their tables.
 
-On a CPU, where nothing is idle meanwhile, one batch follows the other unless `overlap` is always (measured: no gain).
+On a CPU, where nothing is idle meanwhile, steps do not overlap unless `overlap` is `always` (measured: no gain).
 """
 
 import dataclasses
@@ -21,24 +21,24 @@ from components.shared.training.optimizer import When
 Read = TypeVar("Read")
 Made = TypeVar("Made", bound=Pipelineable)
 Losses = tuple[torch.Tensor, torch.Tensor]
-"""What backward starts from, and what a step reports, detached."""
+"""Loss of the backward pass, and the detached loss that a step reports."""
 
 
 def chosen(when: When, device: torch.device) -> bool:
-    """Whether it is wanted on this device."""
+    """Return whether a feature is used on this device."""
     return when == "always" or (when == "gpu" and device.type == "cuda")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StepBatch(Pipelineable):
-    """A batch whose fields are tensors, KeyedJaggedTensors, tuples of them, or anything else, which stays."""
+    """A batch of tensors, KeyedJaggedTensors and tuples of them; fields of other types are not transferred."""
 
     def to(self, device: torch.device, non_blocking: bool = False) -> Self:
-        """The same on a device."""
+        """Return a copy on a device."""
         return self._mapped(lambda part: part.to(device=device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Self:
-        """The same in memory that a GPU copies from by itself."""
+        """Return a copy in pinned memory, from which a GPU copies asynchronously."""
         return self._mapped(lambda part: part.pin_memory())
 
     def record_stream(self, stream: torch.Stream) -> None:
@@ -57,10 +57,10 @@ class StepBatch(Pipelineable):
 
 
 class Untraced(nn.Module):
-    """A call that TrainPipelineSparseDist does not look into when it searches a model for its tables.
+    """A call that TrainPipelineSparseDist does not trace when it searches a model for its tables.
 
     Args:
-        call: Of the model that holds this; holds no weights of its own.
+        call: Method of the model that contains this module; this module has no weights.
     """
 
     def __init__(self, call: Callable[..., Any]):
@@ -68,27 +68,27 @@ class Untraced(nn.Module):
         self._call = call
 
     def forward(self, *given: Any) -> Any:
-        """What the call returns."""
+        """Return the result of the call."""
         return self._call(*given)
 
 
 class Batches(Protocol[Read, Made]):
-    """What steps are made of; which it is follows from epoch and step."""
+    """Source of the batches of steps; a batch is determined by epoch and step."""
 
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch."""
+        """Return the number of steps per epoch."""
         ...
 
     def read(self, epoch: int, at: int) -> Read:
-        """Read and draw: touches neither model nor process group, for it may run in a thread while a step does."""
+        """Read and draw; must not use the model or the process group, because it may run in a thread during a step."""
         ...
 
     def made(self, read: Read) -> Made:
-        """The batch; every rank makes the same ones in the same order."""
+        """Create the batch; every rank creates the same batches in the same order."""
         ...
 
     def losses(self, batch: Made) -> Losses:
-        """The forward pass on a batch that is on the device."""
+        """Run the forward pass on a batch that is on the device."""
         ...
 
 
@@ -96,11 +96,11 @@ class Steps(Generic[Read, Made]):
     """Optimiser steps of a model, batch after batch.
 
     Args:
-        model: Its forward takes a batch; with `overlap` what reads `batch.NAME` alone is sent ahead.
-        optimizer: Moves it.
+        model: Model whose forward takes a batch; with `overlap`, only table inputs read as `batch.NAME` are sent ahead.
+        optimizer: Optimiser of the model.
         batches: See Batches.
-        device: Of this rank.
-        overlap: Whether the next batches are begun before a step ends; not for batches that the model's weights decide.
+        device: Device of this rank.
+        overlap: Whether to prepare the next batches before a step ends; not for batches that depend on the weights.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Steps(Generic[Read, Made]):
         self._next = (-1, -1)
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
-        """Do step `at` of `epoch`; returns what `losses` reports."""
+        """Run step `at` of `epoch` and return the loss that `losses` reports."""
         if (epoch, at) != self._next:
             self._coming = self._from(epoch, at)
         self._next = (epoch, at + 1)
@@ -129,7 +129,7 @@ class Steps(Generic[Read, Made]):
         return reported
 
     def pause(self) -> None:
-        """Give the model its own forward back, after an epoch's last step; the next step takes it again."""
+        """Restore the model's own forward after an epoch's last step; the next step replaces it again."""
         if self._pipeline is not None:
             self._pipeline.detach()
 
@@ -138,7 +138,7 @@ class Steps(Generic[Read, Made]):
         return self._batches.losses(batch)
 
     def _from(self, epoch: int, at: int) -> Iterator[Made]:
-        """The batches of an epoch from a step on."""
+        """Yield the batches of an epoch, starting at step `at`."""
         steps = self._batches.steps_per_epoch()
         if self._pipeline is None:
             yield from (self._batches.made(self._batches.read(epoch, one)) for one in range(at, steps))
@@ -149,7 +149,7 @@ class Steps(Generic[Read, Made]):
 
 
 def ahead(read: Callable[[int], Read], numbers: range) -> Iterator[Read]:
-    """`read` of every number in turn; a thread reads the next one meanwhile."""
+    """Yield `read(number)` for every number in order; a thread reads the next one meanwhile."""
     with ThreadPoolExecutor(1) as thread:
         coming = None
         for number in numbers:
@@ -161,15 +161,15 @@ def ahead(read: Callable[[int], Read], numbers: range) -> Iterator[Read]:
 
 
 def compile_dense(parts: nn.Module, device: torch.device, when: When) -> None:
-    """Compile layers that hold no sharded table, in place; the first steps then take longer.
+    """Compile layers without sharded tables in place; the first steps then take longer.
 
     Args:
         parts: The layers.
-        device: Of this rank.
+        device: Device of this rank.
         when: See OptimizerConfig.compile.
 
     Raises:
-        InputError: on a CPU, without a C++ compiler.
+        InputError: the device is a CPU and there is no C++ compiler.
     """
     if not chosen(when, device):
         return

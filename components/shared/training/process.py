@@ -13,12 +13,12 @@ from components.shared.storage import write_json
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, WorkerTask, failure
 
 PROGRAM = (sys.executable, "-m", "torch.distributed.run")
-"""The launcher of worker processes."""
+"""Command that starts torchrun."""
 
 
 @dataclass(frozen=True)
 class Torchrun:
-    """Launches worker processes of this pod; a failed group is restarted from the last whole checkpoint."""
+    """Launches worker processes of this pod; a failed group is restarted from the last complete checkpoint."""
 
     config: LaunchConfig
     """Number of processes, threads and restarts."""
@@ -29,7 +29,7 @@ class Torchrun:
         """Train in `work`, which keeps checkpoints; the workers' output is passed through.
 
         Raises:
-            TrainingError: the group failed more than `max_restarts` times; with the worker's last output.
+            TrainingError: the group failed more than `max_restarts` times; includes the worker's last output.
         """
         config = self.config
         folders = {name: str(inputs.folder) for name, inputs in task.inputs.items()}
@@ -55,7 +55,7 @@ class Torchrun:
                     if self.watch:
                         self.watch(line)
             except BaseException:
-                # torchrun ends its workers in its own time; their last lines must not block it.
+                # torchrun first stops its workers; their remaining output is read so that it does not block.
                 process.terminate()
                 process.communicate()
                 raise

@@ -1,7 +1,7 @@
 """TorchRec wiring: sharded embedding tables, most with a fused optimiser, and dense parts with a plain one.
 
-Initial weights depend on table names and the seed alone, never on how many ranks hold the tables, so that one and
-many processes train the same model.
+Initial weights depend only on table names and the seed, not on the number of ranks, so that one process and many
+processes train the same model.
 """
 
 import zlib
@@ -30,7 +30,7 @@ _TABLES = ".embedding_bags."
 
 
 class _EverySharding(EmbeddingBagCollectionSharder):
-    """Offers the sharding types of GPUs on a CPU too: TorchRec's list leaves three out that gloo does (see tests)."""
+    """Allows the sharding types of GPUs on a CPU too: TorchRec's list omits three that gloo supports (see tests)."""
 
     def sharding_types(self, compute_device_type: str) -> list[str]:
         return super().sharding_types("cuda")
@@ -39,23 +39,23 @@ class _EverySharding(EmbeddingBagCollectionSharder):
 def distribute(
     model: nn.Module, group: Group, config: OptimizerConfig
 ) -> tuple[DistributedModelParallel, CombinedOptimizer]:
-    """Shard `model` over the group, each table as the planner chooses among `config.sharding`; attach optimisers.
+    """Shard `model` over the group and attach optimisers; the planner chooses each table's type from `config.sharding`.
 
-    Any number of ranks trains the same model by any type. By column (column_wise, table_column_wise, grid_shard) a
-    table is halved, and each half of a row has an Adagrad statistic of its own: another algorithm than that of whole
-    rows, though the same for any number of ranks. A data_parallel table has dense gradients, so that a step costs what
-    the whole table does; adam and adamw train no other. Name one type where a run may be resumed with another number of
-    ranks: the planner's choice among several may change, and neither halves nor data_parallel tables keep their
-    statistic as whole rows do.
+    With any type, the trained model does not depend on the number of ranks. The column types (column_wise,
+    table_column_wise, grid_shard) split a table into halves, and each half of a row has its own Adagrad statistic:
+    another algorithm than with whole rows, but the same for any number of ranks. A data_parallel table has dense
+    gradients, so a step costs as much as the whole table; adam and adamw only support this type. Configure a single
+    type if a run may be resumed with another number of ranks: the planner's choice among several may change, and the
+    statistics of halves and of data_parallel tables are stored differently from those of whole rows.
 
     Args:
-        model: Holds EmbeddingBagCollections on the meta device; built from the same torch seed on every rank.
+        model: Contains EmbeddingBagCollections on the meta device; built from the same torch seed on every rank.
         group: The joined process group.
         config: Rule, learning rates, sharding types and seed.
     """
     bags = [module for module in model.modules() if isinstance(module, EmbeddingBagCollection)]
     for collection in bags:
-        # A fused table without an optimiser of ours would be moved by fbgemm's default SGD.
+        # A fused table without an explicit optimiser would be updated by fbgemm's default SGD.
         if config.rule == "rowwise_adagrad":
             settings = {"lr": config.embedding_lr, "eps": 1e-8}
             apply_optimizer_in_backward(RowWiseAdagrad, collection.parameters(), settings)
@@ -87,7 +87,7 @@ def distribute(
 
 
 def _optimizer(sharded: DistributedModelParallel, config: OptimizerConfig) -> CombinedOptimizer:
-    """Fused for sharded tables, the same rule on dense gradients for data_parallel ones, a plain one for the rest."""
+    """Combine the fused optimiser of sharded tables with plain ones for dense layers and for data_parallel tables."""
     others = dict(in_backward_optimizer_filter(sharded.named_parameters()))
     copied = {name: weight for name, weight in others.items() if _TABLES in name}
     dense = {name: weight for name, weight in others.items() if name not in copied}
@@ -98,7 +98,7 @@ def _optimizer(sharded: DistributedModelParallel, config: OptimizerConfig) -> Co
 
 
 def _plain(config: OptimizerConfig, lr: float, tables: bool) -> OptimizerFactory:
-    """Makes the optimiser of weights that have dense gradients."""
+    """Return a factory for the optimiser of weights that have dense gradients."""
 
     def made(weights: list[torch.Tensor | ShardedTensor]) -> torch.optim.Optimizer:
         moved = cast(list[nn.Parameter], weights)
@@ -112,14 +112,14 @@ def _plain(config: OptimizerConfig, lr: float, tables: bool) -> OptimizerFactory
 
 
 def _hardware(device: torch.device) -> HardwareConfig:
-    """What the planner may fill: this GPU's memory, where it would else assume 32 GB."""
+    """Return the memory limits of the planner: this GPU's memory instead of the default of 32 GB."""
     if device.type != "cuda":
         return HardwareConfig()
     return HardwareConfig(hbm_cap_bytes=torch.cuda.get_device_properties(device).total_memory)
 
 
 def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:
-    """Fill every shard from its table's own random stream; DMP throws the module's initial weights away."""
+    """Fill every shard from its table's own random stream; DMP discards the module's initial weights."""
     for name, tensor in sharded.state_dict().items():
         if _TABLES not in name:
             continue
@@ -136,6 +136,6 @@ def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:
 
 
 def random_start(name: str, size: torch.Size, seed: int) -> torch.Tensor:
-    """Weights that a table of this name and size begins with, float32 [rows, D]."""
+    """Return the initial weights of a table of this name and size, float32 [rows, D]."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
     return torch.empty(size).normal_(0.0, size[1] ** -0.5 / 4, generator=generator)

@@ -1,11 +1,11 @@
-"""Training rows from Parquet in bounded memory: shuffled, sharded by worker, and any batch at once by its number.
+"""Training rows from Parquet in bounded memory: shuffled, sharded by worker, with random access to batches.
 
-    files -> row groups -> SHARDS shards (group g belongs to shard g % SHARDS, so any number of ranks shares them out)
-    epoch: each shard takes its groups in a new order, WINDOW at a time, and permutes the rows of a window
-    a global batch = rows / SHARDS of every shard, one after the other; a rank reads the shards of its slice alone
+    files -> row groups -> SHARDS shards (group g belongs to shard g % SHARDS, so that ranks can divide them)
+    epoch: each shard reads its groups in a new order, WINDOW at a time, and permutes the rows of a window
+    a global batch = batch size / SHARDS rows of every shard, concatenated; a rank only reads the shards of its slice
 
-Which rows a batch holds follows from (seed, epoch, step): a resumed run opens its window and goes on, and one rank sees
-what many see. Nothing loops over rows.
+The rows of a batch are determined by (seed, epoch, step): a resumed run opens its window and continues, and batches do
+not depend on the number of ranks. There is no loop over rows.
 """
 
 import itertools
@@ -22,22 +22,22 @@ from components.shared.errors import DataError, InputError
 
 @dataclass(frozen=True, kw_only=True)
 class StreamConfig:
-    """How files are read."""
+    """Options of reading files."""
 
     batch_size: int
     """Rows of a global batch, over all ranks."""
     seed: int = 0
     """Seed of the order."""
     shards: int = 8
-    """Parts that ranks share out; must divide the batch, and the number of ranks must divide it. More ranks than this
-    have one part each: what a batch holds then depends on their number."""
+    """Number of shards, divided among the ranks; must divide the batch size and be a multiple of the number of ranks.
+    With more ranks, each has one shard, and batches depend on the number of ranks."""
     window: int = 4
-    """Row groups of a shard that are held and mixed at a time."""
+    """Row groups of a shard that are held in memory and shuffled together."""
 
 
 @dataclass
 class _Shard:
-    """The groups of one shard and the window that is open now, its rows mixed."""
+    """The row groups of one shard, and the currently open window with shuffled rows."""
 
     groups: np.ndarray
     rows: np.ndarray
@@ -49,9 +49,9 @@ class ParquetStream:
     """Batches of a Parquet file, or of several as if they were one.
 
     Args:
-        path: The file or files, in at least as many row groups together as there are shards.
-        columns: To read.
-        config: How.
+        path: The file or files; in total at least as many row groups as shards.
+        columns: Columns to read.
+        config: Options of reading.
         part: This rank's slice of a global batch.
 
     Raises:
@@ -84,18 +84,18 @@ class ParquetStream:
         self._first = part.start // share
         smallest = min(int(rows[at::shards].sum()) for at in range(shards))
         self.steps_per_epoch = smallest // share
-        """Whole batches in an epoch; what the smallest shard holds decides."""
+        """Number of whole batches per epoch, limited by the smallest shard."""
         if not self.steps_per_epoch:
             raise DataError(f"{name}: its smallest shard has {smallest} rows, a batch takes {share} of each",
                             "use smaller batches, or load it into memory")  # fmt: skip
 
     def batch(self, epoch: int, step: int) -> pa.Table:
-        """This rank's rows of one global batch, chunks combined."""
+        """Return this rank's rows of a global batch, chunks combined."""
         parts = [self._rows_of(at, shard, epoch, step) for at, shard in enumerate(self._shards, self._first)]
         return pa.concat_tables(parts).combine_chunks()
 
     def _rows_of(self, name: int, shard: _Shard, epoch: int, step: int) -> pa.Table:
-        """Rows [step * share, (step + 1) * share) of the shard's order; they may lie in two windows."""
+        """Return rows [step * share, (step + 1) * share) of the shard's order, which may span two windows."""
         order = np.random.default_rng([self._config.seed, epoch, name]).permutation(len(shard.groups))
         ends = np.cumsum(shard.rows[order])
         window_ends = ends[np.r_[self._config.window - 1 : len(ends) : self._config.window, len(ends) - 1]]
@@ -110,16 +110,16 @@ class ParquetStream:
 
     def _window(self, name: int, shard: _Shard, order: np.ndarray, which: tuple[int, int]) -> pa.Table:
         if shard.opened != which or shard.table is None:
-            shard.table = None  # before the next one is read: one window of a shard is held, never two
+            shard.table = None  # free it before reading the next one: only one window of a shard is in memory
             at = which[1] * self._config.window
             table = self._read(shard.groups[order[at : at + self._config.window]])
             random = np.random.default_rng([self._config.seed, which[0], name, 1 + which[1]])
-            # Mixed at once and sliced for each batch: to take a few rows of many columns again and again is slower.
+            # Shuffled once and sliced for each batch: taking a few rows of many columns repeatedly is slower.
             shard.table, shard.opened = table.take(random.permutation(len(table))).combine_chunks(), which
         return shard.table
 
     def _read(self, groups: np.ndarray) -> pa.Table:
-        """Row groups in this order; neighbours of one file are read at once."""
+        """Read row groups in this order; consecutive groups of one file are read at once."""
         found = [
             file.read_row_groups([at for _, at in some], self._columns, use_threads=False)
             for file, some in itertools.groupby((self._groups[group] for group in groups), lambda group: group[0])
@@ -127,15 +127,15 @@ class ParquetStream:
         return pa.concat_tables(found).combine_chunks()
 
     def column(self, name: str) -> Iterator[pa.Array]:
-        """One column of all files, a row group at a time; for counts over all rows."""
+        """Yield one column of all files, a row group at a time; for counts over all rows."""
         for file, at in self._groups:
             yield file.read_row_group(at, [name], use_threads=False).combine_chunks().column(0).chunk(0)
 
 
 def in_order(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pa.Table]:
-    """All rows of a file as they stand in it, so many at a time, each column one chunk; one row group is held.
+    """Yield all rows of a file in order, `rows` at a time, each column one chunk; one row group is held in memory.
 
-    `ParquetFile.iter_batches` does the same, but what it holds grows with the file (pyarrow 26).
+    `ParquetFile.iter_batches` does the same, but its memory use grows with the file (pyarrow 26).
     """
     with pq.ParquetFile(path) as file:
         left = file.schema_arrow.empty_table().select(columns or file.schema_arrow.names)
@@ -151,7 +151,7 @@ def in_order(path: Path, rows: int, columns: list[str] | None = None) -> Iterato
 
 
 def _check_alike(paths: Sequence[Path], files: Sequence[pq.ParquetFile], columns: Sequence[str]) -> None:
-    """Refuse files that cannot be mixed into one batch, before hours have gone by."""
+    """Check before training that all files have the same columns, so that any rows can form a batch."""
     kinds = [{field.name: str(field.type) for field in file.schema_arrow if field.name in columns} for file in files]
     for path, kind in zip(paths, kinds, strict=True):
         differing = [

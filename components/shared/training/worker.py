@@ -1,4 +1,4 @@
-"""What the worker processes of every training do: read their job, join the group, loop over epochs."""
+"""Common parts of all training workers: read the job, join the process group, configure the loop."""
 
 import argparse
 import contextlib
@@ -24,16 +24,16 @@ AnyJob = TypeVar("AnyJob", bound=Job)
 
 
 class Scheduled(Protocol):
-    """Options of a training that go to its loop."""
+    """Training options that configure the loop."""
 
     @property
     def epochs(self) -> int:
-        """Upper limit."""
+        """Maximum number of epochs."""
         ...
 
     @property
     def patience(self) -> int:
-        """Epochs without a better metric before training ends."""
+        """Epochs without a better validation metric before training ends."""
         ...
 
     @property
@@ -43,13 +43,13 @@ class Scheduled(Protocol):
 
     @property
     def optimizer(self) -> OptimizerConfig:
-        """Names the schedule of the learning rates."""
+        """Options of the optimiser, including the schedule of the learning rates."""
         ...
 
 
 @contextlib.contextmanager
 def worker(job_class: type[AnyJob]) -> Iterator[tuple[AnyJob, Group, SharedFolder]]:
-    """The job named on the command line (`--job FOLDER/FILE`), the joined process group, and the job's folder."""
+    """Provide the job named on the command line (`--job FOLDER/FILE`), the process group, and the job's folder."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--job", required=True)
     folder, _, name = parser.parse_args().job.rpartition("/")
@@ -60,7 +60,7 @@ def worker(job_class: type[AnyJob]) -> Iterator[tuple[AnyJob, Group, SharedFolde
 
 
 def loop_config(options: Scheduled, stage: str, metric: str) -> LoopConfig:
-    """The loop that the options describe."""
+    """Return the loop configuration that the options describe."""
     return LoopConfig(
         stage=stage, metric=metric, epochs=options.epochs, patience=options.patience,
         checkpoint_every=options.checkpoint_every, schedule=options.optimizer.schedule,

@@ -1,1 +1,1 @@
-"""Search spaces, trials and what a study found."""
+"""Search spaces, trials and tuning results."""

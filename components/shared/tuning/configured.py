@@ -17,24 +17,24 @@ class Sized(Protocol[Made]):
     """A training whose defaults depend on the size."""
 
     def from_size(self, size: Size, seed: int, launch: LaunchConfig) -> Made:
-        """The defaults of a size."""
+        """Return the defaults of a size."""
         ...
 
 
 def sized(
     training: Sized[Made], size: str, seed: int, section: Mapping[str, Any], task_config: Any = None
 ) -> Made:  # fmt: skip
-    """The defaults of a size, launched as the section `training` and the step's pod say.
+    """Return the defaults of a size, with launch settings from section `training` and the step's pod.
 
     Args:
         training: RetrieverTraining or RankerTraining.
         size: tiny, small or full.
-        seed: Of everything random.
+        seed: Seed of all random choices.
         section: Section `training`.
-        task_config: KFP's TaskConfig of the step; None: there is none.
+        task_config: KFP's TaskConfig of the step, or None.
 
     Raises:
-        InputError: there is no such size, or names the path of a value that cannot be used.
+        InputError: the size is unknown, or a value is invalid (names its path).
     """
     launch = LaunchConfig.of(TrainingOptions.read(section, "training"), task_config)
     return training.from_size(size_named(size), seed, launch)
@@ -46,14 +46,14 @@ def configured(
     """Merge the options of a training.
 
     Args:
-        base: Those of its size, and `launch`, which is no option of the section.
-        options: Model of the section.
-        given: Values of the section; its `hyperparameters` are what tuning found.
+        base: Defaults of the size, and `launch`, which is not an option of the section.
+        options: Options class of the section.
+        given: Values of the section; `hyperparameters` is the result of tuning.
         model: Name of the section and of the model in hyperparameters.json.
-        space: What may be tuned.
+        space: Search space of the model.
 
     Raises:
-        InputError: names the path of a value that cannot be used, or a hyper-parameter that cannot.
+        InputError: a value or a hyper-parameter is invalid (names its path).
     """
     text = options.read(given, model).model_dump()["hyperparameters"]
     found = space.apply(base, read_hyperparameters(text, model).values) if text else base

@@ -19,25 +19,25 @@ class Hyperparameters:
     """The best configuration of a study."""
 
     model: str
-    """Which model they are of: retriever or ranker."""
+    """Name of the model: retriever or ranker."""
     values: Mapping[str, Value]
-    """Field of the model's configuration -> value; a dot leads into a nested configuration."""
+    """Field of the model's configuration -> value; dots separate the fields of nested configurations."""
     metric: str = ""
-    """Validation metric that chose them."""
+    """Name of the validation metric that selected the values."""
     value: float | None = None
-    """Its value with them; the mean over seeds, if they were a finalist of several."""
+    """Metric with these values; for a finalist, the mean over seeds."""
     default_value: float | None = None
-    """Its value with the defaults."""
+    """Metric with the defaults."""
     trial: int | None = None
     """Number of the trial."""
     study: str = ""
     """Name of the study."""
     trials: int = 0
-    """Trials that were started."""
+    """Number of trials that used the budget."""
     seed: int = 0
-    """Of the sampler and of every trial's training."""
+    """Seed of the sampler and of every trial's training."""
     features: str = ""
-    """Digest of the data they were found on."""
+    """Digest of the tuning data."""
 
     def write(self, folder: Path) -> None:
         """Write FILE into a folder."""
@@ -45,13 +45,13 @@ class Hyperparameters:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """What a pipeline's metrics show; empty before a trial is complete."""
+        """Metrics of the pipeline; only `trials` before a trial is complete."""
         found = {"best": self.value, "defaults": self.default_value, "trials": float(self.trials)}
         return {name: value for name, value in found.items() if value is not None}
 
     @property
     def text(self) -> str:
-        """As one line of JSON, for a pipeline's parameter."""
+        """One line of JSON, for a pipeline parameter."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
 
@@ -59,11 +59,11 @@ def read_hyperparameters(given: str, model: str) -> Hyperparameters:
     """Read hyper-parameters given by the user or an earlier step.
 
     Args:
-        given: The JSON itself, its file, or the folder that holds FILE. Only model and values are needed.
-        model: Which model they must be of.
+        given: The JSON itself, its file, or the folder that contains FILE. Only `model` and `values` are required.
+        model: Expected name of the model.
 
     Raises:
-        InputError: there is no such file, it is no JSON of this kind, or it is of another model.
+        InputError: the file does not exist, its JSON is invalid, or it belongs to another model.
     """
     raw = _parsed(given)
     fields = {field.name for field in dataclasses.fields(Hyperparameters)}

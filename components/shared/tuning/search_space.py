@@ -13,7 +13,7 @@ from components.shared.errors import InputError
 from components.shared.options import Options
 
 Value = bool | int | float | str
-"""What a hyper-parameter can be."""
+"""Value of a hyper-parameter."""
 
 Config = TypeVar("Config", bound=Options)
 
@@ -23,14 +23,14 @@ class Float:
     """Real numbers from `low` to `high`, both included."""
 
     low: float
-    """Smallest."""
+    """Smallest value."""
     high: float
-    """Largest."""
+    """Largest value."""
     log: bool = False
-    """Whether ratios count and not differences, as with learning rates."""
+    """Whether to search on a logarithmic scale, as for learning rates."""
 
     def refusal(self, value: Any) -> str:
-        """Description of the allowed values if the value is invalid, else empty."""
+        """Return a description of the allowed values if the value is invalid, else an empty string."""
         fits = isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
         return "" if fits else f"a number from {self.low:g} to {self.high:g}"
 
@@ -40,14 +40,14 @@ class Int:
     """Whole numbers from `low` to `high`, both included."""
 
     low: int
-    """Smallest."""
+    """Smallest value."""
     high: int
-    """Largest."""
+    """Largest value."""
     log: bool = False
-    """Whether ratios count and not differences."""
+    """Whether to search on a logarithmic scale."""
 
     def refusal(self, value: Any) -> str:
-        """Description of the allowed values if the value is invalid, else empty."""
+        """Return a description of the allowed values if the value is invalid, else an empty string."""
         fits = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
         return "" if fits else f"a whole number from {self.low} to {self.high}"
 
@@ -57,13 +57,13 @@ class Choice:
     """One of a few values of one type."""
 
     options: tuple[Value, ...]
-    """The values worth trying."""
+    """Values to try."""
 
     def refusal(self, value: Any) -> str:
-        """Description of the allowed values if the value is invalid, else empty.
+        """Return a description of the allowed values if the value is invalid, else an empty string.
 
-        Numbers need not be among the options, only positive: widths worth trying follow the size, and what was
-        found at one size may be used at another.
+        Numbers need not be among the options, only positive: options depend on the size, and results of one size may
+        be used at another.
         """
         kind = type(self.options[0])
         if kind in (int, float):
@@ -74,22 +74,22 @@ class Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of several options models, or none; its value is the model's `kind`."""
+    """One of several options classes, or none; its value is the `kind` of the class."""
 
     kinds: tuple[type[Any], ...]
-    """The models, NoneType for none; a chosen one has its defaults, unless the options are of that kind already."""
+    """The classes, NoneType for none; a chosen class has its defaults, unless the current options are of that kind."""
 
     @property
     def options(self) -> tuple[Value, ...]:
-        """Kinds of the models."""
+        """Kinds of the classes."""
         return tuple(map(_kind_name, self.kinds))
 
     def refusal(self, value: Any) -> str:
-        """Description of the allowed values if the value is invalid, else empty."""
+        """Return a description of the allowed values if the value is invalid, else an empty string."""
         return "" if value in self.options else f"one of {', '.join(map(str, self.options))}"
 
     def made(self, name: Value, current: Any) -> Any:
-        """The configuration of that name."""
+        """Return the options of kind `name`: `current` if it has that kind, else the defaults."""
         kind = self.kinds[self.options.index(name)]
         return current if type(current) is kind else kind()
 
@@ -102,25 +102,25 @@ class SearchSpace:
     """Ranges of a configuration's fields.
 
     Attributes:
-        ranges: field -> values worth trying; a dot leads into a nested configuration (`optimizer.dense_lr`). A field
-            below a Variant (`encoder.layers`) stands after it, and is tuned with those of its kinds that have it.
+        ranges: field -> values to try; dots separate the fields of nested configurations (`optimizer.dense_lr`). A
+            field of a Variant (`encoder.layers`) comes after it, and is tuned for those kinds that have the field.
     """
 
     ranges: Mapping[str, Range]
 
     def applies(self, name: str, values: Mapping[str, Any]) -> bool:
-        """Whether a configuration with these values has the field.
+        """Return whether a configuration with these values has the field.
 
         Args:
-            name: One of the ranges.
-            values: Of the ranges before it.
+            name: Name of a range.
+            values: Values of the ranges before it.
         """
         parent, _, field = name.rpartition(".")
         above = self.ranges.get(parent)
         return not isinstance(above, Variant) or _has(above.kinds[above.options.index(values[parent])], field)
 
     def values(self, config: Any) -> dict[str, Value]:
-        """What a configuration has in the space's fields; those that it lacks are left out."""
+        """Return a configuration's values of the space's fields; omits fields that it does not have."""
         found: dict[str, Value] = {}
         for name, one in self.ranges.items():
             if self.applies(name, found):
@@ -129,18 +129,18 @@ class SearchSpace:
         return found
 
     def apply(self, config: Config, values: Mapping[str, Any]) -> Config:
-        """The configuration with these values in it; fields that are not named keep theirs.
+        """Return the configuration with these values; other fields are unchanged.
 
         Raises:
-            InputError: a name is not in the space, or its value has the wrong type or cannot be used, or the part that
-                it belongs to is of a kind without it.
+            InputError: a name is not in the space, its value is invalid, or the configuration that it belongs to is of
+                a kind without this field.
         """
         for name, value in values.items():
             if name not in self.ranges:
                 raise InputError(f"hyper-parameter '{name}' is not tuned", f"use some of: {', '.join(self.ranges)}")
             if wanted := self.ranges[name].refusal(value):
                 raise InputError(f"hyper-parameter '{name}' is {value!r}", f"give {wanted}")
-        # What a part is goes before what is in it.
+        # The kind of a nested configuration is set before its fields.
         for name in sorted(values, key=lambda name: name.count(".")):
             found, value = self.ranges[name], values[name]
             self._check_part(config, name)

@@ -1,4 +1,4 @@
-"""Milliseconds of a call, for choosing between models that must answer while a shopper waits."""
+"""Timing of calls, to compare the latency of models."""
 
 import statistics
 import time
@@ -8,13 +8,13 @@ from collections.abc import Callable
 def median_ms(
     call: Callable[[int], object], calls: int, warm_up: int = 5, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Median milliseconds of `call(0)`, `call(1)`, ... after a few that are not counted.
+    """Return the median milliseconds of `call(0)`, `call(1)`, ... after some untimed calls.
 
     Args:
-        call: Gets a number below `calls`.
-        calls: How many are timed.
-        warm_up: How many are not, before them.
-        clock: Seconds.
+        call: Function to time; called with a number below `calls`.
+        calls: Number of timed calls.
+        warm_up: Number of untimed calls before them.
+        clock: Returns the time in seconds.
     """
     for at in range(warm_up):
         call(at % calls)

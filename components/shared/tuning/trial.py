@@ -1,7 +1,7 @@
 """Interface of tunable models, and the training of one trial with a report after every epoch.
 
-The launcher's output wakes the trial: workers print a line right after rank 0 has written curve.json, so a trial sees
-each epoch at once, with neither a polling thread nor a collective in the training loop, and ends torchrun itself.
+A trial reads curve.json whenever the launcher prints a line: workers print one right after rank 0 has written the file.
+So it sees each epoch at once, without a polling thread or a collective in the training loop, and can stop torchrun.
 """
 
 import json
@@ -17,7 +17,7 @@ from components.shared.training.process import Torchrun
 from components.shared.tuning.search_space import SearchSpace, Value
 
 OnEpoch = Callable[[int, float], None]
-"""Gets the epoch, from 1, and its validation metric; whatever it raises ends the training and is raised on."""
+"""Called with the epoch, from 1, and its validation metric; an exception ends the training and is re-raised."""
 
 
 class Tunable(Protocol):
@@ -35,7 +35,7 @@ class Tunable(Protocol):
 
     @property
     def space(self) -> SearchSpace:
-        """What may be tuned."""
+        """Search space of the trials."""
         ...
 
     @property
@@ -45,12 +45,12 @@ class Tunable(Protocol):
 
     @property
     def settings(self) -> str:
-        """What else decides a trial's result: the whole configuration that trials begin with, as a text."""
+        """Base configuration of all trials as text; it also determines their results."""
         ...
 
     @property
     def digest(self) -> str:
-        """Of the data."""
+        """Digest of the data."""
         ...
 
     def train(self, values: Mapping[str, Value], out: Path, on_epoch: OnEpoch) -> float:
@@ -66,11 +66,11 @@ class Tunable(Protocol):
         ...
 
     def reseeded(self, seed: int) -> "Tunable":
-        """The same, whose trainings have another seed."""
+        """Return a copy that trains with another seed."""
         ...
 
     def scoring_ms(self, trained: Path) -> float:
-        """Milliseconds, median of many, that the trained model takes to score one shopper's candidates."""
+        """Return the median milliseconds that the trained model takes to score one shopper's candidates."""
         ...
 
 
@@ -79,7 +79,7 @@ class WatchedRun:
     """A launcher in this pod that reports every epoch.
 
     Attributes:
-        launch: how many processes. metric: name in curve.json. on_epoch: gets every epoch once.
+        launch: launch settings. metric: its name in curve.json. on_epoch: called once for every epoch.
     """
 
     launch: LaunchConfig
@@ -90,7 +90,7 @@ class WatchedRun:
         """Train in `work`.
 
         Raises:
-            TrainingError: training failed; says what the worker said last.
+            TrainingError: training failed; includes the worker's last output.
         """
         seen = 0
 
@@ -105,26 +105,26 @@ class WatchedRun:
 
 
 class TunedOptions(ABC):
-    """What `Tunable` asks of a model whose trials change fields of its training options (RetrieverTraining, ...)."""
+    """Common parts of `Tunable` models whose trials change fields of training options (RetrieverTraining, ...)."""
 
     config: Any
-    """The defaults; their seed is every trial's."""
+    """The defaults; all trials use their seed."""
 
     @property
     @abstractmethod
     def space(self) -> SearchSpace:
-        """What may be tuned."""
+        """Search space of the trials."""
 
     @property
     def defaults(self) -> dict[str, Value]:
-        """What the size says."""
+        """Values of the defaults in the space's fields."""
         return self.space.values(self.config)
 
     @property
     def settings(self) -> str:
-        """Everything that decides a trial's result."""
+        """All options that determine a trial's result, as JSON."""
         return json.dumps(self.config.decisive, sort_keys=True)
 
     def watched(self, config: Any, metric: str, on_epoch: OnEpoch) -> WatchedRun:
-        """A launcher that reports epochs; a configuration that diverges would do so again after a restart."""
+        """Return a launcher that reports epochs; no restarts, because a configuration that diverges does so again."""
         return WatchedRun(config.launch.replace(max_restarts=0), metric, on_epoch)

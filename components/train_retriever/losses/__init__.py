@@ -1,1 +1,1 @@
-"""What the retriever learns by: losses, negatives and what a training step asks of the item tower for them."""
+"""Losses of the retriever, negative samplers, and the items that a training step needs for them."""

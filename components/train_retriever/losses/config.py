@@ -1,4 +1,7 @@
-"""Options of the retriever's losses and negative samplers; does not import torch."""
+"""Options of the retriever's losses and negative samplers; does not import torch.
+
+A token is a row with one of its drawn targets.
+"""
 
 from typing import Annotated, Literal
 
@@ -12,7 +15,7 @@ class InBatch(Options):
 
     kind: Literal["in_batch"] = "in_batch"
     count: Count = 1
-    """A token, for losses on pairs; a sampled softmax takes all of the batch's targets."""
+    """Number of draws per token, for pairwise losses; a sampled softmax uses all targets of the batch."""
 
 
 class Uniform(Options):
@@ -20,7 +23,7 @@ class Uniform(Options):
 
     kind: Literal["uniform"] = "uniform"
     count: Count = 1
-    """Draws: a token for losses on pairs, a batch for a sampled softmax."""
+    """Number of draws: per token for pairwise losses, per batch for a sampled softmax."""
 
 
 class Popularity(Options):
@@ -31,7 +34,7 @@ class Popularity(Options):
 
     kind: Literal["popularity"] = "popularity"
     count: Count = 1
-    """Draws: a token for losses on pairs, a batch for a sampled softmax."""
+    """Number of draws: per token for pairwise losses, per batch for a sampled softmax."""
     power: Rate = 0.75
     """Exponent of the counts; 0 is uniform."""
 
@@ -44,7 +47,7 @@ class Hard(Options):
 
     kind: Literal["hard"] = "hard"
     count: Count = 1
-    """Draws a token."""
+    """Number of draws per token."""
     pool: Count = 50
     """Number of top items to sample from; a larger pool has fewer false negatives."""
     refresh: Count = 5
@@ -58,7 +61,7 @@ NegativeSource = InBatch | Uniform | Popularity | Hard
 
 
 class FullSoftmax(Options):
-    """Every item is a negative: the item tower runs over the whole catalog at every step; for some 10,000 items."""
+    """All items are negatives; every step runs the item tower over the whole catalog, of up to about 10,000 items."""
 
     kind: Literal["full_softmax"] = "full_softmax"
     bfloat16: bool = True
@@ -66,7 +69,7 @@ class FullSoftmax(Options):
 
 
 class SampledSoftmax(Options):
-    """Shared candidates, each logit corrected by its log probability to be drawn.
+    """Softmax over shared candidates; each logit is corrected by the candidate's log sampling probability.
 
     Source: Bengio and Senecal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language
     Model (2008); Yi et al., Sampling-Bias-Corrected Neural Modeling (RecSys 2019).
@@ -94,7 +97,7 @@ class Bpr(Options):
 
 
 class Bce(Options):
-    """Binary cross-entropy of positive and negatives; the negatives weigh as much as the positive, however many."""
+    """Binary cross-entropy; all negatives of a token together have the same weight as its positive."""
 
     kind: Literal["bce"] = "bce"
     source: Annotated[NegativeSource, KIND] = Uniform()
@@ -102,7 +105,7 @@ class Bce(Options):
 
 
 class Mse(Options):
-    """Mean squared error of explicit ratings: learns from rated visits alone and has no negatives."""
+    """Mean squared error of explicit ratings; trains on rated visits only, without negatives."""
 
     kind: Literal["mse"] = "mse"
 

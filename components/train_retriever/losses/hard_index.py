@@ -1,4 +1,4 @@
-"""All items as the model saw them a while ago, and which of them it ranks highest for each shopper of a batch."""
+"""Item index for hard negatives: all item vectors at a recent step, and the best items for each row of a batch."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import torch
 from components.shared.features.ragged import Ragged
 
 _SCORES = 16_000_000
-"""Scores that are held at a time, 64 MB."""
+"""Maximum number of scores in memory at a time, 64 MB."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Hardest:
     """The items that a model ranks highest for each of B rows.
 
     Attributes:
-        items: int64 [B, P], catalog rows in ascending order, so that no rounding of a score decides which position one
-            has; what lies behind `sizes` means nothing.
-        sizes: int64 [B], how many there are; fewer than P only where the catalog is nearly used up.
+        items: int64 [B, P], catalog rows in ascending order, so that positions do not depend on the rounding of scores;
+            entries after the first `sizes` are meaningless.
+        sizes: int64 [B], number of valid entries; below P only if too few items of the catalog are not positives.
     """
 
     items: np.ndarray
@@ -27,19 +27,19 @@ class Hardest:
 
 @dataclass(frozen=True)
 class ItemIndex:
-    """Vectors [I, D] and biases [I] of the whole catalog, without gradients; row 0 is no item."""
+    """Vectors [I, D] and biases [I] of the whole catalog, without gradients; row 0 is not an item."""
 
     vectors: torch.Tensor
     biases: torch.Tensor
 
     @torch.no_grad()
     def hardest(self, user_BD: torch.Tensor, known: Ragged, pool: int) -> Hardest:
-        """The `pool` items that each user's vector ranks highest; exact, at the price of B * I scores.
+        """Return the `pool` items with the highest scores for each user; exact, at the cost of B * I scores.
 
         Args:
             user_BD: User vectors.
-            known: Positive items of each of the B rows, which are left out.
-            pool: How many.
+            known: Positive items of each of the B rows, which are excluded.
+            pool: Number of items per row.
         """
         width = len(self.biases)
         pool, size = min(pool, width - 1), max(1, _SCORES // width)
@@ -52,7 +52,7 @@ class ItemIndex:
         return Hardest(items.clamp(max=width - 1).cpu().numpy(), sizes.cpu().numpy())
 
     def _part(self, user_BD: torch.Tensor, known: Ragged, pool: int) -> torch.Tensor:
-        """Int64 [B, pool], ascending; positions that no item is left for hold the width of the catalog."""
+        """Return int64 [B, pool], ascending; missing entries hold the number of catalog rows."""
         scores = user_BD @ self.vectors.T + self.biases
         scores[:, 0] = float("-inf")
         row = np.repeat(np.arange(len(known)), known.lengths)

@@ -1,4 +1,4 @@
-"""Where negatives come from: the batch's own targets, uniform draws, draws by popularity, the hardest of the index."""
+"""Sampling of negatives: targets of the batch, uniform draws and draws by popularity."""
 
 import torch
 
@@ -6,14 +6,14 @@ from components.train_retriever.losses.config import CandidateSource, InBatch, P
 
 
 class NegativeSampler:
-    """Draws negatives; one random stream from the seed."""
+    """Draws negatives from one seeded random stream."""
 
     def __init__(self, counts_I: torch.Tensor, seed: int):
-        """Remember the training counts of all catalog rows; rows without any (row 0 too) are drawn by Uniform only.
+        """Store the training counts of all catalog rows; rows with count 0 are drawn by Uniform only, row 0 never.
 
         Args:
             counts_I: How often each row is a target.
-            seed: Of the draws.
+            seed: Seed of the draws.
         """
         self.counts = counts_I.double()
         self.items = len(counts_I)
@@ -22,7 +22,7 @@ class NegativeSampler:
         self.random = torch.Generator().manual_seed(seed)
 
     def probabilities(self, source: CandidateSource) -> torch.Tensor:
-        """Probability of each row in one draw, float64 [I]."""
+        """Return the probability of each row in one draw, float64 [I]."""
         if source not in self._known:
             drawn = self._mass(source)
             self._known[source] = drawn / drawn.sum()
@@ -40,7 +40,7 @@ class NegativeSampler:
                 return self.counts
 
     def log_inclusion(self, sources: tuple[CandidateSource, ...], rows: torch.Tensor, batch: int) -> torch.Tensor:
-        """Log probability that the draws of all sources for `batch` targets bring each of `rows`, float32."""
+        """Return the log probability that the sources' draws for `batch` targets include each of `rows`, float32."""
         absent = torch.ones(rows.shape, dtype=torch.float64)
         for source in sources:
             count = batch if isinstance(source, InBatch) else source.count
@@ -48,13 +48,13 @@ class NegativeSampler:
         return (1.0 - absent).clamp(min=1e-12).log().float()
 
     def shared(self, sources: tuple[CandidateSource, ...], target_N: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Distinct candidates of the whole batch, int64 [C] ascending, and their log inclusion, float32 [C]."""
+        """Return the batch's distinct candidates, int64 [C] ascending, and log inclusion probabilities, float32 [C]."""
         drawn = [target_N if isinstance(source, InBatch) else self._draw(source, source.count) for source in sources]
         rows = torch.unique(torch.cat(drawn))
         return rows, self.log_inclusion(sources, rows, len(target_N))
 
     def draws(self, source: CandidateSource, target_N: torch.Tensor) -> torch.Tensor:
-        """One draw of `count` items for each target, int64 [N, count], whatever the targets are."""
+        """Draw `count` items for each target, int64 [N, count]; a draw may be the target itself."""
         wanted = len(target_N) * source.count
         if isinstance(source, InBatch):
             drawn = target_N[torch.randint(len(target_N), (wanted,), generator=self.random)]
@@ -65,7 +65,7 @@ class NegativeSampler:
     def _draw(self, source: CandidateSource, count: int) -> torch.Tensor:
         if isinstance(source, Uniform):
             return torch.randint(1, self.items, (count,), generator=self.random)
-        # torch.multinomial takes 2 ** 24 items at most.
+        # torch.multinomial supports at most 2 ** 24 items.
         if source not in self._ends:
             self._ends[source] = self.probabilities(source).cumsum(0)
         ends = self._ends[source]

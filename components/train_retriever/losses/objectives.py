@@ -1,9 +1,9 @@
-"""What a training step asks of the item tower beside its targets, and the loss that it makes of all of it.
+"""Training objectives: the negatives of a step, and the loss over its targets and negatives.
 
-A token is a row and one of its drawn targets: N = B * K on a rank, each with its row's user vector. Draws are made for
-the whole global batch from (seed, epoch, step) and then cut, so that every number of ranks sees the same ones. None of
-a row's positives is a negative of its tokens. Drawn items lose their id as often as targets do: else the unknown bucket
-would only ever be wanted, and items without an id of their own would rank too high.
+A token is a row with one of its drawn targets: N = B * K on a rank, each with its row's user vector. Negatives are
+drawn for the whole global batch from (seed, epoch, step) and then sliced, so they do not depend on the number of ranks.
+A row's positives are never negatives of its tokens. Negatives get the unknown id as often as targets do: otherwise the
+unknown bucket would only occur in positives, and items without an id would rank too high.
 """
 
 from collections.abc import Callable
@@ -35,21 +35,21 @@ from components.train_retriever.losses.softmax import candidate_softmax, gather_
 from components.train_retriever.sources import RowSource
 
 _DRAWS = 7_919
-"""Keeps the random stream of negatives apart from those of orders and targets."""
+"""Separates the random stream of negatives from those of row order and targets."""
 
 LossOf = Callable[..., torch.Tensor]
-"""User vectors [B, D], item vectors [N + M, D], biases [N + M] and Drawn.tensors to this rank's mean over N tokens."""
+"""Maps user vectors [B, D], item vectors [N + M, D], biases [N + M] and Drawn.tensors to the mean loss of N tokens."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """This rank's part of a global batch, before its towers run.
+    """This rank's part of a global batch, before the forward pass.
 
     Attributes:
         batch: features of B rows and their N targets.
         known: positive items of each row.
         at: epoch and step.
-        hardest: the items that the model now ranks highest for each row.
+        hardest: returns the items that the current model ranks highest for each row.
     """
 
     batch: Batch
@@ -59,19 +59,19 @@ class Part:
 
     @property
     def targets(self) -> int:
-        """K, drawn targets of each row."""
+        """K, the number of drawn targets per row."""
         return len(self.batch.item) // len(self.known)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What goes through the item tower behind the targets.
+    """The drawn items, which go through the item tower after the targets, and the loss.
 
     Attributes:
-        loss: of the vectors that come out.
-        tensors: what the loss reads beside them, on the CPU; it gets them on the device.
-        rows: int64 [M], catalog rows.
-        dropped: bool [M], which of them go without their id.
+        loss: maps the towers' output to the loss.
+        tensors: further inputs of the loss; created on the CPU, passed to the loss on the device.
+        rows: int64 [M], catalog rows of the drawn items.
+        dropped: bool [M], drawn items that get the unknown id.
     """
 
     loss: LossOf
@@ -81,7 +81,7 @@ class Drawn:
 
 
 class Objective(Protocol):
-    """A loss and where its negatives come from."""
+    """A loss with its source of negatives."""
 
     def draw(self, part: Part) -> Drawn:
         """Draw the negatives of a step."""
@@ -91,12 +91,12 @@ class Objective(Protocol):
 def objective(
     loss: LossConfig | None, source: RowSource, items: int, config: SamplingConfig, group: Group
 ) -> Objective:
-    """The objective of a run.
+    """Return the objective of a training run.
 
     Args:
-        loss: None: softmax over the batch's targets with log-Q.
-        source: Training rows, for how often items are targets.
-        items: Rows of the catalog.
+        loss: Options of the loss; None: softmax over the batch's targets with log-Q correction.
+        source: Training rows, to count how often items are targets.
+        items: Number of catalog rows.
         config: Batch size, dropout and seed.
         group: The joined process group.
     """
@@ -109,7 +109,7 @@ def objective(
 
 
 class InBatchSoftmax:
-    """The default: see loss.sampled_softmax; asks for nothing beside the targets."""
+    """The default objective: softmax.sampled_softmax over the targets, without further negatives."""
 
     def __init__(self, log_q: torch.Tensor):
         self.log_q = log_q
@@ -123,10 +123,10 @@ class InBatchSoftmax:
 
 
 class Ratings:
-    """MSE of the drawn targets' ratings; asks for nothing beside the targets.
+    """Mean squared error of the drawn targets' ratings, without negatives.
 
     Args:
-        mean: Of all training ratings.
+        mean: Mean of all training ratings.
     """
 
     def __init__(self, mean: float):
@@ -144,39 +144,39 @@ class Ratings:
 
 
 class Draws:
-    """The random stream of negatives, wound to a step's position before its draws."""
+    """Random stream of negatives, seeded from (epoch, step) before the draws of each step."""
 
     def __init__(self, counts: np.ndarray, config: SamplingConfig, group: Group):
         self.sampler = NegativeSampler(torch.from_numpy(counts), config.seed)
         self.config, self.group = config, group
         part = group.share(config.batch_size)
         self.tokens = slice(part.start * config.targets, part.stop * config.targets)
-        """This rank's tokens among those of the global batch."""
+        """Slice of this rank's tokens in the global batch."""
 
     def wind(self, at: tuple[int, int]) -> None:
-        """Go to (epoch, step), whatever was drawn before."""
+        """Seed the stream for (epoch, step), independent of earlier draws."""
         state = np.random.SeedSequence([self.config.seed, _DRAWS, *at]).generate_state(1, np.uint64)
         self.sampler.random.manual_seed(int(state[0]) >> 1)
 
     def uniform(self, *shape: int) -> np.ndarray:
-        """Numbers from 0 to 1, float32."""
+        """Draw uniform numbers from 0 to 1, float32."""
         return torch.rand(shape, generator=self.sampler.random).numpy()
 
     def dropped(self, *shape: int) -> np.ndarray:
-        """Which draws go without their id, bool."""
+        """Draw which items get the unknown id, bool."""
         return self.uniform(*shape) < self.config.id_dropout
 
     def every_target(self, part: Part) -> torch.Tensor:
-        """Targets of the global batch, int64, on the CPU."""
+        """Gather the targets of the global batch, int64, on the CPU."""
         return gather_rows(torch.from_numpy(part.batch.item))
 
 
 class CandidateObjective:
-    """Softmax over candidates that all tokens share: all items, or drawn ones with log-Q.
+    """Softmax over candidates shared by all tokens: all items, or a sample with log-Q correction.
 
-    A full softmax puts the whole catalog through the item tower at every step, each rank its share: for catalogs of
-    up to some ten thousand items. Drawn candidates, too, are shared out among the ranks; those that are targets in the
-    batch are not put through again. `bfloat16` counts only on devices that multiply it.
+    A full softmax runs the item tower over the whole catalog at every step, divided among the ranks: for catalogs of up
+    to about ten thousand items. Sampled candidates are divided among the ranks too; those that are targets of the batch
+    are not computed again. `bfloat16` only has an effect on devices with bfloat16 instructions.
     """
 
     def __init__(self, config: FullSoftmax | SampledSoftmax, draws: Draws):
@@ -191,9 +191,9 @@ class CandidateObjective:
         new = np.setdiff1d(rows, held)
         dropped, group = self.draws.dropped(len(new)), self.draws.group
         share = -(-len(new) // group.world)
-        # The last ranks' shares are filled up with row 0, which nothing reads.
+        # The shares of the last ranks are padded with row 0, which is never read.
         mine, filled = slice(group.rank * share, (group.rank + 1) * share), (0, share * group.world - len(new))
-        # Where each candidate lies in the vectors of all targets and, behind them, all drawn items.
+        # Position of each candidate in the vectors of all targets followed by all drawn items.
         position = torch.from_numpy(np.unique(np.concatenate([held, new]), return_index=True)[1])
         count = len(part.batch.item)
 
@@ -210,7 +210,7 @@ class CandidateObjective:
         return Drawn(loss, tensors, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
 
     def _candidates(self, part: Part) -> tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]:
-        """Targets that are candidates, all candidates ascending, their log-Q, and that of this rank's own targets."""
+        """Return targets that are candidates, all candidates ascending, their log-Q, and log-Q of the own targets."""
         item, sampler, none = part.batch.item, self.draws.sampler, np.zeros(0, np.int64)
         if isinstance(self.config, FullSoftmax):
             return none, np.arange(1, sampler.items), torch.zeros(sampler.items - 1), torch.zeros(len(item))
@@ -221,7 +221,7 @@ class CandidateObjective:
         return targets.numpy() if in_batch else none, rows.numpy(), log_q, own_log_q
 
     def _known(self, part: Part, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Row of the batch and position among the candidates of every positive that is a candidate."""
+        """Return row and candidate position of every positive that is among the candidates."""
         row = np.repeat(np.arange(len(part.known)), part.known.lengths)
         position = np.minimum(np.searchsorted(rows, part.known.values), len(rows) - 1)
         found = rows[position] == part.known.values
@@ -229,9 +229,9 @@ class CandidateObjective:
 
 
 class PairObjective:
-    """BPR or BCE: each token against negatives of its own.
+    """BPR or BCE: each token is compared with its own negatives.
 
-    A draw that is among the row's positives is made once more, and does not count when it is one again.
+    A draw that is one of the row's positives is repeated once; if it is a positive again, it is ignored.
     """
 
     def __init__(self, config: Bpr | Bce, draws: Draws):
@@ -261,7 +261,7 @@ class PairObjective:
         return Drawn(loss, (positions, torch.from_numpy(counted)), distinct // 2, distinct % 2 == 1)
 
     def _drawn(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
-        """Negatives of this rank's tokens, int64 [N, count], and which of them count, bool [N, count]."""
+        """Return the negatives of this rank's tokens, int64 [N, count], and which of them count, bool [N, count]."""
         source, targets = self.config.source, self.draws.every_target(part)
         assert not isinstance(source, Hard)
         first, second = (self.draws.sampler.draws(source, targets)[self.draws.tokens].numpy() for _ in range(2))
@@ -280,7 +280,7 @@ class PairObjective:
         return rows, np.broadcast_to(sizes > 0, rows.shape).copy()
 
     def _is_known(self, part: Part, rows: np.ndarray) -> np.ndarray:
-        """Which of the tokens' items [N, M] are positives of their row."""
+        """Return which of the tokens' items [N, M] are positives of their row."""
         width = self.draws.sampler.items
         known = np.repeat(np.arange(len(part.known)), part.known.lengths) * width + part.known.values
         return np.isin(np.arange(len(rows))[:, None] // part.targets * width + rows, known)

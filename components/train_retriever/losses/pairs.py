@@ -1,4 +1,4 @@
-"""Losses of scores: of positives and their own negatives (BPR, BCE), and of explicit ratings (MSE)."""
+"""Losses on scores: positives against their own negatives (BPR, BCE), and explicit ratings (MSE)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ _IDENTITY = nn.Identity()
 
 @dataclass(frozen=True)
 class Vectors:
-    """What a model puts out for a batch.
+    """Model outputs for a batch.
 
     Attributes:
         user: float [N, D], user vectors.
         item: float [I, D], vectors of all catalog rows; row 0 is the unknown item.
         bias: float [I], item biases.
-        side: Row by row, what makes item vectors comparable with user vectors; asked for the rows that a loss needs.
+        side: Maps item vectors to the space of user vectors, row by row; only applied to rows that a loss needs.
     """
 
     user: torch.Tensor
@@ -29,11 +29,11 @@ class Vectors:
     side: Callable[[torch.Tensor], torch.Tensor] = _IDENTITY
 
     def of(self, rows: torch.Tensor) -> torch.Tensor:
-        """Comparable vectors of catalog rows, [..., D]."""
+        """Return catalog rows' vectors in the space of user vectors, [..., D]."""
         return self.side(F.embedding(rows, self.item))
 
     def scores(self, rows: torch.Tensor) -> torch.Tensor:
-        """Scores of each user's own rows: [N] of [N], [N, M] of [N, M]."""
+        """Return the scores of each user's own rows, [N] or [N, M], the shape of `rows`."""
         wide = rows.unsqueeze(1) if rows.dim() == 1 else rows
         scores = torch.einsum("nd,nmd->nm", self.user, self.of(wide)) + self.bias[wide]
         return scores.squeeze(1) if rows.dim() == 1 else scores
@@ -42,13 +42,13 @@ class Vectors:
 def pair_losses(
     config: Bpr | Bce, positive_N: torch.Tensor, negative_NM: torch.Tensor, counted_NM: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Loss of each token, [N].
+    """Return the loss of each token, [N].
 
     Args:
-        config: Which loss.
+        config: Selects the loss.
         positive_N: Scores of the targets.
         negative_NM: Scores of each token's negatives.
-        counted_NM: bool, which negatives count; a token without any loses nothing by them. All by default.
+        counted_NM: bool, which negatives count; without any, negatives add no loss to a token. Default: all.
     """
     positive = positive_N.unsqueeze(1)
 
@@ -63,13 +63,13 @@ def pair_losses(
 
 
 def rating_loss(vectors: Vectors, rated_N: torch.Tensor, rating_N: torch.Tensor, mean: float) -> torch.Tensor:
-    """Mean squared error of explicit ratings.
+    """Return the mean squared error of explicit ratings.
 
     Args:
         vectors: Users, items, biases.
         rated_N: int64, the item that each user rated.
         rating_N: float, the ratings.
-        mean: Of all training ratings; the model explains what is left (Koren et al., Matrix Factorization Techniques
-            for Recommender Systems, 2009).
+        mean: Mean of all training ratings; scores predict the difference from it (Koren et al., Matrix Factorization
+            Techniques for Recommender Systems, 2009).
     """
     return F.mse_loss(vectors.scores(rated_N) + mean, rating_N)

@@ -1,4 +1,4 @@
-"""Softmax of each row's targets, log-Q corrected: against the batch's other targets, or shared candidates in chunks.
+"""Softmax losses with log-Q correction: against the batch's other targets, or against shared candidates in chunks.
 
 Source: Yi et al., Sampling-Bias-Corrected Neural Modeling for Large Corpus Item Recommendations (RecSys 2019).
 """
@@ -11,14 +11,14 @@ import torch.distributed.nn.functional as dist_nn
 from torch.utils.checkpoint import checkpoint
 
 MASKED = -1e9
-"""Finite, because a row whose every negative is masked must have a loss of 0, not a gradient of NaN."""
+"""Finite, so that a row whose negatives are all masked has a loss of 0 and not a gradient of NaN."""
 
 _LOGITS = 32_000_000
-"""Logits that are held at a time, 128 MB; more rows are done in parts, each made anew in the backward pass."""
+"""Maximum logits in memory at a time, 128 MB; larger batches run in chunks, recomputed in the backward pass."""
 
 
 def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """Rows of all ranks, [ranks * rows, ...]; gradients flow back to the rank that owns each row."""
+    """Gather the rows of all ranks, [ranks * rows, ...]; gradients flow back to the rank that owns each row."""
     if dist.get_world_size() == 1:
         return tensor
     if tensor.requires_grad:
@@ -31,15 +31,15 @@ def gather_rows(tensor: torch.Tensor) -> torch.Tensor:
 def sampled_softmax(
     user_BD: torch.Tensor, item_ND: torch.Tensor, bias_N: torch.Tensor, item_id_N: torch.Tensor, log_q_N: torch.Tensor
 ) -> torch.Tensor:
-    """Mean cross-entropy of every row's own targets against all other targets of the global batch.
+    """Return the mean cross-entropy of each row's targets against all other targets of the global batch.
 
     Args:
         user_BD: User vectors of this rank's B rows.
         item_ND: Vectors of this rank's N = B * K targets, row-major (row b owns b * K .. b * K + K - 1).
         bias_N: Item biases.
         item_id_N: Catalog rows, to mask targets that are the same item.
-        log_q_N: log of each item's probability to be drawn; taken off its logit, so that popular items are not
-            punished for being everybody's negatives.
+        log_q_N: log of each item's sampling probability; subtracted from its logit, so that popular items are not
+            penalised for being frequent negatives.
 
     Returns:
         Scalar: mean over this rank's targets.
@@ -50,7 +50,7 @@ def sampled_softmax(
     logits_BM = user_BD @ items.T + biases - log_q
     first = dist.get_rank() * len(item_id_N)
     own = first + torch.arange(len(item_id_N), device=ids.device).view(rows, targets)
-    # A row's own targets are no negatives of each other, wherever in the batch the same item stands.
+    # A row's targets are not negatives of each other, wherever else in the batch the same items occur.
     same_BM = (ids[None, :, None] == ids[own][:, None, :]).any(-1)
     negatives = torch.logsumexp(logits_BM.masked_fill(same_BM, MASKED), 1, keepdim=True)
     positive_BK = logits_BM.gather(1, own)
@@ -61,14 +61,14 @@ def candidate_softmax(
     user_BD: torch.Tensor, positive_BK: torch.Tensor, item_CD: torch.Tensor, bias_C: torch.Tensor,
     known: tuple[torch.Tensor, torch.Tensor],
 ) -> torch.Tensor:  # fmt: skip
-    """Mean cross-entropy of every target against the candidates that are no positives of its row.
+    """Return the mean cross-entropy of each target against the candidates that are not positives of its row.
 
     Args:
         user_BD: User vectors.
-        positive_BK: Scores of each row's targets, their log-Q taken off.
-        item_CD: Vectors of the candidates; products with them are made in their type.
-        bias_C: Their biases, log-Q taken off.
-        known: int64 each, row and candidate of every pair that is left out.
+        positive_BK: Scores of each row's targets minus their log-Q.
+        item_CD: Vectors of the candidates; their dtype is also that of the products.
+        bias_C: Biases of the candidates minus their log-Q.
+        known: int64 each, rows and candidates of the pairs to exclude.
 
     Returns:
         Scalar: mean over the B * K targets.
@@ -97,7 +97,7 @@ def _part(
 def _log_sum(
     user_BD: torch.Tensor, item_CD: torch.Tensor, bias_C: torch.Tensor, row: torch.Tensor, candidate: torch.Tensor
 ) -> torch.Tensor:
-    """Log of the sum of exponentiated logits of each row, [B], without the pairs named."""
+    """Return the log-sum-exp of each row's logits, [B], excluding the pairs (row, candidate)."""
     logits = (user_BD.to(item_CD.dtype) @ item_CD.T).float() + bias_C
     logits[row, candidate] = MASKED
     return torch.logsumexp(logits, 1)

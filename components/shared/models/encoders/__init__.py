@@ -1,1 +1,1 @@
-"""Causal sequence encoders on jagged tokens, the tied item tower, and the retriever that they make together."""
+"""Causal sequence encoders on jagged or padded tokens."""

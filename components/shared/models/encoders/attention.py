@@ -1,4 +1,4 @@
-"""Encoders in which a token attends to itself and earlier ones; linear maps run on packed tokens, only attention pads.
+"""Encoders with causal attention; linear maps run on packed tokens, and only attention pads.
 
 Two thirds of a padded batch are padding (reference measurement), and linear maps are most of the work.
 """
@@ -12,7 +12,7 @@ from components.shared.models.encoders.rows import TokenRows
 
 
 def split_heads(tokens_BLD: torch.Tensor, heads: int) -> torch.Tensor:
-    """[B, L, D] to [B, heads, L, D / heads]."""
+    """Reshape [B, L, D] to [B, heads, L, D / heads]."""
     return tokens_BLD.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
@@ -28,13 +28,13 @@ class AttentionBlock(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         tokens = tokens + self.dropout(self.out(rows.attend(self._parts(self.norm(tokens)), self._attention)))
         hidden = self.dropout(F.gelu(self.hidden(self.feed_norm(tokens))))
         return tokens + self.dropout(self.feed_out(hidden))
 
     def _parts(self, normed: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Query, key and value; one product makes them while training, an exported graph keeps its three matrices."""
+        """Return query, key and value; one product computes them in training, three in an exported graph."""
         linears = (self.query, self.key, self.value)
         if not self.training:
             return tuple(linear(normed) for linear in linears)
@@ -44,7 +44,7 @@ class AttentionBlock(nn.Module):
     def _attention(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         rate = self.rate if self.training else 0.0
         parts = (split_heads(part, self.heads) for part in (query, key, value))
-        # Padding stands behind every token of its row, so the causal mask hides it too.
+        # Padding comes after all tokens of its row, so the causal mask hides it too.
         return F.scaled_dot_product_attention(*parts, dropout_p=rate, is_causal=True).transpose(1, 2).flatten(2)
 
 
@@ -61,7 +61,7 @@ class AttentionEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         tokens = tokens + self.positions(rows.position)
         for block in self.blocks:
             tokens = block(tokens, rows)
@@ -69,7 +69,7 @@ class AttentionEncoder(nn.Module):
 
 
 class HstuUnit(nn.Module):
-    """Gated attention whose weights are SiLU of the scores, not a softmax, so that the history's volume survives."""
+    """Gated attention with SiLU instead of softmax weights, so that the result depends on the history's volume."""
 
     distance: torch.Tensor
     causal: torch.Tensor
@@ -86,7 +86,7 @@ class HstuUnit(nn.Module):
         self.register_buffer("causal", (position[:, None] >= position[None]).float(), persistent=False)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         gate, value, query, key = F.silu(self.inputs(self.norm(tokens))).chunk(4, -1)
         mixed = rows.attend((query, key, value), self._attention)
         return tokens + self.dropout(self.out(self.mixed_norm(mixed) * gate))
@@ -114,7 +114,7 @@ class HstuEncoder(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         tokens = tokens + self.positions(rows.position)
         for unit in self.units:
             tokens = unit(tokens, rows)

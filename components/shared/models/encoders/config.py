@@ -1,4 +1,4 @@
-"""Shapes of the sequence encoders, one frozen config each; `EncoderConfig` is any of them."""
+"""Options of the sequence encoders, one class each; `EncoderConfig` is any of them."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +15,7 @@ class PooledConfig(Options):
     hidden_dim: Count = 128
     """Width of the hidden layer."""
     dropout: Share = 0.2
-    """On the tokens and on the hidden layer."""
+    """Dropout of the tokens and of the hidden layer."""
 
 
 class GruConfig(Options):
@@ -25,9 +25,9 @@ class GruConfig(Options):
     hidden_dim: Count = 128
     """Width of the state."""
     layers: Count = 1
-    """Stacked layers."""
+    """Number of stacked layers."""
     dropout: Share = 0.2
-    """On the tokens and on the state."""
+    """Dropout of the tokens and of the state."""
 
 
 class ConvConfig(Options):
@@ -35,11 +35,11 @@ class ConvConfig(Options):
 
     kind: Literal["conv"] = "conv"
     kernel: Count = 3
-    """Tokens that one convolution sees."""
+    """Number of tokens per convolution."""
     dilations: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 2, 4)
-    """Distance of those tokens, one residual block each."""
+    """Distances between these tokens, one residual block each."""
     dropout: Share = 0.2
-    """On the tokens and on each block's outcome."""
+    """Dropout of the tokens and of each block's output."""
 
 
 class AttentionConfig(Options):
@@ -47,7 +47,7 @@ class AttentionConfig(Options):
 
     kind: Literal["attention"] = "attention"
     layers: Count = 2
-    """Blocks of attention and feed-forward."""
+    """Number of blocks of attention and feed-forward."""
     heads: Count = 2
     """Attention heads; must divide the width."""
     hidden_dim: Count = 256
@@ -55,7 +55,7 @@ class AttentionConfig(Options):
     max_length: Count = 50
     """Longest history; the oldest item is position 0."""
     dropout: Share = 0.3
-    """On tokens, attention weights and each branch's outcome."""
+    """Dropout of tokens, attention weights and each branch's output."""
 
 
 class HstuConfig(Options):
@@ -63,26 +63,26 @@ class HstuConfig(Options):
 
     kind: Literal["hstu"] = "hstu"
     layers: Count = 2
-    """Units."""
+    """Number of units."""
     heads: Count = 2
     """Attention heads; must divide the width."""
     max_length: Count = 50
-    """Longest history; also the constant that attention sums are divided by."""
+    """Longest history; also the divisor of attention sums."""
     dropout: Share = 0.3
-    """On the tokens and on each unit's outcome."""
+    """Dropout of the tokens and of each unit's output."""
 
 
 EncoderConfig = PooledConfig | GruConfig | ConvConfig | AttentionConfig | HstuConfig
-"""What a retriever may read a history with."""
+"""Any sequence encoder of a retriever."""
 
 
 def max_length(config: EncoderConfig) -> int | None:
-    """Longest history that an encoder takes; None: any."""
+    """Return the longest history that an encoder supports; None: no limit."""
     return config.max_length if isinstance(config, AttentionConfig | HstuConfig) else None
 
 
 def check_heads(config: EncoderConfig, embedding_dim: int) -> None:
-    """Refuse attention heads that cannot share the width out.
+    """Check that the attention heads divide the width.
 
     Args:
         config: The encoder.

@@ -1,7 +1,7 @@
-"""A history of item vectors, oldest first, to one vector per token; the last token's is the shopper's.
+"""Sequence encoder: maps a history of item vectors, oldest first, to one vector per token; the last is the user vector.
 
-Every encoder is causal, so one pass trains on every prefix of a history, and each offers the same computation on
-packed tokens (training) and on a padded rectangle (export).
+Every encoder is causal, so one pass trains on every prefix of a history. Each supports packed tokens (training) and a
+padded rectangle (export) with the same result.
 """
 
 from typing import assert_never
@@ -22,7 +22,7 @@ from components.shared.models.encoders.recurrent import ConvEncoder, GruEncoder,
 from components.shared.models.encoders.rows import JaggedRows, PaddedRows
 
 INITIAL_STD = 0.02
-"""Of embeddings and linear weights: residual branches begin near zero, so an untrained encoder returns its token."""
+"""Std of initial embeddings and weights: residual branches start near 0, so an untrained encoder returns its token."""
 
 
 def _body(config: EncoderConfig, dim: int) -> nn.Module:
@@ -42,7 +42,7 @@ def _body(config: EncoderConfig, dim: int) -> nn.Module:
 
 
 def initialise(module: nn.Module) -> None:
-    """Small normal weights for linear maps and embeddings, zeros for their biases."""
+    """Initialise linear maps and embeddings with small normal weights, and biases with zeros."""
     if isinstance(module, nn.Linear | nn.Embedding | nn.EmbeddingBag):
         nn.init.normal_(module.weight, std=INITIAL_STD)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -50,7 +50,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class SequenceEncoder(nn.Module):
-    """An encoder with its token dropout and its answer for an empty history."""
+    """An encoder with token dropout and a learned vector for empty histories."""
 
     def __init__(self, config: EncoderConfig, dim: int):
         super().__init__()
@@ -62,7 +62,7 @@ class SequenceEncoder(nn.Module):
             self.body.apply(initialise)
 
     def forward(self, tokens_ND: torch.Tensor, offsets_B1: torch.Tensor) -> torch.Tensor:
-        """Outcome at every token, [N, D].
+        """Return the output at every token, [N, D].
 
         Args:
             tokens_ND: Item vectors of all rows, one row after the other, oldest first.
@@ -71,18 +71,18 @@ class SequenceEncoder(nn.Module):
         return self.body(self.dropout(tokens_ND), JaggedRows(offsets_B1, len(tokens_ND)))
 
     def padded(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
-        """Outcome at every position, [B, L, D]; positions behind a row's end are meaningless."""
+        """Return the output at every position, [B, L, D]; positions after a row's end are meaningless."""
         return self.body(self.dropout(tokens_BLD), PaddedRows(tokens_BLD.shape[1], tokens_BLD.device))
 
     def last(self, tokens_ND: torch.Tensor, offsets_B1: torch.Tensor) -> torch.Tensor:
-        """User vectors [B, D]: the outcome at each row's last token, the learned vector of an empty row."""
+        """Return user vectors [B, D]: the output at each row's last token; the learned vector for an empty row."""
         if len(tokens_ND) == 0:
             return self.empty.expand(len(offsets_B1) - 1, -1)
         chosen = self(tokens_ND, offsets_B1).index_select(0, (offsets_B1[1:] - 1).clamp(min=0))
         return torch.where((offsets_B1.diff() > 0).unsqueeze(1), chosen, self.empty)
 
     def last_padded(self, tokens_BLD: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
-        """User vectors [B, D] of a padded batch whose rows hold `lengths_B` tokens from the left."""
+        """Return user vectors [B, D] of a padded batch with `lengths_B` left-aligned tokens per row."""
         at = (lengths_B - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, tokens_BLD.shape[2])
         chosen = self.padded(tokens_BLD).gather(1, at).squeeze(1)
         return torch.where((lengths_B > 0).unsqueeze(1), chosen, self.empty)

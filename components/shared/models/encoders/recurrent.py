@@ -1,4 +1,4 @@
-"""Encoders whose outcome at a token is a running summary: pooled DNN, GRU, dilated convolutions."""
+"""Encoders whose output at a token is a running summary: pooled DNN, GRU, dilated convolutions."""
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ class PooledEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         mean = rows.unpad(rows.pad(tokens).cumsum(1)) / (rows.position + 1).unsqueeze(-1)
         return mean + self.out(self.dropout(F.relu(self.hidden(mean))))
 
@@ -39,7 +39,7 @@ class GruEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         return self.out(self.dropout(rows.unpad(self.gru(rows.pad(tokens))[0])))
 
 
@@ -58,7 +58,7 @@ class ConvEncoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, tokens: torch.Tensor, rows: TokenRows) -> torch.Tensor:
-        """Same shape as the tokens."""
+        """Return outputs of the same shape as the tokens."""
         for dilation, norm, convolution, out in zip(
             self.dilations, self.norms, self.convolutions, self.outs, strict=True
         ):

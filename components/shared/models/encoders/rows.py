@@ -1,9 +1,9 @@
-"""Where the tokens of a batch lie: packed one after the other, or in a padded rectangle; encoders read through either.
+"""Layouts of the tokens of a batch: packed (jagged) or as a padded rectangle; encoders support both.
 
     jagged: tokens [N, D] = a0 a1 a2 b0          padded: tokens [B, L, D] = a0 a1 a2
             offsets [B + 1] = 0 3 4                                       b0  .  .
 
-Rows start at the left, so what a causal model puts out at a token never depends on the padding behind it.
+Rows are left-aligned, so the output of a causal model at a token does not depend on the padding after it.
 """
 
 from collections.abc import Callable
@@ -15,39 +15,39 @@ import torch
 import torch.nn.functional as F
 
 Attention = Callable[..., torch.Tensor]
-"""Mixes the tokens of each row: some [B, L, D] to one [B, L, D]."""
+"""Mixes the tokens of each row: maps several [B, L, D] to one [B, L, D]."""
 
 
 class TokenRows(Protocol):
-    """What an encoder may ask of a layout."""
+    """Operations of a layout."""
 
     position: torch.Tensor
     """int64, position of each token in its row, the oldest is 0; broadcasts against the tokens without their width."""
 
     def pad(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens as [B, L, D]; positions behind a row's end hold anything finite."""
+        """Return tokens as [B, L, D]; positions after a row's end contain arbitrary finite values."""
         ...
 
     def unpad(self, tokens_BLD: torch.Tensor) -> torch.Tensor:
-        """Back from [B, L, D]."""
+        """Convert [B, L, D] back to the layout's shape."""
         ...
 
     def shift(self, tokens: torch.Tensor, by: int) -> torch.Tensor:
-        """At each token the one `by` positions earlier in the same row, zeros where there is none."""
+        """Return for each token the one `by` positions earlier in the same row; zeros if there is none."""
         ...
 
     def attend(self, parts: tuple[torch.Tensor, ...], attention: Attention) -> torch.Tensor:
-        """What `attention` makes of the parts, padded, at each token; it sees some of the rows at a time."""
+        """Apply `attention` to the padded parts, for some rows at a time, and return its output at each token."""
         ...
 
 
 @dataclass(frozen=True)
 class _Bucket:
-    """Rows of like lengths.
+    """Rows of similar lengths.
 
     Attributes:
-        tokens: int64, which tokens are theirs. slot: where those lie in the padded bucket. rows: how many. length: of
-        the longest.
+        tokens: int64, tokens of these rows. slot: positions of the tokens in the padded bucket. rows: number of rows.
+        length: length of the longest row.
     """
 
     tokens: torch.Tensor
@@ -61,7 +61,7 @@ _SHORT = 8
 
 
 class JaggedRows:
-    """Tokens [N, D] of rows that lie one after the other."""
+    """Tokens [N, D] of concatenated rows."""
 
     def __init__(self, offsets_B1: torch.Tensor, count: int):
         lengths = offsets_B1.diff()
@@ -90,7 +90,7 @@ class JaggedRows:
 
     @cached_property
     def buckets(self) -> list[_Bucket]:
-        """Rows whose lengths round up to the same power of two; all in one on a GPU, where each launch costs more."""
+        """Rows whose lengths round up to the same power of two; one bucket on a GPU, where launches cost more."""
         if self.lengths.is_cuda or self.length <= _SHORT:
             return [_Bucket(self.index, self.slot, self.rows, self.length)]
         power = self.lengths.clamp(min=_SHORT).sub(1).double().log2().floor()
@@ -105,7 +105,7 @@ class JaggedRows:
         return found
 
     def attend(self, parts: tuple[torch.Tensor, ...], attention: Attention) -> torch.Tensor:
-        """See TokenRows; most rows are short, and none is padded to the longest of all."""
+        """See TokenRows; works by bucket, because most rows are short and would be padded to the longest."""
         mixed = []
         for bucket in self.buckets:
             shape = (bucket.rows, bucket.length)

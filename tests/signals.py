@@ -1,0 +1,17 @@
+"""Signals of tests that send some: as in a terminal, also where pytest was started with nohup or in the background."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def default_signals() -> Iterator[None]:
+    """Handle SIGINT and SIGHUP as a new process does; a process started with nohup ignores them, and so do its own."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    for number, handled in before.items():
+        signal.signal(number, handled)
