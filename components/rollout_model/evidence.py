@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import time
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -189,20 +190,22 @@ class LogEvidence:
     Attributes:
         folder: folder with the logs of all predictors. versions: versions to compare.
         responses: clicks and purchases by request_id; None if the shop's events are not available.
+        clock: current time in epoch seconds.
     """
 
     folder: Path
     versions: Versions
     responses: Responses | None = None
+    clock: Callable[[], float] = time.time
     _reader: LogReader = field(init=False)
-    _looked: float = field(default_factory=time.time, init=False)
+    _looked: float = field(init=False)
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
             raise InputError(
                 f"inference log {self.folder} does not exist", "serve with --inference_log and mount its volume"
             )
-        self._reader = LogReader(self.folder)
+        self._reader, self._looked = LogReader(self.folder), self.clock()
 
     def p99(self) -> float | None:
         """See Evidence."""
@@ -213,11 +216,11 @@ class LogEvidence:
     def begin(self, slow: float) -> None:
         """See Evidence."""
         self._reader.skip()
-        self._looked = time.time()
+        self._looked = self.clock()
 
     def read(self, slow: float) -> Interval:
         """See Evidence."""
-        now = time.time()
+        now = self.clock()
         seconds, self._looked = now - self._looked, now
         counts: dict[str, Counter[str]] = {self.versions.champion: Counter(), self.versions.candidate: Counter()}
         overlaps = []

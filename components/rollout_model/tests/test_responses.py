@@ -1,7 +1,6 @@
 """Clicks and purchases joined to answers by request_id, each counted once its time is over."""
 
 import json
-import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,10 +43,12 @@ def test_a_request_counts_when_its_time_is_over_and_once(tmp_path):
 def test_clicks_of_the_log_reach_the_judge(tmp_path):
     (tmp_path / "log").mkdir()
     (tmp_path / "events").mkdir()
-    evidence = LogEvidence(tmp_path / "log", Versions("a", "b"), Responses(tmp_path / "events", wait_s=0.5))
+    now = [1_000.0]
+    responses = Responses(tmp_path / "events", wait_s=10)
+    evidence = LogEvidence(tmp_path / "log", Versions("a", "b"), responses, clock=lambda: now[0])
     writer = LogWriter(tmp_path / "log", "pod")
     for number in range(600):
-        writer.write(answered(f"r{number}", "ab"[number % 2], time.time()))
+        writer.write(answered(f"r{number}", "ab"[number % 2], now[0]))
     writer.close()
     # Half of the champion's answers are clicked, and a tenth of the candidate's.
     clicked = [number for number in range(600) if (number // 2) % (2 if number % 2 == 0 else 10) == 0]
@@ -57,7 +58,7 @@ def test_clicks_of_the_log_reach_the_judge(tmp_path):
     first = evidence.read(1.0)
     assert (first.candidate.requests, first.candidate.matured, first.candidate.clicks) == (300, 0, 0)
     judge.observe(first)
-    time.sleep(0.6)
+    now[0] += 11
     second = evidence.read(1.0)
     assert (second.candidate.requests, second.candidate.matured, second.candidate.clicks) == (0, 300, 30)
     assert (second.champion.matured, second.champion.clicks) == (300, 150)
