@@ -1,4 +1,4 @@
-"""The whole training road on sixty real shoppers, run once a session and stage by stage as tests ask for it."""
+"""Training pipeline on sixty real shoppers: run once per session, each stage on first use."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -15,16 +15,16 @@ SEED = 3
 
 
 class TinyRun:
-    """Folders of the stages on Complete Journey tiny; a stage runs when its folder is first asked for.
+    """Output folders of the stages on Complete Journey, size tiny; a stage runs when its folder is first requested.
 
-    Treat every folder as read-only and copy what you want to change. The folder on disk is the memory, so all
-    processes of pytest-xdist, and all conftests that know the fixture, share one run.
+    Treat every folder as read-only and copy it before changing it. The folders on disk are the cache, so all
+    pytest-xdist processes, and all conftests that import the fixture, share one run.
     """
 
     def __init__(self, root: Path):
         self.root = root
 
-    def _made(self, name: str, make: Callable[[Path], object]) -> Path:
+    def _cached(self, name: str, make: Callable[[Path], object]) -> Path:
         path = self.root / name
         with locked(self.root / f"{name}.lock"):
             if not path.exists():
@@ -37,7 +37,7 @@ class TinyRun:
         names = ("events", "items", "users", "rejected")
         outputs = IngestOutputs(**{output: self.root / output for output in names})
         with locked(self.root / "ingested.lock"):
-            return self._made(name, lambda _: ingest("complete-journey", outputs, SIZE.name))
+            return self._cached(name, lambda _: ingest("complete-journey", outputs, SIZE.name))
 
     @cached_property
     def events(self) -> Path:
@@ -61,13 +61,13 @@ class TinyRun:
 
     @cached_property
     def statistics(self) -> Path:
-        """Folder of validate_data with statistics.json; its page lies beside it as data.html."""
+        """Folder of validate_data with statistics.json; its HTML page is next to it, data.html."""
         from components.validate_data.validate import validate
 
         def make(path: Path) -> None:
             validate(self.events, self.items, self.users, path, self.root / "data.html", rejected=self.rejected)
 
-        return self._made("statistics", make)
+        return self._cached("statistics", make)
 
     @cached_property
     def features(self) -> Path:
@@ -75,7 +75,7 @@ class TinyRun:
         from components.build_features.build import build
         from components.build_features.config import FeatureOptions
 
-        return self._made("features", lambda out: build(self.events, self.items, out, FeatureOptions.for_size(SIZE)))
+        return self._cached("features", lambda out: build(self.events, self.items, out, FeatureOptions.for_size(SIZE)))
 
     @cached_property
     def retriever(self) -> Path:
@@ -84,7 +84,7 @@ class TinyRun:
         from components.train_retriever.train import train
 
         config = RetrieverTraining.from_size(SIZE, SEED)
-        return self._made("retriever", lambda out: train(self.features, out, config))
+        return self._cached("retriever", lambda out: train(self.features, out, config))
 
     @cached_property
     def ranker(self) -> Path:
@@ -93,27 +93,27 @@ class TinyRun:
         from components.train_ranker.train import train
 
         config = RankerTraining.from_size(SIZE, SEED)
-        return self._made("ranker", lambda out: train(self.features, self.retriever, out, config))
+        return self._cached("ranker", lambda out: train(self.features, self.retriever, out, config))
 
     @cached_property
     def evaluation(self) -> Path:
-        """Output of evaluate_model, without a champion; its page lies beside it as evaluation.html."""
+        """Output of evaluate_model, without a champion; its HTML page is next to it, evaluation.html."""
         from components.evaluate_model.config import EvaluationOptions
         from components.evaluate_model.evaluate import evaluate
 
         html, config = self.root / "evaluation.html", EvaluationOptions.for_size(SIZE)
-        return self._made(
+        return self._cached(
             "evaluation", lambda out: evaluate(self.features, self.retriever, self.ranker, out, html, config)
         )
 
     @cached_property
     def compiled(self) -> Path:
-        """Output of compile_model; it opens with Recommender.open."""
+        """Output of compile_model; open it with Recommender.open."""
         return self._compiled("compiled", "onnxruntime")
 
     @cached_property
     def native(self) -> Path:
-        """Output of compile_model as native code, which needs g++ and half a minute."""
+        """Output of compile_model as native code; needs g++ and takes half a minute."""
         return self._compiled("native", "aotinductor")
 
     def _compiled(self, name: str, runtime: Literal["onnxruntime", "aotinductor"]) -> Path:
@@ -121,10 +121,10 @@ class TinyRun:
         from components.compile_model.config import CompileOptions
 
         models, config = (self.features, self.retriever, self.ranker, self.statistics), CompileOptions(runtime=runtime)
-        return self._made(name, lambda out: compile_model(*models, out, config))
+        return self._cached(name, lambda out: compile_model(*models, out, config))
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """Real outputs of every training stage; the first use of the deepest one takes most of a minute."""
+    """Real outputs of every training stage; the first use of the last stage takes most of a minute."""
     return TinyRun(shared_folder(tmp_path_factory, "tiny_run"))

@@ -99,15 +99,15 @@ def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny"
                f"rollout.guards={json.dumps(DEMO_GUARDS)}"]  # fmt: skip
     with _forwarded("kubeflow", "svc/ml-pipeline", 8888) as api:
         _submit(api, [*common, "seed=0"])
-        door = _kubectl("-n", "envoy-gateway-system", "get", "service", "-o", "name", "-l",
+        gateway_service = _kubectl("-n", "envoy-gateway-system", "get", "service", "-o", "name", "-l",
                         "gateway.envoyproxy.io/owning-gateway-name=shoprank").strip()  # fmt: skip
-        with _forwarded("envoy-gateway-system", door, 80) as gate, asked_all_the_time(gate):
+        with _forwarded("envoy-gateway-system", gateway_service, 80) as gate, continuous_load(gate):
             _submit(api, [*common, *guarded])
             console.print_json(json.dumps(ask(gate, {"query": "milk", "k": 3})))
 
 
 @contextlib.contextmanager
-def asked_all_the_time(url: str, workers: int = 4) -> Iterator[list[int]]:
+def continuous_load(url: str, workers: int = 4) -> Iterator[list[int]]:
     """Send continuous requests to `url` while the body runs; yields [answers, failures]."""
     from pipelines.cli.asking import ask
 

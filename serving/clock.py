@@ -42,6 +42,6 @@ def choose_clock(option: ClockOption, as_of: int, now: float) -> ChosenClock:
     return ChosenClock("system", ended)
 
 
-def iso(moment: int) -> str:
+def iso(seconds: int) -> str:
     """Epoch seconds as ISO 8601 in UTC, such as 2026-11-23T12:00:00Z."""
-    return f"{datetime.datetime.fromtimestamp(moment, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%dT%H:%M:%SZ}"

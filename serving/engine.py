@@ -1,4 +1,4 @@
-"""Answers the questions of a request: shopper history, allowed items, ranking, reasons.
+"""Answers the instances of a request: shopper history, allowed items, ranking, reasons.
 
 Independent of HTTP and kserve; all methods are thread-safe.
 """
@@ -27,7 +27,7 @@ from serving.explain import Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
 from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
-from serving.protocol import Answer, Ask, Item, parse_ask
+from serving.protocol import Answer, Instance, Item, parse_instance
 from serving.shoppers import Shoppers
 
 logger = logging.getLogger("kserve.shoprank")
@@ -35,16 +35,16 @@ logger = logging.getLogger("kserve.shoprank")
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A question before ranking.
+    """An instance before ranking.
 
     Attributes:
-        ask: the question. query: its search text, '' when none is used. histories: one row, the shopper's.
+        instance: the parsed instance. query: its search text, '' when none is used. histories: one row, the shopper's.
         allowed: bool [items], items that may be answered.
         exploration_seed: request id that seeds exploration, '' when this answer does not explore.
-        warnings: parts of the question that were ignored.
+        warnings: parts of the instance that were ignored.
     """
 
-    ask: Ask
+    instance: Instance
     query: str
     histories: Histories
     allowed: np.ndarray
@@ -54,7 +54,7 @@ class _Prepared:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """A question with its ranking.
+    """An instance with its ranking.
 
     Attributes:
         case: input of the explainer. user: the ranker's inputs of the shopper, ids and weights [1, width].
@@ -93,7 +93,7 @@ class Engine:
         cls, folder: Path, manifest: Manifest, threads: int, clock: ClockOption,
         exploration: ExplorationConfig | None = None,
     ) -> "Engine":  # fmt: skip
-        """Open a verified bundle and check its golden requests.
+        """Open a verified bundle and check its golden instances.
 
         Raises:
             BundleError: the answer to a golden request differs from the one in the bundle.
@@ -111,7 +111,7 @@ class Engine:
         made_at = {"timestamp": self._recommender.spec.as_of}
         for position, golden in enumerate(read_golden(folder), 1):
             request = {**golden.request, "context": {**made_at, **golden.request.get("context", {})}}
-            (ranked,) = self._rank([parse_ask(request)], [""], StageTimes())
+            (ranked,) = self._rank([parse_instance(request)], [""], StageTimes())
             items = self._answer(ranked, "golden").items
             found = golden.difference([item.item_id for item in items], [item.score for item in items], TOLERANCE)
             if found:
@@ -120,16 +120,16 @@ class Engine:
                     "compile the model again with this shoprank version, or serve with the version that built it",
                 )
 
-    def answer(self, asks: Sequence[Ask], request_ids: Sequence[str], copy: bool = False) -> list[Answer]:
-        """The ranked items with their reasons, for each question.
+    def answer(self, instances: Sequence[Instance], request_ids: Sequence[str], copy: bool = False) -> list[Answer]:
+        """The ranked items with their reasons, for each instance.
 
         Args:
-            asks: The questions of one request; they are ranked together.
+            instances: The instances of one request; they are ranked together.
             request_ids: One each.
             copy: Whether the request is a copy sent to a shadow, which never explores.
         """
         times = StageTimes()
-        found = self._rank(asks, [""] * len(asks) if copy else request_ids, times)
+        found = self._rank(instances, [""] * len(instances) if copy else request_ids, times)
         with times.stage("explain"):
             answers = [self._answer(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
         observe(times)
@@ -140,50 +140,50 @@ class Engine:
                 EMPTY.inc()
         return answers
 
-    def explain(self, asks: Sequence[Ask], request_ids: Sequence[str]) -> list[dict[str, Any]]:
+    def explain(self, instances: Sequence[Instance], request_ids: Sequence[str]) -> list[dict[str, Any]]:
         """The answers as JSON, with a detailed explanation of every item (see Explainer.account)."""
         times = StageTimes()
-        found = self._rank(asks, request_ids, times)
+        found = self._rank(instances, request_ids, times)
         with times.stage("explain"):
             answers = [self._explained(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
         observe(times)
         return answers
 
-    def _rank(self, asks: Sequence[Ask], drawn_by: Sequence[str], times: StageTimes) -> list[_Ranked]:
+    def _rank(self, instances: Sequence[Instance], exploration_keys: Sequence[str], times: StageTimes) -> list[_Ranked]:
         with times.stage("features"):
-            prepared = [self._prepare(ask, name) for ask, name in zip(asks, drawn_by, strict=True)]
+            prepared = [self._prepare(instance, key) for instance, key in zip(instances, exploration_keys, strict=True)]
         if self._recommender.models.rows_independent:
             return self._rank_together(prepared, times)
         return [ranked for one in prepared for ranked in self._rank_together([one], times)]
 
-    def _prepare(self, ask: Ask, drawn_by: str) -> _Prepared:
+    def _prepare(self, instance: Instance, exploration_key: str) -> _Prepared:
         warnings: list[str] = []
-        query = ask.query if ask.query is not None and tokenize(ask.query) else ""
-        if ask.query and ask.query.strip() and not query:
+        query = instance.query if instance.query is not None and tokenize(instance.query) else ""
+        if instance.query and instance.query.strip() and not query:
             warnings.append("query: contains no word and was ignored")
-        histories = self._shoppers.histories(ask, warnings)
-        allowed = self._filters.mask(ask.filters, ask.exclude, warnings)
-        exploration_seed = "" if self._exploration is None or query else drawn_by
-        return _Prepared(ask, query, histories, allowed, exploration_seed, warnings)
+        histories = self._shoppers.histories(instance, warnings)
+        allowed = self._filters.mask(instance.filters, instance.exclude, warnings)
+        exploration_seed = "" if self._exploration is None or query else exploration_key
+        return _Prepared(instance, query, histories, allowed, exploration_seed, warnings)
 
     def _rank_together(self, prepared: Sequence[_Prepared], times: StageTimes) -> list[_Ranked]:
-        """Retrieve the candidates of each question and rank them all in one call."""
+        """Retrieve the candidates of each instance and rank them all in one call."""
         scored = [self._recommender.candidates(one.histories, [one.query], one.allowed, times) for one in prepared]
-        rankings = self._recommender.ranked(scored, [self._places(one) for one in prepared], times)
+        rankings = self._recommender.ranked(scored, [self._ranking_size(one) for one in prepared], times)
         users = [one.user for one in scored]
         return [self._chosen(*one) for one in zip(prepared, rankings, users, strict=True)]
 
-    def _places(self, one: _Prepared) -> int:
+    def _ranking_size(self, one: _Prepared) -> int:
         """Number of items to rank: those of the answer plus the exploration pool."""
         pool = self._exploration.pool if self._exploration and one.exploration_seed else 1
-        return one.ask.k + pool - 1
+        return one.instance.k + pool - 1
 
     def _chosen(self, one: _Prepared, ranking: Ranking, user: tuple[np.ndarray, np.ndarray]) -> _Ranked:
         """The ranking after exploration, with note and warnings."""
         propensities: tuple[float, ...] = ()
         if self._exploration is not None and one.exploration_seed:
             buyers = self._buyers[ranking.item]
-            shown = explore(self._exploration, one.exploration_seed, one.ask.k, ranking.score, buyers)
+            shown = explore(self._exploration, one.exploration_seed, one.instance.k, ranking.score, buyers)
             ranking, propensities = ranking.take(shown.positions), shown.propensities
         warnings = list(one.warnings)
         if not one.allowed.any():
@@ -192,7 +192,7 @@ class Engine:
             warnings.append(
                 "query: no item that passes the filters contains a word of it; ranked by semantic similarity"
             )
-        case, user_id = Case(one.histories, ranking, one.query), one.ask.user_id
+        case, user_id = Case(one.histories, ranking, one.query), one.instance.user_id
         note = ""
         if not case.known:
             known = user_id is not None and user_id in self._recommender.user_row

@@ -15,7 +15,7 @@ from components.shared.features.spec import DAY, FeatureSpec
 from components.shared.recommender.candidates import Source
 from components.shared.recommender.exported_models import Models
 from components.shared.recommender.neighbours import Neighbours
-from components.shared.recommender.recommender import Ranking, wanted_probability
+from components.shared.recommender.recommender import Ranking, target_probability
 from components.shared.schema.tables import EVENT_TYPES
 from components.shared.text.tokenizer import tokenize
 
@@ -158,7 +158,7 @@ class Explainer:
     def _nearest_own(self, case: Case) -> list[int]:
         """For every answered item, the most similar item of the shopper's history, 0 for none."""
         _, own, weight = item_interest(case.histories, self._spec)
-        return self._neighbours.nearest_own(own, weight, case.ranking.item).tolist()
+        return self._neighbours.most_similar_own(own, weight, case.ranking.item).tolist()
 
     def _goes_with(self, other: int, dense: list[float]) -> str:
         title = self._title(other) if other else ""
@@ -187,7 +187,7 @@ class Explainer:
         all others are kept (leave-one-group-out).
         """
         ranking = case.ranking
-        full = wanted_probability(ranking.tasks, ranking.dense)
+        full = target_probability(ranking.tasks, ranking.dense)
         drops = {name: full - self._without(ranking, columns, models, inputs)
                  for name, columns in FEATURE_GROUPS.items()}  # fmt: skip
         accounts = []
@@ -210,7 +210,7 @@ class Explainer:
         dense[:, list(columns)] = 0
         row = np.zeros(len(dense), np.int64)
         # The task is chosen by the unmodified features, so that all probabilities are of the same event.
-        return wanted_probability(models.task_probabilities(inputs.user, inputs.item, row, dense), ranking.dense)
+        return target_probability(models.task_probabilities(inputs.user, inputs.item, row, dense), ranking.dense)
 
 
 @dataclass(frozen=True)

@@ -31,8 +31,8 @@ class BodyLimit:
         if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
             await self._app(scope, receive, send)
             return
-        told = dict(scope["headers"]).get(b"content-length", b"0")
-        parts, total, more = [], 0, not (told.isdigit() and int(told) > self._limit)
+        declared = dict(scope["headers"]).get(b"content-length", b"0")
+        parts, total, more = [], 0, not (declared.isdigit() and int(declared) > self._limit)
         too_large = not more
         while more:
             message = await receive()

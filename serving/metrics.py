@@ -27,7 +27,7 @@ OUTCOMES = Counter(
 )
 ANSWER_SECONDS = Histogram(
     "shoprank_answer_seconds",
-    "Time of a question by version and traffic; buckets 10 % apart, so that shifts of p99 are visible",
+    "Time of an answer by version and traffic; buckets 10 % apart, so that shifts of p99 are visible",
     ["version", "traffic"],
     buckets=LATENCY_BOUNDS,
 )

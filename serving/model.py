@@ -33,7 +33,7 @@ from serving.protocol import (
     V2_INPUTS,
     V2_OUTPUTS,
     Answer,
-    Ask,
+    Instance,
     RequestError,
     answer_columns,
     decode_json,
@@ -41,7 +41,7 @@ from serving.protocol import (
     parse_v2,
 )
 from serving.shadow import HEADER
-from serving.watching import Watch
+from serving.watching import RequestObserver
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
@@ -64,10 +64,10 @@ class Busy(ServerNotReady):
 
 
 @dataclass(frozen=True)
-class Question:
+class ParsedRequest:
     """A parsed request and the format of its answer."""
 
-    asks: list[Ask]
+    instances: list[Instance]
     request_id: str
     v2: InferRequest | None
     copy: bool = False
@@ -75,10 +75,10 @@ class Question:
 
     @property
     def request_ids(self) -> list[str]:
-        """One id per question: the request id, numbered if there are several questions."""
-        if len(self.asks) == 1:
+        """One id per instance: the request id, numbered if there are several instances."""
+        if len(self.instances) == 1:
             return [self.request_id]
-        return [f"{self.request_id}-{position}" for position in range(len(self.asks))]
+        return [f"{self.request_id}-{position}" for position in range(len(self.instances))]
 
 
 class ShoprankModel(kserve.Model):
@@ -93,7 +93,7 @@ class ShoprankModel(kserve.Model):
         self._config = config
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="ask")
         self._engine: Engine | None = None
-        self._watch = Watch("", None, None)
+        self._watch = RequestObserver("", None, None)
         self._pending = 0
 
     def load(self) -> bool:
@@ -108,7 +108,7 @@ class ShoprankModel(kserve.Model):
         manifest = verify(config.folder, key)
         self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock, config.exploration)
         log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
-        self._watch = Watch(manifest.version, log, config.shadow)
+        self._watch = RequestObserver(manifest.version, log, config.shadow)
         MODEL.labels(manifest.name, manifest.version, RuntimeRecord.read(config.folder).name).set(1)
         self.ready = True
         return True
@@ -124,36 +124,36 @@ class ShoprankModel(kserve.Model):
 
     async def preprocess(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Any, headers: dict[str, str] | None = None
-    ) -> Question:
+    ) -> ParsedRequest:
         """Parse a V1 or V2 request."""
         request_id, copy = _request_id(payload, headers or {}), HEADER in (headers or {})
         try:
             with STAGE.labels("parse").time():
                 if isinstance(payload, InferRequest):
-                    return Question(parse_v2(_columns(payload)), request_id, payload, copy)
+                    return ParsedRequest(parse_v2(_columns(payload)), request_id, payload, copy)
                 if isinstance(payload, bytes):
                     # kserve does not decode bodies whose content type has a charset.
                     charset = _CHARSET.search((headers or {}).get("content-type", ""))
                     payload = decode_json(payload, charset[1] if charset else "utf-8")
-                return Question(parse_v1(payload), request_id, None, copy)
+                return ParsedRequest(parse_v1(payload), request_id, None, copy)
         except RequestError as error:
             REFUSED.labels("field" if error.field else "body").inc()
             raise RefusedRequest(error.headline, error.fix, error.field) from error
 
     async def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, payload: Question, headers: dict[str, str] | None = None
+        self, payload: ParsedRequest, headers: dict[str, str] | None = None
     ) -> dict[str, Any] | InferResponse:
-        """Answer every question of the request, in a separate thread pool so that health probes are never blocked."""
+        """Answer every instance of the request, in a separate thread pool so that health probes are never blocked."""
         started = time.perf_counter()
         with self._watch.counting_failures(payload.request_id, payload.copy, Busy):
             answers = await self._in_thread(payload, functools.partial(self._loaded().answer, copy=payload.copy))
-        self._watch.answered(payload.asks, answers, time.perf_counter() - started, payload.copy)
+        self._watch.answered(payload.instances, answers, time.perf_counter() - started, payload.copy)
         if payload.v2 is None:
             return {"predictions": [answer.model_dump() for answer in answers]}
         return _v2_response(payload.v2, self.name, self._loaded().version, payload.request_id, answers)
 
     async def explain(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, payload: Question, headers: dict[str, str] | None = None
+        self, payload: ParsedRequest, headers: dict[str, str] | None = None
     ) -> dict[str, Any]:
         """Answer with the detailed explanation of every item."""
         if headers is not None:
@@ -176,7 +176,9 @@ class ShoprankModel(kserve.Model):
             raise ServerNotReady("The bundle is not loaded.")
         return self._engine
 
-    async def _in_thread(self, question: Question, answer: Callable[[list[Ask], list[str]], list[Any]]) -> list[Any]:
+    async def _in_thread(
+        self, request: ParsedRequest, answer: Callable[[list[Instance], list[str]], list[Any]]
+    ) -> list[Any]:
         if self._pending >= self._config.max_pending:
             REFUSED.labels("busy").inc()
             raise Busy(self._pending)
@@ -184,7 +186,7 @@ class ShoprankModel(kserve.Model):
 
         def work() -> list[Any]:
             STAGE.labels("wait").observe(time.perf_counter() - asked_at)
-            return answer(question.asks, question.request_ids)
+            return answer(request.instances, request.request_ids)
 
         self._pending += 1
         PENDING.set(self._pending)

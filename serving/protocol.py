@@ -1,4 +1,4 @@
-"""Request and response formats: parses requests to `Ask`, converts answers to V1 objects or V2 columns.
+"""Request and response formats: parses requests to `Instance`, converts answers to V1 objects or V2 columns.
 
 Validation by pydantic is strict: no string becomes a number, unknown fields are rejected; errors name the field.
 """
@@ -15,7 +15,7 @@ from components.shared.errors import InputError
 
 MAX_K = 500
 MAX_INSTANCES = 64
-"""Maximum number of questions in one HTTP or gRPC request."""
+"""Maximum number of instances in one HTTP or gRPC request."""
 MAX_QUERY = 10_000
 MAX_LIST = 5_000
 """Maximum length of history and exclude."""
@@ -45,10 +45,10 @@ def _epoch(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        moment = datetime.datetime.fromisoformat(value)
+        time = datetime.datetime.fromisoformat(value)
     except ValueError as error:
         raise ValueError("should be epoch seconds or an ISO 8601 time such as 2026-11-23T12:00:00Z") from error
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)).timestamp())
+    return int((time if time.tzinfo else time.replace(tzinfo=datetime.UTC)).timestamp())
 
 
 Text = Annotated[str, Field(max_length=512), AfterValidator(_whole_text)]
@@ -90,13 +90,13 @@ class Event(_Part):
 
 
 class Context(_Part):
-    """Context of the question."""
+    """Context of the instance."""
 
     timestamp: Moment | None = None
 
 
-class Ask(_Part):
-    """One question to the predictor."""
+class Instance(_Part):
+    """One instance of a request to the predictor."""
 
     user_id: Text | None = None
     query: Annotated[str, Field(max_length=MAX_QUERY), AfterValidator(_whole_text)] | None = None
@@ -120,7 +120,7 @@ class Item(BaseModel):
 
 
 class Answer(BaseModel):
-    """The answer to one `Ask`."""
+    """The answer to one `Instance`."""
 
     items: list[Item]
     model_version: str
@@ -135,7 +135,7 @@ class Answer(BaseModel):
     """Only for the inference log: probability of each item at its position; empty without exploration."""
 
 
-def parse_ask(raw: object, where: str = "") -> Ask:
+def parse_instance(raw: object, where: str = "") -> Instance:
     """Validate one request.
 
     Args:
@@ -149,12 +149,12 @@ def parse_ask(raw: object, where: str = "") -> Ask:
         name = where.rstrip(".") or "request"
         raise RequestError(f"{name} is {_shown(raw)}, not an object", "send {} or {'user_id': ...}", name)
     try:
-        return Ask.model_validate(raw)
+        return Instance.model_validate(raw)
     except ValidationError as error:
         raise _refusal(error.errors(include_url=False, include_context=False)[0], where) from error
 
 
-def parse_v1(body: object) -> list[Ask]:
+def parse_v1(body: object) -> list[Instance]:
     """Validate a V1 body: {"instances": [request, ...]}.
 
     Raises:
@@ -166,7 +166,7 @@ def parse_v1(body: object) -> list[Ask]:
     if not isinstance(instances, list):
         raise RequestError(f"instances is {_shown(instances)}, not a list", "send a list of requests", "instances")
     _check_count(len(instances), "instances")
-    return [parse_ask(one, f"instances[{position}].") for position, one in enumerate(instances)]
+    return [parse_instance(one, f"instances[{position}].") for position, one in enumerate(instances)]
 
 
 def decode_json(body: bytes, charset: str = "utf-8") -> object:
@@ -195,7 +195,7 @@ V2_INPUTS = {
 _JSON_INPUTS = ("filters", "history", "exclude")
 
 
-def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Ask]:
+def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Instance]:
     """Validate V2 inputs, given as a list of values per tensor name.
 
     A tensor with one value applies to all rows; an empty string means that the field is not given.
@@ -211,13 +211,13 @@ def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Ask]:
     for name, values in columns.items():
         if len(values) not in (1, rows):
             raise RequestError(f"input '{name}' has {len(values)} values", f"send 1 or {rows} values", name)
-    asks = []
+    requests = []
     for row in range(rows):
         raw: dict[str, Any] = {}
         for name, values in columns.items():
             _set_field(raw, name, values[0] if len(values) == 1 else values[row])
-        asks.append(parse_ask(raw, f"rows[{row}]." if rows > 1 else ""))
-    return asks
+        requests.append(parse_instance(raw, f"rows[{row}]." if rows > 1 else ""))
+    return requests
 
 
 def _set_field(raw: dict[str, Any], name: str, value: Any) -> None:
@@ -273,8 +273,10 @@ def _refusal(error: Any, where: str) -> RequestError:
     """Convert a pydantic error."""
     field = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     if error["type"] == "extra_forbidden":
-        owner: type[BaseModel] = {"filters": Filters, "context": Context, "history": Event}.get(error["loc"][0], Ask)
-        owner = owner if len(error["loc"]) > 1 else Ask
+        owner: type[BaseModel] = {"filters": Filters, "context": Context, "history": Event}.get(
+            error["loc"][0], Instance
+        )
+        owner = owner if len(error["loc"]) > 1 else Instance
         return RequestError(f"unknown field '{field}'", f"the fields are: {', '.join(owner.model_fields)}", field)
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     return RequestError(f"field '{field}' is {_shown(error['input'])}", message, field)

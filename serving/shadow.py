@@ -16,7 +16,7 @@ from components.shared.errors import InputError, ServingError
 from components.shared.telemetry.endpoint import Endpoint
 from components.shared.telemetry.inference_log import Compared
 from serving.metrics import SHADOW, SHADOW_DRIFT, SHADOW_OVERLAP, SHADOW_SECONDS
-from serving.protocol import Answer, Ask
+from serving.protocol import Answer, Instance
 
 HEADER = "x-shoprank-shadow"
 """Header that marks a copy, so that the candidate counts it separately from live traffic."""
@@ -56,18 +56,18 @@ class Shadow:
 
     def __init__(self, config: ShadowConfig, record: Callable[[Compared], None]):
         self._config, self._record = config, record
-        self._waiting: queue.Queue[tuple[Ask, Answer] | None] = queue.Queue(config.waiting)
+        self._waiting: queue.Queue[tuple[Instance, Answer] | None] = queue.Queue(config.waiting)
         self._absent_until = 0.0
         self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
         self._thread.start()
 
-    def send(self, ask: Ask, answer: Answer) -> None:
-        """Enqueue a question with its answer; never blocks."""
+    def send(self, instance: Instance, answer: Answer) -> None:
+        """Enqueue an instance with its answer; never blocks."""
         if time.monotonic() < self._absent_until:
             SHADOW.labels("absent").inc()
             return
         try:
-            self._waiting.put_nowait((ask, answer))
+            self._waiting.put_nowait((instance, answer))
         except queue.Full:
             SHADOW.labels("dropped").inc()
 
@@ -84,11 +84,11 @@ class Shadow:
             while (waiting := self._waiting.get()) is not None:
                 self._compare(client, *waiting)
 
-    def _compare(self, client: httpx.Client, ask: Ask, answer: Answer) -> None:
+    def _compare(self, client: httpx.Client, instance: Instance, answer: Answer) -> None:
         client.headers["x-request-id"] = answer.request_id
         started = time.perf_counter()
         try:
-            other = Endpoint(client, self._config.model).answer(ask.model_dump(mode="json", exclude_unset=True))
+            other = Endpoint(client, self._config.model).answer(instance.model_dump(mode="json", exclude_unset=True))
         except ServingError as error:
             if isinstance(error.__cause__, httpx.ConnectError):
                 self._absent_until = time.monotonic() + self._config.pause_s

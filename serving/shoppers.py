@@ -10,7 +10,7 @@ from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.spec import FeatureSpec
 from components.shared.schema.tables import EVENT_TYPES
 from serving.clock import Clock
-from serving.protocol import Ask, Event
+from serving.protocol import Event, Instance
 
 
 @dataclass(frozen=True)
@@ -29,24 +29,24 @@ class Shoppers:
     user_row: dict[str, int]
     clock: Clock
 
-    def histories(self, ask: Ask, warnings: list[str]) -> Histories:
+    def histories(self, instance: Instance, warnings: list[str]) -> Histories:
         """One row of events strictly before the request's time; ignored events are reported in `warnings`.
 
         The time is `context.timestamp`; else, with the bundle's clock, the end of its data or just after the last
         inline event if that is later; else the system time. An inline history replaces the stored one.
         """
-        shopper = self.user_row.get(ask.user_id, 0) if ask.user_id is not None else 0
-        now = self._now(ask)
-        if ask.history is None:
+        shopper = self.user_row.get(instance.user_id, 0) if instance.user_id is not None else 0
+        now = self._now(instance)
+        if instance.history is None:
             return self.store.before(np.array([shopper]), np.array([now]), self.spec.max_history)
-        return self._inline(ask.history, shopper, now, warnings)
+        return self._inline(instance.history, shopper, now, warnings)
 
-    def _now(self, ask: Ask) -> int:
-        if ask.context.timestamp is not None:
-            return ask.context.timestamp
+    def _now(self, instance: Instance) -> int:
+        if instance.context.timestamp is not None:
+            return instance.context.timestamp
         if self.clock == "system":
             return int(time.time())
-        return max(self.spec.as_of, *(event.timestamp + 1 for event in ask.history or ()), 0)
+        return max(self.spec.as_of, *(event.timestamp + 1 for event in instance.history or ()), 0)
 
     def _inline(self, events: list[Event], shopper: int, now: int, warnings: list[str]) -> Histories:
         rows = self.catalog.row_of

@@ -1,4 +1,4 @@
-"""Records every question in metrics and the inference log, and sends copies to a shadow."""
+"""Records every instance in metrics and the inference log, and sends copies to a shadow."""
 
 import contextlib
 import time
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from components.shared.telemetry.inference_log import BUSY, EMPTY, ERROR, OK, Answered, LogWriter
 from serving.metrics import ANSWER_SECONDS, LOG_DROPPED, OUTCOMES
-from serving.protocol import Answer, Ask
+from serving.protocol import Answer, Instance
 from serving.shadow import Shadow, ShadowConfig
 
 
-class Watch:
+class RequestObserver:
     """Metrics, log and shadow of one served version.
 
     Args:
@@ -25,7 +25,7 @@ class Watch:
 
     @contextlib.contextmanager
     def counting_failures(self, request_id: str, copy: bool, busy: type[Exception]) -> Iterator[None]:
-        """Count one failed question if the body raises; `busy` if it was rejected for overload."""
+        """Count one failed instance if the body raises; `busy` if it was rejected for overload."""
         started, outcome = time.perf_counter(), ERROR
         try:
             yield
@@ -37,19 +37,19 @@ class Watch:
             if outcome:
                 self._note(request_id, outcome, time.perf_counter() - started, copy, None)
 
-    def answered(self, asks: Sequence[Ask], answers: Sequence[Answer], seconds: float, copy: bool) -> None:
+    def answered(self, instances: Sequence[Instance], answers: Sequence[Answer], seconds: float, copy: bool) -> None:
         """Record the answers to one request.
 
         Args:
-            asks: Its questions.
+            instances: Its instances.
             answers: One each.
             seconds: Duration of the request.
             copy: Whether the request is itself a copy; copies are not copied again.
         """
-        for ask, answer in zip(asks, answers, strict=True):
+        for instance, answer in zip(instances, answers, strict=True):
             self._note(answer.request_id, OK if answer.items else EMPTY, seconds, copy, answer)
             if self._shadow and not copy:
-                self._shadow.send(ask, answer)
+                self._shadow.send(instance, answer)
 
     def close(self) -> None:
         """Flush the log and the shadow."""

@@ -74,7 +74,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
     """Write the feature folder.
 
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
-    statistics/<moment>.npy, neighbours/<moment>/*.npy, rows/<split>.parquet, cleaning.json. If events have ratings,
+    statistics/<snapshot>.npy, neighbours/<snapshot>/*.npy, rows/<split>.parquet, cleaning.json. If events have ratings,
     rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet the ratings of that window;
     if they have request_ids, requests.parquet has the shopper and time of these requests.
 
@@ -99,10 +99,10 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
         encode.write_history(database, folder / "history")
         encode.write_requests(database, folder / REQUESTS)
         event = EVENT_TYPES.index(target)
-        moments = {**timeline.moments(), "serving": timeline.end}
+        times = {**timeline.reference_times(), "serving": timeline.end}
         half_life = config.popularity_half_life_days
-        encode.write_statistics(database, folder / "statistics", moments, config.popularity_days, half_life, event)
-        encode.write_neighbours(database, folder / "neighbours", moments, event, config.similarity)
+        encode.write_statistics(database, folder / "statistics", times, config.popularity_days, half_life, event)
+        encode.write_neighbours(database, folder / "neighbours", times, event, config.similarity)
         report("build_features", 0.6, "histories, item statistics and neighbours")
         spec = make_spec(vocabularies, timeline, target, config)
         spec.write(folder / "spec.json")
@@ -156,11 +156,11 @@ def _write_rows(
     sources = {"retriever": encode.retriever_rows(database, timeline, event)}
     if encode.has_ratings(database, 0, timeline.retriever_end):
         sources[RATINGS] = encode.rating_rows(database, timeline)
-    first = timeline.moments()["validation"]
+    first = timeline.reference_times()["validation"]
     if encode.has_ratings(database, first, first + timeline.horizon):
         sources[f"{RATINGS}-validation"] = encode.rated_snapshot_rows(database, first, timeline.horizon)
-    for name, moment in timeline.moments().items():
-        sources[name] = encode.snapshot_rows(database, moment, timeline.horizon, event)
+    for name, as_of in timeline.reference_times().items():
+        sources[name] = encode.snapshot_rows(database, as_of, timeline.horizon, event)
     counts = {}
     for name, source in sources.items():
         # One cursor at a time: DuckDB ends a connection's open result when the next query starts.
@@ -213,8 +213,8 @@ def featurise(
     length = spec.user("query").max_length
     for batch in source:
         shopper = batch.column("user").to_numpy().astype(np.int64)
-        moment = batch.column("timestamp").to_numpy()
-        histories = store.before(shopper, moment, spec.max_history)
+        now = batch.column("timestamp").to_numpy()
+        histories = store.before(shopper, now, spec.max_history)
         query = query_features(batch.column("query").to_pylist(), tokens, length)
         features = shopper_features(histories, catalog, spec, query)
         some = np.diff(histories.offsets) > 0
@@ -224,7 +224,7 @@ def featurise(
         ratings = [batch.column(RATINGS)] if RATINGS in batch.schema.names else []
         yield pa.RecordBatch.from_arrays(
             [
-                pa.array(shopper.astype(np.int32)), pa.array(moment), pa.array(newest),
+                pa.array(shopper.astype(np.int32)), pa.array(now), pa.array(newest),
                 batch.column("targets").cast(pa.list_(pa.int32())), *lists, *ratings,
             ],
             schema=RATED_ROWS if ratings else ROWS,

@@ -71,10 +71,10 @@ def write_requests(database: duckdb.DuckDBPyConnection, path: Path) -> None:
 
 
 def write_statistics(
-    database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], windows: tuple[int, ...],
+    database: duckdb.DuckDBPyConnection, folder: Path, reference_times: dict[str, int], windows: tuple[int, ...],
     half_life_days: float, event: int,
 ) -> None:  # fmt: skip
-    """Write the item statistics as of each moment, one float32 [items, len(ItemStatistic)] array each.
+    """Write the item statistics as of each reference time, one float32 [items, len(ItemStatistic)] array each.
 
     Raises:
         InputError: the half-life is not positive.
@@ -84,23 +84,23 @@ def write_statistics(
     folder.mkdir()
     items = count(database, "item_row") + 1
     longest = max(windows)
-    for name, moment in moments.items():
+    for name, as_of in reference_times.items():
         counts = ", ".join(
-            f"count(*) FILTER (WHERE timestamp >= {moment - days * DAY}) AS window_{days}" for days in windows
+            f"count(*) FILTER (WHERE timestamp >= {as_of - days * DAY}) AS window_{days}" for days in windows
         )
         found = database.execute(
             f"SELECT item, {counts}, count(DISTINCT user) AS buyers FROM encoded WHERE event_type = {event} "
-            f"AND timestamp < {moment} AND timestamp >= {moment - longest * DAY} GROUP BY item"
+            f"AND timestamp < {as_of} AND timestamp >= {as_of - longest * DAY} GROUP BY item"
         ).fetchnumpy()
         repeats = database.execute(
             "SELECT item, count(*) AS repeats FROM (SELECT item, user FROM encoded WHERE "
-            f"event_type = {event} AND timestamp < {moment} AND timestamp >= {moment - longest * DAY} "
+            f"event_type = {event} AND timestamp < {as_of} AND timestamp >= {as_of - longest * DAY} "
             f"GROUP BY item, user HAVING count(DISTINCT timestamp // {DAY}) > 1) GROUP BY item"
         ).fetchnumpy()
         new = database.execute(
-            f"SELECT item, count(*) FILTER (WHERE first >= {moment - windows[0] * DAY}) AS short, count(*) AS middle "
+            f"SELECT item, count(*) FILTER (WHERE first >= {as_of - windows[0] * DAY}) AS short, count(*) AS middle "
             f"FROM (SELECT item, user, min(timestamp) AS first FROM encoded WHERE event_type = {event} "
-            f"AND timestamp < {moment} GROUP BY item, user) WHERE first >= {moment - windows[1] * DAY} GROUP BY item"
+            f"AND timestamp < {as_of} GROUP BY item, user) WHERE first >= {as_of - windows[1] * DAY} GROUP BY item"
         ).fetchnumpy()
         table = np.zeros((items, len(ItemStatistic)), np.float32)
         for column, days in zip(POPULARITY_WINDOWS, windows, strict=True):
@@ -110,33 +110,34 @@ def write_statistics(
         table[again, ItemStatistic.REPEAT_RATE] = repeats["repeats"] / table[again, ItemStatistic.BUYERS]
         table[new["item"], ItemStatistic.DISCOVERY_SHORT] = new["short"]
         table[new["item"], ItemStatistic.DISCOVERY_MIDDLE] = new["middle"]
-        row, decayed = _decayed_popularity(database, moment, half_life_days, event)
+        row, decayed = _decayed_popularity(database, as_of, half_life_days, event)
         table[row, ItemStatistic.POPULARITY_DECAYED] = decayed
         np.save(folder / f"{name}.npy", table)
 
 
 def _decayed_popularity(
-    database: duckdb.DuckDBPyConnection, moment: int, half_life_days: float, event: int
+    database: duckdb.DuckDBPyConnection, as_of: int, half_life_days: float, event: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Items and their sums of 2 ** -(age / half-life) over the target events before `moment`."""
+    """Items and their sums of 2 ** -(age / half-life) over the target events before `as_of`."""
     # Rounded, because the order in which threads add values must not change the artifact.
     found = database.execute(
-        f"SELECT item, round(sum(pow(2.0, (timestamp - {moment}) / {half_life_days * DAY})), 6) AS decayed "
-        f"FROM encoded WHERE event_type = {event} AND timestamp < {moment} GROUP BY item"
+        f"SELECT item, round(sum(pow(2.0, (timestamp - {as_of}) / {half_life_days * DAY})), 6) AS decayed "
+        f"FROM encoded WHERE event_type = {event} AND timestamp < {as_of} GROUP BY item"
     ).fetchnumpy()
     return np.asarray(found["item"]), np.asarray(found["decayed"])
 
 
 def write_neighbours(
-    database: duckdb.DuckDBPyConnection, folder: Path, moments: dict[str, int], event: int, config: SimilarityConfig
-) -> None:
-    """Write neighbours/<moment>/: the nearest neighbours of each item by common buyers before the moment."""
+    database: duckdb.DuckDBPyConnection, folder: Path, reference_times: dict[str, int], event: int,
+    config: SimilarityConfig,
+) -> None:  # fmt: skip
+    """Write neighbours/<name>/: the nearest neighbours of each item by common buyers before a reference time."""
     shape = (count(database, "user_row") + 1, count(database, "item_row") + 1)
-    for name, moment in moments.items():
+    for name, as_of in reference_times.items():
         found = database.execute(
             "SELECT DISTINCT user, item FROM encoded SEMI JOIN (SELECT row AS user FROM user_row "
             "ORDER BY hash(row), row LIMIT ?) USING (user) WHERE event_type = ? AND timestamp < ?",
-            [config.max_shoppers, event, moment],
+            [config.max_shoppers, event, as_of],
         ).fetchnumpy()
         ones = np.ones(len(found["user"]), np.float32)
         taken = sparse.csr_matrix((ones, (found["user"], found["item"])), shape=shape)
@@ -176,23 +177,23 @@ def has_ratings(database: duckdb.DuckDBPyConnection, start: int, end: int) -> bo
     return bool(count(database, f"encoded WHERE rating IS NOT NULL AND timestamp >= {start} AND timestamp < {end}"))
 
 
-def rated_snapshot_rows(database: duckdb.DuckDBPyConnection, moment: int, horizon: int) -> Iterator[pa.RecordBatch]:
-    """(user, timestamp, query, targets, ratings) of every shopper with a rating within `horizon` after `moment`."""
+def rated_snapshot_rows(database: duckdb.DuckDBPyConnection, as_of: int, horizon: int) -> Iterator[pa.RecordBatch]:
+    """(user, timestamp, query, targets, ratings) of every shopper with a rating within `horizon` after `as_of`."""
     yield from database.sql(
-        f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(item ORDER BY item) AS targets, "
+        f"SELECT user, {as_of}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(item ORDER BY item) AS targets, "
         "list(rating ORDER BY item) AS ratings FROM (SELECT user, item, list(rating ORDER BY timestamp, rating)[-1] "
-        f"AS rating FROM encoded WHERE rating IS NOT NULL AND timestamp >= {moment} AND timestamp < {moment + horizon} "
+        f"AS rating FROM encoded WHERE rating IS NOT NULL AND timestamp >= {as_of} AND timestamp < {as_of + horizon} "
         "GROUP BY user, item) GROUP BY user ORDER BY user"
     ).to_arrow_reader(8_192)
 
 
 def snapshot_rows(
-    database: duckdb.DuckDBPyConnection, moment: int, horizon: int, event: int
+    database: duckdb.DuckDBPyConnection, as_of: int, horizon: int, event: int
 ) -> Iterator[pa.RecordBatch]:
-    """(user, timestamp, query, targets) of every shopper with a target event within `horizon` after `moment`."""
+    """(user, timestamp, query, targets) of every shopper with a target event within `horizon` after `as_of`."""
     yield from database.sql(
-        f"SELECT user, {moment}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS "
-        f"targets FROM encoded WHERE event_type = {event} AND timestamp >= {moment} AND timestamp < {moment + horizon} "
+        f"SELECT user, {as_of}::BIGINT AS timestamp, NULL::VARCHAR AS query, list(DISTINCT item ORDER BY item) AS "
+        f"targets FROM encoded WHERE event_type = {event} AND timestamp >= {as_of} AND timestamp < {as_of + horizon} "
         "GROUP BY user ORDER BY user"
     ).to_arrow_reader(8_192)
 

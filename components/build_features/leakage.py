@@ -23,11 +23,11 @@ def check_leakage(folder: Path, timeline: Timeline) -> int:
         DataError: a feature was computed from an event at or after its label, or a row is outside its split's
             window; names the split and the count.
     """
-    moments, checked = timeline.moments(), 0
+    reference_times, checked = timeline.reference_times(), 0
     with duckdb.connect(config={"threads": usable_cpus()}) as database:
         for path in sorted((folder / "rows").glob("*.parquet")):
-            moment = moments.get(path.stem.removeprefix(f"{RATINGS}-"))
-            window = f"< {timeline.retriever_end}" if moment is None else f"= {moment}"
+            as_of = reference_times.get(path.stem.removeprefix(f"{RATINGS}-"))
+            window = f"< {timeline.retriever_end}" if as_of is None else f"= {as_of}"
             rows, late, outside = only_row(
                 database,
                 "SELECT count(*), count(*) FILTER (WHERE last_event_at >= timestamp), "

@@ -72,10 +72,10 @@ def export_aoti(module: nn.Module, path: Path, inputs: Inputs) -> None:
         try:
             torch._inductor.aoti_compile_and_package(program, package_path=str(path), inductor_configs=dict(_OPTIONS))
         except (InductorError, CppCompileError) as error:
-            said = str(error).partition("Output:")[2].strip() or "(nothing)"
+            output = str(error).partition("Output:")[2].strip() or "(nothing)"
             raise DataError(
                 f"{path.name} could not be compiled: {str(error).splitlines()[0]}",
-                f"fix the compiler error below, {_INSTEAD}:\n{said[:2_000]}",
+                f"fix the compiler error below, {_INSTEAD}:\n{output[:2_000]}",
             ) from error
 
 

@@ -171,6 +171,6 @@ def write_golden(compiled: Recommender, rows: Rows, path: Path, shoppers: int = 
     known = [user_id[int(row)] for row in rows.shopper[:shoppers]]
     titles = compiled.catalog.title.to_pylist()
     words = [title.split()[0].strip(",.;:/-") for title in titles[1:4] if title and title.split()]
-    asked: list[dict[str, Any]] = [*({"user_id": name, "k": 10} for name in known), {"k": 10}]
-    asked += [{"user_id": known[0], "query": word, "k": 5} for word in words if tokenize(word)]
-    write_json(path, [golden_answer(compiled, request) for request in asked])
+    requests: list[dict[str, Any]] = [*({"user_id": name, "k": 10} for name in known), {"k": 10}]
+    requests += [{"user_id": known[0], "query": word, "k": 5} for word in words if tokenize(word)]
+    write_json(path, [golden_answer(compiled, request) for request in requests])

@@ -10,7 +10,7 @@ from components.compile_model.config import TableFormat
 from components.compile_model.flat_table import FlatTable, SparseTables
 from components.shared.features.spec import SparseFeature
 from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
-from components.shared.models.retriever import Retriever, Tower, beside_content
+from components.shared.models.retriever import Retriever, Tower, append_content
 
 TrainedRows = dict[str, torch.Tensor]
 """Trained rows of each table, bool [rows], by name of the weights; absent tables: all rows are trained."""
@@ -70,7 +70,7 @@ class FlatItemTower(nn.Module):
 
     def forward(self, ids: torch.Tensor, weights: torch.Tensor, content: torch.Tensor | None = None) -> torch.Tensor:
         """Return vectors and biases concatenated, [N, D + 1]; `content` is [N, content_dim + 1] or None."""
-        return self.tower(beside_content(self.table(ids, weights), self.content, content))
+        return self.tower(append_content(self.table(ids, weights), self.content, content))
 
 
 class FlatRanker(nn.Module):

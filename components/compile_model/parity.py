@@ -10,7 +10,7 @@ from components.shared.errors import DataError
 from components.shared.evaluation.ranking_metrics import hits, ndcg_at_k, overlap_at_k
 from components.shared.features.rows import Rows
 from components.shared.features.shopper import shopper_features
-from components.shared.recommender.recommender import Ranking, Recommender, side_by_side
+from components.shared.recommender.recommender import Ranking, Recommender, concatenated
 
 _FIX = "use fp16 or fp32 tables and fp32 dense layers, or raise the limits"
 
@@ -54,7 +54,7 @@ def index_recall(compiled: Recommender, rows: Rows, limits: Limits, k: int = 100
     now = np.full(len(shoppers), compiled.spec.as_of)
     histories = compiled.store.before(shoppers, now, compiled.spec.max_history)
     features = shopper_features(histories, compiled.catalog, compiled.spec, None)
-    user = side_by_side(features, [(feature.name, feature.max_length) for feature in compiled.spec.user_features])
+    user = concatenated(features, [(feature.name, feature.max_length) for feature in compiled.spec.user_features])
     return compiled.index.recall(compiled.models.user_vectors(*user), k)
 
 

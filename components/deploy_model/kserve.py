@@ -69,10 +69,10 @@ class KServeBackend:
         started, before = time.monotonic(), self.current(name)
         changed = before != version
         try:
-            self._prove(name, version, self._write(version))
+            self._verify(name, version, self._write(version))
         except (ServingError, ClusterError) as error:
             if changed:
-                self._take_back(name, version, before, error)
+                self._revert(name, version, before, error)
             raise
         registry = Registry(self.registry)
         registry.promote(name, version)
@@ -91,7 +91,7 @@ class KServeBackend:
         if previous is None:
             return registry.rollback(name)
         started, failed = time.monotonic(), self.current(name)
-        self._prove(name, previous, self._write(previous))
+        self._verify(name, previous, self._write(previous))
         registry.rollback(name)
         self._log(name, "rollback_served", version=previous, replaced=failed,
                   seconds=round(time.monotonic() - started, 2))  # fmt: skip
@@ -116,8 +116,8 @@ class KServeBackend:
         def change(present: Manifest) -> Manifest | None:
             check_mode(present, spec)
             split = present["spec"].get("canary") or "canaryTrafficPercent" in present["spec"]["predictor"]
-            noted = present["metadata"].get("annotations", {}).get(VERSION_ANNOTATION)
-            if self._version(present) == noted == version and not split:
+            recorded = present["metadata"].get("annotations", {}).get(VERSION_ANNOTATION)
+            if self._version(present) == recorded == version and not split:
                 return None
             stable = {"model": served_model(spec, version), "canaryTrafficPercent": None}
             return {
@@ -127,7 +127,7 @@ class KServeBackend:
 
         return cluster.update(INFERENCE_SERVICE, spec.name, change)
 
-    def _prove(self, name: str, version: str, written: Manifest) -> None:
+    def _verify(self, name: str, version: str, written: Manifest) -> None:
         """Wait until the written generation is ready and check the golden requests of the version."""
         spec, cluster = self.target.service, self._cluster()
         generation = written["metadata"].get("generation", 0)
@@ -136,14 +136,14 @@ class KServeBackend:
         url = self.target.url or address(ready)
         if not url:
             raise ServingError(f"InferenceService {spec.name} has no address", "check its status, or give the url")
-        with endpoint(url, spec.name) as asked:
-            _wait_for_version(asked, version, self.target.settle_s)
-            asked.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)
+        with endpoint(url, spec.name) as deployed:
+            _wait_for_version(deployed, version, self.target.settle_s)
+            deployed.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)
         # A pod may crash under its first requests, so the service must still be ready after the answers.
         if not is_ready(cluster.get(INFERENCE_SERVICE, spec.name)):
             wait_ready(cluster, spec.name, generation, self.target.ready_s)
 
-    def _take_back(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
+    def _revert(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
         # A rejected write (quota, webhook) changed nothing, so only the failure is recorded and nothing is reverted.
         if self.current(name) != before:
             if before:
@@ -157,11 +157,11 @@ class KServeBackend:
         Registry(self.registry).audit(name).append(action, **service, **facts)
 
 
-def _wait_for_version(asked: Endpoint, version: str, seconds: float) -> None:
+def _wait_for_version(deployed: Endpoint, version: str, seconds: float) -> None:
     """Wait for the end of a rolling update, as pods of the previous version answer until they are gone."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         with contextlib.suppress(ServingError):
-            if asked.version() == version:
+            if deployed.version() == version:
                 return
         time.sleep(0.5)

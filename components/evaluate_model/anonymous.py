@@ -8,7 +8,7 @@ import numpy as np
 from components.evaluate_model.compare import MODEL
 from components.shared.evaluation.ranking_metrics import ndcg_at_k
 from components.shared.features.rows import Rows
-from components.shared.recommender.recommender import Recommender, wanted_probability
+from components.shared.recommender.recommender import Recommender, target_probability
 
 
 def anonymous_shoppers(
@@ -29,7 +29,7 @@ def anonymous_shoppers(
     anonymous = recommender.store.before(np.zeros(1, np.int64), rows.timestamp[:1], recommender.spec.max_history)
     answer = recommender.rank(anonymous, k)[0]
     found = {name: _hits(items[:k], rows) for name, items in {MODEL: answer.item, **others}.items()}
-    probability = wanted_probability(answer.tasks, answer.dense)
+    probability = target_probability(answer.tasks, answer.dense)
     return {
         "ndcg_at_10": {name: float(ndcg_at_k(hits, rows.targets.lengths, k).mean()) for name, hits in found.items()},
         "predicted": float(probability.mean()), "observed": float(found[MODEL].mean()),

@@ -8,7 +8,7 @@ from components.evaluate_model.baselines import Lists
 from components.shared.features.columns import DenseInput
 from components.shared.features.ragged import offsets_of
 from components.shared.features.rows import Rows
-from components.shared.recommender.recommender import Recommender, wanted_probability
+from components.shared.recommender.recommender import Recommender, target_probability
 
 _SAMPLED = 30
 """Approximate number of negative pairs per shopper whose inputs are kept."""
@@ -58,7 +58,7 @@ def model_answers(recommender: Recommender, rows: Rows, k: int, part: int = 64) 
         pool.append(
             (
                 row,
-                wanted_probability(tasks, dense),
+                target_probability(tasks, dense),
                 label,
                 dense[:, DenseInput.BOUGHT_BEFORE] > 0,
                 pairs + kept,

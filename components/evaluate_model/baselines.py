@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from components.shared.features.history import Histories
-from components.shared.features.pairs import touches
+from components.shared.features.pairs import summarise_pairs
 from components.shared.features.spec import DAY, FeatureSpec
 from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
 from components.shared.schema.tables import EVENT_TYPES
@@ -36,37 +36,37 @@ class Past:
     Attributes:
         counts: sparse [queried shoppers, items], target events.
         last: sparse [queried shoppers, items], epoch days of the latest one.
-        everybody: sparse binary [all shoppers, items].
+        buyers: sparse binary [all shoppers, items].
         recent: float64 [items], target events in the last window. total: float64 [items], all of them.
     """
 
     counts: sparse.csr_matrix
     last: sparse.csr_matrix
-    everybody: sparse.csr_matrix
+    buyers: sparse.csr_matrix
     recent: np.ndarray
     total: np.ndarray
 
     @classmethod
     def of(
-        cls, asked: Histories, everyone: Histories | Iterable[Histories], items: int, spec: FeatureSpec,
+        cls, queried: Histories, all_shoppers: Histories | Iterable[Histories], items: int, spec: FeatureSpec,
         window_days: int,
     ) -> "Past":  # fmt: skip
         """Count the target events of histories that end at the same time.
 
         Args:
-            asked: Histories of the queried shoppers.
-            everyone: Histories of all shoppers, at once or in parts, so that not all of them are in memory together.
+            queried: Histories of the queried shoppers.
+            all_shoppers: Histories of all shoppers, at once or in parts, which limits the memory use.
             items: Number of catalog rows.
             spec: Feature spec with the target event.
             window_days: Length of the recent window in days.
         """
         target = EVENT_TYPES.index(spec.target_event)
-        touched = touches(asked, items, spec)
+        touched = summarise_pairs(queried, items, spec)
         bought = touched.times > 0
         position = (touched.key[bought] // items, touched.key[bought] % items)
-        shape = (len(asked), items)
+        shape = (len(queried), items)
         recent, total, blocks = np.zeros(items), np.zeros(items), []
-        for part in [everyone] if isinstance(everyone, Histories) else everyone:
+        for part in [all_shoppers] if isinstance(all_shoppers, Histories) else all_shoppers:
             wanted = part.event_type == target
             row, item = part.row[wanted], part.item[wanted]
             late = part.timestamp[wanted] >= part.now[row] - window_days * DAY
@@ -97,7 +97,7 @@ def baseline_lists(past: Past, k: int) -> dict[str, Lists]:
     taken = past.total > 0
     taken[0] = True
     seen = np.flatnonzero(taken)
-    small = Past(past.counts[:, seen], past.last[:, seen], past.everybody[:, seen], past.recent[seen], past.total[seen])
+    small = Past(past.counts[:, seen], past.last[:, seen], past.buyers[:, seen], past.recent[seen], past.total[seen])
     scorers = {
         "popularity": _same(small.total),
         "recent popularity": _same(small.recent + 1e-6 * small.total),
@@ -133,7 +133,7 @@ def _item_knn(past: Past) -> _ScoresOf:
 
     Source: Deshpande and Karypis, Item-Based Top-N Recommendation Algorithms (2004).
     """
-    similarity = cosine_neighbours(past.everybody, SimilarityConfig()).similarity
+    similarity = cosine_neighbours(past.buyers, SimilarityConfig()).similarity
     itself = sparse.diags_array((similarity.getnnz(1) > 0).astype(np.float32))
     similarity = sparse.csr_matrix(similarity + itself)
     top = past.total / max(past.total.max(), 1.0)

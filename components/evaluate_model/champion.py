@@ -42,7 +42,7 @@ def champion_of(registry: str, model_name: str) -> Path | None:
 
 
 def champion_answers(
-    bundle: Path, ours: Recommender, shoppers: np.ndarray, asked: Histories, k: int, public_key: str = ""
+    bundle: Path, ours: Recommender, shoppers: np.ndarray, histories: Histories, k: int, public_key: str = ""
 ) -> ChampionAnswers:
     """Rank the champion's catalog for the shoppers of the test split.
 
@@ -52,7 +52,7 @@ def champion_answers(
         bundle: A bundle folder.
         ours: The evaluated recommender; the answers use its catalog rows.
         shoppers: int64 [rows], shopper indexes of this run.
-        asked: Their histories before the test time.
+        histories: Their histories before the test time.
         k: Length of the lists.
         public_key: Public key file to verify the champion; empty: only its files are verified, and native code is not
             run.
@@ -64,12 +64,12 @@ def champion_answers(
         # A champion with an older format or signed with another key must not block every later model.
         note = f"The champion {bundle.name} cannot be opened ({error.headline}), so it was not compared."
         return ChampionAnswers(bundle.name, None, False, note)
-    lists = _ranked(champion, ours, recode(asked, shoppers, ours, champion), k)
-    moment = int(asked.now.max(initial=0))
-    if champion.spec.as_of > moment:
+    lists = _ranked(champion, ours, recode(histories, shoppers, ours, champion), k)
+    test_time = int(histories.now.max(initial=0))
+    if champion.spec.as_of > test_time:
         note = (
             f"The champion {bundle.name} was trained up to {_day(champion.spec.as_of)}, the test window starts "
-            f"on {_day(moment)}: it has seen the test data, so the comparison is informative only."
+            f"on {_day(test_time)}: it has seen the test data, so the comparison is informative only."
         )
         return ChampionAnswers(bundle.name, lists, False, note)
     if champion.spec.target_event != ours.spec.target_event:
@@ -81,17 +81,17 @@ def champion_answers(
     return ChampionAnswers(bundle.name, lists, True)
 
 
-def recode(asked: Histories, shoppers: np.ndarray, ours: Recommender, champion: Recommender) -> Histories:
+def recode(histories: Histories, shoppers: np.ndarray, ours: Recommender, champion: Recommender) -> Histories:
     """Convert histories to the champion's rows: items by item id (unknown ones are dropped), users by user id."""
     row_of = _item_rows(ours, champion)
-    item = row_of[asked.item]
+    item = row_of[histories.item]
     known = item > 0
     name_of = {row: name for name, row in ours.user_row.items()}
     user = np.array([champion.user_row.get(name_of.get(int(shopper), ""), 0) for shopper in shoppers], np.int64)
-    lengths = np.bincount(asked.row[known], minlength=len(asked))
+    lengths = np.bincount(histories.row[known], minlength=len(histories))
     recoded = Histories(
-        np.where(user <= champion.store.known_users, user, 0), asked.now, offsets_of(lengths), item[known],
-        asked.event_type[known], asked.timestamp[known], asked.price[known],
+        np.where(user <= champion.store.known_users, user, 0), histories.now, offsets_of(lengths), item[known],
+        histories.event_type[known], histories.timestamp[known], histories.price[known],
     )  # fmt: skip
     return recoded.last(champion.spec.max_history)
 
@@ -126,5 +126,5 @@ def _rows(histories: Histories, rows: np.ndarray) -> Histories:
     )  # fmt: skip
 
 
-def _day(moment: int) -> str:
-    return str(np.datetime64(moment, "s").astype("datetime64[D]"))
+def _day(test_time: int) -> str:
+    return str(np.datetime64(test_time, "s").astype("datetime64[D]"))

@@ -116,7 +116,7 @@ def doubly_robust(logged: Logged, expected: np.ndarray, expected_target: np.ndar
 
 
 def item_rates(
-    item: Sequence[str], reward: np.ndarray, asked: Sequence[str], prior: float = 10.0
+    item: Sequence[str], reward: np.ndarray, target: Sequence[str], prior: float = 10.0
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """A reward model for `doubly_robust`: mean reward of each item, shrunk towards the overall mean.
 
@@ -125,13 +125,13 @@ def item_rates(
     Args:
         item: Chosen items, one id per decision.
         reward: float64 [n], rewards of the decisions.
-        asked: Items that the target policy chooses.
+        target: Items that the target policy chooses.
         prior: Weight of the overall mean, as a number of decisions.
 
     Returns:
         Rates of the chosen items and of the target policy's items, float64 [n] each.
     """
-    known, code = np.unique(np.concatenate([item, asked]), return_inverse=True)
+    known, code = np.unique(np.concatenate([item, target]), return_inverse=True)
     chosen, wanted = np.split(code, 2)
     fitted = np.zeros((2, len(reward)))
     for half in range(2):

@@ -48,21 +48,21 @@ class Split:
 
     Attributes:
         recommender: the trained models with item statistics as of that time.
-        rows: shoppers and targets. asked: histories of the shoppers.
+        rows: shoppers and targets. histories: histories of the shoppers.
     """
 
     recommender: Recommender
     rows: Rows
-    asked: Histories
+    histories: Histories
 
     @classmethod
     def open(cls, features: Path, name: str, recommender: Recommender, limit: int) -> "Split":
         """Read rows/<name>.parquet and the histories before the rows' timestamps."""
         statistics = np.load(features / "statistics" / f"{name}.npy")
         rows = _at_most(Rows.read(features / "rows" / f"{name}.parquet", recommender.spec), limit)
-        asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
+        histories = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
         neighbours = Neighbours.open(features / "neighbours" / name)
-        return cls(dataclasses.replace(recommender, statistics=statistics, neighbours=neighbours), rows, asked)
+        return cls(dataclasses.replace(recommender, statistics=statistics, neighbours=neighbours), rows, histories)
 
 
 def evaluate(
@@ -89,7 +89,7 @@ def evaluate(
     opened = open_offline(features, retriever, ranker, candidates, "test")
     test = Split.open(features, "test", opened, config.max_shoppers)
     validation = Split.open(features, "validation", opened, config.max_shoppers)
-    past = Past.of(test.asked, _everyone(test), len(opened.catalog), opened.spec, config.recent_days)
+    past = Past.of(test.histories, _everyone(test), len(opened.catalog), opened.spec, config.recent_days)
     lists, pool = model_answers(test.recommender, test.rows, LIST_LENGTH)
     report(STAGE, 0.3, "model ranked")
     methods = {MODEL: lists, **baseline_lists(past, LIST_LENGTH)}
@@ -118,7 +118,7 @@ def evaluate(
 def _held(champion: Path | None, public_key: str, test: Split) -> ChampionAnswers | None:
     if champion is None:
         return None
-    return champion_answers(champion, test.recommender, test.rows.shopper, test.asked, LIST_LENGTH, public_key)
+    return champion_answers(champion, test.recommender, test.rows.shopper, test.histories, LIST_LENGTH, public_key)
 
 
 def _at_most(rows: Rows, limit: int) -> Rows:
@@ -132,10 +132,10 @@ def _at_most(rows: Rows, limit: int) -> Rows:
 def _everyone(test: Split, part: int = 5_000) -> Iterator[Histories]:
     """Yield the histories of all shoppers before the test time, in parts."""
     store = test.recommender.store
-    shoppers, moment = len(store.offsets) - 1, int(test.rows.timestamp[0])
+    shoppers, test_time = len(store.offsets) - 1, int(test.rows.timestamp[0])
     for start in range(0, shoppers, part):
         rows = np.arange(start, min(start + part, shoppers))
-        yield store.before(rows, np.full(len(rows), moment), test.recommender.spec.max_history)
+        yield store.before(rows, np.full(len(rows), test_time), test.recommender.spec.max_history)
 
 
 def _scopes(test: Split, past: Past, methods: dict[str, Any]) -> tuple[dict[str, Scope], np.ndarray]:
@@ -155,7 +155,7 @@ def _measure(
     test: Split, past: Past, scopes: dict[str, Scope], bought: np.ndarray, config: EvaluationOptions
 ) -> dict[str, Any]:
     rows = len(test.rows)
-    day = np.unique(np.stack([test.asked.row, test.asked.timestamp // DAY], 1), axis=0)[:, 0]
+    day = np.unique(np.stack([test.histories.row, test.histories.timestamp // DAY], 1), axis=0)[:, 0]
     facts = SliceFacts(past.total, np.bincount(day, minlength=rows), bought, config.new_below_visits)
     return {
         "scopes": {name: summarise(scope, past.total, config.bootstrap) for name, scope in scopes.items()},

@@ -31,7 +31,7 @@ class Decisions:
     Attributes:
         request_id: id of the request. item_id: item shown at the last position. propensity: its probability there.
         candidate: item that the candidate would have shown there. reward: 1.0 if the event followed, else 0.0.
-        left_out: number of requests that both answered but that are not comparable; see compare_logged.
+        excluded: number of requests that both answered but that are not comparable; see compare_logged.
     """
 
     request_id: list[str]
@@ -39,7 +39,7 @@ class Decisions:
     propensity: np.ndarray
     candidate: list[str]
     reward: np.ndarray
-    left_out: int
+    excluded: int
 
     def logged(self) -> Logged:
         """Return the input of the estimators; the candidate chooses an item with probability 1 or 0."""
@@ -59,7 +59,7 @@ class Comparison:
             excluded instead of counted as 0.
         candidate_dr: mean predicted by the items' rates (counterfactual.item_rates), corrected where the champion drew
             the candidate's item; an item that it never draws counts with its predicted rate.
-        decisions: number of comparable requests. left_out: number of other requests that both answered.
+        decisions: number of comparable requests. excluded: number of other requests that both answered.
     """
 
     champion: float
@@ -67,12 +67,12 @@ class Comparison:
     candidate_snips: Estimate
     candidate_dr: Estimate
     decisions: int
-    left_out: int
+    excluded: int
 
     @property
     def share(self) -> float:
         """Share of comparable requests among those that both answered."""
-        return self.decisions / (self.decisions + self.left_out)
+        return self.decisions / (self.decisions + self.excluded)
 
 
 def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "purchase") -> Comparison:
@@ -96,7 +96,7 @@ def compare_logged(log: Path, candidate: str, events: Path, event_type: str = "p
     logged = found.logged()
     robust = doubly_robust(logged, *item_rates(found.item_id, found.reward, found.candidate))
     return Comparison(
-        float(found.reward.mean()), ips(logged), snips(logged), robust, len(found.reward), found.left_out
+        float(found.reward.mean()), ips(logged), snips(logged), robust, len(found.reward), found.excluded
     )  # fmt: skip
 
 

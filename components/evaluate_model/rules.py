@@ -31,7 +31,7 @@ def apply_rules(result: dict[str, Any], rules: Rules) -> list[Check]:
     overall = result["scopes"]["overall"]
     checks = [_shoppers(overall["shoppers"], rules)]
     checks += [_difference(overall, name, rules) for name in rules.beat if name in overall["methods"]]
-    checks += [_told(overall, name) for name in overall["differences"] if name not in (*rules.beat, CHAMPION)]
+    checks += [_informative(overall, name) for name in overall["differences"] if name not in (*rules.beat, CHAMPION)]
     checks += _champion(result, rules)
     checks += _ranker(result["ranker"]["all"], rules)
     checks += leakage_checks(result["leakage"], rules)
@@ -61,7 +61,7 @@ def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:
     return Check(rule, passed, f"{_numbers(overall, name)}{'' if passed else ': ' + limit}.")
 
 
-def _told(overall: dict[str, Any], name: str) -> Check:
+def _informative(overall: dict[str, Any], name: str) -> Check:
     """Compare the model with a baseline that is not in the rules; informative only."""
     return Check("beat", True, f"{_numbers(overall, name)}; informative only.", decides=False)
 

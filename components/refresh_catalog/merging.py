@@ -70,7 +70,7 @@ def merge_items(table: pa.Table, given: pa.Table, names: Vocabularies) -> Merged
     changes = _Changes(table, names)
     rows = _rows(table["item_id"], given["item_id"])
     for start in range(0, given.num_rows, _BATCH):
-        changes.tell(rows[start : start + _BATCH], given.slice(start, _BATCH))
+        changes.add(rows[start : start + _BATCH], given.slice(start, _BATCH))
     return Merged(pa.concat_tables(_pieces(table, changes.table())), changes.read(), changes.counts())
 
 
@@ -98,7 +98,7 @@ class _Changes:
         self._attributes = self.catalog.select(held).combine_chunks()
         self._content = self.catalog[CONTENT_COLUMN] if CONTENT_COLUMN in self.catalog.column_names else None
 
-    def tell(self, rows: np.ndarray, part: pa.Table) -> None:
+    def add(self, rows: np.ndarray, part: pa.Table) -> None:
         """Add items; `rows` (int64) are their catalog rows, those of new items are beyond the catalog."""
         content = part[CONTENT_COLUMN] if CONTENT_COLUMN in part.column_names else pa.nulls(len(part))
         stored = iter(self._attributes.take(rows[rows < self._known]).to_pylist())
@@ -149,9 +149,9 @@ class _Changes:
 
     def read(self) -> np.ndarray:
         """See Merged."""
-        return np.array([row for row in sorted(self.entries) if self._reads_differently(row)], np.int64)
+        return np.array([row for row in sorted(self.entries) if self._inputs_changed(row)], np.int64)
 
-    def _reads_differently(self, row: int) -> bool:
+    def _inputs_changed(self, row: int) -> bool:
         if row >= self._known:
             return True
         after, before = self.entries[row], self.before[row]

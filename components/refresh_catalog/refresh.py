@@ -23,7 +23,7 @@ from components.shared.features.content import CONTENT_COLUMN
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
 from components.shared.recommender.neighbours import Neighbours
-from components.shared.recommender.recommender import Recommender, golden_answer, side_by_side
+from components.shared.recommender.recommender import Recommender, concatenated, golden_answer
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.release.bundle import MANIFEST, SIGNATURE, verify
 from components.shared.release.golden import GOLDEN, read_golden
@@ -37,7 +37,7 @@ STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
 _READ = ("item_id", "title", "categories", "brand", "price", "available", CONTENT_COLUMN)
 _BATCH = 8_192
-_ANEW = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
+_NOT_COPIED = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
 """Files of a bundle that are not copied."""
 
 
@@ -78,7 +78,9 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
     with atomic_directory(out) as folder:
         result, read = _write_items(bundle, spec, _given(items), folder)
         report(STAGE, 0.3, f"{result.added:,} items added, {result.changed:,} changed")
-        shutil.copytree(bundle, folder, ignore=lambda at, _: _ANEW if Path(at) == bundle else (), dirs_exist_ok=True)
+        shutil.copytree(
+            bundle, folder, ignore=lambda at, _: _NOT_COPIED if Path(at) == bundle else (), dirs_exist_ok=True
+        )
         _index(folder, spec, read)
         refreshed = Recommender.open(folder)
         write_json(folder / GOLDEN, [golden_answer(refreshed, one.request) for one in read_golden(bundle)])
@@ -151,7 +153,7 @@ def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray
     found = [np.zeros((0, session.get_outputs()[0].shape[1]), np.float32)]
     for start in range(0, len(rows), _BATCH):
         part = {name: ragged.take(rows[start : start + _BATCH]) for name, ragged in catalog.features.items()}
-        ids, weights = side_by_side(part, widths)
+        ids, weights = concatenated(part, widths)
         inputs = {"ids": ids, "weights": weights}
         if catalog.content is not None:
             inputs["content"] = catalog.content.inputs(rows[start : start + _BATCH])

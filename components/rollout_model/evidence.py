@@ -54,7 +54,7 @@ class Evidence(Protocol):
         """Return the reading position as JSON values, to resume after a crash."""
         ...
 
-    def go_on(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Restore the reading position from `to_json`."""
         ...
 
@@ -113,7 +113,7 @@ class PrometheusEvidence:
         """See Evidence."""
         return {"last": self._last, "early": self._early, "looked": self._looked}
 
-    def go_on(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """See Evidence."""
         self._last, self._early, self._looked = dict(state["last"]), dict(state.get("early", {})), state["looked"]
 
@@ -157,12 +157,12 @@ class PrometheusEvidence:
         fix = "check its address and that it is running; without metrics the rollout is rolled back"
         try:
             with httpx.Client(trust_env=False, timeout=10.0) as client:
-                said = client.get(f"{self._url}/api/v1/query", params={"query": expression})
+                response = client.get(f"{self._url}/api/v1/query", params={"query": expression})
         except httpx.TransportError as error:
             raise ServingError(f"Prometheus at {self._url} does not answer: {error!r}", fix) from error
-        if said.status_code != 200:
-            raise ServingError(f"Prometheus rejected {expression}: {said.text[:300]}", fix)
-        return [(one["metric"], float(one["value"][1])) for one in said.json()["data"]["result"]]
+        if response.status_code != 200:
+            raise ServingError(f"Prometheus rejected {expression}: {response.text[:300]}", fix)
+        return [(one["metric"], float(one["value"][1])) for one in response.json()["data"]["result"]]
 
 
 def _key(labels: dict[str, str]) -> str:
@@ -247,6 +247,6 @@ class LogEvidence:
         """See Evidence; requests waiting for clicks are not saved, so their clicks are not counted after a resume."""
         return {"offsets": self._reader.offsets, "looked": self._looked}
 
-    def go_on(self, state: dict[str, Any]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """See Evidence."""
         self._reader.offsets, self._looked = dict(state["offsets"]), state["looked"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from components.rollout_model.counted import CountGuards, CountsFound, final_p_values
+from components.rollout_model.count_guards import CountGuards, CountResults, final_p_values
 from components.rollout_model.guards import (
     COUNTED,
     Action,
@@ -145,7 +145,7 @@ class Judge:
         found = self._counts.find(step)
         return [self._count_guard(at, found, step) for at, metric in enumerate(COUNTED) if metric in self._worst]
 
-    def _count_guard(self, at: int, found: CountsFound, step: StepEvidence) -> GuardState:
+    def _count_guard(self, at: int, found: CountResults, step: StepEvidence) -> GuardState:
         metric = COUNTED[at]
         events, counted = step.events[at].astype(int).tolist(), step.counted[at].astype(int).tolist()
         harm, safe = self._worsen(metric, float(found.harm[at])), float(found.safe[at])

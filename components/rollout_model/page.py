@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from components.rollout_model.guards import BAD, Action, GuardState, Metric, State
-from components.rollout_model.record import RolloutRecord, Seen
+from components.rollout_model.record import Observation, RolloutRecord
 from components.shared.report.page import COLOURS, Page, Tone, new_figure
 
 _TONES: dict[State, Tone] = {
@@ -83,10 +83,12 @@ def _steps(page: Page, record: RolloutRecord) -> None:
         last = looks[-1].verdict
         undecided = [g.metric.label for g in last.guards if g.state is State.UNDECIDED]
         harm = [g.metric.label for g in last.guards if g.state is State.HARM]
-        said = f"harm: {', '.join(harm)}" if harm else f"undecided: {', '.join(undecided)}" if undecided else "all safe"
+        result = (
+            f"harm: {', '.join(harm)}" if harm else f"undecided: {', '.join(undecided)}" if undecided else "all safe"
+        )
         seconds = sum(look.interval.seconds for look in looks)
         requests = [sum(getattr(look.interval, arm).requests for look in looks) for arm in ("champion", "candidate")]
-        rows.append([f"{percent} %", _duration(seconds), *requests, last.action.replace("_", " "), said])
+        rows.append([f"{percent} %", _duration(seconds), *requests, last.action.replace("_", " "), result])
         tones[at] = _VERDICT_TONES.get(last.action, "neutral")
     page.section("Steps").table(
         ["share", "time", "champion's requests", "candidate's requests", "verdict", "guards"], rows, tones
@@ -194,8 +196,8 @@ def _limits(page: Page, record: RolloutRecord) -> None:
     page.table(["setting", "value"], rows)
 
 
-def _by_step(seen: Sequence[Seen]) -> list[tuple[int, list[Seen]]]:
-    steps: dict[int, list[Seen]] = {}
+def _by_step(seen: Sequence[Observation]) -> list[tuple[int, list[Observation]]]:
+    steps: dict[int, list[Observation]] = {}
     for look in seen:
         steps.setdefault(look.percent, []).append(look)
     return list(steps.items())

@@ -14,12 +14,12 @@ from components.shared.storage import read_json, write_json
 RECORD = "record.json"
 FORMAT = 1
 PROMOTED, ROLLED_BACK = "promoted", "rolled_back"
-LOOKS_KEPT = 400
+MAX_OBSERVATIONS = 400
 """Maximum number of observations per step; more are merged in pairs, so that the record of a long rollout is small."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Observation:
     """One observation."""
 
     time: float
@@ -43,7 +43,7 @@ class Seen:
                 "interval": {**interval, "overlaps": [list(pair) for pair in overlaps]}}  # fmt: skip
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> "Seen":
+    def from_json(cls, raw: Mapping[str, Any]) -> "Observation":
         """The inverse of `to_json`, except for the order of overlaps.
 
         Raises:
@@ -67,14 +67,14 @@ class Seen:
             ) from error
 
 
-def thinned(seen: Sequence[Seen], most: int = LOOKS_KEPT) -> list[Seen]:
+def downsampled(seen: Sequence[Observation], most: int = MAX_OBSERVATIONS) -> list[Observation]:
     """Merge observations in pairs in every step that has more than `most`; total counts and the last verdict are kept.
 
     Args:
         seen: Observations in order of time.
         most: Maximum number of observations per step, 2 or more.
     """
-    kept: list[Seen] = []
+    kept: list[Observation] = []
     for percent in dict.fromkeys(one.percent for one in seen):
         looks = [one for one in seen if one.percent == percent]
         while len(looks) > most:
@@ -84,7 +84,7 @@ def thinned(seen: Sequence[Seen], most: int = LOOKS_KEPT) -> list[Seen]:
     return kept
 
 
-def _merged(first: Seen, second: Seen) -> Seen:
+def _merged(first: Observation, second: Observation) -> Observation:
     one, other = first.interval, second.interval
     interval = Interval(
         seconds=one.seconds + other.seconds, champion=_added(one.champion, other.champion),
@@ -127,7 +127,7 @@ class RolloutRecord:
     """Planned percentages."""
     guards: GuardConfig
     """Limits of the guards."""
-    seen: tuple[Seen, ...]
+    seen: tuple[Observation, ...]
     """Observations, oldest first."""
 
     @property
@@ -184,7 +184,7 @@ def read_record(folder: Path) -> RolloutRecord:
         return RolloutRecord(**{
             **fields, "reasons": tuple(map(str, raw["reasons"])), "steps": tuple(map(int, raw["steps"])),
             "guards": GuardConfig.read(raw["guards"], "guards"),
-            "seen": tuple(Seen.from_json(one) for one in raw["seen"]),
+            "seen": tuple(Observation.from_json(one) for one in raw["seen"]),
         })  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(

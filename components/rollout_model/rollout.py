@@ -16,7 +16,7 @@ from components.rollout_model.config import RolloutPlan
 from components.rollout_model.evidence import Evidence
 from components.rollout_model.guards import Action, Interval, Verdict
 from components.rollout_model.judge import Judge
-from components.rollout_model.record import PROMOTED, ROLLED_BACK, RolloutRecord, Seen, thinned
+from components.rollout_model.record import PROMOTED, ROLLED_BACK, Observation, RolloutRecord, downsampled
 from components.shared.cluster.traffic import Traffic
 from components.shared.errors import ClusterError, ServingError
 from components.shared.features.spec import FeatureSpec
@@ -48,7 +48,7 @@ class Rollout:
     evidence: Evidence
     _judge: Judge = field(init=False)
     _state: dict[str, Any] = field(default_factory=dict, init=False)
-    _seen: list[Seen] = field(default_factory=list, init=False)
+    _seen: list[Observation] = field(default_factory=list, init=False)
 
     def run(self) -> RolloutRecord:
         """Roll out the candidate, or roll it back.
@@ -62,7 +62,7 @@ class Rollout:
         """
         self._resume_or_begin()
         try:
-            with _told_to_end():
+            with _stop_on_signals():
                 why = self._dark_launch() or self._steps()
         except Stopped:
             self._finish(ROLLED_BACK, ["the step was stopped before the end of the rollout"])
@@ -77,8 +77,8 @@ class Rollout:
         state = read_json(path) if path.exists() else {}
         if state.get("candidate") == self.version and state.get("champion") == self.traffic.champion():
             self._state, self._judge = state, Judge.from_json(state["judge"])
-            self._seen = [Seen.from_json(one) for one in state["seen"]]
-            self.evidence.go_on(state["evidence"])
+            self._seen = [Observation.from_json(one) for one in state["seen"]]
+            self.evidence.restore(state["evidence"])
             return
         self._judge = Judge(self.plan.guards)
         self._state = {"candidate": self.version, "champion": self.traffic.champion(), "began": time.time(), "at": -1}
@@ -93,9 +93,9 @@ class Rollout:
         try:
             self.traffic.launch(self.version)
             bundle = self.registry.resolve(f"{self.name}/{self.version}")
-            with endpoint(self.traffic.urls()[1], self.plan.model) as asked:
+            with endpoint(self.traffic.urls()[1], self.plan.model) as candidate_endpoint:
                 now = FeatureSpec.read(bundle / "spec.json").as_of
-                asked.replay(read_golden(bundle), now=now, version=self.version)
+                candidate_endpoint.replay(read_golden(bundle), now=now, version=self.version)
             slow = self.evidence.p99()
         except ServingError as error:
             return [f"dark launch: {error.headline}"]
@@ -127,7 +127,7 @@ class Rollout:
             time.sleep(self.plan.poll_s)
             interval = self.evidence.read(self._state["slow"])
             verdict = self._judge.observe(interval)
-            self._note(percent, interval, verdict)
+            self._record(percent, interval, verdict)
             report("rollout_model", at / len(self.plan.steps), f"{percent} %: {verdict.reasons[0]}")
             down = 0 if self.traffic.ready() else down + 1
             if down >= self.plan.unready_looks:
@@ -137,9 +137,9 @@ class Rollout:
             if verdict.action is Action.PASS:
                 return []
 
-    def _note(self, percent: int, interval: Interval, verdict: Verdict) -> None:
-        looked = Seen(time=time.time(), percent=percent, interval=interval, verdict=verdict)
-        self._seen = thinned([*self._seen, looked])
+    def _record(self, percent: int, interval: Interval, verdict: Verdict) -> None:
+        looked = Observation(time=time.time(), percent=percent, interval=interval, verdict=verdict)
+        self._seen = downsampled([*self._seen, looked])
         self._save()
 
     def _finish(self, action: str, why: list[str]) -> RolloutRecord:
@@ -177,7 +177,7 @@ class Rollout:
 
 
 @contextlib.contextmanager
-def _told_to_end() -> Iterator[None]:
+def _stop_on_signals() -> Iterator[None]:
     """Raise Stopped on SIGTERM and Ctrl-C; works only in the main thread."""
 
     def stop(*_: int | FrameType | None) -> None:

@@ -127,12 +127,12 @@ class RankerTraining(RankerOptions):
                 f"inference_log is {self.inference_log}, but architecture.positions is 0",
                 "set the largest position, such as architecture.positions=10, or remove inference_log",
             )
-        if self.teacher and (positions or self.taught_by.architecture.positions):
+        if self.teacher and (positions or self.teacher_training.architecture.positions):
             raise InputError("teacher and architecture.positions cannot be combined",
                              "remove one of them")  # fmt: skip
 
     @property
-    def taught_by(self) -> "RankerTraining":
+    def teacher_training(self) -> "RankerTraining":
         """Options of the teacher's training: those of the ranker, except for size and layers."""
         teacher = self.teacher or TeacherOptions()
         layers = merged(self.architecture.to_json(), teacher.architecture.set_fields() if teacher.architecture else {})
@@ -143,6 +143,6 @@ class RankerTraining(RankerOptions):
         )  # fmt: skip
 
     @property
-    def decisive(self) -> dict:
+    def digest_settings(self) -> dict:
         """Options that decide the result, as JSON: all but `launch`, `hyperparameters`, `inference_log`, `teacher`."""
         return self.model_dump(mode="json", exclude={"launch", "hyperparameters", "inference_log", "teacher"})

@@ -16,11 +16,11 @@ from components.shared.features.catalog import Catalog
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
 from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
-from components.shared.recommender.recommender import side_by_side, wanted_probability
+from components.shared.recommender.recommender import concatenated, target_probability
 from components.shared.storage import atomic_directory
 from components.shared.training.stream import in_order
 from components.train_ranker.examples import GROUP_SHOPPERS, SHOPPERS, PairRows
-from components.train_ranker.job import LEARNED, VALIDATION
+from components.train_ranker.job import SOFT_VALIDATION, VALIDATION
 
 
 def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Path, weight: float = 0.5) -> None:
@@ -40,7 +40,7 @@ def distil_pairs(features: Path, models: tuple[Path, Path], pairs: Path, out: Pa
         for path in sorted(pairs.glob("*.parquet")):
             if path.name == VALIDATION:
                 shutil.copyfile(path, folder / path.name)
-            soft = LEARNED if path.name == VALIDATION else path.name
+            soft = SOFT_VALIDATION if path.name == VALIDATION else path.name
             _soften(path, folder / soft, spec, lambda rows: (1 - weight) * rows.label
                     + weight * probabilities(teacher, rows, catalog, spec))  # fmt: skip
 
@@ -66,8 +66,8 @@ def probabilities(models: TorchModels, pairs: PairRows, catalog: Catalog, spec: 
     parts = []
     for start in range(0, len(pairs), SHOPPERS):
         part = pairs.take(np.arange(start, min(start + SHOPPERS, len(pairs))))
-        user = side_by_side(part.features, widths)
-        item = side_by_side({name: rows.take(part.item) for name, rows in catalog.features.items()}, item_widths)
+        user = concatenated(part.features, widths)
+        item = concatenated({name: rows.take(part.item) for name, rows in catalog.features.items()}, item_widths)
         tasks = models.task_probabilities(user, item, part.row, part.dense.copy())
-        parts.append(wanted_probability(tasks, part.dense))
+        parts.append(target_probability(tasks, part.dense))
     return np.concatenate(parts).astype(np.float32)

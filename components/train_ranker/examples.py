@@ -20,7 +20,7 @@ from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.offline import open_offline
 from components.shared.recommender.recommender import Recommender
 from components.shared.training.stream import in_order
-from components.train_ranker.shown import Shown
+from components.train_ranker.shown import ShownPositions
 
 SHOPPERS = 64
 """Number of shoppers whose pairs are created, labelled or scored at a time."""
@@ -31,8 +31,8 @@ per shopper. Smaller groups would need less, but each adds 14 kB to the footer, 
 shoppers 56 MB for 100 million pairs. From 8 to 64 shoppers, file size and read time do not change."""
 
 
-def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
-    """Return the columns of a pairs file, including positions if they are recorded (`noted`)."""
+def pairs_schema(spec: FeatureSpec, with_positions: bool = False) -> pa.Schema:
+    """Return the columns of a pairs file, including positions if they are recorded (`with_positions`)."""
     sparse = [
         field
         for feature in spec.user_features
@@ -41,7 +41,7 @@ def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
             pa.field(f"{feature.name}_weight", pa.list_(pa.float32())),
         )
     ]
-    position = [pa.field("position", pa.list_(pa.int32()))] * noted
+    position = [pa.field("position", pa.list_(pa.int32()))] * with_positions
     return pa.schema(
         [pa.field("item", pa.list_(pa.int32())), pa.field("label", pa.list_(pa.int8())),
          pa.field("dense", pa.list_(pa.float32())), *sparse, *position]
@@ -49,15 +49,15 @@ def pairs_schema(spec: FeatureSpec, noted: bool = False) -> pa.Schema:
 
 
 def write_pairs(
-    features: Path, retriever: Path, moment: str, out: Path, config: CandidateConfig, shoppers: int = 0,
-    shown: Shown | None = None, anonymous: float = 0.0,
+    features: Path, retriever: Path, snapshot: str, out: Path, config: CandidateConfig, shoppers: int = 0,
+    shown: ShownPositions | None = None, anonymous: float = 0.0,
 ) -> int:  # fmt: skip
     """Write the pairs of one snapshot and return their number.
 
     Args:
         features: Output of build_features.
         retriever: Output of train_retriever.
-        moment: Name of the snapshot, such as ranker-0.
+        snapshot: Name of the snapshot, such as ranker-0.
         out: Parquet file to write.
         config: Number of candidates per source, as in serving.
         shoppers: At most this many shoppers (0: all).
@@ -65,15 +65,15 @@ def write_pairs(
         anonymous: Share of the shoppers, drawn at random, that are added a second time as anonymous: without id and
             history.
     """
-    recommender = open_offline(features, retriever, None, config, moment)
-    rows = Rows.read(features / "rows" / f"{moment}.parquet", recommender.spec)
+    recommender = open_offline(features, retriever, None, config, snapshot)
+    rows = Rows.read(features / "rows" / f"{snapshot}.parquet", recommender.spec)
     chosen = np.arange(len(rows) if not shoppers else min(shoppers, len(rows)))
     total = 0
     with pq.ParquetWriter(out, pairs_schema(recommender.spec, shown is not None), compression="zstd") as writer:
         for batch in _batches(recommender, rows, _asked(rows.shopper[chosen], anonymous), shown):
             writer.write_batch(batch, row_group_size=GROUP_SHOPPERS)
             total += len(batch.column("item").values)
-            report("train_ranker", 0.0, f"{moment}: {total:,} pairs")
+            report("train_ranker", 0.0, f"{snapshot}: {total:,} pairs")
     return total
 
 
@@ -87,11 +87,11 @@ def _asked(shopper: np.ndarray, anonymous: float) -> tuple[np.ndarray, np.ndarra
 
 
 def _batches(
-    recommender: Recommender, rows: Rows, asked: tuple[np.ndarray, np.ndarray], shown: Shown | None
+    recommender: Recommender, rows: Rows, queries: tuple[np.ndarray, np.ndarray], shown: ShownPositions | None
 ) -> Iterator[pa.RecordBatch]:
     spec, items = recommender.spec, len(recommender.catalog)
-    for start in range(0, len(asked[0]), SHOPPERS):
-        part, shopper = (one[start : start + SHOPPERS] for one in asked)
+    for start in range(0, len(queries[0]), SHOPPERS):
+        part, shopper = (one[start : start + SHOPPERS] for one in queries)
         histories = recommender.store.before(shopper, rows.timestamp[part], spec.max_history)
         scored = recommender.candidates(histories)
         targets = rows.targets.take(part)

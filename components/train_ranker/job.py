@@ -17,7 +17,7 @@ CONFIG = "config.json"
 VALIDATION = "validation.parquet"
 """Pairs of the validation window, with observed labels."""
 
-LEARNED = "validation-learned.parquet"
+SOFT_VALIDATION = "validation-learned.parquet"
 """Pairs of the validation window with a teacher's soft labels, for a refit; absent without a teacher."""
 
 RESULTS = ("weights.safetensors", "trained_rows.safetensors", "curve.json", REFIT)

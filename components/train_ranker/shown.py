@@ -17,7 +17,7 @@ from components.shared.telemetry.inference_log import SUFFIX, Answered, LogReade
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPositions:
     """The best position of each item that a shopper was shown in one label window.
 
     Attributes:
@@ -43,7 +43,7 @@ class Shown:
         return hashlib.sha256(self.key.tobytes() + self.position.tobytes()).hexdigest()[:16]
 
 
-def read_shown(features: Path, log: Path) -> dict[str, Shown]:
+def read_shown_positions(features: Path, log: Path) -> dict[str, ShownPositions]:
     """Read the positions shown in the label window of every snapshot except the test snapshot.
 
     Responses of a shadow model, and responses whose request_id is in no event, are ignored.
@@ -67,16 +67,16 @@ def read_shown(features: Path, log: Path) -> dict[str, Shown]:
     requests = pq.read_table(features / REQUESTS)
     items = pq.read_table(features / "items.parquet", columns=["item_id"])["item_id"].to_pylist()
     request, item, position = _answers(log, requests["request_id"].to_pylist(), items)
-    shopper, moment = (requests[name].to_numpy()[request] for name in ("shopper", "timestamp"))
+    shopper, request_time = (requests[name].to_numpy()[request] for name in ("shopper", "timestamp"))
     timeline, found = Timeline.read(features / "timeline.json"), {}
-    for name, start in timeline.moments().items():
+    for name, start in timeline.reference_times().items():
         if name == "test":
             continue
-        inside = (moment >= start) & (moment < start + timeline.horizon) & (item > 0)
+        inside = (request_time >= start) & (request_time < start + timeline.horizon) & (item > 0)
         key = shopper[inside].astype(np.int64) * len(items) + item[inside]
         order = np.lexsort((position[inside], key))
         distinct, first = np.unique(key[order], return_index=True)
-        found[name] = Shown(distinct, position[inside][order][first], len(items))
+        found[name] = ShownPositions(distinct, position[inside][order][first], len(items))
         report("train_ranker", 0.0, f"{name}: {len(distinct):,} pairs of shopper and item with a position")
     if not any(len(shown.key) for shown in found.values()):
         raise DataError(

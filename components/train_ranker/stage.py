@@ -33,4 +33,4 @@ def run(features: Path, retriever: Path, out: Path, config: RankerTraining) -> d
     """Train the ranker; see teacher.train_ranker."""
     from components.train_ranker.teacher import train_ranker
 
-    return train_ranker(features, retriever, out, config, config.launch.lasting("ranker"))
+    return train_ranker(features, retriever, out, config, config.launch.checkpoint_folder("ranker"))

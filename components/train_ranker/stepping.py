@@ -11,7 +11,7 @@ from components.shared.features.catalog import Catalog
 from components.shared.features.ragged import Ragged
 from components.shared.models.batch import keyed_jagged
 from components.shared.models.ranker import Ranker, RankerConfig
-from components.shared.training.pipelining import StepBatch, Untraced
+from components.shared.training.pipelining import StepBatch, UntracedCall
 from components.train_ranker.examples import PairRows
 
 
@@ -51,12 +51,12 @@ class PairBatch(StepBatch):
         )  # fmt: skip
 
 
-class SteppedRanker(Ranker):
+class PipelinedRanker(Ranker):
     """Ranker whose forward takes a PairBatch; its weights and their names are those of Ranker."""
 
     def __init__(self, config: RankerConfig, device: torch.device):
         super().__init__(config, device)
-        self.rest = Untraced(self._rest)
+        self.rest = UntracedCall(self._rest)
 
     def forward(self, batch: PairBatch) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See Ranker."""

@@ -37,10 +37,10 @@ def train_ranker(
     config.check()
     if config.teacher is None:
         return train(features, retriever, out, config, checkpoints, launcher)
-    return train_taught(features, retriever, out, config, checkpoints, launcher)
+    return train_with_teacher(features, retriever, out, config, checkpoints, launcher)
 
 
-def train_taught(
+def train_with_teacher(
     features: Path,
     retriever: Path,
     out: Path,
@@ -62,7 +62,7 @@ def train_taught(
         Metrics of `train`, and the teacher's best validation NDCG@10.
     """
     assert config.teacher is not None, "train_ranker calls this for a teacher"
-    large, weight = config.taught_by, config.teacher.soft_label_weight
+    large, weight = config.teacher_training, config.teacher.soft_label_weight
     config = config.replace(teacher=None)
     settings = {"large": training_digest(features, retriever, large), "soft_label_weight": weight}
     digest = run_digest({**settings, "small": training_digest(features, retriever, config)}, [])
@@ -73,15 +73,15 @@ def train_taught(
         _teach(features, retriever, work, large, weight, launcher)
         if not (work / "student").exists():
             train(features, retriever, work / "student", config, work / "checkpoints", launcher, work / "soft")
-        said = summary(work / "teacher", METRIC)[METRIC]
+        teacher_metric = summary(work / "teacher", METRIC)[METRIC]
         with atomic_directory(out) as folder:
             shutil.copytree(work / "student", folder, dirs_exist_ok=True)
             shape = read_json(work / "teacher" / "config.json")
             shape = {name: shape[name] for name in ("embedding_dim", "hidden_dim", "architecture")}
-            write_json(folder / TEACHER, {**shape, "soft_label_weight": weight, METRIC: said})
+            write_json(folder / TEACHER, {**shape, "soft_label_weight": weight, METRIC: teacher_metric})
         if checkpoints:
             shutil.rmtree(work)
-    return {**summary(out, METRIC), f"teacher_{METRIC}": said}
+    return {**summary(out, METRIC), f"teacher_{METRIC}": teacher_metric}
 
 
 def _teach(

@@ -18,8 +18,8 @@ from components.shared.training.curve import summary
 from components.shared.training.launch import Inputs, Launcher, WorkerTask, run_digest
 from components.train_ranker.config import RankerTraining
 from components.train_ranker.examples import write_pairs
-from components.train_ranker.job import CONFIG, FILES, LEARNED, METRIC, RESULTS, VALIDATION
-from components.train_ranker.shown import Shown, read_shown
+from components.train_ranker.job import CONFIG, FILES, METRIC, RESULTS, SOFT_VALIDATION, VALIDATION
+from components.train_ranker.shown import ShownPositions, read_shown_positions
 from components.train_ranker.totals import Totals
 
 
@@ -61,9 +61,9 @@ def train(
     config.check(positions_known=pairs is not None)
     spec = FeatureSpec.read(features / "spec.json")
     log = config.inference_log
-    names, shown = _pair_files(features), read_shown(features, Path(log)) if log else {}
-    if pairs is not None and (pairs / LEARNED).exists():
-        names.append(LEARNED)
+    names, shown = _pair_files(features), read_shown_positions(features, Path(log)) if log else {}
+    if pairs is not None and (pairs / SOFT_VALIDATION).exists():
+        names.append(SOFT_VALIDATION)
     with atomic_directory(out) as folder:
         digest = training_digest(features, retriever, config, shown, [pairs / name for name in names] if pairs else [])
         work = checkpoints / digest if checkpoints else folder / "work"
@@ -91,12 +91,12 @@ def write_all_pairs(features: Path, retriever: Path, out: Path, config: RankerTr
 
 
 def _write_pairs(
-    features: Path, retriever: Path, folder: Path, config: RankerTraining, shown: dict[str, Shown]
+    features: Path, retriever: Path, folder: Path, config: RankerTraining, shown: dict[str, ShownPositions]
 ) -> None:
     for name in _pair_files(features):
-        moment = name.removesuffix(".parquet")
+        snapshot = name.removesuffix(".parquet")
         anonymous = 0.0 if name == VALIDATION else config.anonymous_share
-        write_pairs(features, retriever, moment, folder / name, config.candidates, shown=shown.get(moment),
+        write_pairs(features, retriever, snapshot, folder / name, config.candidates, shown=shown.get(snapshot),
                     anonymous=anonymous)  # fmt: skip
 
 
@@ -108,16 +108,18 @@ def _link(names: list[str], pairs: Path, work: Path) -> None:
 
 def _pair_files(features: Path) -> list[str]:
     """Return the names of the pairs files: training snapshots, oldest first, then validation."""
-    moments = [name for name in Timeline.read(features / "timeline.json").moments() if name.startswith("ranker")]
-    return [*(f"{moment}.parquet" for moment in moments), VALIDATION]
+    snapshots = [
+        name for name in Timeline.read(features / "timeline.json").reference_times() if name.startswith("ranker")
+    ]
+    return [*(f"{snapshot}.parquet" for snapshot in snapshots), VALIDATION]
 
 
 def training_digest(
-    features: Path, retriever: Path, config: RankerTraining, shown: Mapping[str, Shown] = MappingProxyType({}),
+    features: Path, retriever: Path, config: RankerTraining, shown: Mapping[str, ShownPositions] = MappingProxyType({}),
     pairs: Sequence[Path] = (),
 ) -> str:  # fmt: skip
     """See run_digest; `pairs` are those passed by the caller, since generated pairs follow from the other inputs."""
-    settings = config.decisive
+    settings = config.digest_settings
     settings["shown"] = {name: one.digest for name, one in shown.items()}
     rows = sorted((features / "rows").glob("*.parquet"))
     weights = retriever / "weights.safetensors"
@@ -127,7 +129,7 @@ def training_digest(
 def _task(features: Path, pairs: Path, names: list[str], digest: str, config: RankerTraining) -> WorkerTask:
     settings = {
         "training": names[: names.index(VALIDATION)], "validation": VALIDATION,
-        "refit": names[-1] if config.refit else "", "options": config.decisive,
+        "refit": names[-1] if config.refit else "", "options": config.digest_settings,
     }  # fmt: skip
     return WorkerTask(
         stage="train_ranker", module="components.train_ranker.worker", settings=settings, digest=digest,

@@ -20,7 +20,7 @@ from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.training import checkpoint
 from components.shared.training.compute_dtype import autocast
 from components.shared.training.curve import REFIT
-from components.shared.training.exchange import SharedFolder, copy_of
+from components.shared.training.exchange import SharedFolder, local_path
 from components.shared.training.group import Group, local_copy
 from components.shared.training.loop import Loop
 from components.shared.training.pipelining import Losses, Steps, chosen, compile_dense
@@ -31,7 +31,7 @@ from components.train_ranker.examples import PairRows
 from components.train_ranker.job import CONFIG, METRIC, WorkerJob
 from components.train_ranker.losses import listwise_loss
 from components.train_ranker.sources import BatchConfig, ValidationPairs, pair_source
-from components.train_ranker.stepping import PairBatch, SteppedRanker
+from components.train_ranker.stepping import PairBatch, PipelinedRanker
 
 
 class Training:
@@ -51,8 +51,8 @@ class Training:
         self.source = pair_source(files, self.spec, batches, group.share(self.options.batch_shoppers))
         torch.manual_seed(self.seed)
         self.config = RankerConfig.read(pairs / CONFIG)
-        self.model, self.optimizer = distribute(SteppedRanker(self.config, torch.device("meta")), group, optimizer)
-        compile_dense(cast(SteppedRanker, self.model.module).head, group.device, optimizer.compile)
+        self.model, self.optimizer = distribute(PipelinedRanker(self.config, torch.device("meta")), group, optimizer)
+        compile_dense(cast(PipelinedRanker, self.model.module).head, group.device, optimizer.compile)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
         overlap = chosen(optimizer.overlap, group.device)
         self.steps: Steps[PairBatch, PairBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
@@ -152,7 +152,7 @@ def fit(job: WorkerJob, group: Group, folder: SharedFolder) -> SharedFolder:
         return folder
     gc.collect()  # break the reference cycles of the first training, or its pairs and tables would stay in memory
     everything = dataclasses.replace(job, training=[*job.training, job.refit])
-    last = dataclasses.replace(loop, ends_after=epochs)
+    last = dataclasses.replace(loop, stop_after=epochs)
     Loop(last, Training(everything, group), group, folder / "refit").run()
     return folder / "refit"
 
@@ -162,9 +162,9 @@ def main() -> None:
     with worker(WorkerJob) as (job, group, folder):
         final = fit(job, group, folder)
     if group.rank == 0:
-        ranker = Ranker(RankerConfig.read(copy_of(job.pairs) / CONFIG), torch.device("cpu"))
+        ranker = Ranker(RankerConfig.read(local_path(job.pairs) / CONFIG), torch.device("cpu"))
         folder.write_json(REFIT, final.read_json("curve.json") if job.refit else [])
-        with folder.filled() as out:
+        with folder.upload_on_exit() as out:
             seed = RankerOptions.read(job.options, "options").optimizer.seed
             checkpoint.export_weights(ranker, final, out, seed)
 

@@ -41,17 +41,17 @@ def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[i
     """
     random, size = np.random.default_rng([config.seed, 1 + at[0], at[1]]), config.batch_size
     position = random.random((size, config.targets))[part]
-    asked = random.random(size)[part] < config.title_queries
+    synthetic = random.random(size)[part] < config.title_queries
     drop_user = random.random(size)[part] < config.id_dropout
     drop_item = random.random((size, config.targets))[part] < config.id_dropout
     word = random.random((size, 2))[part]
     positions = (position * rows.targets.lengths[:, None]).astype(np.int64)
     positions += rows.targets.offsets[:-1][:, None]
-    positions[asked] = positions[asked, :1]
+    positions[synthetic] = positions[synthetic, :1]
     item = rows.targets.values[positions]
     features = dict(rows.features)
     features["user"] = Ragged.ones(np.where(drop_user, 0, features["user"].values))
-    features["query"] = _with_title_queries(features["query"], catalog.features["title"], item[:, 0], asked, word)
+    features["query"] = _with_title_queries(features["query"], catalog.features["title"], item[:, 0], synthetic, word)
     flat = item.ravel()
     items = {name: ragged.take(flat) for name, ragged in catalog.features.items()}
     items["item"] = Ragged.ones(np.where(drop_item.ravel(), 0, items["item"].values))
@@ -59,17 +59,19 @@ def draw_batch(rows: Rows, catalog: Catalog, config: SamplingConfig, at: tuple[i
     return Batch(features, items, flat, rating)
 
 
-def _with_title_queries(query: Ragged, titles: Ragged, item: np.ndarray, asked: np.ndarray, word: np.ndarray) -> Ragged:
-    """Use two random words of the item's title as query in rows with `asked` and without a real query."""
+def _with_title_queries(
+    query: Ragged, titles: Ragged, item: np.ndarray, synthetic: np.ndarray, word: np.ndarray
+) -> Ragged:
+    """Use two random words of the item's title as query in rows with `synthetic` and without a real query."""
     lengths = titles.lengths[item]
-    asked = asked & (query.lengths == 0) & (lengths > 0)
+    synthetic = synthetic & (query.lengths == 0) & (lengths > 0)
     positions = (word * np.maximum(lengths, 1)[:, None]).astype(np.int64)
-    new_lengths = np.where(asked, 2, query.lengths)
+    new_lengths = np.where(synthetic, 2, query.lengths)
     offsets = offsets_of(new_lengths)
     values, weights = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.float32)
-    own = np.repeat(asked, new_lengths)
-    values[own] = titles.values[(titles.offsets[:-1][item][:, None] + positions)[asked]].ravel()
+    own = np.repeat(synthetic, new_lengths)
+    values[own] = titles.values[(titles.offsets[:-1][item][:, None] + positions)[synthetic]].ravel()
     weights[own] = 0.5
-    kept = np.repeat(~asked, query.lengths)
+    kept = np.repeat(~synthetic, query.lengths)
     values[~own], weights[~own] = query.values[kept], query.weights[kept]
     return Ragged(offsets, values, weights)

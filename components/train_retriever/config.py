@@ -81,6 +81,6 @@ class RetrieverTraining(RetrieverOptions):
         check_shares(self.sampling.batch_size, self.launch.processes, "rows", self.launch.nodes)
 
     @property
-    def decisive(self) -> dict:
+    def digest_settings(self) -> dict:
         """Options that determine the result, as JSON values: all except `launch` and `hyperparameters`."""
         return self.model_dump(mode="json", exclude={"launch", "hyperparameters"})

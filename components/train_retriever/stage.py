@@ -33,4 +33,4 @@ def run(features: Path, out: Path, config: RetrieverTraining) -> dict[str, float
     """Train the retriever; see train.train."""
     from components.train_retriever.train import train
 
-    return train(features, out, config, config.launch.lasting("retriever"))
+    return train(features, out, config, config.launch.checkpoint_folder("retriever"))

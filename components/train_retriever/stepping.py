@@ -6,7 +6,7 @@ import torch
 from torchrec import KeyedJaggedTensor, KeyedTensor
 
 from components.shared.models.retriever import Retriever, RetrieverConfig
-from components.shared.training.pipelining import StepBatch, Untraced
+from components.shared.training.pipelining import StepBatch, UntracedCall
 from components.train_retriever.losses.objectives import LossOf
 
 Vectors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -20,15 +20,15 @@ class TowerBatch(StepBatch):
     Attributes:
         users: features of B rows.
         items: features of N items: the targets, the drawn items and, with an encoder, the items of the sequences.
-        asked: number of leading items that the loss reads.
+        scored_items: number of leading items that the loss reads.
         where: int64, row in `items` of each item of the sequences; None without an encoder.
         content: see Retriever.item_vectors.
-        loss: see Drawn. tensors: further inputs of the loss.
+        loss: see Negatives. tensors: further inputs of the loss.
     """
 
     users: KeyedJaggedTensor
     items: KeyedJaggedTensor
-    asked: int
+    scored_items: int
     where: torch.Tensor | None
     content: torch.Tensor | None
     loss: LossOf
@@ -37,15 +37,15 @@ class TowerBatch(StepBatch):
     def of(self, vectors: Vectors) -> torch.Tensor:
         """Return the loss of these vectors: the mean over this rank's tokens."""
         users, items, biases = (part.float() for part in vectors)
-        return self.loss(users, items[: self.asked], biases[: self.asked], *self.tensors)
+        return self.loss(users, items[: self.scored_items], biases[: self.scored_items], *self.tensors)
 
 
-class SteppedRetriever(Retriever):
+class PipelinedRetriever(Retriever):
     """Retriever whose forward takes a TowerBatch; its weights and their names are those of Retriever."""
 
     def __init__(self, config: RetrieverConfig, device: torch.device):
         super().__init__(config, device)
-        self.rest = Untraced(self._rest)
+        self.rest = UntracedCall(self._rest)
 
     def forward(self, batch: TowerBatch) -> Vectors:  # pyright: ignore[reportIncompatibleMethodOverride]
         """See Retriever."""

@@ -66,7 +66,7 @@ def _check_rows(features: Path, config: RetrieverTraining) -> None:
 
 
 def _task(features: Path, config: RetrieverTraining) -> WorkerTask:
-    settings, read = config.decisive, files(config)
+    settings, read = config.digest_settings, files(config)
     return WorkerTask(
         stage="train_retriever", module="components.train_retriever.worker", settings={"training": settings},
         digest=run_digest(settings, [features / name for name in read]),

@@ -16,7 +16,7 @@ from components.shared.models.batch import keyed_jagged
 from components.shared.models.retriever import SEQUENCE, Retriever, RetrieverConfig
 from components.shared.training import checkpoint
 from components.shared.training.compute_dtype import autocast
-from components.shared.training.exchange import copy_of
+from components.shared.training.exchange import local_path
 from components.shared.training.group import Group, local_copy
 from components.shared.training.loop import Loop
 from components.shared.training.pipelining import Losses, Steps, chosen, compile_dense
@@ -27,9 +27,9 @@ from components.train_retriever.config import RetrieverOptions
 from components.train_retriever.job import WorkerJob, metric, rows_files
 from components.train_retriever.losses.config import Hard
 from components.train_retriever.losses.hard_index import Hardest, ItemIndex
-from components.train_retriever.losses.objectives import Part, Ratings, objective
+from components.train_retriever.losses.objectives import LocalBatch, Ratings, objective
 from components.train_retriever.sources import row_source
-from components.train_retriever.stepping import SteppedRetriever, TowerBatch
+from components.train_retriever.stepping import PipelinedRetriever, TowerBatch
 from components.train_retriever.validation import mean_recall, rating_r2
 
 
@@ -49,7 +49,7 @@ class Training:
         self.validation = Rows.read(validated, self.spec)
         torch.manual_seed(optimizer.seed)
         shape = model_config(self.spec, self.config)
-        self.model, self.optimizer = distribute(SteppedRetriever(shape, torch.device("meta")), group, optimizer)
+        self.model, self.optimizer = distribute(PipelinedRetriever(shape, torch.device("meta")), group, optimizer)
         towers = cast(Retriever, self.model.module)
         for tower in (towers.user_tower, towers.item_tower):
             compile_dense(tower, group.device, optimizer.compile)
@@ -60,7 +60,7 @@ class Training:
         """Step at which the index was built, and the item index for hard negatives."""
         # Hard negatives depend on the current weights, so their batches cannot be prepared ahead.
         overlap = chosen(optimizer.overlap, group.device) and not isinstance(getattr(loss, "source", None), Hard)
-        self.steps: Steps[Part, TowerBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
+        self.steps: Steps[LocalBatch, TowerBatch] = Steps(self.model, self.optimizer, self, group.device, overlap)
 
     def steps_per_epoch(self) -> int:
         """Return the number of steps per epoch."""
@@ -70,24 +70,24 @@ class Training:
         """Run one optimiser step and return this rank's share of the mean loss."""
         return self.steps.step(epoch, at)
 
-    def read(self, epoch: int, at: int) -> Part:
+    def read(self, epoch: int, at: int) -> LocalBatch:
         """See Batches."""
         rows = self.source.rows(epoch, at)
         batch = draw_batch(rows, self.catalog, self.sampling, (epoch, at), self.part)
-        return Part(
+        return LocalBatch(
             batch, rows.targets, (epoch, at), lambda source: self._hardest((epoch, at), batch, rows.targets, source)
         )
 
-    def made(self, read: Part) -> TowerBatch:
+    def made(self, read: LocalBatch) -> TowerBatch:
         """See Batches."""
         batch, drawn = read.batch, self.objective.draw(read)
-        asked = len(batch.item) + len(drawn.rows)
-        known, where = self._history(batch, asked) if self.config.encoder else (np.zeros(0, np.int64), None)
+        scored_items = len(batch.item) + len(drawn.rows)
+        known, where = self._history(batch, scored_items) if self.config.encoder else (np.zeros(0, np.int64), None)
         behind = np.concatenate([drawn.rows, known])
         wanted = self._with(batch.items, behind, np.flatnonzero(drawn.dropped)) if len(behind) else batch.items
         return TowerBatch(
             users=keyed_jagged(batch.features, self.spec.user_features),
-            items=keyed_jagged(wanted, self.spec.item_features), asked=asked, where=where,
+            items=keyed_jagged(wanted, self.spec.item_features), scored_items=scored_items, where=where,
             content=self._content(np.concatenate([batch.item, behind])), loss=drawn.loss, tensors=drawn.tensors,
         )  # fmt: skip
 
@@ -110,7 +110,7 @@ class Training:
         return known, torch.from_numpy(behind + at)
 
     def _hardest(self, at: tuple[int, int], batch: Batch, known: Ragged, source: Hard) -> Hardest:
-        """See Part. Checkpoints also rebuild the index, so that a resumed run ranks like an uninterrupted one."""
+        """See LocalBatch. Checkpoints also rebuild the index, so that a resumed run ranks like an uninterrupted one."""
         step, model = at[0] * self.steps_per_epoch() + at[1], cast(Retriever, self.model.module.eval())
         made = step - min(at[1] % source.refresh, step % self.config.checkpoint_every)
         with torch.no_grad():
@@ -169,8 +169,8 @@ def main() -> None:
         config = RetrieverOptions.read(job.training, "training")
         Loop(loop_config(config, "train_retriever", metric(config)), Training(job, group), group, folder).run()
     if group.rank == 0:
-        shape = model_config(FeatureSpec.read(copy_of(job.features) / "spec.json"), config)
-        with folder.filled() as out:
+        shape = model_config(FeatureSpec.read(local_path(job.features) / "spec.json"), config)
+        with folder.upload_on_exit() as out:
             shape.write(out / "config.json")
             checkpoint.export_weights(Retriever(shape, torch.device("cpu")), folder, out, config.optimizer.seed)
 

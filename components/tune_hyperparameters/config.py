@@ -50,7 +50,7 @@ class TuningConfig(Options):
     """Prefix of the study's name; a digest of data, defaults and ranges follows."""
     worker: str = ""
     """Name of this worker; unique among concurrent workers of a study on several machines."""
-    closing: bool = False
+    others_ended: bool = False
     """Whether all workers on other machines have ended, so that their running trials count as lost."""
     finalists: Amount = 0
     """See TuningOptions."""
@@ -71,7 +71,7 @@ class TuningConfig(Options):
         return cls(
             trials=options.trials_of(model), objective=options.objective, pruning=options.pruning, seed=seed,
             storage=options.storage, study=f"{options.study}-{model}", worker=worker,
-            closing=ended or not options.storage, finalists=options.finalists, reruns=options.reruns,
+            others_ended=ended or not options.storage, finalists=options.finalists, reruns=options.reruns,
         )  # fmt: skip
 
     @property

@@ -13,7 +13,7 @@ from components.tune_hyperparameters.result import Result, Row
 from components.tune_hyperparameters.study import SharedStudy
 
 
-def play_finals(study: SharedStudy, tunable: Tunable) -> None:
+def run_finals(study: SharedStudy, tunable: Tunable) -> None:
     """Train every finalist with every additional seed; results of earlier calls are kept.
 
     Args:
@@ -23,7 +23,7 @@ def play_finals(study: SharedStudy, tunable: Tunable) -> None:
     for row in Result.read(study, tunable).finalists():
         for seed in study.config.final_seeds:
             if seed not in row.again:
-                study.note_final(row.number, seed, _again(row, seed, tunable))
+                study.record_final(row.number, seed, _again(row, seed, tunable))
 
 
 def _again(row: Row, seed: int, tunable: Tunable) -> float | None:

@@ -76,7 +76,7 @@ def _best_five(page: Page, result: Result, metric: str) -> None:
 
 def _finals(page: Page, result: Result, metric: str) -> None:
     """Add the finalists with their metrics for every seed."""
-    rows = sorted(filter(result.finals_played, result.finalists()), key=lambda row: -(row.mean or 0.0))
+    rows = sorted(filter(result.finals_complete, result.finalists()), key=lambda row: -(row.mean or 0.0))
     if not rows:
         return
     page.section("Finals", "The best trials and the defaults, trained again with other seeds; the best mean wins.")

@@ -122,13 +122,13 @@ class Result:
 
     def chosen(self) -> Row | None:
         """Return the finalist with the best mean; without finals the best eligible trial, see `eligible`."""
-        played = [row for row in self.finalists() if self.finals_played(row) and row.mean is not None]
+        played = [row for row in self.finalists() if self.finals_complete(row) and row.mean is not None]
         if played:
             return max(played, key=lambda row: (row.mean or 0.0, -row.number))
         rows = self.eligible()
         return rows[0] if rows else None
 
-    def finals_played(self, row: Row) -> bool:
+    def finals_complete(self, row: Row) -> bool:
         """Return whether the row has a result for every additional seed."""
         return bool(self.config.final_seeds) and set(self.config.final_seeds) <= row.again.keys()
 

@@ -121,7 +121,7 @@ class SharedStudy:
                 found.setdefault(number, {})[seed] = value
         return found
 
-    def note_final(self, number: int, seed: int, metric: float | None) -> None:
+    def record_final(self, number: int, seed: int, metric: float | None) -> None:
         """Record the metric of a trial's values with another seed."""
         self.optuna.set_user_attr(f"{FINALS}/{number}/{seed}", metric)
 
@@ -130,7 +130,7 @@ class SharedStudy:
 
         The trials of dead workers are first marked as failed, and their values are enqueued once more.
         """
-        self._bury()
+        self._fail_dead_trials()
         while True:
             counted = [trial for trial in self.trials() if counts(trial)]
             waiting = any(trial.state == TrialState.WAITING for trial in counted)
@@ -168,7 +168,7 @@ class SharedStudy:
         twice = DEFAULTS in trial.user_attrs and any(DEFAULTS in other.user_attrs for other in before)
         return len(before) < self.config.trials and not twice
 
-    def _bury(self) -> None:
+    def _fail_dead_trials(self) -> None:
         """Mark the trials of dead workers as failed; retry their values once, the defaults without limit."""
         for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not self._is_dead(trial):
@@ -182,12 +182,12 @@ class SharedStudy:
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         if OWNER not in trial.user_attrs:
-            return self.config.closing
+            return self.config.others_ended
         owner = Owner(**trial.user_attrs[OWNER])
         if owner.host == self.owner.host:
             return not owner.runs()
         # A step's pod is only replaced after it has ended, by a pod with the same worker name.
-        return self.config.closing or (owner.worker == self.owner.worker != "")
+        return self.config.others_ended or (owner.worker == self.owner.worker != "")
 
     def _sampler(self) -> optuna.samplers.BaseSampler:
         """Return TPE (Bergstra et al., NeurIPS 2011), seeded by trial number and worker, so that all draws differ."""

@@ -16,7 +16,7 @@ from components.shared.tuning.hyperparameters import Hyperparameters
 from components.shared.tuning.search_space import Value
 from components.shared.tuning.trial import Tunable
 from components.tune_hyperparameters.config import TuningConfig
-from components.tune_hyperparameters.finals import play_finals
+from components.tune_hyperparameters.finals import run_finals
 from components.tune_hyperparameters.report import tuning_page
 from components.tune_hyperparameters.result import Result
 from components.tune_hyperparameters.study import DEFAULTS, PROBLEM, SharedStudy, counts
@@ -43,8 +43,8 @@ def tune(tunable: Tunable, out: Path, html: Path, config: TuningConfig) -> Hyper
     study = SharedStudy(config, tunable.space, tunable.defaults, _facts(tunable, config))
     while trial := study.claim():
         _run(study, trial, tunable)
-    if config.closing:
-        play_finals(study, tunable)
+    if config.others_ended:
+        run_finals(study, tunable)
     result = Result.read(study, tunable)
     best = result.best()
     with atomic_directory(out) as folder:

@@ -57,9 +57,9 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
         httpx.Client(base_url=predictor.url, trust_env=False, timeout=30.0) as client,
     ):
         report("validate_serving", 0.3, "golden requests")
-        asked = Endpoint(client, predictor.name, lambda: f"see the end of its log:\n{predictor.log_tail()}")
-        worst = asked.replay(golden, config.tolerance)
-        milliseconds = _time(asked, golden, config)
+        endpoint = Endpoint(client, predictor.name, lambda: f"see the end of its log:\n{predictor.log_tail()}")
+        worst = endpoint.replay(golden, config.tolerance)
+        milliseconds = _time(endpoint, golden, config)
         memory = predictor.peak_memory_mb()
         proof = Proof(
             name=manifest.name, version=manifest.version,
@@ -76,12 +76,12 @@ def prove(bundle: Path, output: Path, config: ProofConfig) -> Proof:
     return proof
 
 
-def _time(asked: Endpoint, golden: list[Golden], config: ProofConfig) -> list[float]:
+def _time(endpoint: Endpoint, golden: list[Golden], config: ProofConfig) -> list[float]:
     """Latency of each timed request in milliseconds, repeating the golden requests."""
     spent = []
     for number in range(config.warm_up + config.requests):
         start = time.perf_counter()
-        asked.answer(golden[number % len(golden)].request)
+        endpoint.answer(golden[number % len(golden)].request)
         spent.append((time.perf_counter() - start) * 1000)
         if number % 100 == 99:
             report("validate_serving", 0.4 + 0.6 * number / (config.warm_up + config.requests), "timing requests")

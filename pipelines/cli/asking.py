@@ -28,11 +28,11 @@ def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: boo
         body: Any = response.json()
     except ValueError:
         body = {"error": response.text[:200]}
-    said = body.get("error", body) if isinstance(body, dict) else body
+    message = body.get("error", body) if isinstance(body, dict) else body
     if response.status_code == 400:
-        raise InputError(str(said), "correct that field of the request")
+        raise InputError(str(message), "correct that field of the request")
     if response.status_code != 200:
-        raise ServingError(f"{address} answered {response.status_code}: {said}", "check the predictor's log")
+        raise ServingError(f"{address} answered {response.status_code}: {message}", "check the predictor's log")
     try:
         return body["explanations" if explain else "predictions"][0]
     except (LookupError, TypeError) as error:

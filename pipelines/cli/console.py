@@ -108,8 +108,8 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
         console.print(f"[yellow]note:[/] {warning}")
     if answer.get("note"):
         console.print(f"[yellow]note:[/] {answer['note']}")
-    moment = f", as of {answer['as_of']}" if answer.get("as_of") else ""
-    console.print(f"[dim]model {answer['model_version']}{moment}, request {answer['request_id']}[/]\n")
+    as_of = f", as of {answer['as_of']}" if answer.get("as_of") else ""
+    console.print(f"[dim]model {answer['model_version']}{as_of}, request {answer['request_id']}[/]\n")
 
 
 def show_error(error: ShoprankError) -> None:

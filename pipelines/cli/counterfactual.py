@@ -27,7 +27,7 @@ def counterfactual(
         f"{found.decisions:,} explored answers; {event_type} rate of the item at the last position:", highlight=False
     )
     console.print(
-        f"  {found.left_out:,} of {found.decisions + found.left_out:,} left out, {100 * found.share:.1f} % remain: "
+        f"  {found.excluded:,} of {found.decisions + found.excluded:,} left out, {100 * found.share:.1f} % remain: "
         "the answers differ in length, or the champion ranks the candidate's last item higher", highlight=False,
     )  # fmt: skip
     console.print(f"  champion         {found.champion:.4f}", highlight=False)

@@ -110,7 +110,7 @@ def refresh(
     """Add new and changed items to the champion without training; verify and release the result."""
     given = _given(config, set_)
     folder = out.resolve()
-    _run("catalog", {**given, "items_source": located(items)}, folder, as_json, set_)
+    _run("catalog", {**given, "items_source": absolute_source(items)}, folder, as_json, set_)
     version = Registry(folder / "registry").aliases(str(given.get("model_name", "shop")))[CHAMPION]
     if as_json:
         return emit({"champion": version})
@@ -145,7 +145,7 @@ def train(
     return finished
 
 
-def located(data: str) -> str:
+def absolute_source(data: str) -> str:
     """A data source given by the user, with paths made absolute because steps run in other folders."""
     return data if "://" in data or data == "complete-journey" else str(Path(data).resolve())
 
@@ -173,10 +173,10 @@ def _given(config: Path | None, words: list[str] | None, **named: str) -> dict[s
 
     given = given_options(config, words or [])
     if named.get("data"):
-        given = merged(given, {"source": located(named["data"])})
+        given = merged(given, {"source": absolute_source(named["data"])})
     for name in ("items", "users"):
         if named.get(name):
-            given = merged(given, {"data": {f"{name}_source": located(named[name])}})
+            given = merged(given, {"data": {f"{name}_source": absolute_source(named[name])}})
     if named.get("size"):
         given = merged(given, {"size": named["size"]})
     if named.get("mapping"):

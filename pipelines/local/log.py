@@ -60,7 +60,7 @@ class LogReader:
             self._tail = [*self._tail[-30:], line.strip()]
         return None
 
-    def last_words(self) -> str:
+    def last_error_line(self) -> str:
         """The last line that looks like an error, for failures without headline and fix."""
         telling = [line for line in self._tail if re.match(r"[\w.]*(Error|Exception|Killed)\b", line)]
         own = [line for line in telling if not line.startswith("RuntimeError: Pipeline")]

@@ -137,7 +137,7 @@ def run_local(
             process.wait()
         raise
     if code:
-        headline = reader.headline or f"the run failed with exit code {code}: {reader.last_words()}"
+        headline = reader.headline or f"the run failed with exit code {code}: {reader.last_error_line()}"
         raise RunFailed(headline, reader.fix or f"read {folder / 'run.log'}")
     write_json(folder / "run.json", {"pipeline": pipeline, "arguments": arguments, "stages": stages})
     return Run(folder, pipeline, arguments, tuple(stages))

@@ -83,7 +83,7 @@ def test_what_config_prints_is_a_configuration_with_the_defaults_of_the_size(siz
     (tmp_path / "shop.yaml").write_text(text)
     given = given_options(tmp_path / "shop.yaml", [])
     found = space.configured(RankerTraining.from_size(size_named(size)), given["ranker"])
-    assert found.decisive == RankerTraining.from_size(size_named(size)).decisive
+    assert found.digest_settings == RankerTraining.from_size(size_named(size)).digest_settings
     seeded = space.configured(RankerTraining.from_size(size_named(size), seed=5), given["ranker"])
     assert seeded.optimizer.seed == 5, "a printed file does not fix the seed of a training"
     described = [line for line in text.splitlines() if line.lstrip().startswith("#")]

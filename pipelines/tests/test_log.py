@@ -22,7 +22,7 @@ def test_the_last_error_line_is_told_when_no_user_caused_it():
     reader = LogReader()
     for line in ("some line", "ValueError: 3 is not 4", "more", "RuntimeError: Pipeline 'x' finished with status"):
         reader.read(line)
-    assert reader.last_words() == "ValueError: 3 is not 4"
+    assert reader.last_error_line() == "ValueError: 3 is not 4"
 
 
 def test_progress_lines_survive_the_round_trip(capsys):

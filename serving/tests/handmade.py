@@ -73,12 +73,12 @@ def write_golden(folder: Path) -> None:
     """Let the engine answer three questions and keep the answers as golden."""
     from components.shared.recommender.recommender import Recommender
     from serving.engine import Engine
-    from serving.protocol import parse_ask
+    from serving.protocol import parse_instance
 
     engine = Engine(Recommender.open(folder), "golden", "bundle")
     golden = []
     for request in ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"user_id": "nobody", "k": 5}):
-        items = engine.answer([parse_ask(request)], ["golden"])[0].items
+        items = engine.answer([parse_instance(request)], ["golden"])[0].items
         golden.append({"request": request, "items": [item.item_id for item in items],
                        "scores": [item.score for item in items]})  # fmt: skip
     (folder / "golden.json").write_text(json.dumps(golden))

@@ -15,7 +15,7 @@ from components.shared.storage import read_json, write_json
 from serving.engine import Engine
 from serving.explain import FEATURE_GROUPS
 from serving.exploring import ExplorationConfig
-from serving.protocol import parse_ask
+from serving.protocol import parse_instance
 from serving.tests.handmade import AS_OF, write_compiled
 
 
@@ -74,7 +74,7 @@ REQUESTS = st.fixed_dictionaries(
         "context": st.just({"timestamp": AS_OF - 20 * DAY}),
         "history": EVENTS,
     },
-).map(parse_ask)  # fmt: skip
+).map(parse_instance)  # fmt: skip
 
 
 @settings(deadline=None, max_examples=60)
@@ -91,7 +91,7 @@ def test_a_batch_is_answered_like_its_questions_one_by_one(folder, engine, asks,
     ]
 
 
-ASKS = [parse_ask(request) for request in (
+ASKS = [parse_instance(request) for request in (
     {"user_id": "ann"}, {"query": "milk"}, {"user_id": "bob", "filters": {"price_max": 9.0}}, {"exclude": ["oat"]},
 )]  # fmt: skip
 

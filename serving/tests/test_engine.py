@@ -11,7 +11,7 @@ from components.shared.features.spec import DAY
 from components.shared.release.bundle import verify
 from serving.clock import choose_clock
 from serving.engine import Engine
-from serving.protocol import parse_ask
+from serving.protocol import parse_instance
 from serving.tests.handmade import AS_OF
 
 
@@ -22,7 +22,7 @@ def engine(signed):
 
 
 def _ask(engine, **request):
-    return engine.answer([parse_ask(request)], ["test"])[0]
+    return engine.answer([parse_instance(request)], ["test"])[0]
 
 
 def _ids(answer):
@@ -98,7 +98,7 @@ def test_filters_that_let_nothing_through_answer_nothing_and_say_so(engine):
     answer = _ask(engine, user_id="ann", query="milk", filters={"categories": ["NO SUCH"]})
     assert answer.items == []
     assert answer.warnings == ["filters.categories: no item matches 'NO SUCH'", "filters: no item matches"]
-    assert engine.explain([parse_ask({"filters": {"price_min": 999}})], ["x"])[0]["items"] == []
+    assert engine.explain([parse_instance({"filters": {"price_min": 999}})], ["x"])[0]["items"] == []
 
 
 def test_excluded_items_stay_out_and_unknown_ones_are_told(engine):
@@ -159,7 +159,7 @@ def test_auto_takes_the_systems_time_for_recent_data(option, days, clock, reason
 
 
 def test_the_account_adds_up(engine):
-    answer = engine.explain([parse_ask({"user_id": "ann", "k": 2, "query": "milk"})], ["x"])[0]
+    answer = engine.explain([parse_instance({"user_id": "ann", "k": 2, "query": "milk"})], ["x"])[0]
     first = answer["items"][0]
     assert first["sources"] == ["lexical"] and first["lexical_score"] > 0
     assert set(first["probabilities"]) == {"purchase_again", "purchase_first"}
@@ -192,6 +192,6 @@ def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
 def test_what_goes_with_a_shoppers_items_is_answered_and_says_so(engine):
     items = {item.item_id: item.reasons for item in _ask(engine, user_id="ann", k=40).items}
     assert "new to you; goes with Oat milk 1L" in items["snack0"]
-    account = engine.explain([parse_ask({"user_id": "ann", "k": 40})], ["test"])[0]["items"]
+    account = engine.explain([parse_instance({"user_id": "ann", "k": 40})], ["test"])[0]["items"]
     snack = next(item for item in account if item["item_id"] == "snack0")
     assert snack["features"]["similar"] > 0 and "goes with what the shopper has" in snack["contributions"]

@@ -8,7 +8,7 @@ from components.shared.features.columns import ItemStatistic
 from components.shared.recommender.candidates import CandidateConfig, Source, hot_items, hot_order
 from components.shared.recommender.recommender import Recommender
 from serving.engine import Engine
-from serving.protocol import parse_ask
+from serving.protocol import parse_instance
 from serving.tests.handmade import ITEMS, write_compiled
 
 SURGE = 1 + [item[0] for item in ITEMS].index("snack30")
@@ -47,12 +47,12 @@ def test_the_order_is_by_decayed_popularity_and_holds_what_was_sold():
 
 def test_a_surging_item_reaches_everybodys_answer_with_its_reason(shop):
     engine = Engine(shop(2), "hot", "bundle")
-    answer = engine.explain([parse_ask({"user_id": "nobody", "k": 40})], ["test"])[0]
+    answer = engine.explain([parse_instance({"user_id": "nobody", "k": 40})], ["test"])[0]
     found = {item["item_id"]: item for item in answer["items"]}
     assert "hot" in found["snack30"]["sources"] and "trending now" in found["snack30"]["reasons"]
     assert "trending now" not in found["oat"]["reasons"], "hot, but by far less than the best"
     assert "gone" not in found
-    without = Engine(shop(0), "cold", "bundle").explain([parse_ask({"user_id": "nobody", "k": 40})], ["test"])[0]
+    without = Engine(shop(0), "cold", "bundle").explain([parse_instance({"user_id": "nobody", "k": 40})], ["test"])[0]
     assert "snack30" not in {item["item_id"] for item in without["items"]}
 
 

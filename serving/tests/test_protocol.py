@@ -1,4 +1,4 @@
-"""Requests: right ones become `Ask`, wrong ones are refused with the name of their field, whatever they are."""
+"""Requests: right ones become `Instance`, wrong ones are refused with the name of their field, whatever they are."""
 
 import json
 
@@ -6,23 +6,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.protocol import Answer, Ask, Item, RequestError, answer_columns, decode_json, parse_ask, parse_v1, parse_v2
+from serving.protocol import (
+    Answer,
+    Instance,
+    Item,
+    RequestError,
+    answer_columns,
+    decode_json,
+    parse_instance,
+    parse_v1,
+    parse_v2,
+)
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-FIELDS = st.sampled_from([*Ask.model_fields, "surprise"])
+FIELDS = st.sampled_from([*Instance.model_fields, "surprise"])
 
 
 def test_an_empty_request_has_defaults():
-    ask = parse_ask({})
+    ask = parse_instance({})
     assert (ask.user_id, ask.query, ask.k, ask.filters.available, ask.history) == (None, None, 10, True, None)
 
 
 def test_a_full_request_is_read():
-    ask = parse_ask({
+    ask = parse_instance({
         "user_id": "u", "query": "燕麦奶 🥛", "k": 500, "exclude": ["a"],
         "filters": {"available": False, "price_min": 1, "price_max": 2.5, "categories": ["MILK"], "brands": []},
         "context": {"timestamp": "2026-11-23T12:00:00Z"},
@@ -35,7 +45,7 @@ def test_a_full_request_is_read():
 @pytest.mark.parametrize("k", [0, -1, 10**9, 10**30, "ten", True, 2.5, 10.0, None, [10]])
 def test_k_must_be_a_whole_number_up_to_500(k):
     with pytest.raises(RequestError, match="field 'k'") as refusal:
-        parse_ask({"k": k})
+        parse_instance({"k": k})
     assert refusal.value.field == "k" and refusal.value.fix
 
 
@@ -64,21 +74,21 @@ def test_k_must_be_a_whole_number_up_to_500(k):
 )
 def test_a_wrong_field_is_named(request_, field):
     with pytest.raises(RequestError) as refusal:
-        parse_ask(request_)
+        parse_instance(request_)
     assert refusal.value.field == field
     assert field in refusal.value.headline and len(refusal.value.headline) < 300
 
 
 def test_an_unknown_field_lists_the_known_ones():
     with pytest.raises(RequestError, match="unknown field 'user'") as refusal:
-        parse_ask({"user": "x"})
+        parse_instance({"user": "x"})
     assert "user_id, query, k" in refusal.value.fix
 
 
 @given(st.dictionaries(FIELDS, VALUES, max_size=4))
 def test_any_object_is_read_or_refused(raw):
     try:
-        assert isinstance(parse_ask(raw), Ask)
+        assert isinstance(parse_instance(raw), Instance)
     except RequestError as refusal:
         assert refusal.field and refusal.headline and refusal.fix
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from components.shared.cluster.api import Cluster, Patience, connect
+from components.shared.cluster.api import Cluster, RetryPolicy, connect
 
 TOOL = Path(os.environ.get("SHOPRANK_CRD_APISERVER", Path(__file__).parents[3] / "shared/tools/crd_apiserver.py"))
-QUICK = Patience(connects=12, statuses=2, unknown_kind_s=2.0)
+QUICK = RetryPolicy(connects=12, statuses=2, unknown_kind_s=2.0)
 
 
 @dataclass
@@ -36,7 +36,7 @@ class ApiServer:
     revived: list[subprocess.Popen[bytes]] = field(default_factory=list)
     connected: list[Cluster] = field(default_factory=list)
 
-    def connect(self, patience: Patience = QUICK) -> Cluster:
+    def connect(self, patience: RetryPolicy = QUICK) -> Cluster:
         """A connection to a namespace of its own."""
         before = os.environ.get("KUBECONFIG")
         os.environ["KUBECONFIG"] = str(self.kubeconfig)

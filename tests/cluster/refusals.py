@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import urllib3
 
-from components.shared.cluster.api import Cluster, Patience
+from components.shared.cluster.api import Cluster, RetryPolicy
 from tests.cluster.api_server import ApiServer
 
 
@@ -71,9 +71,9 @@ class Front:
 
 
 @contextlib.contextmanager
-def in_front_of(server: ApiServer, patience: Patience | None = None) -> Iterator[tuple[Cluster, Front]]:
+def in_front_of(server: ApiServer, patience: RetryPolicy | None = None) -> Iterator[tuple[Cluster, Front]]:
     """A connection, to a namespace of its own, that leads through a Front."""
-    cluster, front = server.connect(patience or Patience()), Front()
+    cluster, front = server.connect(patience or RetryPolicy()), Front()
     settings = cluster.client.configuration
     upstream = urllib3.PoolManager(cert_file=settings.cert_file, key_file=settings.key_file, cert_reqs="CERT_NONE")
     handler = _handler(front, upstream, settings.host)

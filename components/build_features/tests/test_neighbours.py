@@ -11,7 +11,7 @@ from components.shared.recommender.similarity import SimilarityConfig
 
 @pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])
 def test_neighbours_count_shoppers_before_the_moment(shop, built, name):
-    moment = {**built.timeline.moments(), "serving": built.timeline.end}[name]
+    moment = {**built.timeline.reference_times(), "serving": built.timeline.end}[name]
     found = Neighbours.open(built.folder / "neighbours" / name).similarity
     who: dict[str, set[str]] = {}
     own: dict[str, set[str]] = {}

@@ -13,7 +13,7 @@ from components.shared.features.rows import Rows
 from components.shared.features.shopper import shopper_features
 from components.shared.recommender.recommender import Recommender
 from components.shared.schema.tables import EVENT_TYPES
-from serving.protocol import parse_ask
+from serving.protocol import parse_instance
 from serving.shoppers import Shoppers
 from serving.tests.handmade import AS_OF, USERS, write_compiled
 
@@ -28,7 +28,7 @@ def online(found, user: str | None, now: int, query: Ragged, history: list[dict]
     """Features of one request, as the predictor computes them."""
     user_row = {name: row for row, name in enumerate(found.users) if row}
     shoppers = Shoppers(found.spec, found.catalog, found.store, user_row, clock="bundle")
-    ask = parse_ask(
+    ask = parse_instance(
         {"user_id": user, "context": {"timestamp": now}} | ({} if history is None else {"history": history})
     )
     warnings: list[str] = []

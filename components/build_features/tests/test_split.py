@@ -41,7 +41,7 @@ def shaken(shop, moment: int):
 
 @pytest.fixture(params=["ranker-0", "ranker-1", "validation", "test"])
 def moment(request, built) -> tuple[str, int]:
-    return request.param, built.timeline.moments()[request.param]
+    return request.param, built.timeline.reference_times()[request.param]
 
 
 def test_the_future_changes_nothing_before_it(moment, built, shop, built_from):
@@ -60,7 +60,7 @@ def test_the_future_changes_nothing_before_it(moment, built, shop, built_from):
     assert tables[0].equals(tables[1])
 
     # And what is known at this moment and at earlier ones is the same.
-    earlier = [split for split, at in built.timeline.moments().items() if at <= when]
+    earlier = [split for split, at in built.timeline.reference_times().items() if at <= when]
     assert name in earlier
     for split in earlier:
         one, two = (np.load(found.folder / "statistics" / f"{split}.npy") for found in (built, other))
@@ -72,7 +72,7 @@ def test_the_future_changes_nothing_before_it(moment, built, shop, built_from):
             rows, others = (table.filter(pc.is_in(table["shopper"], pa.array(both, pa.int32())))
                             for table in (rows, others))  # fmt: skip
             assert rows.select([*FEATURES, "last_event_at"]).equals(others.select([*FEATURES, "last_event_at"]))
-        elif built.timeline.moments()[split] + built.timeline.horizon <= when:
+        elif built.timeline.reference_times()[split] + built.timeline.horizon <= when:
             assert rows.equals(others), "an earlier split with its labels lies wholly before"
     everyone = np.arange(len(built.users))
     histories = [found.store.before(everyone, np.full(len(everyone), when), 999) for found in (built, other)]
@@ -83,7 +83,7 @@ def test_the_future_changes_nothing_before_it(moment, built, shop, built_from):
 def test_every_split_lies_in_its_window(shop, built):
     timeline, horizon = built.timeline, built.timeline.horizon
     names = built.catalog.item_id.to_pylist()
-    for split, at in timeline.moments().items():
+    for split, at in timeline.reference_times().items():
         rows = built.rows(split)
         assert rows["timestamp"].unique().to_pylist() == [at]
         wanted: dict[str, set[str]] = {}

@@ -21,7 +21,7 @@ def purchases(shop, before: int) -> list[tuple[str, str, int]]:
 
 @pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])
 def test_statistics_count_purchases_before_the_moment(shop, built, name):
-    moment = {**built.timeline.moments(), "serving": built.timeline.end}[name]
+    moment = {**built.timeline.reference_times(), "serving": built.timeline.end}[name]
     short, middle, long = FeatureOptions().popularity_days
     events = purchases(shop, moment)
     table = np.load(built.folder / "statistics" / f"{name}.npy")

@@ -6,14 +6,14 @@ import pytest
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.golden import read_golden
 from serving.engine import Engine
-from serving.protocol import parse_ask
+from serving.protocol import parse_instance
 
 
 @pytest.mark.slow
 def test_a_trained_model_answers_a_batch_like_its_questions_one_by_one(tiny_run):
     """Within the rounding of float32: matrix products of one row and of many may add up in another order."""
     engine = Engine(Recommender.open(tiny_run.compiled), "trained", "bundle")
-    asks = [parse_ask(golden.request) for golden in read_golden(tiny_run.compiled)]
+    asks = [parse_instance(golden.request) for golden in read_golden(tiny_run.compiled)]
     engine.check_golden(tiny_run.compiled)
     names = [f"request-{position}" for position in range(len(asks))]
     together = engine.answer(asks, names)

@@ -134,9 +134,9 @@ def test_another_model_behind_the_url_is_no_release(shop):
 
 
 def test_a_conflict_and_an_absent_server_do_not_stop_a_release(shop, api_server):
-    from components.shared.cluster.api import Patience
+    from components.shared.cluster.api import RetryPolicy
 
-    patient = api_server.connect(Patience())
+    patient = api_server.connect(RetryPolicy())
     patient.namespace = shop.cluster.namespace
     backend = KServeBackend(shop.backend.registry, shop.backend.target, patient)
     with Controller(patient, shop.bundle_of):

@@ -20,7 +20,7 @@ ITEMS = 6
 
 
 class Spec:
-    """The part of a FeatureSpec that counting touches reads."""
+    """The part of a FeatureSpec that summarise_pairs reads."""
 
     target_event = "purchase"
     half_life_days = 30.0

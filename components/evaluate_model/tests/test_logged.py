@@ -68,7 +68,7 @@ def test_requests_whose_last_item_the_champion_could_not_draw_are_left_out(tmp_p
     """A good candidate that orders the same items differently must not look like a bad one."""
     truth = shop(tmp_path, reordered=0.5)
     found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
-    assert (found.decisions, found.left_out, found.share) == (3_000, 3_000, 0.5)
+    assert (found.decisions, found.excluded, found.share) == (3_000, 3_000, 0.5)
     assert found.champion == pytest.approx(truth["champion"], abs=0.02)
     for estimate in (found.candidate_ips, found.candidate_snips, found.candidate_dr):
         assert estimate.low - 0.01 <= truth["candidate"] <= estimate.high + 0.01
@@ -95,7 +95,7 @@ def test_answers_of_different_lengths_are_left_out_and_counted(tmp_path):
                "r3": (*given, ("c", "d", "a"))}  # fmt: skip
     log, events = write_log(tmp_path / "log", answers.items())
     found = decisions(log, "two", events, "purchase")
-    assert (found.request_id, found.left_out) == (["r0"], 3)
+    assert (found.request_id, found.excluded) == (["r0"], 3)
     assert (found.item_id, found.candidate, found.propensity.tolist(), found.reward.tolist()) == (
         ["c"], ["c"], [0.5], [1.0]
     )  # fmt: skip

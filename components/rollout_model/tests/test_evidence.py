@@ -113,7 +113,7 @@ def test_a_reader_goes_on_where_another_stopped(pair):
         for _ in range(3):
             clients[1].post(PREDICT, json={"instances": [{"k": 1}]})
         second = make()
-        second.go_on(state)
+        second.restore(state)
         assert sum(arm.requests for arm in looks(second, 1.0, 3)) == 3
 
 
@@ -183,7 +183,7 @@ def test_a_slow_answer_scraped_in_the_midst_of_counting_is_not_lost(between):
         first = [evidence.read(1.0).candidate for _ in range(2)]
         state = json.loads(json.dumps(evidence.to_json()))
         evidence = PrometheusEvidence(url, Versions("a", "b"))
-        evidence.go_on(state)
+        evidence.restore(state)
         looks = [*first, evidence.read(1.0).candidate]
     assert all(arm.slow <= arm.requests for arm in looks)
     assert sum(arm.requests for arm in looks) == 9

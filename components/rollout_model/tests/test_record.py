@@ -14,10 +14,10 @@ from components.rollout_model.record import (
     PROMOTED,
     RECORD,
     ROLLED_BACK,
+    Observation,
     RolloutRecord,
-    Seen,
+    downsampled,
     read_record,
-    thinned,
 )
 from components.shared.errors import InputError
 
@@ -43,7 +43,9 @@ def rollout(errors=0.01, clicks=True, steps=(5, 50, 100)):
                 ))  # fmt: skip
             overlaps = tuple((random.binomial(10, 0.6, 30) / 10).tolist()) if percent < 100 else ()
             verdict = judge.observe(Interval(seconds=60.0, champion=arms[0], candidate=arms[1], overlaps=overlaps))
-            seen.append(Seen(time=time, percent=percent, interval=seen_interval(arms, overlaps), verdict=verdict))
+            seen.append(
+                Observation(time=time, percent=percent, interval=seen_interval(arms, overlaps), verdict=verdict)
+            )
             action = verdict.action
         if action is Action.ROLL_BACK:
             break
@@ -112,7 +114,7 @@ def test_thinning_keeps_counts_order_and_the_last_look_of_each_step(rolled_back,
     looks = [
         dataclasses.replace(rolled_back.seen[0], time=BEGAN + at, percent=5 if at < 41 else 50) for at in range(60)
     ]
-    kept = thinned(looks, most)
+    kept = downsampled(looks, most)
     assert [one.time for one in kept] == sorted(one.time for one in kept)
     assert {BEGAN + 40, BEGAN + 59} <= {one.time for one in kept}
     for percent in (5, 50):
@@ -122,7 +124,7 @@ def test_thinning_keeps_counts_order_and_the_last_look_of_each_step(rolled_back,
                       lambda one: one.interval.seconds):  # fmt: skip
             assert sum(map(total, new)) == sum(map(total, old))
         assert all(one.interval.candidate.clicks is None for one in new)
-    assert thinned(kept, most) == kept
+    assert downsampled(kept, most) == kept
 
 
 @pytest.mark.parametrize(("change", "said"), [

@@ -27,7 +27,7 @@ _TRANSPORT = (urllib3.exceptions.HTTPError, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long an API server may be unavailable."""
 
     connects: int = 30
@@ -46,7 +46,7 @@ class Patience:
         )  # fmt: skip
 
 
-def connect(context: str = "", namespace: str = "", patience: Patience | None = None) -> "Cluster":
+def connect(context: str = "", namespace: str = "", patience: RetryPolicy | None = None) -> "Cluster":
     """Connect to the cluster of this pod, or of a kubeconfig (KUBECONFIG or ~/.kube/config).
 
     Args:
@@ -77,7 +77,7 @@ def connect(context: str = "", namespace: str = "", patience: Patience | None = 
             f"no Kubernetes cluster found: {error}",
             "set KUBECONFIG, give a context that `kubectl config get-contexts` lists, or run in a pod",
         ) from error
-    patience = patience or Patience()
+    patience = patience or RetryPolicy()
     configuration.retries = patience.retries()  # pyright: ignore[reportAttributeAccessIssue]
     return Cluster(kubernetes.client.ApiClient(configuration), namespace or own, patience)
 
@@ -91,7 +91,7 @@ class Cluster:
         patience: How long an unknown kind is retried; the client's own retries are set by `connect`.
     """
 
-    def __init__(self, client: kubernetes.client.ApiClient, namespace: str, patience: Patience):
+    def __init__(self, client: kubernetes.client.ApiClient, namespace: str, patience: RetryPolicy):
         self.client, self.namespace, self._patience = client, namespace, patience
         self._objects = CustomObjectsApi(client)
 
@@ -267,10 +267,10 @@ class Cluster:
 def _said(error: ApiException) -> dict[str, Any]:
     """The Status object of an error response, or {}."""
     try:
-        said = json.loads(error.body or "{}")
+        body = json.loads(error.body or "{}")
     except json.JSONDecodeError:
         return {}
-    return said if isinstance(said, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def _reason(error: ApiException) -> str:

@@ -154,7 +154,8 @@ def wait_ready(cluster: Cluster, name: str, generation: int, seconds: float, kin
             if failure:
                 raise ServingError(f"InferenceService {name}: the model failed to load: {failure}", _look(name))
     raise ServingError(
-        f"InferenceService {name} was not ready within {time.monotonic() - started:.0f} s: {said(present, kind)}",
+        f"InferenceService {name} was not ready within {time.monotonic() - started:.0f} s: "
+        f"{status_message(present, kind)}",
         _look(name),
     )
 
@@ -172,7 +173,7 @@ def load_failure(service: Manifest) -> str:
     return ""
 
 
-def said(service: Manifest, kind: str = "Ready") -> str:
+def status_message(service: Manifest, kind: str = "Ready") -> str:
     """Summarise the status in one line."""
     found = condition(service, kind)
     if not found:

@@ -74,7 +74,7 @@ class PodLogs:
             pods = self.pods(job)
         except (ApiException, *_TRANSPORT) as error:
             return f"pods cannot be listed ({_reason(error)})"
-        return "; ".join(f"{pod.metadata.name}: {said}" for pod in pods if (said := _waiting(pod)))
+        return "; ".join(f"{pod.metadata.name}: {reason}" for pod in pods if (reason := _waiting(pod)))
 
     def pods(self, job: str) -> list[Any]:
         """List the pods of the job."""

@@ -139,7 +139,7 @@ class StandardTraffic(_ServiceTraffic):
         """
         if not (self.candidate() == version and self._present()["spec"].get("canary")):
             self._write({"canary": [self._canary(version, 0)]}, {CANDIDATE_ANNOTATION: version})
-        self._weigh(self.percent())
+        self._set_weights(self.percent())
         self._wait(self._present(), "CanaryReady")
 
     def urls(self) -> tuple[str, str]:
@@ -157,7 +157,7 @@ class StandardTraffic(_ServiceTraffic):
     def shift(self, percent: int) -> None:
         """See Traffic."""
         self._write({"canary": [self._canary(self.candidate(), percent)]})
-        self._weigh(percent)
+        self._set_weights(percent)
 
     def promote(self) -> None:
         """See Traffic; the candidate has all traffic while the stable predictor is updated to its version.
@@ -171,7 +171,7 @@ class StandardTraffic(_ServiceTraffic):
         if self.percent() < 100:
             self.shift(100)
         self._wait(self._write(self._stable(version)))
-        self._weigh(0)
+        self._set_weights(0)
         # The annotation is removed last, because retries and rollbacks need the old champion.
         self._write({"canary": None}, {VERSION_ANNOTATION: version, CANDIDATE_ANNOTATION: None})
 
@@ -184,7 +184,7 @@ class StandardTraffic(_ServiceTraffic):
         champion = self.champion()
         if self._present()["spec"]["predictor"]["model"]["storageUri"] != self._spec.uri(champion):
             self._wait(self._write(self._stable(champion)))
-        self._weigh(0)
+        self._set_weights(0)
         if self.candidate() or self._present()["spec"].get("canary"):
             self._write({"canary": None}, {CANDIDATE_ANNOTATION: None})
 
@@ -206,7 +206,7 @@ class StandardTraffic(_ServiceTraffic):
         own["model"]["name"] = "kserve-container"
         return {"trafficPercent": percent, "predictor": {"name": CANDIDATE, **own}}
 
-    def _weigh(self, percent: int) -> None:
+    def _set_weights(self, percent: int) -> None:
         """Set the weights of the HTTPRoute, creating it if necessary."""
         if not self._placement.gateway:
             return

@@ -28,18 +28,18 @@ class Pairs:
         item: int64 [pairs], catalog row.
         score: float32 [pairs], the retriever's score.
         item_knn_score: float32 [pairs], item-kNN score of the item (see neighbours.py).
-        reach_share: float32 [pairs], item_knn_score divided by the highest score of the row.
+        item_knn_share: float32 [pairs], item_knn_score divided by the highest score of the row.
     """
 
     row: np.ndarray
     item: np.ndarray
     score: np.ndarray
     item_knn_score: np.ndarray
-    reach_share: np.ndarray
+    item_knn_share: np.ndarray
 
 
 @dataclass(frozen=True)
-class Touches:
+class PairSummary:
     """Summary of the events of each (row, item) pair, sorted by key.
 
     Attributes:
@@ -66,7 +66,7 @@ class Touches:
         return position, found
 
 
-def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
+def summarise_pairs(histories: Histories, items: int, spec: FeatureSpec) -> PairSummary:
     """Summarise the events of each (row, item) pair."""
     row, target = histories.row, histories.event_type == EVENT_TYPES.index(spec.target_event)
     key, inverse = np.unique(row * items + histories.item, return_inverse=True)
@@ -80,7 +80,7 @@ def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
     day = histories.timestamp // DAY
     first_day, width = _span(day)
     distinct = np.unique(inverse[target] * width + day[target] - first_day) // width
-    return Touches(
+    return PairSummary(
         key=key, times=times, days=np.bincount(distinct, minlength=count).astype(np.float64),
         first=np.where(times > 0, first, 0), last=last,
         weight=np.bincount(inverse, weights=event_weights(histories, spec), minlength=count), last_any=last_any,
@@ -89,13 +89,18 @@ def touches(histories: Histories, items: int, spec: FeatureSpec) -> Touches:
 
 
 def pair_features(
-    histories: Histories, touched: Touches, pairs: Pairs, catalog: Catalog, statistics: np.ndarray, spec: FeatureSpec
+    histories: Histories,
+    touched: PairSummary,
+    pairs: Pairs,
+    catalog: Catalog,
+    statistics: np.ndarray,
+    spec: FeatureSpec,
 ) -> np.ndarray:
     """Dense inputs of the ranker, float32 [pairs, len(DenseInput)]; counts are log(1 + x), recencies are in [0, 1].
 
     Args:
         histories: Events before each row's reference time.
-        touched: Result of `touches` for the histories.
+        touched: Result of `summarise_pairs` for the histories.
         pairs: Shopper-item pairs.
         catalog: Prices, categories and brands.
         statistics: float32 [items, len(ItemStatistic)] as of the rows' reference time.
@@ -110,7 +115,7 @@ def pair_features(
         **_price_columns(histories, pairs, catalog, spec),
         **_affinity_columns(histories, pairs, catalog, spec),
         DenseInput.SIMILAR: np.log1p(100.0 * pairs.item_knn_score),
-        DenseInput.SIMILAR_SHARE: pairs.reach_share,
+        DenseInput.SIMILAR_SHARE: pairs.item_knn_share,
         DenseInput.RETRIEVAL_SCORE: pairs.score,
     }
     return np.stack([columns[name] for name in DenseInput], 1).astype(np.float32)
@@ -122,7 +127,7 @@ def _span(day: np.ndarray) -> tuple[int, int]:
 
 
 def _own_columns(
-    histories: Histories, pairs: Pairs, touched: Touches, items: int, visits: np.ndarray
+    histories: Histories, pairs: Pairs, touched: PairSummary, items: int, visits: np.ndarray
 ) -> dict[DenseInput, np.ndarray]:
     """Features of the shopper's previous events with the item."""
     position, found = touched.at(pairs.row * items + pairs.item)
@@ -161,7 +166,7 @@ def _visits(histories: Histories) -> np.ndarray:
 
 
 def _user_columns(
-    histories: Histories, touched: Touches, items: int, visits: np.ndarray, spec: FeatureSpec
+    histories: Histories, touched: PairSummary, items: int, visits: np.ndarray, spec: FeatureSpec
 ) -> dict[DenseInput, np.ndarray]:
     """Features of the shopper of each row, float64 [rows] each."""
     rows = len(histories)

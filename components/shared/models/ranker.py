@@ -22,7 +22,7 @@ from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.examination import Examination
 from components.shared.models.interactions import interaction
 from components.shared.models.ranker_options import RankerArchitecture
-from components.shared.models.retriever import embedding_bags, in_order
+from components.shared.models.retriever import concat_pooled, embedding_bags
 from components.shared.models.target_attention import TargetAttention
 from components.shared.models.task_heads import task_heads
 from components.shared.storage import read_json, write_json
@@ -144,8 +144,8 @@ class Ranker(nn.Module):
         row: torch.Tensor, dense: torch.Tensor, position: torch.Tensor | None,
     ) -> torch.Tensor:  # fmt: skip
         """Like `forward`, from pooled embeddings of shoppers and items, which training looks up in advance."""
-        user_SE = in_order(pooled[0], self.config.user_features)
-        item_PE = in_order(pooled[1], self.config.item_features)
+        user_SE = concat_pooled(pooled[0], self.config.user_features)
+        item_PE = concat_pooled(pooled[1], self.config.item_features)
         parts = [user_SE.index_select(0, row), item_PE]
         if self.behaviour_bags is not None:
             parts.append(self._attended(users, items, row))

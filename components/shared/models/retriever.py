@@ -127,7 +127,7 @@ def embedding_bags(features: tuple[SparseFeature, ...], dim: int, device: torch.
     )  # fmt: skip
 
 
-def in_order(pooled: KeyedTensor, features: tuple[SparseFeature, ...]) -> torch.Tensor:
+def concat_pooled(pooled: KeyedTensor, features: tuple[SparseFeature, ...]) -> torch.Tensor:
     """Concatenate pooled embeddings in the spec's order, [B, features * D].
 
     `KeyedTensor.values()` follows the sharding plan, so a model that used it would change with the number of ranks.
@@ -137,7 +137,7 @@ def in_order(pooled: KeyedTensor, features: tuple[SparseFeature, ...]) -> torch.
     return pooled.values() if pooled.keys() == wanted else KeyedTensor.regroup([pooled], [wanted])[0]
 
 
-def beside_content(pooled: torch.Tensor, linear: nn.Linear | None, content: torch.Tensor | None) -> torch.Tensor:
+def append_content(pooled: torch.Tensor, linear: nn.Linear | None, content: torch.Tensor | None) -> torch.Tensor:
     """Return the input of the item tower: pooled embeddings [N, features * D], followed by the projected content.
 
     Args:
@@ -197,7 +197,7 @@ class Retriever(nn.Module):
         self, bags: KeyedTensor, users: KeyedJaggedTensor, vectors_ID: torch.Tensor | None, at: torch.Tensor | None
     ) -> torch.Tensor:
         """Like `user_vectors`, from pooled embeddings, which training looks up in advance."""
-        pooled = in_order(bags, self.config.user_features)
+        pooled = concat_pooled(bags, self.config.user_features)
         if self.encoder is None:
             return self.user_tower(pooled)
         assert vectors_ID is not None, "an encoder reads item vectors"
@@ -223,8 +223,8 @@ class Retriever(nn.Module):
 
     def items_from_pooled(self, bags: KeyedTensor, content: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Like `item_vectors`, from pooled embeddings, which training looks up in advance."""
-        pooled = in_order(bags, self.config.item_features)
-        out = self.item_tower(beside_content(pooled, self.content, content))
+        pooled = concat_pooled(bags, self.config.item_features)
+        out = self.item_tower(append_content(pooled, self.content, content))
         return out[:, :-1], out[:, -1]
 
     def forward(

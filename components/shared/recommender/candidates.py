@@ -9,7 +9,7 @@ from scipy import sparse
 
 from components.shared.errors import BundleError
 from components.shared.features.columns import ItemStatistic
-from components.shared.features.pairs import Touches
+from components.shared.features.pairs import PairSummary
 from components.shared.features.ragged import offsets_of, top_of_rows
 from components.shared.options import Amount, Options
 
@@ -73,7 +73,7 @@ def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowe
     return Candidates(key // items, key % items, flags, np.zeros(len(key), np.float32))
 
 
-def own_items(touched: Touches, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:
+def own_items(touched: PairSummary, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:
     """Items in each shopper's history, by descending decayed weight."""
     picked = top_of_rows(touched.key // items, touched.weight, count)
     return touched.key[picked] // items, touched.key[picked] % items, Source.OWN

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy import sparse
 
-from components.shared.features.pairs import Touches
+from components.shared.features.pairs import PairSummary
 
 _FILES = {"offsets": np.int64, "item": np.int32, "similarity": np.float32}
 """Arrays of the CSR matrix and their types; one .npy file each."""
@@ -39,7 +39,7 @@ class Neighbours:
         items = len(offsets) - 1
         return cls(sparse.csr_matrix((similarity, item, offsets), shape=(items, items)))
 
-    def item_knn_score(self, touched: Touches, rows: int) -> sparse.csr_matrix:
+    def item_knn_score(self, touched: PairSummary, rows: int) -> sparse.csr_matrix:
         """Item-kNN scores for each shopper, sparse float32 [rows, items], items in ascending order.
 
         A score is the sum of log(1 + decayed event weight) times similarity over the shopper's items. Only neighbours
@@ -54,7 +54,7 @@ class Neighbours:
         found.sort_indices()
         return found
 
-    def nearest_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
+    def most_similar_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
         """For each item, the shopper's item with the highest weighted similarity.
 
         Args:
@@ -67,9 +67,9 @@ class Neighbours:
         """
         if not len(own) or not len(item):
             return np.zeros(len(item), np.int64)
-        voices = self.similarity[own][:, item].toarray() * weight[:, None]
-        best = voices.argmax(0)
-        return np.where(voices[best, np.arange(len(item))] > 0, own[best], 0)
+        scores = self.similarity[own][:, item].toarray() * weight[:, None]
+        best = scores.argmax(0)
+        return np.where(scores[best, np.arange(len(item))] > 0, own[best], 0)
 
 
 def item_knn_scores_of(

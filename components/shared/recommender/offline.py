@@ -123,18 +123,18 @@ def item_vectors(retriever: Retriever, catalog: Catalog, part: int = 8_192) -> t
 
 
 def open_offline(
-    features: Path, retriever: Path, ranker: Path | None, config: CandidateConfig, moment: str = "serving"
+    features: Path, retriever: Path, ranker: Path | None, config: CandidateConfig, snapshot: str = "serving"
 ) -> Recommender:
-    """Open a Recommender on a feature folder and trained modules; `moment` names the statistics and neighbours."""
+    """Open a Recommender on a feature folder and trained modules; `snapshot` names the statistics and neighbours."""
     spec = FeatureSpec.read(features / "spec.json")
     catalog = Catalog.read(features / "items.parquet", spec)
     found = load_retriever(retriever)
     vectors, biases = item_vectors(found, catalog)
     models = TorchModels(found, load_ranker(ranker) if ranker else None, torch.from_numpy(vectors))
     return Recommender(
-        spec=spec, catalog=catalog, statistics=np.load(features / "statistics" / f"{moment}.npy"), models=models,
+        spec=spec, catalog=catalog, statistics=np.load(features / "statistics" / f"{snapshot}.npy"), models=models,
         index=VectorIndex.build(vectors, biases),
-        lexical=LexicalIndex.build([""]), neighbours=Neighbours.open(features / "neighbours" / moment),
+        lexical=LexicalIndex.build([""]), neighbours=Neighbours.open(features / "neighbours" / snapshot),
         tokens=read_tokens(features / "token.parquet"),
         store=HistoryStore.open(features / "history", spec.user("user").rows - 1),
         user_row=read_users(features / "users.parquet"), config=config,

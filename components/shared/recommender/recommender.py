@@ -11,7 +11,7 @@ from scipy import sparse
 from components.shared.features.catalog import Catalog
 from components.shared.features.columns import DenseInput, Task
 from components.shared.features.history import Histories, HistoryStore
-from components.shared.features.pairs import Pairs, Touches, pair_features, touches
+from components.shared.features.pairs import Pairs, PairSummary, pair_features, summarise_pairs
 from components.shared.features.query import query_features
 from components.shared.features.ragged import Ragged, offsets_of
 from components.shared.features.shopper import shopper_features
@@ -69,7 +69,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Scored:
+class RankerBatch:
     """Candidates with all inputs of the ranker.
 
     Attributes:
@@ -85,7 +85,7 @@ class Scored:
     dense: np.ndarray
 
     @classmethod
-    def joined(cls, parts: Sequence["Scored"]) -> "Scored":
+    def joined(cls, parts: Sequence["RankerBatch"]) -> "RankerBatch":
         """Concatenate the rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
@@ -121,7 +121,7 @@ class Recommender:
         self._by_popularity = popularity_orders(self.statistics)
         self._hot = hot_order(self.statistics) if self.config.hot else None
         names = [feature.name for feature in self.spec.item_features]
-        self._item_inputs = side_by_side(
+        self._item_inputs = concatenated(
             {name: self.catalog.features[name] for name in names},
             [(feature.name, feature.max_length) for feature in self.spec.item_features],
         )
@@ -157,7 +157,7 @@ class Recommender:
     def candidates(
         self, histories: Histories, queries: Sequence[str] | None = None,
         allowed: np.ndarray | None = None, times: StageTimes | None = None,
-    ) -> Scored:  # fmt: skip
+    ) -> RankerBatch:  # fmt: skip
         """Candidates of every row with the ranker's inputs.
 
         Args:
@@ -171,8 +171,8 @@ class Recommender:
             length = self.spec.user("query").max_length
             query = None if queries is None else query_features(queries, self.tokens, length)
             features = shopper_features(histories, self.catalog, self.spec, query)
-            user = side_by_side(features, [(f.name, f.max_length) for f in self.spec.user_features])
-            touched = touches(histories, len(self.catalog), self.spec)
+            user = concatenated(features, [(f.name, f.max_length) for f in self.spec.user_features])
+            touched = summarise_pairs(histories, len(self.catalog), self.spec)
         with times.stage("retrieval"):
             vectors = self.models.user_vectors(*user)
             item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
@@ -180,9 +180,9 @@ class Recommender:
             pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
-        return Scored(found, features, user, dense)
+        return RankerBatch(found, features, user, dense)
 
-    def ranked(self, parts: Sequence[Scored], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
+    def ranked(self, parts: Sequence[RankerBatch], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
         """Rank candidates, with one call of the ranker for all rows of all parts.
 
         Args:
@@ -191,7 +191,7 @@ class Recommender:
             times: Receives the seconds of the stage 'ranking'.
         """
         with (times or StageTimes()).stage("ranking"):
-            all_rows = Scored.joined(parts)
+            all_rows = RankerBatch.joined(parts)
             found, dense = all_rows.found, all_rows.dense
             tasks = self.models.task_probabilities(all_rows.user, self.item_inputs(found.item), found.row, dense)
             return self._ordered(found, dense, tasks, k)
@@ -202,8 +202,8 @@ class Recommender:
         return ids[item], weights[item]
 
     def _candidates(
-        self, touched: Touches, vectors: np.ndarray, item_knn_score: sparse.csr_matrix, queries: Sequence[str] | None,
-        allowed: np.ndarray | None,
+        self, touched: PairSummary, vectors: np.ndarray, item_knn_score: sparse.csr_matrix,
+        queries: Sequence[str] | None, allowed: np.ndarray | None,
     ) -> Candidates:  # fmt: skip
         items, rows = len(self.catalog), len(vectors)
         nearest, _ = self.index.search(vectors, self.config.retrieved, allowed)
@@ -247,7 +247,7 @@ class Recommender:
         return Pairs(found.row, found.item, score.astype(np.float32), own, own / np.maximum(nearest, 1e-9))
 
     def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: Sequence[int]) -> list[Ranking]:
-        wanted = wanted_probability(tasks, dense)
+        wanted = target_probability(tasks, dense)
         starts, answers = found.starts(len(k)), []
         for row, most in enumerate(k):
             at = slice(starts[row], starts[row + 1])
@@ -276,12 +276,12 @@ def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str
     return {"request": request, "items": items, "scores": [round(float(score), 6) for score in answer.score]}
 
 
-def wanted_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:
+def target_probability(tasks: np.ndarray, dense: np.ndarray) -> np.ndarray:
     """Probability of a target event, float32 [pairs]: the 'again' task for items bought before, else 'first'."""
     return np.where(dense[:, DenseInput.BOUGHT_BEFORE] > 0, tasks[:, Task.AGAIN], tasks[:, Task.FIRST])
 
 
-def side_by_side(features: dict[str, Ragged], widths: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+def concatenated(features: dict[str, Ragged], widths: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
     """Pad every feature to its width and concatenate them: ids int64 and weights float32, [rows, sum of widths]."""
     padded = [features[name].padded(width) for name, width in widths]
     return np.concatenate([ids for ids, _ in padded], 1), np.concatenate([weights for _, weights in padded], 1)

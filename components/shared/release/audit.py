@@ -60,7 +60,7 @@ class AuditLog:
             entry = {
                 "seq": len(lines) + 1,
                 "when": now,
-                "who": whoever(),
+                "who": current_user(),
                 "action": action,
                 **facts,
                 "previous": before,
@@ -133,7 +133,7 @@ class AuditLog:
                              ) from error  # fmt: skip
 
 
-def whoever() -> str:
+def current_user() -> str:
     """The current user@host; the user id if it has no name, as in many pods."""
     user = os.environ.get("USER") or (getpass.getuser() if os.getuid() == 0 else str(os.getuid()))
     return f"{user}@{socket.gethostname()}"

@@ -82,9 +82,9 @@ def slices(page: Page, result: Mapping[str, Any]) -> None:
     """Add metrics by segment."""
     page.section(
         "Slices",
-        "The same lists, seen for a part of what was taken; the best simple method is chosen anew in each. What "
-        "was bought for the first time is asked of lists without the shopper's own items. Of recall@20, the model's "
-        "stands above the simple method's.",
+        "The same lists, evaluated on parts of the shoppers or purchases; the best simple method is chosen per slice. "
+        "First-time purchases are evaluated on lists without items that the shopper bought before. recall@20: the "
+        "model's value above the simple method's.",
     )
     tones: dict[int, Tone] = {}
     rows = []
@@ -151,8 +151,8 @@ def audit(page: Page, found: Mapping[str, Any] | None) -> None:
     """Add the results of the leakage audit."""
     page.section(
         "Leakage audit",
-        "Labels are shuffled among each shopper's candidates and all pairs made anew: what a plain model learns of "
-        "them must be at chance, AUC 0.5. With the true labels neither it nor any single input may all but tell them.",
+        "A simple model is trained on labels shuffled among each shopper's candidates: its AUC must be at chance, 0.5. "
+        "With the true labels, a nearly perfect AUC of this model or of a single input indicates leakage.",
     )
     if found is None:
         page.text("Not measured: a split has only one class.")

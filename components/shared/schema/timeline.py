@@ -35,9 +35,9 @@ class Timeline:
     end: int
     """One second after the last event; the reference time of the served bundle."""
 
-    def moments(self) -> dict[str, int]:
+    def reference_times(self) -> dict[str, int]:
         """Time of every snapshot, by name."""
-        ranker = {f"ranker-{number}": moment for number, moment in enumerate(self.ranker)}
+        ranker = {f"ranker-{number}": as_of for number, as_of in enumerate(self.ranker)}
         return {**ranker, "validation": self.validation, "test": self.test}
 
     def write(self, path: Path) -> None:

@@ -21,12 +21,12 @@ class Endpoint:
 
     Attributes:
         client: with the predictor's address as base URL. model: name in the URLs.
-        last_words: callable with details for errors, such as the end of the predictor's log.
+        error_details: callable with details for errors, such as the end of the predictor's log.
     """
 
     client: httpx.Client
     model: str = "shoprank"
-    last_words: Callable[[], str] = _no_output
+    error_details: Callable[[], str] = _no_output
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Send one serving request (serving/protocol.py) and return the answer.
@@ -35,23 +35,27 @@ class Endpoint:
             ServingError: the predictor does not answer, or the response is invalid.
         """
         try:
-            said = self.client.post(f"/v1/models/{self.model}:predict", json={"instances": [request]})
+            response = self.client.post(f"/v1/models/{self.model}:predict", json={"instances": [request]})
         except httpx.RequestError as error:
             raise ServingError(f"the predictor at {self.client.base_url} does not answer: {error!r}",
-                               self.last_words()) from error  # fmt: skip
-        if said.status_code != 200:
-            raise ServingError(f"the predictor answered {said.status_code}: {said.text[:500]}", self.last_words())
-        return self._prediction(said)
+                               self.error_details()) from error  # fmt: skip
+        if response.status_code != 200:
+            raise ServingError(
+                f"the predictor answered {response.status_code}: {response.text[:500]}", self.error_details()
+            )
+        return self._prediction(response)
 
-    def _prediction(self, said: httpx.Response) -> dict[str, Any]:
+    def _prediction(self, response: httpx.Response) -> dict[str, Any]:
         try:
-            answer = said.json()["predictions"][0]
+            answer = response.json()["predictions"][0]
             version, items = answer["model_version"], [(one["item_id"], one["score"] + 0.0) for one in answer["items"]]
         except (ValueError, LookupError, TypeError) as error:
-            raise ServingError(f"the predictor's response is not in V1 format: {said.text[:500]}",
-                               self.last_words()) from error  # fmt: skip
+            raise ServingError(f"the predictor's response is not in V1 format: {response.text[:500]}",
+                               self.error_details()) from error  # fmt: skip
         if not isinstance(version, str) or not all(isinstance(item, str) for item, _ in items):
-            raise ServingError(f"the predictor's response has unexpected types: {said.text[:500]}", self.last_words())
+            raise ServingError(
+                f"the predictor's response has unexpected types: {response.text[:500]}", self.error_details()
+            )
         return answer
 
     def version(self) -> str:
@@ -81,8 +85,8 @@ class Endpoint:
         """
         worst = 0.0
         for position, one in enumerate(golden, 1):
-            moment = {} if now is None else {"context": {**one.request.get("context", {}), "timestamp": now}}
-            answer = self.answer({**one.request, **moment})
+            context = {} if now is None else {"context": {**one.request.get("context", {}), "timestamp": now}}
+            answer = self.answer({**one.request, **context})
             if version and answer["model_version"] != version:
                 raise ServingError(
                     f"{self.client.base_url} is served by version {answer['model_version']}, not {version}",

@@ -1,4 +1,4 @@
-"""A hand-made shop of eight items: as plain lists, for slow references, and as the real Catalog and FeatureSpec."""
+"""A hand-made shop of eight items, as plain lists for slow references and as the real Catalog and FeatureSpec."""
 
 import dataclasses
 import math
@@ -76,7 +76,7 @@ class Shop:
 
 
 def to_histories(rows: list[list[tuple[int, str, int]]], users: list[int] | None = None, now: int = NOW) -> Histories:
-    """Rows of (item, event type, seconds before now), oldest first, as the store would hand them out."""
+    """Histories, as the store returns them, of rows of (item, event type, seconds before now), oldest first."""
     flat = [event for row in rows for event in row]
     return Histories(
         user=np.array(users if users is not None else range(len(rows)), np.int64),
@@ -96,5 +96,5 @@ def shop() -> Shop:
 
 @pytest.fixture(scope="session")
 def histories_of():
-    """`to_histories`, for tests, which cannot import this file."""
+    """The function `to_histories`; tests cannot import this file."""
     return to_histories

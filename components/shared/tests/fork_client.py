@@ -1,8 +1,8 @@
-"""`python -IS fork_client.py FOLDER OWNER MODULE [WORD ...]`: as `python -m MODULE WORD ...`, forked.
+"""`python -IS fork_client.py FOLDER OWNER MODULE [WORD ...]`: run `python -m MODULE WORD ...` in a forked process.
 
-It takes the place of that command: same output, exit code and signals, and the module's process dies with it. The
-server of FOLDER (see fork_server.py) is started by the first who asks and ends with the process OWNER. Imports nothing
-slow.
+It stands in for that command: same output, exit code and signals, and the module's process ends when it does. The first
+client starts the server of FOLDER (see fork_server.py), which ends with the process OWNER. Imports only modules that
+load quickly.
 """
 
 import array
@@ -18,8 +18,8 @@ import time
 from pathlib import Path
 
 
-def asked(address, module, words, environment, streams):
-    """A connection over which the process was asked for: its pid comes as a line, then its exit code as another."""
+def request_fork(address, module, words, environment, streams):
+    """Return a connection that requested the process and receives its pid as one line, then its exit code as another."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(address)
@@ -34,19 +34,19 @@ def asked(address, module, words, environment, streams):
     return connection
 
 
-def line_of(connection):
-    """The next number, None at the end."""
-    found = b""
-    while not found.endswith(b"\n"):
+def read_number(connection):
+    """Return the next number, None at the end."""
+    received = b""
+    while not received.endswith(b"\n"):
         part = connection.recv(1)
         if not part:
             return None
-        found += part
-    return int(found)
+        received += part
+    return int(received)
 
 
 def _address(folder, owner):
-    """Of the server in this folder, started when it is not there."""
+    """Return the socket of the server in this folder; start the server if it does not run."""
     path = Path(folder, "socket")
     with Path(folder, "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -65,11 +65,11 @@ def _address(folder, owner):
 
 
 def main():
-    """Stand for the process until it ends, and end as it did."""
+    """Stand in for the process until it ends, and exit the same way."""
     folder, owner, module, *words = sys.argv[1:]
     child, early = [], []
 
-    def passed_on(number, _):
+    def forward(number, _):
         if child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child[0], number)
@@ -77,12 +77,12 @@ def main():
             early.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, passed_on)
-    with asked(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
-        child.append(line_of(connection))
+        signal.signal(number, forward)
+    with request_fork(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
+        child.append(read_number(connection))
         for number in early:
-            passed_on(number, None)
-        code = line_of(connection)
+            forward(number, None)
+        code = read_number(connection)
     if code is None:
         sys.exit("the fork server is gone")
     if code < 0:

@@ -1,11 +1,11 @@
-"""`python fork_server.py FOLDER OWNER`: imports what workers and predictors import once, and forks them from there.
+"""`python fork_server.py FOLDER OWNER`: import the modules of workers and predictors once, then fork processes.
 
 Starting a worker costs four seconds of imports, and torchrun another two; a fork of a process that has them costs
-none. The forked process is otherwise as `python -m` starts it: arguments, environment, folder, streams, a session of
-its own, an exit code. torchrun is torchrun; only its way to start a worker asks this server, too. What forks share and
-processes of their own do not is the seed of str.__hash__, hence tests of several ranks run real ones as well.
+none. Otherwise the forked process runs as `python -m` starts it: arguments, environment, working folder, streams, its
+own session, an exit code. torchrun is unchanged except that it also starts its workers through this server. Unlike
+separate processes, forks share the seed of str.__hash__, hence tests of several ranks run real processes as well.
 
-It ends with the process OWNER, and a process that it forked ends with the connection that asked for it.
+The server ends with the process OWNER, and a forked process ends when the connection that requested it closes.
 """
 
 import array
@@ -26,7 +26,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from fork_client import asked, line_of
+from fork_client import request_fork, read_number
 
 PRELOADED = {
     "workers": (
@@ -37,22 +37,22 @@ PRELOADED = {
     ),
     "serving": ("serving.__main__",),
 }
-"""Name of the server's folder -> modules."""
+"""Name of the server's folder -> modules to import."""
 
 
 class Forked:
-    """What torchrun expects of subprocess.Popen, for a process that this server forks."""
+    """The part of subprocess.Popen that torchrun uses, for a process that this server forks."""
 
     def __init__(self, address, args, env):
         at = args.index("-m")
         self.args, self.returncode = args, None
-        self._connection = asked(address, args[at + 1], args[at + 2 :], env, (0, 1, 2))
-        self.pid = line_of(self._connection)
+        self._connection = request_fork(address, args[at + 1], args[at + 2 :], env, (0, 1, 2))
+        self.pid = read_number(self._connection)
 
     def poll(self):
-        """The exit code, None while it runs."""
+        """Return the exit code, None while it runs."""
         if self.returncode is None and select.select([self._connection], [], [], 0)[0]:
-            self.returncode = line_of(self._connection)
+            self.returncode = read_number(self._connection)
             self._connection.close()
         return self.returncode
 
@@ -64,14 +64,14 @@ class Forked:
 
 
 def main():
-    """Serve until the owner is gone; a forked process returns from here and runs its module."""
+    """Serve until the owner ends; a forked process leaves the loop and runs its module."""
     folder, owner = Path(sys.argv[1]), int(sys.argv[2])
     del sys.path[0]  # this file's folder
     address = str(folder / "socket")
     for name in PRELOADED[folder.name]:
         importlib.import_module(name)
         if name != "pandas":
-            sys.modules.pop(name)  # it is run as __main__
+            sys.modules.pop(name)  # it will run as __main__
     if folder.name == "workers":
         from torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler import SubprocessHandler
 
@@ -106,14 +106,14 @@ def _received(connection):
     streams = array.array("i")
     for _, _, data in control:
         streams.frombytes(data)
-    wanted, body = int.from_bytes(head, "big"), b""
-    while len(body) < wanted:
-        body += connection.recv(wanted - len(body))
+    length, body = int.from_bytes(head, "big"), b""
+    while len(body) < length:
+        body += connection.recv(length - len(body))
     return json.loads(body), streams
 
 
 def _watched(connection):
-    """Fork the process and return its request there; here, report its end, and end it with the connection."""
+    """Fork: the child returns its request; the parent reports its exit and kills it when the connection closes."""
     request, streams = _received(connection)
     process = os.fork()
     if not process:
@@ -137,7 +137,7 @@ def _watched(connection):
 
 
 def _run(request):
-    """As `python -m` would; ends without the destructors of C++, which would join threads that a fork does not have."""
+    """Run the module as `python -m` does; exit without C++ destructors, which would join threads missing in a fork."""
     os.setsid()
     os.chdir(request["folder"])
     os.environ.clear()

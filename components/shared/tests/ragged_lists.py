@@ -1,4 +1,4 @@
-"""Ragged rows of weight 1 from lists, and back."""
+"""Conversion of lists to Ragged rows of weight 1 and back."""
 
 import numpy as np
 

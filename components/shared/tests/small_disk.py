@@ -1,4 +1,4 @@
-"""A file system too small for what a test writes."""
+"""A file system too small for the data that a test writes."""
 
 import contextlib
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 @contextlib.contextmanager
 def small_file_system(folder: Path, size: str) -> Iterator[Path]:
-    """A tmpfs of that size, such as 4m, in a new folder; the test is skipped where this machine lets us mount none."""
+    """Mount a tmpfs of this size, such as 4m, in a new folder; skip the test where mounting is not permitted."""
     disk = folder / "disk"
     disk.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)]

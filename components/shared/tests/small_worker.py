@@ -1,7 +1,7 @@
-"""A worker as small as one can be, for test_sharding.py and test_kills.py: streamed rows, two tables, the real loop.
+"""A minimal worker for test_sharding.py and test_kills.py: streamed rows, two tables, the real training loop.
 
-Every step it begins goes to a ledger (attempt, rank, process, step, checksum of the rows; step 0: it has started), so
-that a test knows what a killed worker had done.
+Every step that it starts is recorded in a ledger (attempt, rank, process, step, checksum of the rows; step 0 is the
+start of the worker), so that a test can tell how far a killed worker got.
 """
 
 import argparse
@@ -31,14 +31,14 @@ BATCH = 32
 
 @dataclass(frozen=True, kw_only=True)
 class SmallJob:
-    """The settings of the worker."""
+    """Settings of the worker."""
 
     folder: str
-    """Each sharding type has a folder of its own in it."""
+    """Output folder, with a subfolder for each sharding type."""
     rows: str
-    """Parquet with the features and a label."""
+    """Parquet file with the features and a label."""
     sharding: tuple[str, ...]
-    """Types to train by, one after the other."""
+    """Sharding types to train with, one after the other."""
     epochs: int
     """Passes over the rows."""
     checkpoint_every: int
@@ -72,14 +72,14 @@ class Training:
         config = OptimizerConfig(embedding_lr=0.1, dense_lr=0.01, sharding=(sharding,), seed=3)
         self.model, self.optimizer = distribute(Small(torch.device("meta")), group, config)
         self.state = checkpoint.TrainState(self.model, self.optimizer)
-        self._note(0, 0)
+        self._record(0, 0)
 
     def layout(self) -> dict[str, list]:
-        """Table -> the type that the planner chose and [rows, columns] of every shard."""
+        """Return table -> [sharding type chosen by the planner, [rows, columns] of every shard]."""
         found = {}
-        for table, laid in self.model.plan.plan["bags"].items():
-            shards = laid.sharding_spec.shards if laid.sharding_spec else []
-            found[table] = [laid.sharding_type, sorted(shard.shard_sizes for shard in shards)]
+        for table, plan in self.model.plan.plan["bags"].items():
+            shards = plan.sharding_spec.shards if plan.sharding_spec else []
+            found[table] = [plan.sharding_type, sorted(shard.shard_sizes for shard in shards)]
         return found
 
     def steps_per_epoch(self) -> int:
@@ -87,7 +87,7 @@ class Training:
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         self.optimizer.zero_grad()
-        loss = self._loss(epoch, at, note=True)
+        loss = self._loss(epoch, at, record=True)
         loss.backward()
         self.optimizer.step()
         return loss / self.group.world
@@ -98,19 +98,19 @@ class Training:
         torch.distributed.all_reduce(loss)
         return -loss.item()
 
-    def _loss(self, epoch: int, at: int, note: bool = False) -> torch.Tensor:
+    def _loss(self, epoch: int, at: int, record: bool = False) -> torch.Tensor:
         table = self.stream.batch(epoch, at)
         ragged = {one.name: Ragged.from_arrow(table.column(one.name).chunk(0)) for one in FEATURES}
         label = torch.from_numpy(table.column("label").to_numpy().copy()).float()
-        if note:
-            seen = zlib.crc32(b"".join(ragged[one.name].values.tobytes() for one in FEATURES))
-            self._note(epoch * self.steps_per_epoch() + at + 1, seen)
+        if record:
+            checksum = zlib.crc32(b"".join(ragged[one.name].values.tobytes() for one in FEATURES))
+            self._record(epoch * self.steps_per_epoch() + at + 1, checksum)
         return nn.functional.binary_cross_entropy_with_logits(self.model(keyed_jagged(ragged, FEATURES)), label)
 
-    def _note(self, step: int, seen: int) -> None:
+    def _record(self, step: int, checksum: int) -> None:
         attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
         with self.ledger.open("a") as ledger:
-            ledger.write(f"{attempt} {self.group.rank} {os.getpid()} {step} {seen}\n")
+            ledger.write(f"{attempt} {self.group.rank} {os.getpid()} {step} {checksum}\n")
 
 
 def main() -> None:

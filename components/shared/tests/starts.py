@@ -1,4 +1,4 @@
-"""How tests start torchrun and the predictor: forked from processes that have their imports, or as the product does."""
+"""How tests start torchrun and the predictor: forked from preloaded processes, or as the product does."""
 
 import contextlib
 import fcntl
@@ -19,7 +19,7 @@ SERVERS = {process: "workers", predictor: "serving"}
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Workers and predictors are forked (fork_server.py): seconds of imports less at each of some hundred starts."""
+    """Fork workers and predictors (fork_server.py), which saves seconds of imports at each of several hundred starts."""
     client = Path(__file__).with_name("fork_client.py")
     with pytest.MonkeyPatch.context() as patch:
         for module, name in SERVERS.items():
@@ -32,7 +32,7 @@ def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_processes() -> Iterator[None]:
-    """Everything started within is started as the product does."""
+    """Start processes as the product does, without the fork server."""
     with pytest.MonkeyPatch.context() as patch:
         for module, program in REAL.items():
             patch.setattr(module, "PROGRAM", program)
@@ -41,13 +41,13 @@ def own_processes() -> Iterator[None]:
 
 @pytest.fixture
 def real_processes() -> Iterator[None]:
-    """See own_processes; for one test."""
+    """`own_processes` for the duration of one test."""
     with own_processes():
         yield
 
 
 def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    """A folder of the whole test session, which all processes of pytest-xdist see."""
+    """Return a folder that all pytest-xdist processes of the test session share."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     folder.mkdir(exist_ok=True)
@@ -56,7 +56,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Nobody else of the test session is within, for the same path."""
+    """Hold an exclusive lock on the path, across all processes of the test session."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

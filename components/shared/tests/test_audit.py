@@ -1,4 +1,4 @@
-"""The audit log: every way of tampering is found, a crash between its two files is not mistaken for one."""
+"""The audit log: all tampering is detected, and a crash between its two files is not mistaken for tampering."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def written(tmp_path_factory):
 
 
 def tampered(written, folder, change):
-    """A copy whose lines went through `change`."""
+    """A copy of the log with `change` applied to its lines."""
     folder.mkdir(exist_ok=True)
     copy = AuditLog(folder / "audit.jsonl")
     shutil.copy(written.path.with_suffix(".head"), copy.path.with_suffix(".head"))
@@ -30,7 +30,7 @@ def tampered(written, folder, change):
     return copy
 
 
-def test_entries_are_complete_and_hold(written):
+def test_entries_are_complete_and_verify(written):
     assert written.verify() == 6
     entries = written.entries()
     assert [entry["version"] for entry in entries] == [f"v{number}" for number in range(6)]
@@ -41,7 +41,7 @@ def test_entries_are_complete_and_hold(written):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda lines: [*lines[:2], lines[2].replace("v2", "v9"), *lines[3:]], "line 3 was changed"),
         (lambda lines: [*lines[:2], *lines[3:]], "line 3: its number is 4"),
@@ -52,16 +52,16 @@ def test_entries_are_complete_and_hold(written):
         (lambda lines: [*lines[:3], "{", *lines[4:]], "line 4 is not JSON"),
         (lambda lines: [*lines[:3], "[]", *lines[4:]], "line 4 is not an object"),
     ],
-    ids=["changed", "removed", "reordered", "repeated", "cut", "emptied", "broken", "replaced"],
+    ids=["changed", "removed", "reordered", "repeated", "truncated", "emptied", "broken", "replaced"],
 )
-def test_tampering_is_found(written, tmp_path, change, said):
-    with pytest.raises(AuditError, match=said):
+def test_tampering_is_detected(written, tmp_path, change, message):
+    with pytest.raises(AuditError, match=message):
         tampered(written, tmp_path / "log", change).verify()
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-def test_no_changed_character_goes_unseen(written, tmp_path_factory, data):
+def test_every_changed_character_is_detected(written, tmp_path_factory, data):
     text = written.path.read_text()
     number = data.draw(st.integers(0, len(text) - 2))
     letter = data.draw(st.sampled_from('0aZ}"燕 '))
@@ -76,7 +76,7 @@ def test_no_changed_character_goes_unseen(written, tmp_path_factory, data):
         tampered(written, tmp_path_factory.mktemp("log") / "log", lambda _: changed.splitlines()).verify()
 
 
-def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(written, tmp_path):
+def test_rewritten_chain_is_detected_with_a_separately_stored_head(written, tmp_path):
     forged = AuditLog(tmp_path / "audit.jsonl")
     for entry in written.entries()[:5]:
         forged.append("promote", version=entry["version"])
@@ -85,7 +85,7 @@ def test_a_rewritten_chain_is_found_by_a_head_kept_elsewhere(written, tmp_path):
         forged.verify(head=written.entries()[-1]["hash"])
 
 
-def test_a_crash_before_the_head_is_completed_by_the_next_line(written, tmp_path):
+def test_stale_head_after_a_crash_is_repaired_by_the_next_append(written, tmp_path):
     log = AuditLog(tmp_path / "audit.jsonl")
     log.append("add")
     old = log.path.with_suffix(".head").read_text()
@@ -96,13 +96,13 @@ def test_a_crash_before_the_head_is_completed_by_the_next_line(written, tmp_path
     assert log.verify() == 3
 
 
-def test_appending_to_a_cut_log_is_refused(written, tmp_path):
-    cut = tampered(written, tmp_path / "log", lambda lines: lines[:-2])
+def test_appending_to_a_truncated_log_is_refused(written, tmp_path):
+    truncated = tampered(written, tmp_path / "log", lambda lines: lines[:-2])
     with pytest.raises(AuditError, match="has 4 lines"):
-        cut.append("promote")
+        truncated.append("promote")
 
 
-def test_many_writers_make_one_chain(tmp_path):
+def test_concurrent_writers_produce_one_chain(tmp_path):
     def write(number):
         for _ in range(5):
             AuditLog(tmp_path / "audit.jsonl").append("promote", writer=number)
@@ -115,7 +115,7 @@ def test_many_writers_make_one_chain(tmp_path):
     assert AuditLog(tmp_path / "audit.jsonl").verify() == 30
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
+def test_unwritable_path_raises_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         AuditLog(tmp_path / "file" / "audit.jsonl").append("add")

@@ -1,4 +1,4 @@
-"""Bundles: every way to change one is refused by name, and keys stay private."""
+"""Bundles: every modification is refused by name, and key files are private."""
 
 import json
 import stat
@@ -38,7 +38,7 @@ def _rewrite(bundle, change, key=None):
         sign(bundle, key)
 
 
-def test_a_whole_bundle_tells_its_facts(bundle, key):
+def test_manifest_of_a_valid_bundle(bundle, key):
     manifest = verify(bundle, key.public_key())
     assert (manifest.name, manifest.tasks, manifest.metrics) == ("shop", ("again",), {"ndcg": 0.5})
     assert manifest.version == f"20231114-{manifest.content[:12]}"
@@ -46,7 +46,7 @@ def test_a_whole_bundle_tells_its_facts(bundle, key):
     assert manifest.size == 5007
 
 
-def test_the_version_follows_the_content_only(bundle, key):
+def test_version_depends_on_the_content_only(bundle, key):
     first = verify(bundle, None).version
     assert write_manifest(bundle, FACTS).version == first
     (bundle / "items.parquet").write_bytes(b"other")
@@ -60,7 +60,7 @@ def _flip(path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "named"),
+    ("damage", "message"),
     [
         (lambda b: (b / "ranker" / "ranker.onnx").unlink(), "ranker/ranker.onnx is missing"),
         (lambda b: (b / "extra.txt").write_text("x"), "extra.txt is not in the manifest"),
@@ -75,16 +75,16 @@ def _flip(path):
         (lambda b: (b / "folder").symlink_to("/etc"), "folder is a link"),
     ],
 )
-def test_every_damage_is_refused_by_name(bundle, key, damage, named):
+def test_every_kind_of_damage_is_refused_and_named(bundle, key, damage, message):
     damage(bundle)
-    with pytest.raises(BundleError, match=named) as refusal:
+    with pytest.raises(BundleError, match=message) as refusal:
         verify(bundle, key.public_key())
     assert str(bundle) in refusal.value.headline
     assert refusal.value.fix
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("change", "message"),
     [
         (lambda m: m.update(format_version=2), "bundle format 2; this shoprank version reads 1"),
         (lambda m: m["files"].update({"../key": {"sha256": "0" * 64, "size": 1}}), "'../key', which is not allowed"),
@@ -97,19 +97,19 @@ def test_every_damage_is_refused_by_name(bundle, key, damage, named):
         (lambda m: m.pop("metrics"), "not a bundle manifest"),
     ],
 )
-def test_a_signed_manifest_that_lies_is_refused_too(bundle, key, change, named):
+def test_invalid_signed_manifest_is_refused(bundle, key, change, message):
     _rewrite(bundle, change, key)
-    with pytest.raises(BundleError, match=named):
+    with pytest.raises(BundleError, match=message):
         verify(bundle, key.public_key())
 
 
-def test_another_key_is_refused(bundle, tmp_path):
+def test_signature_of_another_key_is_refused(bundle, tmp_path):
     other = load_or_create_key(tmp_path / "other.pem").public_key()
     with pytest.raises(BundleError, match="another key"):
         verify(bundle, other)
 
 
-def test_an_empty_folder_and_a_bad_name_are_refused(tmp_path, bundle):
+def test_empty_folder_and_invalid_name_are_refused(tmp_path, bundle):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError, match="has no files"):
         write_manifest(tmp_path / "empty", FACTS)
@@ -117,7 +117,7 @@ def test_an_empty_folder_and_a_bad_name_are_refused(tmp_path, bundle):
         write_manifest(bundle, BundleFacts(name="../x", as_of=0, schema_hash=""))
 
 
-def test_keys_are_private_and_stay(tmp_path):
+def test_key_files_are_private_and_reused(tmp_path):
     path = tmp_path / "keys" / "k.pem"
     key = load_or_create_key(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -129,14 +129,14 @@ def _fingerprint_of(path):
     return fingerprint(load_or_create_key(path).public_key())
 
 
-def test_two_processes_create_one_key(tmp_path):
+def test_concurrent_processes_create_one_key(tmp_path):
     with ProcessPoolExecutor(4) as pool:
-        found = set(pool.map(_fingerprint_of, [tmp_path / "k.pem"] * 8))
-    assert len(found) == 1
+        fingerprints = set(pool.map(_fingerprint_of, [tmp_path / "k.pem"] * 8))
+    assert len(fingerprints) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["k.pem", "k.pem.pub"]
 
 
-def test_files_that_are_no_keys_are_refused(tmp_path):
+def test_invalid_key_files_are_refused(tmp_path):
     path = tmp_path / "k.pem"
     path.write_text("hello")
     with pytest.raises(InputError, match="not an unencrypted PEM private key"):

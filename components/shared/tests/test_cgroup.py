@@ -15,9 +15,9 @@ GIB = 2**30
 
 @pytest.fixture
 def proc(tmp_path):
-    """A process's folder in procfs and the cgroup file systems that its `mountinfo` names."""
+    """Factory of a process's procfs folder and of the cgroup file systems listed in its `mountinfo`."""
 
-    def make(cgroup: str, mounts: list[str], files: dict[str, str]) -> Path:
+    def create(cgroup: str, mounts: list[str], files: dict[str, str]) -> Path:
         folder = tmp_path / "proc"
         folder.mkdir()
         (folder / "cgroup").write_text(cgroup)
@@ -28,28 +28,28 @@ def proc(tmp_path):
             (tmp_path / name).write_text(f"{text}\n")
         return folder
 
-    return make
+    return create
 
 
-def unified(tmp_path: Path, root: str = "/") -> str:
+def v2_mount(tmp_path: Path, root: str = "/") -> str:
     return f"{root} {tmp_path}/v2 rw,nosuid - cgroup2 cgroup2 rw,nsdelegate"
 
 
-def of_one(tmp_path: Path, folder: str, controllers: str, root: str = "/") -> str:
+def v1_mount(tmp_path: Path, folder: str, controllers: str, root: str = "/") -> str:
     return f"{root} {tmp_path}/{folder} rw shared:9 - cgroup cgroup rw,{controllers}"
 
 
 @pytest.mark.parametrize(("limit", "cpus"), [
     ("150000 100000", 2), ("100000 100000", 1), ("10000 100000", 1), ("400000 100000", 4), ("max 100000", 6),
 ])  # fmt: skip
-def test_a_limit_of_version_2_is_rounded_up_and_none_leaves_the_affinity(proc, tmp_path, limit, cpus):
-    folder = proc("0::/pod\n", [unified(tmp_path)], {"v2/pod/cpu.max": limit, "v2/pod/memory.max": "max"})
+def test_v2_cpu_limit_is_rounded_up_and_max_means_the_affinity(proc, tmp_path, limit, cpus):
+    folder = proc("0::/pod\n", [v2_mount(tmp_path)], {"v2/pod/cpu.max": limit, "v2/pod/memory.max": "max"})
     assert usable_cpus(folder, affinity=6) == cpus
     assert usable_memory(folder, installed=8 * GIB) == 8 * GIB
 
 
-def test_the_smallest_limit_on_the_way_up_and_the_affinity_win(proc, tmp_path):
-    folder = proc("0::/slice/pod\n", [unified(tmp_path)], {
+def test_smallest_of_all_parent_limits_and_the_affinity_applies(proc, tmp_path):
+    folder = proc("0::/slice/pod\n", [v2_mount(tmp_path)], {
         "v2/slice/pod/cpu.max": "800000 100000", "v2/slice/cpu.max": "300000 100000",
         "v2/slice/pod/memory.max": str(4 * GIB), "v2/slice/memory.max": str(3 * GIB),
         "v2/slice/other/cpu.max": "100000 100000",
@@ -60,8 +60,8 @@ def test_the_smallest_limit_on_the_way_up_and_the_affinity_win(proc, tmp_path):
     assert usable_memory(folder, installed=2 * GIB) == 2 * GIB
 
 
-def test_limits_of_version_1_are_read_where_their_controllers_are_mounted(proc, tmp_path):
-    mounts = [of_one(tmp_path, "cpu,cpuacct", "cpu,cpuacct"), of_one(tmp_path, "memory", "memory"), unified(tmp_path)]
+def test_v1_limits_are_read_from_the_mounts_of_their_controllers(proc, tmp_path):
+    mounts = [v1_mount(tmp_path, "cpu,cpuacct", "cpu,cpuacct"), v1_mount(tmp_path, "memory", "memory"), v2_mount(tmp_path)]
     folder = proc("9:cpuset:/\n4:memory:/pod\n1:cpu,cpuacct:/pod\n0::/\n", mounts, {
         "cpu,cpuacct/pod/cpu.cfs_quota_us": "250000", "cpu,cpuacct/pod/cpu.cfs_period_us": "100000",
         "cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "100000",
@@ -71,8 +71,8 @@ def test_limits_of_version_1_are_read_where_their_controllers_are_mounted(proc, 
     assert usable_memory(folder, installed=8 * GIB) == GIB
 
 
-def test_in_a_container_that_sees_the_hosts_paths_the_mounts_root_is_the_cgroup(proc, tmp_path):
-    mounts = [of_one(tmp_path, "cpu", "cpu", "/docker/1"), of_one(tmp_path, "memory", "memory", "/docker/1")]
+def test_v1_limits_in_a_container_with_cgroup_paths_of_the_host(proc, tmp_path):
+    mounts = [v1_mount(tmp_path, "cpu", "cpu", "/docker/1"), v1_mount(tmp_path, "memory", "memory", "/docker/1")]
     folder = proc("4:memory:/docker/1/own\n1:cpu:/docker/1\n", mounts, {
         "cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000",
         "memory/memory.limit_in_bytes": str(2 * GIB), "memory/own/memory.limit_in_bytes": str(GIB),
@@ -81,20 +81,20 @@ def test_in_a_container_that_sees_the_hosts_paths_the_mounts_root_is_the_cgroup(
     assert usable_memory(folder, installed=8 * GIB) == GIB
 
 
-def test_a_path_outside_of_the_mount_counts_as_its_root(proc, tmp_path):
-    folder = proc("0::/../elsewhere\n", [unified(tmp_path, "/pod")], {"v2/cpu.max": "200000 100000"})
+def test_cgroup_outside_the_mount_is_treated_as_its_root(proc, tmp_path):
+    folder = proc("0::/../elsewhere\n", [v2_mount(tmp_path, "/pod")], {"v2/cpu.max": "200000 100000"})
     assert usable_cpus(folder, affinity=16) == 2
 
 
-def test_without_procfs_or_cgroups_the_affinity_is_the_answer(proc, tmp_path):
+def test_affinity_and_installed_memory_apply_without_procfs_or_cgroups(proc, tmp_path):
     assert usable_cpus(tmp_path, affinity=5) == 5
     assert usable_memory(tmp_path, installed=GIB) == GIB
     assert usable_cpus(proc("0::/\n", [], {}), affinity=5) == 5
     assert 1 <= usable_cpus() <= len(os.sched_getaffinity(0)) and usable_memory() > 0
 
 
-def test_the_number_of_threads_is_set_only_below_a_limit_and_only_where_nobody_set_it(proc, tmp_path):
-    folder = proc("0::/\n", [unified(tmp_path)], {"v2/cpu.max": "200000 100000"})
+def test_thread_count_is_set_only_below_a_cpu_limit_and_if_unset(proc, tmp_path):
+    folder = proc("0::/\n", [v2_mount(tmp_path)], {"v2/cpu.max": "200000 100000"})
     free, limited, chosen = {}, {}, {"OMP_NUM_THREADS": "1"}
     limit_threads(free, folder, affinity=2)
     limit_threads(limited, folder, affinity=16)
@@ -104,7 +104,7 @@ def test_the_number_of_threads_is_set_only_below_a_limit_and_only_where_nobody_s
 
 @contextlib.contextmanager
 def one_cpu() -> Iterator[Path]:
-    """A cgroup with a limit of one CPU; the test is skipped where this machine lets us make none."""
+    """Create a cgroup limited to one CPU; skip the test where this is not permitted."""
     mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
     found = {("cpu" if kind == "cgroup" else ""): Path(where) for _, where, kind, options, *_ in mounts
              if (kind == "cgroup" and "cpu" in options.split(",")) or kind == "cgroup2"}  # fmt: skip
@@ -127,7 +127,7 @@ def one_cpu() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="this process may use one CPU anyway")
-def test_libraries_in_a_real_cgroup_with_one_cpu_start_one_thread():
+def test_libraries_use_one_thread_in_a_real_cgroup_with_one_cpu():
     program = (
         "from components.shared.cgroup import usable_cpus\n"
         "from components.shared.recommender import vector_index\n"
@@ -138,6 +138,6 @@ def test_libraries_in_a_real_cgroup_with_one_cpu_start_one_thread():
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     with one_cpu() as group:
         inside = ["sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(group), sys.executable, "-c", program]
-        done = subprocess.run(inside, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["1", "1", "1", "1"]
+        completed = subprocess.run(inside, env=environment, capture_output=True, text=True, check=False)
+        assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.split() == ["1", "1", "1", "1"]

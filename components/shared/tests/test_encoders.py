@@ -1,4 +1,4 @@
-"""Sequence encoders: causal, alike on packed and padded tokens, able to learn; item vectors are tied to the tokens."""
+"""Sequence encoders: causality, packed against padded tokens, export, learning; the item tower and its scores."""
 
 import numpy as np
 import pytest
@@ -37,37 +37,37 @@ every_encoder = pytest.mark.parametrize("config", CONFIGS, ids=lambda config: ty
 
 def encoder(config, seed: int = 0) -> SequenceEncoder:
     torch.manual_seed(seed)
-    made = SequenceEncoder(config, DIM).eval()
+    model = SequenceEncoder(config, DIM).eval()
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in model.parameters():
             parameter.normal_(std=0.4)
-    return made
+    return model
 
 
-def drawn(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def random_tokens(lengths: list[int], seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     offsets = F.pad(torch.tensor(lengths, dtype=torch.int64).cumsum(0), (1, 0))
     return torch.randn(sum(lengths), DIM, generator=generator), offsets
 
 
 @every_encoder
-def test_a_later_item_changes_nothing_earlier_and_no_other_row(config):
-    tokens, offsets = drawn([5, 1, 7])
+def test_changed_item_affects_only_its_own_and_later_positions(config):
+    tokens, offsets = random_tokens([5, 1, 7])
     model, at = encoder(config), 9
     before = model(tokens, offsets)
     changed = tokens.clone()
     changed[at] = 2 * changed[at].flip(0)
     after = model(changed, offsets)
     assert torch.allclose(before[:at], after[:at], atol=1e-6)
-    moved = (before - after).abs().amax(1) > 1e-5
-    assert moved[at:].all(), "the item itself and all later ones see the change"
+    affected = (before - after).abs().amax(1) > 1e-5
+    assert affected[at:].all(), "the item itself and all later ones see the change"
 
 
 @every_encoder
 @settings(max_examples=15, deadline=None)
 @given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6), seed=st.integers(0, 99))
 def test_packed_and_padded_tokens_give_the_same_vectors(config, lengths, seed):
-    tokens, offsets = drawn(lengths, seed)
+    tokens, offsets = random_tokens(lengths, seed)
     model = encoder(config, seed)
     padded = torch.full((len(lengths), 12, DIM), 5.0)
     for row, length in enumerate(lengths):
@@ -81,7 +81,7 @@ def test_packed_and_padded_tokens_give_the_same_vectors(config, lengths, seed):
 
 @pytest.mark.filterwarnings("ignore:The tensor attributes.*_flat_weights:UserWarning")
 @every_encoder
-def test_the_padded_form_can_be_exported(config):
+def test_padded_form_can_be_exported(config):
     model = encoder(config)
 
     class Users(torch.nn.Module):
@@ -98,7 +98,7 @@ def test_the_padded_form_can_be_exported(config):
 
 
 @every_encoder
-def test_learns_that_an_item_is_followed_by_the_next_one(config):
+def test_encoder_learns_to_predict_the_next_item(config):
     torch.manual_seed(0)
     retriever = SequenceRetriever(
         SequenceRetrieverConfig(tower=ItemTowerConfig(rows=11, dim=16), encoder=config), ItemFeatures(bags={})
@@ -116,8 +116,8 @@ def test_learns_that_an_item_is_followed_by_the_next_one(config):
         optimizer.step()
     retriever.eval()
     vectors, bias = retriever.items()
-    asked = torch.tensor([4, 5, 6, 9, 10])
-    users = retriever.user_vectors(vectors, asked, torch.tensor([0, 3, 5]))
+    queries = torch.tensor([4, 5, 6, 9, 10])
+    users = retriever.user_vectors(vectors, queries, torch.tensor([0, 3, 5]))
     assert (users @ retriever.item_side(vectors).T + bias).argmax(1).tolist() == [7, 1]
 
 
@@ -128,7 +128,7 @@ def bag(rows: list[list[int]]) -> Ragged:
     )
 
 
-def test_an_item_vector_is_the_sum_of_what_is_known_of_it():
+def test_item_vector_is_the_sum_of_its_id_attributes_and_content():
     features = ItemFeatures(bags={"brand": bag([[], [1], [2, 3]])}, content=np.eye(3, 2, dtype=np.float32))
     tower = ItemTower(ItemTowerConfig(rows=3, dim=4, bags=(("brand", 4),), content_dim=2), features).eval()
     vectors, bias = tower()
@@ -138,7 +138,7 @@ def test_an_item_vector_is_the_sum_of_what_is_known_of_it():
     assert bias.shape == (3,)
 
 
-def test_without_ids_two_items_with_equal_attributes_are_the_same():
+def test_without_ids_items_with_equal_attributes_have_equal_vectors():
     tower = ItemTower(
         ItemTowerConfig(rows=3, dim=4, ids=False, bags=(("brand", 3),)),
         ItemFeatures(bags={"brand": bag([[], [1], [1]])}),
@@ -147,15 +147,15 @@ def test_without_ids_two_items_with_equal_attributes_are_the_same():
     assert torch.equal(vectors[1], vectors[2]) and not torch.equal(vectors[0], vectors[1])
 
 
-def test_in_training_an_item_may_lose_its_own_embedding():
+def test_id_dropout_removes_the_id_embedding_in_training():
     features = ItemFeatures(bags={"brand": bag([[], [1], [2]])})
     tower = ItemTower(ItemTowerConfig(rows=3, dim=4, bags=(("brand", 3),), id_dropout=1.0), features)
-    lost, kept = tower.train()()[0], tower.eval()()[0]
-    assert torch.allclose(lost[1], tower.bags["brand"].weight[1]) and not torch.allclose(lost[1], kept[1])
+    dropped, kept = tower.train()()[0], tower.eval()()[0]
+    assert torch.allclose(dropped[1], tower.bags["brand"].weight[1]) and not torch.allclose(dropped[1], kept[1])
 
 
 @pytest.mark.parametrize(
-    ("config", "named"),
+    ("config", "message"),
     [
         (ItemTowerConfig(rows=3, dim=4, ids=False), "neither ids"),
         (ItemTowerConfig(rows=3, dim=4, bags=(("colour", 3),)), "bag 'colour' has no features"),
@@ -164,8 +164,8 @@ def test_in_training_an_item_may_lose_its_own_embedding():
         (ItemTowerConfig(rows=3, dim=4, content_dim=2), "content vectors"),
     ],
 )
-def test_features_that_do_not_fit_the_config_are_named(config, named):
-    with pytest.raises(InputError, match=named):
+def test_features_that_do_not_match_the_config_are_refused(config, message):
+    with pytest.raises(InputError, match=message):
         ItemTower(config, ItemFeatures(bags={"brand": bag([[], [1], [2]])}))
 
 

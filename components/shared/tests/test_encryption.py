@@ -1,4 +1,4 @@
-"""Encryption: what KServe's own storage initializer decrypts, and that every changed byte is refused."""
+"""Encryption: KServe's own storage initializer can decrypt a bundle, and every changed byte is refused."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def key(tmp_path):
     return create_key(tmp_path / "bundle.jwk")
 
 
-def test_a_bundle_comes_back_whole_and_still_signed(bundle, key, tmp_path):
+def test_decrypted_bundle_equals_the_signed_original(bundle, key, tmp_path):
     assert encrypt(bundle, tmp_path / "encrypted", key) == 5
     for path in (tmp_path / "encrypted").rglob("*"):
         assert path.is_dir() or path.name == "empty" or (path.suffix == ".jwe" and path.read_text().startswith("eyJ"))
@@ -37,8 +37,8 @@ def test_a_bundle_comes_back_whole_and_still_signed(bundle, key, tmp_path):
     assert verify(tmp_path / "back", signer) == verify(bundle, signer)
 
 
-def test_kserves_storage_initializer_decrypts_it(bundle, key, tmp_path):
-    """KServe's own code, when its package is there; the key as a Secret made from the key file holds it."""
+def test_kserve_storage_initializer_decrypts_a_bundle(bundle, key, tmp_path):
+    """Runs KServe's own code if its package is installed; the Secret holds the content of the key file."""
     confidential = pytest.importorskip("kserve_storage.confidential", reason="no kserve-storage (tests only)")
     encrypt(bundle, tmp_path / "model", key)
     text = (tmp_path / "bundle.jwk").read_bytes()
@@ -48,12 +48,12 @@ def test_kserves_storage_initializer_decrypts_it(bundle, key, tmp_path):
             assert resource_id == "kbs:///shop/bundle/1"
             return text
 
-    done = confidential.JWEDecryptor(Secret(), "kbs:///shop/bundle/1").decrypt_directory(tmp_path / "model")
-    assert len(done) == 4
+    decrypted = confidential.JWEDecryptor(Secret(), "kbs:///shop/bundle/1").decrypt_directory(tmp_path / "model")
+    assert len(decrypted) == 4
     verify(tmp_path / "model", load_or_create_key(tmp_path / "key.pem").public_key())
 
 
-def test_a_changed_byte_and_another_key_are_refused(bundle, key, tmp_path):
+def test_other_keys_changed_bytes_and_plain_files_are_refused(bundle, key, tmp_path):
     encrypt(bundle, tmp_path / "encrypted", key)
     with pytest.raises(BundleError, match="cannot be decrypted"):
         decrypt(tmp_path / "encrypted", tmp_path / "back", create_key(tmp_path / "other.jwk"))
@@ -72,7 +72,7 @@ def test_a_changed_byte_and_another_key_are_refused(bundle, key, tmp_path):
         decrypt(tmp_path / "encrypted", tmp_path / "back", key)
 
 
-def test_keys(tmp_path, key):
+def test_key_files_are_private_and_validated(tmp_path, key):
     path = tmp_path / "bundle.jwk"
     assert path.stat().st_mode & 0o777 == 0o600 and json.loads(path.read_text())["kty"] == "oct"
     with pytest.raises(InputError, match="exists"):

@@ -1,4 +1,4 @@
-"""What a predictor's URL may answer: an answer of the V1 form, or a ServingError that shows what came instead."""
+"""Responses of a predictor's URL: V1 responses are accepted, others raise a ServingError that quotes them."""
 
 import http.server
 import threading
@@ -13,7 +13,7 @@ from components.shared.telemetry.endpoint import Endpoint, endpoint
 GOOD = b'{"predictions": [{"model_version": "v1", "items": [{"item_id": "a", "score": 0.5}]}]}'
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class Responses(http.server.BaseHTTPRequestHandler):
     body, status = GOOD, 200
 
     def do_POST(self):
@@ -30,8 +30,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    """(URL, class whose attributes body and status are answered)."""
-    handler = type("One", (Answers,), {})
+    """(URL, handler class whose attributes body and status are sent)."""
+    handler = type("One", (Responses,), {})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.02,))
         thread.start()
@@ -42,10 +42,10 @@ def server():
             thread.join()
 
 
-def test_an_answer_of_the_v1_form_comes_through(server):
-    with endpoint(server[0]) as asked:
-        assert asked.version() == "v1"
-        assert asked.replay([Golden({"k": 1}, ("a",), (0.5,))], version="v1") == 0.0
+def test_v1_response_is_accepted(server):
+    with endpoint(server[0]) as predictor:
+        assert predictor.version() == "v1"
+        assert predictor.replay([Golden({"k": 1}, ("a",), (0.5,))], version="v1") == 0.0
 
 
 @pytest.mark.parametrize(
@@ -56,21 +56,21 @@ def test_an_answer_of_the_v1_form_comes_through(server):
      b'{"predictions": [{"model_version": "v1", "items": [{"item_id": 7, "score": 1}]}]}',
      b'{"predictions": [{"model_version": null, "items": []}]}'],
 )  # fmt: skip
-def test_anything_else_is_a_serving_error_that_shows_it(server, body):
+def test_other_responses_raise_a_serving_error_that_quotes_them(server, body):
     server[1].body = body
-    with endpoint(server[0]) as asked, pytest.raises(ServingError, match="the predictor's response") as caught:
-        asked.replay([Golden({"k": 1}, ("a",), (0.5,))])
+    with endpoint(server[0]) as predictor, pytest.raises(ServingError, match="the predictor's response") as caught:
+        predictor.replay([Golden({"k": 1}, ("a",), (0.5,))])
     assert body.decode(errors="ignore") in caught.value.headline
 
 
 @pytest.mark.parametrize("status", [302, 404, 500])
-def test_other_codes_are_told(server, status):
+def test_serving_error_names_the_status_code(server, status):
     server[1].status = status
-    with endpoint(server[0]) as asked, pytest.raises(ServingError, match=str(status)):
-        asked.answer({"k": 1})
+    with endpoint(server[0]) as predictor, pytest.raises(ServingError, match=str(status)):
+        predictor.answer({"k": 1})
 
 
-def test_an_answer_that_leads_round_in_circles_is_no_answer(server):
+def test_redirect_loop_raises_a_serving_error(server):
     server[1].status = 307
     with (
         httpx.Client(base_url=server[0], trust_env=False, follow_redirects=True) as client,

@@ -1,4 +1,4 @@
-"""The three worked examples of the brief that shoprank grew from."""
+"""The three worked examples of the brief that shoprank started from."""
 
 import duckdb
 import numpy as np
@@ -28,12 +28,12 @@ ATTRIBUTES = {"1001": (1, 0, 0), "1002": (0, 1, 0), "1003": (1, 1, 0),
 WEIGHTS = {("1", "1001"): 1.0, ("1", "1002"): 0.5, ("1", "1003"): 1.0,
            ("2", "1004"): 1.0, ("2", "1005"): 0.5, ("2", "1006"): 1.0}  # fmt: skip
 FOREVER = float("inf")
-"""The example's weights do not fade."""
+"""Half-life of the example, whose weights do not decay."""
 
 
 @pytest.fixture(scope="module")
 def behaviour(tmp_path_factory) -> tuple[Histories, list[str], list[str]]:
-    """The example's events as all events are: ingested, cleaned, encoded, read back."""
+    """The example's events after the usual steps: ingested, cleaned, encoded and read back."""
     folder = tmp_path_factory.mktemp("example")
     (folder / "events.csv").write_text(FOUNDING)
     names = ("events", "items", "users", "rejected")
@@ -70,11 +70,11 @@ def test_first_example_interest_vector_is_behaviour_times_attributes(behaviour, 
     interest = weights @ attributes
     np.testing.assert_array_equal(interest, [[2.0, 1.5, 0.0], [2.0, 1.5, 2.5]])
 
-    # The same through the features: attributes stand as categories 1, 2, 3 of each item.
-    having = [np.flatnonzero(row) + 1 for row in attributes]
-    lengths = [len(values) for values in having]
+    # The same through the features, with the attributes as categories 1, 2 and 3 of each item.
+    attribute_ids = [np.flatnonzero(row) + 1 for row in attributes]
+    lengths = [len(values) for values in attribute_ids]
     catalog = shop.catalog()
-    catalog.features["category"] = Ragged.mean(np.r_[0, np.cumsum(lengths)], np.concatenate(having))
+    catalog.features["category"] = Ragged.mean(np.r_[0, np.cumsum(lengths)], np.concatenate(attribute_ids))
     catalog.features["brand"] = Ragged.ones(np.zeros(len(items)))
     three = type(shop)(interest_length=3)
     found = shopper_features(histories, catalog, three.spec(half_life_days=FOREVER))["interest_category"]
@@ -93,7 +93,7 @@ def test_second_example_scores_are_dot_products():
         assert sorted(found_rows.tolist()) == [0, 1, 2, 3]
 
 
-def test_second_example_a_bias_lifts_an_item():
+def test_second_example_bias_raises_the_score_of_an_item():
     items = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     rows, scores = VectorIndex.build(items, np.array([0.0, 0.25], np.float32)).search(np.ones((1, 3), np.float32), 2)
     assert rows.tolist() == [[1, 0]] and scores.tolist() == [[1.25, 1.0]]
@@ -112,15 +112,15 @@ class Classifier(nn.Module):
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[torch.Tensor, torch.Tensor]:
-    """Scanned digits of 8 x 8 pixels, three times as large and framed to 28 x 28."""
+    """Scanned digits of 8 x 8 pixels, enlarged three times and padded to 28 x 28."""
     images, labels = load_digits(return_X_y=True)
-    large = np.kron(images.reshape(-1, 8, 8) / 16.0, np.ones((3, 3)))
-    framed = np.pad(large, ((0, 0), (2, 2), (2, 2))).reshape(len(images), 784)
-    return torch.tensor(framed, dtype=torch.float32), torch.tensor(labels)
+    enlarged = np.kron(images.reshape(-1, 8, 8) / 16.0, np.ones((3, 3)))
+    padded = np.pad(enlarged, ((0, 0), (2, 2), (2, 2))).reshape(len(images), 784)
+    return torch.tensor(padded, dtype=torch.float32), torch.tensor(labels)
 
 
 @pytest.mark.slow
-def test_third_example_any_classifier_travels_the_same_road(digits, tmp_path):
+def test_third_example_exported_classifier_matches_the_trained_one(digits, tmp_path):
     pixels, labels = digits
     torch.manual_seed(0)
     order = torch.randperm(len(pixels))

@@ -1,4 +1,4 @@
-"""Golden answers: order and scores must hold, near ties may change positions."""
+"""Golden requests: order and scores must match, but near ties may swap positions."""
 
 import json
 
@@ -11,7 +11,7 @@ GOLDEN = Golden({"k": 4}, ("a", "b", "c", "d"), (0.9, 0.5, 0.5002, 0.1))
 
 
 @pytest.mark.parametrize(
-    ("items", "scores", "found"),
+    ("items", "scores", "expected"),
     [
         ("abcd", (0.9, 0.5, 0.5002, 0.1), ""),
         ("acbd", (0.9, 0.5002, 0.5, 0.1), ""),
@@ -22,8 +22,8 @@ GOLDEN = Golden({"k": 4}, ("a", "b", "c", "d"), (0.9, 0.5, 0.5002, 0.1))
         ("abc", (0.9, 0.5, 0.5002), "3 items instead of 4"),
     ],
 )
-def test_differences_are_named(items, scores, found):
-    assert GOLDEN.difference(tuple(items), scores) == found
+def test_difference_names_the_first_mismatch(items, scores, expected):
+    assert GOLDEN.difference(tuple(items), scores) == expected
 
 
 @pytest.mark.parametrize("content", [[], [{"request": {}}], [{"request": {}, "items": ["a"], "scores": []}], 5])

@@ -15,7 +15,7 @@ SHOPPERS = st.lists(st.lists(EVENT, max_size=12).map(sorted), max_size=5)
 
 
 def store_of(shoppers: list[list[tuple]], known: int) -> HistoryStore:
-    """Shopper i + 1 owns list i; shopper 0 is the unknown one."""
+    """Store in which shopper i + 1 has the events of list i; shopper 0 is the unknown shopper."""
     flat = [event for events in shoppers for event in events]
     fields = dict(zip(("timestamp", "item", "event_type", "price"), range(4), strict=True))
     columns = {name: np.array([event[fields[name]] for event in flat], dtype) for name, dtype in COLUMNS.items()}
@@ -32,23 +32,23 @@ def rows_of(histories: Histories) -> list[list[tuple]]:
 
 
 @given(SHOPPERS, st.data())
-def test_before_hands_out_the_latest_events_strictly_before_each_moment(shoppers, data):
+def test_before_returns_the_latest_events_strictly_before_each_time(shoppers, data):
     known = data.draw(st.integers(0, len(shoppers)))
-    asked = data.draw(st.lists(st.tuples(st.integers(0, len(shoppers)), st.integers(-1, 42)), max_size=8))
-    most = data.draw(st.integers(1, 14))
-    who, now = (np.array([pair[side] for pair in asked], np.int64) for side in (0, 1))
-    found = store_of(shoppers, known).before(who, now, most)
-    wanted = [
-        [event for event in ([] if one == 0 else shoppers[one - 1]) if event[0] < moment][-most:]
-        for one, moment in asked
+    queries = data.draw(st.lists(st.tuples(st.integers(0, len(shoppers)), st.integers(-1, 42)), max_size=8))
+    limit = data.draw(st.integers(1, 14))
+    who, now = (np.array([pair[side] for pair in queries], np.int64) for side in (0, 1))
+    found = store_of(shoppers, known).before(who, now, limit)
+    expected = [
+        [event for event in ([] if one == 0 else shoppers[one - 1]) if event[0] < time][-limit:]
+        for one, time in queries
     ]
-    assert rows_of(found) == wanted
-    assert found.user.tolist() == [one if one <= known else 0 for one, _ in asked]
-    assert found.row.tolist() == [row for row, events in enumerate(wanted) for _ in events]
+    assert rows_of(found) == expected
+    assert found.user.tolist() == [one if one <= known else 0 for one, _ in queries]
+    assert found.row.tolist() == [row for row, events in enumerate(expected) for _ in events]
 
 
 @given(SHOPPERS, st.integers(0, 13))
-def test_last_keeps_the_newest_of_every_row(shoppers, count):
+def test_last_keeps_the_newest_events_of_every_row(shoppers, count):
     store = store_of(shoppers, len(shoppers))
     everyone = np.arange(len(shoppers) + 1)
     found = store.before(everyone, np.full(len(everyone), 100), 50).last(count)
@@ -60,7 +60,7 @@ def test_the_unknown_shopper_has_no_events():
     assert len(store.before(np.array([0]), np.array([10]), 5).item) == 0
 
 
-def test_open_maps_what_was_written(tmp_path):
+def test_open_memory_maps_the_saved_columns(tmp_path):
     store = store_of([[(1, 2, 4, 3.0), (5, 7, 2, np.nan)], [(3, 3, 0, 1.5)]], 1)
     for name, column in store.columns.items():
         np.save(tmp_path / f"{name}.npy", column)

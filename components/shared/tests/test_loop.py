@@ -70,10 +70,10 @@ def group():
 def run(tmp_path):
     def train(
         line: Line, epochs: int = 4, patience: int = 9, every: int = 2, schedule: Schedule = "constant",
-        ends_after: int = 0,
+        stop_after: int = 0,
     ) -> list[dict]:  # fmt: skip
         config = LoopConfig(stage="line", metric="quality", epochs=epochs, patience=patience, checkpoint_every=every,
-                            schedule=schedule, ends_after=ends_after)  # fmt: skip
+                            schedule=schedule, stop_after=stop_after)  # fmt: skip
         Loop(config, line, Group(0, 1, torch.device("cpu")), tmp_path).run()
         return read_json(tmp_path / "curve.json")
 
@@ -151,9 +151,9 @@ def test_a_training_of_a_fixed_length_is_the_first_part_of_a_longer_one(run, tmp
     checkpoint.export_weights(kept, tmp_path, tmp_path)
     shutil.rmtree(tmp_path)
     with pytest.raises(Interrupted):
-        run(Line([], interrupt_at=at), schedule="linear", ends_after=2)
+        run(Line([], interrupt_at=at), schedule="linear", stop_after=2)
     short = Line([])
-    assert without_time(run(short, schedule="linear", ends_after=2)) == [
+    assert without_time(run(short, schedule="linear", stop_after=2)) == [
         {name: point[name] for name in ("step", "epoch", "loss")} for point in curve[:2]
     ]
     assert short.validated == 0 and torch.equal(short.model.weight, kept.weight)

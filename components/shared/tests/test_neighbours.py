@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from components.shared.features.columns import ItemStatistic
-from components.shared.features.pairs import touches
+from components.shared.features.pairs import summarise_pairs
 from components.shared.recommender.candidates import Source, similar_items
 from components.shared.recommender.neighbours import Neighbours, item_knn_scores_of
 from components.shared.recommender.similarity import SimilarityConfig, cosine_neighbours
@@ -57,7 +57,7 @@ def test_an_item_keeps_its_nearest_and_the_rarest_items_give_way():
 def test_reach_sums_over_what_a_shopper_touched(shop, histories_of, rows):
     similarity = np.triu(np.random.default_rng(0).random((9, 9)).astype(np.float32), 1)
     rows = [sorted(row, key=lambda event: -event[2]) for row in rows]
-    touched = touches(histories_of(rows), 9, shop.spec())
+    touched = summarise_pairs(histories_of(rows), 9, shop.spec())
     found = Neighbours(sparse.csr_matrix(similarity)).item_knn_score(touched, len(rows))
     whole = found.toarray()
     for at, row in enumerate(rows):
@@ -80,15 +80,15 @@ def test_nobody_in_common_leaves_everything_out_of_reach(tmp_path):
     none = cosine_neighbours(matrix([{1}, {2}]), SimilarityConfig())
     none.save(tmp_path / "none")
     assert Neighbours.open(tmp_path / "none").similarity.shape == (9, 9) and none.similarity.nnz == 0
-    assert none.nearest_own(np.array([1]), np.ones(1), np.array([2])).tolist() == [0]
+    assert none.most_similar_own(np.array([1]), np.ones(1), np.array([2])).tolist() == [0]
 
 
 def test_the_loudest_of_a_shoppers_items_is_named():
     neighbours = Neighbours(sparse.csr_matrix(([0.5, 0.4, 0.3], ([1, 2, 2], [3, 3, 4])), shape=(9, 9)))
     own, item = np.array([1, 2]), np.array([3, 4, 5])
-    assert neighbours.nearest_own(own, np.array([1.0, 1.0]), item).tolist() == [1, 2, 0]
-    assert neighbours.nearest_own(own, np.array([1.0, 2.0]), item).tolist() == [2, 2, 0]
-    assert neighbours.nearest_own(own[:0], np.zeros(0), item).tolist() == [0, 0, 0]
+    assert neighbours.most_similar_own(own, np.array([1.0, 1.0]), item).tolist() == [1, 2, 0]
+    assert neighbours.most_similar_own(own, np.array([1.0, 2.0]), item).tolist() == [2, 2, 0]
+    assert neighbours.most_similar_own(own[:0], np.zeros(0), item).tolist() == [0, 0, 0]
 
 
 def test_similar_items_are_near_allowed_and_new_to_somebody_lately():

@@ -13,7 +13,7 @@ from components.shared.tests.small_worker import FEATURES, Small
 from components.shared.training.group import Group
 from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.pipelining import compile_dense
-from components.shared.training.sharding import distribute, random_start
+from components.shared.training.sharding import distribute, initial_weights
 
 CPU = torch.device("cpu")
 RULES = [
@@ -49,7 +49,7 @@ class Plain(nn.Module):
 
     def __init__(self, top: nn.Linear):
         super().__init__()
-        starts = {one.name: random_start(f"bags.embedding_bags.{one.name}.weight", torch.Size([one.rows, 8]), 0)
+        starts = {one.name: initial_weights(f"bags.embedding_bags.{one.name}.weight", torch.Size([one.rows, 8]), 0)
                   for one in FEATURES}  # fmt: skip
         self.tables = nn.ParameterDict(starts)
         self.top = nn.Linear(16, 1)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from components.shared.features.columns import POPULARITY_WINDOWS, DenseInput, ItemStatistic
-from components.shared.features.pairs import Pairs, pair_features, touches
+from components.shared.features.pairs import Pairs, pair_features, summarise_pairs
 from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 
 DAY = 86_400
@@ -114,9 +114,8 @@ def test_every_column_says_what_its_name_says(shop, histories_of, rows):
     row, item = (grid.ravel() for grid in np.meshgrid(np.arange(len(rows)), np.arange(1, items), indexing="ij"))
     score = np.linspace(-1, 1, len(row)).astype(np.float32)
     near = np.linspace(0, 2, len(row)).astype(np.float32)
-    found = pair_features(
-        histories, touches(histories, items, spec), Pairs(row, item, score, near, near / 2), catalog, STATISTICS, spec
-    )  # fmt: skip
+    pairs = Pairs(row, item, score, near, near / 2)
+    found = pair_features(histories, summarise_pairs(histories, items, spec), pairs, catalog, STATISTICS, spec)
     assert found.dtype == np.float32 and np.isfinite(found).all()
     now = int(histories.now[0])
     for at, (position, what) in enumerate(zip(row.tolist(), item.tolist(), strict=True)):
@@ -138,7 +137,7 @@ def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
     histories = histories_of([weekly, [(1, "purchase", 28 * DAY), (1, "purchase", 1 * DAY)]])
     zeros = np.zeros(2, np.float32)
     pairs = Pairs(np.array([0, 1]), np.array([1, 1]), zeros, zeros, zeros)
-    dense = pair_features(histories, touches(histories, len(catalog), spec), pairs, catalog, STATISTICS, spec)
+    dense = pair_features(histories, summarise_pairs(histories, len(catalog), spec), pairs, catalog, STATISTICS, spec)
     due = dense[:, DenseInput.DUE]
     assert due[0] == pytest.approx(1.0)
     assert due[1] < 0.5
@@ -148,5 +147,5 @@ def test_nobody_with_no_pairs_has_no_rows(shop, histories_of):
     catalog, spec, histories = shop.catalog(), shop.spec(), histories_of([[]])
     nothing, zeros = np.zeros(0, np.int64), np.zeros(0, np.float32)
     none = Pairs(nothing, nothing, zeros, zeros, zeros)
-    dense = pair_features(histories, touches(histories, len(catalog), spec), none, catalog, STATISTICS, spec)
+    dense = pair_features(histories, summarise_pairs(histories, len(catalog), spec), none, catalog, STATISTICS, spec)
     assert dense.shape == (0, len(DenseInput))

@@ -15,7 +15,7 @@ from components.shared.features.spec import SparseFeature
 from components.shared.models.retriever import embedding_bags
 from components.shared.training.group import Group
 from components.shared.training.optimizer import OptimizerConfig
-from components.shared.training.pipelining import Losses, StepBatch, Steps, Untraced, ahead
+from components.shared.training.pipelining import Losses, StepBatch, Steps, UntracedCall, prefetch
 from components.shared.training.sharding import distribute
 
 STEPS, ROWS = 5, 16
@@ -38,7 +38,7 @@ class Model(nn.Module):
         super().__init__()
         self.bags = embedding_bags((FEATURE,), 8, torch.device("meta"))
         self.layer = nn.Linear(8, 1)
-        self.rest = Untraced(self._rest)
+        self.rest = UntracedCall(self._rest)
 
     def forward(self, batch: Clicks) -> torch.Tensor:
         return self.rest(self.bags(batch.ids), batch)
@@ -154,7 +154,7 @@ def test_a_batch_keeps_what_is_no_tensor_and_moves_the_rest():
 
 
 def test_reading_ahead_keeps_the_order_and_passes_errors_on():
-    assert list(ahead(lambda number: number * 2, range(3, 7))) == [6, 8, 10, 12]
-    assert list(ahead(lambda number: number, range(0))) == []
+    assert list(prefetch(lambda number: number * 2, range(3, 7))) == [6, 8, 10, 12]
+    assert list(prefetch(lambda number: number, range(0))) == []
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda number: 1 // number, range(-2, 2)))
+        list(prefetch(lambda number: 1 // number, range(-2, 2)))

@@ -1,4 +1,4 @@
-"""Launches small_worker.py under the product's own torchrun; for test_sharding.py and test_kills.py."""
+"""Run small_worker.py under the product's own torchrun; for test_sharding.py and test_kills.py."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ ROWS = 1_000
 
 
 def write_rows(path: Path) -> Path:
-    """Random rows of small_worker's features in 28 groups; `short` uses even ids alone, `long` those below 200."""
+    """Write random rows of small_worker's features in 28 row groups; `short` has only even ids, `long` ids below 200."""
     random = np.random.default_rng(0)
     label = random.integers(0, 2, ROWS)
     short = pa.array((2 * random.integers(0, 12, (ROWS, 1)) + 24 * label[:, None]).tolist(), pa.list_(pa.int32()))
@@ -26,17 +26,17 @@ def write_rows(path: Path) -> Path:
     return path
 
 
-def work(
+def run_small_worker(
     folder: Path, processes: int, restarts: int = 0, watch: Callable[[str], None] | None = None, **settings
 ) -> None:
-    """Run small_worker over rows of its own until it ends.
+    """Run small_worker on newly written rows until it ends.
 
     Args:
-        folder: To make; each sharding type has its results below.
-        processes: Ranks.
-        restarts: How often the group may be restarted.
-        watch: Gets every line of output.
-        settings: Fields of SmallJob but for its paths.
+        folder: Output folder to create, with a subfolder for each sharding type.
+        processes: Number of ranks.
+        restarts: Maximum number of restarts of the group.
+        watch: Called with every line of output.
+        settings: Fields of SmallJob except its paths.
     """
     folder.mkdir()
     settings["rows"] = str(write_rows(folder / "rows.parquet"))

@@ -18,7 +18,7 @@ from torchrec.optim.keyed import CombinedOptimizer, KeyedOptimizerWrapper
 
 from components.shared.errors import TrainingError
 from components.shared.training.exchange import SharedFolder
-from components.shared.training.sharding import random_start
+from components.shared.training.sharding import initial_weights
 
 TRAINED_ROWS = "trained_rows.safetensors"
 _KEPT = 2
@@ -69,7 +69,7 @@ def save(state: TrainState, folder: SharedFolder, step: int) -> None:
 
 def complete(folder: SharedFolder | Path) -> list[int]:
     """Return the steps with a complete checkpoint, ascending."""
-    return sorted(int(name.removeprefix("step_")) for name in SharedFolder(folder).holding(".metadata"))
+    return sorted(int(name.removeprefix("step_")) for name in SharedFolder(folder).subfolders_with(".metadata"))
 
 
 def resume(state: TrainState, folder: SharedFolder) -> int:
@@ -117,12 +117,12 @@ def export_weights(module: nn.Module, run: SharedFolder | Path, out: Path, seed:
         # The warnings only say that there is no process group, which is intended here.
         warnings.filterwarnings("ignore", message="torch.distributed is ", category=UserWarning)
         dcp.load({"app": {"model": weights}}, checkpoint_id=path, no_dist=True)
-        touched = {name: _touched(path, name, table, seed) for name, table in weights.items() if _TABLES in name}
+        touched = {name: _trained_rows(path, name, table, seed) for name, table in weights.items() if _TABLES in name}
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, out / "weights.safetensors")
     save_file(touched, out / TRAINED_ROWS)
 
 
-def _touched(path: Path | str, name: str, table: torch.Tensor, seed: int) -> torch.Tensor:
+def _trained_rows(path: Path | str, name: str, table: torch.Tensor, seed: int) -> torch.Tensor:
     """Return which rows of a table received a gradient, bool [rows].
 
     The fused kernel names Adagrad's statistic `<table>.momentum1`: one number per row and column shard, with the shards
@@ -134,4 +134,4 @@ def _touched(path: Path | str, name: str, table: torch.Tensor, seed: int) -> tor
     state = found["app"]["optimizer"]["state"][name] if found else {}
     for statistic in state.values():
         return (statistic.reshape(-1, len(table)) > 0).any(0)
-    return (table != random_start(name, table.size(), seed)).any(1)
+    return (table != initial_weights(name, table.size(), seed)).any(1)

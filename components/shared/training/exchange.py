@@ -71,7 +71,7 @@ class SharedFolder:
         with self._files() as (files, root):
             return files.exists(f"{root}/{name}")
 
-    def holding(self, name: str) -> list[str]:
+    def subfolders_with(self, name: str) -> list[str]:
         """Return the names of direct subfolders that contain a file `name`, in arbitrary order.
 
         Raises:
@@ -153,7 +153,7 @@ class SharedFolder:
                 files.rm(root, recursive=True)
 
     @contextlib.contextmanager
-    def filled(self) -> Iterator[Path]:
+    def upload_on_exit(self) -> Iterator[Path]:
         """Provide a local folder; its files are in this folder after the block ends without an error.
 
         Raises:
@@ -170,7 +170,7 @@ class SharedFolder:
                     self.put(path, str(path.relative_to(folder)))
 
 
-def copy_of(address: str) -> Path:
+def local_path(address: str) -> Path:
     """Return the path of this node's copy of a remote folder; a local folder is its own copy."""
     if not SharedFolder(address).remote:
         return Path(address)

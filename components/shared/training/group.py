@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from components.shared.training.exchange import SharedFolder, copy_of
+from components.shared.training.exchange import SharedFolder, local_path
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def local_copy(address: str, group: Group) -> Path:
     Raises:
         InputError: the folder is empty or cannot be read, or this node's disk is full.
     """
-    copy, folder = copy_of(address), SharedFolder(address)
+    copy, folder = local_path(address), SharedFolder(address)
     if folder.remote:
         if group.local_rank == 0 and not copy.exists():
             folder.download(copy)

@@ -104,7 +104,7 @@ class LaunchConfig(TrainingOptions):
         """Total number of worker processes."""
         return self.processes * self.nodes
 
-    def lasting(self, model: str) -> Path | None:
+    def checkpoint_folder(self, model: str) -> Path | None:
         """Return the folder of a model's persistent checkpoints, or None."""
         return Path(self.checkpoints) / model if self.checkpoints else None
 

@@ -58,7 +58,7 @@ class LoopConfig:
     """Steps between checkpoints."""
     schedule: Schedule = "constant"
     """Schedule of the learning rates over the steps of all epochs; see OptimizerConfig."""
-    ends_after: int = 0
+    stop_after: int = 0
     """Number of epochs after which training ends, with the learning rates of a training of `epochs` epochs. There is no
     validation: the last epoch's weights count as the best. 0: the metric decides."""
 
@@ -74,7 +74,7 @@ class Loop:
         """Learning rates before the first step; a checkpoint contains those of its own step."""
         self._reported = (time.monotonic(), 0)
         """Time and step of the last progress report."""
-        self.unread: list[torch.Tensor] = []
+        self.pending_losses: list[torch.Tensor] = []
         """This rank's shares of the losses since the last call of `_read_losses`."""
 
     def run(self) -> int:
@@ -92,7 +92,7 @@ class Loop:
         if curve:
             self.started -= curve[-1]["seconds"]
         steps = self.trainable.steps_per_epoch()
-        last = self.config.ends_after or self.config.epochs
+        last = self.config.stop_after or self.config.epochs
         while step < steps * last and not self._exhausted(step // steps):
             epoch = step // steps
             for at in range(step % steps, steps):
@@ -107,7 +107,7 @@ class Loop:
                         self._report(step / (steps * last), f"epoch {epoch + 1}/{last} loss {loss:.4f}{rate}")
                 if saving and step % steps:
                     checkpoint.save(state, self.folder / "checkpoints", step)
-            metric = None if self.config.ends_after else self._agreed(self.trainable.validate())
+            metric = None if self.config.stop_after else self._agreed(self.trainable.validate())
             curve.append(self._point(step, epoch, float(state.epoch_loss) / steps, metric))
             state.epoch_loss.zero_()
             if self.group.rank == 0:
@@ -134,7 +134,7 @@ class Loop:
         # Random draws of the model, such as dropout, depend on step and rank, because each rank has its own rows.
         sequence = np.random.SeedSequence([self.seed, epoch, at, self.group.rank])
         torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-        self.unread.append(self.trainable.step(epoch, at).detach().double().clone())
+        self.pending_losses.append(self.trainable.step(epoch, at).detach().double().clone())
 
     def _read_losses(self, epoch: int, at: int) -> float:
         """Add the losses up to step `at` to the epoch's and return the last; only this waits for a GPU, not each step.
@@ -142,9 +142,9 @@ class Loop:
         Raises:
             TrainingError: a loss is not finite.
         """
-        losses = torch.stack(self.unread)
+        losses = torch.stack(self.pending_losses)
         dist.all_reduce(losses)
-        self.unread, found = [], losses.tolist()
+        self.pending_losses, found = [], losses.tolist()
         for step, loss in enumerate(found, at + 2 - len(found)):
             if not math.isfinite(loss):
                 raise TrainingError(
@@ -168,7 +168,7 @@ class Loop:
     def _note(self, metric: float | None, epoch: int, step: int) -> None:
         """Record the best epoch and save checkpoints: the best in `best/`, the newest (to resume) in `checkpoints/`."""
         state = self.trainable.state
-        better = epoch + 1 == self.config.ends_after if metric is None else metric > float(state.best[0])
+        better = epoch + 1 == self.config.stop_after if metric is None else metric > float(state.best[0])
         if better:
             state.best[:] = torch.tensor([-torch.inf if metric is None else metric, epoch], dtype=torch.float64)
             checkpoint.save(state, self.folder / "best", step)
@@ -187,4 +187,4 @@ class Loop:
 
     def _report(self, share: float, note: str) -> None:
         if self.group.rank == 0:
-            report(self.config.stage, share, f"refit, {note}" if self.config.ends_after else note)
+            report(self.config.stage, share, f"refit, {note}" if self.config.stop_after else note)

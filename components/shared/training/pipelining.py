@@ -56,7 +56,7 @@ class StepBatch(Pipelineable):
         )
 
 
-class Untraced(nn.Module):
+class UntracedCall(nn.Module):
     """A call that TrainPipelineSparseDist does not trace when it searches a model for its tables.
 
     Args:
@@ -143,12 +143,12 @@ class Steps(Generic[Read, Made]):
         if self._pipeline is None:
             yield from (self._batches.made(self._batches.read(epoch, one)) for one in range(at, steps))
             return
-        for read in ahead(lambda one: self._batches.read(epoch, one), range(at, steps)):
+        for read in prefetch(lambda one: self._batches.read(epoch, one), range(at, steps)):
             made = self._batches.made(read)
             yield cast(Any, made).pin_memory() if self._device.type == "cuda" else made
 
 
-def ahead(read: Callable[[int], Read], numbers: range) -> Iterator[Read]:
+def prefetch(read: Callable[[int], Read], numbers: range) -> Iterator[Read]:
     """Yield `read(number)` for every number in order; a thread reads the next one meanwhile."""
     with ThreadPoolExecutor(1) as thread:
         coming = None

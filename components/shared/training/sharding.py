@@ -123,7 +123,7 @@ def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:
     for name, tensor in sharded.state_dict().items():
         if _TABLES not in name:
             continue
-        full = random_start(name, tensor.size(), seed)
+        full = initial_weights(name, tensor.size(), seed)
         if not isinstance(tensor, ShardedTensor):
             tensor.detach().copy_(full)
             continue
@@ -135,7 +135,7 @@ def initialise_tables(sharded: DistributedModelParallel, seed: int) -> None:
             shard.tensor.detach().copy_(full[where])
 
 
-def random_start(name: str, size: torch.Size, seed: int) -> torch.Tensor:
+def initial_weights(name: str, size: torch.Size, seed: int) -> torch.Tensor:
     """Return the initial weights of a table of this name and size, float32 [rows, D]."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + seed)
     return torch.empty(size).normal_(0.0, size[1] ** -0.5 / 4, generator=generator)

@@ -29,7 +29,7 @@ class Float:
     log: bool = False
     """Whether to search on a logarithmic scale, as for learning rates."""
 
-    def refusal(self, value: Any) -> str:
+    def invalid_reason(self, value: Any) -> str:
         """Return a description of the allowed values if the value is invalid, else an empty string."""
         fits = isinstance(value, int | float) and not isinstance(value, bool) and self.low <= value <= self.high
         return "" if fits else f"a number from {self.low:g} to {self.high:g}"
@@ -46,7 +46,7 @@ class Int:
     log: bool = False
     """Whether to search on a logarithmic scale."""
 
-    def refusal(self, value: Any) -> str:
+    def invalid_reason(self, value: Any) -> str:
         """Return a description of the allowed values if the value is invalid, else an empty string."""
         fits = isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
         return "" if fits else f"a whole number from {self.low} to {self.high}"
@@ -59,7 +59,7 @@ class Choice:
     options: tuple[Value, ...]
     """Values to try."""
 
-    def refusal(self, value: Any) -> str:
+    def invalid_reason(self, value: Any) -> str:
         """Return a description of the allowed values if the value is invalid, else an empty string.
 
         Numbers need not be among the options, only positive: options depend on the size, and results of one size may
@@ -84,7 +84,7 @@ class Variant:
         """Kinds of the classes."""
         return tuple(map(_kind_name, self.kinds))
 
-    def refusal(self, value: Any) -> str:
+    def invalid_reason(self, value: Any) -> str:
         """Return a description of the allowed values if the value is invalid, else an empty string."""
         return "" if value in self.options else f"one of {', '.join(map(str, self.options))}"
 
@@ -138,7 +138,7 @@ class SearchSpace:
         for name, value in values.items():
             if name not in self.ranges:
                 raise InputError(f"hyper-parameter '{name}' is not tuned", f"use some of: {', '.join(self.ranges)}")
-            if wanted := self.ranges[name].refusal(value):
+            if wanted := self.ranges[name].invalid_reason(value):
                 raise InputError(f"hyper-parameter '{name}' is {value!r}", f"give {wanted}")
         # The kind of a nested configuration is set before its fields.
         for name in sorted(values, key=lambda name: name.count(".")):

@@ -123,7 +123,7 @@ class TunedOptions(ABC):
     @property
     def settings(self) -> str:
         """All options that determine a trial's result, as JSON."""
-        return json.dumps(self.config.decisive, sort_keys=True)
+        return json.dumps(self.config.digest_settings, sort_keys=True)
 
     def watched(self, config: Any, metric: str, on_epoch: OnEpoch) -> WatchedRun:
         """Return a launcher that reports epochs; no restarts, because a configuration that diverges does so again."""

@@ -10,7 +10,7 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
 from components.train_ranker.distill import distil_pairs, probabilities
 from components.train_ranker.examples import PairRows
-from components.train_ranker.job import LEARNED, VALIDATION
+from components.train_ranker.job import SOFT_VALIDATION, VALIDATION
 from components.train_ranker.train import train
 
 pytestmark = pytest.mark.slow
@@ -46,8 +46,8 @@ def test_labels_are_mixed_and_everything_else_stays(tiny_run, taught, alone, sai
     np.testing.assert_array_equal(mixed.item, hard.item)
     np.testing.assert_array_equal(mixed.dense, hard.dense)
     names = {path.name for path in taught[0].iterdir()}
-    assert {path.name for path in (tmp_path / "half").iterdir()} == {*names, LEARNED}
-    learned = PairRows.read([tmp_path / "half" / LEARNED], spec)
+    assert {path.name for path in (tmp_path / "half").iterdir()} == {*names, SOFT_VALIDATION}
+    learned = PairRows.read([tmp_path / "half" / SOFT_VALIDATION], spec)
     happened = PairRows.read([taught[0] / VALIDATION], spec)
     np.testing.assert_allclose(learned.label, 0.75 * happened.label + 0.25 * said_by(alone, happened), atol=1e-6)
     validation = [pq.read_table(folder / VALIDATION) for folder in (tmp_path / "half", taught[0])]

@@ -25,7 +25,7 @@ from components.shared.training.optimizer import OptimizerConfig
 from components.shared.training.process import Torchrun
 from components.train_ranker import worker
 from components.train_ranker.examples import PairRows, count_pairs
-from components.train_ranker.job import LEARNED, METRIC, VALIDATION, WorkerJob
+from components.train_ranker.job import METRIC, SOFT_VALIDATION, VALIDATION, WorkerJob
 from components.train_ranker.train import train
 
 pytestmark = pytest.mark.slow
@@ -136,7 +136,7 @@ def test_a_teachers_word_in_the_validation_window_is_learned_and_not_validated_o
     table = pq.read_table(all_pairs / VALIDATION).combine_chunks()
     label = table["label"].chunk(0)
     turned = pa.ListArray.from_arrays(label.offsets, pa.array(1 - label.values.to_numpy()))
-    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", turned), soft / LEARNED)
+    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", turned), soft / SOFT_VALIDATION)
     plain, taught = alone, given(soft)
     assert read_json(plain / "curve.json")[0][METRIC] == read_json(taught / "curve.json")[0][METRIC]
     assert abs(losses(taught, REFIT)[0] - losses(plain, REFIT)[0]) > 0.005, "what is learned is another"
@@ -159,7 +159,7 @@ def test_the_first_trainings_tables_are_gone_when_the_second_begins(
     job = WorkerJob(
         features=str(tiny_run.features), pairs=str(tmp_path / "pairs"), training=["ranker-0.parquet"],
         validation=VALIDATION, refit=VALIDATION, folder="",
-        options=config.replace(id_dropout=0.0, listwise=0.0, epochs=1).decisive,
+        options=config.replace(id_dropout=0.0, listwise=0.0, epochs=1).digest_settings,
     )  # fmt: skip
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:

@@ -24,7 +24,7 @@ from components.shared.training.launch import LaunchConfig
 from components.shared.training.optimizer import OptimizerConfig
 from components.train_ranker.config import RankerTraining
 from components.train_ranker.examples import PairRows, write_pairs
-from components.train_ranker.shown import read_shown
+from components.train_ranker.shown import read_shown_positions
 from components.train_ranker.train import train
 from components.train_retriever.config import RetrieverTraining, SamplingConfig
 from components.train_retriever.train import train as train_retriever
@@ -104,14 +104,16 @@ def best_places(shop: Shop, start: int, end: int) -> dict[tuple[int, str], int]:
 
 
 def test_places_are_the_best_ones_that_a_shopper_was_shown_in_the_window(shop):
-    timeline, shown = Timeline.read(shop.features / "timeline.json"), read_shown(shop.features, shop.log)
+    timeline, shown = Timeline.read(shop.features / "timeline.json"), read_shown_positions(shop.features, shop.log)
     users = ["", *pq.read_table(shop.features / "users.parquet")["user_id"].to_pylist()]
     names = pq.read_table(shop.features / "items.parquet")["item_id"].to_pylist()
     rows = {name: row for row, name in enumerate(names) if name}
     numbers = {name: row for row, name in enumerate(users) if name}
-    assert set(shown) == set(timeline.moments()) - {"test"}, "the final training learns the validation window too"
+    assert set(shown) == set(timeline.reference_times()) - {"test"}, (
+        "the final training learns the validation window too"
+    )
     for name, one in shown.items():
-        start = timeline.moments()[name]
+        start = timeline.reference_times()[name]
         wanted = best_places(shop, start, start + timeline.horizon)
         assert len(wanted) == len(one.key) > 500
         shoppers = np.array([numbers[f"u{shopper}"] for shopper, _ in wanted])
@@ -132,7 +134,7 @@ def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
 
 
 def test_anonymous_shoppers_have_the_places_of_their_originals(shop, tmp_path):
-    spec, shown = FeatureSpec.read(shop.features / "spec.json"), read_shown(shop.features, shop.log)
+    spec, shown = FeatureSpec.read(shop.features / "spec.json"), read_shown_positions(shop.features, shop.log)
     write_pairs(shop.features, shop.retriever, "ranker-0", tmp_path / "pairs.parquet", CONFIG.candidates,
                 shown=shown["ranker-0"], anonymous=1.0)  # fmt: skip
     pairs = PairRows.read([tmp_path / "pairs.parquet"], spec)
@@ -149,7 +151,7 @@ def test_pairs_carry_the_places(shop, tmp_path):
         spec = FeatureSpec.read(shop.features / "spec.json")
         names = sorted(path.name for path in work.glob("*.parquet"))
         assert "validation.parquet" in names and len(names) == 3
-        shown = read_shown(shop.features, shop.log)
+        shown = read_shown_positions(shop.features, shop.log)
         for name in names:
             moment = name.removesuffix(".parquet")
             pairs, rows = PairRows.read([work / name], spec), Rows.read(shop.features / "rows" / name, spec)
@@ -178,14 +180,14 @@ def test_pairs_carry_the_places(shop, tmp_path):
 
 def test_what_cannot_be_joined_is_named(shop, tiny_run, tmp_path):
     with pytest.raises(InputError, match=r"no event of these features carries a request_id"):
-        read_shown(tiny_run.features, shop.log)
+        read_shown_positions(tiny_run.features, shop.log)
     with pytest.raises(InputError, match=r"inference_log: .* has no \*.jsonl"):
-        read_shown(shop.features, tmp_path)
+        read_shown_positions(shop.features, tmp_path)
     other = LogWriter(tmp_path / "other", "pod")
     other.write(Answered(time=0.0, request_id="of nobody", version="1", outcome="ok", seconds=0.01, items=("i1",)))
     other.close()
     with pytest.raises(DataError, match=r"none of the answers .* belongs to a request"):
-        read_shown(shop.features, tmp_path / "other")
+        read_shown_positions(shop.features, tmp_path / "other")
     plain = RankerTraining(**{**vars(CONFIG), "architecture": RankerArchitecture()})
     with pytest.raises(InputError, match=r"architecture\.positions is 0"):
         train(shop.features, shop.retriever, tmp_path / "model", plain.replace(inference_log=str(shop.log)))

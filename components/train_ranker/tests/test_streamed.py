@@ -120,7 +120,7 @@ def test_validation_has_the_same_ndcg_whether_held_or_read_part_by_part(
     job = WorkerJob(
         features=str(tiny_run.features), pairs=str(tmp_path / "pairs"), training=["ranker-0.parquet"],
         validation="validation.parquet", refit="", folder="",
-        options=config.replace(id_dropout=0.0, listwise=0.0).decisive,
+        options=config.replace(id_dropout=0.0, listwise=0.0).digest_settings,
     )  # fmt: skip
     held = Training(job, group).validate()
     between = count_pairs([tmp_path / "pairs" / "ranker-0.parquet"])

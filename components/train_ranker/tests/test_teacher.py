@@ -12,7 +12,7 @@ from components.shared.training.process import Torchrun
 from components.train_ranker.config import RankerTraining, TeacherOptions
 from components.train_ranker.distill import distil_pairs
 from components.train_ranker.job import METRIC
-from components.train_ranker.teacher import TEACHER, train_ranker, train_taught
+from components.train_ranker.teacher import TEACHER, train_ranker, train_with_teacher
 from components.train_ranker.train import train, write_all_pairs
 
 
@@ -37,11 +37,11 @@ def taught(config: RankerTraining, raw: dict) -> RankerTraining:
 
 
 def test_a_teacher_is_larger_than_the_ranker_unless_its_size_is_given(config):
-    large = taught(config, {}).taught_by
+    large = taught(config, {}).teacher_training
     assert (large.embedding_dim, large.hidden_dim) == (config.embedding_dim * 2, config.hidden_dim * 4)
     same = large.replace(embedding_dim=config.embedding_dim, hidden_dim=config.hidden_dim)
-    assert same.decisive == config.decisive
-    large = taught(config, TEACHER_OPTIONS).taught_by
+    assert same.digest_settings == config.digest_settings
+    large = taught(config, TEACHER_OPTIONS).teacher_training
     assert (large.embedding_dim, large.hidden_dim) == (12, config.hidden_dim * 4)
     assert isinstance(large.architecture.attention, TargetAttentionConfig)
     assert large.architecture.heads == config.architecture.heads
@@ -75,7 +75,7 @@ def test_a_taught_ranker_is_what_its_parts_give_and_a_retried_step_keeps_the_tea
     features, retriever = tiny_run.features, tiny_run.retriever
     config = config.replace(epochs=1)
     asked = taught(config, TEACHER_OPTIONS)
-    large = asked.taught_by
+    large = asked.teacher_training
     write_all_pairs(features, retriever, tmp_path / "pairs", large)
     train(features, retriever, tmp_path / "teacher", large, None, Counted(), tmp_path / "pairs")
     distil_pairs(features, (retriever, tmp_path / "teacher"), tmp_path / "pairs", tmp_path / "soft", 0.75)
@@ -83,9 +83,9 @@ def test_a_taught_ranker_is_what_its_parts_give_and_a_retried_step_keeps_the_tea
 
     lasting, out = tmp_path / "lasting", tmp_path / "out" / "ranker"
     with pytest.raises(TrainingError, match="the node is gone"):
-        train_taught(features, retriever, out, asked, lasting, Counted(ends=1))
+        train_with_teacher(features, retriever, out, asked, lasting, Counted(ends=1))
     retried = Counted()
-    found = train_taught(features, retriever, out, asked, lasting, retried)
+    found = train_with_teacher(features, retriever, out, asked, lasting, retried)
     assert retried.runs == 1, "the teacher was finished by the first try"
     assert found == {**by_hand, f"teacher_{METRIC}": read_json(out / TEACHER)[METRIC]}
     assert (out / "weights.safetensors").read_bytes() == (tmp_path / "by-hand" / "weights.safetensors").read_bytes()

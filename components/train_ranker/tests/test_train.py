@@ -18,7 +18,7 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.models.ranker_options import CrossConfig, PleConfig, RankerArchitecture, TargetAttentionConfig
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.offline import TorchModels, load_ranker, load_retriever
-from components.shared.recommender.recommender import side_by_side, wanted_probability
+from components.shared.recommender.recommender import concatenated, target_probability
 from components.shared.storage import read_json
 from components.shared.training.compute_dtype import multiplies_bfloat16
 from components.shared.training.curve import REFIT
@@ -53,11 +53,11 @@ def probabilities(tiny_run):
         spec = FeatureSpec.read(tiny_run.features / "spec.json")
         catalog = Catalog.read(tiny_run.features / "items.parquet", spec)
         models = TorchModels(load_retriever(tiny_run.retriever), load_ranker(model))
-        user = side_by_side(pairs.features, [(feature.name, feature.max_length) for feature in spec.user_features])
+        user = concatenated(pairs.features, [(feature.name, feature.max_length) for feature in spec.user_features])
         items = {name: ragged.take(pairs.item) for name, ragged in catalog.features.items()}
-        item = side_by_side(items, [(feature.name, feature.max_length) for feature in spec.item_features])
+        item = concatenated(items, [(feature.name, feature.max_length) for feature in spec.item_features])
         tasks = models.task_probabilities(user, item, pairs.row, pairs.dense.copy())
-        return wanted_probability(tasks, pairs.dense).astype(np.float64)
+        return target_probability(tasks, pairs.dense).astype(np.float64)
 
     return compute
 

@@ -38,11 +38,11 @@ _DRAWS = 7_919
 """Separates the random stream of negatives from those of row order and targets."""
 
 LossOf = Callable[..., torch.Tensor]
-"""Maps user vectors [B, D], item vectors [N + M, D], biases [N + M] and Drawn.tensors to the mean loss of N tokens."""
+"""Maps user vectors [B, D], item vectors [N + M, D], biases [N + M] and Negatives.tensors to the mean loss."""
 
 
 @dataclass(frozen=True)
-class Part:
+class LocalBatch:
     """This rank's part of a global batch, before the forward pass.
 
     Attributes:
@@ -64,7 +64,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Negatives:
     """The drawn items, which go through the item tower after the targets, and the loss.
 
     Attributes:
@@ -83,7 +83,7 @@ class Drawn:
 class Objective(Protocol):
     """A loss with its source of negatives."""
 
-    def draw(self, part: Part) -> Drawn:
+    def draw(self, part: LocalBatch) -> Negatives:
         """Draw the negatives of a step."""
         ...
 
@@ -114,9 +114,9 @@ class InBatchSoftmax:
     def __init__(self, log_q: torch.Tensor):
         self.log_q = log_q
 
-    def draw(self, part: Part) -> Drawn:
+    def draw(self, part: LocalBatch) -> Negatives:
         """See Objective."""
-        return Drawn(
+        return Negatives(
             lambda user, vectors, biases, item: sampled_softmax(user, vectors, biases, item, self.log_q[item]),
             (torch.from_numpy(part.batch.item),),
         )
@@ -132,7 +132,7 @@ class Ratings:
     def __init__(self, mean: float):
         self.mean = mean
 
-    def draw(self, part: Part) -> Drawn:
+    def draw(self, part: LocalBatch) -> Negatives:
         """See Objective."""
         assert part.batch.rating is not None, "rows/ratings.parquet has a rating of every target"
 
@@ -140,7 +140,7 @@ class Ratings:
             tokens = Vectors(user.repeat_interleave(part.targets, 0), vectors, biases)
             return rating_loss(tokens, torch.arange(len(rating), device=user.device), rating, self.mean)
 
-        return Drawn(loss, (torch.from_numpy(part.batch.rating),))
+        return Negatives(loss, (torch.from_numpy(part.batch.rating),))
 
 
 class Draws:
@@ -153,7 +153,7 @@ class Draws:
         self.tokens = slice(part.start * config.targets, part.stop * config.targets)
         """Slice of this rank's tokens in the global batch."""
 
-    def wind(self, at: tuple[int, int]) -> None:
+    def reseed(self, at: tuple[int, int]) -> None:
         """Seed the stream for (epoch, step), independent of earlier draws."""
         state = np.random.SeedSequence([self.config.seed, _DRAWS, *at]).generate_state(1, np.uint64)
         self.sampler.random.manual_seed(int(state[0]) >> 1)
@@ -166,7 +166,7 @@ class Draws:
         """Draw which items get the unknown id, bool."""
         return self.uniform(*shape) < self.config.id_dropout
 
-    def every_target(self, part: Part) -> torch.Tensor:
+    def every_target(self, part: LocalBatch) -> torch.Tensor:
         """Gather the targets of the global batch, int64, on the CPU."""
         return gather_rows(torch.from_numpy(part.batch.item))
 
@@ -184,9 +184,9 @@ class CandidateObjective:
         fast = config.bfloat16 and multiplies_bfloat16(draws.group.device)
         self.dtype = torch.bfloat16 if fast else torch.float32
 
-    def draw(self, part: Part) -> Drawn:
+    def draw(self, part: LocalBatch) -> Negatives:
         """See Objective."""
-        self.draws.wind(part.at)
+        self.draws.reseed(part.at)
         held, rows, log_q, own_log_q = self._candidates(part)
         new = np.setdiff1d(rows, held)
         dropped, group = self.draws.dropped(len(new)), self.draws.group
@@ -207,9 +207,9 @@ class CandidateObjective:
             return candidate_softmax(user, positive, every.to(self.dtype), bias - log_q, (row, column))
 
         tensors = (position, log_q, own_log_q, *self._known(part, rows))
-        return Drawn(loss, tensors, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
+        return Negatives(loss, tensors, np.pad(new, filled)[mine], np.pad(dropped, filled)[mine])
 
-    def _candidates(self, part: Part) -> tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]:
+    def _candidates(self, part: LocalBatch) -> tuple[np.ndarray, np.ndarray, torch.Tensor, torch.Tensor]:
         """Return targets that are candidates, all candidates ascending, their log-Q, and log-Q of the own targets."""
         item, sampler, none = part.batch.item, self.draws.sampler, np.zeros(0, np.int64)
         if isinstance(self.config, FullSoftmax):
@@ -220,7 +220,7 @@ class CandidateObjective:
         in_batch = any(isinstance(source, InBatch) for source in sources)
         return targets.numpy() if in_batch else none, rows.numpy(), log_q, own_log_q
 
-    def _known(self, part: Part, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    def _known(self, part: LocalBatch, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """Return row and candidate position of every positive that is among the candidates."""
         row = np.repeat(np.arange(len(part.known)), part.known.lengths)
         position = np.minimum(np.searchsorted(rows, part.known.values), len(rows) - 1)
@@ -237,9 +237,9 @@ class PairObjective:
     def __init__(self, config: Bpr | Bce, draws: Draws):
         self.config, self.draws = config, draws
 
-    def draw(self, part: Part) -> Drawn:
+    def draw(self, part: LocalBatch) -> Negatives:
         """See Objective."""
-        self.draws.wind(part.at)
+        self.draws.reseed(part.at)
         rows, counted = self._hard(part) if isinstance(self.config.source, Hard) else self._drawn(part)
         every = self.draws.config.batch_size * self.draws.config.targets
         dropped = self.draws.dropped(every, rows.shape[1])[self.draws.tokens]
@@ -258,9 +258,9 @@ class PairObjective:
             own = torch.arange(count, device=user.device)
             return pair_losses(self.config, tokens.scores(own), tokens.scores(positions), counts).mean()
 
-        return Drawn(loss, (positions, torch.from_numpy(counted)), distinct // 2, distinct % 2 == 1)
+        return Negatives(loss, (positions, torch.from_numpy(counted)), distinct // 2, distinct % 2 == 1)
 
-    def _drawn(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    def _drawn(self, part: LocalBatch) -> tuple[np.ndarray, np.ndarray]:
         """Return the negatives of this rank's tokens, int64 [N, count], and which of them count, bool [N, count]."""
         source, targets = self.config.source, self.draws.every_target(part)
         assert not isinstance(source, Hard)
@@ -268,7 +268,7 @@ class PairObjective:
         rows = np.where(self._is_known(part, first), second, first)
         return rows, ~self._is_known(part, rows)
 
-    def _hard(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    def _hard(self, part: LocalBatch) -> tuple[np.ndarray, np.ndarray]:
         """See _drawn."""
         source = self.config.source
         assert isinstance(source, Hard)
@@ -279,7 +279,7 @@ class PairObjective:
         rows = best.items[row[:, None], np.minimum(position * sizes, sizes - 1).astype(np.int64)]
         return rows, np.broadcast_to(sizes > 0, rows.shape).copy()
 
-    def _is_known(self, part: Part, rows: np.ndarray) -> np.ndarray:
+    def _is_known(self, part: LocalBatch, rows: np.ndarray) -> np.ndarray:
         """Return which of the tokens' items [N, M] are positives of their row."""
         width = self.draws.sampler.items
         known = np.repeat(np.arange(len(part.known)), part.known.lengths) * width + part.known.values

@@ -24,7 +24,7 @@ from components.shared.models.encoders.config import (
 )
 from components.shared.models.retriever import Retriever, RetrieverConfig, oldest_first
 from components.shared.recommender.offline import TorchModels, item_vectors, load_retriever
-from components.shared.recommender.recommender import side_by_side
+from components.shared.recommender.recommender import concatenated
 from components.shared.storage import read_json
 
 ENCODERS = [
@@ -71,7 +71,7 @@ def test_training_evaluation_and_export_give_the_same_vectors(shop, encoder, tmp
     features = {name: ragged.take(np.arange(20)) for name, ragged in rows.features.items()}
     with torch.inference_mode():
         jagged = made.user_vectors(keyed_jagged(features, spec.user_features), vectors).numpy()
-    padded = side_by_side(features, [(feature.name, feature.max_length) for feature in spec.user_features])
+    padded = concatenated(features, [(feature.name, feature.max_length) for feature in spec.user_features])
     np.testing.assert_allclose(TorchModels(made, None, vectors).user_vectors(*padded), jagged, atol=1e-5)
     export_user_tower(made, tmp_path / "user.onnx", TableFormat(storage="fp32"), vectors=vectors)
     session = onnxruntime.InferenceSession(tmp_path / "user.onnx")

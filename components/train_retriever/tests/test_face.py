@@ -137,8 +137,8 @@ def test_whatever_tuning_may_find_can_be_used(size, data):
     retriever, ranker = (one.from_size(size_named(size), 0) for one in (RetrieverTraining, RankerTraining))
     space = retriever_space.search_space(retriever)
     made = space.apply(retriever, drawn_from(data, space))
-    RetrieverOptions.read(made.decisive, "retriever")
+    RetrieverOptions.read(made.digest_settings, "retriever")
     if made.encoder is not None:
         check_heads(made.encoder, made.embedding_dim)
     space = ranker_space.search_space(ranker)
-    RankerOptions.read(space.apply(ranker, drawn_from(data, space)).decisive, "ranker")
+    RankerOptions.read(space.apply(ranker, drawn_from(data, space)).digest_settings, "ranker")

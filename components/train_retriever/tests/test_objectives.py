@@ -24,7 +24,7 @@ from components.train_retriever.losses.config import (
     Uniform,
 )
 from components.train_retriever.losses.hard_index import Hardest, ItemIndex
-from components.train_retriever.losses.objectives import Drawn, Part, objective
+from components.train_retriever.losses.objectives import LocalBatch, Negatives, objective
 from components.train_retriever.losses.softmax import candidate_softmax
 from components.train_retriever.sources import HeldRows
 
@@ -54,17 +54,17 @@ def ragged(rows: list[list[int]]) -> Ragged:
     )
 
 
-def drawn(loss, at=(0, 0), hardest=unasked, **changes) -> Drawn:
+def drawn(loss, at=(0, 0), hardest=unasked, **changes) -> Negatives:
     config = SamplingConfig(batch_size=len(KNOWN), targets=2, **{"id_dropout": 0.0, "seed": 1, **changes})
     rows = Rows(np.zeros(3, np.int64), np.zeros(3, np.int64), {}, ragged(KNOWN))
     made = objective(loss, HeldRows(rows, config, slice(None)), ITEMS, config, Group(0, 1, torch.device("cpu")))
-    return made.draw(Part(Batch({}, {}, TARGETS), rows.targets, at, hardest))
+    return made.draw(LocalBatch(Batch({}, {}, TARGETS), rows.targets, at, hardest))
 
 
 class Model:
     """Random vectors of the users, of each target's occurrence and of each drawn item, and all of their scores."""
 
-    def __init__(self, found: Drawn, seed: int = 0):
+    def __init__(self, found: Negatives, seed: int = 0):
         random = torch.Generator().manual_seed(seed)
         count = len(TARGETS) + len(found.rows)
         self.rows = [*TARGETS.tolist(), *found.rows.tolist()]
@@ -141,7 +141,7 @@ def test_a_token_whose_every_draw_is_its_own_loses_nothing_by_them():
     alone = [[4], [4], [4]]
     config = SamplingConfig(batch_size=3, targets=1, seed=1, id_dropout=0.0)
     rows = Rows(np.zeros(3, np.int64), np.zeros(3, np.int64), {}, ragged(alone))
-    part = Part(Batch({}, {}, np.array([4, 4, 4])), rows.targets, (0, 0), unasked)
+    part = LocalBatch(Batch({}, {}, np.array([4, 4, 4])), rows.targets, (0, 0), unasked)
     group = Group(0, 1, torch.device("cpu"))
     user, vector, bias = torch.randn(3, DIM), torch.randn(4, DIM), torch.zeros(4)
     for loss, wanted in ((Bpr(source=InBatch()), 0.0), (Bce(source=InBatch()), None)):

@@ -30,7 +30,7 @@ from components.train_retriever.batches import Batch, draw_batch
 from components.train_retriever.config import RetrieverTraining, SamplingConfig
 from components.train_retriever.losses.config import Hard, Mse
 from components.train_retriever.losses.hard_index import Hardest
-from components.train_retriever.losses.objectives import Part, objective
+from components.train_retriever.losses.objectives import LocalBatch, objective
 from components.train_retriever.sources import HeldRows, StreamedRows, row_source
 from components.train_retriever.train import train
 from components.tune_hyperparameters.models import tunable
@@ -183,7 +183,7 @@ def test_the_loss_is_the_mean_squared_error_over_the_drawn_targets(rated):
     item, rating = np.array([5, 9, 5, 7]), np.array([5.0, 1.0, 4.0, 1.0], np.float32)
     made = objective(Mse(), source, len(catalog), SamplingConfig(batch_size=2, targets=2),
                      Group(0, 1, torch.device("cpu")))  # fmt: skip
-    found = made.draw(Part(Batch({}, {}, item, rating), Ragged.mean(np.array([0, 2, 4]), item), (0, 0), never))
+    found = made.draw(LocalBatch(Batch({}, {}, item, rating), Ragged.mean(np.array([0, 2, 4]), item), (0, 0), never))
     assert not len(found.rows)
     random = torch.Generator().manual_seed(0)
     user, vectors, biases = (torch.randn(*shape, generator=random) for shape in ((2, 3), (4, 3), (4,)))

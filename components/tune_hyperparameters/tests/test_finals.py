@@ -61,7 +61,7 @@ def test_the_finalist_of_the_best_mean_wins_even_if_it_is_the_defaults(tmp_path)
 
 
 def test_finals_are_kept_and_another_worker_does_not_play_them(tmp_path):
-    search(tmp_path, finalists=2, closing=False)
+    search(tmp_path, finalists=2, others_ended=False)
     assert set(seeds(tmp_path)) == {0}
     first = search(tmp_path, finalists=2)
     played = seeds(tmp_path)

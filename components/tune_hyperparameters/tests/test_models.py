@@ -117,7 +117,7 @@ def test_wrong_names_and_types_in_a_file_name_the_field(tmp_path):
             with pytest.raises(InputError, match=name):
                 apply(sized, {"hyperparameters": json.dumps({"model": model, "values": {name: value}})})
         found = {"hyperparameters": json.dumps({"model": model, "values": {"epochs": 7}})}
-        assert apply(sized, found).decisive == sized.replace(epochs=7).decisive
+        assert apply(sized, found).digest_settings == sized.replace(epochs=7).digest_settings
 
 
 def test_models_that_cannot_be_tuned_are_named(tiny_run):

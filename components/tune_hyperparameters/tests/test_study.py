@@ -107,8 +107,8 @@ def test_a_killed_workers_trial_is_tried_again_and_the_study_goes_on(kind, tmp_p
 
 
 def test_a_worker_on_another_machine_is_left_alone_until_its_name_or_the_end_says_that_it_died(tmp_path):
-    def study(name: str, closing: bool = False) -> SharedStudy:
-        config = TuningConfig(trials=2, storage=str(tmp_path), worker=name, closing=closing)
+    def study(name: str, others_ended: bool = False) -> SharedStudy:
+        config = TuningConfig(trials=2, storage=str(tmp_path), worker=name, others_ended=others_ended)
         return SharedStudy(config, Bowl.space, Bowl.defaults, {})
 
     remote = study("w0")
@@ -116,14 +116,14 @@ def test_a_worker_on_another_machine_is_left_alone_until_its_name_or_the_end_say
     held = remote.claim()
     assert held is not None and remote.optuna.trials[0].user_attrs[OWNER]["host"] == "another-pod"
     state = optuna.trial.TrialState
-    study("w1")._bury()
+    study("w1")._fail_dead_trials()
     assert remote.optuna.trials[0].state == state.RUNNING, "it may be at work"
-    study("w0")._bury()
+    study("w0")._fail_dead_trials()
     assert remote.optuna.trials[0].state == state.FAIL, "the pod that has its name replaced it"
     again = study("w1").claim()
     assert again is not None and again.number == 1
     assert again.user_attrs["defaults"], "the defaults are begun again first"
-    study("last", closing=True)._bury()
+    study("last", others_ended=True)._fail_dead_trials()
     assert remote.optuna.trials[1].state == state.RUNNING, "this very process still has it"
 
 
@@ -141,7 +141,7 @@ def test_values_that_killed_two_workers_are_not_tried_a_third_time(tmp_path):
         assert trial is not None
         values.append(study.suggest(trial))
         study.owner = Owner("w0", "next", 1, 0.0)
-        study._bury()
+        study._fail_dead_trials()
         study.owner = dead
     assert values[0] == values[1] != values[2]
 
@@ -164,7 +164,7 @@ def test_a_budget_that_was_lowered_or_raised_is_kept_to(tmp_path):
 def test_a_worker_waits_for_a_database_that_another_one_holds(tmp_path):
     storage = storage_of("sqlite", tmp_path)
     study = SharedStudy(TuningConfig(storage=storage), Bowl.space, Bowl.defaults, {})
-    with contextlib.closing(sqlite3.connect(tmp_path / "study.db", check_same_thread=False)) as other:
+    with contextlib.others_ended(sqlite3.connect(tmp_path / "study.db", check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
         # SQLite itself would give up after five seconds.
         timer = threading.Timer(6.0, other.rollback)

@@ -81,7 +81,7 @@ def measure(features: Path, root: Path, proof: Proof) -> dict[str, dict]:
 def search(model: str, features: Path, retriever: Path | None, root: Path, proof: Proof) -> Hyperparameters:
     """The study of one model; finished trials of an earlier call are kept."""
     config = TuningConfig(trials=proof.trials, storage=str(root / "studies"), study=model, seed=proof.seeds[0],
-                          closing=True, finalists=proof.finalists)  # fmt: skip
+                          others_ended=True, finalists=proof.finalists)  # fmt: skip
     with tunable(model, features, retriever, proof.size, proof.seeds[0]) as found:
         return tune(found, root / f"best-{model}", root / f"tuning-{model}.html", config)
 

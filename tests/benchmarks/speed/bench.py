@@ -69,7 +69,7 @@ def our_training(folder: Path) -> dict[str, float]:
     os.environ |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "LOCAL_WORLD_SIZE": "1",
                    "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}  # fmt: skip
     config = _training_config()
-    job = WorkerJob(features=str(folder / "features"), folder=str(folder), training=config.decisive)
+    job = WorkerJob(features=str(folder / "features"), folder=str(folder), training=config.digest_settings)
     with process_group() as group:
         training = Training(job, group)
         seconds = clocked(lambda number: training.step(0, number % training.steps_per_epoch()), WARM, STEPS)

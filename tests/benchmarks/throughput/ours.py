@@ -16,11 +16,11 @@ from torchrec.modules.embedding_modules import EmbeddingBagCollection
 from components.shared.features.spec import SparseFeature
 from components.shared.models.aligned_linear import AlignedLinear
 from components.shared.models.interactions import Dot
-from components.shared.models.retriever import in_order
+from components.shared.models.retriever import concat_pooled
 from components.shared.training.compute_dtype import autocast
 from components.shared.training.group import Group
 from components.shared.training.optimizer import ComputeDtype, OptimizerConfig, When
-from components.shared.training.pipelining import Losses, Steps, Untraced, chosen, compile_dense
+from components.shared.training.pipelining import Losses, Steps, UntracedCall, chosen, compile_dense
 from components.shared.training.sharding import distribute
 from components.shared.training.stream import ParquetStream, StreamConfig
 from tests.benchmarks.throughput.data import Shape
@@ -59,7 +59,7 @@ class Dlrm(nn.Module):
         ]  # fmt: skip
         self.bags = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
         self.parts = DotDenseParts(shape)
-        self.rest = Untraced(self._rest)
+        self.rest = UntracedCall(self._rest)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Mean loss of a batch."""
@@ -67,7 +67,7 @@ class Dlrm(nn.Module):
 
     def _rest(self, bags: KeyedTensor, batch: Batch) -> torch.Tensor:
         with autocast(self.precision, self.device):
-            logits = self.parts(in_order(bags, self.features), batch.dense_features)
+            logits = self.parts(concat_pooled(bags, self.features), batch.dense_features)
         return binary_cross_entropy_with_logits(logits.float(), batch.labels)
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from components.shared.cluster.api import Patience, connect
+from components.shared.cluster.api import RetryPolicy, connect
 from components.shared.cluster.kinds import CLUSTER_TRAINING_RUNTIME, INFERENCE_SERVICE, TRAIN_JOB, Kind
 from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
 from tests.cluster.faults import noted
@@ -84,7 +84,7 @@ def test_follow_tells_changes_and_ends_in_time(cluster):
 
 
 def test_a_server_that_is_away_for_twenty_seconds_is_waited_for(api_server):
-    cluster = api_server.connect(Patience())
+    cluster = api_server.connect(RetryPolicy())
     cluster.create(TRAIN_JOB, job())
     followed = []
     watcher = threading.Thread(target=lambda: followed.append(labels_seen(cluster, 60, "back")))
@@ -99,7 +99,7 @@ def test_a_server_that_is_away_for_twenty_seconds_is_waited_for(api_server):
 
 
 def test_a_server_that_stays_away_is_told(api_server):
-    cluster = api_server.connect(Patience(connects=1))
+    cluster = api_server.connect(RetryPolicy(connects=1))
     cluster.client.configuration.host = "https://127.0.0.1:9"
     with pytest.raises(ClusterError, match="is unreachable"):
         cluster.get(TRAIN_JOB, "one")

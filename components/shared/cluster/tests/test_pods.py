@@ -10,7 +10,7 @@ import urllib.parse
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
-from components.shared.cluster.api import Cluster, Patience
+from components.shared.cluster.api import Cluster, RetryPolicy
 from components.shared.cluster.pods import CONTAINER, JOB_LABEL, NODE_LABEL, PodLogs
 
 STAMP = "2026-11-24T10:00:{:02d}.000000000Z"
@@ -96,7 +96,7 @@ def logs(pods):
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")
-    yield PodLogs(Cluster(ApiClient(configuration), "shop", Patience(connects=2)), every_s=0.05, drain_s=5)
+    yield PodLogs(Cluster(ApiClient(configuration), "shop", RetryPolicy(connects=2)), every_s=0.05, drain_s=5)
     server.shutdown()
     server.server_close()
     thread.join()

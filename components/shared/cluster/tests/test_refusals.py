@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from components.shared.cluster.api import Patience
+from components.shared.cluster.api import RetryPolicy
 from components.shared.cluster.kinds import TRAIN_JOB
 from components.shared.errors import ClusterError
 from tests.cluster.jobs import job, labels_seen
@@ -26,7 +26,7 @@ def test_a_quota_and_a_webhook_are_named_with_their_fix(api_server):
 
 
 def test_a_webhook_that_comes_back_is_waited_for_and_one_that_does_not_is_told(api_server):
-    with in_front_of(api_server, Patience(statuses=4)) as (cluster, front):
+    with in_front_of(api_server, RetryPolicy(statuses=4)) as (cluster, front):
         front.refusals = {"POST": webhook_away(times=4)}
         cluster.create(TRAIN_JOB, job())
         assert cluster.find(TRAIN_JOB, "one")

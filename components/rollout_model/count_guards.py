@@ -31,7 +31,7 @@ from components.rollout_model.step_evidence import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountsFound:
+class CountResults:
     """Results of the guards on counts, float or bool [guards] in the order of COUNTED; ratios: candidate / champion."""
 
     known: np.ndarray
@@ -80,7 +80,7 @@ class CountGuards:
             whole, recent = _divide(events, counted)[:, CHAMPION], before[-1].recent_rates()
             self._rates = np.where(WORSE_IS_CANDIDATE, np.fmax(whole, recent), np.fmin(whole, recent))
 
-    def find(self, step: StepEvidence) -> CountsFound:
+    def find(self, step: StepEvidence) -> CountResults:
         """Evaluate the guards in the current step, with the evidence of the previous steps."""
         soak = not step.compares
         reference = self._rates if soak else _divide(step.events, step.counted)[:, CHAMPION]
@@ -97,7 +97,7 @@ class CountGuards:
         if len(starts) == 1:
             harm = np.where(own_safe < bar, harm, -np.inf)
         low, high = ratio_interval(starts[0, :, :-1], self.config.alpha_guard)
-        return CountsFound(
+        return CountResults(
             known=(step.counted[:, CANDIDATE] > 0) & (reference >= 0), harm=harm, safe=own_safe,
             champion_rate=reference, candidate_rate=rates,
             estimate=_divide(rates, reference) if soak else step.estimate(), limit=limits,
