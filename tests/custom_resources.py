@@ -1,4 +1,4 @@
-"""Strict validation of custom resources: a CRD's own schema, with every field it does not know an error."""
+"""Strict validation of custom resources by the schema of their CRD; unknown fields are errors."""
 
 import copy
 import functools
@@ -10,11 +10,11 @@ from typing import Any
 from jsonschema import Draft202012Validator
 
 FOLDER = Path(os.environ.get("SHOPRANK_CRDS", Path(__file__).parents[2] / "shared" / "crds"))
-"""Where the CRDs lie, as JSON; they are not ours to keep here."""
+"""Folder of the CRDs as JSON, which are not part of this repository."""
 
 
 def errors(document: dict[str, Any], folder: Path = FOLDER) -> list[str]:
-    """What the CRD of the document's kind has against it; empty when nothing.
+    """Violations of the schema of the document's CRD; empty for a valid document.
 
     Raises:
         KeyError: no CRD of that kind and version is in the folder.
@@ -29,16 +29,16 @@ def _schemas(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
     for path in folder.glob("*.json"):
         definition = json.loads(path.read_text())["spec"]
         for version in definition["versions"]:
-            place = f"{definition['group']}/{version['name']}", definition["names"]["kind"]
+            key = f"{definition['group']}/{version['name']}", definition["names"]["kind"]
             schema = copy.deepcopy(version["schema"]["openAPIV3Schema"])
             # The API server checks the metadata; a CRD says only that it is an object.
             schema.get("properties", {}).pop("metadata", None)
-            found[place] = _strict(schema, metadata={"type": "object"})
+            found[key] = _strict(schema, metadata={"type": "object"})
     return found
 
 
 def _strict(schema: Any, **extra: Any) -> Any:
-    """OpenAPI v3 of a CRD as JSON Schema that refuses unknown fields."""
+    """Convert the OpenAPI v3 schema of a CRD to a JSON Schema that refuses unknown fields."""
     if isinstance(schema, list):
         return [_strict(part) for part in schema]
     if not isinstance(schema, dict):

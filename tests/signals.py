@@ -1,4 +1,4 @@
-"""Signals of tests that send some: as in a terminal, also where pytest was started with nohup or in the background."""
+"""Default signal handlers for tests that send signals, also if pytest runs under nohup or in the background."""
 
 import signal
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def default_signals() -> Iterator[None]:
-    """Handle SIGINT and SIGHUP as a new process does; a process started with nohup ignores them, and so do its own."""
+    """Handle SIGINT and SIGHUP as a new process does; under nohup, a process and its children ignore them."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGHUP)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)

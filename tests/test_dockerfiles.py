@@ -1,4 +1,4 @@
-"""What of the images can be checked without building them; tests/containers builds and runs them."""
+"""Checks of the images that need no build; tests/containers builds and runs them."""
 
 import importlib.metadata
 import re
@@ -36,26 +36,26 @@ def stages(text):
     return found
 
 
-def test_both_files_share_their_first_stages_word_for_word():
+def test_both_dockerfiles_share_their_first_stages():
     ours, theirs = (stages(text) for text in FILES.values())
     assert ours["base"] == theirs["base"] and ours["code"] == theirs["code"]
 
 
 def installs(text):
-    """(words, packages) of every pip install."""
+    """(arguments, packages) of every pip install."""
     for line in (line for lines in stages(text).values() for line in lines if "pip install" in line):
-        words = line.split("pip install", 1)[1].split()
-        yield words, [word for word in words if re.fullmatch(r"\w[\w-]*(==[\d.]+)?", word)]
+        arguments = line.split("pip install", 1)[1].split()
+        yield arguments, [argument for argument in arguments if re.fullmatch(r"\w[\w-]*(==[\d.]+)?", argument)]
 
 
 def with_dependencies(packages):
-    """Names of the packages and of all that they need, by the metadata of what is installed here."""
+    """Names of the packages and of all their dependencies, by the metadata of the packages installed here."""
     found, waiting = set(), [Requirement(package) for package in packages]
     while waiting:
         package = waiting.pop()
-        place = canonical(package.name), frozenset(package.extras)
-        if place not in found:
-            found.add(place)
+        key = canonical(package.name), frozenset(package.extras)
+        if key not in found:
+            found.add(key)
             for needed in map(Requirement, importlib.metadata.requires(package.name) or []):
                 if not needed.marker or any(needed.marker.evaluate({"extra": e}) for e in package.extras or {""}):
                     waiting.append(needed)
@@ -65,14 +65,16 @@ def with_dependencies(packages):
 @pytest.mark.parametrize("name", FILES)
 def test_every_package_of_an_image_is_locked(name):
     torch = with_dependencies(["torch"]) | {"setuptools"}  # the Makefile pins the one, the base image holds the other
-    for words, packages in installs(FILES[name]):
-        assert "-c" in words or "--no-build-isolation" in words
-        needed = {canonical(package) for package in packages} if "--no-deps" in words else with_dependencies(packages)
+    for arguments, packages in installs(FILES[name]):
+        assert "-c" in arguments or "--no-build-isolation" in arguments
+        needed = (
+            {canonical(package) for package in packages} if "--no-deps" in arguments else with_dependencies(packages)
+        )
         assert {package.split("==")[0] for package in needed} - torch <= LOCKED
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_an_image_ends_with_code_and_an_ordinary_user(image):
+def test_image_ends_with_the_code_and_a_non_root_user(image):
     dockerfile, target = IMAGES[image]
     assert image.rsplit("/", 1)[1].split(":")[0] == target
     lines = stages(FILES[dockerfile])[target]
@@ -80,7 +82,7 @@ def test_an_image_ends_with_code_and_an_ordinary_user(image):
     assert any(line.startswith("ENTRYPOINT") for line in lines) == (image == PREDICTOR_IMAGE)
 
 
-def test_the_predictor_runs_either_runtime_and_its_lean_sibling_differs_in_torch_alone():
+def test_predictor_images_with_and_without_torch_differ_only_in_torch():
     text = stages(FILES["serving/Dockerfile"])
     either, lean = text["predictor-packages"], text["predictor-onnx"]
     assert either[0] == "FROM onnx-packages AS predictor-packages"
@@ -90,9 +92,9 @@ def test_the_predictor_runs_either_runtime_and_its_lean_sibling_differs_in_torch
     assert text["prove"][0].startswith("FROM predictor-packages ")
 
 
-def test_native_code_is_compiled_and_run_by_the_same_torch():
-    both = [words for text in FILES.values() for words, _ in installs(text)]
-    wanted = {word for words in both for word in words if word.startswith("torch==")}
+def test_images_that_compile_and_run_native_code_have_the_same_torch():
+    both = [arguments for text in FILES.values() for arguments, _ in installs(text)]
+    wanted = {argument for arguments in both for argument in arguments if argument.startswith("torch==")}
     assert wanted == {f"torch=={importlib.metadata.version('torch').partition('+')[0]}"}
     assert any(
         "install -y --no-install-recommends g++" in line

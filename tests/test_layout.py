@@ -24,7 +24,7 @@ REGISTRIES = [".".join(parts) for parts in (
     ("gcr", "io"), ("docker", "io/"), ("hub", "docker"), ("npmjs", "org"), ("npmjs", "com"), ("anaconda", "org"),
     ("conda", "io"), ("huggingface", "co"), ("mcr", "microsoft"), ("proxy", "golang"), ("crates", "io"),
 )]  # fmt: skip
-"""Hosts that a tracked file may not name; whoever installs has registries of their own. In parts, to pass itself."""
+"""Hosts that a tracked file may not name: users have their own registries. In parts, so that this file passes."""
 
 
 def name(path: Path) -> str:
@@ -43,7 +43,7 @@ def imports(body: list[ast.stmt]) -> Iterator[str]:
             yield node.module or "."
 
 
-def test_component_py_imports_kfp_and_images_at_its_top_and_no_other_module_of_a_stage_imports_kfp():
+def test_only_component_modules_import_kfp_and_little_else_at_their_top():
     wrong = []
     for stage in STAGES:
         for path in stage.glob("*.py"):
@@ -58,7 +58,7 @@ def test_component_py_imports_kfp_and_images_at_its_top_and_no_other_module_of_a
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=name)
-def test_a_stage_folder_is_whole(stage):
+def test_stage_folder_is_complete(stage):
     assert re.fullmatch(r"[a-z]+_[a-z]+", stage.name), "verb_noun"
     body = ast.parse((stage / "__init__.py").read_text()).body
     assert len(body) == 1 and isinstance(body[0], ast.Expr), "__init__.py holds its docstring only"
@@ -77,7 +77,7 @@ def test_a_stage_folder_is_whole(stage):
     assert isinstance(metadata["lastVerified"], datetime.datetime)
 
 
-def test_files_are_short_and_named_for_what_they_hold():
+def test_files_are_short_and_named_for_their_contents():
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in EVERY}
     assert {name(path): count for path, count in lines.items() if count > (300 if path in CODE else 400)} == {}
     assert [name(path) for path in EVERY if path.stem in VAGUE] == []
@@ -90,7 +90,7 @@ def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return node.end_lineno - node.lineno + 1 - (first.end_lineno - first.lineno + 1 if documented else 0)
 
 
-def test_functions_are_short_and_a_component_only_hands_values_on():
+def test_functions_are_short_and_components_contain_no_logic():
     wrong = []
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -109,7 +109,7 @@ def test_the_packages_are_those_of_this_checkout():
     assert Path(components.__file__).parent == ROOT / "components"
 
 
-def test_the_top_level_holds_what_it_may():
+def test_top_level_contains_only_allowed_entries():
     top = {path.split("/")[0] for path in tracked()}
     lock = re.compile(r"requirements[\w.-]*\.txt|[\w.-]+\.lock")
     assert {

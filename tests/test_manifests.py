@@ -1,4 +1,4 @@
-"""The endpoint, its runtime and kind-cluster.yaml: valid by schema, hardened, and in step with the code they run."""
+"""The endpoint, its runtime and kind-cluster.yaml: valid by schema, hardened, and consistent with the code."""
 
 import copy
 import subprocess
@@ -30,7 +30,7 @@ KUBERNETES = "1.35"
 
 
 def load() -> dict[str, dict]:
-    """What serves, by its kind, read without kubectl; tests/test_overlays.py looks at the rest."""
+    """Resources of the endpoint by kind, read without kubectl; tests/test_overlays.py checks the others."""
     files = [BASE / name for name in ("registry.yaml", "service-account.yaml", "serving-runtime.yaml")]
     documents = [yaml.safe_load(path.read_text()) for path in (*files, MANIFESTS / "endpoint/inference-service.yaml")]
     return {document["kind"]: document for document in documents}
@@ -44,7 +44,7 @@ def parts(resources):
 
 
 def schema_errors(resources: dict[str, dict]) -> list[str]:
-    """What schemas have against the resources."""
+    """Violations of the schemas of the resources."""
     found = []
     for kind, document in resources.items():
         if kind not in CORE:
@@ -57,14 +57,14 @@ def schema_errors(resources: dict[str, dict]) -> list[str]:
     return found
 
 
-def disagreements(resources: dict[str, dict]) -> list[str]:
-    """Where manifests say other than the code, or than one another."""
+def differences(resources: dict[str, dict]) -> list[str]:
+    """Values on which the manifests differ from the code or from each other."""
     predictor, runtime, container, claim = parts(resources)
     service, account = resources["InferenceService"]["metadata"], resources["ServiceAccount"]["metadata"]["name"]
     model, arguments = predictor["model"], dict(word.removeprefix("--").split("=", 1) for word in container["args"])
     name, ports = arguments["model_name"], {port["name"]: port["containerPort"] for port in container["ports"]}
-    scheme, _, place = model["storageUri"].partition("://")
-    volume, _, folder = place.partition("/")
+    scheme, _, path = model["storageUri"].partition("://")
+    volume, _, folder = path.partition("/")
     registry = Registry(Path(training.component_spec.inputs["registry"].default).relative_to(REGISTRY_MOUNT))
     mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
     probes = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")}
@@ -100,7 +100,7 @@ def disagreements(resources: dict[str, dict]) -> list[str]:
     return [f"{what}: {one!r}, not {other!r}" for what, (one, other) in pairs.items() if one != other]
 
 
-def soft_spots(resources: dict[str, dict]) -> list[str]:
+def hardening_gaps(resources: dict[str, dict]) -> list[str]:
     """Where the predictor's pod falls short of Kubernetes' restricted Pod Security Standard and a read-only root."""
     predictor, runtime, container, _ = parts(resources)
     pod, own = predictor["securityContext"], container["securityContext"]
@@ -130,7 +130,7 @@ crds = pytest.mark.skipif(
 )
 
 
-def test_the_endpoint_is_the_one_that_deployments_make(resources):
+def test_endpoint_equals_the_manifest_of_a_deployment(resources):
     assert resources["InferenceService"] == manifest(ServiceSpec(model="shop"), "VERSION")
 
 
@@ -140,24 +140,24 @@ def test_resources_are_valid(resources):
 
 
 def test_resources_agree_with_the_code(resources):
-    assert disagreements(resources) == []
+    assert differences(resources) == []
 
 
 def test_the_predictor_is_hardened(resources):
-    assert soft_spots(resources) == []
+    assert hardening_gaps(resources) == []
 
 
-def planted(resources, kind, path, value):
+def with_mistake(resources, kind, path, value):
     """A copy with one mistake; a value of None removes the field."""
     changed = copy.deepcopy(resources)
-    *way, last = path.split("/")
-    place = changed[kind]
-    for step in way:
-        place = place[int(step) if step.isdigit() else step]
+    *parents, last = path.split("/")
+    target = changed[kind]
+    for step in parents:
+        target = target[int(step) if step.isdigit() else step]
     if value is None:
-        del place[last]
+        del target[last]
     else:
-        place[last] = value
+        target[last] = value
     return changed
 
 
@@ -179,11 +179,11 @@ def planted(resources, kind, path, value):
     ],
 )
 def test_invalid_fields_are_caught(resources, kind, path, value):
-    assert schema_errors(planted(resources, kind, path, value))
+    assert schema_errors(with_mistake(resources, kind, path, value))
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "value", "said"),
+    ("kind", "path", "value", "check"),
     [
         ("ServingRuntime", "spec/containers/0/image", "localhost:5001/shoprank/predictor:0.0.9", "image"),
         ("ServingRuntime", "spec/containers/0/ports/0/containerPort", 9000, "http port"),
@@ -196,8 +196,8 @@ def test_invalid_fields_are_caught(resources, kind, path, value):
         ("PersistentVolumeClaim", "metadata/name", "models", "claim of the pipelines"),
     ],
 )
-def test_drift_from_the_code_is_caught(resources, kind, path, value, said):
-    assert any(line.startswith(said) for line in disagreements(planted(resources, kind, path, value)))
+def test_drift_from_the_code_is_caught(resources, kind, path, value, check):
+    assert any(line.startswith(check) for line in differences(with_mistake(resources, kind, path, value)))
 
 
 @pytest.mark.parametrize(
@@ -211,16 +211,16 @@ def test_drift_from_the_code_is_caught(resources, kind, path, value, said):
         ("InferenceService", "spec/predictor/automountServiceAccountToken", True),
     ],
 )
-def test_soft_spots_are_caught(resources, kind, path, value):
-    assert soft_spots(planted(resources, kind, path, value))
+def test_hardening_gaps_are_caught(resources, kind, path, value):
+    assert hardening_gaps(with_mistake(resources, kind, path, value))
 
 
-def test_the_runtimes_own_words_start_a_predictor_that_its_probes_find_ready(resources, tmp_path):
+def test_arguments_of_the_runtime_start_a_predictor_that_passes_its_probes(resources, tmp_path):
     container = parts(resources)[2]
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "key.pem")
-    # Only what a pod has for itself is changed: its two mounts and the two ports.
-    words = {"model_dir": bundle, "http_port": 28_090, "grpc_port": 28_091, "public_key": tmp_path / "key.pem.pub"}
-    given = dict(word.removeprefix("--").split("=", 1) for word in container["args"]) | words
+    # Only the values specific to a pod are changed: two mounts and two ports.
+    changes = {"model_dir": bundle, "http_port": 28_090, "grpc_port": 28_091, "public_key": tmp_path / "key.pem.pub"}
+    given = dict(word.removeprefix("--").split("=", 1) for word in container["args"]) | changes
     command = [sys.executable, *container["command"][1:], *(f"--{flag}={value}" for flag, value in given.items())]
     probes = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness", "liveness")]
     with (tmp_path / "log").open("wb") as log, httpx.Client(trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""Every kustomization renders offline, is valid by schema, and agrees with the code, the images and its neighbours."""
+"""Every kustomization renders offline, is valid by schema, and agrees with the code, the images and the other ones."""
 
 import copy
 import shutil
@@ -21,7 +21,7 @@ KUBERNETES = "1.35"
 FOLDERS = sorted(path.parent for path in MANIFESTS.rglob("kustomization.yaml"))
 WHOLE = [path for path in FOLDERS if "kind: Kustomization" in (path / "kustomization.yaml").read_text()]
 WITHOUT_SCHEMA = {"ServiceMonitor", "Gateway", "GatewayClass"}
-"""Custom kinds whose CRDs are not at hand; what we rely on in them is asserted below."""
+"""Custom kinds whose CRDs are not available; the fields that we rely on are asserted below."""
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl (Debian: kubernetes-client)")
 
@@ -32,9 +32,9 @@ def name(folder: Path) -> str:
 
 @cache
 def rendered(folder: str) -> list[dict]:
-    said = subprocess.run(["kubectl", "kustomize", MANIFESTS / folder], capture_output=True, text=True, check=True)
-    assert not said.stderr
-    return list(yaml.safe_load_all(said.stdout))
+    output = subprocess.run(["kubectl", "kustomize", MANIFESTS / folder], capture_output=True, text=True, check=True)
+    assert not output.stderr
+    return list(yaml.safe_load_all(output.stdout))
 
 
 def one(folder: str, kind: str, named: str = "") -> dict:
@@ -43,8 +43,8 @@ def one(folder: str, kind: str, named: str = "") -> dict:
     return copy.deepcopy(found[0])
 
 
-def against(document: dict) -> list[str]:
-    """What the schema of its kind has against a document."""
+def schema_errors(document: dict) -> list[str]:
+    """Violations of the schema of the kind of a document."""
     if document["kind"] in WITHOUT_SCHEMA:
         return []
     if document["apiVersion"].partition("/")[0].endswith((".kserve.io", ".kubeflow.org", "gateway.networking.k8s.io")):
@@ -57,22 +57,22 @@ def against(document: dict) -> list[str]:
 
 
 @pytest.mark.parametrize("folder", WHOLE, ids=name)
-def test_it_renders_and_every_document_is_valid(folder):
+def test_kustomization_renders_valid_documents(folder):
     documents = rendered(name(folder))
-    found = {f"{doc['kind']} {doc['metadata']['name']}": against(doc) for doc in documents}
+    found = {f"{doc['kind']} {doc['metadata']['name']}": schema_errors(doc) for doc in documents}
     assert {what: errors for what, errors in found.items() if errors} == {}
     assert len(found) == len(documents), "no object twice"
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=name)
-def test_every_file_is_used(folder):
+def test_kustomization_uses_every_file_of_its_folder(folder):
     text = (folder / "kustomization.yaml").read_text()
     for path in folder.iterdir():
         assert path.name == "kustomization.yaml" or path.is_dir() or path.name in text, path
 
 
 @pytest.mark.parametrize("component", ["monitoring", "gateway", "inference-log", "keda", "confidential"])
-def test_a_component_can_be_added(component, tmp_path):
+def test_kustomize_component_can_be_added(component, tmp_path):
     own = MANIFESTS / "overlays" / f"try-{component}"
     own.mkdir()
     try:
@@ -80,11 +80,11 @@ def test_a_component_can_be_added(component, tmp_path):
         (own / "kustomization.yaml").write_text(
             "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nnamespace: shoprank\n" + listed
         )
-        said = subprocess.run(["kubectl", "kustomize", own], capture_output=True, text=True, check=True)
+        output = subprocess.run(["kubectl", "kustomize", own], capture_output=True, text=True, check=True)
     finally:
         shutil.rmtree(own)
-    documents = list(yaml.safe_load_all(said.stdout))
-    assert {doc["kind"]: against(doc) for doc in documents if against(doc)} == {}
+    documents = list(yaml.safe_load_all(output.stdout))
+    assert {doc["kind"]: schema_errors(doc) for doc in documents if schema_errors(doc)} == {}
     if component == "keda":
         service = next(doc for doc in documents if doc["kind"] == "InferenceService")
         assert service["metadata"]["annotations"]["serving.kserve.io/autoscalerClass"] == "keda"
@@ -97,7 +97,7 @@ def test_a_component_can_be_added(component, tmp_path):
 
 
 @pytest.mark.parametrize("overlay", ["overlays/kind", "overlays/gpu", "overlays/knative"])
-def test_an_overlay_is_whole_and_in_one_namespace(overlay):
+def test_overlay_is_complete_and_in_one_namespace(overlay):
     namespaces = {doc["metadata"].get("namespace") for doc in rendered(overlay) if doc["kind"] not in
                   ("Namespace", "PersistentVolume", "GatewayClass")}  # fmt: skip
     assert namespaces == {one(overlay, "Namespace")["metadata"]["name"]} == {"shoprank"}
@@ -109,7 +109,7 @@ def test_an_overlay_is_whole_and_in_one_namespace(overlay):
     assert one(overlay, "PersistentVolumeClaim")["metadata"]["name"] == REGISTRY_VOLUME
 
 
-def test_steps_have_exactly_the_rights_that_the_code_uses():
+def test_role_grants_exactly_the_rights_that_the_code_uses():
     role = one("base", "Role")
     rights = {(group, resource): set(rule["verbs"]) for rule in role["rules"] for group in rule["apiGroups"]
               for resource in rule["resources"]}  # fmt: skip
@@ -129,10 +129,12 @@ def test_network_policies_open_the_ports_of_the_runtime_and_no_other():
     policy = one("base", "NetworkPolicy", "shoprank-predictor")["spec"]
     opened = {port["port"] for rule in policy["ingress"] for port in rule["ports"]}
     assert opened == ports and all(rule["from"] for rule in policy["ingress"]), "nobody without a label"
-    asked = {key for rule in policy["ingress"] for peer in rule["from"] for key in
+    required = {key for rule in policy["ingress"] for peer in rule["from"] for key in
              peer.get("namespaceSelector", {}).get("matchLabels", {})}  # fmt: skip
     labels = one("overlays/kind", "Namespace")["metadata"]["labels"]
-    assert asked == {"shoprank.example/may-ask", "shoprank.example/may-scrape"} and "shoprank.example/may-ask" in labels
+    assert (
+        required == {"shoprank.example/may-ask", "shoprank.example/may-scrape"} and "shoprank.example/may-ask" in labels
+    )
     training = one("base", "NetworkPolicy", "shoprank-training")["spec"]
     assert training["ingress"][0]["from"][0]["podSelector"] == training["podSelector"]
 
@@ -150,13 +152,13 @@ def test_budget_and_node_port_select_the_stable_predictor():
     assert {port["nodePort"] for port in node_port["ports"]} <= mapped
 
 
-def test_the_quota_lets_one_training_run_and_the_endpoint_in():
+def test_quota_admits_a_training_run_and_the_endpoint():
     hard = one("base", "ResourceQuota")["spec"]["hard"]
     assert int(hard[f"requests.{GPU}"]) >= 1 and int(hard["requests.cpu"]) >= 8
     assert one("base", "LimitRange")["spec"]["limits"][0]["defaultRequest"]
 
 
-def test_the_object_store_has_kserves_annotated_form():
+def test_secret_of_the_object_store_has_the_annotations_of_kserve():
     secret = one("overlays/kind", "Secret")
     assert set(secret["data"]) == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
     assert secret["metadata"]["annotations"]["serving.kserve.io/s3-endpoint"] == "seaweedfs.kubeflow:9000"
@@ -165,7 +167,7 @@ def test_the_object_store_has_kserves_annotated_form():
     assert [doc for doc in rendered("overlays/gpu") if doc["kind"] == "Secret"] == [], "a real login is no file of ours"
 
 
-def test_kinds_registry_is_one_folder_for_both_namespaces():
+def test_registry_on_kind_is_one_folder_for_both_namespaces():
     cluster = yaml.safe_load((ROOT / "kind-cluster.yaml").read_text())
     mounted = {mount["containerPath"] for node in cluster["nodes"] for mount in node.get("extraMounts", [])}
     for overlay, namespace in (("overlays/kind", "shoprank"), ("overlays/kind/kubeflow", "kubeflow")):
@@ -177,7 +179,7 @@ def test_kinds_registry_is_one_folder_for_both_namespaces():
         assert claim["spec"]["accessModes"] == volume["spec"]["accessModes"] == ["ReadWriteMany"]
 
 
-def test_knative_has_one_port_and_addresses_by_tag():
+def test_knative_overlay_has_one_port_and_routes_by_tag():
     service, runtime = one("overlays/knative", "InferenceService"), one("overlays/knative", "ServingRuntime")
     annotations = service["metadata"]["annotations"]
     assert annotations["serving.kserve.io/deploymentMode"] == "Knative"
@@ -188,7 +190,7 @@ def test_knative_has_one_port_and_addresses_by_tag():
     assert shadows == [f"--shadow_url=http://latest-{service['metadata']['name']}-predictor"]
 
 
-def test_prometheus_and_gateway_meet_what_they_name():
+def test_service_monitor_and_gateway_refer_to_existing_objects():
     monitor, gateway = one("overlays/gpu", "ServiceMonitor"), one("overlays/gpu", "Gateway")
     ports = {port["containerPort"] for port in one("overlays/gpu", "ServingRuntime")["spec"]["containers"][0]["ports"]}
     assert monitor["spec"]["endpoints"][0]["targetPort"] in ports
@@ -216,13 +218,13 @@ def test_the_training_runtime_runs_the_image_of_the_training_steps():
         ("InferenceService", "spec/canary", [{"percent": 5}]),
     ],
 )
-def test_a_planted_mistake_is_found(kind, path, value):
+def test_invalid_fields_are_found(kind, path, value):
     folder = "endpoint" if kind == "InferenceService" else "base"
     document = copy.deepcopy(next(doc for doc in rendered(folder) if doc["kind"] == kind))
-    assert against(document) == []
-    *way, last = path.split("/")
-    place = document
-    for step in way:
-        place = place[int(step) if step.isdigit() else step]
-    place[last] = value
-    assert against(document)
+    assert schema_errors(document) == []
+    *parents, last = path.split("/")
+    target = document
+    for step in parents:
+        target = target[int(step) if step.isdigit() else step]
+    target[last] = value
+    assert schema_errors(document)

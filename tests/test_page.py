@@ -1,4 +1,4 @@
-"""Report pages: escaped, self-contained, one SVG a figure with ids of its own."""
+"""Report pages: escaped, self-contained, one SVG per figure with unique ids."""
 
 import re
 from html.parser import HTMLParser
@@ -44,7 +44,7 @@ def test_everything_a_caller_passes_is_escaped():
     assert "&lt;script&gt;" in html
 
 
-def test_two_figures_share_no_id_and_every_reference_is_met():
+def test_figures_share_no_ids_and_every_reference_resolves():
     parser = _Ids()
     parser.feed(Page("Two plots").section("Plots").figure(_plot(), "one").figure(_plot(), "two").html())
     assert parser.tags.count("svg") == 2
@@ -52,7 +52,7 @@ def test_two_figures_share_no_id_and_every_reference_is_met():
     assert set(parser.references) <= set(parser.ids)
 
 
-def test_a_page_loads_nothing_and_is_the_same_twice():
+def test_page_loads_nothing_and_is_reproducible():
     def build():
         return Page("Report").section("A").figure(_plot("燕麦奶 🥛"), "caption").table(["n"], [[1]]).html()
 
@@ -76,13 +76,13 @@ def test_neighbouring_badges_share_a_row_and_write_is_atomic(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_figures_are_in_house_style_without_global_state():
+def test_figures_have_the_house_style_without_global_state():
     axes = new_figure().subplots(1, 2)[0]
     assert not axes.spines["top"].get_visible()
     assert axes.plot([1, 2])[0].get_color() == COLOURS[0]
 
 
-def test_words_and_dashes_among_numbers_stand_where_the_numbers_do():
+def test_text_in_a_column_of_numbers_is_aligned_like_numbers():
     rows = [["width", 64], ["encoder", "GRU"], ["layers", None]]
     html = Page("Report").section("A").table(["name", "best"], rows).html()
     cells = re.findall(r"<td class=\"([^\"]*)\">([^<]*)</td>", html)

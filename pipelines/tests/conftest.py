@@ -19,13 +19,13 @@ class Done:
 
 @pytest.fixture
 def shoprank(monkeypatch, capsys):
-    """Runs `shoprank` with these words, as main() does, without the start of a process."""
+    """A function that runs `shoprank` with the given arguments in this process, as main() does."""
 
-    def run(*words) -> Done:
-        monkeypatch.setattr("sys.argv", ["shoprank", *map(str, words)])
+    def run(*arguments) -> Done:
+        monkeypatch.setattr("sys.argv", ["shoprank", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        said = capsys.readouterr()
-        return Done(int(ended.value.code or 0), said.out, said.err)
+        output = capsys.readouterr()
+        return Done(int(ended.value.code or 0), output.out, output.err)
 
     return run

@@ -1,4 +1,4 @@
-"""`shoprank bundle`, `audit`, `promote` and `rollback` as a person types them."""
+"""The commands `shoprank bundle`, `audit`, `promote` and `rollback`."""
 
 import json
 
@@ -19,7 +19,7 @@ def bundle(tmp_path):
     return folder
 
 
-def test_encrypt_and_back(shoprank, bundle, tmp_path):
+def test_bundle_is_encrypted_and_decrypted(shoprank, bundle, tmp_path):
     key = tmp_path / "k.jwk"
     assert shoprank("bundle", "key", key).code == 0
     done = shoprank("bundle", "encrypt", bundle, tmp_path / "e", "--key", key)
@@ -30,7 +30,7 @@ def test_encrypt_and_back(shoprank, bundle, tmp_path):
     assert done.code == 1 and "bundle.json is missing" in done.err
 
 
-def test_an_image(shoprank, bundle, tmp_path):
+def test_bundle_is_written_as_an_oci_image(shoprank, bundle, tmp_path):
     done = shoprank("bundle", "oci", bundle, tmp_path / "image")
     assert done.code == 0 and "sha256:" in done.out and (tmp_path / "image" / "oci-layout").exists()
 
@@ -57,7 +57,7 @@ def test_the_audit_log_is_printed_and_verified(shoprank, registry, tmp_path):
     assert shoprank("audit", "verify", "--out", tmp_path / "none").code == 2
 
 
-def test_a_version_is_promoted_and_the_one_before_comes_back(shoprank, registry, tmp_path):
+def test_version_is_promoted_and_the_previous_one_restored(shoprank, registry, tmp_path):
     first = registry.aliases("shop")["champion"]
     other = tmp_path / "other"
     other.mkdir()

@@ -1,4 +1,4 @@
-"""The command as a person types it, in a process of its own."""
+"""The `shoprank` command, as a separate process or as a call of main()."""
 
 import fcntl
 import functools
@@ -16,32 +16,32 @@ from pipelines import submitting
 from serving.tests.handmade import write_bundle
 
 
-def started(*words, cwd=None, timeout=120):
-    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *map(str, words)]
+def run_command(*arguments, cwd=None, timeout=120):
+    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False)
 
 
-def test_missing_data_stops_the_run_with_the_stages_own_words(tmp_path):
-    done = started("run", "training", "--size", "tiny", "--data", tmp_path / "nothing", "--out", tmp_path / "out")
+def test_missing_data_stops_the_run_with_the_error_of_the_stage(tmp_path):
+    done = run_command("run", "training", "--size", "tiny", "--data", tmp_path / "nothing", "--out", tmp_path / "out")
     assert done.returncode == 1 and "does not exist" in done.stderr and "fix:" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert not list((tmp_path / "out").glob("runs/*/run.json"))
     assert not (tmp_path / "out" / "registry").exists()
 
 
-def test_two_runs_at_once_in_one_folder_are_refused(shoprank, tmp_path):
+def test_second_run_in_the_same_folder_is_refused(shoprank, tmp_path):
     with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = shoprank("run", "training", "--size", "tiny", "--out", tmp_path)
     assert done.code == 2 and "another run is using this folder" in done.err
 
 
-def test_asking_where_nobody_serves(shoprank, tmp_path):
+def test_ask_without_a_server_names_the_url(shoprank, tmp_path):
     done = shoprank("ask", "--url", "http://127.0.0.1:9", "--user", "1")
     assert done.code == 1 and "--url http://127.0.0.1:9" in done.err and "shoprank serve" in done.err
 
 
-def test_serving_where_nothing_was_trained(shoprank, tmp_path):
+def test_serve_of_a_folder_without_a_model_is_refused(shoprank, tmp_path):
     done = shoprank("serve", tmp_path / "out")
     assert done.code == 2 and f"{tmp_path / 'out'} contains neither a bundle nor a registry" in done.err
     assert "shoprank run training" in done.err
@@ -50,7 +50,7 @@ def test_serving_where_nothing_was_trained(shoprank, tmp_path):
 def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "key.pem")
     with running(bundle, PredictorConfig(clock="auto")) as predictor:
-        plain = started("ask", "--url", predictor.url, "--user", "ann", "--k", 2)
+        plain = run_command("ask", "--url", predictor.url, "--user", "ann", "--k", 2)
         explained = shoprank("ask", "--url", predictor.url, "--user", "ann", "--k", 2, "--explain")
         assert "clock: bundle, because the bundle's data ended on 2023-11-14" in predictor.log.read_text()
     assert plain.returncode == 0, plain.stderr
@@ -61,7 +61,7 @@ def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
 
 
 class _Kfp(BaseHTTPRequestHandler):
-    """The few answers of the KFP API that kfp.Client needs to create a run (kubeflow.md section G)."""
+    """The responses of the KFP API that kfp.Client needs to create a run."""
 
     runs: ClassVar[list[dict]] = []
     states: ClassVar[list[str]] = []
@@ -96,7 +96,7 @@ def test_submit_sends_both_documents_and_the_arguments():
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         host = f"http://127.0.0.1:{server.server_port}"
-        done = started("submit", "training", "--host", host, "--set", "size=tiny", "--set", "seed=7",
+        done = run_command("submit", "training", "--host", host, "--set", "size=tiny", "--set", "seed=7",
                        "--set", "ranker.hot_candidates=20", "--set", "gpus='2'")  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert f"{host}/#/runs/details/r1" in done.stdout
@@ -112,7 +112,7 @@ def test_submit_sends_both_documents_and_the_arguments():
 
 
 @pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
-def test_submit_waits_for_the_end_over_a_server_that_is_away(shoprank, monkeypatch, end, code):
+def test_submit_waits_for_the_end_despite_a_server_error(shoprank, monkeypatch, end, code):
     monkeypatch.setattr(submitting, "Submission", functools.partial(submitting.Submission, poll_s=0.01))
     _Kfp.states[:] = ["PENDING", "away", "RUNNING", end]
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Kfp)
@@ -128,7 +128,7 @@ def test_submit_waits_for_the_end_over_a_server_that_is_away(shoprank, monkeypat
     assert code == 0 or "run r1 ended as FAILED" in done.err
 
 
-def test_submit_to_a_dead_host(shoprank):
+def test_submit_to_an_unreachable_host_names_it(shoprank):
     done = shoprank("submit", "training", "--host", "http://127.0.0.1:9")
     assert done.code == 1 and "--host http://127.0.0.1:9" in done.err and "fix:" in done.err
     assert "Traceback" not in done.err

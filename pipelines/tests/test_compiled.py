@@ -1,4 +1,4 @@
-"""The compiled pipeline is what a cluster gets; what kfp.local ignores is checked here, on the YAML."""
+"""The compiled pipeline as a cluster gets it; parts of the YAML that kfp.local ignores are checked here."""
 
 import shutil
 
@@ -27,7 +27,7 @@ def test_the_checked_in_yaml_is_current():
     assert sorted(path.name for path in COMPILED.glob("*.yaml")) == sorted(names)
 
 
-def test_a_stale_file_is_found(tmp_path, monkeypatch):
+def test_stale_file_is_refused_until_it_is_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.compiling.COMPILED", tmp_path)
     for path in STAGES.glob("*/component.py"):
         (tmp_path / path.parent.name).mkdir()
@@ -65,7 +65,7 @@ def test_every_step_has_limits_and_retries():
     walk(SPECIFICATION["root"]["dag"])
 
 
-def test_training_steps_alone_ask_for_gpus_and_tolerate_their_taint():
+def test_only_training_steps_request_gpus_and_tolerate_their_taint():
     platform = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name, executor in EXECUTORS.items():
         accelerator = executor["container"]["resources"].get("accelerator")
@@ -91,7 +91,7 @@ def test_release_steps_are_never_cached():
     }  # fmt: skip
 
 
-def test_only_a_blessed_model_goes_on():
+def test_release_steps_run_only_for_a_blessed_model():
     guarded = {name for name, (_, condition) in TASKS.items() if condition}
     assert guarded == {"compile-model", "register-model", "validate-serving", "deploy-model", "rollout-model"}
     by_strategy = {
@@ -114,22 +114,22 @@ def test_nothing_is_read_before_the_parameters_are_checked(pipeline):
     assert needed_arrows(tasks)[reader] == {"check-parameters"}
 
 
-def test_the_picture_shows_every_task_and_is_the_same_each_time(tmp_path):
+def test_picture_shows_every_task(tmp_path):
     draw_pipeline(COMPILED / "training.yaml", tmp_path / "a.svg")
     text = (tmp_path / "a.svg").read_text()
     assert all(part in text for name in TASKS for part in name.split("-"))
 
 
-def test_training_hands_what_kfp_gives_its_pod_to_the_nodes_of_a_train_job():
+def test_training_passes_its_pod_settings_to_the_nodes_of_a_train_job():
     platform = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     for name in TRAINING:
         component = SPECIFICATION["components"][name.replace("exec-", "comp-")]
-        handed = component["taskConfigPassthroughs"]
-        assert {entry["field"] for entry in handed} == {
+        passed = component["taskConfigPassthroughs"]
+        assert {entry["field"] for entry in passed} == {
             "RESOURCES", "ENV", "KUBERNETES_TOLERATIONS", "KUBERNETES_NODE_SELECTOR", "KUBERNETES_AFFINITY",
             "KUBERNETES_VOLUMES",
         }  # fmt: skip
-        assert all(entry["applyToTask"] for entry in handed), "with launch=process the pod itself trains"
+        assert all(entry["applyToTask"] for entry in passed), "with launch=process the pod itself trains"
         assert component["inputDefinitions"]["parameters"]["task_config"]["parameterType"] == "TASK_CONFIG"
         accelerator = EXECUTORS[name]["container"]["resources"]["accelerator"]
         assert accelerator["resourceCount"] == "{{$.inputs.parameters['pipelinechannel--gpus']}}"
@@ -152,20 +152,20 @@ def steps(specification):
 
 
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_what_a_person_sets_reaches_every_step_that_knows_the_word(pipeline):
+def test_pipeline_parameters_reach_every_step_that_accepts_them(pipeline):
     specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
     offered = set(specification["root"]["inputDefinitions"]["parameters"])
     for name, task, component in steps(specification):
-        known = set(component.get("inputDefinitions", {}).get("parameters", {}))
-        handed = task.get("inputs", {}).get("parameters", {})
-        assert offered & known <= set(handed), name
-        if "options" in known:
+        accepted = set(component.get("inputDefinitions", {}).get("parameters", {}))
+        passed = task.get("inputs", {}).get("parameters", {})
+        assert offered & accepted <= set(passed), name
+        if "options" in accepted:
             section = {"build-features": "features", "evaluate-model": "evaluation", "compile-model": "compile"}[name]
-            assert handed["options"] == {"componentInputParameter": section}
+            assert passed["options"] == {"componentInputParameter": section}
 
 
 @pytest.mark.parametrize(("pipeline", "step"), [("training", "evaluate-model"), ("catalog", "refresh-catalog")])
-def test_a_champion_is_opened_only_under_the_key_that_signs_its_successor(pipeline, step):
+def test_champion_is_verified_with_the_public_key_of_the_signing_key(pipeline, step):
     specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
     (task,) = (task for name, task, _ in steps(specification) if name == step)
     key = task["inputs"]["parameters"]["public_key"]["runtimeValue"]["constant"]

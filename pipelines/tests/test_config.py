@@ -1,4 +1,4 @@
-"""The configuration as a person gives it: files, --set, refusals by path; and what one new field needs."""
+"""The configuration: files, --set, refusals by path, and how to add an option."""
 
 import json
 
@@ -17,7 +17,7 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
 
 
 @pytest.mark.parametrize(
-    ("words", "headline", "fix"),
+    ("arguments", "headline", "fix"),
     [
         (("run", "nonsense"), "PIPELINE is 'nonsense'", "training"),
         (("run", "tuning"), "PIPELINE is 'tuning'", "shoprank tune"),
@@ -51,20 +51,22 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         (("report", "nowhere"), "RUN: nowhere contains no run", "output folder"),
     ],
 )
-def test_a_mistake_is_refused_before_anything_starts(shoprank, tmp_path, monkeypatch, words, headline, fix):
+def test_invalid_arguments_are_refused_before_anything_starts(
+    shoprank, tmp_path, monkeypatch, arguments, headline, fix
+):
     monkeypatch.chdir(tmp_path)
-    done = shoprank(*words)
+    done = shoprank(*arguments)
     assert done.code == 2 and headline in done.err and "fix:" in done.err and fix in done.err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_and_words_become_one_configuration_and_the_last_word_wins(tmp_path):
+def test_file_and_settings_are_merged_and_the_last_setting_wins(tmp_path):
     file = tmp_path / "shop.yaml"
     file.write_text("size: tiny\nranker:\n  hot_candidates: 5\n  architecture: {heads: {kind: mmoe}}\n")
-    words = ["ranker.hot_candidates=20", "retriever.encoder={kind: gru, hidden_dim: 64}", "seed=1", "seed=2",
+    settings = ["ranker.hot_candidates=20", "retriever.encoder={kind: gru, hidden_dim: 64}", "seed=1", "seed=2",
              "ranker.architecture.heads.experts=4", "release.lineage.note=",
              "release.lineage.run=r1"]  # fmt: skip
-    assert given_options(file, words) == {
+    assert given_options(file, settings) == {
         "size": "tiny", "seed": 2,
         "ranker": {"hot_candidates": 20, "architecture": {"heads": {"kind": "mmoe", "experts": 4}}},
         "retriever": {"encoder": {"kind": "gru", "hidden_dim": 64}}, "release": {"lineage": {"note": "", "run": "r1"}},
@@ -77,7 +79,7 @@ def test_a_file_and_words_become_one_configuration_and_the_last_word_wins(tmp_pa
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
-def test_what_config_prints_is_a_configuration_with_the_defaults_of_the_size(size, shoprank, tmp_path):
+def test_printed_config_contains_the_defaults_of_the_size(size, shoprank, tmp_path):
     text = as_yaml(size)
     assert yaml.safe_load(text) == defaults(size_named(size))
     (tmp_path / "shop.yaml").write_text(text)
@@ -90,7 +92,7 @@ def test_what_config_prints_is_a_configuration_with_the_defaults_of_the_size(siz
     assert len(described) > 100, "every option has a comment"
 
 
-def test_every_option_is_described():
+def test_every_option_has_a_description():
     undescribed = []
 
     def look(model, path):
@@ -104,7 +106,7 @@ def test_every_option_is_described():
     assert undescribed == []
 
 
-def test_the_schema_is_checked_in_and_names_every_option():
+def test_checked_in_schema_is_current_and_names_every_option():
     assert SCHEMA.read_text(encoding="utf-8") == config.schema(), "run `shoprank compile`"
     schema = json.loads(config.schema())
     assert list(schema["properties"]) == [*FLAT, *SECTIONS]
@@ -120,8 +122,8 @@ def test_every_parameter_of_a_pipeline_is_an_option(pipeline):
         pipeline_arguments({"nothing": 1}, sorted(parameters), ["nothing"])
 
 
-def test_a_new_option_is_one_field(monkeypatch, shoprank):
-    """Found by the command line, by `shoprank config`, in the schema and by the step, without another change."""
+def test_new_option_needs_only_one_field(monkeypatch, shoprank):
+    """The command line, `shoprank config`, the schema and the step know it without another change."""
 
     class MoreRanker(RankerOptions):
         """With one more."""
@@ -149,7 +151,7 @@ def test_a_new_option_is_one_field(monkeypatch, shoprank):
     assert "surprise_candidates is -1" in shoprank("run", "training", "--set", "ranker.surprise_candidates=-1").err
 
 
-def shoprank_output(shoprank, *words) -> str:
-    done = shoprank(*words)
+def shoprank_output(shoprank, *arguments) -> str:
+    done = shoprank(*arguments)
     assert done.code == 0
     return done.out

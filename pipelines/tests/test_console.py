@@ -1,4 +1,4 @@
-"""The time left that progress lines name."""
+"""The remaining time in progress lines."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from pipelines.local.log import Ended, Progressed, Started
 
 @pytest.fixture
 def lines(capsys):
-    """What is printed for (seconds, share, note) of a stage that starts at 0."""
+    """Progress lines printed for the (seconds, share, note) of a stage that starts at 0."""
 
     def printed(*events: tuple[float, float, str]) -> list[str]:
         times = iter([0.0, *(second for second, _, _ in events), events[-1][0]])
@@ -22,14 +22,14 @@ def lines(capsys):
     return printed
 
 
-def test_the_time_left_follows_from_the_share_done(lines):
+def test_remaining_time_follows_from_the_completed_share(lines):
     assert lines((10, 0.25, "epoch 1"), (20, 0.5, "epoch 2")) == ["epoch 1, 30 s left", "epoch 2, 20 s left"]
 
 
-def test_preparing_does_not_count_as_training(lines):
+def test_preparation_does_not_count_as_training_time(lines):
     assert lines((60, 0.0, "pairs"), (70, 0.5, "epoch 1")) == ["pairs", "epoch 1, 10 s left"]
 
 
-def test_a_second_training_starts_anew(lines):
+def test_remaining_time_restarts_with_a_second_training(lines):
     found = lines((100, 1.0, "epoch 4"), (110, 0.05, "refit, epoch 1"), (120, 0.15, "refit, epoch 1"))
     assert found == ["epoch 4", "refit, epoch 1", "refit, epoch 1, 85 s left"]

@@ -1,4 +1,4 @@
-"""How a local run ends when it is told to: nothing that it started is left."""
+"""Ending a local run with a signal: no process that it started is left."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ while True:
 
 
 def of_folder(out) -> list[psutil.Process]:
-    """Processes of any run below an output folder; zombies have no environment and are none."""
+    """Processes of any run in an output folder, without zombies, which have no environment."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -37,7 +37,7 @@ def of_folder(out) -> list[psutil.Process]:
 
 
 def eventually(found, seconds: float):
-    """What `found` returns as soon as it is true; fails after the limit."""
+    """Return the value of `found` as soon as it is true; fail after the limit."""
     limit = time.monotonic() + seconds
     while not (value := found()):
         assert time.monotonic() < limit, "did not happen in time"
@@ -47,10 +47,10 @@ def eventually(found, seconds: float):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_in_the_middle_of_training_ends_every_process_of_the_run(tmp_path, number):
+def test_signal_during_training_ends_every_process_of_the_run(tmp_path, number):
     out = tmp_path / "out"
-    words = ["run", "training", "--size", "tiny", "--out", str(out)]
-    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *words]
+    arguments = ["run", "training", "--size", "tiny", "--out", str(out)]
+    command = [sys.executable, "-c", "from pipelines.cli.app import main; main()", *arguments]
 
     def workers():
         assert run.poll() is None, (tmp_path / "log").read_text()
@@ -78,13 +78,13 @@ def test_a_signal_in_the_middle_of_training_ends_every_process_of_the_run(tmp_pa
         pass
 
 
-def test_a_second_signal_ends_the_patience_and_leaves_nothing_behind(tmp_path):
-    mark, told = str(tmp_path / "run"), tmp_path / "told"
-    command = [sys.executable, "-c", STUBBORN, str(told)]
+def test_second_signal_kills_the_remaining_processes(tmp_path):
+    mark, signalled = str(tmp_path / "run"), tmp_path / "told"
+    command = [sys.executable, "-c", STUBBORN, str(signalled)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, MARK: mark}) as stubborn:
         assert stubborn.stdout is not None and stubborn.stdout.readline() == b"ready\n"
         assert [process.pid for process in of_run(mark)] == [stubborn.pid]
-        again = threading.Thread(target=lambda: (eventually(told.exists, 60), os.kill(os.getpid(), signal.SIGINT)))
+        again = threading.Thread(target=lambda: (eventually(signalled.exists, 60), os.kill(os.getpid(), signal.SIGINT)))
         again.start()
         end_run(mark, patience_s=600)
         again.join()
@@ -101,7 +101,7 @@ def test_a_signal_while_a_process_is_started_is_delivered_afterwards(number):
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-def test_a_run_started_with_nohup_outlives_its_terminal():
+def test_run_started_with_nohup_ignores_sighup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with terminated_by_signal(), delayed_signals():
@@ -110,7 +110,7 @@ def test_a_run_started_with_nohup_outlives_its_terminal():
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_server_that_is_told_to_stop_before_it_started_is_stopped(monkeypatch):
+def test_signal_before_the_start_of_a_server_stops_it(monkeypatch):
     class Early(subprocess.Popen):
         def __init__(self, command):
             signal.raise_signal(signal.SIGTERM)

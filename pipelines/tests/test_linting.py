@@ -1,4 +1,4 @@
-"""The lint finds a planted mistake of each kind in our own YAML; Kubernetes' form is valid by its CRD."""
+"""The linter finds a mistake of each kind in the compiled YAML; the Kubernetes-native form is valid by its CRD."""
 
 import copy
 
@@ -60,12 +60,12 @@ MISTAKES = {
 }  # fmt: skip
 
 
-def test_what_is_checked_in_has_no_findings():
+def test_compiled_pipelines_have_no_findings():
     assert lint(TEXT) == [] and lint(NATIVE) == []
 
 
 @pytest.mark.parametrize(("rule", "plant"), [(rule, plant) for rule, plants in MISTAKES.items() for plant in plants])
-def test_a_planted_mistake_is_found_alone(rule, plant):
+def test_each_mistake_is_the_only_finding(rule, plant):
     documents = copy.deepcopy(list(yaml.safe_load_all(TEXT)))
     plant(documents)
     found = lint(yaml.safe_dump_all(documents))
@@ -81,7 +81,7 @@ def test_a_mistake_in_the_native_form_is_found():
 
 
 @pytest.mark.skipif(not custom_resources.FOLDER.is_dir(), reason=f"no CRDs in {custom_resources.FOLDER}")
-def test_the_native_form_is_valid_and_holds_the_same_pipeline():
+def test_native_form_is_valid_and_contains_the_same_pipeline():
     pipeline, version = yaml.safe_load_all(NATIVE)
     assert custom_resources.errors(pipeline) == [] and custom_resources.errors(version) == []
     assert version["spec"]["pipelineName"] == pipeline["metadata"]["name"]
@@ -90,17 +90,17 @@ def test_the_native_form_is_valid_and_holds_the_same_pipeline():
 
 
 @pytest.mark.parametrize("text", ["a: [", "just words", "kind: Pod", "- 1\n- 2"])
-def test_what_is_no_pipeline_is_refused(text):
+def test_text_that_is_not_a_pipeline_is_refused(text):
     with pytest.raises(InputError, match=r"not YAML|not a compiled pipeline"):
         lint(text)
 
 
-def test_the_command_tells_findings_and_ends_with_one(tmp_path, monkeypatch, capsys):
+def test_lint_command_prints_findings_and_exits_with_1(tmp_path, monkeypatch, capsys):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(TEXT.replace("train:0.1.0", "train:latest"))
     monkeypatch.setattr("sys.argv", ["shoprank", "lint", str(COMPILED / "training.yaml"), str(wrong)])
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     findings = f"2 files, {TEXT.count('train:0.1.0')} findings"
-    assert ended.value.code == 1 and "moving image: exec-train-ranker" in said and findings in said
+    assert ended.value.code == 1 and "moving image: exec-train-ranker" in output and findings in output

@@ -11,21 +11,21 @@ LOG = """\
 """
 
 
-def test_a_log_tells_stages_progress_and_the_users_error():
+def test_log_reader_returns_stages_progress_and_the_input_error():
     reader = LogReader()
     events = [event for line in LOG.splitlines() if (event := reader.read(line))]
     assert events == [Started("ingest-events"), Progressed(0.5, "150,000 rows"), Ended("ingest-events", False)]
     assert (reader.headline, reader.fix) == ("source '/x' does not exist", "give a folder")
 
 
-def test_the_last_error_line_is_told_when_no_user_caused_it():
+def test_last_error_line_is_returned_for_an_unexpected_error():
     reader = LogReader()
     for line in ("some line", "ValueError: 3 is not 4", "more", "RuntimeError: Pipeline 'x' finished with status"):
         reader.read(line)
     assert reader.last_error_line() == "ValueError: 3 is not 4"
 
 
-def test_progress_lines_survive_the_round_trip(capsys):
+def test_progress_lines_round_trip(capsys):
     progress.report("train_ranker", 1.7, "epoch 2 loss 0.1")
     assert progress.parse(capsys.readouterr().out) == ("train_ranker", 1.0, "epoch 2 loss 0.1")
     assert progress.parse("no progress here") is None

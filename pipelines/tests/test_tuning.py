@@ -24,7 +24,7 @@ def inner(loop: str) -> dict:
     return task
 
 
-def test_nothing_speaks_against_it():
+def test_tuning_pipeline_has_no_lint_findings():
     assert lint(TEXT) == []
 
 
@@ -35,7 +35,7 @@ def test_workers_share_a_study_and_one_step_closes_it(loop):
     assert constant(worker, "model") == constant(last, "model") == model
     assert ROOT[loop]["parameterIterator"]["items"]["inputParameter"] == "pipelinechannel--workers"
     assert worker["inputs"]["parameters"]["worker"] == {"componentInputParameter": "pipelinechannel--workers-loop-item"}
-    # Every worker answers, and only then the last one takes over what was lost.
+    # The closing step waits for every worker and then takes over lost trials.
     assert last["inputs"]["parameters"]["ended"]["taskOutputParameter"]["producerTask"] == loop
     for name in ("tuning", "training", "retriever", "ranker", "seed", "size"):
         assert worker["inputs"]["parameters"][name] == {"componentInputParameter": f"pipelinechannel--{name}"}
@@ -44,7 +44,7 @@ def test_workers_share_a_study_and_one_step_closes_it(loop):
     assert not worker["cachingOptions"].get("enableCache") and not last["cachingOptions"].get("enableCache")
 
 
-def test_the_loops_are_given_the_number_of_gpus():
+def test_loops_receive_the_number_of_gpus():
     for loop in LOOPS:
         assert ROOT[loop]["inputs"]["parameters"]["pipelinechannel--gpus"] == {"componentInputParameter": "gpus"}
         assert SPECIFICATION["components"][ROOT[loop]["componentRef"]["name"]]["inputDefinitions"]["parameters"][
@@ -52,13 +52,13 @@ def test_the_loops_are_given_the_number_of_gpus():
         ]
 
 
-def test_the_ranker_is_tuned_on_the_retriever_that_was_trained_with_the_best():
-    handed = ROOT["train-retriever"]["inputs"]["parameters"]["hyperparameters"]["taskOutputParameter"]
-    assert handed == {"outputParameterKey": "Output", "producerTask": MODELS["retriever"]}
+def test_ranker_is_tuned_on_the_retriever_with_the_best_hyperparameters():
+    source = ROOT["train-retriever"]["inputs"]["parameters"]["hyperparameters"]["taskOutputParameter"]
+    assert source == {"outputParameterKey": "Output", "producerTask": MODELS["retriever"]}
     assert ROOT["for-loop-2"]["dependentTasks"] == ["build-features", "train-retriever"]
 
 
-def test_workers_see_the_volume_that_keeps_the_study():
+def test_workers_mount_the_volume_of_the_study():
     executors = PLATFORM["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     tuning = [name for name in executors if name.startswith("exec-tune")]
     assert len(tuning) == 4
@@ -67,7 +67,7 @@ def test_workers_see_the_volume_that_keeps_the_study():
         assert TuningOptions().storage.startswith(f"{mount['mountPath']}/")
 
 
-def test_training_takes_what_tuning_found():
+def test_training_accepts_tuned_hyperparameters():
     training, _ = yaml.safe_load_all((COMPILED / "training.yaml").read_text())
     for model in MODELS:
         given = training["root"]["dag"]["tasks"][f"train-{model}"]["inputs"]["parameters"][model]

@@ -1,4 +1,4 @@
-"""One handmade bundle and one running predictor a session."""
+"""One handmade bundle and one running predictor per session."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """A small compiled model made by hand: 40 items, 4 shoppers, ONNX graphs with chosen weights, real indexes.
 
-Its answers can be foreseen, so tests of the predictor need no training.
+Its answers are predictable, so tests of the predictor need no training.
 """
 
 import json
@@ -70,7 +70,7 @@ def write_compiled(folder: Path) -> Path:
 
 
 def write_golden(folder: Path) -> None:
-    """Let the engine answer three questions and keep the answers as golden."""
+    """Let the engine answer three requests and store the answers in golden.json."""
     from components.shared.recommender.recommender import Recommender
     from serving.engine import Engine
     from serving.protocol import parse_instance
@@ -165,7 +165,7 @@ def _at(item_id: str) -> int:
 
 def _write_history(folder: Path, item_ids: list[str]) -> None:
     folder.mkdir()
-    events = sorted((USERS[user], moment, item_ids.index(item), EVENT_TYPES.index(kind)) for user, item, kind, moment
+    events = sorted((USERS[user], time, item_ids.index(item), EVENT_TYPES.index(kind)) for user, item, kind, time
                     in EVENTS)  # fmt: skip
     values = {"item": [e[2] for e in events], "event_type": [e[3] for e in events],
               "timestamp": [e[1] for e in events], "price": [1.0] * len(events)}  # fmt: skip

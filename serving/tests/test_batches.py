@@ -1,4 +1,4 @@
-"""The questions of one request are ranked together, and each is answered as if it were alone."""
+"""The instances of one request are ranked together, and each is answered as if it were alone."""
 
 import dataclasses
 
@@ -79,14 +79,14 @@ REQUESTS = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(REQUESTS, min_size=1, max_size=8), st.sampled_from([None, ExplorationConfig(share=0.5, pool=5)]))
-def test_a_batch_is_answered_like_its_questions_one_by_one(folder, engine, asks, exploration):
+def test_batch_is_answered_and_explained_like_single_requests(folder, engine, asks, exploration):
     if exploration is not None:
         engine = Engine(Recommender.open(folder), "batches", "bundle", exploration)
     together = engine.answer(asks, ids(asks))
     assert together == [engine.answer([ask], [name])[0] for ask, name in zip(asks, ids(asks), strict=True)]
-    accounts = engine.explain(asks, ids(asks))
-    assert accounts == [engine.explain([ask], [name])[0] for ask, name in zip(asks, ids(asks), strict=True)]
-    assert [[item["item_id"] for item in one["items"]] for one in accounts] == [
+    explanations = engine.explain(asks, ids(asks))
+    assert explanations == [engine.explain([ask], [name])[0] for ask, name in zip(asks, ids(asks), strict=True)]
+    assert [[item["item_id"] for item in one["items"]] for one in explanations] == [
         [item.item_id for item in answer.items] for answer in together
     ]
 
@@ -96,7 +96,7 @@ ASKS = [parse_instance(request) for request in (
 )]  # fmt: skip
 
 
-def test_one_call_of_the_ranker_answers_a_whole_request(folder):
+def test_one_call_of_the_ranker_answers_a_whole_batch(folder):
     engine, calls = counted(folder)
     engine.answer(ASKS, ids(ASKS))
     assert calls == {"user_vectors": len(ASKS), "task_probabilities": 1}
@@ -105,11 +105,11 @@ def test_one_call_of_the_ranker_answers_a_whole_request(folder):
 def test_explain_retrieves_and_ranks_once(folder):
     engine, calls = counted(folder)
     engine.explain(ASKS, ids(ASKS))
-    # Beside the ranking, every topic of inputs is taken away once from each answer.
+    # Besides the ranking, each feature group is removed once per answer.
     assert calls == {"user_vectors": len(ASKS), "task_probabilities": 1 + len(ASKS) * len(FEATURE_GROUPS)}
 
 
-def test_dense_layers_that_scale_their_inputs_by_the_call_are_asked_one_by_one(folder, tmp_path):
+def test_int8_dense_layers_are_called_once_per_request(folder, tmp_path):
     eight_bit = write_compiled(tmp_path / "compiled")
     graph = eight_bit / "ranker" / "ranker.onnx"
     model = onnx.load(graph)

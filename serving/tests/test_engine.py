@@ -1,4 +1,4 @@
-"""The engine on a handmade bundle whose answers can be foreseen: who asks, filters, reasons, the detailed account."""
+"""The engine on a handmade bundle with predictable answers: shoppers, filters, reasons, explanations."""
 
 import shutil
 import time
@@ -29,7 +29,7 @@ def _ids(answer):
     return [item.item_id for item in answer.items]
 
 
-def test_a_known_shopper_gets_what_they_buy_with_the_reasons(engine):
+def test_known_shopper_gets_usual_items_with_reasons(engine):
     answer = _ask(engine, user_id="ann", k=3)
     assert _ids(answer)[:2] == ["oat", "yogurt"]
     assert answer.items[0].reasons == [
@@ -41,12 +41,12 @@ def test_a_known_shopper_gets_what_they_buy_with_the_reasons(engine):
     assert answer.items[0].price == 2.49 and answer.model_version.startswith("20231114-")
 
 
-def test_other_events_than_purchases_are_named_too(engine):
+def test_reasons_name_other_events_than_purchases(engine):
     answer = _ask(engine, user_id="ann", k=40)
     assert next(i for i in answer.items if i.item_id == "berries").reasons[0] == "viewed 2 days ago"
 
 
-def test_a_search_answers_what_matches(engine):
+def test_search_returns_matching_items(engine):
     answer = _ask(engine, user_id="ann", query="oat milk")
     assert _ids(answer)[0] == "oat" and answer.items[0].reasons[0] == "matches 'oat milk'"
     assert answer.items[1].reasons[0] == "matches 'milk'"
@@ -55,33 +55,33 @@ def test_a_search_answers_what_matches(engine):
 
 
 @pytest.mark.parametrize("query", ["", "   ", "🥛🥛", "!?"])
-def test_a_query_without_words_is_no_query(engine, query):
+def test_query_without_words_is_ignored(engine, query):
     plain, answer = _ask(engine, user_id="ann"), _ask(engine, user_id="ann", query=query)
     assert _ids(plain) == _ids(answer)
     assert bool(answer.warnings) == bool(query.strip())
 
 
-def test_a_query_that_matches_nothing_falls_back_and_says_so(engine):
+def test_query_without_matches_falls_back_with_a_warning(engine):
     answer = _ask(engine, query="zzzz", k=3)
     assert len(answer.items) == 3 and "no item that passes the filters contains a word of it" in answer.warnings[0]
     assert "close in meaning to 'zzzz'" in [reason for item in answer.items for reason in item.reasons]
 
 
 @pytest.mark.parametrize("user", [None, "stranger", "silent", "🦄"])
-def test_newcomers_get_what_is_popular_and_a_note(engine, user):
+def test_new_shoppers_get_popular_items_and_a_note(engine, user):
     answer = _ask(engine, user_id=user, k=5)
     assert _ids(answer)[0] == "whole" and len(answer.items) == 5
     assert "answered as for a new shopper" in answer.note
     assert all(item.reasons for item in answer.items)
 
 
-def test_what_cannot_be_bought_is_not_answered_unless_asked_for(engine):
+def test_unavailable_items_are_excluded_by_default(engine):
     assert "gone" not in _ids(_ask(engine, user_id="ann", k=40))
     assert "gone" in _ids(_ask(engine, user_id="ann", k=40, filters={"available": False}))
     assert "" not in _ids(_ask(engine, k=500, filters={"available": False}))
 
 
-def test_filters(engine):
+def test_filters_by_category_brand_and_price(engine):
     def ids(**filters):
         return set(_ids(_ask(engine, k=40, filters=filters)))
 
@@ -94,14 +94,14 @@ def test_filters(engine):
     assert _ids(_ask(engine, query="milk", filters={"brands": ["Oatly"]})) == ["oat"]
 
 
-def test_filters_that_let_nothing_through_answer_nothing_and_say_so(engine):
+def test_filters_without_matches_return_no_items_and_a_warning(engine):
     answer = _ask(engine, user_id="ann", query="milk", filters={"categories": ["NO SUCH"]})
     assert answer.items == []
     assert answer.warnings == ["filters.categories: no item matches 'NO SUCH'", "filters: no item matches"]
     assert engine.explain([parse_instance({"filters": {"price_min": 999}})], ["x"])[0]["items"] == []
 
 
-def test_excluded_items_stay_out_and_unknown_ones_are_told(engine):
+def test_excluded_items_are_left_out_and_unknown_ones_counted(engine):
     answer = _ask(engine, user_id="ann", k=40, exclude=["oat", "nothing"])
     assert "oat" not in _ids(answer) and answer.warnings == ["exclude: 1 unknown items ignored"]
 
@@ -115,17 +115,17 @@ def test_an_inline_history_replaces_the_stored_one(engine):
     assert "as for a new shopper" in _ask(engine, user_id="ann", history=[]).note
 
 
-def test_now_is_the_bundles_end_or_just_after_the_last_inline_event(engine):
+def test_request_time_is_the_end_of_the_data_or_after_the_last_inline_event(engine):
     later = [{"item_id": "oat", "event_type": "purchase", "timestamp": AS_OF + 5 * DAY}]
     answer = _ask(engine, history=later)
     assert answer.items[0].reasons[0] == "bought once, today" and not answer.warnings
-    told = _ask(engine, history=later, context={"timestamp": AS_OF})
-    assert told.warnings == [f"history: 1 events at or after the time of the request ({AS_OF}) ignored"]
+    earlier = _ask(engine, history=later, context={"timestamp": AS_OF})
+    assert earlier.warnings == [f"history: 1 events at or after the time of the request ({AS_OF}) ignored"]
     past = _ask(engine, user_id="ann", context={"timestamp": AS_OF - 30 * DAY})
     assert past.items[0].reasons[0] == "bought 4 times, last 7 days ago"
 
 
-def test_the_system_clock_is_today(signed):
+def test_system_clock_uses_the_current_time(signed):
     bundle, _ = signed
     engine = Engine.open(bundle, verify(bundle, None), 1, "system")
     days = int((time.time() - (AS_OF - 9 * DAY)) // DAY)
@@ -133,7 +133,7 @@ def test_the_system_clock_is_today(signed):
     assert reasons["oat"] == f"bought 6 times, last {days} days ago"
 
 
-def test_the_clock_of_a_bundle_whose_data_ended_long_ago_is_its_own(signed, caplog):
+def test_auto_clock_of_old_data_is_the_end_of_the_data(signed, caplog):
     bundle, _ = signed
     with caplog.at_level("INFO", "kserve.shoprank"):
         engine = Engine.open(bundle, verify(bundle, None), 1, "auto")
@@ -153,23 +153,23 @@ def test_the_clock_of_a_bundle_whose_data_ended_long_ago_is_its_own(signed, capl
         ("bundle", 0.0, "bundle", "--clock is 'bundle'"),
     ],
 )
-def test_auto_takes_the_systems_time_for_recent_data(option, days, clock, reason):
+def test_clock_follows_from_the_option_and_the_age_of_the_data(option, days, clock, reason):
     chosen = choose_clock(option, AS_OF, AS_OF + days * DAY)
     assert chosen.clock == clock and reason in chosen.reason
 
 
-def test_the_account_adds_up(engine):
+def test_explanation_contains_sources_features_and_contributions(engine):
     answer = engine.explain([parse_instance({"user_id": "ann", "k": 2, "query": "milk"})], ["x"])[0]
     first = answer["items"][0]
     assert first["sources"] == ["lexical"] and first["lexical_score"] > 0
     assert set(first["probabilities"]) == {"purchase_again", "purchase_first"}
     assert first["features"]["bought_before"] == 1.0 and np.isclose(first["features"]["times"], np.log(7), atol=1e-5)
     contributions = first["contributions"]
-    # The handmade ranker reads nothing of the price and most of the shopper's own record.
+    # The handmade ranker ignores the price and depends mostly on the shopper's own history.
     assert contributions["price"] == 0 and max(contributions, key=contributions.get) == "own history with the item"
 
 
-def test_answers_do_not_depend_on_how_many_ask_at_once(engine):
+def test_answers_do_not_depend_on_concurrent_requests(engine):
     from concurrent.futures import ThreadPoolExecutor
 
     requests = [{"user_id": user, "query": query, "k": 20} for user in ("ann", "bob", None) for query in ("milk", None)]
@@ -179,7 +179,7 @@ def test_answers_do_not_depend_on_how_many_ask_at_once(engine):
     assert together == alone * 10
 
 
-def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
+def test_bundle_with_other_golden_answers_is_refused(signed, tmp_path):
     bundle, _ = signed
     manifest = verify(bundle, None)
     shutil.copytree(bundle, tmp_path / "bundle")
@@ -189,9 +189,9 @@ def test_a_bundle_that_answers_otherwise_is_refused(signed, tmp_path):
         Engine.open(tmp_path / "bundle", manifest, 1, "bundle")
 
 
-def test_what_goes_with_a_shoppers_items_is_answered_and_says_so(engine):
+def test_items_that_go_with_a_shoppers_purchases_have_a_reason(engine):
     items = {item.item_id: item.reasons for item in _ask(engine, user_id="ann", k=40).items}
     assert "new to you; goes with Oat milk 1L" in items["snack0"]
-    account = engine.explain([parse_instance({"user_id": "ann", "k": 40})], ["test"])[0]["items"]
-    snack = next(item for item in account if item["item_id"] == "snack0")
+    explained = engine.explain([parse_instance({"user_id": "ann", "k": 40})], ["test"])[0]["items"]
+    snack = next(item for item in explained if item["item_id"] == "snack0")
     assert snack["features"]["similar"] > 0 and "goes with what the shopper has" in snack["contributions"]

@@ -1,4 +1,4 @@
-"""Exploration: shown as often as its logged propensities say, and answered and logged by a real predictor."""
+"""Exploration: items are shown as often as their logged propensities state; a real predictor explores and logs."""
 
 import collections
 
@@ -23,7 +23,7 @@ DRAWS = [UniformConfig(), ThompsonConfig()]
     st.lists(st.tuples(st.floats(0, 1), st.integers(0, 100_000)), min_size=1, max_size=30),
     st.integers(1, 12), st.sampled_from(DRAWS), st.text(max_size=10),
 )  # fmt: skip
-def test_the_best_stay_and_the_last_place_has_a_propensity(items, k, draw, request_id):
+def test_only_the_last_position_is_explored_and_draws_are_reproducible(items, k, draw, request_id):
     score = np.sort(np.array([score for score, _ in items], np.float32))[::-1]
     buyers = np.array([buyers for _, buyers in items], np.float32)
     config = ExplorationConfig(share=0.3, draw=draw, pool=5)
@@ -36,20 +36,20 @@ def test_the_best_stay_and_the_last_place_has_a_propensity(items, k, draw, reque
 
 
 @pytest.mark.parametrize("draw", DRAWS, ids=lambda draw: type(draw).__name__)
-def test_items_are_shown_as_often_as_they_say(draw):
+def test_items_are_shown_as_often_as_their_propensities(draw):
     score = np.array([0.9, 0.5, 0.4, 0.35, 0.1], np.float32)
     buyers = np.array([50, 50, 5, 0, 0], np.float32)
     config = ExplorationConfig(share=0.5, draw=draw, pool=4)
-    seen, told = collections.Counter(), {}
+    counts, propensities = collections.Counter(), {}
     for number in range(4_000):
         shown = explore(config, f"request-{number}", 2, score, buyers)
-        seen[int(shown.positions[-1])] += 1
-        told[int(shown.positions[-1])] = shown.propensities[-1]
-    assert set(seen) == {1, 2, 3, 4} and sum(told.values()) == pytest.approx(1.0, abs=1e-6)
-    for position, count in seen.items():
-        spread = np.sqrt(told[position] * (1 - told[position]) / 4_000)
-        assert abs(count / 4_000 - told[position]) < 4 * spread, position
-    assert told[1] > 0.5, "the ranking's own choice keeps its share"
+        counts[int(shown.positions[-1])] += 1
+        propensities[int(shown.positions[-1])] = shown.propensities[-1]
+    assert set(counts) == {1, 2, 3, 4} and sum(propensities.values()) == pytest.approx(1.0, abs=1e-6)
+    for position, count in counts.items():
+        spread = np.sqrt(propensities[position] * (1 - propensities[position]) / 4_000)
+        assert abs(count / 4_000 - propensities[position]) < 4 * spread, position
+    assert propensities[1] > 0.5, "the ranking's own choice keeps its share"
 
 
 def test_thompson_sampling_draws_by_the_probability_of_being_the_best():
@@ -62,13 +62,13 @@ def test_thompson_sampling_draws_by_the_probability_of_being_the_best():
     assert found[1] > 100 * found[2], "nobody knows the second yet; the third is known to be worse"
 
 
-def test_narrow_and_equal_items_are_drawn_alike():
+def test_equal_items_have_equal_probabilities():
     for buyers in (0, 1_000_000):
         found = probabilities(ThompsonConfig(), np.full(6, 0.2, np.float32), np.full(6, buyers, np.float32))
         np.testing.assert_allclose(found, 1 / 6, atol=1e-6)
 
 
-def test_settings_that_cannot_be_are_named():
+def test_invalid_exploration_settings_are_refused():
     for share in (0.0, 1.0, -1.0):
         with pytest.raises(InputError, match="--explore is"):
             ExplorationConfig(share=share)
@@ -78,16 +78,16 @@ def test_settings_that_cannot_be_are_named():
 
 @pytest.mark.slow
 def test_a_predictor_explores_recommendations_and_logs_their_propensities(signed, tmp_path):
-    words = ("--inference_log", str(tmp_path), "--explore", "0.5", "--explore_by", "uniform", "--explore_pool", "5")
-    asked = [{"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}]
-    with running(signed[0], PredictorConfig(further=words)) as predictor:
+    flags = ("--inference_log", str(tmp_path), "--explore", "0.5", "--explore_by", "uniform", "--explore_pool", "5")
+    requests = [{"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}]
+    with running(signed[0], PredictorConfig(further=flags)) as predictor:
         with httpx.Client(base_url=predictor.url, trust_env=False) as client:
             for number in range(60):
-                said = client.post("/v1/models/shoprank:predict", json={"instances": [asked[number % 2]]},
+                response = client.post("/v1/models/shoprank:predict", json={"instances": [requests[number % 2]]},
                                    headers={"x-request-id": f"r{number}"})  # fmt: skip
-                assert said.status_code == 200 and "propensities" not in said.text
+                assert response.status_code == 200 and "propensities" not in response.text
             copied = {"x-request-id": "copied", HEADER: "1"}
-            client.post("/v1/models/shoprank:predict", json={"instances": [asked[0]]}, headers=copied)
+            client.post("/v1/models/shoprank:predict", json={"instances": [requests[0]]}, headers=copied)
         eventually(lambda: len(list(LogReader(tmp_path).read())) >= 61)
     records = {record.request_id: record for record in LogReader(tmp_path).read() if isinstance(record, Answered)}
     assert records.pop("copied").propensities == (), "what a shadow would show is what it holds best"

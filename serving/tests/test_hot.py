@@ -1,4 +1,4 @@
-"""Hot candidates: what sells now reaches the answer, is named, and can be left out; older bundles serve as before."""
+"""Hot candidates: trending items reach the answer with a reason, or can be turned off; older bundles still serve."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ NOTHING_ELSE = {"own": 0, "retrieved": 1, "popular": 1, "similar": 0}
 
 
 def statistics() -> np.ndarray:
-    """Of snack30 much was sold today, of what is off sale as much; no window's count tells."""
+    """snack30 and an unavailable item sold a lot today, which the windowed counts do not show."""
     table = np.zeros((len(ITEMS) + 1, len(ItemStatistic)), np.float32)
     oat = {ItemStatistic.POPULARITY_SHORT: 12, ItemStatistic.POPULARITY_MIDDLE: 60, ItemStatistic.POPULARITY_LONG: 170,
            ItemStatistic.BUYERS: 40, ItemStatistic.REPEAT_RATE: 0.6, ItemStatistic.DISCOVERY_SHORT: 2,
@@ -29,13 +29,13 @@ def statistics() -> np.ndarray:
 
 @pytest.fixture
 def shop(tmp_path):
-    """Opens the handmade shop with as many hot candidates as asked for."""
+    """A function that opens the handmade shop with the given number of hot candidates."""
     folder = write_compiled(tmp_path / "compiled")
     np.save(folder / "statistics.npy", statistics())
     return lambda hot: Recommender.open(folder, config=CandidateConfig(**NOTHING_ELSE, hot=hot))
 
 
-def test_the_order_is_by_decayed_popularity_and_holds_what_was_sold():
+def test_hot_order_is_by_decayed_popularity_of_sold_items():
     order = hot_order(statistics())
     assert order.tolist() == [GONE, SURGE, 1, 2]
     allowed = np.ones(len(ITEMS) + 1, bool)
@@ -45,7 +45,7 @@ def test_the_order_is_by_decayed_popularity_and_holds_what_was_sold():
     assert hot_items(order, 3, 10, None)[1].tolist() == [GONE, SURGE, 1, 2] * 3
 
 
-def test_a_surging_item_reaches_everybodys_answer_with_its_reason(shop):
+def test_trending_item_reaches_a_new_shopper_with_its_reason(shop):
     engine = Engine(shop(2), "hot", "bundle")
     answer = engine.explain([parse_instance({"user_id": "nobody", "k": 40})], ["test"])[0]
     found = {item["item_id"]: item for item in answer["items"]}
@@ -56,7 +56,7 @@ def test_a_surging_item_reaches_everybodys_answer_with_its_reason(shop):
     assert "snack30" not in {item["item_id"] for item in without["items"]}
 
 
-def test_statistics_of_an_earlier_release_serve_until_hot_candidates_are_wanted(tmp_path):
+def test_statistics_of_an_earlier_release_serve_without_hot_candidates(tmp_path):
     folder = write_compiled(tmp_path / "compiled")
     table = np.load(folder / "statistics.npy")[:, : ItemStatistic.POPULARITY_DECAYED]
     np.save(folder / "statistics.npy", table)

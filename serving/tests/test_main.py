@@ -1,4 +1,4 @@
-"""Starting the predictor: what stops it is told in two lines, and the serving image needs no training library."""
+"""Starting the predictor: errors are printed in two lines, and the serving image needs no training library."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ from serving.__main__ import main
 
 @pytest.fixture
 def serve(capsys):
-    """Exit code and words of a predictor that must refuse to start, in this process."""
+    """A function that starts a predictor in this process, which must fail, and returns exit code and error output."""
 
     def run(*arguments):
         try:
@@ -33,7 +33,7 @@ def _copy(signed, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "named"),
+    ("damage", "message"),
     [
         (lambda b: (b / "ranker" / "ranker.onnx").write_bytes(b"cut"), "ranker/ranker.onnx has 3 bytes"),
         (lambda b: (b / "items.parquet").unlink(), "items.parquet is missing"),
@@ -41,14 +41,14 @@ def _copy(signed, tmp_path):
         (lambda b: shutil.rmtree(b), "bundle.json is missing"),
     ],
 )
-def test_a_damaged_bundle_is_refused_by_name(signed, tmp_path, serve, damage, named):
+def test_damaged_bundle_is_refused_with_the_name_of_the_file(signed, tmp_path, serve, damage, message):
     bundle = _copy(signed, tmp_path)
     damage(bundle)
     code, output = serve("--model_dir", bundle, "--public_key", signed[1])
-    assert code == 2 and f"error: {bundle}/{named}" in output and "fix:" in output
+    assert code == 2 and f"error: {bundle}/{message}" in output and "fix:" in output
 
 
-def test_the_process_says_so_without_a_traceback(tmp_path):
+def test_startup_error_is_printed_without_a_traceback(tmp_path):
     command = [sys.executable, "-m", "serving", "--http_port", "28080", "--grpc_port", "28081", "--model_dir", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and f"error: {tmp_path}/bundle.json is missing" in done.stderr
@@ -62,7 +62,7 @@ def test_a_bundle_signed_by_someone_else_is_refused(signed, tmp_path, serve):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "message"),
     [
         (["--workers", "2"], "--workers is 2"),
         (["--threads", "0"], "--threads is 0"),
@@ -72,12 +72,12 @@ def test_a_bundle_signed_by_someone_else_is_refused(signed, tmp_path, serve):
         (["--clock", "sundial"], "invalid choice: 'sundial'"),
     ],
 )
-def test_wrong_flags_are_named(signed, serve, arguments, named):
+def test_invalid_flags_are_named(signed, serve, arguments, message):
     code, output = serve("--model_dir", signed[0], *arguments)
-    assert code == 2 and named in output
+    assert code == 2 and message in output
 
 
-def test_a_port_in_use_is_told(signed, serve):
+def test_port_in_use_is_reported(signed, serve):
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
@@ -87,7 +87,7 @@ def test_a_port_in_use_is_told(signed, serve):
             assert code == 2 and f"{flag} {port} cannot be used: Address already in use" in output
 
 
-def test_it_stops_within_seconds_when_told_to(signed):
+def test_predictor_stops_within_seconds_of_sigterm(signed):
     with running(signed[0], PredictorConfig()) as predictor:
         predictor.process.terminate()
         predictor.process.wait(8)

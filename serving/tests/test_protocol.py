@@ -1,4 +1,4 @@
-"""Requests: right ones become `Instance`, wrong ones are refused with the name of their field, whatever they are."""
+"""Requests: valid ones become `Instance`, invalid ones are refused with the name of their field."""
 
 import json
 
@@ -72,7 +72,7 @@ def test_k_must_be_a_whole_number_up_to_500(k):
         ({"user": "x"}, "user"),
     ],
 )
-def test_a_wrong_field_is_named(request_, field):
+def test_invalid_field_is_named(request_, field):
     with pytest.raises(RequestError) as refusal:
         parse_instance(request_)
     assert refusal.value.field == field
@@ -110,7 +110,7 @@ def test_any_bytes_are_json_or_refused(body, charset):
         assert refusal.fix
 
 
-def test_charsets_and_constants():
+def test_body_is_decoded_by_its_charset_and_nan_is_refused():
     assert decode_json('{"query": "燕麦奶"}'.encode("gbk"), "gbk") == {"query": "燕麦奶"}
     with pytest.raises(RequestError, match="NaN is not JSON"):
         decode_json(b'{"k": NaN}')
@@ -120,7 +120,7 @@ def test_charsets_and_constants():
         decode_json(b"[" * 100_000)
 
 
-def test_instances_are_counted_and_numbered():
+def test_v1_instances_are_validated_and_numbered_in_errors():
     assert len(parse_v1({"instances": [{}, {"k": 3}]})) == 2
     with pytest.raises(RequestError, match=r"instances\[1\].k"):
         parse_v1({"instances": [{}, {"k": 0}]})
@@ -144,7 +144,7 @@ def test_v2_columns_become_requests():
     [{}, {"user": ["a"]}, {"user_id": ["a", "b", "c"], "k": [1, 2]}, {"k": []}, {"k": [1.5]}, {"filters": ["{"]},
      {"filters": [5]}, {"user_id": [b"\xff"]}, {"k": [1] * 65}, {"history": ["5"]}],
 )  # fmt: skip
-def test_wrong_v2_columns_are_refused(columns):
+def test_invalid_v2_columns_are_refused(columns):
     with pytest.raises(RequestError):
         parse_v2(columns)
 

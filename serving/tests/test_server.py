@@ -33,7 +33,7 @@ def _one(http, **request):
     return answer.json()["predictions"][0]
 
 
-def test_v1_answers(http):
+def test_v1_answers_have_all_fields(http):
     answer = _one(http, user_id="ann", k=2)
     assert [item["item_id"] for item in answer["items"]] == ["oat", "yogurt"]
     assert set(answer) == {"items", "model_version", "request_id", "note", "warnings", "as_of"}
@@ -42,7 +42,7 @@ def test_v1_answers(http):
     assert _one(http, query="Mystery box", k=1)["items"][0]["price"] is None
 
 
-def test_request_ids_are_kept_when_they_are_sane(http):
+def test_valid_request_ids_are_kept_and_others_replaced(http):
     def id_of(sent, instances=1):
         body = {"instances": [{}] * instances}
         return [one["request_id"] for one in
@@ -61,7 +61,7 @@ def test_a_charset_in_the_content_type_is_understood(http):
         assert answer.json()["predictions"][0]["items"][0]["item_id"] == "燕麦"
 
 
-def test_explain_tells_more_and_sends_no_request_header_back(http):
+def test_explain_returns_details_and_echoes_no_request_headers(http):
     headers = {"authorization": "Bearer secret", "cookie": "a=b"}
     answer = http.post(EXPLAIN, json={"instances": [{"user_id": "ann", "k": 1}]}, headers=headers)
     item = answer.json()["explanations"][0]["items"][0]
@@ -78,7 +78,7 @@ def test_explain_tells_more_and_sends_no_request_header_back(http):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [PREDICT, EXPLAIN])
-def test_bad_fields_are_400_and_named(http, path, request_, field):
+def test_invalid_fields_return_400_and_are_named(http, path, request_, field):
     answer = http.post(path, json={"instances": [request_]})
     assert answer.status_code == 400
     assert field in answer.json()["field"] and field in answer.json()["error"] and answer.json()["fix"]
@@ -89,7 +89,7 @@ def test_bad_fields_are_400_and_named(http, path, request_, field):
     [b"", b"{", b"null", b"[]", b'"x"', b"\xff\xfe", b'{"instances": 5}', b'{"instances": [{"k": NaN}]}', b"[" * 5000,
      b'{"instances": [{"user_id": "\\ud800"}]}'],
 )  # fmt: skip
-def test_broken_bodies_are_400(http, content):
+def test_malformed_bodies_return_400(http, content):
     for path in (PREDICT, EXPLAIN, INFER):
         for content_type in ("application/json", "application/json; charset=utf-8", "text/plain"):
             answer = http.post(path, content=content, headers={"content-type": content_type})
@@ -97,7 +97,7 @@ def test_broken_bodies_are_400(http, content):
             assert answer.json()["error"]
 
 
-def test_a_body_over_the_limit_is_413_told_or_counted(http):
+def test_body_over_the_limit_returns_413_with_or_without_its_length(http):
     large = json.dumps({"instances": [{"query": "a" * 10_000_000}]}).encode()
     assert http.post(PREDICT, content=large).status_code == 413
 
@@ -149,19 +149,19 @@ def test_v2_empty_answers_have_width_zero(http):
         [_tensor("timestamp", [10**15], "INT64")], [_tensor("user_id", ["\ud800"])],
     ],
 )  # fmt: skip
-def test_bad_v2_is_400(http, inputs):
+def test_invalid_v2_request_returns_400(http, inputs):
     answer = http.post(INFER, content=json.dumps({"inputs": inputs}), headers={"content-type": "application/json"})
     assert answer.status_code == 400, answer.text
 
 
 @pytest.mark.parametrize("length", ["abc", "-5", "10", "99999", "2"])
 @pytest.mark.parametrize("content", [b'{"inputs": [{"name": "k"}]}', b"{}\x01\x02", b'{"inputs": 5}'])
-def test_bad_binary_v2_is_400(http, content, length):
+def test_malformed_binary_v2_request_returns_400(http, content, length):
     headers = {"content-type": "application/octet-stream", "inference-header-content-length": length}
     assert http.post(INFER, content=content, headers=headers).status_code == 400
 
 
-def test_binary_v2(http):
+def test_binary_v2_request_is_answered(http):
     raw = len(b"ann").to_bytes(4, "little") + b"ann"
     body = json.dumps({"inputs": [{"name": "user_id", "datatype": "BYTES", "shape": [1],
                                    "parameters": {"binary_data_size": len(raw)}}]}).encode()  # fmt: skip
@@ -198,13 +198,13 @@ def test_grpc_answers_like_v1(http, grpc_stub):
 
 
 @pytest.mark.parametrize("columns", [{"k": [0]}, {"user": [b"x"]}, {"user_id": [b"\xff"]}, {"history": [b"{"]}, {}])
-def test_bad_grpc_is_an_invalid_argument(grpc_stub, columns):
+def test_invalid_grpc_request_returns_invalid_argument(grpc_stub, columns):
     with pytest.raises(grpc.RpcError) as refusal:
         grpc_stub.ModelInfer(_grpc_request(**columns))
     assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT and refusal.value.details()
 
 
-def test_broken_raw_grpc_tensors_are_invalid_arguments(grpc_stub):
+def test_malformed_raw_grpc_tensor_returns_invalid_argument(grpc_stub):
     request = pb.ModelInferRequest(model_name="shoprank")
     request.inputs.add(name="user_id", datatype="BYTES", shape=[1])
     request.raw_input_contents.append(b"\xff\xff\xff\xffshort")
@@ -219,7 +219,7 @@ def test_grpc_readiness_and_metadata(grpc_stub, http):
     assert inputs["user_id"] == "BYTES" and inputs["k"] == "INT64"
 
 
-def test_other_models_and_repository_calls_change_nothing(http):
+def test_other_models_and_repository_calls_are_refused(http):
     assert http.post("/v1/models/other:predict", json={"instances": [{}]}).status_code == 404
     for call in ("load", "unload"):
         assert http.post(f"/v2/repository/models/shoprank/{call}").status_code == 400
@@ -236,8 +236,8 @@ def test_metrics_count_by_stage_and_kind(http):
     assert 'shoprank_model_info{name="handmade"' in text and "shoprank_refused_total" in text
 
 
-def test_probes_do_not_wait_for_the_questions_that_came_before(predictor, http):
-    stop, answered, overtaking = threading.Event(), itertools.count(), []
+def test_probes_do_not_wait_for_earlier_requests(predictor, http):
+    stop, answered, answered_first = threading.Event(), itertools.count(), []
 
     def load():
         with httpx.Client(base_url=predictor.url, trust_env=False, timeout=60) as client:
@@ -250,9 +250,9 @@ def test_probes_do_not_wait_for_the_questions_that_came_before(predictor, http):
         for _ in range(20):
             before = next(answered)
             assert http.get("/v2/models/shoprank/ready").status_code == 200
-            overtaking.append(next(answered) - before - 1)
+            answered_first.append(next(answered) - before - 1)
         stop.set()
         for one in work:
             one.result()
-    # Behind them it would see seven or eight answers first.
-    assert statistics.median(overtaking) <= 3, overtaking
+    # A probe that waited for them would see seven or eight answers first.
+    assert statistics.median(answered_first) <= 3, answered_first

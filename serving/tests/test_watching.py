@@ -25,7 +25,7 @@ PREDICT = "/v1/models/shoprank:predict"
 
 @pytest.fixture(scope="module")
 def pair(signed, tmp_path_factory):
-    """A predictor that copies to another one of another version: (its client, the other's client, log folders)."""
+    """A predictor with another version as its shadow: (its client, the shadow's client, log folders)."""
     folder = tmp_path_factory.mktemp("pair")
     other = folder / "other"
     shutil.copytree(signed[0], other)
@@ -35,9 +35,9 @@ def pair(signed, tmp_path_factory):
     logs = folder / "logs", folder / "other-logs"
     config = PredictorConfig(further=("--inference_log", str(logs[1])))
     with running(other, config) as candidate:
-        words = ("--inference_log", str(logs[0]), "--shadow_url", candidate.url)
+        flags = ("--inference_log", str(logs[0]), "--shadow_url", candidate.url)
         with (
-            running(signed[0], PredictorConfig(further=words)) as champion,
+            running(signed[0], PredictorConfig(further=flags)) as champion,
             httpx.Client(base_url=champion.url, trust_env=False) as client,
             httpx.Client(base_url=candidate.url, trust_env=False) as other_client,
         ):
@@ -53,17 +53,17 @@ def samples(client, name):
     }  # fmt: skip
 
 
-def test_a_copy_is_answered_compared_and_never_returned(pair):
+def test_shadow_request_is_answered_compared_and_never_returned(pair):
     client, _, logs = pair
     request = {"instances": [{"user_id": "ann", "query": "milk", "k": 5, "context": {"timestamp": AS_OF}}]}
-    given = client.post(PREDICT, json=request, headers={"x-request-id": "copied-1"}).json()["predictions"][0]
+    answer = client.post(PREDICT, json=request, headers={"x-request-id": "copied-1"}).json()["predictions"][0]
     compared = eventually(lambda: [one for one in LogReader(logs[0]).read() if isinstance(one, Compared)])
     assert [one.request_id for one in compared] == ["copied-1"]
-    assert compared[0].version == given["model_version"] != compared[0].candidate
+    assert compared[0].version == answer["model_version"] != compared[0].candidate
     assert compared[0].overlap == 1.0 and compared[0].drift == pytest.approx(0, abs=1e-5) and compared[0].seconds > 0
     copies = [one for one in LogReader(logs[1]).read() if isinstance(one, Answered)]
     assert [(one.request_id, one.shadow, one.version) for one in copies] == [("copied-1", True, compared[0].candidate)]
-    assert copies[0].items == tuple(item["item_id"] for item in given["items"])
+    assert copies[0].items == tuple(item["item_id"] for item in answer["items"])
     live = next(one for one in LogReader(logs[0]).read() if isinstance(one, Answered))
     assert (live.request_id, live.shadow, live.outcome) == ("copied-1", False, "ok")
     text = (next(logs[0].glob("*.jsonl"))).read_text()
@@ -79,27 +79,27 @@ def test_outcomes_are_counted_by_version_and_traffic(pair):
     client.post(PREDICT, json={"instances": [{"k": 0}]})
     after = samples(client, "shoprank_outcomes_total")
 
-    def risen(outcome):
+    def increase(outcome):
         labels = (("outcome", outcome), ("traffic", "live"), ("version", version))
         return after.get(labels, 0) - before.get(labels, 0)
 
-    assert (risen("ok"), risen("empty"), risen("error")) == (1, 1, 0), "a bad request is the client's"
+    assert (increase("ok"), increase("empty"), increase("error")) == (1, 1, 0), "a bad request is the client's"
     assert {dict(labels)["traffic"] for labels in samples(other, "shoprank_outcomes_total")} == {"shadow"}
     counted = samples(client, "shoprank_answer_seconds_bucket")
     assert {float(dict(labels)["le"]) for labels in counted} == {*LATENCY_BOUNDS, float("inf")}
 
 
-def test_a_copy_is_not_copied_on(pair):
+def test_shadow_request_is_not_copied_again(pair):
     client, _, _ = pair
     before = sum(samples(client, "shoprank_shadow_total").values())
     client.post(PREDICT, json={"instances": [{"k": 1}]}, headers={HEADER: "1"})
     client.post(PREDICT, json={"instances": [{"k": 1}]})
-    # What is copied is counted in turn: the second one's copy would come after one of the first.
+    # Copies are counted in order: a copy of the first request would be counted before that of the second.
     assert eventually(lambda: sum(samples(client, "shoprank_shadow_total").values()) > before)
     assert sum(samples(client, "shoprank_shadow_total").values()) == before + 1
 
 
-def test_an_absent_or_hanging_candidate_costs_live_requests_nothing(signed, tmp_path):
+def test_live_requests_do_not_wait_for_an_absent_or_hanging_shadow(signed, tmp_path):
     import socket
 
     with socket.socket() as hanging:
@@ -115,7 +115,7 @@ def test_an_absent_or_hanging_candidate_costs_live_requests_nothing(signed, tmp_
                 client.post(PREDICT, json={"instances": [{"k": 3}]})
                 for _ in range(100):
                     assert client.post(PREDICT, json={"instances": [{"k": 3}]}).status_code == 200
-                # Had a request waited for its copy, there would have been room for the next one's.
+                # If a request waited for its copy, the queue would have room for the copy of the next one.
                 assert eventually(lambda key=(("outcome", outcome),): samples(client, "shoprank_shadow_total").get(key))
 
 
@@ -133,14 +133,14 @@ class Wrong(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_candidate_that_answers_something_else_is_counted_and_does_not_stop_the_end(signed):
+def test_invalid_shadow_answers_are_counted_and_do_not_block_shutdown(signed):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wrong) as wrong:
         thread = threading.Thread(target=wrong.serve_forever, args=(0.02,))
         thread.start()
-        words = ("--shadow_url", f"http://127.0.0.1:{wrong.server_port}")
-        with running(signed[0], PredictorConfig(further=words)) as champion:
+        flags = ("--shadow_url", f"http://127.0.0.1:{wrong.server_port}")
+        with running(signed[0], PredictorConfig(further=flags)) as champion:
             with httpx.Client(base_url=champion.url, trust_env=False) as client:
-                for _ in range(80):  # More than may wait: a thread that died would leave the queue full.
+                for _ in range(80):  # More than fit into the queue, which a dead thread would leave full.
                     assert client.post(PREDICT, json={"instances": [{"k": 1}]}).status_code == 200
                 errors = (("outcome", "error"),)
                 assert eventually(lambda: samples(client, "shoprank_shadow_total").get(errors, 0) >= 16)
@@ -154,7 +154,7 @@ def answered(number):
     return Answered(time=1.0, request_id=f"r{number}", version="v", outcome="ok", seconds=0.1, items=("a", "燕"))
 
 
-def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
+def test_log_rotates_and_a_reader_resumes_at_its_offset(tmp_path):
     writer = LogWriter(tmp_path, "pod", rotate_bytes=500)
     for number in range(10):
         writer.write(answered(number))
@@ -174,12 +174,12 @@ def test_the_log_rotates_and_is_read_from_where_the_reader_stood(tmp_path):
     with pytest.raises(InputError, match="is not a valid record of the inference log"):
         list(again.read())
     with pytest.raises(InputError, match="is not a valid record"):
-        list(late.read())  # it stood before the half line, not in its middle
+        list(late.read())  # its offset is before the incomplete line, not inside it
     late.skip()
     assert list(late.read()) == []
 
 
-def test_a_folder_that_takes_no_new_file_leaves_the_old_one_in_use(tmp_path):
+def test_log_keeps_its_file_while_no_new_one_can_be_created(tmp_path):
     writer = LogWriter(tmp_path / "logs", "pod", rotate_bytes=1)
     (tmp_path / "logs").rename(tmp_path / "moved")
     for number in range(3):
@@ -193,7 +193,7 @@ def test_a_folder_that_takes_no_new_file_leaves_the_old_one_in_use(tmp_path):
     assert found == [answered(number) for number in range(5)] and writer.dropped == 0
 
 
-def test_a_slow_disk_loses_records_and_no_request(tmp_path):
+def test_full_queue_drops_and_counts_records(tmp_path):
     writer = LogWriter(tmp_path, "pod", waiting=1)
     for number in range(2000):
         writer.write(answered(number))
@@ -201,7 +201,7 @@ def test_a_slow_disk_loses_records_and_no_request(tmp_path):
     assert writer.dropped + len(list(LogReader(tmp_path).read())) == 2000
 
 
-def test_bad_places_are_named(tmp_path):
+def test_invalid_log_folder_and_shadow_url_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--inference_log"):
         LogWriter(tmp_path / "file" / "logs", "pod")
@@ -209,7 +209,7 @@ def test_bad_places_are_named(tmp_path):
         ShadowConfig(url="shoprank")
 
 
-def test_overlap_and_bounds():
+def test_overlap_of_lists_and_latency_bounds():
     assert overlap([], []) == 1.0 and overlap(["a"], []) == 0.0 and overlap(list("abcd"), list("abxy")) == 0.5
     assert bound_above(0.001) == 0.001 and bound_above(0.00101) == 0.0011 and bound_above(60) == float("inf")
     assert all(1.09 < b / a < 1.11 for a, b in itertools.pairwise(LATENCY_BOUNDS))

@@ -18,7 +18,7 @@ def write_table(folder: Path, name: str, text: str) -> None:
 
 
 def provenance(command: str) -> str:
-    """Command, commit, hardware and date of a measurement; a commit whose code was changed since is marked so."""
+    """Return command, commit, hardware and date of a measurement; uncommitted code changes are mentioned."""
     memory = usable_memory() / 2**30
     model = next(
         (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
@@ -35,7 +35,7 @@ def provenance(command: str) -> str:
 
 
 def _told(*command: str) -> str:
-    """What a program says; nothing where it is absent or fails."""
+    """Return the output of a program; empty if it is missing or fails."""
     if not shutil.which(command[0]):
         return ""
     done = subprocess.run(command, capture_output=True, text=True, check=False)

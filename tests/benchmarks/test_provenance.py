@@ -1,4 +1,4 @@
-"""What is printed under every measured table: the code and the hardware that it was measured with."""
+"""The line under every measured table: command, commit and hardware."""
 
 import subprocess
 
@@ -14,12 +14,12 @@ def repository(tmp_path, monkeypatch):
     for name in ("README.md", "code.py"):
         (tmp_path / name).write_text("one\n")
     name = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    for words in (["init", "-q"], ["add", "-A"], [*name, "commit", "-qm", "one"]):
-        subprocess.run(["git", *words], check=True)
+    for arguments in (["init", "-q"], ["add", "-A"], [*name, "commit", "-qm", "one"]):
+        subprocess.run(["git", *arguments], check=True)
     return tmp_path
 
 
-def test_changed_code_is_said_and_the_readme_is_no_code(repository):
+def test_uncommitted_changes_are_reported_except_in_the_readme(repository):
     (repository / "README.md").write_text("two\n")
     assert " and changes" not in provenance("make bench")
     (repository / "code.py").write_text("two\n")
@@ -27,7 +27,7 @@ def test_changed_code_is_said_and_the_readme_is_no_code(repository):
     assert f"`make bench`, commit {commit.stdout.strip()} and changes, " in provenance("make bench")
 
 
-def test_gpus_are_named(repository, monkeypatch):
+def test_gpus_are_counted_and_named(repository, monkeypatch):
     program = repository / "nvidia-smi"
     program.write_text("#!/bin/sh\nprintf 'NVIDIA H100\\nNVIDIA H100\\n'\n")
     program.chmod(0o755)

@@ -25,7 +25,7 @@ QUICK = RetryPolicy(connects=12, statuses=2, unknown_kind_s=2.0)
 
 @dataclass
 class ApiServer:
-    """A started API server, and how to take it away for a while.
+    """A started API server, which tests can pause and restart.
 
     Attributes:
         folder: its files. kubeconfig: how to reach it.
@@ -37,7 +37,7 @@ class ApiServer:
     connected: list[Cluster] = field(default_factory=list)
 
     def connect(self, patience: RetryPolicy = QUICK) -> Cluster:
-        """A connection to a namespace of its own."""
+        """Connect to a new namespace."""
         before = os.environ.get("KUBECONFIG")
         os.environ["KUBECONFIG"] = str(self.kubeconfig)
         try:
@@ -55,7 +55,7 @@ class ApiServer:
         os.kill(self._pid(), signal.SIGCONT)
 
     def restart(self, away_s: float) -> None:
-        """End the server, stay away, come back on the same port with the same objects."""
+        """Kill the server, and start it again later on the same port with the same objects."""
         command = [os.fsdecode(word) for word in Path(f"/proc/{self._pid()}/cmdline").read_bytes().split(b"\0") if word]
         os.kill(self._pid(), signal.SIGKILL)
         time.sleep(away_s)

@@ -5,7 +5,7 @@ from tests.cluster.api_server import api_server, cluster  # noqa: F401
 
 
 def pytest_addoption(parser):
-    """Only when tests/cluster is named on the command line, as `make test-cluster` does."""
+    """Add --kube-context; pytest calls this only if tests/cluster is on the command line, as in `make test-cluster`."""
     parser.addoption(
         "--kube-context", default="", help="context of a cluster that has the parts (KServe, Trainer, KFP)"
     )

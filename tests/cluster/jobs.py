@@ -1,4 +1,4 @@
-"""A small TrainJob, and watching its labels."""
+"""A small TrainJob, and a watch of its labels."""
 
 import contextlib
 

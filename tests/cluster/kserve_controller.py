@@ -1,4 +1,4 @@
-"""Plays KServe on the API server for tests: real predictors for an InferenceService, routes to them, status.
+"""Simulates KServe on the API server for tests: real predictors for an InferenceService, routes to them, status.
 
 Three addresses on loopback stand for the Services: `front` (split by weight), `champion` and `candidate`.
 """
@@ -22,13 +22,14 @@ FORWARDED = ("content-type", "x-request-id", HEADER)
 
 
 class Service:
-    """An address that forwards every request to the URL that `route` names at that moment; 503 when it names none."""
+    """An address that forwards each request to the URL that `route` returns then; 503 if that is empty."""
 
     def __init__(self, route: Callable[[], str]):
         client = httpx.Client(trust_env=False, timeout=30.0)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # otherwise the body waits 40 ms for the acknowledgement of the headers
 
             def forward(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -37,8 +38,8 @@ class Service:
                 try:
                     if not url:
                         raise httpx.ConnectError("no pod")
-                    said = client.request(self.command, url + self.path, content=body, headers=headers)
-                    status, content = said.status_code, said.content
+                    response = client.request(self.command, url + self.path, content=body, headers=headers)
+                    status, content = response.status_code, response.content
                 except httpx.TransportError:
                     status, content = 503, b'{"error": "no pod"}'
                 self.send_response(status)
@@ -70,7 +71,7 @@ class Service:
 
 
 class Controller:
-    """Reconciles the InferenceServices of one namespace until it is left.
+    """Reconciles the InferenceServices of one namespace until its context ends.
 
     Args:
         cluster: The namespace.
@@ -166,7 +167,7 @@ class Controller:
         return canaries, {"stable": uri, "candidate": candidate}, canaries[0]["trafficPercent"]
 
     def _serve(self, role: str, uri: str) -> bool:
-        """Bring the predictor of a bundle up in a role; the one before serves until then."""
+        """Start the predictor of a bundle in a role; the previous one serves until then."""
         if {Path(uri).name, f"{role}:{Path(uri).name}"} & self.never_ready:
             return False
         if uri not in self._pods:

@@ -1,4 +1,4 @@
-"""A real Prometheus server that scrapes predictors on loopback; Debian's program."""
+"""A real Prometheus server (from Debian) that scrapes predictors on loopback."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from components.shared.tests.waiting import eventually
 
 @contextlib.contextmanager
 def scraping(folder: Path, targets: list[str], every: str = "1s") -> Iterator[tuple[str, Path]]:
-    """Start it on `host:port` targets; yields its address and the file of targets, read again when it changes."""
+    """Start Prometheus on `host:port` targets; yield its URL and the file of targets, which it rereads on changes."""
     if shutil.which("prometheus") is None:
         pytest.skip("no prometheus (Debian: prometheus)")
     listed = folder / "targets.json"
@@ -35,7 +35,7 @@ def scraping(folder: Path, targets: list[str], every: str = "1s") -> Iterator[tu
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
-        # It finds its targets some seconds after it is ready itself.
+        # Prometheus finds its targets some seconds after it is ready.
         url = f"http://127.0.0.1:{port}"
         assert eventually(lambda: len(scrapes(url, "up == 1")) >= len(targets)), (
             folder / "prometheus.log"
@@ -47,7 +47,7 @@ def scraping(folder: Path, targets: list[str], every: str = "1s") -> Iterator[tu
 
 
 def scrapes(url: str, which: str = "up") -> dict[str, float]:
-    """Target -> when it was scraped last; `which` may leave some out."""
+    """Time of the last scrape by target; `which` filters the targets."""
     with contextlib.suppress(httpx.TransportError), httpx.Client(trust_env=False, timeout=30) as client:
         found = client.get(f"{url}/api/v1/query", params={"query": f"timestamp(up) and {which}"})
         if found.status_code == 200:
@@ -57,7 +57,7 @@ def scrapes(url: str, which: str = "up") -> dict[str, float]:
 
 
 def scraped(url: str, targets: int = 1) -> None:
-    """Wait until every target, and at least so many, was scraped from now on: it has what happened before."""
+    """Wait until all targets, at least that many, were scraped after this call and so include all earlier requests."""
     now = time.time()
 
     def fresh() -> bool:

@@ -1,6 +1,6 @@
-"""Stands between the client and the real API server: refuses as quotas and webhooks do, and cuts watches off.
+"""A proxy in front of the real API server that refuses requests as quotas and webhooks do, and cuts off watches.
 
-The API server for tests runs no admission plugins; the bodies below are the ones that a whole API server sends.
+The API server for tests runs no admission plugins; the bodies below are those of a full API server.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from tests.cluster.api_server import ApiServer
 
 @dataclass
 class Refusal:
-    """One answer in the server's place.
+    """A response in place of the server's.
 
     Attributes:
-        status: HTTP status. reason: of the Status object. message: what it says. times: how often, then never again.
+        status: HTTP status. reason: of the Status object. message: its text. times: number of requests to refuse.
     """
 
     status: int
@@ -51,10 +51,10 @@ def webhook_away(times: int) -> Refusal:
 
 @dataclass
 class Front:
-    """What the front does now.
+    """Current behaviour of the proxy.
 
     Attributes:
-        refusals: by HTTP method. cut_watches: whether a watch ends in the middle of an event. cut: how many did.
+        refusals: by HTTP method. cut_watches: whether watches end in the middle of an event. cut: number of such.
     """
 
     refusals: dict[str, Refusal] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Front:
 
 @contextlib.contextmanager
 def in_front_of(server: ApiServer, patience: RetryPolicy | None = None) -> Iterator[tuple[Cluster, Front]]:
-    """A connection, to a namespace of its own, that leads through a Front."""
+    """Connect to a new namespace through a Front."""
     cluster, front = server.connect(patience or RetryPolicy()), Front()
     settings = cluster.client.configuration
     upstream = urllib3.PoolManager(cert_file=settings.cert_file, key_file=settings.key_file, cert_reqs="CERT_NONE")
@@ -94,21 +94,23 @@ def in_front_of(server: ApiServer, patience: RetryPolicy | None = None) -> Itera
 
 def _handler(front: Front, upstream: urllib3.PoolManager, host: str) -> type[http.server.BaseHTTPRequestHandler]:
     class Handler(http.server.BaseHTTPRequestHandler):
-        def pass_on(self):
+        def forward(self):
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             due = front.refusal(self.command, self.path)
             if due:
-                said = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                response = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
                         "message": due.message, "reason": due.reason, "code": due.status}  # fmt: skip
-                self._answer(due.status, json.dumps(said).encode())
+                self._answer(due.status, json.dumps(response).encode())
                 return
             kept = {name: self.headers[name] for name in ("accept", "content-type") if name in self.headers}
             watch = "watch=True" in self.path
-            said = upstream.request(self.command, host + self.path, body=body, headers=kept, preload_content=not watch)
+            response = upstream.request(
+                self.command, host + self.path, body=body, headers=kept, preload_content=not watch
+            )
             if watch:
-                self._stream(said)
+                self._stream(response)
             else:
-                self._answer(said.status, said.data)
+                self._answer(response.status, response.data)
 
         def _answer(self, status: int, content: bytes):
             self.send_response(status)
@@ -117,14 +119,14 @@ def _handler(front: Front, upstream: urllib3.PoolManager, host: str) -> type[htt
             self.end_headers()
             self.wfile.write(content)
 
-        def _stream(self, said: urllib3.BaseHTTPResponse):
-            """Pass a watch on, one event a line; a watch that is to be cut breaks in the middle of one."""
-            self.send_response(said.status)
+        def _stream(self, response: urllib3.BaseHTTPResponse):
+            """Forward a watch, one event per line; a watch to be cut ends in the middle of an event."""
+            self.send_response(response.status)
             self.send_header("content-type", "application/json")
             self.send_header("content-length", "1000000000")
             self.end_headers()
-            with contextlib.closing(said), contextlib.suppress(OSError):
-                for line in said:
+            with contextlib.closing(response), contextlib.suppress(OSError):
+                for line in response:
                     if front.cut_watches:
                         self.wfile.write(line[: len(line) // 2])
                         front.cut += 1
@@ -133,7 +135,7 @@ def _handler(front: Front, upstream: urllib3.PoolManager, host: str) -> type[htt
                     self.wfile.flush()
             self.close_connection = True
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = pass_on
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = forward
 
         def log_message(self, *_):
             pass

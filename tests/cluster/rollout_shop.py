@@ -1,4 +1,4 @@
-"""A namespace with a champion that serves, a candidate in the registry, and shoppers who ask."""
+"""A namespace with a champion that serves, a candidate in the registry, and a client that sends requests."""
 
 import shutil
 import threading
@@ -29,7 +29,7 @@ GUARDS = GuardConfig(
 
 
 class Shop:
-    """A namespace with a champion that serves, a candidate in the registry, and shoppers who ask."""
+    """A namespace with a champion that serves, a candidate in the registry, and a client that sends requests."""
 
     def __init__(self, root, cluster, mode="Standard", gateway=""):
         self.registry, self.cluster, self.gateway = Registry(root), cluster, gateway
@@ -38,8 +38,8 @@ class Shop:
         self.logs = root / "inference-log"
         self.logs.mkdir()
         self.kserve = Controller(cluster, lambda uri: self.registry.resolve(f"handmade/{Path(uri).name}"))
-        words = ("--inference_log", str(self.logs), "--shadow_url", self.kserve.candidate.url)
-        self.kserve.config = PredictorConfig(clock="system", further=words)
+        flags = ("--inference_log", str(self.logs), "--shadow_url", self.kserve.candidate.url)
+        self.kserve.config = PredictorConfig(clock="system", further=flags)
         self._over = threading.Event()
         self._load = threading.Thread(target=self._ask)
         self.answers = {}
@@ -63,12 +63,14 @@ class Shop:
     def _ask(self):
         with httpx.Client(base_url=self.kserve.front.url, trust_env=False, timeout=10) as client:
             turn = 0
-            while not self._over.is_set():
+            while not self._over.wait(0.01):  # A shop's traffic; without a pause the shoppers take all of a core.
                 turn += 1
                 request = ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"k": 3})[turn % 3]
-                said = client.post("/v1/models/shoprank:predict", json={"instances": [request]})
-                who = said.json()["predictions"][0]["model_version"] if said.status_code == 200 else "failed"
-                self.answers[who] = self.answers.get(who, 0) + 1
+                response = client.post("/v1/models/shoprank:predict", json={"instances": [request]})
+                version = (
+                    response.json()["predictions"][0]["model_version"] if response.status_code == 200 else "failed"
+                )
+                self.answers[version] = self.answers.get(version, 0) + 1
 
     def rollout(self, version, steps=(30, 100), guards=GUARDS, evidence=None):
         urls = {"champion_url": self.kserve.champion.url, "candidate_url": self.kserve.candidate.url}
@@ -88,7 +90,7 @@ class Shop:
 
 
 def version_of(root, change):
-    """One more version: the champion's bundle after `change`, golden requests asked anew."""
+    """Register another version: the champion's bundle after `change`, with new golden answers."""
     registry = Registry(root)
     folder = root.parent / "changed"
     shutil.copytree(registry.resolve("handmade/champion"), folder)
@@ -103,6 +105,6 @@ def version_of(root, change):
 
 def sold_out(folder):
     table = pq.read_table(folder / "items.parquet")
-    place = table.schema.get_field_index("available")
+    column = table.schema.get_field_index("available")
     nothing = pa.array([False] * len(table))
-    pq.write_table(table.set_column(place, "available", nothing), folder / "items.parquet")
+    pq.write_table(table.set_column(column, "available", nothing), folder / "items.parquet")

@@ -1,4 +1,4 @@
-"""Our custom resources against a cluster: its API server must take every one of them, and the endpoint must answer.
+"""Our custom resources against a cluster: its API server must accept each of them, and the endpoint must answer.
 
 `make test-cluster CONTEXT=...` runs this on any cluster, each part skipped with a reason where it is absent; without a
 context it runs on the API server for custom resources, which validates as strictly and serves nothing.
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 
 @pytest.fixture
-def anywhere(request) -> Cluster:
+def target(request) -> Cluster:
     """The cluster of --kube-context, else the API server for tests."""
     context = request.config.getoption("--kube-context", default="")
     if context:
@@ -35,7 +35,7 @@ def anywhere(request) -> Cluster:
 
 
 def documents():
-    """Every custom resource that a file of ours holds."""
+    """Every custom resource of the manifests and of the compiled training pipeline."""
     files = [*(ROOT / "manifests").rglob("*.yaml"), COMPILED / "training.kubernetes.yaml"]
     for path in sorted(files):
         for document in yaml.safe_load_all(path.read_text()):
@@ -45,73 +45,73 @@ def documents():
 
 
 @pytest.mark.parametrize("document", list(documents()))
-def test_the_api_server_takes_it(anywhere, document):
+def test_api_server_accepts_the_resource(target, document):
     group, version = document["apiVersion"].split("/")
-    objects = kubernetes.client.CustomObjectsApi(anywhere.client)
+    objects = kubernetes.client.CustomObjectsApi(target.client)
     plural = document["kind"].lower() + "s"
-    place = {"group": group, "version": version, "plural": plural, "body": document, "dry_run": "All"}
+    arguments = {"group": group, "version": version, "plural": plural, "body": document, "dry_run": "All"}
     try:
         if document["kind"].startswith("Cluster"):
-            taken = objects.create_cluster_custom_object(**place, field_validation="Strict")
+            created = objects.create_cluster_custom_object(**arguments, field_validation="Strict")
         else:
-            taken = objects.create_namespaced_custom_object(
-                **place, namespace=anywhere.namespace, field_validation="Strict"
+            created = objects.create_namespaced_custom_object(
+                **arguments, namespace=target.namespace, field_validation="Strict"
             )
     except kubernetes.client.ApiException as error:
-        said = json.loads(error.body) if (error.body or "").startswith("{") else {}
+        response = json.loads(error.body) if (error.body or "").startswith("{") else {}
         if error.status == 404:
             pytest.skip(f"the cluster does not know {plural}.{group}")
-        if said.get("reason") == "AlreadyExists":
+        if response.get("reason") == "AlreadyExists":
             return
-        raise AssertionError(said.get("message", error.body)) from error
-    assert taken["spec"].keys() >= document["spec"].keys()
+        raise AssertionError(response.get("message", error.body)) from error
+    assert created["spec"].keys() >= document["spec"].keys()
 
 
-def test_a_misspelt_field_is_refused(anywhere):
+def test_unknown_field_is_refused(target):
     body = manifest(ServiceSpec(name="try", model="shop"), "v1")
     body["spec"]["canaries"] = []
-    objects = kubernetes.client.CustomObjectsApi(anywhere.client)
+    objects = kubernetes.client.CustomObjectsApi(target.client)
     kind = INFERENCE_SERVICE
     with pytest.raises(kubernetes.client.ApiException) as refusal:
         objects.create_namespaced_custom_object(
-            kind.group, kind.version, anywhere.namespace, kind.plural, body, dry_run="All", field_validation="Strict"
+            kind.group, kind.version, target.namespace, kind.plural, body, dry_run="All", field_validation="Strict"
         )
     assert "canaries" in refusal.value.body or refusal.value.status == 404
 
 
-def test_a_service_with_a_candidate_is_taken_in_both_modes(anywhere):
+def test_service_with_a_candidate_is_accepted_in_both_modes(target):
     for mode in ("Standard", "Knative"):
         body = manifest(ServiceSpec(name=f"try-{mode.lower()}", model="shop", mode=mode), "v1")
         if mode == "Standard":
             placement = Placement(service=ServiceSpec(name="try", model="shop"))
-            body["spec"]["canary"] = [StandardTraffic(anywhere, placement)._canary("v2", 5)]
+            body["spec"]["canary"] = [StandardTraffic(target, placement)._canary("v2", 5)]
         else:
             body["spec"]["predictor"]["canaryTrafficPercent"] = 5
         try:
-            made = kubernetes.client.CustomObjectsApi(anywhere.client).create_namespaced_custom_object(
-                INFERENCE_SERVICE.group, INFERENCE_SERVICE.version, anywhere.namespace, INFERENCE_SERVICE.plural, body,
+            created = kubernetes.client.CustomObjectsApi(target.client).create_namespaced_custom_object(
+                INFERENCE_SERVICE.group, INFERENCE_SERVICE.version, target.namespace, INFERENCE_SERVICE.plural, body,
                 dry_run="All", field_validation="Strict",
             )  # fmt: skip
         except kubernetes.client.ApiException as error:
             if error.status == 404:
                 pytest.skip("no KServe")
             raise
-        assert made["metadata"]["name"] == f"try-{mode.lower()}"
+        assert created["metadata"]["name"] == f"try-{mode.lower()}"
 
 
-def test_the_deployed_endpoint_answers(anywhere, request):
+def test_the_deployed_endpoint_answers(target, request):
     if not request.config.getoption("--kube-context", default=""):
         pytest.skip("needs --kube-context: the API server for tests serves nothing")
     try:
-        service = anywhere.find(INFERENCE_SERVICE, "shoprank")
+        service = target.find(INFERENCE_SERVICE, "shoprank")
     except MissingObject as error:
         pytest.skip(error.headline)
     if service is None or not is_ready(service):
         pytest.skip("no InferenceService shoprank that is Ready")
     url = os.environ.get("SHOPRANK_URL") or address(service)
-    with endpoint(url) as asked:
+    with endpoint(url) as client:
         try:
-            answer = asked.answer({"k": 3})
+            answer = client.answer({"k": 3})
         except Exception as error:
             if isinstance(error.__cause__, httpx.ConnectError) and "SHOPRANK_URL" not in os.environ:
                 pytest.skip(f"{url} is not reachable from here; set SHOPRANK_URL")
@@ -119,8 +119,8 @@ def test_the_deployed_endpoint_answers(anywhere, request):
     assert answer["items"] and answer["model_version"]
 
 
-def test_trainer_is_there(anywhere):
+def test_train_jobs_can_be_listed(target):
     try:
-        anywhere.list(TRAIN_JOB, limit=1)
+        target.list(TRAIN_JOB, limit=1)
     except MissingObject as error:
         pytest.skip(error.headline)

@@ -34,12 +34,12 @@ CONFIG = RetrieverTraining(
     sampling=SamplingConfig(batch_size=256, seed=7), embedding_dim=8, hidden_dim=16, epochs=2, checkpoint_every=3,
     optimizer=OptimizerConfig(seed=7),
 )  # fmt: skip
-"""Twelve steps an epoch."""
+"""Twelve steps per epoch."""
 
 
 @pytest.fixture(scope="module")
 def in_pod(tiny_run, tmp_path_factory) -> Path:
-    """The model that two processes of one pod train, undisturbed."""
+    """The model trained by two processes of one pod, without interruption."""
     out = tmp_path_factory.mktemp("in-pod") / "model"
     train(tiny_run.features, out, CONFIG.replace(launch=LaunchConfig(processes=2, threads=1)))
     return out
@@ -47,7 +47,7 @@ def in_pod(tiny_run, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def bucket():
-    """A bucket of an S3 server, and the environment that leads there."""
+    """A bucket of an S3 server, and the environment variables that point to it."""
     code = "from moto.server import main; main(['-p', '0', '-H', '127.0.0.1'])"
     with pytest.MonkeyPatch.context() as patch:
         process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE, text=True)
@@ -70,7 +70,7 @@ def bucket():
 
 
 @pytest.mark.slow
-def test_two_nodes_train_the_model_that_two_processes_of_a_pod_do(cluster, tiny_run, in_pod, tmp_path, capfd):
+def test_two_nodes_train_the_same_model_as_two_processes_of_a_pod(cluster, tiny_run, in_pod, tmp_path, capfd):
     config = CONFIG.replace(launch=settings(tmp_path))
     launcher = TrainJobLauncher(cluster=cluster, logs=FileLogs(tmp_path), config=config.launch, limits=LIMITS)
     with Trainer(cluster, tmp_path).running() as trainer:
@@ -103,10 +103,8 @@ def test_a_killed_node_resumes_from_a_checkpoint_in_the_object_store(cluster, bu
 
 
 @pytest.mark.slow
-def test_the_ranker_and_its_refit_train_on_nodes_too_and_resume_from_the_object_store(
-    cluster, bucket, tiny_run, tmp_path
-):
-    """Its node is killed when the first checkpoint of the refit is there."""
+def test_ranker_and_refit_train_on_nodes_and_resume_from_the_object_store(cluster, bucket, tiny_run, tmp_path):
+    """A node is killed once the first checkpoint of the refit exists."""
     store = fsspec.filesystem("s3", use_listings_cache=False)
 
     def refitting() -> bool:
@@ -161,11 +159,11 @@ def test_a_retried_step_finds_its_train_job_again(scene, monkeypatch):
     assert (scene.folder / "work/curve.json").read_text() == "[]"
 
 
-def test_one_that_failed_before_or_lost_its_results_is_made_anew(scene):
-    seen = []
+def test_train_job_that_failed_or_lost_its_results_is_recreated(scene):
+    uids = []
 
     def act():
-        seen.append(scene.cluster.get(TRAIN_JOB, scene.name)["metadata"]["uid"])
+        uids.append(scene.cluster.get(TRAIN_JOB, scene.name)["metadata"]["uid"])
         scene.fail()
 
     scene.play(act)
@@ -173,14 +171,14 @@ def test_one_that_failed_before_or_lost_its_results_is_made_anew(scene):
         scene.launch()
 
     def again():
-        while scene.cluster.get(TRAIN_JOB, scene.name)["metadata"]["uid"] in seen:
+        while scene.cluster.get(TRAIN_JOB, scene.name)["metadata"]["uid"] in uids:
             threading.Event().wait(0.05)
         act_done.set()
         scene.complete()
 
     for _ in range(2):
         act_done = threading.Event()
-        seen[:] = [scene.cluster.get(TRAIN_JOB, scene.name)["metadata"]["uid"]]
+        uids[:] = [scene.cluster.get(TRAIN_JOB, scene.name)["metadata"]["uid"]]
         player = threading.Thread(target=retrying, args=(again,), daemon=True)
         player.start()
         scene.launch()
@@ -188,7 +186,7 @@ def test_one_that_failed_before_or_lost_its_results_is_made_anew(scene):
         assert act_done.is_set()
 
 
-def test_a_cancelled_run_takes_its_train_job_away(scene):
+def test_cancelled_run_deletes_its_train_job(scene):
     def cancel():
         write_active(scene.cluster, scene.name, 2)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -202,7 +200,7 @@ def test_a_cancelled_run_takes_its_train_job_away(scene):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_an_api_server_that_is_away_does_not_end_the_run(scene, api_server):
+def test_run_survives_a_restart_of_the_api_server(scene, api_server):
     def act():
         write_active(scene.cluster, scene.name, 2)
         api_server.restart(away_s=8)
@@ -232,7 +230,7 @@ REFUSED = [
         ),
         ([], {"reason": "DeadlineExceeded"}, "ran longer than 600 s", "last checkpoint"),
 ], ids=["own", "memory", "deadline"])  # fmt: skip
-def test_a_failed_train_job_is_told_in_the_workers_last_words(scene, lines, end, headline, fix):
+def test_error_of_a_failed_train_job_quotes_the_worker(scene, lines, end, headline, fix):
     def act():
         scene.say(*lines)
         scene.fail(**end)
@@ -243,34 +241,34 @@ def test_a_failed_train_job_is_told_in_the_workers_last_words(scene, lines, end,
     assert fix in failure.value.fix
 
 
-def test_one_that_never_starts_says_what_it_waits_for(scene):
+def test_train_job_that_never_starts_reports_why_it_waits(scene):
     with pytest.raises(TrainingError, match=r"no worker .* within 1 s: .*Insufficient nvidia\.com/gpu") as failure:
         scene.launch(start_s=1)
     assert "2 nodes" in failure.value.fix
     assert scene.cluster.find(TRAIN_JOB, scene.name) is None
 
 
-def test_one_that_somebody_deletes_is_told(scene):
+def test_deleted_train_job_is_reported(scene):
     scene.play(lambda: scene.cluster.delete(TRAIN_JOB, scene.name))
     with pytest.raises(TrainingError, match="was deleted while it ran"):
         scene.launch()
 
 
-def test_a_stranger_of_the_same_name_is_left_alone(scene):
+def test_train_job_of_another_owner_is_not_touched(scene):
     body = train_job(scene.task, settings(scene.folder), scene.name, "/job.json", 60)
     scene.cluster.create(TRAIN_JOB, {**body, "metadata": {"name": scene.name, "labels": {"team": "other"}}})
     with pytest.raises(ClusterError, match="was not created by shoprank"):
         scene.launch()
 
 
-def test_a_body_that_the_api_refuses_is_told_with_its_field(scene):
+def test_error_for_a_rejected_train_job_names_the_field(scene):
     config = settings(scene.folder).model_copy(update={"processes": "many"})  # beyond what the options let through
     launcher = TrainJobLauncher(cluster=scene.cluster, logs=FileLogs(scene.folder), config=config, limits=LIMITS)
     with pytest.raises(ClusterError, match=r"422 .*numProcPerNode"):
         launcher.run(scene.task, scene.folder)
 
 
-def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
+def test_cluster_without_trainer_is_reported(scene, monkeypatch):
     absent = dataclasses.replace(TRAIN_JOB, version="v9")
     monkeypatch.setattr("components.shared.cluster.train_launcher.TRAIN_JOB", absent)
     with pytest.raises(MissingObject, match="does not know trainjobs") as refusal:
@@ -279,11 +277,11 @@ def test_a_cluster_without_trainer_is_told(scene, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("exchange", "said"),
+    ("exchange", "message"),
     [("", "exchange is empty"), ("/elsewhere", "is not on a volume"), ("/dev/shm/x", "not on a volume")],
 )
-def test_an_exchange_that_nodes_would_not_see_is_refused(scene, exchange, said):
+def test_exchange_that_nodes_cannot_access_is_refused(scene, exchange, message):
     config = settings(scene.folder).replace(exchange=exchange)
     launcher = TrainJobLauncher(cluster=scene.cluster, logs=FileLogs(scene.folder), config=config, limits=LIMITS)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         launcher.run(scene.task, scene.folder)

@@ -1,4 +1,4 @@
-"""The TrainJob that is written, and the runtime it names: valid by schema, with all that the step was given."""
+"""The body of a TrainJob and the runtime it names: valid by schema, with all settings of the step."""
 
 import dataclasses
 import re
@@ -14,7 +14,7 @@ from tests import custom_resources
 from tests.cluster.training_step import pod_with, settings, task_in
 
 
-def test_the_body_carries_what_the_step_was_given(tmp_path):
+def test_body_contains_the_settings_of_the_step(tmp_path):
     task = task_in(tmp_path)
     body = train_job(task, settings(tmp_path, node_gpus=8, processes=8), job_name(task, "r"), "/x/job.json", 60)
     assert custom_resources.errors(body) == []
@@ -41,7 +41,7 @@ def test_the_body_carries_what_the_step_was_given(tmp_path):
         train_job(task, LaunchConfig(node_gpus=2), "a", "/x", 60)
 
 
-def test_names_follow_from_what_is_trained_and_in_which_run(tmp_path):
+def test_job_name_depends_on_the_digest_and_the_run(tmp_path):
     task = task_in(tmp_path)
     assert re.fullmatch(r"train-retriever-[0-9a-f]{10}", job_name(task, "run-1"))
     assert job_name(task, "run-1") == job_name(dataclasses.replace(task, settings={}), "run-1")
@@ -49,7 +49,7 @@ def test_names_follow_from_what_is_trained_and_in_which_run(tmp_path):
     assert len({job_name(task, "run-1"), *others}) == 4
 
 
-def test_the_runtime_is_what_trainer_takes(tmp_path):
+def test_training_runtime_is_valid_and_matches_the_train_job(tmp_path):
     path = Path(__file__).parents[2] / "manifests/cluster/cluster-training-runtime.yaml"
     runtime = yaml.safe_load(path.read_text())
     assert custom_resources.errors(runtime) == []

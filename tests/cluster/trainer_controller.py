@@ -1,4 +1,4 @@
-"""Plays Kubeflow Trainer and JobSet on the API server for tests: real torchrun processes for the nodes of a TrainJob.
+"""Simulates Kubeflow Trainer and JobSet on the API server for tests: real torchrun processes as nodes of a TrainJob.
 
 A node is one torchrun with the body's own command, arguments and environment, plus the PET_* variables of Trainer.
 """
@@ -31,14 +31,14 @@ def write_status(cluster: Cluster, name: str, **status) -> None:
 
 
 def write_end(cluster: Cluster, name: str, kind: str, reason: str, message: str) -> None:
-    """Say in the status how the TrainJob ended."""
+    """Write the final condition of the TrainJob to its status."""
     now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     condition = {"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now}
     write_status(cluster, name, conditions=[condition])
 
 
 def write_active(cluster: Cluster, name: str, nodes: int) -> None:
-    """Say that the nodes run."""
+    """Write to the status that the nodes run."""
     one = {"name": "node", "active": nodes, "ready": nodes, "failed": 0, "succeeded": 0, "suspended": 0}
     write_status(cluster, name, jobsStatus=[one])
 
@@ -49,8 +49,8 @@ class Trainer:
 
     Attributes:
         cluster: its namespace. folder: of the nodes' logs and temporary files.
-        restarts: how often all nodes of a job are started anew after one of them died, as JobSet does.
-        kill: asked again and again in the first attempt; when it says yes, the last node dies of SIGKILL.
+        restarts: how often all nodes of a job are restarted after one of them died, as JobSet does.
+        kill: called repeatedly in the first attempt; once it returns true, the last node is killed.
         bodies: TrainJobs that were run. attempts: starts of all nodes, over all jobs.
     """
 
@@ -63,7 +63,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Trainer"]:
-        """Act until the block ends."""
+        """Run TrainJobs until the block ends."""
         stop = threading.Event()
         thread = threading.Thread(target=self._watch, args=(stop,), daemon=True)
         thread.start()
@@ -149,15 +149,15 @@ class FileLogs:
 
     @contextlib.contextmanager
     def opened(self, job: str, emit: Callable[[str], None]) -> Iterator[None]:
-        closing, places = threading.Event(), {}
+        closing, offsets = threading.Event(), {}
 
         def look() -> None:
             for path in sorted(self.folder.glob(f"{job}-*.log")):
                 with path.open(errors="replace") as stream:
-                    stream.seek(places.get(path, 0))
+                    stream.seek(offsets.get(path, 0))
                     while (line := stream.readline()).endswith("\n"):
                         emit(f"[node {path.stem.rsplit('-', 1)[1]}] {line.rstrip()}")
-                        places[path] = stream.tell()
+                        offsets[path] = stream.tell()
 
         def follow() -> None:
             while not closing.wait(0.1):

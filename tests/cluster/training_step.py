@@ -45,7 +45,7 @@ def settings(folder: Path, exchange: str = "", **changes) -> LaunchConfig:
 
 
 def retrying(act: Callable[[], object]) -> object:
-    """Over the moment in which the TrainJob is deleted and not yet made again."""
+    """Retry while the TrainJob is deleted and not yet created again."""
     while True:
         try:
             return act()
@@ -79,7 +79,7 @@ class Scene:
         launcher.run(self.task, self.folder / "work")
 
     def play(self, act) -> threading.Thread:
-        """Do `act` as soon as the TrainJob is there."""
+        """Call `act` as soon as the TrainJob exists."""
 
         def wait() -> None:
             while self.cluster.find(TRAIN_JOB, self.name) is None:

@@ -1,4 +1,4 @@
-"""`python:3.11-slim`, or where no registry is reached a stand-in of the same shape made from Debian and this CPython.
+"""`python:3.11-slim`, or without a registry an equivalent stand-in made from Debian and this CPython.
 
 The stand-in lives only in the tests' own engine, under the real name, so that the Dockerfiles build unmodified.
 """
@@ -68,7 +68,7 @@ def _root(root: Path) -> Path:
 
 
 def _certificates(root: Path) -> None:
-    """Trust whom this machine trusts: a proxy that inspects TLS has its own authority."""
+    """Trust the certificate authorities of this machine, such as that of a proxy that inspects TLS."""
     found = os.environ.get("PIP_CERT") or os.environ.get("SSL_CERT_FILE")
     if found and Path(found).is_file():
         shutil.copyfile(found, root / "etc" / "ssl" / "certs" / "ca-certificates.crt")

@@ -40,7 +40,7 @@ class Built:
 def build_all(engine: Engine) -> list[Built]:
     """Build every image under the name that the pipelines use."""
     with _wheels() as find_links:
-        return [_build(engine, name, *place, find_links) for name, place in IMAGES.items()]
+        return [_build(engine, name, *source, find_links) for name, source in IMAGES.items()]
 
 
 def _build(engine: Engine, name: str, dockerfile: str, target: str, find_links: str) -> Built:
@@ -58,11 +58,11 @@ def _build(engine: Engine, name: str, dockerfile: str, target: str, find_links: 
 def _wheels() -> Iterator[str]:
     """Address of this machine's folder of wheels (such as torch without CUDA), or '' when pip names none."""
     command = [sys.executable, "-m", "pip", "config", "get", "global.find-links"]
-    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    if not said or not Path(said).is_dir():
+    folder = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    if not folder or not Path(folder).is_dir():
         yield ""
         return
-    handler = functools.partial(_Quiet, directory=said)
+    handler = functools.partial(_Quiet, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", _WHEELS_PORT), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
@@ -73,4 +73,4 @@ def _wheels() -> Iterator[str]:
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """A log line a wheel is of no use."""
+        """Do not log requests."""

@@ -1,4 +1,4 @@
-"""One engine, the four images, one run of the tiny pipeline in them: made once a session, because it takes minutes."""
+"""One engine, the four images, one run of the tiny pipeline in them: once per session, because it takes minutes."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def images(docker):
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """What the pipeline left. Attributes: root: its root, of every artifact; code: exit code; log: what it wrote."""
+    """Result of the pipeline. Attributes: root: folder of all artifacts; code: exit code; log: its output."""
 
     root: Path
     code: int

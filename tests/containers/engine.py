@@ -1,4 +1,4 @@
-"""A Docker engine of the tests' own: own data, own socket, no bridge; it ends and leaves nothing when they end."""
+"""A Docker engine only for the tests: own data, own socket, no bridge; it ends and is removed with them."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ KEEP = "SHOPRANK_DOCKER_DATA"
 
 
 class EngineMissing(Exception):
-    """No engine can be started here; the text says why."""
+    """No engine can be started here; the message gives the reason."""
 
 
 class DockerFailed(Exception):
-    """A docker command failed; the text holds its last lines."""
+    """A docker command failed; the message contains its last lines."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Engine:
         return {**os.environ, "DOCKER_HOST": self.host, "DOCKER_BUILDKIT": "1"}
 
     def run(self, *arguments: str, check: bool = True, timeout: float = 600) -> subprocess.CompletedProcess[str]:
-        """Run `docker arguments` and return what it said."""
+        """Run `docker arguments` and return the completed process."""
         done = subprocess.run(
             [self.client, *arguments], env=self.environment, capture_output=True, text=True, timeout=timeout,
             check=False,
@@ -51,16 +51,16 @@ class Engine:
         return done
 
     def has(self, image: str) -> bool:
-        """Whether the image is here."""
+        """Whether the engine has the image."""
         return self.run("image", "inspect", image, check=False).returncode == 0
 
 
 @contextlib.contextmanager
 def engine() -> Iterator[Engine]:
-    """The engine that DOCKER_HOST names, else one started by hand.
+    """The engine that DOCKER_HOST names, else one that is started here.
 
     Raises:
-        EngineMissing: neither is to be had.
+        EngineMissing: neither is available.
     """
     # docker.io's own client: another one on the PATH may lack BuildKit.
     client = "/usr/bin/docker" if Path("/usr/bin/docker").exists() else shutil.which("docker")

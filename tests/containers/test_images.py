@@ -1,4 +1,4 @@
-"""The images: what they hold, what they lack, as whom they run."""
+"""The images: their packages, what they must not contain, and their user."""
 
 import json
 import re
@@ -18,19 +18,19 @@ LOCKED = dict(
 
 
 def inside(engine, image, *command):
-    """What a command says in a container that has no network and cannot write."""
-    said = engine.run("run", "--rm", "--network", "none", "--read-only", "--memory", "2g", "--entrypoint", command[0],
+    """Output of a command in a container without network on a read-only file system."""
+    result = engine.run("run", "--rm", "--network", "none", "--read-only", "--memory", "2g", "--entrypoint", command[0],
                       image, *command[1:])  # fmt: skip
-    return said.stdout.strip()
+    return result.stdout.strip()
 
 
-def found(engine, image, *modules):
+def importable(engine, image, *modules):
     code = "import sys, importlib.util as u; print(*[m for m in sys.argv[1:] if u.find_spec(m)])"
     return inside(engine, image, "python", "-c", code, *modules).split()
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_images_run_as_an_ordinary_user(images, image):
+def test_images_run_as_a_non_root_user(images, image):
     config = json.loads(images.run("image", "inspect", image).stdout)[0]["Config"]
     assert config["User"] == "1000"
     assert inside(images, image, "id", "-u") == "1000"
@@ -39,9 +39,9 @@ def test_images_run_as_an_ordinary_user(images, image):
 
 
 @pytest.mark.parametrize("image", STAGE_IMAGES)
-def test_stage_images_leave_the_command_to_kfp(images, image):
+def test_stage_images_contain_kfp_and_have_no_entrypoint(images, image):
     assert not json.loads(images.run("image", "inspect", image).stdout)[0]["Config"]["Entrypoint"]
-    assert found(images, image, "kfp") == ["kfp"]
+    assert importable(images, image, "kfp") == ["kfp"]
 
 
 @pytest.mark.parametrize("image", IMAGES)
@@ -58,17 +58,17 @@ def test_every_package_has_its_locked_version(images, image):
     assert not {"hatchling", "pytest", "ruff", "basedpyright"} & set(names)
 
 
-def test_each_image_holds_what_its_stages_need_and_no_more(images):
+def test_each_image_contains_only_the_packages_of_its_stages(images):
     heavy = ("torch", "torchrec", "fbgemm_gpu", "kserve", "kfp", "onnxruntime", "faiss", "duckdb")
-    assert found(images, DATA_IMAGE, *heavy) == ["kfp", "duckdb"]
-    assert found(images, TRAIN_IMAGE, *heavy) == [
+    assert importable(images, DATA_IMAGE, *heavy) == ["kfp", "duckdb"]
+    assert importable(images, TRAIN_IMAGE, *heavy) == [
         "torch", "torchrec", "fbgemm_gpu", "kfp", "onnxruntime", "faiss", "duckdb",
     ]  # fmt: skip
-    assert found(images, SERVE_IMAGE, *heavy) == ["torch", "kserve", "kfp", "onnxruntime", "faiss"]
-    assert found(images, PREDICTOR_IMAGE, *heavy) == ["torch", "kserve", "onnxruntime", "faiss"]
+    assert importable(images, SERVE_IMAGE, *heavy) == ["torch", "kserve", "kfp", "onnxruntime", "faiss"]
+    assert importable(images, PREDICTOR_IMAGE, *heavy) == ["torch", "kserve", "onnxruntime", "faiss"]
     assert "g++" in inside(images, TRAIN_IMAGE, "sh", "-c", "command -v g++")
 
 
-def test_tests_stay_outside(images):
+def test_images_contain_no_tests(images):
     code = "import components, pathlib; print(*pathlib.Path(components.__path__[0]).rglob('test_*.py'))"
     assert inside(images, DATA_IMAGE, "python", "-c", code) == ""

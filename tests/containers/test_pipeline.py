@@ -1,6 +1,6 @@
-"""The tiny pipeline in its images: no network, no capabilities, read-only root, and yet a signed champion.
+"""The tiny pipeline in its images releases a signed champion without network or capabilities, on a read-only root.
 
-KFP's DockerRunner can call a failed step a success, so nothing here trusts its word: the outputs are looked at.
+KFP's DockerRunner can report a failed step as a success, so the outputs are checked instead.
 """
 
 import pytest
@@ -14,7 +14,7 @@ from components.shared.storage import read_json
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(3600)]
 
 
-def test_every_stage_left_its_output(pipeline):
+def test_every_stage_wrote_its_output(pipeline):
     decision = read_decision(pipeline.artifact("evaluate-model", "evaluation"))
     assert decision.blessed, decision.reasons
     outputs = {
@@ -26,7 +26,7 @@ def test_every_stage_left_its_output(pipeline):
     assert pipeline.code == 0, pipeline.log[-6000:]
 
 
-def test_the_champion_is_whole_signed_and_proven(pipeline):
+def test_champion_is_signed_and_proven(pipeline):
     champion = pipeline.registry.resolve("shop/champion")
     manifest = verify(champion, load_public_key(pipeline.public_key))
     proof = read_json(pipeline.artifact("validate-serving", "proof") / PROOF)
@@ -34,6 +34,6 @@ def test_the_champion_is_whole_signed_and_proven(pipeline):
     assert proof["golden"] > 0
 
 
-def test_steps_ran_as_the_image_says(pipeline):
+def test_steps_ran_as_user_1000_and_installed_nothing(pipeline):
     assert {path.stat().st_uid for path in pipeline.root.rglob("*") if path.is_file()} == {1000}
     assert "pip install" not in pipeline.log

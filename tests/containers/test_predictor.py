@@ -1,4 +1,4 @@
-"""The predictor's container on the bundle that the pipeline's containers made, asked over HTTP."""
+"""The predictor's container on the bundle of the pipeline, queried over HTTP."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ HARDENED = (
     "--read-only", "--tmpfs", "/tmp:exec", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "2g",
     "--pids-limit", "200",
 )  # fmt: skip
-"""An emptyDir of Kubernetes lets code run, as native graphs must; a tmpfs of Docker does only when told."""
+"""Native graphs need an executable /tmp: a Kubernetes emptyDir is one, a Docker tmpfs only with `exec`."""
 
 COMPILE = textwrap.dedent("""
     import sys
@@ -66,21 +66,21 @@ def served(engine, bundle, public_key):
         engine.run("rm", "--force", container, check=False)
 
 
-def asked(engine, bundle, public_key, questions):
-    """What the client found: ready, metrics, answers."""
+def query(engine, bundle, public_key, questions):
+    """Query a predictor on `bundle`; return the output of the client: ready, metrics, answers."""
     with served(engine, bundle, public_key) as container:
-        said = engine.run(
+        client = engine.run(
             "run", "--rm", "--network", f"container:{container}", *HARDENED, DATA_IMAGE, "python", "-c", CLIENT,
             json.dumps(questions), check=False,
         )  # fmt: skip
         log = engine.run("logs", container).stderr
-    assert said.returncode == 0, f"{said.stderr}\n{log}"
-    result = json.loads(said.stdout)
+    assert client.returncode == 0, f"{client.stderr}\n{log}"
+    result = json.loads(client.stdout)
     assert result["ready"] == 200, log
     return result
 
 
-def test_it_answers_over_http(images, pipeline, bundle):
+def test_predictor_image_answers_over_http(images, pipeline, bundle):
     questions = [
         ("/v1/models/shoprank:predict", {"instances": [{"user_id": "nobody-yet", "query": "milk", "k": 5}]}),
         ("/v2/models/shoprank/infer", {"inputs": [
@@ -89,7 +89,7 @@ def test_it_answers_over_http(images, pipeline, bundle):
         ]}),
         ("/v1/models/shoprank:predict", {"instances": [{"k": -1}]}),
     ]  # fmt: skip
-    result = asked(images, bundle, pipeline.public_key, questions)
+    result = query(images, bundle, pipeline.public_key, questions)
     (found, first), (columns, second), (refused, error) = result["answers"]
     assert (found, columns, refused) == (200, 200, 400), result["answers"]
     answer = first["predictions"][0]
@@ -100,7 +100,7 @@ def test_it_answers_over_http(images, pipeline, bundle):
     assert 'model_name="shoprank"' in result["metrics"]
 
 
-def test_the_same_image_serves_native_code_that_the_train_image_compiled(images, pipeline, bundle):
+def test_predictor_image_serves_native_code_compiled_in_the_train_image(images, pipeline, bundle):
     out = pipeline.root / "native"
     out.mkdir()
     out.chmod(0o777)
@@ -110,16 +110,16 @@ def test_the_same_image_serves_native_code_that_the_train_image_compiled(images,
     images.run("run", "--rm", "--network", "none", "--volume", f"{pipeline.root}:{pipeline.root}", TRAIN_IMAGE,
                "python", "-c", COMPILE, *map(str, [*models, out]), timeout=900)  # fmt: skip
     questions = [("/v1/models/shoprank:predict", {"instances": [{"k": 10}, {"query": "milk", "k": 5}]})]
-    native = asked(images, out / "bundle", out / "key.pem.pub", questions)
+    native = query(images, out / "bundle", out / "key.pem.pub", questions)
     assert 'runtime="aotinductor"' in native["metrics"]
-    both = [native, asked(images, bundle, pipeline.public_key, questions)]
+    both = [native, query(images, bundle, pipeline.public_key, questions)]
     assert 'runtime="onnxruntime"' in both[1]["metrics"]
     items = [[[item["item_id"] for item in one["items"]] for one in found["answers"][0][1]["predictions"]]
              for found in both]  # fmt: skip
     assert items[0] == items[1] and all(items[0])
 
 
-def test_a_tampered_bundle_does_not_start(images, pipeline, bundle, tmp_path):
+def test_predictor_refuses_a_tampered_bundle(images, pipeline, bundle, tmp_path):
     copy = tmp_path / "bundle"
     shutil.copytree(bundle, copy)
     path = copy / "retriever" / "user.onnx"

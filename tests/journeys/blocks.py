@@ -18,7 +18,7 @@ class Block:
 
     Attributes:
         name: such as 'serving/README.md#request:sh'; the second of a heading and language ends with '2'.
-        language: what stands behind the fence. text: what the block holds.
+        language: word after the fence. text: contents of the block.
     """
 
     name: str
@@ -64,5 +64,5 @@ def blocks() -> dict[str, Block]:
 
 
 def executed_blocks() -> list[str]:
-    """Names of the blocks that a journey, or the table of what is checked otherwise, must hold."""
+    """Names of the blocks that must be in a journey or in claims.CHECKED_ONLY."""
     return [block.name for block in blocks().values() if block.language in EXECUTED]

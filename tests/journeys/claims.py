@@ -1,4 +1,4 @@
-"""Which journey executes which block of the READMEs, and what is checked of those that none can execute."""
+"""The blocks of the READMEs that each journey executes, and those that are only checked."""
 
 JOURNEYS: dict[str, tuple[str, ...]] = {
     "demo": ("README.md#two-commands:sh",),

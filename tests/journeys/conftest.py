@@ -34,7 +34,7 @@ def demo(tmp_path_factory, request) -> Demo:
         fcntl.flock(lock, fcntl.LOCK_EX)
         printed = folder / "printed.txt"
         if not printed.exists():
-            # The environment is there, so nothing is to be installed, and tiny is the size that takes a minute.
+            # The environment exists, so nothing is installed; the size tiny takes a minute.
             tiny = f"make -o .venv/ready demo SIZE=tiny BIN={Path(sys.executable).parent}"
             with Journey("demo", folder, {"make demo": tiny}) as journey:
                 printed.write_text(journey.run("README.md#two-commands:sh"), encoding="utf-8")

@@ -28,7 +28,7 @@ class Journey:
     Args:
         name: Key of JOURNEYS; another one has no blocks.
         folder: Empty; commands run here, so that `out` lies here too.
-        shorter: Command of a README -> the same with less work, for what would take minutes.
+        shorter: Command of a README -> replacement with less work, for commands that take minutes.
     """
 
     def __init__(self, name: str, folder: Path, shorter: dict[str, str] | None = None):
@@ -128,7 +128,7 @@ class Journey:
 
 
 def same_shape(found: object, shown: object, where: str = "answer") -> None:
-    """Compare keys and types of two JSON values; of lists the first entries, and what one of them leaves null, fits."""
+    """Compare keys and types of two JSON values, of lists only the first entries; null matches every type."""
     if found is None or shown is None:
         return
     if isinstance(found, int | float) and isinstance(shown, int | float):

@@ -28,20 +28,20 @@ for module in sys.argv[1:]:
 
 
 def commands(name: str) -> list[str]:
-    """Of one block; what `&&` joins are two."""
+    """The commands of a block, split at `&&`."""
     return [part.strip() for command in blocks()[name].commands() for part in command.split(" #")[0].split(" && ")]
 
 
-def output(*words: str, cwd: Path = ROOT) -> str:
+def output(*arguments: str, cwd: Path = ROOT) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
-    done = subprocess.run(words, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
-    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}{done.stderr}"
+    done = subprocess.run(arguments, cwd=cwd, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, f"{shlex.join(arguments)}\n{done.stdout}{done.stderr}"
     return done.stdout
 
 
 @cache
-def shoprank_help(*words: str) -> str:
-    return output(sys.executable, "-c", MAIN, *words, "--help")
+def shoprank_help(*arguments: str) -> str:
+    return output(sys.executable, "-c", MAIN, *arguments, "--help")
 
 
 @cache
@@ -128,7 +128,7 @@ def fields(node: dict) -> dict:
 
 
 def unknown(path: str) -> str:
-    """What is wrong with a path, '' when it is a field."""
+    """Error message for a path that is not a field, else ''."""
     node = schema()
     for name in path.split("."):
         known = fields(node)
@@ -138,6 +138,6 @@ def unknown(path: str) -> str:
     return ""
 
 
-def test_every_setting_is_a_field_of_the_configuration():
+def test_every_documented_setting_is_a_field_of_the_configuration():
     found = sorted(settings())
     assert len(found) > 60 and [fault for fault in map(unknown, found) if fault] == []

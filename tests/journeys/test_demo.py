@@ -1,4 +1,4 @@
-"""What the demo leaves: its stages, answers, report, champion and artifacts."""
+"""Results of the demo: stages, answers, report, champion and artifacts."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pipelines.local.runs import Run
 pytestmark = pytest.mark.slow
 
 
-def test_every_stage_is_told_while_it_runs(demo):
+def test_progress_of_every_stage_is_printed(demo):
     stages = re.findall(r"^✓ ([\w-]+) +\d+\.\d s", demo.printed, re.MULTILINE)
     assert stages == [
         "check-parameters", "ingest-events", "validate-data", "build-features", "train-retriever", "train-ranker",
@@ -20,7 +20,7 @@ def test_every_stage_is_told_while_it_runs(demo):
     assert stages == [name for name, _ in Run.read(demo.out).stages]
 
 
-def test_three_questions_are_answered_with_titles_prices_and_reasons(demo):
+def test_three_example_requests_are_answered_with_reasons_and_prices(demo):
     text = demo.printed
     known, search, unknown = (
         text.index("What should shopper"),
@@ -42,7 +42,7 @@ def test_the_report_is_one_self_contained_page(demo):
         assert heading in page
 
 
-def test_the_champion_is_signed_and_names_where_it_comes_from(demo):
+def test_champion_is_signed_and_records_its_lineage(demo):
     champion = Registry(demo.out / "registry").resolve("shop/champion")
     manifest = json.loads((champion / "bundle.json").read_text())
     assert manifest["lineage"]["source"] == "complete-journey" and (champion / "bundle.sig").exists()
@@ -50,6 +50,6 @@ def test_the_champion_is_signed_and_names_where_it_comes_from(demo):
 
 
 def test_stages_exchange_no_pickles(demo):
-    left = [path.suffix for path in (demo.out / "runs").rglob("*") if path.is_file()]
-    assert {".parquet", ".json", ".npy", ".safetensors", ".onnx"} <= set(left)
-    assert not {".pkl", ".pickle", ".pt", ".pth", ".joblib"} & set(left)
+    suffixes = [path.suffix for path in (demo.out / "runs").rglob("*") if path.is_file()]
+    assert {".parquet", ".json", ".npy", ".safetensors", ".onnx"} <= set(suffixes)
+    assert not {".pkl", ".pickle", ".pt", ".pth", ".joblib"} & set(suffixes)

@@ -1,4 +1,4 @@
-"""`shoprank serve` and the demo's questions, told to stop: the predictor does not stay."""
+"""`shoprank serve` and the requests of the demo end their predictor on a signal."""
 
 import signal
 import subprocess
@@ -23,29 +23,29 @@ running.train = lambda *_: None
 demo.ask = lambda *_: time.sleep(600)
 {MAIN}
 """
-"""The demo after its training, whose first question is never answered."""
+"""The demo after its training, whose first request is never answered."""
 
 
-def stopped(process: subprocess.Popen, number: signal.Signals) -> int:
-    """The exit code after a signal to that process alone; what it started is gone."""
-    below = psutil.Process(process.pid).children(recursive=True)
-    assert below
+def exit_code_after(process: subprocess.Popen, number: signal.Signals) -> int:
+    """Signal only this process, check that its children ended, and return its exit code."""
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert children
     process.send_signal(number)
     try:
         code = process.wait(15)
-        assert psutil.wait_procs(below, timeout=1)[1] == []
+        assert psutil.wait_procs(children, timeout=1)[1] == []
         return code
     finally:
-        for left in psutil.wait_procs(below, timeout=0)[1]:
-            left.kill()
+        for remaining in psutil.wait_procs(children, timeout=0)[1]:
+            remaining.kill()
         process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_serve_ends_with_its_predictor(demo, number):
+def test_serve_ends_its_predictor_on_a_signal(demo, number):
     port = free_port()
-    words = ["serve", str(demo.out), "--clock", "bundle", "--port", str(port), "--grpc-port", str(free_port())]
-    with subprocess.Popen([sys.executable, "-c", MAIN, *words]) as process, httpx.Client(trust_env=False) as client:
+    arguments = ["serve", str(demo.out), "--clock", "bundle", "--port", str(port), "--grpc-port", str(free_port())]
+    with subprocess.Popen([sys.executable, "-c", MAIN, *arguments]) as process, httpx.Client(trust_env=False) as client:
         limit = time.monotonic() + 120
         while True:
             assert process.poll() is None and time.monotonic() < limit
@@ -54,13 +54,13 @@ def test_serve_ends_with_its_predictor(demo, number):
                     break
             except httpx.TransportError:
                 time.sleep(0.1)
-        assert stopped(process, number) == 0
+        assert exit_code_after(process, number) == 0
 
 
-def test_the_demo_ends_with_the_predictor_that_it_asks(demo):
+def test_demo_ends_its_predictor_on_a_signal(demo):
     with subprocess.Popen([sys.executable, "-c", ASKING, "demo", "--out", str(demo.out)]) as process:
         limit = time.monotonic() + 120
         while not psutil.Process(process.pid).children():
             assert process.poll() is None and time.monotonic() < limit
             time.sleep(0.1)
-        assert stopped(process, signal.SIGTERM) == 128 + signal.SIGTERM
+        assert exit_code_after(process, signal.SIGTERM) == 128 + signal.SIGTERM

@@ -32,9 +32,9 @@ def test_the_demo_prints_what_the_readme_shows(demo):
 def test_request_refresh_rollback_and_audit(demo, tmp_path):
     out = demo.copy(tmp_path)
     with Journey("local", tmp_path) as journey:
-        asked = journey.run("README.md#one-request-and-its-answer:sh")
-        assert "matches 'milk'" in asked
-        answer = json.loads(asked.splitlines()[-1])
+        output = journey.run("README.md#one-request-and-its-answer:sh")
+        assert "matches 'milk'" in output
+        answer = json.loads(output.splitlines()[-1])
         same_shape(answer, json.loads(blocks()["README.md#one-request-and-its-answer:json"].text))
         assert "matches 'milk'" in answer["predictions"][0]["items"][0]["reasons"]
         journey.stop_serving()

@@ -9,7 +9,7 @@ from tests.journeys.journey import Journey
 pytestmark = pytest.mark.slow
 
 
-def test_two_stages_loaded_from_their_files(tmp_path):
+def test_pipeline_runs_two_stages_loaded_from_their_files(tmp_path):
     with Journey("own pipeline", tmp_path) as journey:
         printed = journey.run("components/README.md#use-a-stage-in-your-own-pipeline:python")
     found = list((tmp_path / "out/nightly").rglob("statistics.json"))

@@ -26,16 +26,16 @@ def write_shop(folder):
         likes = np.array([shopper, shopper + 1 + shopper % 3]) % TASTES
         usual = random.choice(ITEMS // TASTES, 8, p=share) * TASTES + likes.repeat(4)
         for day in range(shopper % 4, DAYS, 4):
-            moment = (start + datetime.timedelta(days=day, seconds=shopper)).isoformat()
+            timestamp = (start + datetime.timedelta(days=day, seconds=shopper)).isoformat()
             known = random.choice(usual, 3, replace=False)
             other = random.choice(ITEMS // TASTES, int(random.random() < 0.8), p=share) * TASTES + random.choice(likes)
-            events += [(f"v{shopper}", f"i{item}", "buy", moment) for item in {*known.tolist(), *other.tolist()}]
+            events += [(f"v{shopper}", f"i{item}", "buy", timestamp) for item in {*known.tolist(), *other.tolist()}]
     for name, head, rows in (("items", ("sku", "name"), items), ("events", ("visitor", "sku", "action", "at"), events)):
         with (folder / f"{name}.csv").open("w", newline="") as stream:
             csv.writer(stream).writerows([head, *rows])
 
 
-def test_csv_files_become_the_champion_after_the_demos_which_can_be_restored(demo, tmp_path):
+def test_model_of_csv_files_replaces_the_champion_and_is_rolled_back(demo, tmp_path):
     write_shop(tmp_path)
     registry = Registry(demo.copy(tmp_path) / "registry")
     first = registry.aliases("shop")["champion"]

@@ -13,13 +13,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def anchors(text: str) -> set[str]:
-    """Of all headings, as GitHub makes them."""
+    """Anchors of all headings, as GitHub generates them."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("readme", readmes())
-def test_every_link_leads_to_a_file_and_a_heading(readme):
+def test_every_link_points_to_an_existing_file_and_heading(readme):
     path = ROOT / readme
     broken = []
     for link in re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8")):
@@ -62,14 +62,16 @@ def test_every_stage_is_in_the_table_of_components():
 )
 def test_the_readme_of_a_stage_names_its_outputs_and_files_that_exist(stage):
     text = (stage / "README.md").read_text(encoding="utf-8")
-    face = (stage / "component.py").read_text(encoding="utf-8")
+    component = (stage / "component.py").read_text(encoding="utf-8")
     assert 10 <= text.count("\n") <= 30
-    assert [name for name in re.findall(r"^    (\w+): Output\[", face, re.MULTILINE) if f"`{name}`" not in text] == []
+    assert [
+        name for name in re.findall(r"^    (\w+): Output\[", component, re.MULTILINE) if f"`{name}`" not in text
+    ] == []
     files = re.findall(r"`(\w+\.py)` \(", text)
     assert "component.py" in files and [name for name in files if not (stage / name).exists()] == []
 
 
-def test_every_block_says_its_language():
+def test_every_block_has_a_known_language():
     assert [block.name for block in blocks().values() if block.language not in LANGUAGES] == []
 
 
@@ -86,7 +88,7 @@ def test_there_is_a_test_for_every_journey():
     assert [name for name in JOURNEYS if f'Journey("{name}"' not in text] == []
 
 
-def test_result_tables_say_how_they_were_made():
+def test_result_tables_name_their_command_commit_and_machine():
     tables = sorted(ROOT.glob("tests/benchmarks/*/results/*.md"))
     wanted = re.compile(
         r"`(make|python -m) [^`]+`, commit [0-9a-f]{12}( and changes)?, \d+ cores of .*, \d{4}-\d\d-\d\d"

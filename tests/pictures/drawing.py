@@ -37,7 +37,7 @@ def tasks_of(specification: dict[str, Any]) -> dict[str, tuple[set[str], bool]]:
 
 
 def needed_arrows(tasks: dict[str, tuple[set[str], bool]]) -> dict[str, set[str]]:
-    """The tasks that each task waits for, without those that it waits for through another one anyway."""
+    """The tasks that each task waits for directly, without those implied by another one."""
 
     def all_before(name: str) -> set[str]:
         return tasks[name][0].union(*(all_before(one) for one in tasks[name][0]))
@@ -49,7 +49,7 @@ def needed_arrows(tasks: dict[str, tuple[set[str], bool]]) -> dict[str, set[str]
 
 
 def depths(tasks: dict[str, tuple[set[str], bool]]) -> dict[str, int]:
-    """Longest way to each task from the start."""
+    """Length of the longest path from the start to each task."""
     depth: dict[str, int] = {}
 
     def of(name: str) -> int:
@@ -71,18 +71,18 @@ def draw_pipeline(compiled: Path, out: Path) -> None:
     axes = figure.subplots()
     columns = (len(order) + 1) // 2
     # Two lines of boxes, the second from right to left, so that names stay readable.
-    place = {
+    position = {
         name: (index, 1.0) if index < columns else (2 * columns - 1 - index, 0.0) for index, name in enumerate(order)
     }
     arrows = needed_arrows(tasks)
     for name, (_, guarded) in tasks.items():
-        x, y = place[name]
+        x, y = position[name]
         colour = COLOURS[1] if guarded else COLOURS[0]
         axes.text(x, y, name.replace("-", "\n"), ha="center", va="center", fontsize=10, color="white",
                   bbox={"boxstyle": "round,pad=0.5", "facecolor": colour, "edgecolor": "none"})  # fmt: skip
         for one in arrows[name]:
-            curve = "arc3,rad=-0.25" if abs(place[one][0] - x) > 1 and place[one][1] == y else "arc3"
-            axes.annotate("", (x, y), place[one], zorder=0,
+            curve = "arc3,rad=-0.25" if abs(position[one][0] - x) > 1 and position[one][1] == y else "arc3"
+            axes.annotate("", (x, y), position[one], zorder=0,
                           arrowprops={"arrowstyle": "-|>", "color": "0.65", "shrinkA": 34, "shrinkB": 34,
                                       "connectionstyle": curve})  # fmt: skip
     axes.text(columns - 1, -0.55, "orange: only for a blessed model", ha="right", color="0.4", fontsize=9)

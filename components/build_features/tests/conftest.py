@@ -1,4 +1,4 @@
-"""A made-up shop of a few hundred events, English and Chinese, that tests may bend before it is built."""
+"""A synthetic shop of a few hundred events, English and Chinese, that tests may modify before building it."""
 
 import datetime
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TITLES = ("Whole Milk", "Oat Milk", "燕麦奶", "全脂牛奶", "Brown Bread", 
 
 @dataclass
 class Shop:
-    """Rows in the data contract's columns; what a row leaves out is null."""
+    """Rows in the data contract's columns; missing keys are null."""
 
     events: list[dict]
     items: list[dict]
@@ -38,8 +38,8 @@ class Shop:
         return folder / "events", folder / "items"
 
 
-def made_up(users: int = 12, items: int = 40, days: int = 60, seed: int = 5) -> Shop:
-    """Shoppers who come every few days, look, search and buy; each has favourites."""
+def synthetic_shop(users: int = 12, items: int = 40, days: int = 60, seed: int = 5) -> Shop:
+    """Shoppers who visit every few days to view, search and buy; each has favourites."""
     random = np.random.default_rng(seed)
     catalog = [
         {"item_id": f"i{number:02}", "title": TITLES[number % len(TITLES)] or None, "brand": f"brand {number % 5}",
@@ -51,17 +51,17 @@ def made_up(users: int = 12, items: int = 40, days: int = 60, seed: int = 5) -> 
         favourites = random.integers(0, items, 8)
         for day in range(int(random.integers(0, 3)), days, int(random.integers(2, 4))):
             visit = {"user_id": f"u{user:02}", "session_id": f"s{user}-{day}"}
-            moment = START + datetime.timedelta(days=day, seconds=int(random.integers(0, 80_000)))
-            for place, item in enumerate(random.choice(favourites, 3, replace=False).tolist()):
-                moment += datetime.timedelta(seconds=int(random.integers(1, 300)))
+            time = START + datetime.timedelta(days=day, seconds=int(random.integers(0, 80_000)))
+            for position, item in enumerate(random.choice(favourites, 3, replace=False).tolist()):
+                time += datetime.timedelta(seconds=int(random.integers(1, 300)))
                 bought = {
                     **visit,
                     "item_id": f"i{item:02}",
-                    "timestamp": moment,
+                    "timestamp": time,
                     "price": 1.0 + item / 4,
                     "quantity": 1.0,
                 }
-                kind = ("search", "view", "purchase")[place] if random.random() < 0.5 else "purchase"
+                kind = ("search", "view", "purchase")[position] if random.random() < 0.5 else "purchase"
                 query = (
                     {"query": str(random.choice(["milk", "牛奶", "Bread 🍞", "unheard of"]))}
                     if kind == "search"
@@ -109,23 +109,23 @@ def build_in(folder: Path, shop: Shop, **changes) -> Built:
 
 @pytest.fixture
 def shop() -> Shop:
-    """A shop of its own for each test, to be bent."""
-    return made_up()
+    """A new shop for each test, which may modify it."""
+    return synthetic_shop()
 
 
 @pytest.fixture(scope="session")
 def make_shop() -> Callable[..., Shop]:
-    return made_up
+    return synthetic_shop
 
 
 @pytest.fixture
 def built_from(tmp_path) -> Callable[..., Built]:
-    """Build a shop in a folder of its own."""
-    made = iter(range(100))
-    return lambda shop, **changes: build_in(tmp_path / str(next(made)), shop, **changes)
+    """Build a shop in its own folder."""
+    numbers = iter(range(100))
+    return lambda shop, **changes: build_in(tmp_path / str(next(numbers)), shop, **changes)
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory) -> Built:
-    """The unbent shop, built once."""
-    return build_in(tmp_path_factory.mktemp("shop"), made_up())
+    """The unmodified shop, built once."""
+    return build_in(tmp_path_factory.mktemp("shop"), synthetic_shop())

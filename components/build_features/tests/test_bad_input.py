@@ -1,4 +1,4 @@
-"""Data that is small, empty or strange: a sensible folder, or a refusal that names the cause and leaves nothing."""
+"""Small, empty or unusual data: a valid folder, or an error that names the cause and leaves no output."""
 
 import datetime
 
@@ -13,7 +13,7 @@ from components.shared.errors import DataError, InputError, SchemaError, Shopran
 from components.shared.tests.small_disk import small_file_system
 
 
-def refused(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankError:
+def build_error(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankError:
     events, items = shop.write(folder)
     with pytest.raises(kind) as caught:
         build(events, items, folder / "features", FeatureOptions(horizon_days=5.0))
@@ -22,18 +22,18 @@ def refused(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankErro
     return caught.value
 
 
-def test_no_events(shop, tmp_path):
+def test_no_events_are_refused(shop, tmp_path):
     shop.events.clear()
-    assert "no event is left" in refused(shop, tmp_path).headline
+    assert "no event is left" in build_error(shop, tmp_path).headline
 
 
-def test_no_items_leaves_no_event(shop, tmp_path):
+def test_no_items_are_refused(shop, tmp_path):
     shop.items.clear()
-    error = refused(shop, tmp_path)
+    error = build_error(shop, tmp_path)
     assert "no event is left" in error.headline and f"'orphan_events_dropped': {len(shop.events)}" in error.headline
 
 
-def test_folders_without_files_are_named(shop, tmp_path):
+def test_error_for_a_folder_without_files_names_it(shop, tmp_path):
     events, items = shop.write(tmp_path)
     (tmp_path / "nothing").mkdir()
     with pytest.raises(InputError, match=r"events: .*nothing has no Parquet"):
@@ -43,7 +43,7 @@ def test_folders_without_files_are_named(shop, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_events_of_an_earlier_release_are_to_be_ingested_again(shop, tmp_path):
+def test_error_for_events_of_an_earlier_release_asks_to_ingest_again(shop, tmp_path):
     events, items = shop.write(tmp_path)
     file = sorted(events.rglob("*.parquet"))[-1]
     pq.write_table(pq.read_table(file, partitioning=None).drop_columns("rating"), file)
@@ -53,25 +53,25 @@ def test_events_of_an_earlier_release_are_to_be_ingested_again(shop, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_searches_that_opened_nothing_are_nothing_to_learn_from(shop, tmp_path):
+def test_searches_without_items_are_refused(shop, tmp_path):
     for event in shop.events:
         event.update(item_id=None, event_type="search", query="milk")
-    assert "column 'item_id'" in refused(shop, tmp_path).headline
+    assert "column 'item_id'" in build_error(shop, tmp_path).headline
 
 
-def test_everything_at_once_cannot_be_split_by_time(shop, tmp_path):
+def test_events_with_the_same_timestamp_are_refused(shop, tmp_path):
     for event in shop.events:
         event["timestamp"] = shop.events[0]["timestamp"]
-    assert "column 'timestamp'" in refused(shop, tmp_path).headline
+    assert "column 'timestamp'" in build_error(shop, tmp_path).headline
 
 
-def test_a_window_without_a_purchase_is_named(shop, tmp_path):
+def test_error_for_a_window_without_purchases_names_the_split(shop, tmp_path):
     shop.events.sort(key=lambda event: event["timestamp"])
     last = shop.events[-1]["timestamp"]
-    quiet = last - datetime.timedelta(days=25)
-    shop.events = [event for event in shop.events if event["timestamp"] < quiet or event["timestamp"] == last]
+    gap_start = last - datetime.timedelta(days=25)
+    shop.events = [event for event in shop.events if event["timestamp"] < gap_start or event["timestamp"] == last]
     shop.events[-1]["event_type"] = "purchase"
-    assert "split 'ranker-0' is empty" in refused(shop, tmp_path).headline
+    assert "split 'ranker-0' is empty" in build_error(shop, tmp_path).headline
 
 
 def test_one_shopper_is_enough(make_shop, built_from):
@@ -87,7 +87,7 @@ def test_one_item_is_enough(make_shop, built_from):
     assert found.rows("test")["targets"].to_pylist() == [[1]] * found.summary.rows["test"]
 
 
-def test_columns_that_are_all_null_cost_their_features_only(shop, built_from):
+def test_null_columns_disable_only_their_own_features(shop, built_from):
     for event in shop.events:
         event.update(price=None, quantity=None, query=None, session_id=None)
     for item in shop.items:
@@ -108,20 +108,20 @@ def test_nested_nulls_in_a_category_path_are_skipped(shop, built_from):
     assert "food > odd" in built_from(shop).vocabulary("category")
 
 
-def test_without_purchases_the_next_stronger_event_is_predicted(shop, built_from):
+def test_without_purchases_the_next_strongest_event_is_the_target(shop, built_from):
     for event in shop.events:
         if event["event_type"] == "purchase":
             event["event_type"] = "cart"
     assert built_from(shop).spec.target_event == "cart"
 
 
-def test_a_quote_in_a_folder_name_is_only_a_letter(shop, tmp_path):
+def test_folder_name_may_contain_quotes(shop, tmp_path):
     folder = tmp_path / "the shop's 'data'"
     summary = build(*shop.write(folder), folder / "features", FeatureOptions(horizon_days=5.0))
     assert summary.rows["test"] > 0 and (folder / "features" / "spec.json").exists()
 
 
-def test_an_earlier_result_is_replaced_whole_and_survives_a_refusal(shop, tmp_path):
+def test_earlier_result_survives_a_failed_build_and_is_replaced_entirely(shop, tmp_path):
     events, items = shop.write(tmp_path)
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "stale.json").write_text("{}")
@@ -138,13 +138,13 @@ def small_disk(tmp_path):
         yield disk
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(shop, tmp_path, small_disk):
+def test_full_disk_is_refused_and_leaves_no_output(shop, tmp_path, small_disk):
     events, items = shop.write(tmp_path / "raw")
     with pytest.raises(InputError, match="cannot write"):
         build(events, items, small_disk / "features", FeatureOptions(horizon_days=5.0))
     assert not list(small_disk.iterdir())
 
 
-def test_an_array_on_a_full_disk_is_an_error_and_not_the_end_of_the_process(small_disk):
+def test_array_on_a_full_disk_raises_an_error(small_disk):
     with pytest.raises(OSError, match="No space left"):
         new_array(small_disk / "item.npy", np.int64, 1_000_000)

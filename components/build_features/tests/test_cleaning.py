@@ -1,4 +1,4 @@
-"""Each cleaning rule, counted and seen in what is left."""
+"""Each cleaning rule: its count, and its effect on the remaining events."""
 
 import datetime
 
@@ -10,17 +10,17 @@ from components.build_features.cleaning import clean, limit_outliers
 from components.build_features.config import CleaningConfig
 
 
-def test_every_rule_counts_what_it_touched(shop, built, built_from):
+def test_every_rule_counts_the_affected_events(shop, built, built_from):
     whole = len(shop.events)
     last = max(event["timestamp"] for event in shop.events)
     early = shop.events[0]["timestamp"]
-    doubles = [dict(shop.events[number]) for number in (3, 3, 40)]
+    duplicates = [dict(shop.events[number]) for number in (3, 3, 40)]
     robot = [{"user_id": "robot", "item_id": f"i{n % 40:02}", "event_type": "view",
               "timestamp": early + datetime.timedelta(seconds=n)} for n in range(31)]  # fmt: skip
     orphans = [{"user_id": "u01", "item_id": "gone", "event_type": "purchase", "timestamp": early}]
     orphans += [{"user_id": "u02", "item_id": "gone", "event_type": "purchase", "timestamp": last}]
-    dear = {**shop.events[7], "price": 1e6, "session_id": "dear"}
-    shop.events += [*doubles, *robot, *orphans, dear]
+    expensive = {**shop.events[7], "price": 1e6, "session_id": "dear"}
+    shop.events += [*duplicates, *robot, *orphans, expensive]
     found = built_from(shop, cleaning=CleaningConfig(robot_events_per_day=30, price_quantile=0.9))
     counts = found.summary.cleaning
     assert counts["events_read"] == whole + 3 + 31 + 2 + 1
@@ -34,7 +34,7 @@ def test_every_rule_counts_what_it_touched(shop, built, built_from):
     assert found.summary.metrics()["robot_events_dropped"] == 31.0
 
 
-def test_a_busy_day_below_the_limit_is_no_robot(shop, built_from):
+def test_busy_day_below_the_limit_is_not_a_robot(shop, built_from):
     early = shop.events[0]["timestamp"]
     shop.events += [
         {"user_id": "busy", "item_id": "i01", "event_type": "view", "timestamp": early + datetime.timedelta(seconds=n)}
@@ -46,7 +46,7 @@ def test_a_busy_day_below_the_limit_is_no_robot(shop, built_from):
 
 @pytest.fixture
 def outliers(shop, tmp_path):
-    """Clean a shop, then limit its outliers by events before a moment; the table `clean` and the counts."""
+    """Clean a shop, limit its outliers by events before a time, and return the rows of `clean` and the counts."""
 
     def run(retriever_end: int, **config) -> tuple[list[tuple], dict[str, int]]:
         events, items = shop.write(tmp_path)
@@ -58,7 +58,7 @@ def outliers(shop, tmp_path):
     return run
 
 
-def test_quantities_are_capped_and_unknown_ones_stay_unknown(shop, outliers):
+def test_quantities_are_capped_and_nulls_stay_null(shop, outliers):
     shop.events[0]["quantity"] = None
     shop.events[1]["quantity"] = 500.0
     rows, counts = outliers(2**40, quantity_quantile=0.99)
@@ -67,7 +67,7 @@ def test_quantities_are_capped_and_unknown_ones_stay_unknown(shop, outliers):
     assert quantities.count(None) == 1 and max(filter(None, quantities)) == 1.0
 
 
-def test_later_prices_do_not_move_the_limit(shop, outliers):
+def test_later_prices_do_not_affect_the_limit(shop, outliers):
     shop.events.sort(key=lambda event: event["timestamp"])
     middle = int(shop.events[len(shop.events) // 2]["timestamp"].timestamp())
     shop.events[4]["price"] = 5_000.0

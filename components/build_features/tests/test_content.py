@@ -1,4 +1,4 @@
-"""Content vectors in the feature folder: read, completed and refused."""
+"""Content vectors in the feature folder: reading, missing values and errors."""
 
 import json
 
@@ -15,24 +15,24 @@ from components.shared.features.content import ContentVectors
 from components.shared.features.spec import FeatureSpec
 
 
-def test_vectors_keep_their_items_and_gaps_are_told(shop, built_from):
-    given_vectors = {"i00": [3.0, 4.0], "i01": [0.0, 0.0], "i02": [], "i39": [-1e30, 0.0]}
+def test_vectors_are_normalized_per_item_and_missing_ones_are_flagged(shop, built_from):
+    vectors = {"i00": [3.0, 4.0], "i01": [0.0, 0.0], "i02": [], "i39": [-1e30, 0.0]}
     for item in shop.items:
-        item["content_vector"] = given_vectors.get(item["item_id"])
-    made = built_from(shop)
-    assert made.spec.content_dim == 2
-    row, content = made.catalog.row_of, made.catalog.content
+        item["content_vector"] = vectors.get(item["item_id"])
+    built = built_from(shop)
+    assert built.spec.content_dim == 2
+    row, content = built.catalog.row_of, built.catalog.content
     rows = np.array([row["i00"], row["i39"], row["i01"], row["i02"], row["i03"], 0])
-    wanted = [[0.6, 0.8, 1], [-1, 0, 1], *[[0, 0, 0]] * 4]
-    np.testing.assert_allclose(content.inputs(rows), np.array(wanted, np.float32), rtol=1e-6)
+    expected = [[0.6, 0.8, 1], [-1, 0, 1], *[[0, 0, 0]] * 4]
+    np.testing.assert_allclose(content.inputs(rows), np.array(expected, np.float32), rtol=1e-6)
 
 
-def test_a_shop_without_vectors_has_no_column_for_them(built):
+def test_shop_without_vectors_has_no_vector_column(built):
     assert built.spec.content_dim == 0 and built.catalog.content is None
     assert "content_vector" not in pq.read_schema(built.folder / "items.parquet").names
 
 
-def test_items_of_another_tool_may_lack_the_column(shop, tmp_path, built_from):
+def test_items_may_lack_the_vector_column(shop, tmp_path, built_from):
     events, items = shop.write(tmp_path)
     for path in items.iterdir():
         pq.write_table(pq.read_table(path).drop_columns("content_vector"), path)
@@ -45,15 +45,15 @@ def test_items_of_another_tool_may_lack_the_column(shop, tmp_path, built_from):
 
 
 @pytest.mark.parametrize(
-    ("vector", "said"),
+    ("vector", "message"),
     [([1.0], "item 'i07' has 1 numbers, most .39 items. have 3"),
      ([1.0, float("inf"), 0.0], "item 'i07' has a value that is not a finite number"),
      ([1.0, None, 0.0], "item 'i07' has a value that is not a finite number")],
 )  # fmt: skip
-def test_a_vector_that_does_not_fit_is_named_with_its_item(shop, built_from, vector, said):
+def test_error_for_an_invalid_vector_names_its_item(shop, built_from, vector, message):
     for item in shop.items:
         item["content_vector"] = vector if item["item_id"] == "i07" else [0.1, 0.2, 0.3]
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         built_from(shop)
     assert caught.value.headline.startswith("items.content_vector: ") and "null" in caught.value.fix
 
@@ -62,21 +62,21 @@ def test_a_vector_that_does_not_fit_is_named_with_its_item(shop, built_from, vec
 @given(st.integers(1, 5).flatmap(lambda dim: st.lists(
     st.none() | st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=dim, max_size=dim)
     | st.just([]), max_size=8).map(lambda rows: (dim, rows))))  # fmt: skip
-def test_inputs_have_length_one_or_are_zeros(case):
+def test_inputs_have_unit_length_or_are_zero(case):
     dim, rows = case
     content = ContentVectors.from_arrow(pa.array(rows, pa.list_(pa.float32())), dim)
     found = content.inputs(np.arange(len(rows)))
     assert found.dtype == np.float32 and found.shape == (len(rows), dim + 1)
     for vector, one in zip(rows, found.astype(np.float64), strict=True):
-        there = vector is not None and any(vector)
-        assert one[-1] == there
-        assert np.linalg.norm(one[:-1]) == pytest.approx(float(there), abs=1e-6)
-        if there:
+        present = vector is not None and any(vector)
+        assert one[-1] == present
+        assert np.linalg.norm(one[:-1]) == pytest.approx(float(present), abs=1e-6)
+        if present:
             biggest = int(np.argmax(np.abs(vector)))
             assert np.sign(one[biggest]) == np.sign(vector[biggest])
 
 
-def test_a_spec_of_the_format_before_is_read_and_others_are_refused(built, tmp_path):
+def test_previous_spec_format_is_read_and_others_are_refused(built, tmp_path):
     raw = json.loads((built.folder / "spec.json").read_text())
     del raw["content_dim"]
     (tmp_path / "spec.json").write_text(json.dumps({**raw, "format_version": 2}))

@@ -1,4 +1,4 @@
-"""The stage's memory on generated data: rows are streamed, so that an event costs some hundred bytes."""
+"""Peak memory of the stage on generated data: rows are streamed, so that an event costs a few hundred bytes."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def _write_shop(folder, events: int) -> None:
 
 
 def _peak(folder, events: int) -> int:
-    """Peak memory in MB of the stage in a process of its own."""
+    """Peak memory in MB of the stage in its own process."""
     _write_shop(folder, events)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", _BUILD, str(folder)], capture_output=True, text=True, check=False
@@ -49,9 +49,9 @@ def _peak(folder, events: int) -> int:
 
 
 @pytest.mark.slow
-def test_memory_grows_by_little_more_than_an_events_columns(tmp_path):
+def test_memory_per_event_is_a_few_hundred_bytes(tmp_path):
     few, many = 200_000, 600_000
     small, large = _peak(tmp_path / "small", few), _peak(tmp_path / "large", many)
-    each = (large - small) * 2**20 / (many - few)
+    per_event = (large - small) * 2**20 / (many - few)
     # Measured: 170 to 210, at 1.5 million too. Rows of training data held as a table take several times as much.
-    assert each < 420, f"{small} MB for {few:,} events, {large} MB for {many:,}: {each:.0f} bytes an event"
+    assert per_event < 420, f"{small} MB for {few:,} events, {large} MB for {many:,}: {per_event:.0f} bytes an event"

@@ -1,4 +1,4 @@
-"""The same shopper at the same moment gives the same tensors in a training row and in a live request, bit for bit."""
+"""The same shopper at the same time gives the same tensors in a training row and in a live request, bit for bit."""
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from serving.tests.handmade import AS_OF, USERS, write_compiled
 
 @pytest.fixture(params=["made up", "complete-journey"])
 def folder(request, built, tiny_run):
-    """A made-up shop with searches, and sixty real shoppers."""
+    """The synthetic shop with searches, and sixty real shoppers."""
     return built if request.param == "made up" else type(built)(tiny_run.features, built.summary)
 
 
@@ -37,13 +37,13 @@ def online(found, user: str | None, now: int, query: Ragged, history: list[dict]
     return shopper_features(histories, found.catalog, found.spec, query)
 
 
-def same(offline: Ragged, live: Ragged, where: str) -> None:
+def assert_same(offline: Ragged, live: Ragged, where: str) -> None:
     np.testing.assert_array_equal(offline.values, live.values, err_msg=where)
     assert offline.weights.tobytes() == live.weights.tobytes(), where
 
 
-def inline(found, shopper: int, now: int) -> list[dict]:
-    """A stored history as a request would spell it, prices included."""
+def inline_history(found, shopper: int, now: int) -> list[dict]:
+    """A stored history in the format of a request, prices included."""
     events = found.store.before(np.array([shopper]), np.array([now]), found.spec.max_history)
     return [
         {"item_id": found.catalog.item_id[int(item)].as_py(), "event_type": EVENT_TYPES[kind], "timestamp": int(when)}
@@ -53,7 +53,7 @@ def inline(found, shopper: int, now: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("split", ["test", "validation"])
-def test_stored_and_inline_histories_give_the_training_rows_again(folder, split):
+def test_stored_and_inline_histories_reproduce_the_training_rows(folder, split):
     rows = Rows.read(folder.folder / "rows" / f"{split}.parquet", folder.spec)
     assert len(rows) > 8
     for at in range(len(rows)):
@@ -61,23 +61,23 @@ def test_stored_and_inline_histories_give_the_training_rows_again(folder, split)
         shopper, now = int(rows.shopper[at]), int(rows.timestamp[at])
         query = rows.features["query"].take(one)
         stored = online(folder, folder.users[shopper], now, query)
-        told = online(folder, folder.users[shopper], now, query, inline(folder, shopper, now))
+        inlined = online(folder, folder.users[shopper], now, query, inline_history(folder, shopper, now))
         for name in stored:
-            same(rows.features[name].take(one), stored[name], f"{split} row {at}, {name}, stored history")
-            same(stored[name], told[name], f"{split} row {at}, {name}, inline history")
+            assert_same(rows.features[name].take(one), stored[name], f"{split} row {at}, {name}, stored history")
+            assert_same(stored[name], inlined[name], f"{split} row {at}, {name}, inline history")
 
 
-def test_rows_of_searches_carry_the_tokens_that_a_live_query_gets(built):
+def test_search_rows_have_the_same_features_as_a_live_query(built):
     rows = Rows.read(built.folder / "rows" / "retriever.parquet", built.spec)
     tokens = {value: row for row, value in enumerate(built.vocabulary("token")) if row}
     live = query_features(["牛奶"], tokens, built.spec.user("query").max_length)
-    asked = [at for at in range(len(rows)) if rows.features["query"].lengths[at] == 3]
-    assert asked
-    for at in asked[:5]:
+    searches = [at for at in range(len(rows)) if rows.features["query"].lengths[at] == 3]
+    assert searches
+    for at in searches[:5]:
         now = int(rows.timestamp[at])
         found = online(built, built.users[int(rows.shopper[at])], now, live)
         for name in found:
-            same(rows.features[name].take(np.array([at])), found[name], f"row {at}, {name}")
+            assert_same(rows.features[name].take(np.array([at])), found[name], f"row {at}, {name}")
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +98,11 @@ def test_a_training_row_and_a_request_give_the_same_ids(compiled, queries):
                              "targets": [[1]] * len(queries)})  # fmt: skip
     trained = featurise(iter([batch]), compiled.store, compiled.catalog, compiled.spec, compiled.tokens)
     rows = Rows.from_table(pa.Table.from_batches(trained).combine_chunks(), compiled.spec)
-    asked = compiled.store.before(shopper, now, compiled.spec.max_history)
-    live = compiled.candidates(asked, texts).features
+    histories = compiled.store.before(shopper, now, compiled.spec.max_history)
+    live = compiled.candidates(histories, texts).features
     for name, found in rows.features.items():
         np.testing.assert_array_equal(found.offsets, live[name].offsets, err_msg=name)
-        same(found, live[name], name)
+        assert_same(found, live[name], name)
 
 
 def test_padding_for_the_exported_graph_loses_nothing(folder):

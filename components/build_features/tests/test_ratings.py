@@ -1,4 +1,4 @@
-"""Rated visits: rows of their own, the last rating of a visit, and no file where nobody rates."""
+"""Rated visits: their own rows, the last rating of a visit, and no file without ratings."""
 
 import datetime
 
@@ -19,7 +19,7 @@ def test_a_shop_without_ratings_has_no_rated_visits(built):
     assert not (built.folder / "rows" / "ratings.parquet").exists() and "ratings" not in built.summary.rows
 
 
-def test_the_last_rating_of_a_visit_counts_and_any_event_may_carry_it(shop, built_from):
+def test_last_rating_of_a_visit_counts_whatever_event_carries_it(shop, built_from):
     early = sorted(shop.events, key=lambda event: event["timestamp"])[: len(shop.events) // 3]
     visit = next(event for event in early if event["session_id"] == early[40]["session_id"])
     later = visit["timestamp"] + datetime.timedelta(seconds=7)
@@ -28,14 +28,14 @@ def test_the_last_rating_of_a_visit_counts_and_any_event_may_carry_it(shop, buil
     other = next(event for event in early if event["session_id"] != visit["session_id"])
     other["rating"] = 3.0
     built = built_from(shop)
-    wanted = [(event["user_id"], event["item_id"], rating) for event, rating in ((visit, -4.5), (other, 3.0))]
-    assert ratings_of(built) == sorted(wanted) and built.summary.rows["ratings"] == 2
+    expected = [(event["user_id"], event["item_id"], rating) for event, rating in ((visit, -4.5), (other, 3.0))]
+    assert ratings_of(built) == sorted(expected) and built.summary.rows["ratings"] == 2
     table = built.rows("ratings")
     assert (np.array(table["last_event_at"]) < np.array(table["timestamp"])).all()
     assert table.schema.names[:-1] == built.rows("retriever").schema.names
 
 
-def test_ratings_of_the_label_windows_are_not_learned(shop, built_from):
+def test_ratings_in_the_label_windows_are_excluded(shop, built_from):
     for event in shop.events:
         event["rating"] = 1.0
     built = built_from(shop)

@@ -1,19 +1,19 @@
-"""Requests of the predictor that events carry on: whose they are and when they were made."""
+"""Predictor requests that events refer to: their shopper and their time."""
 
 import pyarrow.parquet as pq
 
 
-def test_events_without_request_ids_leave_no_file(built):
+def test_events_without_request_ids_write_no_requests_file(built):
     assert not (built.folder / "requests.parquet").exists()
 
 
-def test_a_request_is_its_shoppers_from_its_first_event_on(shop, built_from):
+def test_request_belongs_to_its_shopper_from_its_first_event(shop, built_from):
     first, second, *_, other = [event for event in shop.events if event["event_type"] == "purchase"]
     assert first["user_id"] == second["user_id"] != other["user_id"]
     for event, request in ((first, "mine"), (second, "mine"), (other, "another's")):
         event["request_id"] = request
-    bare = {**first, "event_type": "search", "item_id": None, "query": "milk", "request_id": "search"}
-    shop.events += [bare, {**first, "request_id": "both"}, {**other, "request_id": "both"}]
+    search = {**first, "event_type": "search", "item_id": None, "query": "milk", "request_id": "search"}
+    shop.events += [search, {**first, "request_id": "both"}, {**other, "request_id": "both"}]
     built = built_from(shop)
     found = {
         row["request_id"]: (built.users[row["shopper"]], row["timestamp"])

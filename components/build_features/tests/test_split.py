@@ -1,4 +1,4 @@
-"""The split by time: nothing that happens at or after a moment reaches what stands before it."""
+"""The split by time: events at or after a reference time do not affect anything before it."""
 
 import datetime
 import json
@@ -18,39 +18,39 @@ from components.shared.schema.tables import EVENT_TYPES
 FEATURES = [column for name in FEATURE_COLUMNS for column in (name, f"{name}_weight")]
 
 
-def shaken(shop, moment: int):
-    """Everything at or after the moment becomes other: items, kinds, prices, queries, times. The last event stays."""
+def randomize_future(shop, start: int):
+    """Randomize events from a time on: items, kinds, prices, queries and times. The last purchase stays."""
     random = np.random.default_rng(11)
     shop.events.sort(key=lambda event: event["timestamp"])
     end = max(event["timestamp"] for event in shop.events if event["event_type"] == "purchase")
     items, users = [item["item_id"] for item in shop.items], sorted({event["user_id"] for event in shop.events})
     for event in shop.events:
         when = event["timestamp"].timestamp()
-        if when < moment or event["timestamp"] == end:
+        if when < start or event["timestamp"] == end:
             continue
         event.update(
             item_id=str(random.choice(items)), user_id=str(random.choice(users)),
             event_type=str(random.choice(EVENT_TYPES)), price=float(random.random() * 1e4), quantity=99.0,
             query="oat milk" if random.random() < 0.5 else None,
             timestamp=datetime.datetime.fromtimestamp(
-                moment + random.random() * (end.timestamp() - moment), datetime.UTC
+                start + random.random() * (end.timestamp() - start), datetime.UTC
             ),
         )  # fmt: skip
     return shop
 
 
 @pytest.fixture(params=["ranker-0", "ranker-1", "validation", "test"])
-def moment(request, built) -> tuple[str, int]:
+def split_time(request, built) -> tuple[str, int]:
     return request.param, built.timeline.reference_times()[request.param]
 
 
-def test_the_future_changes_nothing_before_it(moment, built, shop, built_from):
-    name, when = moment
-    other = built_from(shaken(shop, when))
+def test_future_events_change_nothing_before_them(split_time, built, shop, built_from):
+    name, when = split_time
+    other = built_from(randomize_future(shop, when))
     assert other.timeline == built.timeline, "the shaking must leave the windows where they are"
     assert not other.rows("test").equals(built.rows("test")), "the shaking must be felt somewhere"
 
-    # Whatever moment it is, rows, vocabularies, prices and the spec end at `retriever_end` or before.
+    # For every split, rows, vocabularies, prices and the spec use no data after `retriever_end`.
     assert other.rows("retriever").equals(built.rows("retriever"))
     assert (other.folder / "spec.json").read_bytes() == (built.folder / "spec.json").read_bytes()
     assert other.users[: built.store.known_users + 1] == built.users[: built.store.known_users + 1]
@@ -59,7 +59,7 @@ def test_the_future_changes_nothing_before_it(moment, built, shop, built_from):
     tables = [pq.read_table(one.folder / "items.parquet").drop(["list_price"]) for one in (built, other)]
     assert tables[0].equals(tables[1])
 
-    # And what is known at this moment and at earlier ones is the same.
+    # What is known at the time of this split and of earlier ones is the same.
     earlier = [split for split, at in built.timeline.reference_times().items() if at <= when]
     assert name in earlier
     for split in earlier:
@@ -86,15 +86,15 @@ def test_every_split_lies_in_its_window(shop, built):
     for split, at in timeline.reference_times().items():
         rows = built.rows(split)
         assert rows["timestamp"].unique().to_pylist() == [at]
-        wanted: dict[str, set[str]] = {}
+        expected: dict[str, set[str]] = {}
         for event in shop.events:
             if event["event_type"] == "purchase" and at <= int(event["timestamp"].timestamp()) < at + horizon:
-                wanted.setdefault(event["user_id"], set()).add(event["item_id"])
+                expected.setdefault(event["user_id"], set()).add(event["item_id"])
         found = {
             built.users[shopper]: {names[item] for item in targets}
             for shopper, targets in zip(rows["shopper"].to_pylist(), rows["targets"].to_pylist(), strict=True)
         }
-        assert found == wanted
+        assert found == expected
     assert max(built.rows("retriever")["timestamp"].to_pylist()) < timeline.retriever_end == timeline.ranker[0]
     assert timeline.ranker[-1] + horizon == timeline.validation and timeline.validation + horizon == timeline.test
     assert timeline.test + horizon == timeline.end == built.spec.as_of
@@ -115,9 +115,9 @@ def test_retriever_rows_are_visits_and_searches(shop, built):
     lengths = pc.list_value_length(rows["query"]).to_pylist()
     assert rows.num_rows == len(visits) + len(searches) == built.summary.rows["retriever"]
     assert sum(length > 0 for length in lengths) == len(searches)
-    asked = {tuple(ids) for ids in rows["query"].to_pylist() if ids}
+    queries = {tuple(ids) for ids in rows["query"].to_pylist() if ids}
     token = built.vocabulary("token").index
-    assert asked == {(token("milk"),), (token("牛"), token("奶"), token("牛奶")), (token("bread"),), (0, 0)}
+    assert queries == {(token("milk"),), (token("牛"), token("奶"), token("牛奶")), (token("bread"),), (0, 0)}
     assert {len(targets) for targets, length in zip(rows["targets"].to_pylist(), lengths, strict=True) if length} == {1}
 
 
@@ -154,12 +154,12 @@ def test_a_row_that_saw_its_own_label_is_refused(tampered, built, split):
 
 @pytest.mark.parametrize(("split", "shift"), [("retriever", 10**7), ("test", -1), ("validation", 1)])
 def test_a_row_outside_its_window_is_refused(tampered, built, split, shift):
-    moment = built.rows(split)["timestamp"][2].as_py() + shift
+    timestamp = built.rows(split)["timestamp"][2].as_py() + shift
     with pytest.raises(DataError, match=f"{split}: 1 of .* rows are outside"):
-        check_leakage(tampered(split, "timestamp", moment), built.timeline)
+        check_leakage(tampered(split, "timestamp", timestamp), built.timeline)
 
 
-def test_fractions_of_a_second_are_cut_alike_everywhere(shop, built, built_from):
+def test_fractions_of_a_second_are_truncated_consistently(shop, built, built_from):
     for event in shop.events:
         event["timestamp"] += datetime.timedelta(milliseconds=700)
     found = built_from(shop)

@@ -1,4 +1,4 @@
-"""Item statistics against counting by hand."""
+"""Item statistics compared with manual counts."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from components.shared.features.spec import DAY
 
 
 def purchases(shop, before: int) -> list[tuple[str, str, int]]:
-    """(user, item, epoch second) of every purchase before a moment."""
+    """(user, item, epoch second) of every purchase before a time."""
     found = [
         (event["user_id"], event["item_id"], int(event["timestamp"].timestamp()))
         for event in shop.events
@@ -20,10 +20,10 @@ def purchases(shop, before: int) -> list[tuple[str, str, int]]:
 
 
 @pytest.mark.parametrize("name", ["ranker-0", "test", "serving"])
-def test_statistics_count_purchases_before_the_moment(shop, built, name):
-    moment = {**built.timeline.reference_times(), "serving": built.timeline.end}[name]
+def test_statistics_count_purchases_before_the_reference_time(shop, built, name):
+    reference_time = {**built.timeline.reference_times(), "serving": built.timeline.end}[name]
     short, middle, long = FeatureOptions().popularity_days
-    events = purchases(shop, moment)
+    events = purchases(shop, reference_time)
     table = np.load(built.folder / "statistics" / f"{name}.npy")
     assert table.dtype == np.float32 and table.shape == (len(built.catalog), len(ItemStatistic))
     assert not table[0].any()
@@ -33,33 +33,36 @@ def test_statistics_count_purchases_before_the_moment(shop, built, name):
     for row in range(1, len(built.catalog)):
         of_item = [event for event in events if event[1] == built.catalog.item_id[row].as_py()]
         within = {
-            days: [event for event in of_item if event[2] >= moment - days * DAY] for days in (short, middle, long)
+            days: [event for event in of_item if event[2] >= reference_time - days * DAY]
+            for days in (short, middle, long)
         }
         days_of: dict[str, set[int]] = {}
         for user, _, when in within[long]:
             days_of.setdefault(user, set()).add(when // DAY)
         again = sum(len(days) > 1 for days in days_of.values())
         new = [when for (_, item), when in first.items() if of_item and item == of_item[0][1]]
-        wanted = {
+        expected = {
             ItemStatistic.POPULARITY_SHORT: len(within[short]),
             ItemStatistic.POPULARITY_MIDDLE: len(within[middle]),
             ItemStatistic.POPULARITY_LONG: len(within[long]),
             ItemStatistic.BUYERS: len(days_of),
             ItemStatistic.REPEAT_RATE: again / len(days_of) if days_of else 0.0,
-            ItemStatistic.DISCOVERY_SHORT: sum(when >= moment - short * DAY for when in new),
-            ItemStatistic.DISCOVERY_MIDDLE: sum(when >= moment - middle * DAY for when in new),
-            ItemStatistic.POPULARITY_DECAYED: sum(0.5 ** ((moment - when) / (7 * DAY)) for _, _, when in of_item),
+            ItemStatistic.DISCOVERY_SHORT: sum(when >= reference_time - short * DAY for when in new),
+            ItemStatistic.DISCOVERY_MIDDLE: sum(when >= reference_time - middle * DAY for when in new),
+            ItemStatistic.POPULARITY_DECAYED: sum(
+                0.5 ** ((reference_time - when) / (7 * DAY)) for _, _, when in of_item
+            ),
         }
-        assert dict(zip(ItemStatistic, table[row].tolist(), strict=True)) == pytest.approx(wanted, abs=1e-6)
+        assert dict(zip(ItemStatistic, table[row].tolist(), strict=True)) == pytest.approx(expected, abs=1e-6)
 
 
 def test_decayed_popularity_halves_with_the_stated_half_life(shop, built_from):
-    made = built_from(shop, popularity_half_life_days=2.0)
-    assert made.spec.popularity_half_life_days == 2.0
-    found = np.load(made.folder / "statistics" / "serving.npy")[:, ItemStatistic.POPULARITY_DECAYED]
-    for row in range(1, len(made.catalog)):
-        ages = [made.timeline.end - when for _, item, when in purchases(shop, made.timeline.end)
-                if item == made.catalog.item_id[row].as_py()]  # fmt: skip
+    built_shop = built_from(shop, popularity_half_life_days=2.0)
+    assert built_shop.spec.popularity_half_life_days == 2.0
+    found = np.load(built_shop.folder / "statistics" / "serving.npy")[:, ItemStatistic.POPULARITY_DECAYED]
+    for row in range(1, len(built_shop.catalog)):
+        ages = [built_shop.timeline.end - when for _, item, when in purchases(shop, built_shop.timeline.end)
+                if item == built_shop.catalog.item_id[row].as_py()]  # fmt: skip
         assert found[row] == pytest.approx(sum(0.5 ** (age / (2 * DAY)) for age in ages), abs=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""Rows of the vocabularies: most frequent first, unknown is row 0, and only the past decides."""
+"""Vocabulary rows: most frequent first, row 0 for unknown values, and only past events count."""
 
 import collections
 import datetime
@@ -10,24 +10,24 @@ from components.build_features.config import FeatureOptions, VocabularyConfig
 from components.shared.errors import InputError
 
 
-def seen_before(shop, moment: int, key: str) -> collections.Counter:
+def counts_before(shop, time: int, key: str) -> collections.Counter:
     return collections.Counter(
-        event[key] for event in shop.events if event["timestamp"].timestamp() < moment and event.get(key)
+        event[key] for event in shop.events if event["timestamp"].timestamp() < time and event.get(key)
     )
 
 
-def test_shoppers_and_items_stand_by_how_often_they_were_seen_before_the_retriever_ends(shop, built):
+def test_shoppers_and_items_are_ordered_by_count_before_retriever_end(shop, built):
     end = built.timeline.retriever_end
-    users = seen_before(shop, end, "user_id")
+    users = counts_before(shop, end, "user_id")
     assert built.users[1:] == sorted(users, key=lambda user: (-users[user], user))
-    items = seen_before(shop, end, "item_id")
+    items = counts_before(shop, end, "item_id")
     every = [item["item_id"] for item in shop.items]
     assert built.catalog.item_id.to_pylist()[1:] == sorted(every, key=lambda item: (-items[item], item))
     assert built.catalog.known_items == sum(count >= 2 for count in items.values())
     assert built.spec.item("item").rows == built.catalog.known_items + 1
 
 
-def test_the_unknown_item_is_row_zero_and_no_answer(built):
+def test_row_zero_is_an_unavailable_item_without_features(built):
     catalog = built.catalog
     assert catalog.item_id[0].as_py() == "" and not catalog.available[0] and np.isnan(catalog.price[0])
     assert "" not in catalog.row_of
@@ -35,9 +35,9 @@ def test_the_unknown_item_is_row_zero_and_no_answer(built):
         assert not ragged.take(np.array([0])).values.any(), name
 
 
-def test_who_is_rare_shares_the_unknown_row(shop, built_from):
+def test_rare_shoppers_and_items_share_the_unknown_row(shop, built_from):
     found = built_from(shop, vocabulary=VocabularyConfig(min_item_events=20, min_user_events=60))
-    catalog, items = found.catalog, seen_before(shop, found.timeline.retriever_end, "item_id")
+    catalog, items = found.catalog, counts_before(shop, found.timeline.retriever_end, "item_id")
     known = {item for item, count in items.items() if count >= 20}
     assert 0 < len(known) < len(shop.items)
     rows = catalog.embedding_row(np.arange(len(catalog)))
@@ -49,7 +49,7 @@ def test_who_is_rare_shares_the_unknown_row(shop, built_from):
         assert found.rows(split)["sequence"].combine_chunks().values.to_numpy().max() <= len(known)
 
 
-def test_limited_rows_go_to_those_seen_most_and_latest(shop, built_from):
+def test_limited_rows_go_to_the_most_frequent_and_recent(shop, built_from):
     limits = VocabularyConfig(item_rows=5, user_rows=4, row_half_life_days=3.0)
     found = built_from(shop, vocabulary=limits)
     end = found.timeline.retriever_end
@@ -59,11 +59,13 @@ def test_limited_rows_go_to_those_seen_most_and_latest(shop, built_from):
             age = end - event["timestamp"].timestamp()
             if age > 0 and event.get(key):
                 weights[event[key]] += 2.0 ** (-age / 86_400 / 3.0)
-        seen = seen_before(shop, end, key)
-        often = [one for one in weights if seen[one] >= 2]
-        wanted = sorted(often, key=lambda one, weights=weights: (-round(weights[one], 9), one))
-        assert names[1 : len(wanted) + 1] == wanted and len(wanted) > rows
-        assert set(wanted[:rows]) != set(sorted(often, key=lambda one, seen=seen: (-seen[one], one))[:rows]), key
+        counts = counts_before(shop, end, key)
+        frequent = [one for one in weights if counts[one] >= 2]
+        expected = sorted(frequent, key=lambda one, weights=weights: (-round(weights[one], 9), one))
+        assert names[1 : len(expected) + 1] == expected and len(expected) > rows
+        assert set(expected[:rows]) != set(
+            sorted(frequent, key=lambda one, counts=counts: (-counts[one], one))[:rows]
+        ), key
     assert found.spec.item("item").rows == found.spec.user("sequence").rows == 6 and found.spec.user("user").rows == 5
     assert found.catalog.embedding_row(np.arange(len(found.catalog))).max() == 5
     known = set(found.catalog.item_id.to_pylist()[1:6])
@@ -77,7 +79,7 @@ def test_a_negative_number_of_rows_is_refused(name):
         FeatureOptions.read({"vocabulary": {name: -1}}, "features")
 
 
-def test_someone_first_seen_later_has_no_row_of_their_own(shop, built_from):
+def test_shoppers_and_items_first_seen_later_have_no_own_row(shop, built_from):
     late = max(event["timestamp"] for event in shop.events) - datetime.timedelta(hours=9)
     shop.items.append({"item_id": "new", "title": "Whole Milk"})
     shop.events += [
@@ -89,7 +91,7 @@ def test_someone_first_seen_later_has_no_row_of_their_own(shop, built_from):
     row = found.catalog.row_of["new"]
     assert row > found.catalog.known_items
     assert found.users.index("newcomer") > found.store.known_users
-    # What was paid later is shown to people but hidden from models, which would know the future by it.
+    # Later prices are shown to people but hidden from models, since they would leak the future.
     assert np.isnan(found.catalog.price[row]) and found.catalog.list_price[row] == 7.0
     histories = found.store.before(np.array([found.users.index("newcomer")]), np.array([found.spec.as_of]), 10)
     assert histories.user.tolist() == [0] and set(histories.item.tolist()) == {row}

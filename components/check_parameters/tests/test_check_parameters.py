@@ -1,4 +1,4 @@
-"""The parameter check: what a later step would refuse is refused before anything is read, all parts' faults at once."""
+"""The check refuses parameters that a later step would refuse, before data is read, and reports all errors at once."""
 
 import inspect
 import json
@@ -14,8 +14,8 @@ from pipelines.training import training
 from pipelines.tuning import tuning
 
 GIVEN = {name: field.default for name, field in inspect.signature(check_parameters.python_func).parameters.items()}
-UNREAD = {"source", "gpus", "model_name", "registry", "signing_key", "items_source", "workers"}
-"""What takes any text, and the names of tuning's workers."""
+UNCHECKED = {"source", "gpus", "model_name", "registry", "signing_key", "items_source", "workers"}
+"""Parameters that take any text, and the names of the tuning workers."""
 SECTIONS = {name: value for name, value in GIVEN.items() if isinstance(value, dict)}
 GUARDED = {"strategy": "guarded", "rollout": {"evidence": "http://prometheus:9090"}}
 
@@ -74,14 +74,14 @@ def test_the_defaults_pass():
     check()
 
 
-@pytest.mark.parametrize(("changes", "named"), WRONG, ids=lambda value: value if isinstance(value, str) else None)
-def test_what_cannot_be_used_is_refused_by_its_path(changes, named):
+@pytest.mark.parametrize(("changes", "message"), WRONG, ids=lambda value: value if isinstance(value, str) else None)
+def test_invalid_parameters_are_refused_by_their_path(changes, message):
     with pytest.raises(InputError) as raised:
         check(**changes)
-    assert named in raised.value.headline and raised.value.fix
+    assert message in raised.value.headline and raised.value.fix
 
 
-def test_what_can_be_used_passes(tmp_path):
+def test_valid_parameters_pass(tmp_path):
     found = {"model": "retriever", "values": {"optimizer.dense_lr": 0.01}}
     (tmp_path / "hyperparameters.json").write_text(json.dumps(found))
     check(
@@ -103,7 +103,7 @@ def test_what_can_be_used_passes(tmp_path):
     )
 
 
-def test_the_faults_of_several_parts_are_reported_at_once():
+def test_errors_of_several_sections_are_reported_at_once():
     with pytest.raises(InputError) as raised:
         check(size="huge", compile={"table_format": "int2"}, strategy="canary", ranker={"hot_candidates": 5})
     first_words = [part.split()[0] for part in raised.value.headline.split("; ")]
@@ -113,7 +113,7 @@ def test_the_faults_of_several_parts_are_reported_at_once():
 
 @pytest.mark.parametrize("pipeline", [training, tuning, catalog], ids=lambda pipeline: pipeline.name)
 def test_every_parameter_of_a_pipeline_is_checked_or_takes_any_text(pipeline):
-    assert set(inspect.signature(pipeline.pipeline_func).parameters) - set(GIVEN) <= UNREAD
+    assert set(inspect.signature(pipeline.pipeline_func).parameters) - set(GIVEN) <= UNCHECKED
 
 
 def test_the_check_imports_no_training_framework():

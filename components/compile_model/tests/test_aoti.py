@@ -1,4 +1,4 @@
-"""One small model as native code: it answers as the trained one does, and is served, refused, copied and refreshed."""
+"""A small model as native code: the same answers as the trained one; served, refused, encrypted and refreshed."""
 
 import json
 import shutil
@@ -74,8 +74,8 @@ def models_of(tiny_run):
     return tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics
 
 
-def drawn(trained: Recommender, rows: int):
-    """Any ids that the tables hold: user, item, row, dense."""
+def random_inputs(trained: Recommender, rows: int):
+    """Random inputs with valid ids: user, item, row, dense."""
     random = np.random.default_rng(rows)
 
     def padded(features, count):
@@ -91,11 +91,11 @@ def drawn(trained: Recommender, rows: int):
 
 
 @slow
-def test_native_code_answers_as_the_trained_model_and_as_onnxruntime(trained, native, tiny_run, one_thread):
+def test_native_code_matches_the_trained_model_and_onnxruntime(trained, native, tiny_run, one_thread):
     served, graphs = ExportedModels.load(native), ExportedModels.load(tiny_run.compiled)
     assert (served.runtime, graphs.runtime) == ("aotinductor", "onnxruntime")
     for rows in (1, 2, 33):
-        user, item, row, dense = drawn(trained, rows)
+        user, item, row, dense = random_inputs(trained, rows)
         for models, tolerance in ((trained.models, 1e-2), (graphs, 1e-4)):
             np.testing.assert_allclose(served.user_vectors(*user), models.user_vectors(*user), atol=tolerance)
             found, wanted = (one.task_probabilities(user, item, row, dense) for one in (served, models))
@@ -105,8 +105,8 @@ def test_native_code_answers_as_the_trained_model_and_as_onnxruntime(trained, na
 
 
 @slow
-def test_inputs_in_another_order_of_memory_or_of_another_width_are_read_rightly(trained, native, one_thread):
-    served, (user, item, row, dense) = ExportedModels.load(native), drawn(trained, 5)
+def test_inputs_of_another_memory_order_or_dtype_give_the_same_result(trained, native, one_thread):
+    served, (user, item, row, dense) = ExportedModels.load(native), random_inputs(trained, 5)
     wanted = served.task_probabilities(user, item, row, dense)
     other = [tuple(np.asfortranarray(values) for values in pair) for pair in (user, item)]
     found = served.task_probabilities(other[0], other[1], row.astype(np.int32), np.asfortranarray(dense, np.float64))
@@ -116,12 +116,12 @@ def test_inputs_in_another_order_of_memory_or_of_another_width_are_read_rightly(
 
 
 @slow
-def test_calls_at_once_do_not_mix_and_each_uses_the_threads_that_it_may(trained, native, one_thread):
+def test_concurrent_calls_do_not_interfere_and_respect_the_thread_limit(trained, native, one_thread):
     served = ExportedModels.load(native, threads=1)
-    cases = [drawn(trained, rows) for rows in range(1, 25)]
+    cases = [random_inputs(trained, rows) for rows in range(1, 25)]
     wanted = [served.task_probabilities(*case) for case in cases]
 
-    # Twelve callers: with runners of torch's own, one of them waited for ever with Python's lock held.
+    # Twelve callers: with torch's own runners, one of them waited forever while it held the GIL.
     def ask(case):
         return served.task_probabilities(*case), torch.get_num_threads()
 
@@ -134,15 +134,15 @@ def test_calls_at_once_do_not_mix_and_each_uses_the_threads_that_it_may(trained,
 
 
 @slow
-def test_an_id_beyond_its_table_is_an_error_and_not_the_end_of_the_process(trained, native, one_thread):
-    served, (user, *_) = ExportedModels.load(native), drawn(trained, 3)
+def test_id_beyond_its_table_raises_an_error_instead_of_a_crash(trained, native, one_thread):
+    served, (user, *_) = ExportedModels.load(native), random_inputs(trained, 3)
     with pytest.raises(RuntimeError, match="index out of bounds"):
         served.user_vectors(user[0] + 10**9, user[1])
     assert np.isfinite(served.user_vectors(*user)).all()
 
 
 @slow
-def test_the_same_limits_hold(trained, native, tiny_run, one_thread):
+def test_native_code_meets_the_same_limits(trained, native, tiny_run, one_thread):
     figures = read_json(native / "compile.json")
     assert figures["runtime"] == "aotinductor" and figures["compiled_mb"] < figures["trained_mb"]
     assert figures["max_probability_difference"] <= 0.02 and figures["rank_overlap_at_10"] >= 0.95
@@ -153,7 +153,7 @@ def test_the_same_limits_hold(trained, native, tiny_run, one_thread):
 
 
 @slow
-def test_the_folder_holds_native_graphs_and_says_what_they_need(native, bundles):
+def test_folder_contains_native_graphs_and_their_requirements(native, bundles):
     graphs = sorted(
         path.relative_to(native).as_posix() for path in native.rglob("*.*") if path.suffix in {".onnx", ".pt2"}
     )
@@ -168,8 +168,8 @@ def test_the_folder_holds_native_graphs_and_says_what_they_need(native, bundles)
 
 
 @slow
-def test_both_are_proven_and_answer_the_same_over_http(bundles, tmp_path):
-    asked, answers = [{"k": 10}, {"query": "milk", "k": 5}, *(one.request for one in read_golden(bundles[0]))], {}
+def test_both_runtimes_are_proven_and_answer_alike_over_http(bundles, tmp_path):
+    requests, answers = [{"k": 10}, {"query": "milk", "k": 5}, *(one.request for one in read_golden(bundles[0]))], {}
     for bundle in bundles[:2]:
         proof = prove(bundle, tmp_path / bundle.name, ProofConfig(requests=20, warm_up=5, max_p99_ms=2000))
         assert proof.golden == len(read_golden(bundle)) and proof.max_score_difference < 1e-4
@@ -180,23 +180,25 @@ def test_both_are_proven_and_answer_the_same_over_http(bundles, tmp_path):
         httpx.Client(trust_env=False, timeout=30) as client,
     ):
         for name, url in (("native", other.url), ("onnx", predictor.url)):
-            said = client.post(f"{url}/v1/models/shoprank:predict", json={"instances": asked}).json()["predictions"]
-            answers[name] = [[item["item_id"] for item in one["items"]] for one in said]
-        explained = client.post(f"{other.url}/v1/models/shoprank:explain", json={"instances": asked[:1]}).json()
+            predictions = client.post(f"{url}/v1/models/shoprank:predict", json={"instances": requests}).json()[
+                "predictions"
+            ]
+            answers[name] = [[item["item_id"] for item in one["items"]] for one in predictions]
+        explained = client.post(f"{other.url}/v1/models/shoprank:explain", json={"instances": requests[:1]}).json()
         assert explained["explanations"][0]["items"][0]["contributions"]
         info = [line for line in client.get(f"{other.url}/metrics").text.splitlines() if "shoprank_model_info{" in line]
         assert len(info) == 1 and 'runtime="aotinductor"' in info[0]
         deadline, compared = time.monotonic() + 20, 0.0
-        while compared < len(asked) and time.monotonic() < deadline:
+        while compared < len(requests) and time.monotonic() < deadline:
             text = client.get(f"{predictor.url}/metrics").text
             counted = (line for line in text.splitlines() if 'shoprank_shadow_total{outcome="compared"}' in line)
             compared = sum(float(line.split()[-1]) for line in counted)
     assert answers["native"] == answers["onnx"] and all(answers["onnx"])
-    assert compared == len(asked)
+    assert compared == len(requests)
 
 
 @slow
-def test_nobody_runs_native_code_of_an_unknown_maker(bundles):
+def test_predictor_refuses_native_code_without_a_public_key(bundles):
     command = [sys.executable, "-m", "serving", "--http_port", "28180", "--grpc_port", "28181", "--model_dir"]
     done = subprocess.run([*command, bundles[1]], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "native code, and there is no --public_key" in done.stderr
@@ -205,7 +207,7 @@ def test_nobody_runs_native_code_of_an_unknown_maker(bundles):
 
 @slow
 @pytest.mark.parametrize(
-    ("record", "named"),
+    ("record", "message"),
     [
         ({"torch": "2.12.0"}, r"user\.pt2 was compiled with torch 2\.12\.0, but torch \d+\.\d+"),
         ({"machine": "aarch64"}, r"user\.pt2 is native code for aarch64, but this machine is x86_64"),
@@ -214,17 +216,17 @@ def test_nobody_runs_native_code_of_an_unknown_maker(bundles):
         ({"surplus": 1}, r"runtime\.json cannot be read"),
     ],
 )
-def test_native_code_for_elsewhere_is_refused_by_name(native, tmp_path, record, named):
+def test_native_code_for_another_environment_is_refused(native, tmp_path, record, message):
     copy = tmp_path / "copy"
     shutil.copytree(native, copy)
     write_json(copy / "runtime.json", read_json(copy / "runtime.json") | record)
-    with pytest.raises(BundleError, match=named) as caught:
+    with pytest.raises(BundleError, match=message) as caught:
         Recommender.open(copy)
     assert "again" in caught.value.fix
 
 
 @slow
-def test_a_damaged_package_and_a_missing_torch_are_told(native, tmp_path, monkeypatch):
+def test_damaged_package_and_missing_torch_are_reported(native, tmp_path, monkeypatch):
     copy = tmp_path / "copy"
     shutil.copytree(native, copy)
     (copy / "ranker" / "ranker.pt2").write_bytes(b"no package")
@@ -238,7 +240,7 @@ def test_a_damaged_package_and_a_missing_torch_are_told(native, tmp_path, monkey
 
 
 @slow
-def test_it_is_encrypted_and_decrypted_as_any_bundle(bundles, tmp_path, one_thread):
+def test_native_bundle_is_encrypted_and_decrypted_like_any_other(bundles, tmp_path, one_thread):
     key = create_key(tmp_path / "key.jwk")
     encrypt(bundles[1], tmp_path / "encrypted", key)
     assert not list((tmp_path / "encrypted").rglob("*.pt2"))
@@ -248,7 +250,7 @@ def test_it_is_encrypted_and_decrypted_as_any_bundle(bundles, tmp_path, one_thre
 
 
 @slow
-def test_its_catalog_is_refreshed(bundles, tmp_path, one_thread):
+def test_catalog_of_a_native_bundle_is_refreshed_with_its_public_key(bundles, tmp_path, one_thread):
     items = tmp_path / "items.parquet"
     pq.write_table(pa.table({"item_id": ["brand-new"], "title": ["Organic oat milk"]}), items)
     with pytest.raises(BundleError, match="there is no public_key"):
@@ -260,7 +262,7 @@ def test_its_catalog_is_refreshed(bundles, tmp_path, one_thread):
 
 
 @slow
-def test_without_a_compiler_the_fix_is_told_before_any_work(tiny_run, tmp_path, monkeypatch):
+def test_missing_compiler_is_reported_before_any_work(tiny_run, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(InputError, match=r"no C\+\+ compiler 'g\+\+' on PATH") as caught:
@@ -269,7 +271,7 @@ def test_without_a_compiler_the_fix_is_told_before_any_work(tiny_run, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_runtime_must_be_known_and_int8_products_are_onnxruntimes():
+def test_unknown_runtime_and_int8_with_aotinductor_are_refused():
     with pytest.raises(InputError, match=r"compile.runtime is 'tensorrt'") as caught:
         CompileOptions.read({"runtime": "tensorrt"}, "compile")
     assert caught.value.fix == "use one of: onnxruntime, aotinductor"
@@ -277,7 +279,7 @@ def test_a_runtime_must_be_known_and_int8_products_are_onnxruntimes():
         CompileOptions.read({"dense_format": "int8", "runtime": "aotinductor"}, "compile")
 
 
-def test_a_bundle_without_a_record_is_onnxruntimes(tmp_path):
+def test_bundle_without_a_runtime_record_uses_onnxruntime(tmp_path):
     assert RuntimeRecord.read(tmp_path) == RuntimeRecord()
     assert RuntimeRecord().facts() == {}
     (tmp_path / "runtime.json").write_text(json.dumps([]))

@@ -1,4 +1,4 @@
-"""The predictor's engine on a trained and compiled model: a batch is answered like its questions one by one."""
+"""The predictor's engine on a trained and compiled model: a batch gets the same answers as single requests."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,8 @@ from serving.protocol import parse_instance
 
 
 @pytest.mark.slow
-def test_a_trained_model_answers_a_batch_like_its_questions_one_by_one(tiny_run):
-    """Within the rounding of float32: matrix products of one row and of many may add up in another order."""
+def test_trained_model_answers_a_batch_like_single_requests(tiny_run):
+    """Within float32 rounding: matrix products of one row and of many rows may sum in another order."""
     engine = Engine(Recommender.open(tiny_run.compiled), "trained", "bundle")
     asks = [parse_instance(golden.request) for golden in read_golden(tiny_run.compiled)]
     engine.check_golden(tiny_run.compiled)

@@ -1,4 +1,4 @@
-"""The compiled model answers like the trained one, is smaller, and is refused when it does not."""
+"""The compiled model answers like the trained one and is smaller; a model that differs is refused."""
 
 import json
 import shutil
@@ -61,7 +61,7 @@ def exported(trained, tmp_path_factory) -> dict[str, Path]:
 
 
 def random_inputs(features: tuple[SparseFeature, ...], rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Any ids that the tables hold, with weights that sum to at most 1 a feature; some places are padding."""
+    """Random valid ids, with weights that sum to at most 1 per feature; some positions are padding."""
     random = np.random.default_rng(seed)
     ids = [random.integers(0, feature.rows, (rows, feature.max_length)) for feature in features]
     weights = [random.random((rows, feature.max_length)) / feature.max_length for feature in features]
@@ -74,7 +74,7 @@ def random_inputs(features: tuple[SparseFeature, ...], rows: int, seed: int) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", TOLERANCE)
-def test_random_inputs_give_the_trained_answers(exported, trained, precision):
+def test_random_inputs_give_the_outputs_of_the_trained_model(exported, trained, precision):
     served, tolerance = ExportedModels.load(exported[precision]), TOLERANCE[precision]
     assert served.tasks == trained.tasks == ("purchase_again", "purchase_first")
     retriever, ranker = trained.retriever.config, trained.ranker.config
@@ -93,7 +93,7 @@ def test_random_inputs_give_the_trained_answers(exported, trained, precision):
 
 
 @pytest.mark.slow
-def test_dense_layers_as_int8_are_near_and_tables_stay(exported, trained, tmp_path):
+def test_int8_dense_layers_are_smaller_and_close_to_the_trained_model(exported, trained, tmp_path):
     shutil.copytree(exported["fp32"], tmp_path / "int8")
     for path in (tmp_path / "int8").rglob("*.onnx"):
         before = path.stat().st_size
@@ -107,7 +107,7 @@ def test_dense_layers_as_int8_are_near_and_tables_stay(exported, trained, tmp_pa
 
 
 @pytest.mark.slow
-def test_training_notes_the_rows_that_it_touched(tiny_run, trained):
+def test_training_records_the_embedding_rows_that_it_updated(tiny_run, trained):
     for folder, model in ((tiny_run.retriever, trained.retriever), (tiny_run.ranker, trained.ranker)):
         touched = trained_rows(folder)
         tables = {name for name, _ in model.named_parameters() if ".embedding_bags." in name}
@@ -116,9 +116,9 @@ def test_training_notes_the_rows_that_it_touched(tiny_run, trained):
     rows = Rows.read(
         tiny_run.features / "rows" / "retriever.parquet", FeatureSpec.read(tiny_run.features / "spec.json")
     )
-    seen = np.unique(rows.features["interest_category"].values)
+    used = np.unique(rows.features["interest_category"].values)
     found = trained_rows(tiny_run.retriever)["user_bags.embedding_bags.t_interest_category.weight"].numpy()
-    assert set(np.flatnonzero(found)) <= set(seen.tolist()) and found.sum() > 0.9 * len(seen)
+    assert set(np.flatnonzero(found)) <= set(used.tolist()) and found.sum() > 0.9 * len(used)
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def opened(tiny_run) -> tuple[Recommender, Recommender, Rows]:
 
 
 @pytest.mark.slow
-def test_the_folder_holds_what_a_bundle_needs_and_says_how_good_it_is(tiny_run):
+def test_folder_contains_the_files_of_a_bundle_and_its_quality_figures(tiny_run):
     figures = read_json(tiny_run.compiled / "compile.json")
     assert figures["table_format"] == "int8"
     assert figures["max_probability_difference"] <= 0.02 and figures["rank_overlap_at_10"] >= 0.95
@@ -155,24 +155,24 @@ def test_the_folder_holds_what_a_bundle_needs_and_says_how_good_it_is(tiny_run):
     assert not [path for path in tiny_run.compiled.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
 
 
-def beyond(limits: Limits, **changes: float) -> Limits:
-    """Limits that no model keeps to, which the options refuse."""
+def unvalidated(limits: Limits, **changes: float) -> Limits:
+    """Limits without validation, so that no model can meet them."""
     return limits.model_copy(update=changes)
 
 
 @pytest.mark.slow
-def test_comparing_passes_within_the_limits_and_refuses_beyond(opened):
+def test_compare_passes_within_the_limits_and_refuses_beyond_them(opened):
     figures = compare(*opened, Limits(shoppers=20))
     assert 0 < figures["max_probability_difference"] <= 0.02
     with pytest.raises(DataError, match="compiled and trained model differ: probabilities by up to") as caught:
         compare(*opened, Limits(shoppers=20, max_probability_difference=1e-9))
     assert "use fp16 or fp32" in caught.value.fix
     with pytest.raises(DataError, match=r"overlap@10"):
-        compare(*opened, beyond(Limits(shoppers=20), min_rank_overlap=1.01))
+        compare(*opened, unvalidated(Limits(shoppers=20), min_rank_overlap=1.01))
 
 
 @pytest.mark.slow
-def test_ranking_quality_is_measured_at_the_validation_moment_and_a_loss_refused(tiny_run, opened):
+def test_ranking_quality_is_measured_at_validation_time_and_a_loss_refused(tiny_run, opened):
     _, compiled, rows = opened
     config = CandidateConfig(**read_json(tiny_run.ranker / "candidates.json"))
     then = open_offline(tiny_run.features, tiny_run.retriever, tiny_run.ranker, config, "validation")
@@ -180,14 +180,14 @@ def test_ranking_quality_is_measured_at_the_validation_moment_and_a_loss_refused
     assert figures["ndcg_at_10_compiled"] == pytest.approx(figures["ndcg_at_10_trained"], rel=0.02)
     assert 0.1 < figures["ndcg_at_10_trained"] < 0.9
     with pytest.raises(DataError, match=r"ranks worse: NDCG@10 0\.\d+ instead of 0\.\d+"):
-        quality(then, compiled, rows, beyond(Limits(), max_ndcg_loss=-0.5))
+        quality(then, compiled, rows, unvalidated(Limits(), max_ndcg_loss=-0.5))
 
 
 @pytest.mark.slow
-def test_an_index_that_misses_too_much_is_made_exact(tiny_run, tmp_path):
+def test_index_with_too_low_recall_is_replaced_by_an_exact_one(tiny_run, tmp_path):
     models = (tiny_run.features, tiny_run.retriever, tiny_run.ranker, tiny_run.statistics)
     for least, exact in ((0.5, False), (1.01, True)):
-        limits = beyond(Limits(shoppers=20, min_rank_overlap=0.5), min_index_recall=least)
+        limits = unvalidated(Limits(shoppers=20, min_rank_overlap=0.5), min_index_recall=least)
         config = CompileOptions(exact_index_up_to=10, timed_requests=1).model_copy(update={"limits": limits})
         figures = compile_model(*models, tmp_path / str(exact), config)
         assert 0.5 < figures["index_recall_at_100"] <= 1.0
@@ -205,8 +205,8 @@ def test_a_refused_model_leaves_nothing_behind(tiny_run, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_encoder_crosses_experts_and_target_attention_compile_within_the_limits(tiny_run, tmp_path):
-    """Everything that can be chosen at once, through the stages' own functions, to a folder that serves."""
+def test_encoder_cross_experts_and_attention_compile_within_the_limits(tiny_run, tmp_path):
+    """All architecture options at once, trained and compiled by the stages' own functions."""
     size, seed = size_named("tiny"), 3
     encoder = AttentionConfig(layers=1, hidden_dim=16)
     retriever = RetrieverTraining.from_size(size, seed).replace(encoder=encoder, epochs=1)
@@ -220,13 +220,13 @@ def test_an_encoder_crosses_experts_and_target_attention_compile_within_the_limi
 
 
 @pytest.mark.slow
-def test_golden_requests_are_written_the_same_again_and_answered_the_same(tiny_run, opened, tmp_path):
+def test_golden_requests_are_reproducible_and_answered_the_same(tiny_run, opened, tmp_path):
     _, compiled, rows = opened
     write_golden(compiled, rows, tmp_path / "golden.json")
     assert (tmp_path / "golden.json").read_bytes() == (tiny_run.compiled / "golden.json").read_bytes()
     golden = read_golden(tiny_run.compiled)
-    asked = [one.request for one in golden]
-    assert any("query" in request for request in asked) and any("user_id" not in request for request in asked)
+    requests = [one.request for one in golden]
+    assert any("query" in request for request in requests) and any("user_id" not in request for request in requests)
     for one in golden:
         shopper = np.array([compiled.user_row.get(one.request.get("user_id", ""), 0)])
         histories = compiled.store.before(shopper, np.array([compiled.spec.as_of]), compiled.spec.max_history)
@@ -237,7 +237,7 @@ def test_golden_requests_are_written_the_same_again_and_answered_the_same(tiny_r
 
 
 @pytest.mark.slow
-def test_the_index_holds_the_trained_item_vectors_and_never_the_unknown_item(tiny_run, opened, trained):
+def test_index_stores_the_trained_vectors_and_never_finds_the_unknown_item(tiny_run, opened, trained):
     _, compiled, rows = opened
     vectors, bias = item_vectors(trained.retriever, compiled.catalog)
     stored = compiled.index.vectors(np.arange(len(compiled.catalog)))
@@ -249,7 +249,7 @@ def test_the_index_holds_the_trained_item_vectors_and_never_the_unknown_item(tin
 
 
 @pytest.mark.slow
-def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
+def test_live_query_gets_the_same_tokens_as_a_training_row(opened):
     _, compiled, _ = opened
     queries = ["Organic MILK", "牛奶", "", "🥛", "zzz unheard of milk " * 9]
     histories = compiled.store.before(np.zeros(5, np.int64), np.full(5, compiled.spec.as_of), 10)
@@ -260,7 +260,7 @@ def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         ({"table_format": "FP16"}, "compile.table_format is 'FP16'\n.*fp32, fp16, int8, int4"),
         ({"dense_format": "int4"}, "compile.dense_format is 'int4'\n.*fp32, int8"),
@@ -271,8 +271,8 @@ def test_a_live_query_gets_the_tokens_that_training_rows_got(opened):
         ({"limits": 0.1}, "compile.limits is 0.1"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused_by_their_path(raw, said):
-    with pytest.raises(InputError, match=said):
+def test_invalid_options_are_refused_by_their_path(raw, message):
+    with pytest.raises(InputError, match=message):
         CompileOptions.read(raw, "compile")
 
 

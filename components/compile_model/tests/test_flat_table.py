@@ -1,4 +1,4 @@
-"""The compiled models' one table: every precision, rows that nothing trained, any width."""
+"""The single embedding table of compiled models: every precision, untrained rows, any width."""
 
 import torch
 
@@ -7,7 +7,7 @@ from components.compile_model.flat_table import FlatTable, SparseTables
 from components.shared.features.spec import SparseFeature
 
 
-def test_untrained_rows_are_left_out_and_read_as_the_unknown_one():
+def test_untrained_rows_are_pruned_and_read_as_the_unknown_row():
     torch.manual_seed(0)
     weights = [torch.randn(50, 8), torch.randn(30, 8)]
     features = (SparseFeature(name="a", rows=50, max_length=2), SparseFeature(name="b", rows=30, max_length=1))

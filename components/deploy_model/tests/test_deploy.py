@@ -1,4 +1,4 @@
-"""Releases: only what is blessed and proven becomes the champion; it comes back in one call."""
+"""Releases: only a blessed and proven version becomes the champion, and one call rolls it back."""
 
 import dataclasses
 
@@ -50,7 +50,7 @@ def shop(tmp_path):
     return Shop(tmp_path)
 
 
-def test_a_blessed_and_proven_version_is_released_once_and_taken_back(shop):
+def test_blessed_and_proven_version_is_released_once_and_rolled_back(shop):
     (one, proof_one), (two, proof_two) = shop.version("one"), shop.version("two")
     first = deploy(shop.release(one), proof_one, shop.evaluation())
     assert (first.version, first.previous, first.changed) == (one, "", True)
@@ -63,14 +63,14 @@ def test_a_blessed_and_proven_version_is_released_once_and_taken_back(shop):
         rollback(shop.registry.root, "shop")
 
 
-def test_what_is_not_blessed_stays_out(shop):
+def test_version_that_is_not_blessed_is_refused(shop):
     version, proof = shop.version("one")
     with pytest.raises(RegistryError, match="is not blessed: worse than popularity"):
         deploy(shop.release(version), proof, shop.evaluation(False))
     assert shop.registry.aliases("shop") == {}
 
 
-def test_the_proof_must_be_of_this_version_and_these_files(shop):
+def test_proof_of_another_version_and_changed_files_are_refused(shop):
     (one, proof_one), (two, _) = shop.version("one"), shop.version("two")
     with pytest.raises(RegistryError, match="the serving proof is for shop/"):
         deploy(shop.release(two), proof_one, shop.evaluation())
@@ -80,7 +80,7 @@ def test_the_proof_must_be_of_this_version_and_these_files(shop):
     assert "champion" not in shop.registry.aliases("shop")
 
 
-def test_missing_or_broken_papers_are_named(shop, tmp_path):
+def test_missing_and_invalid_inputs_are_named(shop, tmp_path):
     version, proof = shop.version("one")
     with pytest.raises(InputError, match=r"proof\.json does not exist"):
         deploy(shop.release(version), tmp_path, shop.evaluation())
@@ -99,7 +99,7 @@ def test_missing_or_broken_papers_are_named(shop, tmp_path):
         deploy(shop.release("v9"), proof, shop.evaluation())
 
 
-def test_the_kfp_face(shop):
+def test_component_deploys_the_version_and_records_the_result(shop):
     version, proof = shop.version("one")
     result = Metrics(uri=str(shop.folder / "result"))
     served = deploy_model.python_func(

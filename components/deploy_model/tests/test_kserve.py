@@ -1,4 +1,4 @@
-"""Releases on KServe's API: a real API server, real predictors, a controller of the test's that plays KServe."""
+"""Releases through KServe's API: a real API server, real predictors, and a test controller that simulates KServe."""
 
 import dataclasses
 import shutil
@@ -28,7 +28,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def shelves(tmp_path_factory):
+def registered_versions(tmp_path_factory):
     """(registry folder, first version, second version); copy it before writing."""
     return two_versions(tmp_path_factory.mktemp("shelves"))
 
@@ -53,12 +53,12 @@ class Shop:
 
 
 @pytest.fixture
-def shop(shelves, cluster, tmp_path):
-    shutil.copytree(shelves[0], tmp_path / "registry")
-    return Shop(tmp_path / "registry", cluster, shelves[1:])
+def shop(registered_versions, cluster, tmp_path):
+    shutil.copytree(registered_versions[0], tmp_path / "registry")
+    return Shop(tmp_path / "registry", cluster, registered_versions[1:])
 
 
-def test_a_version_is_created_replaced_and_taken_back_through_its_own_url(shop):
+def test_version_is_created_replaced_and_rolled_back(shop):
     with Controller(shop.cluster, shop.bundle_of):
         assert shop.backend.current("handmade") == ""
         shop.backend.release("handmade", shop.one)
@@ -88,7 +88,7 @@ def test_a_version_is_created_replaced_and_taken_back_through_its_own_url(shop):
     assert shop.registry.audit("handmade").verify() == 8
 
 
-def test_a_version_that_never_gets_ready_leaves_the_one_before(shop):
+def test_version_that_does_not_get_ready_restores_the_previous_one(shop):
     with Controller(shop.cluster, shop.bundle_of) as kserve:
         shop.backend.release("handmade", shop.one)
         kserve.never_ready.add(shop.two)
@@ -117,14 +117,14 @@ def test_a_first_version_that_fails_leaves_no_service(shop):
     assert "champion" not in shop.registry.aliases("handmade")
 
 
-def test_ready_and_then_a_crash_is_no_release(shop):
+def test_crash_after_ready_fails_the_release(shop):
     with Controller(shop.cluster, shop.bundle_of) as kserve:
         kserve.crashes.add(shop.one)
         with pytest.raises(ServingError):
             shop.backend.release("handmade", shop.one)
 
 
-def test_another_model_behind_the_url_is_no_release(shop):
+def test_another_version_behind_the_url_fails_the_release(shop):
     """The status says Ready, but the pods of the version before still answer."""
     with Controller(shop.cluster, lambda uri: shop.registry.resolve(f"handmade/{shop.one}")):
         target = dataclasses.replace(shop.backend.target, settle_s=2)
@@ -133,7 +133,7 @@ def test_another_model_behind_the_url_is_no_release(shop):
             KServeBackend(shop.backend.registry, target, shop.cluster).release("handmade", shop.two)
 
 
-def test_a_conflict_and_an_absent_server_do_not_stop_a_release(shop, api_server):
+def test_release_survives_conflicts_and_a_restart_of_the_api_server(shop, api_server):
     from components.shared.cluster.api import RetryPolicy
 
     patient = api_server.connect(RetryPolicy())
@@ -171,7 +171,7 @@ def test_a_service_of_another_mode_or_model_is_refused(shop):
         shop.backend.release("handmade", shop.two)
 
 
-def test_an_encrypted_bundle_names_its_key_for_champion_and_candidate(shop):
+def test_key_of_an_encrypted_bundle_is_set_for_champion_and_candidate(shop):
     spec = dataclasses.replace(shop.spec, confidential="kbs:///shop/bundle/key")
     shop.cluster.create(INFERENCE_SERVICE, manifest(spec, shop.one))
     traffic = StandardTraffic(shop.cluster, Placement(service=spec, ready_s=0.1))
@@ -182,7 +182,7 @@ def test_an_encrypted_bundle_names_its_key_for_champion_and_candidate(shop):
     assert stable["model"]["confidential"] == canary["model"]["confidential"] == key
 
 
-def test_parameters_that_cannot_be_are_named(tmp_path):
+def test_invalid_release_options_are_refused(tmp_path):
     options = ReleaseOptions(service="s", storage="minio://mlpipeline/registry")
     assert kserve_target("shop", options).service.uri("v1") == "s3://mlpipeline/registry/shop/versions/v1"
     with pytest.raises(InputError, match=r"release.mode is 'Serverless'"):
@@ -193,7 +193,7 @@ def test_parameters_that_cannot_be_are_named(tmp_path):
         rollback(tmp_path, "shop", "kserve")
 
 
-def test_a_full_quota_and_a_denied_change_are_told_and_change_nothing(shop, api_server):
+def test_quota_and_webhook_errors_are_reported_and_change_nothing(shop, api_server):
     with in_front_of(api_server) as (cluster, front), Controller(cluster, shop.bundle_of):
         backend = KServeBackend(shop.backend.registry, shop.backend.target, cluster)
         front.refusals = {"POST": QUOTA}

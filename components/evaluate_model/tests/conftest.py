@@ -1,4 +1,4 @@
-"""A signed bundle of the tiny shop, to be met as the champion, and the model that is measured beside it."""
+"""A signed bundle of the tiny shop as the champion, and the trained model that is compared with it."""
 
 import shutil
 
@@ -11,29 +11,29 @@ from components.shared.release.signing import load_or_create_key, public_path
 from components.shared.storage import read_json
 
 
-def _sealed(folder, private):
+def _sign_bundle(folder, private):
     write_manifest(folder, BundleFacts(name="shop", as_of=0, schema_hash=""))
     sign(folder, load_or_create_key(private))
     return str(public_path(private))
 
 
 @pytest.fixture(scope="session")
-def sealed():
-    """Makes a signed bundle of a compiled model's folder; returns the file of the public key."""
-    return _sealed
+def sign_bundle():
+    """A function that signs the folder of a compiled model as a bundle and returns the file of the public key."""
+    return _sign_bundle
 
 
 @pytest.fixture(scope="session")
 def bundle(tiny_run, tmp_path_factory):
-    """The tiny shop's own model; its key lies beside it as key.pem."""
+    """The tiny shop's own model, signed with key.pem in the folder above."""
     folder = tmp_path_factory.mktemp("champion")
     shutil.copytree(tiny_run.compiled, folder / "bundle")
-    _sealed(folder / "bundle", folder / "key.pem")
+    _sign_bundle(folder / "bundle", folder / "key.pem")
     return folder / "bundle"
 
 
 @pytest.fixture(scope="session")
 def recommender(tiny_run):
-    """The trained model as of the test moment."""
+    """The trained model as of the test time."""
     candidates = CandidateConfig(**read_json(tiny_run.ranker / "candidates.json"))
     return open_offline(tiny_run.features, tiny_run.retriever, tiny_run.ranker, candidates, "test")

@@ -1,4 +1,4 @@
-"""The simple methods on a shop small enough to work out by hand."""
+"""The baselines on a shop small enough to compute by hand."""
 
 from typing import Any
 
@@ -49,8 +49,8 @@ NEW: list[tuple[int, ...]] = []
 
 @pytest.fixture
 def lists():
-    asked = _histories(ANN, NEW)
-    past = Past.of(asked, iter([_histories(ANN, BOB), _histories(CAT, DAN, NEW)]), ITEMS, Spec(), 28)
+    shoppers = _histories(ANN, NEW)
+    past = Past.of(shoppers, iter([_histories(ANN, BOB), _histories(CAT, DAN, NEW)]), ITEMS, Spec(), 28)
     return past, baseline_lists(past, 4)
 
 
@@ -59,15 +59,15 @@ def test_past_counts_target_events_only(lists):
     assert past.total.tolist() == [0, 5, 2, 3, 2, 0]
     assert past.recent.tolist() == [0, 1, 2, 2, 2, 0]
     assert past.counts.toarray().tolist() == [[0, 3, 1, 0, 0, 0], [0] * 6]
-    assert past.everybody.shape == (5, 6)
-    assert past.everybody.max() == 1
+    assert past.buyers.shape == (5, 6)
+    assert past.buyers.max() == 1
 
 
-def test_parts_count_like_the_whole(lists):
+def test_counting_in_parts_equals_counting_at_once(lists):
     past, _ = lists
     whole = Past.of(_histories(ANN, NEW), _histories(ANN, BOB, CAT, DAN, NEW), ITEMS, Spec(), 28)
     assert (whole.total == past.total).all() and (whole.recent == past.recent).all()
-    assert (whole.everybody != past.everybody).nnz == 0
+    assert (whole.buyers != past.buyers).nnz == 0
 
 
 def test_popularity_is_the_same_for_everybody(lists):
@@ -76,7 +76,7 @@ def test_popularity_is_the_same_for_everybody(lists):
     assert found.first.tolist() == [[3, 4, 0, 0], [1, 3, 2, 4]]
 
 
-def test_recent_popularity_looks_at_the_window_and_breaks_ties_by_all_time(lists):
+def test_recent_popularity_counts_the_window_and_breaks_ties_by_all_time(lists):
     assert lists[1]["recent popularity"].overall[1].tolist() == [3, 2, 4, 1]
 
 
@@ -86,7 +86,7 @@ def test_personal_frequency_puts_own_items_first_and_falls_back_to_popularity(li
     assert found.first[0].tolist() == [3, 4, 0, 0]
 
 
-def test_item_knn_finds_what_is_bought_together():
+def test_item_knn_recommends_items_bought_together():
     crowd = [[(1, 9), (2, 9)]] * 3 + [[(3, 9), (4, 9)]] * 4
     past = Past.of(_histories([(1, 1)]), _histories(*crowd), ITEMS, Spec(), 28)
     found = baseline_lists(past, 4)["item-kNN"]
@@ -103,7 +103,7 @@ def test_a_shop_without_any_purchase_answers_with_empty_lists():
 @given(
     arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 12)), elements=st.integers(0, 4)), st.integers(1, 9)
 )
-def test_top_lists_are_the_first_of_a_stable_sort(scores, k):
+def test_top_lists_are_the_head_of_a_stable_sort(scores, k):
     scores[:, 0] = 0
     expected = np.zeros((len(scores), k), np.int64)
     for row, own in enumerate(scores):

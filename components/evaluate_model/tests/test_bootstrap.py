@@ -1,4 +1,4 @@
-"""Intervals behave: equal methods hold zero, a known difference is found, width falls with the square root."""
+"""Bootstrap intervals: zero for equal methods, and the normal interval for a known difference."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ def test_equal_methods_differ_by_exactly_zero():
     assert (found.mean, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
-def test_two_methods_of_equal_quality_are_not_told_apart():
+def test_interval_of_two_equally_good_methods_contains_zero():
     random = np.random.default_rng(1)
     found = intervals(random.normal(0.0, 0.2, (400, 1)) - random.normal(0.0, 0.2, (400, 1)), CONFIG)[0]
     assert found.low < 0 < found.high
 
 
-def test_a_known_difference_is_found_with_the_width_of_the_normal_interval():
+def test_interval_of_a_known_difference_matches_the_normal_interval():
     random = np.random.default_rng(2)
     values = random.normal(0.05, 0.2, (1_000, 1))
     found = intervals(values, CONFIG)[0]
@@ -34,7 +34,7 @@ def test_a_known_difference_is_found_with_the_width_of_the_normal_interval():
     assert found.high == pytest.approx(high, abs=0.002)
 
 
-def test_columns_share_their_resamples_and_the_seed_decides():
+def test_columns_share_resamples_that_depend_on_the_seed():
     values = np.random.default_rng(4).random((60, 2))
     one, other = intervals(np.c_[values, values], CONFIG)[:2], intervals(np.c_[values, values], CONFIG)[2:]
     assert one == other
@@ -42,13 +42,13 @@ def test_columns_share_their_resamples_and_the_seed_decides():
     assert one != again
 
 
-def test_resamples_in_parts_are_the_same(monkeypatch):
+def test_resampling_in_parts_gives_the_same_intervals(monkeypatch):
     values = np.random.default_rng(5).random((50, 3))
     whole = intervals(values, CONFIG)
     monkeypatch.setattr(bootstrap, "_CELLS", 50 * 7)
     assert intervals(values, CONFIG) == whole
 
 
-def test_nobody_has_no_interval():
+def test_interval_without_shoppers_is_empty():
     found = intervals(np.zeros((0, 2)), CONFIG)
     assert found[0].to_json() == {"mean": None, "low": None, "high": None}

@@ -1,4 +1,4 @@
-"""Estimators on a bandit whose truth is known: right in the mean, honest about their spread, loud about bad input."""
+"""Off-policy estimators on a bandit of known value: unbiased, with valid intervals, and errors for invalid input."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def expected_of(model, target, chosen):
     return model[np.arange(len(chosen)), chosen], (target * model).sum(1)
 
 
-def test_every_estimator_finds_the_truth_and_says_how_sure_it_is():
+def test_estimators_are_unbiased_and_their_intervals_cover_the_truth():
     covered, errors, widths = {}, {}, {}
     for seed in range(100):
         logged, truth, click, target, chosen = shop(seed)
@@ -58,15 +58,15 @@ def test_every_estimator_finds_the_truth_and_says_how_sure_it_is():
     assert np.mean(widths["dr"]) < 0.9 * np.mean(widths["ips"]), "a good model narrows the interval"
 
 
-def test_a_policy_that_was_the_one_answering_has_its_own_mean_and_all_samples():
+def test_logging_policy_as_target_has_its_mean_reward_and_all_samples():
     logged = shop(3)[0]
     same = dataclasses.replace(logged, target=logged.propensity)
     assert ips(same).value == snips(same).value == pytest.approx(logged.reward.mean())
     assert same.effective_samples == pytest.approx(len(logged.reward))
 
 
-def test_the_plain_mean_of_the_log_is_no_answer():
-    """Why estimators are needed: the target policy is better than the one that answered, and only they see it."""
+def test_mean_logged_reward_is_biased_for_the_target_policy():
+    """The target policy is better than the logging policy, which only the estimators show."""
     logged, truth, *_ = shop(5, 20_000)
     assert abs(logged.reward.mean() - truth) > 0.05 > 10 * abs(ips(logged).value - truth)
 
@@ -92,7 +92,7 @@ probability = st.floats(0.01, 1.0)
     ),
     st.floats(-3, 3),
 )
-def test_snips_lies_among_the_rewards_and_follows_a_shift(drawn, shift):
+def test_snips_lies_within_the_rewards_and_follows_a_shift(drawn, shift):
     logged = Logged(*drawn)
     value = snips(logged).value
     assert logged.reward.min() - 1e-9 <= value <= logged.reward.max() + 1e-9
@@ -103,7 +103,7 @@ def test_snips_lies_among_the_rewards_and_follows_a_shift(drawn, shift):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"propensity": np.array([0.5, 0.0])}, "propensity of entry 1 is 0.0"),
         ({"propensity": np.array([0.5, np.nan])}, "propensity of entry 1 is nan"),
@@ -112,19 +112,19 @@ def test_snips_lies_among_the_rewards_and_follows_a_shift(drawn, shift):
         ({"reward": np.array([1.0])}, "have \\[1, 2\\] entries"),
     ],
 )
-def test_bad_input_is_named(change, said):
+def test_invalid_entries_are_named(change, message):
     fine = Logged(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.array([0.5, 0.5]))
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         dataclasses.replace(fine, **change)
 
 
-def test_policies_that_never_agree_tell_nothing():
+def test_target_that_never_chooses_a_logged_item_is_refused():
     with pytest.raises(DataError, match="never chooses a logged item"):
         snips(Logged(np.array([1.0, 0.0]), np.array([0.5, 0.5]), np.zeros(2)))
 
 
-def test_items_rates_come_from_the_other_half_and_steady_the_estimate():
-    """Items differ much and are chosen often, so a model of their rates takes most of the noise out."""
+def test_item_rates_are_cross_fitted_and_reduce_the_standard_error():
+    """Items differ much and are chosen often, so a model of their rates removes most of the noise."""
     random, rates, n = np.random.default_rng(5), np.array([0.05, 0.5, 0.95]), 4_000
     shown, wanted = random.integers(0, 3, n), random.integers(0, 3, n)
     reward = (random.random(n) < rates[shown]).astype(np.float64)

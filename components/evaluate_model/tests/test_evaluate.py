@@ -25,23 +25,23 @@ CONFIG = EvaluationOptions.for_size(size_named("tiny"))
 
 
 @pytest.fixture(scope="module")
-def honest(tiny_run, bundle, tmp_path_factory):
+def evaluated(tiny_run, bundle, tmp_path_factory):
     out = tmp_path_factory.mktemp("honest")
     decision = evaluate(tiny_run.features, tiny_run.retriever, tiny_run.ranker, out / "ev", out / "ev.html", CONFIG,
                         bundle)  # fmt: skip
     return out, decision
 
 
-def test_a_trained_model_is_blessed_with_reasons(honest):
-    out, decision = honest
+def test_a_trained_model_is_blessed_with_reasons(evaluated):
+    out, decision = evaluated
     assert decision.blessed, decision.reasons
     assert read_decision(out / "ev") == decision
     assert all(reason.endswith(".") for reason in decision.reasons)
     assert {"ndcg_at_10", "recall_at_20", "new_ndcg_at_10", "ranker_auc", "coverage", "gini"} <= set(decision.metrics)
 
 
-def test_metrics_hold_every_method_interval_and_slice(honest):
-    result = read_json(honest[0] / "ev" / "metrics.json")
+def test_metrics_contain_every_method_interval_and_slice(evaluated):
+    result = read_json(evaluated[0] / "ev" / "metrics.json")
     for scope in result["scopes"].values():
         assert set(scope["methods"]) == {
             "model", "champion", "popularity", "recent popularity", "personal frequency", "item-kNN"
@@ -58,25 +58,25 @@ def test_metrics_hold_every_method_interval_and_slice(honest):
     assert result["ranker"]["again"]["pairs"] + result["ranker"]["first"]["pairs"] == result["ranker"]["all"]["pairs"]
 
 
-def test_anonymous_shoppers_get_one_list_that_is_held_against_what_everybody_took(honest, recommender, tiny_run):
-    out, decision = honest
+def test_anonymous_list_is_compared_with_the_targets_of_all_shoppers(evaluated, recommender, tiny_run):
+    out, decision = evaluated
     found = read_json(out / "ev" / "metrics.json")["anonymous"]
     rows = Rows.read(tiny_run.features / "rows" / "test.parquet", recommender.spec)
     overall = pq.read_table(out / "ev" / "lists.parquet").to_pandas()
     for method in ("popularity", "recent popularity"):
         same = overall[(overall.scope == "overall") & (overall.method == method)]
         assert found["ndcg_at_10"][method] == pytest.approx(same.ndcg_at_10.mean()), "their list is the same for all"
-    taken = [rows.targets.take(np.array([row])).values for row in range(len(rows))]
-    assert 0 <= found["observed"] <= max(np.bincount(np.concatenate(taken))) / len(rows)
+    targets = [rows.targets.take(np.array([row])).values for row in range(len(rows))]
+    assert 0 <= found["observed"] <= max(np.bincount(np.concatenate(targets))) / len(rows)
     assert found["ndcg_at_10"]["model"] > 0 and 0 < found["predicted"] < 1
     assert decision.metrics["anonymous_ndcg_at_10"] == found["ndcg_at_10"]["model"]
     assert "Anonymous shoppers" in (out / "ev.html").read_text(encoding="utf-8")
 
 
-def test_lists_hold_what_the_means_are_made_of(honest, tiny_run):
-    table = pq.read_table(honest[0] / "ev" / "lists.parquet")
+def test_means_of_the_lists_equal_the_reported_metrics(evaluated, tiny_run):
+    table = pq.read_table(evaluated[0] / "ev" / "lists.parquet")
     assert table.schema.equals(LISTS)
-    result = read_json(honest[0] / "ev" / "metrics.json")
+    result = read_json(evaluated[0] / "ev" / "metrics.json")
     frame = table.to_pandas()
     for (scope, method), group in frame.groupby(["scope", "method"]):
         mean = result["scopes"][scope]["methods"][method]["recall_at_20"]["mean"]
@@ -84,22 +84,22 @@ def test_lists_hold_what_the_means_are_made_of(honest, tiny_run):
     assert set(frame["user_id"]) <= set(pq.read_table(tiny_run.users)["user_id"].to_pylist())
 
 
-def test_first_time_lists_hold_nothing_bought_before(honest, recommender, tiny_run):
+def test_first_time_lists_exclude_items_bought_before(evaluated, recommender, tiny_run):
     rows = Rows.read(tiny_run.features / "rows" / "test.parquet", recommender.spec)
-    asked = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
+    histories = recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
     ids = recommender.catalog.item_id
     name_of = {row: name for name, row in recommender.user_row.items()}
     bought = {
-        name_of[int(shopper)]: set(ids.take(asked.item[asked.row == row]).to_pylist())
+        name_of[int(shopper)]: set(ids.take(histories.item[histories.row == row]).to_pylist())
         for row, shopper in enumerate(rows.shopper)
     }
-    frame = pq.read_table(honest[0] / "ev" / "lists.parquet").to_pandas()
+    frame = pq.read_table(evaluated[0] / "ev" / "lists.parquet").to_pandas()
     for user, method, items in frame.loc[frame["scope"] == "first", ["user_id", "method", "items"]].itertuples(False):
         assert not bought[user] & set(items), (user, method)
 
 
-def test_the_page_is_whole(honest):
-    html = (honest[0] / "ev.html").read_text()
+def test_report_shows_figures_decision_baselines_and_champion_note(evaluated):
+    html = (evaluated[0] / "ev.html").read_text()
     assert html.count("<svg") >= 6
     assert "Blessed" in html and "personal frequency" in html and "has seen the test data" in html
 
@@ -122,7 +122,7 @@ def test_a_spoiled_ranker_is_refused(tiny_run, tmp_path, spoil):
     assert "Refused" in (tmp_path / "e.html").read_text()
 
 
-def test_the_face_logs_metrics_and_returns_the_blessing(tiny_run, tmp_path):
+def test_component_logs_metrics_and_returns_the_blessing(tiny_run, tmp_path):
     metrics, classification = Metrics(), ClassificationMetrics()
     evaluation = Artifact(uri=str(tmp_path / "evaluation"))
     blessed = evaluate_model.python_func(

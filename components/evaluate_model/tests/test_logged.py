@@ -1,4 +1,4 @@
-"""Exploration, shadow log and events together find what a candidate would have earned, on a shop of known truth."""
+"""Exploration, shadow log and events together estimate the rate of a candidate, on a shop with known rates."""
 
 import tracemalloc
 
@@ -17,10 +17,10 @@ SCHEMA = pa.schema([("request_id", pa.string()), ("item_id", pa.string()), ("eve
 
 
 def shop(folder, requests=6_000, share=0.5, seed=0, reordered=0.0):
-    """Champion and candidate rank alike but for the last position; returns the true purchase rates there.
+    """Champion and candidate differ at the last position only; returns the true purchase rates there.
 
-    In a share of requests, `reordered`, both answer with the same items but for the draw, in another order; these do
-    not count in the rates.
+    In a share `reordered` of the requests, the candidate shows the same items in another order, apart from the drawn
+    one; these requests do not count in the rates.
     """
     random = np.random.default_rng(seed)
     config = ExplorationConfig(share=share, draw=UniformConfig(), pool=6)
@@ -31,13 +31,13 @@ def shop(folder, requests=6_000, share=0.5, seed=0, reordered=0.0):
         score = np.linspace(0.9, 0.1, ITEMS).astype(np.float32)
         shown = explore(config, request, 5, score[:10], np.zeros(10, np.float32))
         items = tuple(f"i{order[position]}" for position in shown.positions)
-        # The candidate knows better: it shows the best of the champion's next ones.
+        # The candidate is better: last it shows the best of the champion's next items.
         best = max(range(4, 10), key=lambda position: rate[order[position]])
         swapped = number < reordered * requests
         wanted = (*items[1:4], f"i{order[4]}", items[0]) if swapped else (*items[:4], f"i{order[best]}")
-        told = {"time": 1.0, "request_id": request, "outcome": "ok", "seconds": 0.1}
-        lines.append(line_of(Answered(**told, version="one", items=items, propensities=shown.propensities)))
-        lines.append(line_of(Answered(**told, version="two", items=wanted, shadow=True)))
+        fields = {"time": 1.0, "request_id": request, "outcome": "ok", "seconds": 0.1}
+        lines.append(line_of(Answered(**fields, version="one", items=items, propensities=shown.propensities)))
+        lines.append(line_of(Answered(**fields, version="two", items=wanted, shadow=True)))
         if not swapped:
             truth["champion"].append(rate[int(items[-1][1:])])
             truth["candidate"].append(rate[order[best]])
@@ -52,7 +52,7 @@ def shop(folder, requests=6_000, share=0.5, seed=0, reordered=0.0):
     return {name: float(np.mean(rates)) for name, rates in truth.items()}
 
 
-def test_the_candidates_rate_is_found_without_giving_it_traffic(tmp_path):
+def test_candidate_rate_is_estimated_without_giving_it_traffic(tmp_path):
     truth = shop(tmp_path)
     found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
     assert found.decisions == 6_000
@@ -64,7 +64,7 @@ def test_the_candidates_rate_is_found_without_giving_it_traffic(tmp_path):
     assert compare_logged(tmp_path / "log", "two", tmp_path / "events", "view").champion == 0.0
 
 
-def test_requests_whose_last_item_the_champion_could_not_draw_are_left_out(tmp_path):
+def test_requests_whose_last_item_the_champion_could_not_draw_are_excluded(tmp_path):
     """A good candidate that orders the same items differently must not look like a bad one."""
     truth = shop(tmp_path, reordered=0.5)
     found = compare_logged(tmp_path / "log", "two", tmp_path / "events")
@@ -76,20 +76,20 @@ def test_requests_whose_last_item_the_champion_could_not_draw_are_left_out(tmp_p
 
 
 def write_log(folder, answers):
-    """Answers by request: (champion's items, its propensities, candidate's items); an item of each is bought."""
+    """Write answers by request: (champion's items, their propensities, candidate's items); item c of r0 is bought."""
     folder.mkdir(exist_ok=True)
-    told = {"time": 1.0, "outcome": "ok", "seconds": 0.1}
+    fields = {"time": 1.0, "outcome": "ok", "seconds": 0.1}
     with (folder / "one.jsonl").open("w") as stream:
         for request, (items, propensities, wanted) in answers:
-            explored = Answered(**told, request_id=request, version="one", items=items, propensities=propensities)
-            shadow = Answered(**told, request_id=request, version="two", items=wanted, shadow=True)
+            explored = Answered(**fields, request_id=request, version="one", items=items, propensities=propensities)
+            shadow = Answered(**fields, request_id=request, version="two", items=wanted, shadow=True)
             stream.writelines((line_of(explored), line_of(shadow)))
     events = [{"request_id": "r0", "item_id": "c", "event_type": "purchase"}]
     pq.write_table(pa.Table.from_pylist(events, SCHEMA), folder / "events.parquet")
     return folder, folder / "events.parquet"
 
 
-def test_answers_of_different_lengths_are_left_out_and_counted(tmp_path):
+def test_answers_that_cannot_be_compared_are_excluded_and_counted(tmp_path):
     given = ("a", "b", "c"), (1.0, 1.0, 0.5)
     answers = {"r0": (*given, ("b", "a", "c")), "r1": (*given, ("a", "c")), "r2": (*given, ("a", "b", "d", "c")),
                "r3": (*given, ("c", "d", "a"))}  # fmt: skip
@@ -104,8 +104,8 @@ def test_answers_of_different_lengths_are_left_out_and_counted(tmp_path):
         compare_logged(log, "two", events)
 
 
-def test_only_the_last_places_are_kept_in_memory(tmp_path):
-    """Two long answers a request are 10 kB; what is decided by is two ids and a number."""
+def test_only_the_last_position_of_an_answer_is_kept_in_memory(tmp_path):
+    """Two long answers per request take 10 kB; the comparison needs two ids and a number."""
     requests, length = 1_000, 60
     items = tuple(f"item-{position:05}" for position in range(length))
     propensities = (*(1 - 1e-9 * position for position in range(length - 1)), 0.5)
@@ -120,30 +120,30 @@ def test_only_the_last_places_are_kept_in_memory(tmp_path):
     assert peak < 1_000 * requests + 1_000_000, f"{peak / requests:,.0f} bytes a request"
 
 
-def test_logs_that_cannot_tell_are_refused(tmp_path):
+def test_logs_without_shadow_answers_or_propensities_are_refused(tmp_path):
     shop(tmp_path, requests=20)
     with pytest.raises(DataError, match="no copy of them was answered by three"):
         compare_logged(tmp_path / "log", "three", tmp_path / "events")
     with pytest.raises(InputError, match=r"events .*nowhere"):
         compare_logged(tmp_path / "log", "two", tmp_path / "nowhere")
-    told = {"time": 1.0, "request_id": "r1", "outcome": "ok", "seconds": 0.1, "items": ("a", "b")}
+    fields = {"time": 1.0, "request_id": "r1", "outcome": "ok", "seconds": 0.1, "items": ("a", "b")}
     plain = tmp_path / "plain"
     plain.mkdir()
-    (plain / "one.jsonl").write_text(line_of(Answered(**told, version="one")))
+    (plain / "one.jsonl").write_text(line_of(Answered(**fields, version="one")))
     with pytest.raises(DataError, match="no answer has propensities"):
         compare_logged(plain, "two", tmp_path / "events")
-    exploring = Answered(**told, version="two", shadow=True, propensities=(1.0, 0.5))
+    exploring = Answered(**fields, version="two", shadow=True, propensities=(1.0, 0.5))
     (plain / "two.jsonl").write_text(line_of(exploring))
     with pytest.raises(DataError, match="two explored although it was a shadow"):
         compare_logged(plain, "two", tmp_path / "events")
 
 
-def test_the_command_prints_rates_and_intervals(tmp_path, capsys):
+def test_counterfactual_command_prints_rates_and_intervals(tmp_path, capsys):
     from pipelines.cli.counterfactual import counterfactual
 
     shop(tmp_path, requests=500, reordered=0.2)
     counterfactual(tmp_path / "log", "two", tmp_path / "events")
-    said = capsys.readouterr().out
-    assert "400 explored answers; purchase rate of the item at the last position:" in said
-    assert "100 of 500 left out, 80.0 % remain" in said
-    assert "champion" in said and "candidate, IPS" in said and "candidate, DR" in said and "effective samples" in said
+    text = capsys.readouterr().out
+    assert "400 explored answers; purchase rate of the item at the last position:" in text
+    assert "100 of 500 left out, 80.0 % remain" in text
+    assert "champion" in text and "candidate, IPS" in text and "candidate, DR" in text and "effective samples" in text

@@ -34,7 +34,7 @@ def test_gauc_is_the_mean_of_every_shoppers_auc(pairs):
 
 
 @given(st.lists(pair, min_size=2, max_size=60))
-def test_no_threshold_has_a_higher_f1(pairs):
+def test_best_threshold_has_the_highest_f1(pairs):
     part = _part(pairs)
     if part.has_both:
         scores = [f1_score(part.label, part.probability >= at) for at in np.unique(part.probability)]
@@ -72,7 +72,7 @@ def test_quality_agrees_with_scikit_learn_and_uses_the_validation_threshold():
     assert found["all"]["candidate_recall"] == pytest.approx(test.label.sum() / 800)
 
 
-def test_roc_is_thin_finite_and_keeps_its_ends():
+def test_roc_is_downsampled_finite_and_keeps_its_ends():
     pool = _random_pool()
     points = roc(Part(pool.row, pool.probability.astype(float), pool.label))
     assert len(points["fpr"]) <= ROC_POINTS
@@ -81,7 +81,7 @@ def test_roc_is_thin_finite_and_keeps_its_ends():
 
 
 @pytest.mark.parametrize("label", [False, True])
-def test_one_class_or_no_pair_gives_none_and_no_warning(label):
+def test_metrics_of_one_class_or_no_pairs_are_none_without_a_warning(label):
     pool = Pool(np.array([0, 1]), np.array([0.1, 0.2], np.float32), np.array([label, label]), np.array([True, True]))
     found = quality(pool, pool, np.array([True]), 10)
     assert found["all"]["auc"] is None and found["all"]["gauc"] is None and found["all"]["roc"] is None

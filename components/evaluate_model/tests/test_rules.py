@@ -1,4 +1,4 @@
-"""Every rule blesses and refuses, in whole sentences with the numbers."""
+"""Every rule passes and refuses, with reasons in whole sentences that contain the numbers."""
 
 import copy
 
@@ -36,9 +36,9 @@ def _result(champion=None):
 
 def _change(result, path, value):
     changed = copy.deepcopy(result)
-    *way, last = path
+    *parents, last = path
     position = changed
-    for name in way:
+    for name in parents:
         position = position[name]
     position[last] = value
     return changed
@@ -76,26 +76,26 @@ DIFFERENCE = ("scopes", "overall", "differences", "personal frequency", "ndcg_at
         (("scopes", "overall", "methods", "model", "coverage", "mean"), 0.005, "min_coverage"),
     ],
 )
-def test_one_broken_rule_refuses_and_comes_first(path, value, rule):
+def test_single_broken_rule_refuses_and_comes_first(path, value, rule):
     result = _change(_result(), path, value)
     assert [check.rule for check in _broken(result)] == [rule]
     assert apply_rules(result, Rules())[0].rule == rule
 
 
-def test_noise_below_zero_does_not_refuse_unless_certainty_is_asked_for():
+def test_uncertain_loss_is_refused_only_if_certainty_is_required():
     noisy = _change(_result(), DIFFERENCE, _estimate(-0.01, 0.04))
     assert not _broken(noisy)
     assert [check.rule for check in _broken(noisy, Rules(certain=True))] == ["beat"]
     assert not _broken(_result(), Rules(certain=True))
 
 
-def test_only_the_named_baselines_count():
+def test_only_the_baselines_of_the_rules_decide():
     worse = _change(_result(), DIFFERENCE, _estimate(-0.2, 0.01))
     rules = Rules(beat=("popularity",))
     assert not _broken(worse, rules)
-    told = [check for check in apply_rules(worse, rules) if "personal frequency" in check.sentence]
-    assert [check.decides for check in told] == [False]
-    assert "is below that of personal frequency" in told[0].sentence and "informative only" in told[0].sentence
+    checks = [check for check in apply_rules(worse, rules) if "personal frequency" in check.sentence]
+    assert [check.decides for check in checks] == [False]
+    assert "is below that of personal frequency" in checks[0].sentence and "informative only" in checks[0].sentence
 
 
 def test_a_comparable_champion_decides():
@@ -107,10 +107,10 @@ def test_a_comparable_champion_decides():
     assert [check.rule for check in _broken(worse)] == ["champion"]
 
 
-def test_a_champion_that_has_seen_the_test_window_is_information():
+def test_champion_that_has_seen_the_test_window_does_not_decide():
     champion = {"name": "20180101-ab", "comparable": False, "note": "The champion 20180101-ab has seen it."}
     result = _change(
         _result(champion), ("scopes", "overall", "differences", "champion", "ndcg_at_10"), _estimate(-0.2, 0.01)
     )
-    told = [check for check in apply_rules(result, Rules()) if check.rule == "champion"]
-    assert [(check.passed, check.decides, check.sentence) for check in told] == [(True, False, champion["note"])]
+    checks = [check for check in apply_rules(result, Rules()) if check.rule == "champion"]
+    assert [(check.passed, check.decides, check.sentence) for check in checks] == [(True, False, champion["note"])]

@@ -1,4 +1,4 @@
-"""A small source, ingested into a folder, and what lies there then."""
+"""Helpers that ingest a small source into a folder and read the outputs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A row that breaks a rule is put aside with its reason, whole, and costs no other row."""
+"""A row that violates a rule is rejected unchanged, with its reason, and does not affect other rows."""
 
 import json
 
@@ -31,7 +31,7 @@ from components.ingest_events.tests.ingesting import GOOD, HEADER, ingest_text, 
         ('u1,i1,view,2026-01-01,"open,,', "line is malformed"),
     ],
 )
-def test_a_bad_row_is_put_aside_with_its_reason(tmp_path, line, reason):
+def test_bad_row_is_rejected_with_its_reason(tmp_path, line, reason):
     summary = ingest_text(tmp_path, HEADER + GOOD + line + "\n" + GOOD)
     assert summary.events == 2
     assert summary.rejected["events"] == {reason: 1}

@@ -1,4 +1,4 @@
-"""What ingest keeps, what it refuses, and that nothing is lost between the two."""
+"""Rows that ingest accepts and rejects; none is lost between the two."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS, c
 from components.shared.version import VERSION
 
 
-def test_founding_example(tmp_path):
+def test_csv_with_a_mapping_is_ingested_by_day(tmp_path):
     summary = ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
     assert (summary.events, summary.items, summary.users, summary.rejected_rows) == (6, 6, 2, 0)
     assert (summary.first, summary.last) == ("2021-01-01T10:00:00+00:00", "2021-01-02T10:10:00+00:00")
@@ -53,7 +53,7 @@ def test_founding_example(tmp_path):
     assert all(i["available"] and i["title"] is None for i in read(out, "items"))
 
 
-def test_outputs_hold_the_data_contract(tmp_path):
+def test_outputs_match_the_data_contract(tmp_path):
     ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
     for table, schema in {"events": EVENTS, "items": ITEMS, "users": USERS}.items():
         found = dataset.dataset(tmp_path / "out" / table, partitioning="hive").schema
@@ -82,7 +82,7 @@ def test_complete_journey_tiny(tmp_path_factory):
     assert read(tmp_path, "users") == read(again, "users")
 
 
-def test_bytes_that_are_not_utf8_cost_their_own_line_only(tmp_path):
+def test_invalid_utf8_rejects_only_its_own_line(tmp_path):
     text = (HEADER + GOOD).encode() + b"u1,\xff\xfe,view,2026-01-01,,,\n" + GOOD.encode()
     assert ingest_text(tmp_path, text).rejected["events"] == {"line is not UTF-8": 1}
     lines = b'{"user_id": "u", "item_id": "i", "event_type": "view", "timestamp": 1767261600}\n{"user_id": "\xff"}\n'
@@ -90,8 +90,8 @@ def test_bytes_that_are_not_utf8_cost_their_own_line_only(tmp_path):
     assert (summary.events, summary.rejected["events"]) == (1, {"line is not UTF-8": 1})
 
 
-def test_an_open_quote_costs_one_line_of_a_large_file(tmp_path):
-    """The founding reason for a reader of our own: other engines swallow every line up to the next quote."""
+def test_unclosed_quote_rejects_only_its_own_line_of_a_large_file(tmp_path):
+    """The reason for having our own reader: other engines swallow every line up to the next quote."""
     text = HEADER + GOOD * 150_000 + 'u1,"i1,view,2026-01-01,,,\n' + GOOD * 150_000 + 'u2,"i,2",view,2026-01-01,,,\n'
     summary = ingest_text(tmp_path, text)
     assert (summary.events, summary.rejected["events"]) == (300_001, {"line is malformed": 1})
@@ -111,7 +111,7 @@ def test_quoted_csv_values_may_hold_separators_quotes_and_line_breaks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("value", "moment"),
+    ("value", "expected"),
     [
         ("2026-01-02 03:04:05", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),
         ("2026-01-02T03:04:05+08:00", datetime(2026, 1, 1, 19, 4, 5, tzinfo=UTC)),
@@ -124,9 +124,9 @@ def test_quoted_csv_values_may_hold_separators_quotes_and_line_breaks(tmp_path):
         ("1767323045123456", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
     ],
 )
-def test_timestamps_of_every_kind(tmp_path, value, moment):
+def test_timestamp_formats(tmp_path, value, expected):
     ingest_text(tmp_path, HEADER + f"u,i,view,{value},,,\n")
-    assert read(tmp_path / "out")[0]["timestamp"] == moment
+    assert read(tmp_path / "out")[0]["timestamp"] == expected
 
 
 def test_mapping_renames_values_and_sets_constants(tmp_path):
@@ -140,7 +140,7 @@ def test_mapping_renames_values_and_sets_constants(tmp_path):
     assert [(e["event_type"], e["session_id"]) for e in read(tmp_path / "out")] == [("cart", "s"), ("view", "s")]
 
 
-def test_items_and_users_of_their_own(tmp_path):
+def test_items_and_users_from_separate_sources(tmp_path):
     catalog = tmp_path / "catalog.jsonl"
     lines = [
         {"sku": 1, "name": "燕麦奶 🥛", "path": "Drinks > Milk", "cost": 2.5, "made": "2025-01-01", "colour": "white"},
@@ -199,7 +199,7 @@ _ROWS = st.lists(
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=_ROWS)
 def test_three_formats_of_the_same_rows_give_the_same_events(tmp_path_factory, rows):
-    """Also: every row is kept or refused, whatever it holds."""
+    """Every row is also either accepted or rejected, whatever its content."""
     folder = tmp_path_factory.mktemp("formats")
     table = pa.Table.from_pylist(rows)
     pq.write_table(table, folder / "e.parquet")
@@ -218,7 +218,7 @@ def test_three_formats_of_the_same_rows_give_the_same_events(tmp_path_factory, r
     assert results[0] == results[1] == results[2]
 
 
-def test_a_folder_mixes_formats_and_days(tmp_path):
+def test_folder_may_mix_formats_and_subfolders(tmp_path):
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
     (source / "a.csv").write_text(HEADER + GOOD)
@@ -235,7 +235,7 @@ def test_a_folder_mixes_formats_and_days(tmp_path):
     assert {(e["user_id"], e["item_id"]) for e in read(tmp_path / "out")} == {("u1", "i1"), ("7", "8")}
 
 
-def test_its_own_output_can_be_read_again(tmp_path):
+def test_output_can_be_ingested_again(tmp_path):
     first = ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
     out = tmp_path / "out"
     options = {"items_source": str(out / "items"), "users_source": str(out / "users")}
@@ -249,15 +249,15 @@ def test_an_object_store_is_read_through_fsspec(tmp_path):
     assert ingest("memory://shop", outputs_in(tmp_path)).events == 1
 
 
-def test_kfp_face(tmp_path):
+def test_kfp_component(tmp_path):
     (tmp_path / "events.csv").write_text(FOUNDING)
-    made = {name: Dataset(uri=str(tmp_path / name)) for name in ("events", "items", "users", "rejected")}
+    outputs = {name: Dataset(uri=str(tmp_path / name)) for name in ("events", "items", "users", "rejected")}
     summary = Metrics(uri=str(tmp_path / "summary"))
     source = str(tmp_path / "events.csv")
-    ingest_events.python_func(source, "tiny", **made, summary=summary, data={"mapping": FOUNDING_MAPPING})
+    ingest_events.python_func(source, "tiny", **outputs, summary=summary, data={"mapping": FOUNDING_MAPPING})
     assert summary.metadata == {
         "events": 6, "items": 6, "users": 2, "rejected_events": 0, "rejected_items": 0, "rejected_users": 0,
     }  # fmt: skip
-    assert made["events"].metadata["rows"] == 6
-    assert made["events"].metadata["code_version"] == VERSION
+    assert outputs["events"].metadata["rows"] == 6
+    assert outputs["events"].metadata["code_version"] == VERSION
     assert len(read(tmp_path)) == 6

@@ -18,7 +18,7 @@ CSV = "user_id,item_id,event_type,timestamp\nu1,i1,view,2026-01-01\nu1,,view,202
 
 @pytest.fixture(scope="module")
 def endpoint():
-    """Address of an S3 server that holds nothing yet."""
+    """Address of an empty S3 server."""
     code = "from moto.server import main; main(['-p', '0', '-H', '127.0.0.1'])"
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code], stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
@@ -55,14 +55,14 @@ def outputs_in(folder):
     return IngestOutputs(**{name: folder / name for name in ("events", "items", "users", "rejected")})
 
 
-def test_a_folder_of_a_bucket_is_read_file_by_file(bucket, tmp_path):
+def test_all_files_of_a_bucket_folder_are_read(bucket, tmp_path):
     summary = ingest(f"{bucket}/events", outputs_in(tmp_path))
     assert (summary.events, sum(summary.rejected["events"].values())) == (2, 1)
     users = pq.read_table(tmp_path / "events")["user_id"].to_pylist()
     assert sorted(users) == ["u1", "u2"]
 
 
-def test_a_missing_bucket_is_a_clear_refusal(bucket, tmp_path):
+def test_missing_bucket_is_refused_and_leaves_no_output(bucket, tmp_path):
     with pytest.raises(InputError, match="s3://nowhere/events"):
         ingest("s3://nowhere/events", outputs_in(tmp_path))
     assert not list(tmp_path.iterdir())

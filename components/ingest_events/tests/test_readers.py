@@ -1,4 +1,4 @@
-"""The CSV and JSON Lines readers lose nothing, wherever a block happens to end."""
+"""The CSV and JSON Lines readers lose no data, wherever a block ends."""
 
 import csv
 import gzip
@@ -26,8 +26,8 @@ def read_csv(data: bytes) -> tuple[list[tuple], list[tuple[str, str]]]:
 
 @_FUZZ
 @given(body=st.lists(st.sampled_from(["a", "é", "燕", ",", ",", "\n", "\n", '"', " ", "\udcff"])).map("".join))
-def test_small_blocks_read_what_one_large_block_reads(monkeypatch, body):
-    """Also a differential test: text without quotes takes another parser when it is alone in its block."""
+def test_small_blocks_give_the_same_rows_as_one_large_block(monkeypatch, body):
+    """Also a differential test: a block without any quotes is read by another parser."""
     data = ("x,y\n" + body).encode("utf-8", "surrogateescape")
     whole = read_csv(data)
     with monkeypatch.context() as patch:
@@ -39,7 +39,7 @@ def test_small_blocks_read_what_one_large_block_reads(monkeypatch, body):
 
 @_FUZZ
 @given(body=st.lists(st.sampled_from(["a", "b", ",", "\n", '"'])).map("".join))
-def test_every_character_of_a_line_ends_up_in_a_row_or_among_the_malformed(body):
+def test_every_character_ends_up_in_a_row_or_a_malformed_line(body):
     rows, malformed = read_csv(b"x,y\n" + body.encode())
     found = "".join(value for row in rows for value in row) + "".join(line for line, _ in malformed)
     for letter in "ab":
@@ -52,7 +52,7 @@ def test_every_character_of_a_line_ends_up_in_a_row_or_among_the_malformed(body)
     block=st.sampled_from([3, 1000]),
 )
 @example(rows=[("\ufeff", "end"), ("\ufeffx", "end")], block=3)
-def test_what_a_csv_writer_writes_is_read_back(monkeypatch, rows, block):
+def test_csv_writer_output_is_read_back_unchanged(monkeypatch, rows, block):
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([("x", "y"), *rows])
     with monkeypatch.context() as patch:
@@ -71,7 +71,7 @@ def test_json_lines_keep_every_line(monkeypatch, block):
     assert chunks[-1].share == 1.0
 
 
-def test_headers_that_cannot_be_used_are_refused(monkeypatch):
+def test_invalid_headers_and_overlong_lines_are_refused(monkeypatch):
     with pytest.raises(SchemaError, match="two columns named 'a'"):
         read_csv(b"a,b,a\n1,2,3\n")
     with pytest.raises(InputError, match="is not UTF-8"):

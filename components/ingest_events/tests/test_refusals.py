@@ -1,4 +1,4 @@
-"""What ingest refuses as a whole: by name, with a fix, and without touching what was there."""
+"""Sources that ingest refuses as a whole: errors name the cause and a fix, and earlier output is kept."""
 
 import re
 
@@ -21,7 +21,7 @@ from components.shared.schema.data_options import DataOptions
 from components.shared.tests.small_disk import small_file_system
 
 
-def test_refusals_name_what_is_wrong(tmp_path):
+def test_errors_name_the_cause_and_leave_no_output(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     cut = tmp_path / "cut.parquet"
@@ -56,15 +56,15 @@ def test_refusals_name_what_is_wrong(tmp_path):
         (str(no_rows), {"size": "huge"}, InputError, "size is 'huge'"),
         ("complete-journey", {"mapping": {"user_id": "x"}}, InputError, "already has a fixed mapping"),
     ]
-    for source, options, kind, words in cases:
+    for source, options, kind, message in cases:
         with pytest.raises(ShoprankError) as refusal:
             ingest(source, outputs_in(tmp_path / "out"), **options)
         assert isinstance(refusal.value, kind), source
-        assert words in refusal.value.headline and refusal.value.fix
+        assert message in refusal.value.headline and refusal.value.fix
         assert_nothing_written(tmp_path / "out")
 
 
-def test_a_failed_run_leaves_the_previous_output_alone(tmp_path):
+def test_failed_run_keeps_the_previous_output(tmp_path):
     ingest_text(tmp_path, FOUNDING, mapping=FOUNDING_MAPPING)
     before = read(tmp_path / "out")
     with pytest.raises(DataError):
@@ -79,18 +79,18 @@ def small_disk(tmp_path):
         yield disk
 
 
-def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
+def test_full_disk_is_refused_and_leaves_no_output(small_disk):
     with pytest.raises(InputError, match="cannot write"):
         ingest("complete-journey", outputs_in(small_disk), size="tiny")
     assert_nothing_written(small_disk)
 
 
-def test_options_of_the_data_are_refused_by_their_path():
-    for raw, said in (
+def test_invalid_data_options_are_refused_with_their_path():
+    for raw, message in (
         ({"mapping": "user_id=visitor"}, "data.mapping is 'user_id=visitor'"),
         ({"mapping": {"shopper": "visitor"}}, "data: mapping: 'shopper' is not a column of the data contract"),
         ({"mapping": {"event_types": {"add": "basket"}}}, "data: mapping: event type 'add' is mapped to 'basket'"),
         ({"item_source": "x"}, "data.item_source is not an option"),
     ):
-        with pytest.raises(InputError, match=re.escape(said)):
+        with pytest.raises(InputError, match=re.escape(message)):
             DataOptions.read(raw, "data")

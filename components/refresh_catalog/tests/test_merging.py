@@ -1,4 +1,4 @@
-"""Merging: items are encoded as build_features would, and memory is that of what changes, not of the catalog."""
+"""Merging: items are encoded as in build_features, and memory grows with the changes, not with the catalog."""
 
 import dataclasses
 import datetime
@@ -19,8 +19,8 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.schema.tables import EVENTS, ITEMS
 
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-TOLD = ("item_id", "title", "categories", "brand", "price", "available")
-READ = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
+GIVEN_COLUMNS = ("item_id", "title", "categories", "brand", "price", "available")
+ENCODED_COLUMNS = ("category_ids", "brand_ids", "price_bucket_ids", "title_ids")
 SHOP = [
     {"item_id": "milk-1", "title": "Oat Milk", "brand": "Farm", "categories": ["food", "drinks"], "price": 1.5},
     {"item_id": "milk-2", "brand": "Farm", "categories": ["food", "drinks"], "price": 2.5},
@@ -29,11 +29,11 @@ SHOP = [
     {"item_id": "bread-2", "title": "Bread", "brand": "Mill", "categories": [], "price": 0.5},
     {"item_id": "oat", "title": "oat", "price": 1.0},
 ]
-"""milk-2 has no title; oat is called as its id is."""
+"""milk-2 has no title; the title of oat equals its id."""
 
 
 def built(folder, price_buckets=16):
-    """(items.parquet, vocabularies) of the shop, whose items are all bought now and then."""
+    """(items.parquet, vocabularies) of the shop; every item is bought sometimes."""
     events = [
         {"user_id": f"u{day % 7}", "item_id": item["item_id"], "event_type": "purchase",
          "timestamp": START + datetime.timedelta(days=day, seconds=second)}
@@ -60,21 +60,21 @@ def shop(tmp_path_factory):
     return built(folder)[0], folder / "features"
 
 
-def given(*rows):
-    return pa.Table.from_pylist(rows, ITEMS).select([*TOLD, CONTENT_COLUMN])
+def items_table(*rows):
+    return pa.Table.from_pylist(rows, ITEMS).select([*GIVEN_COLUMNS, CONTENT_COLUMN])
 
 
 def by_id(table):
     return {row["item_id"]: row for row in table.to_pylist()}
 
 
-def test_naming_every_item_as_it_was_built_changes_nothing(shop):
-    """An item without a title is stored under its id, whose words the model never read."""
+def test_merging_the_same_items_changes_nothing(shop):
+    """An item without a title gets its id as the title, which is not tokenized."""
     table, features = shop
     assert by_id(table)["milk-2"]["title"] == "milk-2" and by_id(table)["milk-2"]["title_ids"] == []
     assert by_id(table)["oat"]["title_ids"] and by_id(table)["milk-1"]["title_ids"]
-    stored = table.slice(1).select(TOLD)
-    for items in (given(*SHOP), given(*({"item_id": item["item_id"]} for item in SHOP)), stored):
+    stored = table.slice(1).select(GIVEN_COLUMNS)
+    for items in (items_table(*SHOP), items_table(*({"item_id": item["item_id"]} for item in SHOP)), stored):
         found = merge_items(table, items, vocabularies(features))
         assert (found.counts.added, found.counts.changed, found.counts.same) == (0, 0, len(SHOP))
         assert found.read.tolist() == [] and found.table.equals(table)
@@ -86,20 +86,20 @@ def test_a_new_item_is_encoded_as_build_features_encodes_it(tmp_path, buckets):
     assert bool(names.spec.price_edges) == (buckets > 1)
     wanted = by_id(table)
     new = [{**item, "item_id": f"new-{item['item_id']}"} for item in SHOP if item["item_id"] != "milk-2"]
-    found = by_id(merge_items(table, given(*new, {**SHOP[1], "item_id": "milk"}), names).table)
+    found = by_id(merge_items(table, items_table(*new, {**SHOP[1], "item_id": "milk"}), names).table)
     for item in new:
         ours, theirs = found[item["item_id"]], wanted[item["item_id"].removeprefix("new-")]
-        assert [ours[name] for name in READ] == [theirs[name] for name in READ], item
-    # Its id is a known word, and no title.
+        assert [ours[name] for name in ENCODED_COLUMNS] == [theirs[name] for name in ENCODED_COLUMNS], item
+    # The id 'milk' is a known token, but an id is not read as a title.
     assert names.token["milk"] and found["milk"]["title"] == "milk"
-    assert [found["milk"][name] for name in READ] == [wanted["milk-2"][name] for name in READ]
+    assert [found["milk"][name] for name in ENCODED_COLUMNS] == [wanted["milk-2"][name] for name in ENCODED_COLUMNS]
 
 
-def test_a_title_that_is_told_is_read_and_an_id_told_as_one_is_not(shop):
+def test_given_title_is_tokenized_and_an_item_id_as_title_is_not(shop):
     table, features = shop
     names = vocabularies(features)
-    told = [{"item_id": "milk-2", "title": "Oat Milk"}, {"item_id": "milk-1", "title": "milk-1"}]
-    found = merge_items(table, given(*told), names)
+    changes = [{"item_id": "milk-2", "title": "Oat Milk"}, {"item_id": "milk-1", "title": "milk-1"}]
+    found = merge_items(table, items_table(*changes), names)
     items = by_id(found.table)
     assert items["milk-2"]["title_ids"] == [names.token["oat"], names.token["milk"]]
     assert (items["milk-1"]["title"], items["milk-1"]["title_ids"]) == ("milk-1", [])
@@ -107,23 +107,23 @@ def test_a_title_that_is_told_is_read_and_an_id_told_as_one_is_not(shop):
 
 
 def with_content(table, vectors):
-    """items.parquet with a content vector, or None, a row; the unknown item has none."""
+    """items.parquet with a content vector or None per row; the unknown item has None."""
     field = pa.field(CONTENT_COLUMN, pa.list_(pa.float32()))
     return table.append_column(field, pa.array([None, *vectors], field.type))
 
 
-def test_only_what_is_read_differently_gets_its_vector_anew(shop):
+def test_only_items_with_changed_inputs_are_encoded_again(shop):
     table, features = shop
     table = with_content(table, [[1.0, 2.0], None, [], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]])
     ids = table["item_id"].to_pylist()
-    told = [
+    changes = [
         {"item_id": ids[1], "content_vector": [1.0, 2.0]},
         {"item_id": ids[2], "content_vector": [1.0, 1.0]},
         {"item_id": ids[4], "content_vector": [9.0, 9.0]}, {"item_id": ids[4], "content_vector": [3.0, 4.0]},
         {"item_id": ids[5], "available": False}, {"item_id": "new"}, {"item_id": "new", "content_vector": [2.0, 2.0]},
         {"item_id": ids[6], "content_vector": []},
     ]  # fmt: skip
-    found = merge_items(table, given(*told), vocabularies(features, content_dim=2))
+    found = merge_items(table, items_table(*changes), vocabularies(features, content_dim=2))
     assert found.read.tolist() == [2, 6, 7], "item 4 went there and back, 5 only off sale"
     assert (found.counts.added, found.counts.changed, found.counts.same) == (1, 4, 2)
     assert found.table[CONTENT_COLUMN].to_pylist() == [
@@ -132,16 +132,16 @@ def test_only_what_is_read_differently_gets_its_vector_anew(shop):
     assert found.table["row"].to_pylist() == list(range(8)) and found.table.schema == table.schema
     untouched = [row for row in range(7) if row not in (2, 4, 5, 6)]
     assert found.table.take(untouched).equals(table.take(untouched))
-    plain = merge_items(table, given(*told), vocabularies(features))
+    plain = merge_items(table, items_table(*changes), vocabularies(features))
     assert plain.read.tolist() == [7], "a model without content reads none"
     for vector in ([1.0], [1.0, None], [1.0, float("inf")]):
         with pytest.raises(InputError, match="item 'odd' h"):
-            merge_items(table, given({"item_id": "odd", "content_vector": vector}),
+            merge_items(table, items_table({"item_id": "odd", "content_vector": vector}),
                         vocabularies(features, content_dim=2))  # fmt: skip
 
 
-def test_a_catalog_with_content_is_merged_without_becoming_python_objects(shop):
-    """3.2 million numbers, which as Python lists would be 109 MB each time; every item is named, a few change."""
+def test_content_vectors_are_merged_without_python_objects(shop):
+    """3.2 million numbers would take 109 MB as Python lists; every item is given, 20 change."""
     table, features = shop
     items, dim = 20_000, 160
     copies = table.slice(1).take(np.arange(items) % len(SHOP))
@@ -154,10 +154,10 @@ def test_a_catalog_with_content_is_merged_without_becoming_python_objects(shop):
     large = pa.table(columns, schema=table.schema).append_column(field, vectors)
     unknown = table.slice(0, 1).append_column(field, pa.nulls(1, vectors.type))
     moved = np.where(np.arange(items) % 1_000 == 7, np.float32(99.0), copies["price"].to_numpy()).astype(np.float32)
-    told = pa.table({"item_id": large["item_id"], "price": moved, CONTENT_COLUMN: vectors})
+    changes = pa.table({"item_id": large["item_id"], "price": moved, CONTENT_COLUMN: vectors})
     tracemalloc.start()
     try:
-        found = merge_items(pa.concat_tables([unknown, large]), told, vocabularies(features, content_dim=dim))
+        found = merge_items(pa.concat_tables([unknown, large]), changes, vocabularies(features, content_dim=dim))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

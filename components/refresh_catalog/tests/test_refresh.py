@@ -1,4 +1,4 @@
-"""An item added today is found and recommended today; what was there stays; the predictor serves the result."""
+"""An added item is retrieved at once, other items stay as they were, and the predictor serves the result."""
 
 import dataclasses
 
@@ -35,7 +35,7 @@ def write(path, rows):
 
 @pytest.fixture(scope="module")
 def twin(shop):
-    """A new item that is in everything but its id like the item sold most."""
+    """A new item like the one sold most, apart from its id and one more word in the title."""
     row = 1
     return {
         "item_id": "brand-new", "title": shop.catalog.title[row].as_py() + " zyxgold",
@@ -46,7 +46,7 @@ def twin(shop):
 
 @pytest.fixture(scope="module")
 def refreshed(registered, twin, shop, tmp_path_factory):
-    """(folder, result) after one new item, one off sale, one with another price, one that nothing is said about."""
+    """(folder, result) of a new item, one no longer available, one with another price, and one without changes."""
     folder = tmp_path_factory.mktemp("refreshed")
     known = shop.catalog.item_id
     rows = [twin, {"item_id": known[2].as_py(), "available": False},
@@ -55,7 +55,7 @@ def refreshed(registered, twin, shop, tmp_path_factory):
     return folder / "compiled", result
 
 
-def test_only_what_the_key_signed_is_refreshed_and_signed_anew(registered, twin, tmp_path):
+def test_bundle_signed_with_another_key_is_not_refreshed(registered, twin, tmp_path):
     bundle, config = registered
     items, ours = write(tmp_path / "items.parquet", [twin]), str(public_path(config.signing_key))
     assert refresh(bundle, items, tmp_path / "out", ours).added == 1
@@ -65,7 +65,7 @@ def test_only_what_the_key_signed_is_refreshed_and_signed_anew(registered, twin,
     assert not (tmp_path / "none").exists()
 
 
-def test_what_changed_is_counted_and_the_rest_is_as_it_was(refreshed, shop):
+def test_changes_are_counted_and_other_items_are_unchanged(refreshed, shop):
     folder, result = refreshed
     assert (result.added, result.changed, result.same) == (1, 2, len(shop.catalog) - 3)
     after = Recommender.open(folder).catalog
@@ -78,7 +78,7 @@ def test_what_changed_is_counted_and_the_rest_is_as_it_was(refreshed, shop):
     assert np.abs(before[3] - shop.index.vectors(np.array([3]))[0, :-1]).max() > 1e-4, "another price, another vector"
 
 
-def test_the_entry_is_encoded_as_build_features_would(tiny_run, refreshed):
+def test_new_item_is_encoded_as_in_build_features(tiny_run, refreshed):
     """The new item's category, brand and price are those of the item it copies, which build_features encoded."""
     after = Catalog.read(refreshed[0] / "items.parquet", FeatureSpec.read(tiny_run.features / "spec.json"))
     new = np.array([len(after) - 1])
@@ -92,31 +92,33 @@ def test_the_entry_is_encoded_as_build_features_would(tiny_run, refreshed):
     )
 
 
-def test_a_new_item_lies_beside_its_like_and_is_retrieved(refreshed, shop):
+def test_new_item_is_close_to_its_category_and_is_retrieved(refreshed, shop):
     after = Recommender.open(refreshed[0])
     new = len(after.catalog) - 1
     vectors = after.index.vectors(np.arange(1, len(after.catalog)))[:, :-1]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    likeness, category = unit[:-1] @ unit[-1], after.catalog.features["category"]
+    similarity, category = unit[:-1] @ unit[-1], after.catalog.features["category"]
     leaf = category.values[np.maximum(category.offsets[1:] - 1, 0)][1:-1]
     same = leaf == category.take(np.array([new])).values[-1]
-    assert same.sum() > 5 and likeness[same].mean() > likeness[~same].mean() + 0.2, "near the items of its kind"
+    assert same.sum() > 5 and similarity[same].mean() > similarity[~same].mean() + 0.2, "near the items of its kind"
     every = np.ones(len(after.catalog), bool)
     histories = after.store.before(np.array([1]), np.array([after.spec.as_of]), after.spec.max_history)
     ranked = [answer.item.tolist() for answer in after.rank(histories, len(every), ["zyxgold"])]
     assert ranked[0] == [new], "its own word finds it alone"
 
 
-def test_the_result_registers_and_the_predictor_answers_with_the_new_item(refreshed, registered, tmp_path):
+def test_refreshed_model_is_registered_and_served_with_the_new_item(refreshed, registered, tmp_path):
     _, config = registered
     first = register(refreshed[0], None, tmp_path / "bundle", config)
     assert register(refreshed[0], None, tmp_path / "again", config).version == first.version
     with running(tmp_path / "bundle", PredictorConfig()) as predictor:
         body = {"instances": [{"query": "zyxgold", "k": 3}, {"k": 5}]}
-        said = httpx.post(f"{predictor.url}/v1/models/{predictor.name}:predict", json=body, trust_env=False, timeout=30)
-    found, everybody = said.json()["predictions"]
+        response = httpx.post(
+            f"{predictor.url}/v1/models/{predictor.name}:predict", json=body, trust_env=False, timeout=30
+        )
+    found, anonymous = response.json()["predictions"]
     assert [item["item_id"] for item in found["items"]] == ["brand-new"]
-    assert found["model_version"] == first.version and len(everybody["items"]) == 5
+    assert found["model_version"] == first.version and len(anonymous["items"]) == 5
 
 
 def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop, tmp_path, monkeypatch):
@@ -129,25 +131,25 @@ def test_refreshing_with_the_bundles_own_items_changes_nothing(registered, shop,
     assert (result.added, result.changed, result.unknown_categories, result.unknown_brands) == (0, 0, 0, 0)
     for name in ("golden.json", "retriever/item_vectors.npy", "statistics.npy"):
         assert (tmp_path / "out" / name).read_bytes() == (registered[0] / name).read_bytes(), name
-    # Once to see what kind of index it is, once with the model, however many golden requests there are.
+    # Once to read the kind of index and once with the model, whatever the number of golden requests.
     assert len(opened) == 2 < len(read_golden(registered[0]))
 
 
-def test_labels_that_the_model_does_not_know_are_counted(registered, tmp_path):
+def test_unknown_categories_and_brands_are_counted(registered, tmp_path):
     rows = [{"item_id": "x", "title": "x", "categories": ["NEW", "NEWER"], "brand": "Nobody"}, {"item_id": "y"}]
     result = refresh(registered[0], write(tmp_path / "items.parquet", rows), tmp_path / "out")
     assert dataclasses.astuple(result)[0::3] == (2, 2) and result.unknown_brands == 1
 
 
-def test_bad_input_is_named_and_leaves_nothing(registered, tmp_path):
+def test_invalid_input_is_refused_and_leaves_nothing(registered, tmp_path):
     bad = {
         "column 'item_id' is missing": pa.table({"id": ["a"]}),
         "1 rows have no item_id": pa.table({"item_id": pa.array(["a", None])}),
         "column 'content_vector' is string, not list": pa.table({"item_id": ["a"], "content_vector": ["b"]}),
     }
-    for said, table in bad.items():
+    for message, table in bad.items():
         pq.write_table(table, tmp_path / "items.parquet")
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=message):
             refresh(registered[0], tmp_path / "items.parquet", tmp_path / "out")
     (tmp_path / "items.parquet").write_text("item_id,title\n")
     with pytest.raises(InputError, match=r"items .*items\.parquet"):

@@ -37,14 +37,14 @@ class Server:
         self.fail_artifacts = False
         numbers, base, app = itertools.count(1), "/api/model_registry/v1", FastAPI()
 
-        def keep(kind, body):
+        def store(kind, body):
             if any(one["name"] == body["name"] and one.get("registeredModelId") == body.get("registeredModelId")
                    and kind != "artifact" for one in self.stored[kind]):  # fmt: skip
                 raise HTTPException(409, "exists")
             self.stored[kind].append({**body, "id": str(next(numbers))})
             return self.stored[kind][-1]
 
-        def found(kind, **wanted):
+        def find(kind, **wanted):
             for one in self.stored[kind]:
                 if all(one.get(key) == value for key, value in wanted.items()):
                     return one
@@ -57,29 +57,29 @@ class Server:
 
         @app.get(f"{base}/registered_model")
         def find_model(name: str):
-            return found("registered_model", name=name)
+            return find("registered_model", name=name)
 
         @app.post(f"{base}/registered_models", status_code=201)
         async def make_model(request: Request):
-            return keep("registered_model", await request.json())
+            return store("registered_model", await request.json())
 
         @app.get(f"{base}/model_version")
         def find_version(name: str, parentResourceId: str):
-            return found("model_version", name=name, registeredModelId=parentResourceId)
+            return find("model_version", name=name, registeredModelId=parentResourceId)
 
         @app.post(f"{base}/model_versions", status_code=201)
         async def make_version(request: Request):
-            return keep("model_version", await request.json())
+            return store("model_version", await request.json())
 
         @app.get(f"{base}/model_artifact")
         def find_artifact(name: str, parentResourceId: str):
-            return found("artifact", name=name, version=parentResourceId)
+            return find("artifact", name=name, version=parentResourceId)
 
         @app.post(f"{base}/model_versions/{{version}}/artifacts", status_code=201)
         async def make_artifact(version: str, request: Request):
             if self.fail_artifacts:
                 raise HTTPException(400, "refused")
-            return keep("artifact", {**await request.json(), "version": version})
+            return store("artifact", {**await request.json(), "version": version})
 
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -98,7 +98,7 @@ class Server:
         self._thread.join()
 
 
-def test_a_version_is_registered_once_with_where_it_lies(bundle):
+def test_version_is_registered_once_with_its_uri_and_properties(bundle):
     manifest = verify(bundle, None)
     with Server() as server:
         publisher = publisher_at(f"model-registry:http://127.0.0.1:{server.port}", "pvc://shoprank-registry/registry")
@@ -108,12 +108,14 @@ def test_a_version_is_registered_once_with_where_it_lies(bundle):
     (version,), (artifact,) = server.stored["model_version"], server.stored["artifact"]
     assert artifact["uri"] == f"pvc://shoprank-registry/registry/shop/versions/{manifest.version}"
     assert (artifact["modelFormatName"], artifact["modelFormatVersion"]) == ("shoprank", "1")
-    told = version["customProperties"]
-    assert told["content_sha256"]["string_value"] == manifest.content and told["run"]["string_value"] == "r1"
-    assert told["ndcg"]["double_value"] == 0.4
+    properties = version["customProperties"]
+    assert (
+        properties["content_sha256"]["string_value"] == manifest.content and properties["run"]["string_value"] == "r1"
+    )
+    assert properties["ndcg"]["double_value"] == 0.4
 
 
-def test_a_half_registered_version_and_a_dead_server_are_told(bundle):
+def test_partial_registration_and_an_unreachable_registry_are_reported(bundle):
     with Server() as server:
         publisher = KubeflowModelRegistry(f"http://127.0.0.1:{server.port}", "s3://bucket/registry")
         server.fail_artifacts = True
@@ -125,14 +127,14 @@ def test_a_half_registered_version_and_a_dead_server_are_told(bundle):
         KubeflowModelRegistry("http://127.0.0.1:9", "s3://bucket/registry").publish(bundle)
 
 
-def test_an_image_a_version(bundle, tmp_path):
+def test_version_is_published_as_an_oci_layout(bundle, tmp_path):
     publisher = publisher_at(f"oci:{tmp_path}/images", "")
     assert publisher.publish(bundle) == publisher.publish(bundle)
     version = verify(bundle, None).version
     assert read_layout(tmp_path / "images" / "shop" / version, tmp_path / "back").version == version
 
 
-def test_places(tmp_path):
+def test_publish_target_is_optional_and_validated(tmp_path):
     assert publisher_at("", "") is None
     for target in ("oci:", "model-registry:server", "harbor:x"):
         with pytest.raises(InputError, match="parameter 'publish' is"):

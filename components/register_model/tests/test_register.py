@@ -1,4 +1,4 @@
-"""Registering a compiled model: a signed bundle, the same version whenever, and nothing for half a model."""
+"""Registering a compiled model: a signed bundle, a reproducible version, and nothing for an incomplete model."""
 
 import re
 import shutil
@@ -48,22 +48,22 @@ def test_a_compiled_model_becomes_the_signed_candidate(compiled, evaluation, con
     assert verify(registry.resolve("shop/candidate"), load_public_key(tmp_path / "key.pem.pub")) == manifest
 
 
-def test_registering_again_is_the_same_version(compiled, evaluation, config, tmp_path):
+def test_registering_again_returns_the_same_version(compiled, evaluation, config, tmp_path):
     first = register(compiled, evaluation, tmp_path / "a", config)
     again = register(compiled, None, tmp_path / "b", config)
     assert first == again and Registry(config.registry).versions("shop") == [first.version]
 
 
 @pytest.mark.parametrize("missing", ["ranker/ranker.onnx", "golden.json", "lexical", "history/offsets.npy"])
-def test_half_a_model_is_refused_and_leaves_nothing(compiled, config, tmp_path, missing):
-    half = shutil.copytree(compiled, tmp_path / "half")
-    shutil.rmtree(half / missing) if (half / missing).is_dir() else (half / missing).unlink()
+def test_incomplete_model_is_refused_and_leaves_nothing(compiled, config, tmp_path, missing):
+    incomplete = shutil.copytree(compiled, tmp_path / "half")
+    shutil.rmtree(incomplete / missing) if (incomplete / missing).is_dir() else (incomplete / missing).unlink()
     with pytest.raises(BundleError, match=f"{missing} is missing"):
-        register(half, None, tmp_path / "bundle", config)
+        register(incomplete, None, tmp_path / "bundle", config)
     assert not (tmp_path / "bundle").exists() and not config.registry.exists()
 
 
-def test_a_link_out_of_the_model_is_refused(compiled, config, tmp_path):
+def test_symbolic_link_in_the_model_is_refused(compiled, config, tmp_path):
     linked = shutil.copytree(compiled, tmp_path / "linked")
     (linked / "passwords").symlink_to("/etc/passwd")
     with pytest.raises(BundleError, match="passwords is a link"):
@@ -71,17 +71,17 @@ def test_a_link_out_of_the_model_is_refused(compiled, config, tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_release_options_are_refused_by_their_path():
+def test_invalid_release_options_are_refused_by_their_path():
     assert ReleaseOptions.read({"lineage": {"a": "b"}}, "release").lineage == {"a": "b"}
-    for raw, said in (
+    for raw, message in (
         ({"lineage": []}, "release.lineage is []"), ({"lineage": {"a": 1}}, "release.lineage.a is 1"),
         ({"publish": "harbor:x"}, "release: publish is 'harbor:x'"),
     ):  # fmt: skip
-        with pytest.raises(InputError, match=re.escape(said)):
+        with pytest.raises(InputError, match=re.escape(message)):
             ReleaseOptions.read(raw, "release")
 
 
-def test_the_kfp_face(compiled, evaluation, tmp_path):
+def test_component_writes_a_signed_bundle_with_its_version(compiled, evaluation, tmp_path):
     bundle = Model(uri=str(tmp_path / "bundle"))
     version = register_model.python_func(
         compiled=Model(uri=str(compiled)), evaluation=Artifact(uri=str(evaluation)), bundle=bundle,

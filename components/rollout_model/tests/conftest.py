@@ -10,7 +10,7 @@ from tests.cluster.shelves import two_versions
 
 
 @pytest.fixture(scope="session")
-def shelves(tmp_path_factory):
+def registered_versions(tmp_path_factory):
     """(registry folder, champion, candidate); copy it before writing."""
     root, one, two = two_versions(tmp_path_factory.mktemp("shelves"))
     Registry(root).promote("handmade", one)
@@ -18,7 +18,7 @@ def shelves(tmp_path_factory):
 
 
 @pytest.fixture
-def shelf(shelves, tmp_path):
-    """(registry folder, equal candidate): a copy that may be written."""
-    shutil.copytree(shelves[0], tmp_path / "registry")
-    return tmp_path / "registry", shelves[2]
+def registry_copy(registered_versions, tmp_path):
+    """(registry folder, candidate with equal answers): a copy that a test may change."""
+    shutil.copytree(registered_versions[0], tmp_path / "registry")
+    return tmp_path / "registry", registered_versions[2]

@@ -1,4 +1,4 @@
-"""Figures of two real predictors, once through a real Prometheus and once through their inference logs."""
+"""Evidence from two real predictors, read from a real Prometheus server and from their inference logs."""
 
 import contextlib
 import json
@@ -20,16 +20,16 @@ NOTHING = {"filters": {"categories": ["no such category"]}}
 
 
 @pytest.fixture(scope="module")
-def predictors(shelves, tmp_path_factory):
-    """Champion, copying to the candidate, and candidate: (clients, versions, prometheus, its targets, logs)."""
+def predictors(registered_versions, tmp_path_factory):
+    """Champion with the candidate as its shadow: (clients, versions, Prometheus URL, file of targets, log folder)."""
     folder = tmp_path_factory.mktemp("pair")
-    root, one, two = shelves
+    root, one, two = registered_versions
     logs = folder / "logs"
     with contextlib.ExitStack() as stack:
         bundles = [root / "handmade" / "versions" / version for version in (one, two)]
-        words = ("--inference_log", str(logs))
-        candidate = stack.enter_context(running(bundles[1], PredictorConfig(further=words)))
-        further = (*words, "--shadow_url", candidate.url)
+        log_flags = ("--inference_log", str(logs))
+        candidate = stack.enter_context(running(bundles[1], PredictorConfig(further=log_flags)))
+        further = (*log_flags, "--shadow_url", candidate.url)
         champion = stack.enter_context(running(bundles[0], PredictorConfig(further=further)))
         clients = [stack.enter_context(httpx.Client(base_url=at.url, trust_env=False)) for at in (champion, candidate)]
         targets = [at.url.removeprefix("http://") for at in (champion, candidate)]
@@ -39,13 +39,13 @@ def predictors(shelves, tmp_path_factory):
 
 @pytest.fixture
 def pair(predictors):
-    """See `predictors`; Prometheus has seen what the test before asked."""
+    """The `predictors`, once Prometheus has scraped the requests of earlier tests."""
     scraped(predictors[2], targets=2)
     return predictors
 
 
-def settled(evidence, slow, requests):
-    """Intervals until that many requests were seen, added up."""
+def read_totals(evidence, slow, requests):
+    """Read intervals until they hold that many requests; return their totals and overlaps."""
     total, overlaps = {"champion": [0, 0, 0, 0], "candidate": [0, 0, 0, 0]}, []
 
     def complete() -> bool:
@@ -61,37 +61,37 @@ def settled(evidence, slow, requests):
     return total, overlaps
 
 
-def looks(evidence, slow, requests):
-    """The candidate's figures of each look until that many requests were seen."""
+def read_candidate(evidence, slow, requests):
+    """Read the candidate's counts per interval until they hold that many requests."""
     arms = []
     eventually(lambda: arms.append(evidence.read(slow).candidate) or sum(arm.requests for arm in arms) >= requests)
     return arms
 
 
-def test_both_sources_count_the_same_real_requests(pair):
+def test_prometheus_and_inference_log_count_the_same_requests(pair):
     clients, versions, prometheus, _, logs = pair
     for _ in range(5):
         clients[0].post(PREDICT, json={"instances": [{"k": 5}]})
     scraped(prometheus, targets=2)
     sources = PrometheusEvidence(prometheus, versions), LogEvidence(logs, versions)
-    found = [source.p99() for source in sources]
-    assert all(0.001 <= value < 1 for value in found) and found[1] <= found[0] <= found[1] * 2
+    limits = [source.p99() for source in sources]
+    assert all(0.001 <= value < 1 for value in limits) and limits[1] <= limits[0] <= limits[1] * 2
     for source in sources:
-        source.begin(found[0])
-    for client, asked in ((clients[0], 20), (clients[1], 10)):
-        for number in range(asked):
+        source.begin(limits[0])
+    for client, count in ((clients[0], 20), (clients[1], 10)):
+        for number in range(count):
             request = NOTHING if number < 4 else {"k": 5}
             assert client.post(PREDICT, json={"instances": [request]}).status_code == 200
     for source in sources:
-        total, overlaps = settled(source, found[0], [20, 10])
+        total, overlaps = read_totals(source, limits[0], [20, 10])
         assert total["champion"][:3] == [20, 0, 4] and total["candidate"][:3] == [10, 0, 4]
         assert 0 <= total["champion"][3] <= 20
         assert overlaps == [1.0] * 20, "the same model answers the copies"
-        again = source.read(found[0])
+        again = source.read(limits[0])
         assert (again.champion.requests, again.candidate.requests, again.overlaps) == (0, 0, ())
 
 
-def test_everything_is_slow_under_a_low_limit_and_nothing_under_a_high_one(pair):
+def test_slow_requests_are_counted_by_the_given_limit(pair):
     clients, versions, prometheus, _, logs = pair
     for limit, slow in ((0.0005, 6), (30.0, 0)):
         for source in (PrometheusEvidence(prometheus, versions), LogEvidence(logs, versions)):
@@ -99,11 +99,11 @@ def test_everything_is_slow_under_a_low_limit_and_nothing_under_a_high_one(pair)
             source.begin(limit)
             for _ in range(6):
                 clients[1].post(PREDICT, json={"instances": [{"k": 1}]})
-            arms = looks(source, limit, 6)
+            arms = read_candidate(source, limit, 6)
             assert (sum(arm.requests for arm in arms), sum(arm.slow for arm in arms)) == (6, slow)
 
 
-def test_a_reader_goes_on_where_another_stopped(pair):
+def test_restored_evidence_continues_where_the_saved_one_stopped(pair):
     clients, versions, prometheus, _, logs = pair
     for make in (lambda: PrometheusEvidence(prometheus, versions), lambda: LogEvidence(logs, versions)):
         scraped(prometheus, targets=2)
@@ -114,47 +114,47 @@ def test_a_reader_goes_on_where_another_stopped(pair):
             clients[1].post(PREDICT, json={"instances": [{"k": 1}]})
         second = make()
         second.restore(state)
-        assert sum(arm.requests for arm in looks(second, 1.0, 3)) == 3
+        assert sum(arm.requests for arm in read_candidate(second, 1.0, 3)) == 3
 
 
-def test_a_restarted_pod_is_counted_from_nought(pair, shelves):
+def test_counters_of_a_restarted_pod_are_counted_from_zero(pair, registered_versions):
     _, versions, prometheus, listed, _ = pair
     before = listed.read_text()
     try:
         evidence = PrometheusEvidence(prometheus, versions)
         evidence.begin(1.0)
-        bundle = shelves[0] / "handmade" / "versions" / versions.candidate
-        seen, port = 0, 0
-        for asked in (4, 3):
+        bundle = registered_versions[0] / "handmade" / "versions" / versions.candidate
+        total, port = 0, 0
+        for count in (4, 3):
             with running(bundle, PredictorConfig(http_port=port)) as pod, httpx.Client(trust_env=False) as client:
                 port = int(pod.url.rsplit(":", 1)[1])
                 targets = json.loads(before)[0]["targets"]
                 listed.write_text(json.dumps([{"targets": [*targets, f"127.0.0.1:{port}"]}]))
-                for _ in range(asked):
+                for _ in range(count):
                     client.post(pod.url + PREDICT, json={"instances": [{"k": 1}]})
-                seen += sum(arm.requests for arm in looks(evidence, 1.0, asked))
-        assert seen == 7
+                total += sum(arm.requests for arm in read_candidate(evidence, 1.0, count))
+        assert total == 7
     finally:
         listed.write_text(before)
 
 
 @contextlib.contextmanager
-def answering(scrapes):
-    """A server that answers every look as Prometheus would after the next of these scrapes of version b.
+def prometheus_stub(scrapes):
+    """A stub of Prometheus that answers each query with the next of the given scrapes of version b.
 
     Args:
-        scrapes: Requests that were counted as outcomes, and those whose time was, all slow.
+        scrapes: Number of requests counted by outcome, and of those counted by latency, which are all slow.
     """
-    left = list(scrapes)
+    remaining = list(scrapes)
 
     class Front(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            outcomes, timed = left.pop(0)
-            of = {"version": "b", "traffic": "live"}
+            outcomes, timed = remaining.pop(0)
+            version_labels = {"version": "b", "traffic": "live"}
             series = [
-                ({"__name__": "shoprank_outcomes_total", "outcome": "ok", **of}, outcomes),
-                ({"__name__": "shoprank_answer_seconds_bucket", "le": "+Inf", **of}, timed),
-                ({"__name__": "shoprank_answer_seconds_bucket", "le": "1.0", **of}, 0),
+                ({"__name__": "shoprank_outcomes_total", "outcome": "ok", **version_labels}, outcomes),
+                ({"__name__": "shoprank_answer_seconds_bucket", "le": "+Inf", **version_labels}, timed),
+                ({"__name__": "shoprank_answer_seconds_bucket", "le": "1.0", **version_labels}, 0),
             ]
             result = [{"metric": labels, "value": [0, str(value)]} for labels, value in series]
             body = json.dumps({"status": "success", "data": {"result": result}}).encode()
@@ -172,32 +172,32 @@ def answering(scrapes):
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
-    assert not left, "one look asks once: a scrape between two questions would tear the counts apart"
+    assert not remaining, "one look asks once: a scrape between two questions would tear the counts apart"
 
 
 @pytest.mark.parametrize("between", [(6, 0), (0, 6), (4, 6)])
-def test_a_slow_answer_scraped_in_the_midst_of_counting_is_not_lost(between):
-    with answering([(0, 0), between, (6, 6), (9, 9)]) as url:
+def test_slow_never_exceeds_requests_if_a_scrape_splits_the_counters(between):
+    with prometheus_stub([(0, 0), between, (6, 6), (9, 9)]) as url:
         evidence = PrometheusEvidence(url, Versions("a", "b"))
         evidence.begin(1.0)
         first = [evidence.read(1.0).candidate for _ in range(2)]
         state = json.loads(json.dumps(evidence.to_json()))
         evidence = PrometheusEvidence(url, Versions("a", "b"))
         evidence.restore(state)
-        looks = [*first, evidence.read(1.0).candidate]
-    assert all(arm.slow <= arm.requests for arm in looks)
-    assert sum(arm.requests for arm in looks) == 9
-    # What came without its request is counted with the next ones, as far as there are any.
-    assert sum(arm.slow for arm in looks) == (9 if between != (6, 0) else 3)
+        arms = [*first, evidence.read(1.0).candidate]
+    assert all(arm.slow <= arm.requests for arm in arms)
+    assert sum(arm.requests for arm in arms) == 9
+    # Slow answers without a counted request are carried over to later requests, up to the number of those.
+    assert sum(arm.slow for arm in arms) == (9 if between != (6, 0) else 3)
 
 
-def test_a_prometheus_that_is_away_is_no_data():
+def test_unreachable_prometheus_yields_an_interval_without_requests():
     evidence = PrometheusEvidence("http://127.0.0.1:9", Versions("a", "b"))
     interval = evidence.read(1.0)
     assert (interval.champion.requests, interval.candidate.requests) == (0, 0)
 
 
-def test_errors_of_the_log_are_counted_and_other_versions_left_out(tmp_path):
+def test_log_evidence_counts_errors_and_ignores_other_versions(tmp_path):
     evidence = LogEvidence(tmp_path, Versions("a", "b"))
     writer = LogWriter(tmp_path, "pod")
     for version, outcome, shadow in (
@@ -216,7 +216,7 @@ def test_errors_of_the_log_are_counted_and_other_versions_left_out(tmp_path):
     assert interval.champion.requests == 0 and interval.overlaps == (0.5,)
 
 
-def test_places_that_cannot_be_are_named(tmp_path):
+def test_invalid_prometheus_url_and_missing_log_folder_are_refused(tmp_path):
     with pytest.raises(InputError, match="prometheus is 'monitoring:9090'"):
         PrometheusEvidence("monitoring:9090", Versions("a", "b"))
     with pytest.raises(InputError, match="does not exist"):

@@ -1,4 +1,4 @@
-"""What a judge refuses: limits, counts and states that cannot be."""
+"""Input that the judge refuses: invalid limits, counts and states."""
 
 import dataclasses
 import json
@@ -17,12 +17,12 @@ ARM = Arm(requests=10, errors=0, empty=0, slow=0, clicks=None, purchases=None)
     {"alpha": 0.0}, {"beta": 1.0}, {"min_sample": 0}, {"min_duration_s": 9e9}, {"click_tolerance": 1.5},
     {"judged": (), "required": ()}, {"judged": (Metric.ERRORS,)}, {"full_share_factor": 0.5},
 ])  # fmt: skip
-def test_limits_that_cannot_be_used_are_refused(change):
+def test_invalid_guard_options_are_refused(change):
     with pytest.raises(InputError, match=r"rollout\.guards(\.\w+ is|: )"):
         GuardConfig.read(change, "rollout.guards")
 
 
-def test_counts_that_cannot_be_are_refused():
+def test_invalid_counts_are_refused():
     for wrong in ({"errors": 11}, {"slow": -1}, {"clicks": 11}):
         with pytest.raises(InputError, match=f"Arm.{next(iter(wrong))}"):
             dataclasses.replace(ARM, **wrong)
@@ -32,7 +32,7 @@ def test_counts_that_cannot_be_are_refused():
         Interval(seconds=float("nan"), champion=ARM, candidate=ARM)
 
 
-def test_the_judge_refuses_percents_no_step_and_foreign_state():
+def test_judge_refuses_percentages_a_missing_step_and_invalid_state():
     judge = Judge(CONFIG)
     with pytest.raises(InputError, match=r"0\.05"):
         judge.start_step(5)
@@ -43,7 +43,7 @@ def test_the_judge_refuses_percents_no_step_and_foreign_state():
             Judge.from_json(raw)
 
 
-def test_a_configuration_survives_json_and_names_an_unknown_field():
+def test_guard_config_round_trips_through_json_and_refuses_unknown_fields():
     assert GuardConfig.read(json.loads(json.dumps(CONFIG.to_json())), "guards") == CONFIG
     with pytest.raises(InputError, match=r"guards.alhpa is not an option\n.*did you mean 'alpha'"):
         GuardConfig.read({"alhpa": 0.1}, "guards")

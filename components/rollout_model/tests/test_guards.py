@@ -1,4 +1,4 @@
-"""The judge over whole steps: what waits, passes and rolls back, on which numbers, and after a restart."""
+"""Verdicts of the judge over whole steps: wait, pass or roll back, the numbers behind them, and restarts."""
 
 import json
 import time
@@ -20,8 +20,8 @@ def arm(requests, errors=0, empty=0, slow=0, clicks=None, purchases=None):
     return Arm(requests=requests, errors=errors, empty=empty, slow=slow, clicks=clicks, purchases=purchases)
 
 
-def drawn(random, requests, share, candidate=None, clicks=True, overlap=0.6):
-    """An interval of versions with usual rates, the candidate's multiplied by factors."""
+def draw_interval(random, requests, share, candidate=None, clicks=True, overlap=0.6):
+    """Draw an interval with typical rates; those of the candidate are multiplied by the given factors."""
     usual = {"errors": 0.01, "empty": 0.02, "slow": 0.01, **({"clicks": 0.12, "purchases": 0.02} if clicks else {})}
     mine = random.binomial(requests, share)
     arms = [
@@ -34,10 +34,10 @@ def drawn(random, requests, share, candidate=None, clicks=True, overlap=0.6):
 
 
 def step(judge, random, share, looks=30, requests=10_000, **drawing):
-    """Look until the step is decided."""
+    """Observe intervals until the step is decided."""
     judge.start_step(share)
     for _ in range(looks):
-        verdict = judge.observe(drawn(random, requests, share, **drawing))
+        verdict = judge.observe(draw_interval(random, requests, share, **drawing))
         if verdict.action is not Action.WAIT:
             return verdict
     return verdict
@@ -59,7 +59,7 @@ def test_an_equal_model_passes_every_step_with_every_guard_safe():
     (Metric.ERRORS, {"errors": 10}), (Metric.EMPTY, {"empty": 3}), (Metric.SLOW, {"slow": 4}),
     (Metric.CLICKS, {"clicks": 0.5}), (Metric.PURCHASES, {"purchases": 0.2}),
 ])  # fmt: skip
-def test_each_harm_is_found_at_the_first_share_and_named_with_numbers_and_limit(metric, factors):
+def test_each_harm_is_detected_at_the_first_share_and_named_with_its_limit(metric, factors):
     verdict = step(Judge(QUICK), np.random.default_rng(1), 0.05, candidate=factors)
     assert verdict.action is Action.ROLL_BACK
     found = guard(verdict, metric)
@@ -71,28 +71,28 @@ def test_each_harm_is_found_at_the_first_share_and_named_with_numbers_and_limit(
     assert found.low > 1 if metric in BAD else found.high < 1
 
 
-def test_lists_that_are_wholly_other_roll_back():
+def test_low_overlap_of_the_lists_rolls_back():
     verdict = step(Judge(QUICK), np.random.default_rng(2), 0.05, overlap=0.1)
     assert verdict.action is Action.ROLL_BACK
     assert guard(verdict, Metric.OVERLAP).state is State.HARM and "limit at least 0.3" in verdict.reasons[0]
 
 
-def test_without_requests_it_waits_and_then_rolls_back():
+def test_step_without_candidate_requests_waits_and_then_rolls_back():
     judge = Judge(QUICK)
     judge.start_step(0.05)
-    silent = Interval(seconds=600.0, champion=arm(5_000), candidate=arm(0))
-    assert [judge.observe(silent).action for _ in range(3)] == [Action.WAIT, Action.WAIT, Action.ROLL_BACK]
-    assert "no data" in judge.observe(silent).reasons[0]
+    idle = Interval(seconds=600.0, champion=arm(5_000), candidate=arm(0))
+    assert [judge.observe(idle).action for _ in range(3)] == [Action.WAIT, Action.WAIT, Action.ROLL_BACK]
+    assert "no data" in judge.observe(idle).reasons[0]
 
 
-def test_a_sample_below_the_minimum_rolls_back_although_nothing_is_wrong():
+def test_sample_below_the_minimum_at_the_deadline_rolls_back():
     judge = Judge(QUICK)
     judge.start_step(0.05)
     verdict = judge.observe(Interval(seconds=1_800.0, champion=arm(19_000), candidate=arm(999)))
     assert verdict.action is Action.ROLL_BACK and "999" in verdict.reasons[0] and "1,000" in verdict.reasons[0]
 
 
-def test_no_failure_among_ten_thousand_is_safe_and_among_a_thousand_is_not_yet():
+def test_no_errors_are_safe_in_10000_requests_and_undecided_in_1000():
     judge = Judge(QUICK.replace(judged=BAD))
     judge.start_step(0.5)
     first = judge.observe(Interval(seconds=60.0, champion=arm(1_000), candidate=arm(1_000)))
@@ -101,7 +101,7 @@ def test_no_failure_among_ten_thousand_is_safe_and_among_a_thousand_is_not_yet()
     assert second.action is Action.PASS, second.reasons
 
 
-def test_clicks_that_nobody_counted_are_not_judged_and_never_safe():
+def test_clicks_without_data_are_not_judged_and_do_not_stop_the_step():
     verdict = step(Judge(QUICK), np.random.default_rng(3), 0.5, requests=60_000, clicks=False)
     assert verdict.action is Action.PASS
     assert guard(verdict, Metric.CLICKS).state is State.NO_DATA
@@ -114,8 +114,8 @@ def test_a_required_guard_without_data_rolls_back():
     assert verdict.action is Action.ROLL_BACK and Metric.CLICKS.label in verdict.reasons[0]
 
 
-def test_undecided_goes_on_at_a_small_share_and_is_settled_by_the_planned_look_at_the_final_one():
-    """18 % more errors in little data: too little for endless looks, enough for one that was planned."""
+def test_undecided_guard_passes_an_early_step_and_is_tested_at_the_final_one():
+    """24 % more errors: undecided in the sequential test, significant in the single planned test of the final step."""
     config = QUICK.replace(judged=BAD, max_duration_s=60.0)
     worse = Interval(seconds=60.0, champion=arm(50_000, errors=500), candidate=arm(50_000, errors=620))
     for final, action in ((False, Action.PASS), (True, Action.ROLL_BACK)):
@@ -127,7 +127,7 @@ def test_undecided_goes_on_at_a_small_share_and_is_settled_by_the_planned_look_a
     assert "final test" in verdict.reasons[0]
 
 
-def test_the_strict_rule_turns_back_what_only_looks_worse():
+def test_strict_mode_rolls_back_an_estimate_beyond_the_tolerance():
     worse = Interval(seconds=60.0, champion=arm(5_000, errors=50), candidate=arm(5_000, errors=60))
     for strict, action in ((False, Action.PASS), (True, Action.ROLL_BACK)):
         judge = Judge(QUICK.replace(judged=BAD, max_duration_s=60.0, strict=strict))
@@ -135,17 +135,17 @@ def test_the_strict_rule_turns_back_what_only_looks_worse():
         assert judge.observe(worse).action is action
 
 
-def test_harm_that_only_a_larger_share_brings_is_found_soon():
-    """Days of good evidence must not outweigh it: the mixture over starts forgets them."""
+def test_harm_that_begins_at_a_larger_share_is_detected():
+    """Much earlier evidence of safety must not outweigh it: the mixture over start steps discounts it."""
     judge, random = Judge(QUICK), np.random.default_rng(4)
     judge.start_step(0.25)
     for _ in range(500):
-        judge.observe(drawn(random, 20_000, 0.25))
+        judge.observe(draw_interval(random, 20_000, 0.25))
     verdict = step(judge, random, 0.5, candidate={"errors": 1.5}, requests=20_000)
     assert verdict.action is Action.ROLL_BACK and guard(verdict, Metric.ERRORS).state is State.HARM
 
 
-def test_the_e_value_of_harm_is_the_mixture_over_starts():
+def test_e_value_of_harm_is_a_mixture_over_start_steps():
     """Half for harm since the first step, a sixth for harm since the second."""
     judge, evidence = Judge(QUICK), []
     for share, errors in ((0.25, 12), (0.5, 40)):
@@ -157,8 +157,8 @@ def test_the_e_value_of_harm_is_the_mixture_over_starts():
     assert guard(verdict, Metric.ERRORS).harm_e == pytest.approx(float(both[0] / 2 + second[0] / 6))
 
 
-def test_a_small_harm_that_is_shown_to_be_tolerated_is_no_harm():
-    """20 % more slow answers, shown to be more and shown to be less than half as many again."""
+def test_proven_increase_within_the_tolerance_is_safe():
+    """20 % more slow answers: the interval of the ratio lies above 1 and below the tolerated 1.5."""
     judge = Judge(QUICK)
     for share in (0.5, 0.75):
         judge.start_step(share)
@@ -169,7 +169,7 @@ def test_a_small_harm_that_is_shown_to_be_tolerated_is_no_harm():
         assert found.state is State.SAFE and verdict.action is Action.PASS, verdict.reasons
 
 
-def test_at_full_share_the_champions_earlier_rates_are_the_measure():
+def test_full_share_is_compared_with_earlier_rates_of_the_champion():
     for factor, action in ((1.3, Action.PASS), (4.0, Action.ROLL_BACK)):
         judge, random = Judge(QUICK), np.random.default_rng(5)
         assert step(judge, random, 0.5, requests=60_000).action is Action.PASS
@@ -178,19 +178,21 @@ def test_at_full_share_the_champions_earlier_rates_are_the_measure():
     assert guard(verdict, Metric.ERRORS).limit == 2 and "of the champion before" in verdict.reasons[0]
 
 
-def test_full_share_waits_for_no_proof_but_for_sample_and_time():
-    """60 % more at another time of the day is far from proof against twice as many, and no reason to wait for hours."""
+def test_undecided_full_share_passes_after_the_minimum_sample_and_time():
+    """About 60 % more slow answers at another time of day do not prove a doubling, and must not prolong the step."""
     judge = Judge(QUICK.replace(judged=BAD))
     judge.start_step(0.5)
     both = {name: arm(200_000, errors=20, empty=10, slow=2_000) for name in ("champion", "candidate")}
     assert judge.observe(Interval(seconds=60.0, **both)).action is Action.PASS
     judge.start_step(1.0)
-    seen = [judge.observe(Interval(seconds=30.0, champion=arm(0), candidate=arm(600, slow=slow))) for slow in (10, 9)]
-    assert [one.action for one in seen] == [Action.WAIT, Action.PASS]
-    assert guard(seen[1], Metric.SLOW).state is State.UNDECIDED and guard(seen[1], Metric.SLOW).low is None
+    verdicts = [
+        judge.observe(Interval(seconds=30.0, champion=arm(0), candidate=arm(600, slow=slow))) for slow in (10, 9)
+    ]
+    assert [one.action for one in verdicts] == [Action.WAIT, Action.PASS]
+    assert guard(verdicts[1], Metric.SLOW).state is State.UNDECIDED and guard(verdicts[1], Metric.SLOW).low is None
 
 
-def test_trouble_that_began_beside_the_champion_is_not_the_candidates_at_full_share():
+def test_full_share_tolerates_errors_that_both_versions_had_before():
     for trouble, action in ((0.1, Action.PASS), (0.01, Action.ROLL_BACK)):
         judge, random = Judge(QUICK.replace(judged=BAD)), np.random.default_rng(10)
         assert step(judge, random, 0.5, requests=60_000).action is Action.PASS
@@ -201,11 +203,11 @@ def test_trouble_that_began_beside_the_champion_is_not_the_candidates_at_full_sh
         assert judge.observe(alone).action is action
 
 
-def test_full_share_without_a_step_before_has_nothing_to_compare_with():
+def test_full_share_without_an_earlier_step_rolls_back():
     assert step(Judge(QUICK), np.random.default_rng(6), 1.0).action is Action.ROLL_BACK
 
 
-def test_a_shock_that_hits_both_is_nobodys_harm():
+def test_spike_of_errors_in_both_versions_is_not_harm():
     judge, random = Judge(QUICK), np.random.default_rng(7)
     judge.start_step(0.25)
     for look in range(30):
@@ -216,29 +218,29 @@ def test_a_shock_that_hits_both_is_nobodys_harm():
         assert guard(verdict, Metric.ERRORS).state is not State.HARM
 
 
-def test_an_equal_model_is_rolled_back_no_more_often_than_alpha_however_little_traffic():
-    """Whole rollouts of a shop too small to show safety, looked at 120 times each."""
-    runs, random, backs = 200, np.random.default_rng(8), 0
+def test_equal_model_with_little_traffic_is_rolled_back_at_the_rate_alpha():
+    """Whole rollouts with too little traffic to prove safety, with up to 120 observations each."""
+    runs, random, rollbacks = 200, np.random.default_rng(8), 0
     config = QUICK.replace(min_sample=100, max_duration_s=2_400)
     for _ in range(runs):
         judge = Judge(config)
         for share in (0.1, 0.5, 1.0):
             verdict = step(judge, random, share, looks=40, requests=150)
             if verdict.action is Action.ROLL_BACK:
-                backs += 1
+                rollbacks += 1
                 break
-    assert backs <= stats.binom.ppf(0.999, runs, config.alpha)
+    assert rollbacks <= stats.binom.ppf(0.999, runs, config.alpha)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 7))
-def test_a_judge_written_and_read_again_goes_on_identically(seed, cut):
+def test_judge_restored_from_json_returns_the_same_verdicts(seed, cut):
     def verdicts(restart):
         judge, random, found = Judge(QUICK), np.random.default_rng(seed), []
         for look in range(8):
             if look % 3 == 0:
                 judge.start_step((0.05, 0.5, 1.0)[look // 3])
-            found.append(judge.observe(drawn(random, 500, (0.05, 0.5, 1.0)[look // 3], clicks=look != 4)))
+            found.append(judge.observe(draw_interval(random, 500, (0.05, 0.5, 1.0)[look // 3], clicks=look != 4)))
             if restart and look == cut:
                 judge = Judge.from_json(json.loads(json.dumps(judge.to_json(), allow_nan=False)))
         return found
@@ -248,7 +250,7 @@ def test_a_judge_written_and_read_again_goes_on_identically(seed, cut):
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 199))
-def test_one_more_error_of_the_candidate_never_lessens_the_evidence_of_harm(champion, before, candidate):
+def test_one_more_candidate_error_never_reduces_the_evidence_of_harm(champion, before, candidate):
     found = []
     for errors in (candidate, candidate + 1):
         judge = Judge(QUICK)
@@ -261,10 +263,10 @@ def test_one_more_error_of_the_candidate_never_lessens_the_evidence_of_harm(cham
     assert found[1].p_value <= found[0].p_value
 
 
-def test_a_look_is_cheap_and_the_state_small_after_a_thousand():
+def test_observe_is_fast_and_the_state_small_after_1000_intervals():
     judge, random = Judge(QUICK), np.random.default_rng(9)
     judge.start_step(0.05)
-    interval = drawn(random, 2_000, 0.05)
+    interval = draw_interval(random, 2_000, 0.05)
     started = time.process_time()
     for _ in range(1_000):
         judge.observe(interval)

@@ -1,4 +1,4 @@
-"""The record of a rollout: what was seen and decided survives the disk, stays small, and reads well on its page."""
+"""The record of a rollout: reading and writing, downsampling, and its page."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ BEGAN = 1_790_000_000.0
 
 
 def rollout(errors=0.01, clicks=True, steps=(5, 50, 100)):
-    """A rollout through the real judge, one look a minute; overlaps without a shadow at full share."""
+    """A rollout through the real judge with one observation per minute; no overlaps at full share."""
     judge, random, seen, time = Judge(CONFIG), np.random.default_rng(0), [], BEGAN
     action, verdict = Action.WAIT, None
     for percent in steps:
@@ -43,9 +43,7 @@ def rollout(errors=0.01, clicks=True, steps=(5, 50, 100)):
                 ))  # fmt: skip
             overlaps = tuple((random.binomial(10, 0.6, 30) / 10).tolist()) if percent < 100 else ()
             verdict = judge.observe(Interval(seconds=60.0, champion=arms[0], candidate=arms[1], overlaps=overlaps))
-            seen.append(
-                Observation(time=time, percent=percent, interval=seen_interval(arms, overlaps), verdict=verdict)
-            )
+            seen.append(Observation(time=time, percent=percent, interval=interval_of(arms, overlaps), verdict=verdict))
             action = verdict.action
         if action is Action.ROLL_BACK:
             break
@@ -56,7 +54,7 @@ def rollout(errors=0.01, clicks=True, steps=(5, 50, 100)):
     )  # fmt: skip
 
 
-def seen_interval(arms, overlaps):
+def interval_of(arms, overlaps):
     return Interval(seconds=60.0, champion=arms[0], candidate=arms[1], overlaps=overlaps)
 
 
@@ -70,7 +68,7 @@ def rolled_back():
     return rollout(errors=0.1, clicks=False)
 
 
-def test_what_was_written_is_what_is_read(promoted, rolled_back, tmp_path):
+def test_record_round_trips_through_its_file(promoted, rolled_back, tmp_path):
     for record in (promoted, rolled_back):
         write_record(record, tmp_path)
         read = read_record(tmp_path)
@@ -79,7 +77,7 @@ def test_what_was_written_is_what_is_read(promoted, rolled_back, tmp_path):
     assert (promoted.promoted, rolled_back.promoted) == (True, False)
 
 
-def test_the_page_says_what_decided_and_needs_no_network(rolled_back, tmp_path):
+def test_page_of_a_rollback_names_the_reason_and_loads_nothing(rolled_back, tmp_path):
     write_record(rolled_back, tmp_path)
     page = (tmp_path / PAGE).read_text()
     assert "Rolled back: v6 serves all traffic; harm in error rate" in page
@@ -89,7 +87,7 @@ def test_the_page_says_what_decided_and_needs_no_network(rolled_back, tmp_path):
     assert not re.findall(r"(?:src|href)=[\"']https?://", page)
 
 
-def test_the_page_of_a_promotion_has_every_guard_that_had_data(promoted, tmp_path):
+def test_page_of_a_promotion_shows_every_guard_with_data(promoted, tmp_path):
     write_record(promoted, tmp_path)
     page = (tmp_path / PAGE).read_text()
     assert "Promoted: v7 serves all traffic instead of v6" in page and page.count("<svg") == 5
@@ -97,20 +95,20 @@ def test_the_page_of_a_promotion_has_every_guard_that_had_data(promoted, tmp_pat
         assert metric.label.capitalize() in page
 
 
-def test_a_rollout_that_ended_before_any_look_has_a_page_too(promoted, tmp_path):
+def test_page_of_a_rollout_without_observations_shows_the_escaped_reason(promoted, tmp_path):
     why = ("dark launch: <the golden requests> differ",)
     write_record(dataclasses.replace(promoted, action=ROLLED_BACK, seen=(), slow=None, reasons=why), tmp_path)
     assert "dark launch: &lt;the golden requests&gt; differ" in (tmp_path / PAGE).read_text()
     assert read_record(tmp_path).reasons == why and read_record(tmp_path).candidate_requests == 0
 
 
-def test_a_single_look_is_drawn(promoted, tmp_path):
+def test_single_observation_is_plotted(promoted, tmp_path):
     write_record(dataclasses.replace(promoted, seen=promoted.seen[:1]), tmp_path)
     assert (tmp_path / PAGE).read_text().count("<svg") == 5
 
 
 @pytest.mark.parametrize("most", [2, 3, 7])
-def test_thinning_keeps_counts_order_and_the_last_look_of_each_step(rolled_back, most):
+def test_downsampling_keeps_totals_order_and_the_last_of_each_step(rolled_back, most):
     looks = [
         dataclasses.replace(rolled_back.seen[0], time=BEGAN + at, percent=5 if at < 41 else 50) for at in range(60)
     ]
@@ -127,13 +125,13 @@ def test_thinning_keeps_counts_order_and_the_last_look_of_each_step(rolled_back,
     assert downsampled(kept, most) == kept
 
 
-@pytest.mark.parametrize(("change", "said"), [
+@pytest.mark.parametrize(("change", "message"), [
     ({"format": 2}, "format 2"), ({"action": "paused"}, "paused"), ({"seen": [{}]}, "observation"),
     ({"guards": {"x": 1}}, "x"),
 ])  # fmt: skip
-def test_a_record_of_another_form_is_refused(promoted, tmp_path, change, said):
+def test_record_of_another_format_is_refused(promoted, tmp_path, change, message):
     (tmp_path / RECORD).write_text(json.dumps({**promoted.to_json(), **change}))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_record(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Rollouts that the cluster refuses, or that fail at the last step: the champion serves, and the record says why."""
+"""Rollouts that the cluster rejects or that fail at promotion: the champion serves, the record holds the reason."""
 
 import dataclasses
 import re
@@ -17,8 +17,8 @@ from tests.cluster.rollout_shop import GUARDS, Shop
 pytestmark = [pytest.mark.filterwarnings("ignore:Unverified HTTPS request"), pytest.mark.slow]
 
 
-def test_a_webhook_that_denies_the_canary_leaves_the_champion(shelf, api_server):
-    root, candidate = shelf
+def test_webhook_that_denies_the_canary_leaves_the_champion_serving(registry_copy, api_server):
+    root, candidate = registry_copy
     with in_front_of(api_server) as (cluster, front), Shop(root, cluster) as shop:
         front.refusals = {"PATCH": dataclasses.replace(DENIED, times=1)}
         rollout, started = shop.rollout(candidate), time.monotonic()
@@ -31,8 +31,8 @@ def test_a_webhook_that_denies_the_canary_leaves_the_champion(shelf, api_server)
     assert shop.actions()[-2:] == ["rollout_begin", "rolled_back"] and candidate not in shop.answers
 
 
-def test_a_way_back_that_is_refused_too_is_told_and_gone_once_it_is_allowed(shelf, api_server):
-    root, candidate = shelf
+def test_denied_rollback_raises_and_is_completed_by_the_next_run(registry_copy, api_server):
+    root, candidate = registry_copy
     guards = GuardConfig(min_sample=10_000, max_duration_s=60, min_duration_s=0)
     with in_front_of(api_server) as (cluster, front), Shop(root, cluster) as shop:
         rollout = shop.rollout(candidate, (20, 60, 100), guards=guards)
@@ -57,8 +57,8 @@ def test_a_way_back_that_is_refused_too_is_told_and_gone_once_it_is_allowed(shel
 
 
 @pytest.mark.parametrize("mode", ["Standard", "Knative"])
-def test_a_promotion_that_does_not_get_ready_goes_back_to_the_champion(shelf, cluster, mode):
-    root, candidate = shelf
+def test_promotion_that_does_not_get_ready_restores_the_champion(registry_copy, cluster, mode):
+    root, candidate = registry_copy
     with Shop(root, cluster, mode) as shop:
         shop.kserve.never_ready.add(f"stable:{candidate}")
         rollout = shop.rollout(candidate, guards=GUARDS)

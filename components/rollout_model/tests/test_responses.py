@@ -1,4 +1,4 @@
-"""Clicks and purchases joined to answers by request_id, each counted once its time is over."""
+"""Clicks and purchases joined to answers by request_id; a request counts once its waiting time is over."""
 
 import json
 
@@ -23,7 +23,7 @@ def event(name, kind):
     return json.dumps({"request_id": name, "event_type": kind}) + "\n"
 
 
-def test_a_request_counts_when_its_time_is_over_and_once(tmp_path):
+def test_request_counts_once_after_its_waiting_time(tmp_path):
     responses = Responses(tmp_path, wait_s=10)
     for name, version in (("r1", "a"), ("r2", "b"), ("r3", "b")):
         responses.answered(answered(name, version, 100.0))
@@ -40,7 +40,7 @@ def test_a_request_counts_when_its_time_is_over_and_once(tmp_path):
     assert responses.matured(200.0) == {}, "too late"
 
 
-def test_clicks_of_the_log_reach_the_judge(tmp_path):
+def test_clicks_joined_to_the_inference_log_reach_the_judge(tmp_path):
     (tmp_path / "log").mkdir()
     (tmp_path / "events").mkdir()
     now = [1_000.0]
@@ -75,7 +75,7 @@ def test_counts_of_matured_requests_are_checked():
     assert Interval(seconds=1, champion=arm, candidate=arm).champion.trials(Metric.CLICKS) == 10
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_unreadable_events_and_invalid_options_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         Responses(tmp_path / "none")
     with pytest.raises(InputError, match="the wait for clicks is 0"):

@@ -1,4 +1,4 @@
-"""Whole rollouts: a real API server, real predictors behind a test-side KServe, live load, and the real judge."""
+"""Whole rollouts: a real API server, real predictors behind a simulated KServe, live load, and the real judge."""
 
 import json
 import os
@@ -18,13 +18,13 @@ from tests.cluster.prometheus import scraped, scraping
 from tests.cluster.rollout_shop import GUARDS, Shop, sold_out, version_of
 
 COUNTED = GUARDS.replace(judged=tuple(metric for metric in Metric if metric is not Metric.OVERLAP))
-"""Without the overlap, which sees an empty answer as well: which of the two is first is a race."""
+"""Without the overlap guard, which also reacts to empty answers: either of the two might fire first."""
 
 pytestmark = [pytest.mark.filterwarnings("ignore:Unverified HTTPS request"), pytest.mark.slow]
 
 
-def test_an_equal_candidate_is_promoted_step_by_step_without_a_lost_request(shelf, cluster):
-    root, candidate = shelf
+def test_equal_candidate_is_promoted_step_by_step_without_a_failed_request(registry_copy, cluster):
+    root, candidate = registry_copy
     weights = []
     with Shop(root, cluster, gateway="shoprank") as shop:
         rollout = shop.rollout(candidate, (20, 60, 100))
@@ -58,8 +58,8 @@ def test_an_equal_candidate_is_promoted_step_by_step_without_a_lost_request(shel
     assert not shop.registry.open_rollout("handmade").exists()
 
 
-def test_empty_answers_are_seen_and_taken_back(shelf, cluster):
-    root, _ = shelf
+def test_candidate_with_empty_answers_is_rolled_back(registry_copy, cluster):
+    root, _ = registry_copy
     candidate = version_of(root, sold_out)
     with Shop(root, cluster) as shop:
         record = shop.rollout(candidate, guards=COUNTED).run()
@@ -75,8 +75,8 @@ def test_empty_answers_are_seen_and_taken_back(shelf, cluster):
     assert entry["version"] == candidate and entry["reasons"] == list(record.reasons)
 
 
-def test_a_candidate_that_crashes_under_traffic_goes_back(shelf, cluster):
-    root, candidate = shelf
+def test_candidate_that_crashes_under_traffic_is_rolled_back(registry_copy, cluster):
+    root, candidate = registry_copy
     with Shop(root, cluster) as shop:
         rollout = shop.rollout(candidate, guards=GuardConfig(min_sample=10_000, max_duration_s=60, min_duration_s=0))
         killer = threading.Thread(target=lambda: (
@@ -90,8 +90,8 @@ def test_a_candidate_that_crashes_under_traffic_goes_back(shelf, cluster):
     assert record.action == "rolled_back" and "pods were not ready" in record.reasons[0]
 
 
-def test_a_candidate_that_never_gets_ready_gets_no_traffic(shelf, cluster):
-    root, candidate = shelf
+def test_candidate_that_cannot_be_loaded_gets_no_traffic(registry_copy, cluster):
+    root, candidate = registry_copy
     with Shop(root, cluster) as shop:
         shop.kserve.fails_to_load.add(candidate)
         record = shop.rollout(candidate).run()
@@ -104,8 +104,8 @@ def test_a_candidate_that_never_gets_ready_gets_no_traffic(shelf, cluster):
     assert "failed to load" in record.reasons[0] and record.seen == () and candidate not in shop.answers
 
 
-def test_no_data_means_roll_back(shelf, cluster):
-    root, candidate = shelf
+def test_rollout_without_traffic_is_rolled_back(registry_copy, cluster):
+    root, candidate = registry_copy
     with Shop(root, cluster) as shop:
         shop.quiet()
         guards = GuardConfig(min_sample=10, min_duration_s=0, max_duration_s=2)
@@ -115,11 +115,11 @@ def test_no_data_means_roll_back(shelf, cluster):
 
 
 class Killed(Exception):
-    """Stands for a process that ends without a word."""
+    """Stands for the sudden end of the process."""
 
 
-def test_a_killed_step_goes_on_where_it_stood(shelf, cluster):
-    root, candidate = shelf
+def test_retry_of_a_killed_rollout_resumes_with_its_observations(registry_copy, cluster):
+    root, candidate = registry_copy
     with Shop(root, cluster) as shop:
         first = shop.rollout(candidate, (20, 60, 100))
         read, looks = first.evidence.read, []
@@ -134,18 +134,18 @@ def test_a_killed_step_goes_on_where_it_stood(shelf, cluster):
         with pytest.raises(Killed):
             first.run()
         assert first.traffic.percent() == 60, "nobody tidied up"
-        state, again = json.loads(shop.registry.open_rollout("handmade").read_text()), time.time()
+        state, retried_at = json.loads(shop.registry.open_rollout("handmade").read_text()), time.time()
         record = shop.rollout(candidate, (20, 60, 100)).run()
         assert record.action == "promoted"
         assert record.began == state["began"] and len(state["seen"]) < len(record.seen)
         noted("rollout step killed at 60 %", "the retry went on at 60 % with what was seen before, then promoted",
-             next(seen.time for seen in record.seen[len(state["seen"]):]) - again)  # fmt: skip
+             next(seen.time for seen in record.seen[len(state["seen"]):]) - retried_at)  # fmt: skip
         assert [seen.to_json() for seen in record.seen[: len(state["seen"])]] == state["seen"]
     assert shop.actions().count("rollout_begin") == 1
 
 
-def test_a_stopped_step_gives_the_traffic_back(shelf, cluster):
-    root, candidate = shelf
+def test_rollout_stopped_by_sigterm_returns_the_traffic_to_the_champion(registry_copy, cluster):
+    root, candidate = registry_copy
     with Shop(root, cluster) as shop:
         rollout = shop.rollout(candidate, guards=GuardConfig(min_sample=10_000, max_duration_s=60, min_duration_s=0))
         stop = threading.Thread(target=lambda: (
@@ -163,8 +163,8 @@ def test_a_stopped_step_gives_the_traffic_back(shelf, cluster):
 
 
 @pytest.mark.parametrize("good", [True, False], ids=["promoted", "rolled-back"])
-def test_knative_moves_by_percentage_of_the_newest_revision(shelf, cluster, good):
-    root, candidate = shelf
+def test_knative_rollout_is_promoted_or_rolled_back(registry_copy, cluster, good):
+    root, candidate = registry_copy
     candidate = candidate if good else version_of(root, sold_out)
     with Shop(root, cluster, "Knative") as shop:
         record = shop.rollout(candidate).run()
@@ -177,8 +177,8 @@ def test_knative_moves_by_percentage_of_the_newest_revision(shelf, cluster, good
     assert shop.answers.get("failed", 0) == 0
 
 
-def test_prometheus_decides_as_well(shelf, cluster, tmp_path):
-    root, _ = shelf
+def test_rollout_is_decided_by_evidence_from_prometheus(registry_copy, cluster, tmp_path):
+    root, _ = registry_copy
     candidate = version_of(root, sold_out)
     with Shop(root, cluster) as shop:
         targets = [shop.kserve.champion.url.removeprefix("http://"), shop.kserve.candidate.url.removeprefix("http://")]

@@ -1,4 +1,4 @@
-"""The stage's parameters and release gates, and its KFP face on a real service."""
+"""Options and release gates of the stage, and its KFP component on a real InferenceService."""
 
 import dataclasses
 import os
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 
 @pytest.fixture
-def desk(shelves, cluster, api_server, tmp_path, monkeypatch):
-    """Runs the component for a version in the namespace of `cluster`: (call, registry, versions)."""
-    shutil.copytree(shelves[0], tmp_path / "registry")
+def rollout_stage(registered_versions, cluster, api_server, tmp_path, monkeypatch):
+    """(function that runs the component for a version in the namespace of `cluster`, registry, versions)."""
+    shutil.copytree(registered_versions[0], tmp_path / "registry")
     (tmp_path / "log").mkdir()
     registry = Registry(tmp_path / "registry")
     monkeypatch.setenv("KUBECONFIG", os.fspath(api_server.kubeconfig))
@@ -50,13 +50,13 @@ def desk(shelves, cluster, api_server, tmp_path, monkeypatch):
         )  # fmt: skip
         return done, outputs
 
-    return call, registry, shelves[1:]
+    return call, registry, registered_versions[1:]
 
 
-def test_the_record_lies_with_the_version_and_in_the_outputs(desk, cluster, tmp_path):
-    call, registry, (champion, candidate) = desk
+def test_record_is_written_to_the_registry_and_the_outputs(rollout_stage, cluster, tmp_path):
+    call, registry, (champion, candidate) = rollout_stage
     cluster.create(INFERENCE_SERVICE, manifest(ServiceSpec(model="handmade"), champion))
-    # Nobody plays KServe here: the candidate is never ready, which is a rollback by the book.
+    # No KServe controller runs here: the candidate never gets ready, so the rollout is rolled back.
     done, outputs = call(candidate, steps=[50, 100], guards={"min_sample": 5}, ready_s=2.0)
     assert done == "rolled_back" and outputs["result"].metadata["promoted"] == 0.0
     record = read_record(tmp_path / "record")
@@ -68,8 +68,8 @@ def test_the_record_lies_with_the_version_and_in_the_outputs(desk, cluster, tmp_
     assert "canary" not in cluster.get(INFERENCE_SERVICE, "shoprank")["spec"]
 
 
-def test_what_may_not_be_rolled_out_touches_no_service(desk, cluster):
-    call, _, (champion, candidate) = desk
+def test_refused_rollouts_do_not_change_the_service(rollout_stage, cluster):
+    call, _, (champion, candidate) = rollout_stage
     with pytest.raises(RegistryError, match="is not blessed"):
         call(candidate, blessed=False)
     with pytest.raises(MissingObject, match="InferenceService shoprank: not found"):
@@ -85,7 +85,7 @@ def test_what_may_not_be_rolled_out_touches_no_service(desk, cluster):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"steps": [5, "x"]}, "rollout.steps[1] is 'x'"),
         ({"steps": []}, "rollout.steps is []"),
@@ -99,12 +99,12 @@ def test_what_may_not_be_rolled_out_touches_no_service(desk, cluster):
         ({"evidence": ""}, "rollout.evidence is empty"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused_by_their_path(options, said, tmp_path):
-    with pytest.raises(InputError, match=re.escape(said)):
+def test_invalid_options_are_refused_by_their_path(options, message, tmp_path):
+    with pytest.raises(InputError, match=re.escape(message)):
         rollout_of(tmp_path, ("shop", "v1"), {}, {"evidence": "http://prometheus:9090", **options})
 
 
-def test_evidence_by_its_place(tmp_path):
+def test_kind_of_evidence_follows_from_its_address(tmp_path):
     versions = Versions("a", "b")
     assert isinstance(evidence_at("http://prometheus:9090", versions), PrometheusEvidence)
     assert isinstance(evidence_at(str(tmp_path), versions), LogEvidence)

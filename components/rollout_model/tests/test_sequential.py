@@ -1,4 +1,4 @@
-"""The evidence is always valid: false alarms over thousands of looks stay under alpha, confidence sequences cover."""
+"""Anytime-valid evidence: the rate of false alarms over many looks is at most alpha; confidence sequences cover."""
 
 from collections import Counter
 
@@ -23,11 +23,11 @@ from components.rollout_model.sequential import (
 
 RUNS, LOOKS, ALPHA = 400, 1_000, 0.05
 MOST = int(stats.binom.ppf(0.999, RUNS, ALPHA))
-"""Alarms of a test at exactly ALPHA are fewer, but for one time in a thousand."""
+"""Upper bound: a test at exactly ALPHA raises more alarms with a probability of at most 0.001."""
 
 
 def _rows(random, ratio=1.0):
-    """Looks at RUNS pairs of versions, the error rate and the share moving: events and requests of both."""
+    """Events and requests of RUNS pairs of versions per look; the error rate and the share vary."""
     for look in range(LOOKS):
         share = 0.05 if look < LOOKS / 3 else 0.5
         rate = 0.02 * (1 + 0.9 * np.sin(look / 40))
@@ -48,7 +48,7 @@ def test_priors_are_distributions():
     assert np.all(np.diff(LOG_RATIOS) > 0) and LOG_RATIOS[len(LOG_RATIOS) // 2] == 0
 
 
-def test_equal_versions_raise_no_more_false_alarms_than_alpha_over_a_thousand_looks_and_shares_that_move():
+def test_equal_versions_raise_false_alarms_at_most_at_the_rate_alpha():
     evidence, worst = np.zeros((RUNS, len(LOG_RATIOS))), np.zeros(RUNS)
     left = np.zeros(RUNS, bool)
     for row in _rows(np.random.default_rng(1)):
@@ -61,7 +61,7 @@ def test_equal_versions_raise_no_more_false_alarms_than_alpha_over_a_thousand_lo
     assert left.sum() <= MOST
 
 
-def test_confidence_sequences_hold_a_ratio_of_one_and_a_half_and_find_it():
+def test_confidence_sequence_covers_a_true_ratio_of_1_5_and_excludes_1():
     evidence, left = np.zeros((RUNS, len(LOG_RATIOS))), np.zeros(RUNS, bool)
     truth = np.log(1.5)
     for row in _rows(np.random.default_rng(2), ratio=1.5):
@@ -73,7 +73,7 @@ def test_confidence_sequences_hold_a_ratio_of_one_and_a_half_and_find_it():
     assert (log_mixture(evidence, ABOVE) > np.log(1 / ALPHA)).all()
 
 
-def test_a_fixed_rate_raises_no_more_false_alarms_than_alpha():
+def test_fixed_rate_raises_false_alarms_at_most_at_the_rate_alpha():
     random = np.random.default_rng(3)
     events, requests, rate = np.zeros(RUNS), np.zeros(RUNS), np.full(RUNS, 0.02)
     above, below = np.zeros(RUNS), np.zeros(RUNS)
@@ -89,7 +89,7 @@ def test_a_fixed_rate_raises_no_more_false_alarms_than_alpha():
 
 @pytest.mark.parametrize("share", [0.05, 0.5])
 @pytest.mark.parametrize(("rate", "ratio"), [(0.3, 1.0), (0.3, 1.5), (0.01, 3.0), (0.9, 1.05)])
-def test_the_e_value_has_an_expectation_of_at_most_one_whatever_the_rate(rate, ratio, share):
+def test_e_value_has_an_expectation_of_at_most_one_at_every_rate(rate, ratio, share):
     """Summed over every possible outcome: the bound is exact, not simulated."""
     mine, other = (2, 38) if share == 0.05 else (20, 20)
     x, y = (grid.ravel() for grid in np.meshgrid(np.arange(mine + 1), np.arange(other + 1)))
@@ -101,14 +101,14 @@ def test_the_e_value_has_an_expectation_of_at_most_one_whatever_the_rate(rate, r
         assert (chance * np.exp(found[:, 0] - found[:, 1])).sum() <= 1 + 1e-9
 
 
-def test_no_request_tells_nothing():
+def test_evidence_without_requests_is_zero():
     none = np.zeros(1)
     assert not ratio_evidence(_grid(1), none, none, none, none).any()
     assert ratio_evidence(_grid(1), none, none, np.array([3.0]), np.array([9.0])) == pytest.approx(0)
     assert ratio_evidence(_grid(1), np.array([3.0]), np.array([9.0]), none, none) == pytest.approx(0)
 
 
-def test_overlaps_raise_no_more_false_alarms_than_alpha_and_their_sequence_covers():
+def test_overlaps_raise_false_alarms_at_most_at_the_rate_alpha_and_cover():
     random, alarms, left, runs = np.random.default_rng(4), 0, 0, 200
     for _ in range(runs):
         counts, alarm, outside = Counter(), False, False
@@ -125,14 +125,14 @@ def test_overlaps_raise_no_more_false_alarms_than_alpha_and_their_sequence_cover
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_the_sequence_of_equal_values_reaches_the_end(value):
+def test_confidence_sequence_of_constant_values_contains_the_bound(value):
     low, high = mean_interval({value: 5_000}, ALPHA)
     assert low <= value <= high and high - low < 0.05
 
 
 @given(st.lists(st.sampled_from([number / 10 for number in range(11)]), min_size=1, max_size=50), st.floats(0.05, 0.95))
-def test_betting_money_is_conserved_on_either_side(values, mean):
-    """No outcome lets both bets win much: their mean is at most what the values allow."""
+def test_mean_evidence_is_symmetric_and_favours_at_most_one_side(values, mean):
+    """Swapping the outcomes swaps the bets, and at most one of them wins."""
     counts = Counter(values)
     below, above = mean_evidence(counts, mean)
     swapped = Counter({1 - value: times for value, times in counts.items()})

@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def request_fork(address, module, words, environment, streams):
-    """Return a connection that requested the process and receives its pid as one line, then its exit code as another."""
+    """Request the process and return the connection, which receives its pid as one line, then its exit code."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.connect(address)

@@ -26,7 +26,7 @@ import threading
 import traceback
 from pathlib import Path
 
-from fork_client import request_fork, read_number
+from fork_client import read_number, request_fork
 
 PRELOADED = {
     "workers": (

@@ -19,7 +19,7 @@ SERVERS = {process: "workers", predictor: "serving"}
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Fork workers and predictors (fork_server.py), which saves seconds of imports at each of several hundred starts."""
+    """Fork workers and predictors (fork_server.py), which saves seconds of imports at each of hundreds of starts."""
     client = Path(__file__).with_name("fork_client.py")
     with pytest.MonkeyPatch.context() as patch:
         for module, name in SERVERS.items():

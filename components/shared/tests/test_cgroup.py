@@ -61,7 +61,11 @@ def test_smallest_of_all_parent_limits_and_the_affinity_applies(proc, tmp_path):
 
 
 def test_v1_limits_are_read_from_the_mounts_of_their_controllers(proc, tmp_path):
-    mounts = [v1_mount(tmp_path, "cpu,cpuacct", "cpu,cpuacct"), v1_mount(tmp_path, "memory", "memory"), v2_mount(tmp_path)]
+    mounts = [
+        v1_mount(tmp_path, "cpu,cpuacct", "cpu,cpuacct"),
+        v1_mount(tmp_path, "memory", "memory"),
+        v2_mount(tmp_path),
+    ]
     folder = proc("9:cpuset:/\n4:memory:/pod\n1:cpu,cpuacct:/pod\n0::/\n", mounts, {
         "cpu,cpuacct/pod/cpu.cfs_quota_us": "250000", "cpu,cpuacct/pod/cpu.cfs_period_us": "100000",
         "cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "100000",

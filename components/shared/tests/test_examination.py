@@ -14,7 +14,7 @@ EXAMINED = 1.0 / np.arange(1, POSITIONS + 1) ** 0.8
 
 
 def clicks(seed, answers=4_000, items=60):
-    """Return (item, position, click, relevance) of a shop that puts the wrong items on top, where shoppers mostly look."""
+    """Return (item, position, click, relevance) of a shop with the wrong items on top, where shoppers mostly look."""
     random = np.random.default_rng(seed)
     relevance = random.uniform(0.05, 0.8, items)
     habit = -relevance + random.normal(0, 0.3, items)

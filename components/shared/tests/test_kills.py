@@ -22,7 +22,7 @@ SETTINGS = {"sharding": ["table_wise"], "epochs": EPOCHS, "checkpoint_every": EV
 
 @dataclass(frozen=True)
 class StartedStep:
-    """A line of the ledger: a step that a worker began; step 0 is its start, before it has resumed."""
+    """A line of the ledger: a step that a worker started; step 0 is the start of the worker, before it resumes."""
 
     attempt: int
     rank: int

@@ -1,4 +1,4 @@
-"""Which processes may share a batch, and which digest belongs to which run."""
+"""Numbers of processes that may share a batch, and the digest of a run."""
 
 import re
 
@@ -9,12 +9,12 @@ from components.shared.training.launch import check_shares, run_digest
 
 
 @pytest.mark.parametrize("processes", [1, 2, 4, 8])
-def test_divisors_share_a_batch(processes):
+def test_divisors_of_the_batch_size_are_accepted(processes):
     check_shares(8, processes, "rows")
 
 
 @pytest.mark.parametrize("processes", [-1, 0, 3, 16])
-def test_others_are_told_the_divisors(processes):
+def test_invalid_group_sizes_list_the_valid_divisors(processes):
     with pytest.raises(
         InputError, match=f"processes is {processes}, which does not divide a batch of 8 shoppers"
     ) as caught:
@@ -22,7 +22,7 @@ def test_others_are_told_the_divisors(processes):
     assert caught.value.fix == "use one of: 1, 2, 4, 8"
 
 
-def test_a_digest_belongs_to_settings_and_contents(tmp_path):
+def test_digest_depends_only_on_settings_and_file_contents(tmp_path):
     data, moved = tmp_path / "rows.parquet", tmp_path / "elsewhere.parquet"
     data.write_bytes(b"rows of monday")
     moved.write_bytes(b"rows of monday")

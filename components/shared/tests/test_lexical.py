@@ -28,26 +28,26 @@ def index(request, tmp_path_factory) -> LexicalIndex:
     return LexicalIndex.load(folder)
 
 
-def test_words_find_titles_whatever_their_case_and_number(index):
+def test_search_ignores_case_and_plural(index):
     rows, scores = index.search("milks", 10)
     assert set(rows.tolist()) == {1, 2, 7}
     assert rows[0] == 7, "the word stands twice there"
     assert (np.diff(scores) <= 0).all() and (scores > 0).all()
 
 
-def test_chinese_without_spaces_is_found_whole_word_first(index):
+def test_chinese_query_ranks_whole_word_matches_first(index):
     rows, _ = index.search("牛奶", 10)
     assert rows[0] == 3
     assert set(rows.tolist()) == {3, 4}, "燕麦奶 shares one character"
 
 
 @pytest.mark.parametrize("query", ["", "   ", "🥛", "😀🚚", "zzz", "的", "\0"])
-def test_what_no_title_says_finds_nothing(index, query):
+def test_query_without_matching_words_finds_nothing(index, query):
     rows, scores = index.search(query, 10)
     assert len(rows) == len(scores) == 0
 
 
-def test_only_allowed_rows_are_found_and_no_more_than_wanted(index):
+def test_search_respects_the_mask_and_the_limit(index):
     allowed = np.ones(len(TITLES), bool)
     allowed[7] = False
     assert set(index.search("milk", 10, allowed)[0].tolist()) == {1, 2}
@@ -55,12 +55,12 @@ def test_only_allowed_rows_are_found_and_no_more_than_wanted(index):
     assert len(index.search("milk", 10, np.zeros(len(TITLES), bool))[0]) == 0
 
 
-def test_a_rare_word_outweighs_a_frequent_one(index):
+def test_rare_word_outweighs_a_frequent_one(index):
     rows, _ = index.search("oat milk dairy", 10)
     assert rows[0] == 1 or rows[0] == 2
     assert index.search("bread milk", 10)[0][0] == 5
 
 
 @pytest.mark.parametrize("texts", [[""], ["", "🥛"], ["", "", ""]])
-def test_a_catalog_without_words_answers_nothing(texts):
+def test_catalog_without_words_finds_nothing(texts):
     assert len(LexicalIndex.build(texts).search("milk", 5)[0]) == 0

@@ -20,13 +20,13 @@ STEPS = 5
 
 
 class Interrupted(Exception):
-    """Stands for the end of the process."""
+    """Simulates the end of the process."""
 
 
 class Line:
-    """Fits a line to points that follow from the step; validates by what the test says."""
+    """Fits a linear model to points generated from the step; validation returns the given metrics."""
 
-    def __init__(self, metrics: list[float], interrupt_at: int = 0, explode_at: int = 0):
+    def __init__(self, metrics: list[float], interrupt_at: int = 0, nan_at: int = 0):
         torch.manual_seed(0)
         self.model = nn.Linear(3, 1)
         wrapped = KeyedOptimizerWrapper(
@@ -34,7 +34,7 @@ class Line:
         )
         self.optimizer = CombinedOptimizer([wrapped])
         self.state = checkpoint.TrainState(self.model, self.optimizer)
-        self.metrics, self.interrupt_at, self.explode_at, self.validated = metrics, interrupt_at, explode_at, 0
+        self.metrics, self.interrupt_at, self.nan_at, self.validated = metrics, interrupt_at, nan_at, 0
         self.rates: list[float] = []
 
     def steps_per_epoch(self) -> int:
@@ -47,12 +47,12 @@ class Line:
         points = torch.randn(8, 3, generator=torch.Generator().manual_seed(now))
         self.rates += [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.zero_grad()
-        # Dropout draws from torch's own stream, which no checkpoint holds.
+        # Dropout draws from torch's global generator, which is not part of a checkpoint.
         loss = (self.model(nn.functional.dropout(points, 0.1))[:, 0] - points.sum(1)).square().mean()
         loss.backward()
         self.optimizer.step()
         self.epoch = epoch
-        return loss * torch.nan if now == self.explode_at else loss
+        return loss * torch.nan if now == self.nan_at else loss
 
     def validate(self) -> float:
         self.validated += 1
@@ -84,17 +84,17 @@ def without_time(curve: list[dict]) -> list[dict]:
     return [{name: value for name, value in point.items() if name != "seconds"} for point in curve]
 
 
-def test_the_best_of_bad_epochs_is_kept_too(run, tmp_path):
+def test_early_stopping_and_best_checkpoint_with_negative_metrics(run, tmp_path):
     curve = run(Line([-3.0, -1.2, -1.5, -1.4, 0.9]), epochs=5, patience=2)
     assert [point["quality"] for point in curve] == [-3.0, -1.2, -1.5, -1.4] and (tmp_path / "best").is_dir()
 
 
-def test_a_metric_that_is_no_number_is_named(run):
+def test_nan_metric_ends_the_run(run):
     with pytest.raises(TrainingError, match="line: quality is nan"):
         run(Line([0.1, float("nan")]), epochs=2)
 
 
-def test_training_ends_when_the_metric_no_longer_rises(run, tmp_path):
+def test_training_stops_when_the_metric_no_longer_improves(run, tmp_path):
     line = Line([0.1, 0.4, 0.3, 0.4, 0.9])
     curve = run(line, epochs=5, patience=2)
     assert [point["quality"] for point in curve] == [0.1, 0.4, 0.3, 0.4] and line.validated == 4
@@ -102,11 +102,11 @@ def test_training_ends_when_the_metric_no_longer_rises(run, tmp_path):
     assert checkpoint.complete(tmp_path / "best")[-1] == 2 * STEPS
 
 
-def test_a_rising_metric_is_trained_to_the_last_epoch(run):
+def test_training_runs_all_epochs_while_the_metric_improves(run):
     assert [point["step"] for point in run(Line([0.1, 0.2, 0.3, 0.4]))] == [5, 10, 15, 20]
 
 
-def test_the_exported_weights_are_those_of_the_best_epoch(run, tmp_path):
+def test_exported_weights_are_those_of_the_best_epoch(run, tmp_path):
     best = Line([0.9])
     run(best, epochs=1)
     shutil.rmtree(tmp_path / "checkpoints")
@@ -117,7 +117,7 @@ def test_the_exported_weights_are_those_of_the_best_epoch(run, tmp_path):
     assert torch.equal(exported.weight, best.model.weight)
 
 
-def test_linear_rates_fall_in_equal_parts_to_the_end_of_all_epochs_and_constant_ones_stay(run, tmp_path):
+def test_learning_rates_of_the_linear_and_the_constant_schedule(run, tmp_path):
     falling, constant = Line([0.1, 0.2]), Line([0.1, 0.2])
     run(falling, epochs=2, schedule="linear")
     assert falling.rates == pytest.approx([0.1 * (10 - step) / 10 for step in range(10)])
@@ -128,7 +128,7 @@ def test_linear_rates_fall_in_equal_parts_to_the_end_of_all_epochs_and_constant_
 
 @pytest.mark.parametrize("schedule", ["constant", "linear"])
 @pytest.mark.parametrize("at", [1, 3, 4, 6, 8, 20])
-def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, at, schedule):
+def test_resumed_run_equals_an_uninterrupted_one(run, tmp_path, at, schedule):
     metrics = [0.1, 0.3, 0.2, 0.4]
     whole = Line(metrics)
     curve = run(whole, schedule=schedule)
@@ -144,7 +144,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(run, tmp_path, at
 
 
 @pytest.mark.parametrize("at", [1, 3, 6, 8])
-def test_a_training_of_a_fixed_length_is_the_first_part_of_a_longer_one(run, tmp_path, at):
+def test_run_with_stop_after_equals_the_first_epochs_of_a_longer_run(run, tmp_path, at):
     whole = Line([0.1, 0.3, 0.2, 0.1])
     curve = run(whole, schedule="linear")
     kept = nn.Linear(3, 1)
@@ -160,19 +160,19 @@ def test_a_training_of_a_fixed_length_is_the_first_part_of_a_longer_one(run, tmp
     assert checkpoint.complete(tmp_path / "best") == [2 * STEPS]
 
 
-def test_a_finished_run_is_not_trained_again(run):
+def test_finished_run_is_not_trained_again(run):
     curve = run(Line([0.1, 0.2, 0.3, 0.4]))
     again = Line([0.1, 0.2, 0.3, 0.4])
     assert run(again) == curve and again.validated == 0
 
 
-def test_a_stopped_run_stays_stopped(run):
+def test_early_stopped_run_is_not_continued(run):
     run(Line([0.5, 0.1, 0.1, 0.9]), patience=2)
     again = Line([0.5, 0.1, 0.1, 0.9])
     assert len(run(again, patience=2)) == 3 and again.validated == 0
 
 
-def test_half_a_checkpoint_does_not_count(run, tmp_path):
+def test_incomplete_checkpoint_is_ignored(run, tmp_path):
     whole = Line([0.1, 0.2, 0.3, 0.4])
     run(whole)
     newest = checkpoint.complete(tmp_path / "checkpoints")[-1]
@@ -189,12 +189,12 @@ def test_only_the_latest_two_checkpoints_are_kept(run, tmp_path):
     assert checkpoint.complete(tmp_path / "best") == [15, 20]
 
 
-def test_a_loss_without_a_value_ends_the_run(run, tmp_path):
+def test_nan_loss_ends_the_run(run, tmp_path):
     with pytest.raises(TrainingError, match="line: the loss is nan at epoch 2, step 3"):
-        run(Line([0.1] * 4, explode_at=8))
+        run(Line([0.1] * 4, nan_at=8))
     assert checkpoint.complete(tmp_path / "checkpoints")[-1] == 6
 
 
-def test_nothing_validated_is_nothing_to_export(tmp_path):
+def test_export_without_a_validated_checkpoint_is_refused(tmp_path):
     with pytest.raises(TrainingError, match="without a validated checkpoint"):
         checkpoint.export_weights(nn.Linear(3, 1), tmp_path, tmp_path)

@@ -1,4 +1,4 @@
-"""The bundle as an OCI image: valid for a real OCI client, the same bytes each time, refused when changed."""
+"""Bundles as OCI images: readable by a real OCI client, reproducible, refused when changed."""
 
 import json
 import shutil
@@ -24,14 +24,14 @@ def bundle(tmp_path):
     return folder
 
 
-def test_the_bundle_comes_back(bundle, tmp_path):
+def test_bundle_is_read_back_unchanged(bundle, tmp_path):
     digest = write_layout(bundle, tmp_path / "layout")
     assert (tmp_path / "layout" / "blobs" / "sha256" / digest.removeprefix("sha256:")).exists()
     assert read_layout(tmp_path / "layout", tmp_path / "back") == verify(bundle, None)
     assert (tmp_path / "back" / "ranker" / "ranker.onnx").read_bytes() == b"weights" * 1000
 
 
-def test_the_same_bundle_gives_the_same_image_and_another_another(bundle, tmp_path):
+def test_digest_is_reproducible_and_changes_with_the_content(bundle, tmp_path):
     first = write_layout(bundle, tmp_path / "one")
     shutil.copytree(bundle, tmp_path / "copied")
     assert write_layout(tmp_path / "copied", tmp_path / "two") == first
@@ -41,7 +41,7 @@ def test_the_same_bundle_gives_the_same_image_and_another_another(bundle, tmp_pa
     assert write_layout(tmp_path / "copied", tmp_path / "three") != first
 
 
-def test_the_files_lie_where_kserve_looks(bundle, tmp_path):
+def test_files_are_in_the_paths_that_kserve_reads(bundle, tmp_path):
     write_layout(bundle, tmp_path / "layout")
     index = json.loads((tmp_path / "layout" / "index.json").read_text())
     blobs = tmp_path / "layout" / "blobs" / "sha256"
@@ -54,17 +54,17 @@ def test_the_files_lie_where_kserve_looks(bundle, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("skopeo") is None, reason="no skopeo (Debian: skopeo)")
-def test_a_real_client_reads_and_copies_it(bundle, tmp_path):
+def test_skopeo_inspects_and_copies_the_image(bundle, tmp_path):
     digest = write_layout(bundle, tmp_path / "layout")
     version = verify(bundle, None).version
-    said = subprocess.run(["skopeo", "inspect", f"oci:{tmp_path}/layout:{version}"], capture_output=True, text=True)
-    assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout)["Digest"] == digest
+    result = subprocess.run(["skopeo", "inspect", f"oci:{tmp_path}/layout:{version}"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["Digest"] == digest
     command = ["skopeo", "--insecure-policy", "copy", f"oci:{tmp_path}/layout:{version}", f"dir:{tmp_path}/copied"]
     subprocess.run(command, check=True, capture_output=True)
 
 
-def test_what_was_changed_or_is_missing_is_named(bundle, tmp_path):
+def test_changed_or_missing_files_are_named(bundle, tmp_path):
     layout = tmp_path / "layout"
     write_layout(bundle, layout)
     largest = max((layout / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)

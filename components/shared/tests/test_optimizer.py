@@ -1,4 +1,4 @@
-"""Optimiser rules against plain torch, and what a person may set of them."""
+"""Optimiser rules against plain torch, and the validation of their options."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def group():
 
 
 def batches() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Ids of either feature, [B, 1] and [B, 3], and labels; the last rows of the tables are never asked for."""
+    """Ids of either feature, [B, 1] and [B, 3], and labels; the last rows of the tables are never looked up."""
     random = torch.Generator().manual_seed(1)
     return [
         (torch.randint(40, (16, 1), generator=random), torch.randint(200, (16, 3), generator=random),
@@ -45,7 +45,7 @@ def batches() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
 
 
 class Plain(nn.Module):
-    """Small, without TorchRec."""
+    """`Small` without TorchRec."""
 
     def __init__(self, top: nn.Linear):
         super().__init__()
@@ -75,18 +75,18 @@ def plain_optimizers(config: OptimizerConfig, model: Plain) -> list[torch.optim.
 
 
 @pytest.mark.filterwarnings("ignore:.*an autograd kernel was not registered:UserWarning")
-@pytest.mark.parametrize("falling", [False, True])
+@pytest.mark.parametrize("decay", [False, True])
 @pytest.mark.parametrize("config", RULES, ids=lambda config: f"{config.rule}-{config.sharding[0]}")
-def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config, falling):
+def test_optimizer_rule_matches_plain_torch(group, config, decay):
     torch.manual_seed(0)
     sharded, optimizer = distribute(Small(torch.device("meta")), group, config)
     plain = Plain(sharded.module.top)
     others = plain_optimizers(config, plain)
     for step, (short, long, label) in enumerate(batches()):
-        if falling and step:
-            # As the loop does it; fused tables must hear of it too.
-            for moved in [*optimizer.param_groups, *(one for other in others for one in other.param_groups)]:
-                moved["lr"] *= (12 - step) / (13 - step)
+        if decay and step:
+            # As the training loop does; fused tables must use the new rate as well.
+            for param_group in [*optimizer.param_groups, *(one for other in others for one in other.param_groups)]:
+                param_group["lr"] *= (12 - step) / (13 - step)
         values, lengths = torch.cat([short.flatten(), long.flatten()]), torch.tensor([1] * 16 + [3] * 16)
         ids = KeyedJaggedTensor(["short", "long"], values, torch.ones(len(values)), lengths)
         optimizer.zero_grad()
@@ -95,11 +95,11 @@ def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config, falli
         optimizer.step()
         for other in others:
             other.zero_grad()
-        wanted = F.binary_cross_entropy_with_logits(plain(short, long), label)
-        wanted.backward()
+        expected = F.binary_cross_entropy_with_logits(plain(short, long), label)
+        expected.backward()
         for other in others:
             other.step()
-        assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     for name, start in plain.tables.items():
         found = sharded.state_dict()[f"bags.embedding_bags.{name}.weight"]
         table = found if isinstance(found, torch.Tensor) and not hasattr(found, "local_shards") else (
@@ -109,7 +109,7 @@ def test_a_rule_moves_tables_and_layers_as_plain_torch_does(group, config, falli
 
 
 @pytest.mark.parametrize("when", ["gpu", "never"])
-def test_on_a_cpu_layers_are_compiled_only_by_wish(when, monkeypatch):
+def test_dense_layers_are_compiled_on_a_cpu_only_with_always(when, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     layer = nn.Linear(2, 1)
     compile_dense(layer, CPU, when)
@@ -119,14 +119,14 @@ def test_on_a_cpu_layers_are_compiled_only_by_wish(when, monkeypatch):
 
 
 @pytest.mark.parametrize("rule", ["adam", "adamw"])
-def test_a_rule_with_dense_gradients_brings_its_sharding_along(rule):
+def test_rule_with_dense_gradients_implies_data_parallel_sharding(rule):
     assert OptimizerConfig.read({"rule": rule}, "optimizer").sharding == ("data_parallel",)
     with pytest.raises(InputError, match=rf"rule is '{rule}'.*sharding is \['row_wise'\]\n.*data_parallel"):
         OptimizerConfig.read({"rule": rule, "sharding": ["row_wise"]}, "optimizer")
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "message"),
     [
         ({"lr": 0.1}, "optimizer.lr is not an option\n.*embedding_lr, dense_lr, rule, compute_dtype, sharding"),
         ({"weight_decay": 0.1}, "optimizer.weight_decay is not an option"),
@@ -140,6 +140,6 @@ def test_a_rule_with_dense_gradients_brings_its_sharding_along(rule):
         ({"sharding": ["row_wide"]}, r"optimizer.sharding\[0\] is 'row_wide'\n.*row_wise, column_wise"),
     ],
 )
-def test_what_cannot_be_used_is_named(raw, words):
-    with pytest.raises(InputError, match=words):
+def test_invalid_options_are_refused(raw, message):
+    with pytest.raises(InputError, match=message):
         OptimizerConfig.read(raw, "optimizer")

@@ -1,4 +1,4 @@
-"""Options as JSON: what they may hold comes back as it went, and anything else is refused by the path of its field."""
+"""Options as JSON: valid values survive a round trip, anything else is refused with the path of its field."""
 
 import json
 import math
@@ -47,7 +47,7 @@ GOOD = {
     "dropout": st.floats(0, 1, exclude_max=True), "rank": st.integers(0, 10**6), "power": st.floats(0, 1e6),
     "dilations": st.lists(WHOLE, min_size=1, max_size=5),
 }  # fmt: skip
-"""Values of the fields that are no plain counts."""
+"""Valid values of the fields that are not plain counts."""
 
 NOT_NUMBERS = st.none() | st.booleans() | st.text(max_size=5) | st.lists(st.integers(), max_size=2) | st.just({})
 NOT_WHOLE = NOT_NUMBERS | st.floats(allow_nan=False, allow_infinity=False).filter(lambda one: one != int(one))
@@ -58,7 +58,7 @@ BAD = {
     "rank": NOT_WHOLE | st.integers(max_value=-1),
     "dilations": st.none() | st.text(max_size=5) | WHOLE | st.just([]) | st.lists(NOT_WHOLE, min_size=1, max_size=3),
 }
-NO_COUNT = NOT_WHOLE | st.integers(max_value=0)
+NOT_A_COUNT = NOT_WHOLE | st.integers(max_value=0)
 
 
 class Inner(Options):
@@ -85,20 +85,20 @@ class Outer(Options):
 
 @pytest.mark.parametrize("model", MODELS)
 @given(data=st.data())
-def test_whatever_fits_comes_back_as_it_went(model, data):
+def test_valid_options_survive_a_json_round_trip(model, data):
     names = [name for name in model.model_fields if name not in PLAIN]
     given = {name: data.draw(GOOD.get(name, WHOLE), name) for name in names}
-    made = model.read(given, "x")
-    assert model.read(json.loads(json.dumps(made.to_json())), "x") == made
-    assert {name: made.to_json()[name] for name in given} == given
-    assert model.read(made.set_fields(), "x") == made
+    options = model.read(given, "x")
+    assert model.read(json.loads(json.dumps(options.to_json())), "x") == options
+    assert {name: options.to_json()[name] for name in given} == given
+    assert model.read(options.set_fields(), "x") == options
     assert model() == model.read({}, "x")
 
 
 @pytest.mark.parametrize(("model", "name"), FIELDS)
 @given(data=st.data())
-def test_whatever_does_not_fit_is_refused_by_its_path(model, name, data):
-    value = data.draw(BAD.get(name, NO_COUNT))
+def test_invalid_value_is_refused_with_its_path(model, name, data):
+    value = data.draw(BAD.get(name, NOT_A_COUNT))
     with pytest.raises(InputError) as caught:
         model.read({name: value}, "part")
     assert caught.value.headline.startswith(f"part.{name}") and caught.value.fix
@@ -106,7 +106,7 @@ def test_whatever_does_not_fit_is_refused_by_its_path(model, name, data):
 
 @pytest.mark.parametrize("model", MODELS)
 @given(name=st.text(max_size=12))
-def test_every_unknown_field_is_refused(model, name):
+def test_unknown_field_is_refused(model, name):
     if name in model.model_fields:
         return
     with pytest.raises(InputError) as caught:
@@ -143,13 +143,13 @@ def test_every_unknown_field_is_refused(model, name):
         ({"rate": {1, 2}}, "o: Object of type set", "give JSON values"),
     ],
 )
-def test_a_refusal_names_path_value_and_what_may_be_given(raw, headline, fix):
+def test_error_names_path_value_and_allowed_values(raw, headline, fix):
     with pytest.raises(InputError) as caught:
         Outer.read(raw, "o")
     assert headline in caught.value.headline and fix in caught.value.fix
 
 
-def test_a_validator_over_several_fields_says_what_to_do():
+def test_error_of_a_validator_of_several_fields_keeps_its_fix():
     class Pair(Options):
         low: int = 0
         high: int = 1
@@ -166,7 +166,7 @@ def test_a_validator_over_several_fields_says_what_to_do():
     assert (caught.value.headline, caught.value.fix) == ("pair: low exceeds high", "give low <= high")
 
 
-def test_numbers_arrive_as_kfp_passes_them_on():
+def test_integers_that_kfp_passes_as_floats_are_accepted():
     form = Struct()
     form.update({"amount": 3, "rate": 2, "inner": {"kind": "other", "share": 0.5}, "several": [{"kind": "inner"}]})
     arrived = json.loads(MessageToJson(form))
@@ -175,16 +175,16 @@ def test_numbers_arrive_as_kfp_passes_them_on():
 
 
 def test_options_are_frozen_and_replaced_with_validation():
-    made = Outer(amount=4)
-    assert made.replace(rate=1.0) == Outer(amount=4, rate=1.0)
-    assert made.replace(rate=1.0).model_fields_set == {"amount", "rate"}
+    options = Outer(amount=4)
+    assert options.replace(rate=1.0) == Outer(amount=4, rate=1.0)
+    assert options.replace(rate=1.0).model_fields_set == {"amount", "rate"}
     with pytest.raises(ValidationError):
-        made.replace(amount=-1)
+        options.replace(amount=-1)
     with pytest.raises(ValidationError):
-        made.amount = 3
+        options.amount = 3
 
 
-def test_what_is_given_is_merged_object_by_object_and_another_kind_replaces():
+def test_merge_is_recursive_and_replaces_objects_of_another_kind():
     base = {"inner": {"kind": "inner", "count": 3}, "rate": 0.2, "texts": {"a": "1"}}
     assert merged(base, {"inner": {"kind": "inner"}})["inner"] == {"kind": "inner", "count": 3}
     assert merged(base, {"inner": {"kind": "other"}})["inner"] == {"kind": "other"}
@@ -194,7 +194,7 @@ def test_what_is_given_is_merged_object_by_object_and_another_kind_replaces():
 
 
 @pytest.mark.parametrize(
-    ("raw", "words"),
+    ("raw", "message"),
     [
         ({"head": {"kind": "mmoe"}}, "architecture.head is not an option\n.*interaction, heads, positions, attention"),
         ({"positions": "ten"}, "architecture.positions is 'ten'\n.*whole number"),
@@ -207,19 +207,19 @@ def test_what_is_given_is_merged_object_by_object_and_another_kind_replaces():
         ({"attention": {"hidden_dim": "64"}}, "architecture.attention.hidden_dim is '64'"),
     ],
 )
-def test_what_no_ranker_could_be_is_refused(raw, words):
-    with pytest.raises(InputError, match=words):
+def test_invalid_ranker_architecture_is_refused(raw, message):
+    with pytest.raises(InputError, match=message):
         RankerArchitecture.read(raw, "architecture")
 
 
-def test_a_sampled_softmax_takes_no_hard_negatives_and_pairs_do():
+def test_hard_negatives_are_valid_for_bpr_but_not_for_sampled_softmax():
     with pytest.raises(InputError, match=r"loss.sources\[1\]: kind is 'hard'\n.*in_batch, uniform, popularity"):
         SampledSoftmax.read({"sources": [{"kind": "uniform"}, {"kind": "hard"}]}, "loss")
     assert Bpr.read({"source": {"kind": "hard", "count": 4}}, "loss") == Bpr(source=Hard(count=4))
     assert SampledSoftmax(sources=(Uniform(count=3),)).to_json()["sources"] == [{"kind": "uniform", "count": 3}]
 
 
-def test_heads_must_divide_the_width():
+def test_heads_must_divide_the_embedding_dim():
     for config in (AttentionConfig(heads=3), HstuConfig(heads=3)):
         with pytest.raises(InputError, match=r"encoder: heads is 3, .*embedding_dim, 32\n.*one of: 1, 2, 4, 8, 16, 32"):
             check_heads(config, 32)
@@ -232,7 +232,7 @@ STORED = {
     "user_features": [{"name": "sequence", "rows": 9, "max_length": 4}],
     "item_features": [{"name": "item", "rows": 9, "max_length": 1}], "embedding_dim": 8, "hidden_dim": 16,
 }  # fmt: skip
-"""As config.json of both models holds it."""
+"""Fields that config.json of both models has."""
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ STORED = {
         RankerArchitecture(heads=MmoeConfig(experts=2)),
     ],
 )
-def test_a_ranker_of_an_architecture_is_written_and_read_alike(architecture, tmp_path):
+def test_ranker_config_survives_a_round_trip(architecture, tmp_path):
     raw = {**STORED, "tasks": ["again", "first"], "dense_mean": [0.0], "dense_std": [1.0]}
     (tmp_path / "config.json").write_text(json.dumps({**raw, "architecture": architecture.to_json()}))
     found = RankerConfig.read(tmp_path / "config.json")
@@ -256,7 +256,7 @@ def test_a_ranker_of_an_architecture_is_written_and_read_alike(architecture, tmp
     assert RankerConfig.read(tmp_path / "config.json").architecture == RankerArchitecture()
 
 
-def test_a_model_of_an_earlier_form_is_refused_by_name(tmp_path):
+def test_config_of_an_earlier_format_is_refused(tmp_path):
     earlier = {"interaction": {"kind": "DotConfig"}, "heads": {"kind": "SharedBottomConfig"}, "places": 0}
     raw = {**STORED, "tasks": ["again"], "dense_mean": [0.0], "dense_std": [1.0], "architecture": earlier}
     (tmp_path / "config.json").write_text(json.dumps(raw))
@@ -265,7 +265,7 @@ def test_a_model_of_an_earlier_form_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize("encoder", [None, *(model() for model in ENCODERS)], ids=str)
-def test_a_retriever_with_an_encoder_is_written_and_read_alike(encoder, tmp_path):
+def test_retriever_config_survives_a_round_trip(encoder, tmp_path):
     stored = {**STORED, "encoder": encoder_to_json(encoder), "content_dim": 0}
     (tmp_path / "config.json").write_text(json.dumps(stored))
     found = RetrieverConfig.read(tmp_path / "config.json")

@@ -13,7 +13,7 @@ from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
 
 DAY = 86_400
 EVENT = st.tuples(st.integers(1, 8), st.sampled_from([*EVENT_TYPES, "purchase", "purchase"]), st.integers(1, 90 * DAY))
-"""(item, event type, seconds before now); purchases come often, so that items are bought again."""
+"""(item, event type, seconds before now); purchases are frequent, so that items are bought repeatedly."""
 HISTORIES = st.lists(
     st.lists(EVENT, max_size=14).map(lambda row: sorted(row, key=lambda event: -event[2])), min_size=1, max_size=4
 )
@@ -25,15 +25,15 @@ A_ROW = {
 STATISTICS = np.arange(9, dtype=np.float32)[:, None] * np.array([A_ROW[name] for name in ItemStatistic], np.float32)
 
 
-def half(age_seconds: float, days: float) -> float:
+def decay(age_seconds: float, days: float) -> float:
     return 0.5 ** (age_seconds / DAY / days)
 
 
 def weight(event) -> float:
-    return DEFAULT_EVENT_WEIGHTS[event[1]] * half(event[2], 30)
+    return DEFAULT_EVENT_WEIGHTS[event[1]] * decay(event[2], 30)
 
 
-def own(row, item: int, now: int) -> dict[str, float]:
+def own_item_features(row, item: int, now: int) -> dict[str, float]:
     events = [event for event in row if event[0] == item]
     bought = [event[2] for event in events if event[1] == "purchase"]
     days = len({(now - age) // DAY for age in bought})
@@ -45,30 +45,30 @@ def own(row, item: int, now: int) -> dict[str, float]:
         "bought_before": float(bool(bought)),
         "times": math.log1p(len(bought)),
         "days_bought": math.log1p(days),
-        **{f"recency_{days}": half(min(bought), days) if bought else 0.0 for days in (7, 30, 90)},
-        "recent_times": math.log1p(sum(half(age, 30) for age in bought)),
+        **{f"recency_{days}": decay(min(bought), days) if bought else 0.0 for days in (7, 30, 90)},
+        "recent_times": math.log1p(sum(decay(age, 30) for age in bought)),
         "since_over_gap": ratio,
         "due": math.exp(-abs(ratio - 1.0)) if ratio > 0 else 0.0,
         "share_of_visits": days / max(visits, 1),
         "any_weight": math.log1p(sum(map(weight, events))),
-        "any_recency_7": half(min(event[2] for event in events), 7) if events else 0.0,
+        "any_recency_7": decay(min(event[2] for event in events), 7) if events else 0.0,
     }
 
 
-def shopper(row, now: int) -> dict[str, float]:
+def user_features(row, now: int) -> dict[str, float]:
     visits = len({(now - event[2]) // DAY for event in row})
     span = row[0][2] / DAY if row else 0.0
     return {
         "user_events": math.log1p(len(row)),
         "user_visits": math.log1p(visits),
         "user_items": math.log1p(len({event[0] for event in row})),
-        "user_recency": half(row[-1][2], 30) if row else 0.0,
+        "user_recency": decay(row[-1][2], 30) if row else 0.0,
         "user_repeat_share": 1 - len({event[0] for event in row}) / len(row) if row else 0.0,
         "user_pace": math.log1p(30 * visits / max(span, 1.0)),
     }
 
 
-def of_item(item: int) -> dict[str, float]:
+def item_features(item: int) -> dict[str, float]:
     counted = dict(zip(ItemStatistic, STATISTICS[item].tolist(), strict=True))
     short, middle, long = (counted[name] for name in POPULARITY_WINDOWS)
     new_middle = counted[ItemStatistic.DISCOVERY_MIDDLE]
@@ -83,7 +83,7 @@ def of_item(item: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def price(shop, row, item: int) -> dict[str, float]:
+def price_features(shop, row, item: int) -> dict[str, float]:
     def scaled(value: float) -> float:
         return min(max((math.log1p(value) - 1.2) / 0.7, -5.0), 5.0)
 
@@ -94,7 +94,7 @@ def price(shop, row, item: int) -> dict[str, float]:
             "has_price": float(known)}  # fmt: skip
 
 
-def affinity(shop, row, item: int) -> dict[str, float]:
+def affinity_features(shop, row, item: int) -> dict[str, float]:
     total = max(sum(map(weight, row)), 1e-9)
     path, found = shop.categories[item], []
     for level in range(3):
@@ -108,7 +108,7 @@ def affinity(shop, row, item: int) -> dict[str, float]:
 
 @settings(max_examples=60)
 @given(HISTORIES)
-def test_every_column_says_what_its_name_says(shop, histories_of, rows):
+def test_dense_inputs_match_the_reference(shop, histories_of, rows):
     catalog, spec, histories = shop.catalog(), shop.spec(), histories_of(rows)
     items = len(catalog)
     row, item = (grid.ravel() for grid in np.meshgrid(np.arange(len(rows)), np.arange(1, items), indexing="ij"))
@@ -120,18 +120,18 @@ def test_every_column_says_what_its_name_says(shop, histories_of, rows):
     now = int(histories.now[0])
     for at, (position, what) in enumerate(zip(row.tolist(), item.tolist(), strict=True)):
         events = rows[position]
-        wanted = {
-            **own(events, what, now), **shopper(events, now), **of_item(what), **price(shop, events, what),
-            **affinity(shop, events, what),
+        expected = {
+            **own_item_features(events, what, now), **user_features(events, now), **item_features(what),
+            **price_features(shop, events, what), **affinity_features(shop, events, what),
             "similar": math.log1p(100 * float(near[at])), "similar_share": float(near[at]) / 2,
             "retrieval_score": float(score[at]),
         }  # fmt: skip
         names = [column.label for column in DenseInput]
-        assert list(wanted) == names
-        assert dict(zip(names, found[at].tolist(), strict=True)) == pytest.approx(wanted, rel=1e-4, abs=1e-5)
+        assert list(expected) == names
+        assert dict(zip(names, found[at].tolist(), strict=True)) == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
+def test_weekly_purchase_is_due_after_a_week(shop, histories_of):
     spec, catalog = shop.spec(), shop.catalog()
     weekly = [(1, "purchase", age * DAY) for age in (28, 21, 14, 7)]
     histories = histories_of([weekly, [(1, "purchase", 28 * DAY), (1, "purchase", 1 * DAY)]])
@@ -143,7 +143,7 @@ def test_a_weekly_habit_is_due_after_a_week(shop, histories_of):
     assert due[1] < 0.5
 
 
-def test_nobody_with_no_pairs_has_no_rows(shop, histories_of):
+def test_no_pairs_give_no_rows(shop, histories_of):
     catalog, spec, histories = shop.catalog(), shop.spec(), histories_of([[]])
     nothing, zeros = np.zeros(0, np.int64), np.zeros(0, np.float32)
     none = Pairs(nothing, nothing, zeros, zeros, zeros)

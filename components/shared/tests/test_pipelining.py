@@ -1,4 +1,4 @@
-"""Steps that overlap end where steps one by one do, and really send ids ahead."""
+"""Overlapping steps have the same results as sequential ones, and really send ids ahead."""
 
 import threading
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ FEATURE = SparseFeature(name="item", rows=50, max_length=1)
 
 @dataclass(frozen=True, kw_only=True)
 class Clicks(StepBatch):
-    """Rows with a number each."""
+    """Rows of one id and two numbers."""
 
     ids: KeyedJaggedTensor
     numbers: tuple[torch.Tensor, ...]
@@ -32,7 +32,7 @@ class Clicks(StepBatch):
 
 
 class Model(nn.Module):
-    """A table and a layer whose forward no tracer could follow."""
+    """A table and a layer whose forward cannot be traced."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,7 @@ class Model(nn.Module):
 
 
 class Training:
-    """Batches that follow from epoch and step."""
+    """Training on batches generated from epoch and step."""
 
     def __init__(self, overlap: bool):
         torch.manual_seed(0)
@@ -57,7 +57,7 @@ class Training:
         self.model, self.optimizer = distribute(Model(), self.group, OptimizerConfig(embedding_lr=0.1, seed=3))
         self.steps: Steps[Clicks, Clicks] = Steps(self.model, self.optimizer, self, self.group.device, overlap)
         self.readers: set[int] = set()
-        self.made_before: list[tuple[str, int]] = []
+        self.made_after: list[tuple[str, int]] = []
         self.done = 0
 
     def steps_per_epoch(self) -> int:
@@ -71,7 +71,7 @@ class Training:
         return Clicks(ids=keyed, numbers=(torch.rand(ROWS, generator=random), ids.float()), name=f"{epoch}.{at}")
 
     def made(self, read: Clicks) -> Clicks:
-        self.made_before.append((read.name, self.done))
+        self.made_after.append((read.name, self.done))
         return read
 
     def losses(self, batch: Clicks) -> Losses:
@@ -84,7 +84,7 @@ class Training:
         return float(self.steps.step(epoch, at))
 
     def score(self) -> torch.Tensor:
-        """What a validation between two epochs sees."""
+        """Output of a validation between two epochs."""
         self.steps.pause()
         with torch.no_grad():
             return self.model.module.eval()(self.read(9, 9))
@@ -101,7 +101,7 @@ def group():
     dist.destroy_process_group()
 
 
-def test_overlapping_steps_end_where_steps_one_by_one_do():
+def test_overlapping_steps_equal_sequential_steps():
     plain, overlapping = Training(overlap=False), Training(overlap=True)
     for epoch in range(3):
         for training in (plain, overlapping):
@@ -110,32 +110,32 @@ def test_overlapping_steps_end_where_steps_one_by_one_do():
             assert plain.step(epoch, at) == overlapping.step(epoch, at)
         assert torch.equal(plain.score(), overlapping.score())
     found = overlapping.weights()
-    for name, wanted in plain.weights().items():
-        assert torch.equal(found[name], wanted), name
+    for name, expected in plain.weights().items():
+        assert torch.equal(found[name], expected), name
 
 
-def test_a_run_that_begins_in_the_middle_of_an_epoch_sees_the_rest_of_it():
+def test_run_started_within_an_epoch_reads_the_rest_of_it():
     training = Training(overlap=True)
     for at in range(2, STEPS):
         training.step(0, at)
     training.step(1, 0)
-    assert [name for name, _ in training.made_before] == ["0.2", "0.3", "0.4", "1.0", "1.1", "1.2"]
+    assert [name for name, _ in training.made_after] == ["0.2", "0.3", "0.4", "1.0", "1.1", "1.2"]
 
 
 def test_batches_are_read_in_a_thread_and_made_before_their_step():
     training = Training(overlap=True)
     for at in range(STEPS):
         training.step(0, at)
-    assert training.made_before == [("0.0", 0), ("0.1", 0), ("0.2", 0), ("0.3", 1), ("0.4", 2)]
+    assert training.made_after == [("0.0", 0), ("0.1", 0), ("0.2", 0), ("0.3", 1), ("0.4", 2)]
     assert len(training.readers) == 1 and threading.get_ident() not in training.readers
     plain = Training(overlap=False)
     plain.step(0, 0)
     plain.step(0, 1)
-    assert plain.made_before == [("0.0", 0), ("0.1", 1)], "what the weights decide must not be made before they moved"
+    assert plain.made_after == [("0.0", 0), ("0.1", 1)], "what the weights decide must not be made before they moved"
     assert plain.readers == {threading.get_ident()}
 
 
-def test_ids_go_ahead_to_their_table_until_the_steps_pause():
+def test_embedding_forward_is_pipelined_until_the_steps_pause():
     training = Training(overlap=True)
     training.step(0, 0)
     bags = training.model.module.bags
@@ -146,14 +146,14 @@ def test_ids_go_ahead_to_their_table_until_the_steps_pause():
     assert not isinstance(bags.forward, PipelinedForward)
 
 
-def test_a_batch_keeps_what_is_no_tensor_and_moves_the_rest():
+def test_moving_a_batch_moves_its_tensors_and_keeps_other_fields():
     batch = Training(overlap=False).read(0, 0)
     moved = batch.to(torch.device("meta"))
     assert moved.name == batch.name and [one.device.type for one in moved.numbers] == ["meta", "meta"]
     assert moved.ids.values().device.type == "meta" and batch.ids.values().device.type == "cpu"
 
 
-def test_reading_ahead_keeps_the_order_and_passes_errors_on():
+def test_prefetch_keeps_the_order_and_propagates_errors():
     assert list(prefetch(lambda number: number * 2, range(3, 7))) == [6, 8, 10, 12]
     assert list(prefetch(lambda number: number, range(0))) == []
     with pytest.raises(ZeroDivisionError):

@@ -34,16 +34,16 @@ def test_take_picks_rows_in_order_with_repeats(rows, data):
 
 
 @given(ROWS, st.integers(1, 8))
-def test_padded_fills_with_zeros_and_cuts(rows, width):
+def test_padded_fills_with_zeros_and_truncates(rows, width):
     ids, weights = ragged(rows).padded(width)
-    wanted = [[*row, *[(0, 0.0)] * width][:width] for row in rows]
+    expected = [[*row, *[(0, 0.0)] * width][:width] for row in rows]
     assert ids.shape == weights.shape == (len(rows), width)
     assert ids.dtype == np.int64 and weights.dtype == np.float32
-    assert [list(zip(a, b, strict=True)) for a, b in zip(ids.tolist(), weights.tolist(), strict=True)] == wanted
+    assert [list(zip(a, b, strict=True)) for a, b in zip(ids.tolist(), weights.tolist(), strict=True)] == expected
 
 
 @given(ROWS, st.data())
-def test_arrow_carries_rows_there_and_back_even_sliced(rows, data):
+def test_arrow_round_trip_of_sliced_columns(rows, data):
     values, weights = ragged(rows).to_arrow()
     start = data.draw(st.integers(0, len(rows)))
     back = Ragged.from_arrow(values.slice(start), weights.slice(start))
@@ -68,18 +68,18 @@ def test_expand_ranges_concatenates_ranges(ranges):
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0.0, 0.5, 1.0, 2.0])), max_size=30), st.integers(0, 5))
-def test_top_of_rows_orders_by_row_then_score_then_place(entries, count):
+def test_top_of_rows_orders_by_row_then_score_then_position(entries, count):
     rows, scores = np.array([row for row, _ in entries], np.int64), np.array([score for _, score in entries])
-    wanted = []
+    expected = []
     for row in sorted({row for row, _ in entries}):
         positions = [position for position, (other, _) in enumerate(entries) if other == row]
-        wanted += sorted(positions, key=lambda position: (-entries[position][1], position))[:count]
-    assert top_of_rows(rows, scores, count).tolist() == wanted
+        expected += sorted(positions, key=lambda position: (-entries[position][1], position))[:count]
+    assert top_of_rows(rows, scores, count).tolist() == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 6) | st.integers(0, 10**12), st.integers(0, 8)), max_size=20))
 def test_group_sums_adds_by_key(entries):
     keys, sums = group_sums(np.array([key for key, _ in entries], np.int64), np.array([n for _, n in entries], float))
-    wanted = {key: sum(n for other, n in entries if other == key) for key, _ in entries}
-    assert dict(zip(keys.tolist(), sums.tolist(), strict=True)) == wanted
-    assert keys.tolist() == sorted(wanted)
+    expected = {key: sum(n for other, n in entries if other == key) for key, _ in entries}
+    assert dict(zip(keys.tolist(), sums.tolist(), strict=True)) == expected
+    assert keys.tolist() == sorted(expected)

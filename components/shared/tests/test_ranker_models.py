@@ -1,4 +1,4 @@
-"""Every ranker: the formulas of its sources, the same answers trained and exported, JSON there and back."""
+"""Every ranker: the published formulas, the same predictions trained and exported, a JSON round trip."""
 
 import itertools
 
@@ -42,7 +42,7 @@ ALL = [
 ]
 
 
-def named(architecture):
+def architecture_id(architecture):
     parts = [type(architecture.interaction).__name__, type(architecture.heads).__name__]
     return "-".join([*parts, *(["attention"] if architecture.attention else [])])
 
@@ -56,15 +56,15 @@ def config(architecture):
 
 def ranker(architecture, seed=0):
     torch.manual_seed(seed)
-    made = Ranker(config(architecture), torch.device("cpu"))
+    model = Ranker(config(architecture), torch.device("cpu"))
     with torch.no_grad():
-        for weights in made.parameters():
+        for weights in model.parameters():
             weights.add_(0.1 * torch.randn_like(weights))
-    return made.eval()
+    return model.eval()
 
 
 def pairs(count=9, shoppers=3, seed=1):
-    """ids and weights of shoppers and of items, row, dense; sequences of different lengths, padded with weight 0."""
+    """Ids and weights of shoppers and of items, row, dense; sequences of different lengths, padded with weight 0."""
     random = np.random.default_rng(seed)
     lengths = np.array([0, 2, 4])[:shoppers]
     used = np.arange(4)[None] < lengths[:, None]
@@ -78,25 +78,25 @@ def pairs(count=9, shoppers=3, seed=1):
 
 
 @torch.inference_mode()
-def probabilities(model, drawn):
-    user, item, row, dense = drawn
+def probabilities(model, batch):
+    user, item, row, dense = batch
     logits = model(from_padded(*user, USER), from_padded(*item, ITEM), torch.from_numpy(row), torch.from_numpy(dense))
     return torch.sigmoid(logits).numpy()
 
 
-@pytest.mark.parametrize("architecture", ALL, ids=named)
-def test_the_flat_model_answers_as_the_trained_one(architecture):
-    model, drawn = ranker(architecture), pairs()
-    expected = probabilities(model, drawn)
+@pytest.mark.parametrize("architecture", ALL, ids=architecture_id)
+def test_flat_model_predicts_as_the_trained_model(architecture):
+    model, batch = ranker(architecture), pairs()
+    expected = probabilities(model, batch)
     assert expected.shape == (9, 2) and expected.std() > 1e-3
-    (user_ids, user_weights), (item_ids, item_weights), row, dense = drawn
+    (user_ids, user_weights), (item_ids, item_weights), row, dense = batch
     inputs = [torch.from_numpy(values) for values in (user_ids, user_weights, item_ids, item_weights, row, dense)]
     with torch.inference_mode():
         found = FlatRanker(model, FP32)(*inputs).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_the_exported_graph_answers_as_the_trained_one_for_any_number_of_pairs(tmp_path):
+def test_exported_graph_predicts_as_the_trained_model_for_any_batch_size(tmp_path):
     import onnxruntime
 
     attention = TargetAttentionConfig(hidden_dim=3)
@@ -106,42 +106,42 @@ def test_the_exported_graph_answers_as_the_trained_one_for_any_number_of_pairs(t
         export_ranker(model, 2, tmp_path / "ranker.onnx", FP32)
         session = onnxruntime.InferenceSession(tmp_path / "ranker.onnx")
         for count, shoppers in ((1, 1), (40, 3)):
-            drawn = pairs(count, shoppers)
-            (user_ids, user_weights), (item_ids, item_weights), row, dense = drawn
+            batch = pairs(count, shoppers)
+            (user_ids, user_weights), (item_ids, item_weights), row, dense = batch
             query = np.zeros((shoppers, 2))
             inputs = {
                 "user_ids": np.c_[user_ids, query].astype(np.int64),
                 "user_weights": np.c_[user_weights, query].astype(np.float32),
                 "item_ids": item_ids, "item_weights": item_weights, "row": row, "dense": dense,
             }  # fmt: skip
-            np.testing.assert_allclose(session.run(None, inputs)[0], probabilities(model, drawn), atol=1e-5)
+            np.testing.assert_allclose(session.run(None, inputs)[0], probabilities(model, batch), atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ALL, ids=named)
-def test_a_config_is_read_as_it_was_written(architecture, tmp_path):
+@pytest.mark.parametrize("architecture", ALL, ids=architecture_id)
+def test_config_survives_a_round_trip(architecture, tmp_path):
     config(architecture).write(tmp_path / "config.json")
     assert RankerConfig.read(tmp_path / "config.json") == config(architecture)
 
 
-def apart(vectors):
-    """What an interaction takes of vectors [P, V, D]: all but the last side by side, and the last."""
+def interaction_inputs(vectors):
+    """Return the inputs of an interaction from vectors [P, V, D]: all but the last concatenated, and the last."""
     return vectors[:, :-1].flatten(1), vectors[:, -1]
 
 
-def test_the_factorisation_machine_is_the_sum_over_pairs():
+def test_factorisation_machine_sums_over_all_pairs():
     vectors, dense = torch.randn(5, 4, 3), torch.randn(5, 2)
     module = Factorization(4, 3, 2)
-    joined, shallow = module(*apart(vectors), dense)
+    joined, shallow = module(*interaction_inputs(vectors), dense)
     second = sum((vectors[:, a] * vectors[:, b]).sum(1) for a, b in itertools.combinations(range(4), 2))
     assert shallow is not None
     torch.testing.assert_close(shallow[:, 0], second + module.first_order(joined)[:, 0])
 
 
 @pytest.mark.parametrize("rank", [0, 2])
-def test_a_cross_layer_multiplies_the_input_with_a_linear_form_of_the_layer_before(rank):
+def test_cross_layer_multiplies_its_input_with_a_linear_transform(rank):
     module = interaction(CrossConfig(layers=1, rank=rank), 2, 3, 1)
     vectors, dense = torch.randn(4, 2, 3), torch.randn(4, 1)
-    features, shallow = module(*apart(vectors), dense)
+    features, shallow = module(*interaction_inputs(vectors), dense)
     joined = torch.cat([vectors.flatten(1), dense], 1)
     weights = dict(module.named_parameters())
     kernel = weights["cross.kernels.0"] if not rank else weights["cross.W_kernels.0"] @ weights["cross.V_kernels.0"]
@@ -150,14 +150,14 @@ def test_a_cross_layer_multiplies_the_input_with_a_linear_form_of_the_layer_befo
     torch.testing.assert_close(features, torch.cat([crossed, joined], 1))
 
 
-def test_dot_products_are_of_every_pair_once():
+def test_dot_interaction_contains_every_pair_once():
     vectors, dense = torch.randn(4, 3, 5), torch.randn(4, 2)
-    features, _ = interaction(DotConfig(), 3, 5, 2)(*apart(vectors), dense)
+    features, _ = interaction(DotConfig(), 3, 5, 2)(*interaction_inputs(vectors), dense)
     products = [(vectors[:, a] * vectors[:, b]).sum(1) for a, b in itertools.combinations(range(3), 2)]
     torch.testing.assert_close(features, torch.cat([torch.stack(products, 1), vectors[:, -1], dense], 1))
 
 
-def test_a_mixture_is_a_weighted_mean_of_its_experts():
+def test_mixture_is_a_weighted_mean_of_its_experts():
     experts = torch.randn(6, 3, 4)
     torch.testing.assert_close(mixed(experts, torch.zeros(6, 3)), experts.mean(1))
     torch.testing.assert_close(mixed(experts, torch.tensor([[0.0, 50.0, 0.0]]).expand(6, 3)), experts[:, 1])
@@ -169,23 +169,23 @@ def test_a_mixture_is_a_weighted_mean_of_its_experts():
 
 
 @pytest.mark.parametrize("heads", HEADS)
-def test_a_task_that_shares_nothing_gets_no_gradient_from_the_other(heads):
-    """Own towers and PLE's own experts learn from their own task alone; shared parts learn from both."""
+def test_unshared_parameters_get_no_gradient_from_the_other_task(heads):
+    """Towers, gates and PLE's own experts learn from their own task only; shared parts learn from both."""
     torch.manual_seed(0)
     module = task_heads(heads(), 5, 16, 2)
     module(torch.randn(64, 5))[:, 0].sum().backward()
     untouched = {name for name, weights in module.named_parameters() if weights.grad is None or not weights.grad.any()}
-    apart = {
+    independent = {
         "SingleTaskConfig": ("towers.1",), "SharedBottomConfig": (), "MmoeConfig": ("gates.1", "towers.1"),
         "PleConfig": ("layers.1.own.1", "layers.1.gates.1", "layers.0.gates.1", "towers.1"),
     }[heads.__name__]  # fmt: skip
     if heads is SharedBottomConfig:
         assert untouched == set(), "one matrix holds the logits of both"
     else:
-        assert untouched == {name for name, _ in module.named_parameters() if name.startswith(apart)}
+        assert untouched == {name for name, _ in module.named_parameters() if name.startswith(independent)}
 
 
-def test_target_attention_is_the_activation_unit_of_its_source():
+def test_target_attention_matches_the_formula_of_the_activation_unit():
     torch.manual_seed(0)
     unit = TargetAttention(TargetAttentionConfig(hidden_dim=3), 4)
     behaviour, weight, target = torch.randn(2, 5, 4), torch.rand(2, 5), torch.randn(3, 4)
@@ -201,8 +201,8 @@ def test_target_attention_is_the_activation_unit_of_its_source():
         torch.testing.assert_close(unit(behaviour, weight, target, row)[pair], expected)
 
 
-def test_attention_learns_what_pooling_cannot_tell():
-    """Wanted is an item whose like is in the sequence; embeddings are kept, so only the relation can be learned."""
+def test_attention_learns_a_relation_that_pooling_cannot():
+    """An item is relevant if the random sequence contains it, so only the relation of both can be learned."""
     torch.manual_seed(0)
     found = {}
     for attention in (None, TargetAttentionConfig(hidden_dim=8)):

@@ -1,4 +1,4 @@
-"""List metrics against torchmetrics and by hand: empty positions, repeated items, many relevant items."""
+"""List metrics against torchmetrics, trec_eval and hand calculation: empty positions, repeated items."""
 
 import ir_measures
 import numpy as np
@@ -13,11 +13,11 @@ from components.shared.evaluation.ranking_metrics import coverage, gini, hits, n
 from components.shared.features.ragged import Ragged, offsets_of
 
 REFERENCES = {
-    "ndcg_at_10": lambda scores, wanted: retrieval.retrieval_normalized_dcg(scores, wanted, top_k=10),
-    "recall_at_10": lambda scores, wanted: retrieval.retrieval_recall(scores, wanted, top_k=10),
-    "recall_at_20": lambda scores, wanted: retrieval.retrieval_recall(scores, wanted, top_k=20),
-    "mrr": lambda scores, wanted: _within(20, retrieval.retrieval_reciprocal_rank(scores, wanted)),
-    "hit_rate_at_10": lambda scores, wanted: retrieval.retrieval_hit_rate(scores, wanted, top_k=10),
+    "ndcg_at_10": lambda scores, target: retrieval.retrieval_normalized_dcg(scores, target, top_k=10),
+    "recall_at_10": lambda scores, target: retrieval.retrieval_recall(scores, target, top_k=10),
+    "recall_at_20": lambda scores, target: retrieval.retrieval_recall(scores, target, top_k=20),
+    "mrr": lambda scores, target: _within(20, retrieval.retrieval_reciprocal_rank(scores, target)),
+    "hit_rate_at_10": lambda scores, target: retrieval.retrieval_hit_rate(scores, target, top_k=10),
 }
 
 
@@ -38,18 +38,18 @@ shopper = st.tuples(
 
 
 def _as_scores(answer, relevant):
-    """A list as scores of 41 items; twenty items that nobody wants stand between the listed and all others."""
-    scores, wanted = torch.zeros(61), torch.zeros(61, dtype=torch.bool)
+    """Scores that rank the list first of 41 items, then 20 irrelevant items, then all others."""
+    scores, target = torch.zeros(61), torch.zeros(61, dtype=torch.bool)
     scores[41:] = torch.linspace(0.5, 0.1, 20)
     for position, item in enumerate(answer):
         scores[item] = 100.0 - position
-    wanted[list(relevant)] = True
-    return scores, wanted
+    target[list(relevant)] = True
+    return scores, target
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(shopper, min_size=1, max_size=5))
-def test_metrics_are_those_of_torchmetrics(shoppers):
+def test_metrics_match_torchmetrics(shoppers):
     lists = np.zeros((len(shoppers), 20), np.int64)
     for row, (answer, _) in enumerate(shoppers):
         lists[row, : len(answer)] = answer
@@ -60,7 +60,7 @@ def test_metrics_are_those_of_torchmetrics(shoppers):
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=20), st.sets(st.integers(1, 12), min_size=1))
-def test_a_repeated_item_counts_once_at_its_first_place(answer, relevant):
+def test_repeated_item_counts_once_at_its_first_position(answer, relevant):
     found = hits(np.array([answer]), _ragged([sorted(relevant)]))[0]
     seen = set()
     for position, item in enumerate(answer):
@@ -78,7 +78,7 @@ def test_a_perfect_list_scores_one():
     assert all(values == pytest.approx(1.0) for values in found.values())
 
 
-def test_more_relevant_items_than_places_still_allow_a_perfect_ndcg():
+def test_more_relevant_items_than_positions_still_allow_a_perfect_ndcg():
     lists = np.arange(1, 21)[None]
     found = per_shopper(lists, _ragged([list(range(1, 31))]))
     assert found["ndcg_at_10"][0] == pytest.approx(1.0)
@@ -96,7 +96,7 @@ def test_coverage_novelty_and_gini_by_hand():
     assert novelty(same, popularity) == pytest.approx(-np.log2(share).mean())
 
 
-def test_overlap_ignores_order_and_empty_places():
+def test_overlap_ignores_order_and_empty_positions():
     assert overlap_at_k(np.array([[1, 2, 0]]), np.array([[2, 1, 0]])).tolist() == [1.0]
     assert overlap_at_k(np.array([[1, 2]]), np.array([[3, 4]])).tolist() == [0.0]
 
@@ -109,16 +109,16 @@ IR = {
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(shopper, min_size=1, max_size=5))
-def test_metrics_are_those_of_trec_eval(shoppers):
-    """ir-measures runs the reference implementation of the information retrieval community."""
+def test_metrics_match_trec_eval(shoppers):
+    """ir-measures runs trec_eval, the reference implementation in information retrieval."""
     lists = np.zeros((len(shoppers), 20), np.int64)
-    wanted, answered = {}, {}
+    qrels, run = {}, {}
     for row, (answer, relevant) in enumerate(shoppers):
         lists[row, : len(answer)] = answer
-        wanted[str(row)] = dict.fromkeys(map(str, relevant), 1)
-        answered[str(row)] = {str(item): 100.0 - position for position, item in enumerate(answer)}
+        qrels[str(row)] = dict.fromkeys(map(str, relevant), 1)
+        run[str(row)] = {str(item): 100.0 - position for position, item in enumerate(answer)}
     found = per_shopper(lists, _ragged([sorted(relevant) for _, relevant in shoppers]))
     for name, measure in IR.items():
-        said = {one.query_id: one.value for one in ir_measures.iter_calc([measure], wanted, answered)}
-        expected = [said.get(str(row), 0.0) for row in range(len(shoppers))]
+        values = {one.query_id: one.value for one in ir_measures.iter_calc([measure], qrels, run)}
+        expected = [values.get(str(row), 0.0) for row in range(len(shoppers))]
         np.testing.assert_allclose(found[name], expected, atol=1e-6, err_msg=name)

@@ -1,4 +1,4 @@
-"""The registry: versions never change, the champion moves and comes back, two processes never lose an entry."""
+"""The registry: immutable versions, promotion and rollback of the champion, concurrent processes."""
 
 import itertools
 import json
@@ -26,7 +26,7 @@ def registry(tmp_path):
     return Registry(tmp_path / "registry")
 
 
-def test_the_same_bundle_registers_once(registry, tmp_path):
+def test_same_bundle_is_registered_once(registry, tmp_path):
     version = registry.add(_bundle(tmp_path / "a", "one"))
     assert registry.add(tmp_path / "a") == version
     assert registry.add(_bundle(tmp_path / "b", "one")) == version
@@ -35,7 +35,7 @@ def test_the_same_bundle_registers_once(registry, tmp_path):
     assert (registry.resolve(f"shop/{version}") / "model.bin").read_text() == "one"
 
 
-def test_a_version_never_changes(registry, tmp_path):
+def test_other_content_under_a_registered_version_is_refused(registry, tmp_path):
     version = registry.add(_bundle(tmp_path / "a", "one"))
     forged = _bundle(tmp_path / "b", "two")
     manifest = json.loads((forged / "bundle.json").read_text())
@@ -45,7 +45,7 @@ def test_a_version_never_changes(registry, tmp_path):
     assert (registry.resolve(f"shop/{version}") / "model.bin").read_text() == "one"
 
 
-def test_half_a_bundle_is_not_registered(registry, tmp_path):
+def test_incomplete_bundle_is_not_registered(registry, tmp_path):
     bundle = _bundle(tmp_path / "a", "one")
     (bundle / "model.bin").unlink()
     with pytest.raises(BundleError, match=r"model\.bin is missing"):
@@ -53,7 +53,7 @@ def test_half_a_bundle_is_not_registered(registry, tmp_path):
     assert registry.versions("shop") == []
 
 
-def test_the_champion_moves_and_comes_back(registry, tmp_path):
+def test_champion_is_promoted_and_rolled_back(registry, tmp_path):
     one, two, three = (registry.add(_bundle(tmp_path / text, text)) for text in ("one", "two", "three"))
     registry.set_alias("shop", "candidate", one)
     for version in (one, two, two, three):
@@ -71,7 +71,7 @@ def test_the_champion_moves_and_comes_back(registry, tmp_path):
     assert all(entry["who"] and entry["when"] for entry in registry.audit("shop").entries())
 
 
-def test_what_is_not_there_is_told_with_what_is(registry, tmp_path):
+def test_unknown_names_and_reserved_aliases_are_refused(registry, tmp_path):
     with pytest.raises(RegistryError, match="has no model 'shop'"):
         registry.resolve("shop/champion")
     version = registry.add(_bundle(tmp_path / "a", "one"))
@@ -94,7 +94,7 @@ def _add_and_promote(root, bundle):
     return version
 
 
-def test_processes_at_once_lose_nothing(tmp_path):
+def test_concurrent_processes_lose_no_entries(tmp_path):
     bundles = [_bundle(tmp_path / f"b{number}", f"text {number % 3}") for number in range(12)]
     with ProcessPoolExecutor(4) as pool:
         versions = list(pool.map(_add_and_promote, [tmp_path / "registry"] * 12, bundles))
@@ -108,14 +108,14 @@ def test_processes_at_once_lose_nothing(tmp_path):
         assert after["replaced"] == before["version"]
 
 
-def test_a_registry_that_cannot_be_written_is_told(tmp_path):
+def test_unwritable_registry_raises_input_error(tmp_path):
     (tmp_path / "registry").write_text("a file")
     bundle = _bundle(tmp_path / "a", "one")
     with pytest.raises(InputError, match="cannot write the registry"):
         Registry(tmp_path / "registry").add(bundle)
 
 
-def test_a_copy_that_broke_off_leaves_no_version(registry, tmp_path):
+def test_interrupted_copy_is_not_a_version(registry, tmp_path):
     version = registry.add(_bundle(tmp_path / "a", "one"))
     versions = registry.resolve(f"shop/{version}").parent
     shutil.copytree(versions / version, versions / ".20231114-dead.partial-1")

@@ -1,4 +1,4 @@
-"""The page about a run: everything a person looks for, only what the run reached, and nothing from a network."""
+"""The report of a run: every section of a complete run, only finished stages of others, no network access."""
 
 import re
 
@@ -39,7 +39,7 @@ def _headings(html):
 
 
 @pytest.mark.slow
-def test_the_whole_run_is_on_one_page(tiny_run, proof, tmp_path):
+def test_report_of_a_complete_run_has_every_section(tiny_run, proof, tmp_path):
     run = RunFolders(
         statistics=tiny_run.statistics, features=tiny_run.features, retriever=tiny_run.retriever,
         ranker=tiny_run.ranker, evaluation=tiny_run.evaluation, compiled=tiny_run.compiled, proof=proof,
@@ -71,14 +71,14 @@ def test_answers_are_escaped_and_an_unknown_price_stays_empty(tmp_path):
     assert "shopper &lt;7&gt;" in html
 
 
-def test_a_run_that_reached_little_has_a_short_page(tmp_path):
+def test_report_of_a_partial_run_has_only_its_sections(tmp_path):
     write_report(RunFolders(stages=STAGES), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert _headings(html) == ["Summary", "Durations"]
     assert "22 s" in html
 
 
-def test_the_page_loads_nothing(tmp_path):
+def test_report_loads_no_external_resources(tmp_path):
     write_report(RunFolders(answers=ANSWERS, stages=STAGES), tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!#)', html)
@@ -86,7 +86,7 @@ def test_the_page_loads_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_refused_run_says_so_first(tiny_run, tmp_path):
+def test_report_of_a_refused_run_shows_the_decision_before_its_reasons(tiny_run, tmp_path):
     result = read_json(tiny_run.evaluation / "metrics.json")
     result["checks"].insert(0, {"rule": "min_auc", "passed": False, "decides": True, "sentence": "AUC is 0.51."})
     write_json(tmp_path / "evaluation" / "metrics.json", result)
@@ -97,7 +97,7 @@ def test_a_refused_run_says_so_first(tiny_run, tmp_path):
     assert f"1 of {len(result['checks'])} release gates failed" in html
 
 
-def test_a_folder_without_its_file_is_named(tmp_path):
+def test_error_for_a_missing_file_names_it(tmp_path):
     (tmp_path / "compiled").mkdir()
     with pytest.raises(InputError, match=re.escape("compile.json")):
         write_report(RunFolders(compiled=tmp_path / "compiled"), tmp_path / "report.html")

@@ -1,4 +1,4 @@
-"""Values go into a configuration, and out again; what cannot be used is named."""
+"""Hyper-parameter values are applied to a configuration and read back; invalid values are refused."""
 
 import math
 from typing import Literal
@@ -49,11 +49,11 @@ SPACE = SearchSpace({
         "shape": st.sampled_from(["flat", "round"]), "meeting": st.sampled_from(["dot", "cross"]),
     })
 )  # fmt: skip
-def test_what_is_applied_is_read_again_and_the_rest_stays(values):
-    made = SPACE.apply(Outer(), values)
+def test_applied_values_are_read_back_and_other_fields_stay(values):
+    applied = SPACE.apply(Outer(), values)
     cross = {"meeting.layers": 2} if values.get("meeting") == "cross" else {}
-    assert SPACE.values(made) == {**SPACE.values(Outer()), **values, **cross}
-    assert made.kept == 9 and (made.inner == Inner() or any(name.startswith("inner") for name in values))
+    assert SPACE.values(applied) == {**SPACE.values(Outer()), **values, **cross}
+    assert applied.kept == 9 and (applied.inner == Inner() or any(name.startswith("inner") for name in values))
 
 
 @pytest.mark.parametrize(
@@ -67,33 +67,33 @@ def test_what_is_applied_is_read_again_and_the_rest_stays(values):
         ("shape", None, "flat, round"), ("meeting", "Sum", "dot, cross"), ("meeting", 2, "dot, cross"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_used_is_named(name, value, fix):
+def test_invalid_hyperparameter_is_refused_by_name(name, value, fix):
     with pytest.raises(InputError) as caught:
         SPACE.apply(Outer(), {name: value})
     assert f"hyper-parameter '{name}'" in caught.value.headline and fix in caught.value.fix
 
 
-def test_a_variant_of_the_kind_that_is_there_keeps_its_fields():
+def test_variant_of_the_current_kind_keeps_its_fields():
     assert SPACE.apply(Outer(), {"meeting": "dot"}).meeting == Dot(scale=0.5)
     assert SPACE.apply(Outer(), {"meeting": "cross"}).meeting == Cross()
 
 
-def test_what_is_in_a_part_is_tuned_with_the_kinds_that_have_it():
+def test_nested_values_apply_only_to_variants_that_have_them():
     assert "meeting.layers" not in SPACE.values(Outer())
     assert SPACE.applies("meeting.layers", {"meeting": "cross"}) and SPACE.applies("width", {})
     assert not SPACE.applies("meeting.layers", {"meeting": "dot"})
-    # Whatever the order: what the part is goes first.
-    made = SPACE.apply(Outer(), {"meeting.layers": 3, "meeting": "cross"})
-    assert made.meeting == Cross(layers=3)
-    assert SPACE.apply(made, {"meeting.layers": 4}).meeting == Cross(layers=4)
+    # In any order: the variant is applied first.
+    applied = SPACE.apply(Outer(), {"meeting.layers": 3, "meeting": "cross"})
+    assert applied.meeting == Cross(layers=3)
+    assert SPACE.apply(applied, {"meeting.layers": 4}).meeting == Cross(layers=4)
     with pytest.raises(InputError, match=r"'meeting.layers' does not apply: 'meeting' is 'dot'") as caught:
         SPACE.apply(Outer(), {"meeting.layers": 3})
     assert caught.value.fix == "remove it, or choose one of: cross"
     with pytest.raises(InputError, match=r"'meeting.layers' is 9"):
-        SPACE.apply(made, {"meeting.layers": 9})
+        SPACE.apply(applied, {"meeting.layers": 9})
 
 
-def test_a_part_may_be_absent():
+def test_variant_may_be_none():
     space = SearchSpace({"meeting": Variant(kinds=(type(None), Cross)), "meeting.layers": Int(low=1, high=4)})
     without = space.apply(Outer(), {"meeting": "none"})
     assert without.meeting is None and space.values(without) == {"meeting": "none"}
@@ -104,11 +104,13 @@ def test_a_part_may_be_absent():
         space.apply(without, {"meeting": "dot"})
 
 
-def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
-    made = Hyperparameters(model="ranker", values={"width": 8, "inner.lr": 0.5}, metric="auc", value=0.75, trial=4)
-    made.write(tmp_path)
-    for given_ in (made.text, str(tmp_path), str(tmp_path / FILE)):
-        assert read_hyperparameters(given_, "ranker") == made
+def test_hyperparameters_are_read_from_text_file_and_folder(tmp_path):
+    hyperparameters = Hyperparameters(
+        model="ranker", values={"width": 8, "inner.lr": 0.5}, metric="auc", value=0.75, trial=4
+    )
+    hyperparameters.write(tmp_path)
+    for source in (hyperparameters.text, str(tmp_path), str(tmp_path / FILE)):
+        assert read_hyperparameters(source, "ranker") == hyperparameters
     assert read_hyperparameters('{"model": "ranker", "values": {}}', "ranker").values == {}
 
 
@@ -122,13 +124,13 @@ def test_hyperparameters_come_back_from_text_file_and_folder(tmp_path):
         ("/nowhere/best", "/nowhere/best does not exist"),
     ],
 )  # fmt: skip
-def test_other_files_are_refused(text, headline):
+def test_invalid_hyperparameters_are_refused(text, headline):
     with pytest.raises(InputError) as caught:
         read_hyperparameters(text, "ranker")
     assert headline in caught.value.headline and caught.value.fix
 
 
-def test_a_list_is_no_configuration(tmp_path):
+def test_hyperparameters_must_be_an_object(tmp_path):
     (tmp_path / FILE).write_text("[]")
     with pytest.raises(InputError, match="not an object"):
         read_hyperparameters(str(tmp_path), "ranker")

@@ -1,4 +1,4 @@
-"""Every sharding type, trained by two real processes, ends with the weights that one process ends with."""
+"""Every sharding type, trained by two real processes, gives the same weights as one process."""
 
 from pathlib import Path
 from typing import get_args
@@ -9,22 +9,22 @@ from safetensors.numpy import load_file
 
 from components.shared.storage import read_json
 from components.shared.tests.starts import own_processes
-from components.shared.tests.workers import work
+from components.shared.tests.workers import run_small_worker
 from components.shared.training.optimizer import Sharding
 
 TYPES = get_args(Sharding)
 BY_COLUMN = {"column_wise", "table_column_wise", "grid_shard"}
 TOLERANCE = 2e-6
-"""Absolute, on weights up to 0.6; 5e-7 was seen: float32's rounding when sums are taken in another order."""
+"""Absolute, on weights up to 0.6; 5e-7 was observed: float32 rounding of sums in another order."""
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> dict[int, Path]:
     """Number of processes -> folder with the results of each type; the same global batches in both."""
     root = tmp_path_factory.mktemp("sharding")
-    with own_processes():  # ranks whose sets of strings are in different orders
+    with own_processes():  # ranks iterate over sets of strings in different orders
         for processes in (1, 2):
-            work(root / str(processes), processes, sharding=TYPES, epochs=1, checkpoint_every=10)
+            run_small_worker(root / str(processes), processes, sharding=TYPES, epochs=1, checkpoint_every=10)
     return {processes: root / str(processes) for processes in (1, 2)}
 
 
@@ -32,7 +32,7 @@ def weights(trained: dict[int, Path], processes: int, sharding: str) -> dict[str
     return load_file(trained[processes] / sharding / "weights.safetensors")
 
 
-def furthest(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+def max_difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
     assert one.keys() == other.keys() and len(one) == 4
     return max(float(np.abs(one[name] - other[name]).max()) for name in one)
 
@@ -40,18 +40,18 @@ def furthest(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("sharding", TYPES)
-def test_two_processes_end_with_the_weights_of_one(trained, sharding):
+def test_two_processes_give_the_weights_of_one(trained, sharding):
     one, two = (weights(trained, processes, sharding) for processes in (1, 2))
-    assert furthest(one, two) < TOLERANCE
+    assert max_difference(one, two) < TOLERANCE
     loss, other = (read_json(trained[processes] / sharding / "curve.json")[-1]["loss"] for processes in (1, 2))
     assert loss == pytest.approx(other, rel=1e-6) and loss < 0.6, "a coin would be 0.69"
-    distance = furthest(weights(trained, 1, "table_wise"), two)
+    distance = max_difference(weights(trained, 1, "table_wise"), two)
     assert distance > 100 * TOLERANCE if sharding in BY_COLUMN else distance < TOLERANCE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", TYPES)
-def test_tables_lie_as_they_were_told_to(trained, sharding):
+def test_table_shards_have_the_expected_shapes(trained, sharding):
     layout = read_json(trained[2] / sharding / "layout.json")
     shards = {
         "table_wise": [[301, 8]],
@@ -67,7 +67,7 @@ def test_tables_lie_as_they_were_told_to(trained, sharding):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sharding", TYPES)
-def test_rows_that_a_gradient_reached_are_noted(trained, sharding):
+def test_rows_with_a_gradient_are_recorded(trained, sharding):
     touched = load_file(trained[2] / sharding / "trained_rows.safetensors")
     assert touched.keys() == {name for name in weights(trained, 2, sharding) if "embedding_bags" in name}
     short, long = (touched[f"bags.embedding_bags.{name}.weight"] for name in ("short", "long"))

@@ -33,7 +33,7 @@ def shares(pairs: list[tuple[int, float]]) -> list[tuple[int, float]]:
 
 
 def ranked(row, values_of, length: int) -> list[tuple[int, float]]:
-    """The attribute values of the highest summed weight, as shares."""
+    """Return the attribute values with the highest summed weights."""
     sums: dict[int, float] = {}
     for event in row:
         for value in values_of(event[0]):
@@ -42,10 +42,12 @@ def ranked(row, values_of, length: int) -> list[tuple[int, float]]:
     return sorted(sums.items(), key=lambda pair: (-pair[1], pair[0]))[:length]
 
 
-def same_shares(found: list[tuple[int, float]], wanted: list[tuple[int, float]], everything: dict[int, float]) -> None:
-    """Equal up to the order of ties: weights agree place by place, and every value has the weight it must have."""
-    total = sum(weight for _, weight in wanted)
-    assert [weight for _, weight in found] == pytest.approx([weight / total for _, weight in wanted], rel=1e-5)
+def assert_same_shares(
+    found: list[tuple[int, float]], expected: list[tuple[int, float]], everything: dict[int, float]
+) -> None:
+    """Assert equality up to the order of ties: weights match by position, and every value has its own weight."""
+    total = sum(weight for _, weight in expected)
+    assert [weight for _, weight in found] == pytest.approx([weight / total for _, weight in expected], rel=1e-5)
     for value, share in found:
         assert share == pytest.approx(everything[value] / total, rel=1e-5)
 
@@ -68,18 +70,18 @@ def test_interests_are_the_strongest_attributes_as_shares(shop, histories_of, na
     found = lists(shopper_features(histories_of(rows), shop.catalog(), shop.spec())[name])
     for row, got in zip(rows, found, strict=True):
         recent = row[-shop.interest_history :]
-        same_shares(got, ranked(recent, values_of, shop.interest_length), dict(ranked(recent, values_of, 99)))
+        assert_same_shares(got, ranked(recent, values_of, shop.interest_length), dict(ranked(recent, values_of, 99)))
 
 
 @given(HISTORIES)
 def test_item_interest_sums_the_decayed_weights_of_every_touched_item(shop, histories_of, rows):
     row_of, item, sums = item_interest(histories_of(rows), shop.spec())
-    wanted: dict[tuple[int, int], float] = {}
-    for place, row in enumerate(rows):
+    expected: dict[tuple[int, int], float] = {}
+    for position, row in enumerate(rows):
         for event in row:
-            wanted[place, event[0]] = wanted.get((place, event[0]), 0.0) + weight(event)
+            expected[position, event[0]] = expected.get((position, event[0]), 0.0) + weight(event)
     found = dict(zip(zip(row_of.tolist(), item.tolist(), strict=True), sums.tolist(), strict=True))
-    assert found == pytest.approx(wanted)
+    assert found == pytest.approx(expected)
 
 
 def test_an_event_counts_half_after_the_half_life(shop, histories_of):
@@ -89,14 +91,14 @@ def test_an_event_counts_half_after_the_half_life(shop, histories_of):
     assert event_weights(histories, slower)[0] == pytest.approx(0.5)
 
 
-def test_impressions_alone_leave_no_trace(shop, histories_of):
+def test_impressions_do_not_contribute_to_features(shop, histories_of):
     features = shopper_features(histories_of([[(1, "impression", 5)], []], users=[3, 0]), shop.catalog(), shop.spec())
     assert features["user"].values.tolist() == [3, 0]
     for name in ("sequence", "interest_category", "interest_brand", "query"):
         assert features[name].lengths.tolist() == [0, 0], name
 
 
-def test_the_query_is_passed_on_untouched(shop, histories_of):
+def test_query_is_passed_through_unchanged(shop, histories_of):
     query = Ragged.mean(np.array([0, 2]), np.array([4, 9]))
     features = shopper_features(histories_of([[]]), shop.catalog(), shop.spec(), query)
     assert features["query"] is query

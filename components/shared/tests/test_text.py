@@ -1,4 +1,4 @@
-"""The tokenizer on any text a person or a machine may send."""
+"""The tokenizer on arbitrary text."""
 
 import random
 import time
@@ -13,14 +13,14 @@ EMOJI = st.sampled_from("😀😂🥛🧀🍎👍🏽👩‍👩‍👧‍👦�
 
 
 @given(st.text(max_size=200))
-def test_any_text_gives_clean_tokens_and_tokens_give_themselves(text):
+def test_tokens_have_no_spaces_and_tokenize_to_themselves(text):
     tokens = tokenize(text)
-    assert all(token and not any(sign.isspace() for sign in token) for token in tokens)
+    assert all(token and not any(character.isspace() for character in token) for token in tokens)
     assert set(tokenize(" ".join(tokens))) == set(tokens)
 
 
 @given(HAN, st.data())
-def test_every_piece_of_a_chinese_title_finds_it(title, data):
+def test_tokens_of_a_chinese_substring_are_tokens_of_the_title(title, data):
     start = data.draw(st.integers(0, len(title) - 1))
     piece = title[start : data.draw(st.integers(start + 1, len(title)))]
     assert set(tokenize(piece)) <= set(tokenize(title))
@@ -37,7 +37,7 @@ def test_case_and_width_do_not_matter(word):
     assert tokenize(word.upper()) == tokenize(word) == tokenize(wide)
 
 
-def test_words_people_mean_alike_become_alike():
+def test_spelling_variants_are_normalised():
     assert tokenize("Crème brûlée") == tokenize("creme brulee")
     assert tokenize("BERRIES yogurts glass") == ["berry", "yogurt", "glass"]
     assert tokenize("100% Oat-Milk 1.5L") == ["100", "oat", "milk", "1", "5l"]
@@ -45,7 +45,7 @@ def test_words_people_mean_alike_become_alike():
     assert tokenize("") == tokenize("  \n\t ") == tokenize("!?—…") == []
 
 
-def test_a_huge_text_costs_no_more_than_a_long_one():
+def test_long_text_is_truncated_in_bounded_time():
     text = "".join(random.Random(0).choices("牛奶milk 🥛", k=10_000_000))
     started = time.thread_time()
     assert tokenize(text) == tokenize(text[:MAX_TEXT_LENGTH])

@@ -1,4 +1,4 @@
-"""The vector index against the scores written out; graph against flat scan; masks."""
+"""The vector index against explicit scores; graph against flat scan; masks."""
 
 import gc
 
@@ -18,7 +18,7 @@ def data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )  # fmt: skip
 
 
-def best(data, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def exact_top(data, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     vectors, bias, users = data
     scores = users @ vectors.T + bias
     if allowed is not None:
@@ -28,23 +28,23 @@ def best(data, count: int, allowed: np.ndarray | None = None) -> tuple[np.ndarra
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_flat_scan_is_exact(data, masked):
+def test_flat_scan_is_exact(data, masked):
     allowed = np.random.default_rng(1).random(ITEMS) < 0.1 if masked else None
     index = VectorIndex.build(data[0], data[1])
     gc.collect()
     rows, scores = index.search(data[2], 20, allowed)
-    wanted_rows, wanted_scores = best(data, 20, allowed)
-    np.testing.assert_allclose(scores, wanted_scores, rtol=1e-5, atol=1e-5)
-    assert (rows == wanted_rows).mean() > 0.999
+    expected_rows, expected_scores = exact_top(data, 20, allowed)
+    np.testing.assert_allclose(scores, expected_scores, rtol=1e-5, atol=1e-5)
+    assert (rows == expected_rows).mean() > 0.999
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_graph_finds_nearly_all_of_the_best(data, masked):
+def test_graph_finds_nearly_all_of_the_best(data, masked):
     allowed = np.arange(ITEMS) % 2 == 0 if masked else None
     index = VectorIndex.build(data[0], data[1], exact_up_to=100)
     rows, scores = index.search(data[2], 20, allowed)
-    wanted, _ = best(data, 20, allowed)
-    overlap = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(rows.tolist(), wanted.tolist(), strict=True)])
+    expected, _ = exact_top(data, 20, allowed)
+    overlap = np.mean([len(set(a) & set(b)) / 20 for a, b in zip(rows.tolist(), expected.tolist(), strict=True)])
     assert overlap > 0.95
     exact = np.take_along_axis(data[2] @ data[0].T + data[1], rows, 1)
     np.testing.assert_allclose(scores, exact, rtol=1e-4, atol=1e-4)
@@ -53,21 +53,21 @@ def test_a_graph_finds_nearly_all_of_the_best(data, masked):
 
 
 def test_recall_is_the_share_of_the_best_that_a_search_finds(data):
-    """A wide spread of biases is what makes a graph lose its way."""
+    """Widely spread biases reduce the recall of a graph."""
     vectors, bias, users = data
     assert VectorIndex.build(vectors, bias).recall(users, 20) == 1.0
     for spread in (1.0, 20.0):
         graph = VectorIndex.build(vectors, spread * bias, exact_up_to=100)
         assert not graph.exact
-        wanted, _ = best((vectors, spread * bias, users), 100)
+        expected, _ = exact_top((vectors, spread * bias, users), 100)
         rows, _ = graph.search(users, 100)
-        overlap = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(rows.tolist(), wanted.tolist(), strict=True)])
+        overlap = np.mean([len(set(a) & set(b)) / 100 for a, b in zip(rows.tolist(), expected.tolist(), strict=True)])
         assert graph.recall(users, 100) == pytest.approx(overlap, abs=0.002)
     assert overlap < 0.95
 
 
 @pytest.mark.parametrize("exact_up_to", [0, 10_000])
-def test_places_that_nothing_fills_are_row_zero(data, exact_up_to):
+def test_empty_positions_are_row_zero(data, exact_up_to):
     allowed = np.zeros(ITEMS, bool)
     allowed[[5, 9]] = True
     rows, scores = VectorIndex.build(data[0], data[1], exact_up_to).search(data[2], 6, allowed)
@@ -77,13 +77,13 @@ def test_places_that_nothing_fills_are_row_zero(data, exact_up_to):
     assert set(rows.ravel().tolist()) <= {0, 5, 9}
 
 
-def test_more_wanted_than_there_are_gives_all(data):
+def test_count_above_the_number_of_items_returns_all(data):
     rows, _ = VectorIndex.build(data[0][:7], data[1][:7]).search(data[2], 50)
     assert rows.shape == (USERS, 7) and set(rows[0].tolist()) == set(range(7))
 
 
 @pytest.mark.parametrize("exact_up_to", [0, 10_000])
-def test_saved_and_loaded_it_answers_the_same(data, tmp_path, exact_up_to):
+def test_loaded_index_returns_the_same_results(data, tmp_path, exact_up_to):
     index = VectorIndex.build(data[0], data[1], exact_up_to)
     index.save(tmp_path / "index.faiss")
     loaded = VectorIndex.load(tmp_path / "index.faiss")

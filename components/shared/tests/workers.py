@@ -14,7 +14,7 @@ ROWS = 1_000
 
 
 def write_rows(path: Path) -> Path:
-    """Write random rows of small_worker's features in 28 row groups; `short` has only even ids, `long` ids below 200."""
+    """Write random rows of small_worker's features in 28 row groups; `short` has even ids, `long` ids below 200."""
     random = np.random.default_rng(0)
     label = random.integers(0, 2, ROWS)
     short = pa.array((2 * random.integers(0, 12, (ROWS, 1)) + 24 * label[:, None]).tolist(), pa.list_(pa.int32()))

@@ -1,4 +1,4 @@
-"""Runs of the real trainer under the real torchrun on the tiny shop."""
+"""Fixtures that run the real trainer under the real torchrun on the tiny shop."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ CONFIG = RankerTraining(
     optimizer=OptimizerConfig(embedding_lr=0.02, dense_lr=1e-3, seed=7), checkpoint_every=2,
     anonymous_share=0.0,
 )  # fmt: skip
-"""Five steps an epoch."""
+"""Five steps per epoch."""
 
 
 @pytest.fixture(scope="session")
@@ -27,13 +27,13 @@ def config() -> RankerTraining:
 
 @pytest.fixture(scope="session")
 def fit(tiny_run, tmp_path_factory) -> Callable[..., Path]:
-    """Train with 1 or more processes and give the model folder."""
+    """Train with 1 or more processes and return the model folder."""
 
     def run(processes: int, features: Path | None = None, **changes) -> Path:
         folder = tmp_path_factory.mktemp("ranker")
         launch = LaunchConfig(processes=processes, max_restarts=0, threads=1)
-        made = CONFIG.replace(launch=launch, **changes)
-        train(features or tiny_run.features, tiny_run.retriever, folder / "model", made, folder / "lasting")
+        training = CONFIG.replace(launch=launch, **changes)
+        train(features or tiny_run.features, tiny_run.retriever, folder / "model", training, folder / "lasting")
         assert not list((folder / "lasting").iterdir()), "checkpoints of a finished run are in nobody's way"
         return folder / "model"
 
@@ -41,8 +41,8 @@ def fit(tiny_run, tmp_path_factory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def kept(fit, tmp_path_factory) -> Callable[..., Path]:
-    """A model folder that many tests read: trained by the first who asks in the whole test session."""
+def shared_model(fit, tmp_path_factory) -> Callable[..., Path]:
+    """A model folder shared by many tests, trained on its first use in the whole test session."""
     root = shared_folder(tmp_path_factory, "ranker_runs")
 
     def run(name: str, **changes) -> Path:
@@ -55,26 +55,26 @@ def kept(fit, tmp_path_factory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def alone(kept) -> Path:
-    """One process."""
-    return kept("alone")
+def one_process(shared_model) -> Path:
+    """Model trained by one process."""
+    return shared_model("alone")
 
 
 @pytest.fixture(scope="session")
-def streamed(kept) -> Path:
-    """One process, which reads pairs part by part."""
-    return kept("streamed", held_pairs=0)
+def streamed(shared_model) -> Path:
+    """Model trained by one process that streams its pairs."""
+    return shared_model("streamed", held_pairs=0)
 
 
 @pytest.fixture(scope="session")
-def not_refitted(kept) -> Path:
-    """One process, of which the best epoch's weights are final."""
-    return kept("not_refitted", refit=False)
+def not_refitted(shared_model) -> Path:
+    """Model trained by one process without the refit: the weights of the best epoch are final."""
+    return shared_model("not_refitted", refit=False)
 
 
 @pytest.fixture(scope="session")
 def all_pairs(tiny_run, tmp_path_factory) -> Path:
-    """Folder with the pairs that CONFIG's trainings read; do not change it, copy it."""
+    """Folder with the training pairs for CONFIG; copy it instead of changing it."""
     root = shared_folder(tmp_path_factory, "ranker_runs")
     with locked(root / "pairs.lock"):
         if not (root / "pairs").exists():

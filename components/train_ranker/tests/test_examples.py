@@ -1,4 +1,4 @@
-"""Training pairs: the candidates that serving would bring, labelled by what followed."""
+"""Training pairs: the candidates that serving would retrieve, labelled by the purchases that followed."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ CANDIDATES = CandidateConfig(own=30, retrieved=20, popular=5, similar=20)
 
 @pytest.fixture(scope="module")
 def written(tiny_run, tmp_path_factory):
-    """Pairs of the validation moment, with the recommender and the rows they come from."""
+    """Pairs of the validation split, with the recommender and the rows they come from."""
     path = tmp_path_factory.mktemp("pairs") / "validation.parquet"
     count = write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, CANDIDATES)
     recommender = open_offline(tiny_run.features, tiny_run.retriever, None, CANDIDATES, "validation")
@@ -22,7 +22,7 @@ def written(tiny_run, tmp_path_factory):
     return PairRows.read([path], recommender.spec), recommender, rows, count, path
 
 
-def test_labels_say_what_was_bought_in_the_window(written):
+def test_labels_mark_the_items_bought_in_the_window(written):
     pairs, _, rows, count, _ = written
     assert len(pairs) == len(rows) and len(pairs.item) == count
     for shopper in range(len(pairs)):
@@ -33,7 +33,7 @@ def test_labels_say_what_was_bought_in_the_window(written):
     assert (pairs.item > 0).all() and 0 < pairs.label.mean() < 0.5
 
 
-def test_one_live_shopper_has_the_pairs_and_numbers_of_the_batch(written):
+def test_live_shopper_has_the_same_pairs_and_features_as_in_the_batch(written):
     pairs, recommender, rows, _, _ = written
     for shopper in range(0, len(pairs), 9):
         one = np.array([shopper])
@@ -56,7 +56,7 @@ def test_take_picks_shoppers_with_all_their_pairs(written):
     assert picked.row.tolist() == [row for row, piece in enumerate(pieces) for _ in range(piece.stop - piece.start)]
 
 
-def test_files_are_read_one_after_the_other(written):
+def test_multiple_files_are_concatenated(written):
     pairs, recommender, _, _, path = written
     twice = PairRows.read([path, path], recommender.spec)
     assert len(twice) == 2 * len(pairs)
@@ -64,12 +64,12 @@ def test_files_are_read_one_after_the_other(written):
     np.testing.assert_array_equal(twice.take(np.array([len(pairs) + 3])).dense, pairs.take(np.array([3])).dense)
 
 
-def test_fewer_shoppers_can_be_asked_for(written, tiny_run, tmp_path):
+def test_number_of_shoppers_can_be_limited(written, tiny_run, tmp_path):
     count = write_pairs(tiny_run.features, tiny_run.retriever, "validation", tmp_path / "few.parquet", CANDIDATES, 4)
     assert count == written[0].offsets[4]
 
 
-def test_anonymous_shoppers_are_shoppers_of_whom_nothing_is_told(written, tiny_run, tmp_path):
+def test_anonymous_shoppers_are_copies_without_user_and_history(written, tiny_run, tmp_path):
     plain, recommender = written[:2]
     path = tmp_path / "both.parquet"
     write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, CANDIDATES, anonymous=0.4)
@@ -84,9 +84,11 @@ def test_anonymous_shoppers_are_shoppers_of_whom_nothing_is_told(written, tiny_r
     np.testing.assert_array_equal(known.label, plain.label)
     first = both.take(anonymous[:1])
     for at in anonymous.tolist():
-        one, own = both.take(np.array([at])), both.take(np.array([at - 1]))
+        one, original = both.take(np.array([at])), both.take(np.array([at - 1]))
         np.testing.assert_array_equal(one.item, first.item, "nothing tells anonymous shoppers apart")
         np.testing.assert_allclose(one.dense, first.dense, rtol=1e-5, atol=1e-5)
         assert not one.dense[:, [DenseInput.BOUGHT_BEFORE, DenseInput.USER_EVENTS, DenseInput.SIMILAR]].any()
-        shared, mine, its = np.intersect1d(one.item, own.item, return_indices=True)
-        assert len(shared) and one.label[mine].tolist() == own.label[its].tolist(), "it took what its original did"
+        shared, copied, source = np.intersect1d(one.item, original.item, return_indices=True)
+        assert len(shared) and one.label[copied].tolist() == original.label[source].tolist(), (
+            "it took what its original did"
+        )

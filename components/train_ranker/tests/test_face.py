@@ -1,4 +1,4 @@
-"""The KFP face of the ranker: what tuning found is what is trained, but for what a parameter names."""
+"""The KFP component of the ranker trains tuned values together with explicit parameters."""
 
 import pytest
 from kfp import dsl
@@ -9,15 +9,15 @@ from components.shared.models.ranker_options import CrossConfig, MmoeConfig, Tar
 from components.shared.tuning.hyperparameters import Hyperparameters
 from components.train_ranker.component import train_ranker
 
-FOUND = {"architecture.interaction": "cross", "architecture.heads": "mmoe", "hidden_dim": 8, "epochs": 1}
+TUNED = {"architecture.interaction": "cross", "architecture.heads": "mmoe", "hidden_dim": 8, "epochs": 1}
 
 
 @pytest.mark.slow
-def test_a_tuned_architecture_is_trained_with_what_a_parameter_adds(tiny_run, tmp_path):
+def test_tuned_architecture_is_combined_with_explicit_parameters(tiny_run, tmp_path):
     train_ranker.python_func(  # pyright: ignore[reportFunctionMemberAccess]
         features=Dataset(uri=str(tiny_run.features)), retriever=Model(uri=str(tiny_run.retriever)),
         model=Model(uri=str(tmp_path / "ranker")), summary=Metrics(), task_config=dsl.TaskConfig(), size="tiny",
-        ranker={"hyperparameters": Hyperparameters(model="ranker", values=FOUND).text,
+        ranker={"hyperparameters": Hyperparameters(model="ranker", values=TUNED).text,
                 "architecture": {"attention": {}}},
     )  # fmt: skip
     trained = RankerConfig.read(tmp_path / "ranker" / "config.json")

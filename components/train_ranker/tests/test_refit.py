@@ -1,4 +1,4 @@
-"""The final model learns the validation window too, for as many epochs as that window said before."""
+"""The final model also trains on the validation window, for the number of epochs that validation selected."""
 
 import shutil
 import weakref
@@ -34,7 +34,7 @@ ONE = LaunchConfig(max_restarts=0, threads=1)
 
 @dataclass
 class CutLate:
-    """Runs to the end, then loses the results and the last checkpoint of the refit, and fails."""
+    """A launcher that runs to the end, deletes the results and the last checkpoint of the refit, and fails."""
 
     task: WorkerTask | None = None
 
@@ -44,20 +44,20 @@ class CutLate:
         for name in task.results:
             if name != "curve.json":
                 (work / name).unlink()
-        left = complete(work / "refit" / "checkpoints")
+        steps = complete(work / "refit" / "checkpoints")
         shutil.rmtree(work / "refit" / "best")
-        shutil.rmtree(work / "refit" / "checkpoints" / f"step_{left[-1]}")
+        shutil.rmtree(work / "refit" / "checkpoints" / f"step_{steps[-1]}")
         raise TrainingError("cut off", "try again")
 
 
 @pytest.fixture(scope="module")
-def given(tiny_run, config, all_pairs, tmp_path_factory):
-    """Train on given pairs, by default those of `all_pairs`."""
+def fit_pairs(tiny_run, config, all_pairs, tmp_path_factory):
+    """Train on the pairs of a folder, by default those of `all_pairs`."""
 
     def run(folder: Path = all_pairs, **changes) -> Path:
         out = tmp_path_factory.mktemp("refit") / "model"
-        made = config.replace(**{"launch": ONE, **changes})
-        train(tiny_run.features, tiny_run.retriever, out, made, pairs=folder)
+        training = config.replace(**{"launch": ONE, **changes})
+        train(tiny_run.features, tiny_run.retriever, out, training, pairs=folder)
         return out
 
     return run
@@ -67,10 +67,8 @@ def losses(model: Path, name: str) -> list[float]:
     return [point["loss"] for point in read_json(model / name)]
 
 
-def test_the_final_training_is_as_long_as_the_best_epoch_says_and_sees_more_shoppers(
-    alone, tiny_run, all_pairs, config
-):
-    chosen, final = read_json(alone / "curve.json"), read_json(alone / REFIT)
+def test_refit_runs_to_the_best_epoch_on_training_and_validation_shoppers(one_process, tiny_run, all_pairs, config):
+    chosen, final = read_json(one_process / "curve.json"), read_json(one_process / REFIT)
     assert len(final) == best_point(chosen, METRIC)["epoch"]
     assert all(METRIC not in point for point in final), "nothing is validated on what is learned"
     spec = FeatureSpec.read(tiny_run.features / "spec.json")
@@ -79,81 +77,81 @@ def test_the_final_training_is_as_long_as_the_best_epoch_says_and_sees_more_shop
     assert final[0]["step"] == sum(shoppers) // config.batch_shoppers
 
 
-def test_without_it_the_best_epochs_weights_are_final(not_refitted, alone):
-    first, both = not_refitted, alone
+def test_without_refit_the_weights_of_the_best_epoch_are_final(not_refitted, one_process):
+    first, both = not_refitted, one_process
     assert losses(first, "curve.json") == losses(both, "curve.json")
     one, other = (load_file(model / "weights.safetensors") for model in (first, both))
     assert any(not np.array_equal(one[name], other[name]) for name in one)
     assert (first / "config.json").read_bytes() == (both / "config.json").read_bytes()
 
 
-def test_all_windows_are_learned_and_nothing_else(given, all_pairs, tmp_path):
-    """With rates of 0 and one batch an epoch the loss is that of the initial weights over exactly those pairs."""
-    still = {"epochs": 1, "id_dropout": 0.0, "listwise": 0.0, "batch_shoppers": 1_000,
-             "optimizer": OptimizerConfig(embedding_lr=0.0, dense_lr=0.0, seed=7)}  # fmt: skip
-    model = given(**still)
+def test_refit_trains_on_all_windows_and_nothing_else(fit_pairs, all_pairs, tmp_path):
+    """With zero learning rates and one batch per epoch, the loss is that of the initial weights over these pairs."""
+    frozen = {"epochs": 1, "id_dropout": 0.0, "listwise": 0.0, "batch_shoppers": 1_000,
+              "optimizer": OptimizerConfig(embedding_lr=0.0, dense_lr=0.0, seed=7)}  # fmt: skip
+    model = fit_pairs(**frozen)
     [first], [final] = losses(model, "curve.json"), losses(model, REFIT)
     ranker, validation = (count_pairs([all_pairs / name]) for name in ("ranker-0.parquet", VALIDATION))
-    turned = tmp_path / "turned"
-    shutil.copytree(all_pairs, turned)
+    exchanged = tmp_path / "turned"
+    shutil.copytree(all_pairs, exchanged)
     for name, source in (("ranker-0.parquet", VALIDATION), (VALIDATION, "ranker-0.parquet")):
-        shutil.copyfile(all_pairs / source, turned / name)
-    # The inputs' normalisation is another then, so only the sum of what was learned can be compared.
-    other = given(turned, **still)
+        shutil.copyfile(all_pairs / source, exchanged / name)
+    # The inputs are normalised differently then, so only the sum over all pairs can be compared.
+    other = fit_pairs(exchanged, **frozen)
     [swapped] = losses(other, "curve.json")
     assert final == pytest.approx((first * ranker + swapped * validation) / (ranker + validation), rel=0.02)
     assert abs(first - final) > 1e-6
 
 
-def test_a_run_cut_off_while_it_refits_ends_bit_identical_to_a_calm_one(
-    streamed, tiny_run, config, all_pairs, tmp_path, capsys
-):
-    made, cut = config.replace(launch=ONE, held_pairs=0), CutLate()
-    calm = streamed
-    asked = (tiny_run.features, tiny_run.retriever, tmp_path / "model", made, tmp_path / "lasting")
+def test_run_interrupted_during_refit_resumes_bit_identically(streamed, tiny_run, config, all_pairs, tmp_path, capsys):
+    training, interrupted = config.replace(launch=ONE, held_pairs=0), CutLate()
+    uninterrupted = streamed
+    arguments = (tiny_run.features, tiny_run.retriever, tmp_path / "model", training, tmp_path / "lasting")
     with pytest.raises(TrainingError, match="cut off"):
-        train(*asked, launcher=cut, pairs=all_pairs)
+        train(*arguments, launcher=interrupted, pairs=all_pairs)
     capsys.readouterr()
-    train(*asked, pairs=all_pairs)
-    said = capsys.readouterr().out
-    assert "refit, epoch" in said and said.count(METRIC) == 1, "the epochs were not chosen again, only told at the end"
-    assert "refit, epoch 1 loss" not in said, "nor was the refit's first step done again"
+    train(*arguments, pairs=all_pairs)
+    output = capsys.readouterr().out
+    assert "refit, epoch" in output and output.count(METRIC) == 1, (
+        "the epochs were not chosen again, only told at the end"
+    )
+    assert "refit, epoch 1 loss" not in output, "nor was the refit's first step done again"
     for name in ("weights.safetensors", "trained_rows.safetensors"):
-        assert (tmp_path / "model" / name).read_bytes() == (calm / name).read_bytes(), name
-    assert losses(tmp_path / "model", REFIT) == losses(calm, REFIT)
+        assert (tmp_path / "model" / name).read_bytes() == (uninterrupted / name).read_bytes(), name
+    assert losses(tmp_path / "model", REFIT) == losses(uninterrupted, REFIT)
     assert not list((tmp_path / "lasting").iterdir())
 
 
-def test_two_processes_refit_what_one_does(given, alone):
-    pair = given(launch=LaunchConfig(processes=2, max_restarts=0, threads=1))
-    assert losses(pair, REFIT) == pytest.approx(losses(alone, REFIT), rel=1e-4)
+def test_refit_with_two_processes_matches_one_process(fit_pairs, one_process):
+    two_processes = fit_pairs(launch=LaunchConfig(processes=2, max_restarts=0, threads=1))
+    assert losses(two_processes, REFIT) == pytest.approx(losses(one_process, REFIT), rel=1e-4)
 
 
-def test_a_teachers_word_in_the_validation_window_is_learned_and_not_validated_on(given, alone, all_pairs, tmp_path):
-    """Labels turned round in the file that is learned change the final weights alone."""
+def test_soft_validation_labels_are_trained_on_but_not_validated_on(fit_pairs, one_process, all_pairs, tmp_path):
+    """Inverted labels in the file that the refit trains on change only the final weights."""
     soft = tmp_path / "soft"
     shutil.copytree(all_pairs, soft)
     table = pq.read_table(all_pairs / VALIDATION).combine_chunks()
     label = table["label"].chunk(0)
-    turned = pa.ListArray.from_arrays(label.offsets, pa.array(1 - label.values.to_numpy()))
-    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", turned), soft / SOFT_VALIDATION)
-    plain, taught = alone, given(soft)
+    inverted = pa.ListArray.from_arrays(label.offsets, pa.array(1 - label.values.to_numpy()))
+    pq.write_table(table.set_column(table.schema.get_field_index("label"), "label", inverted), soft / SOFT_VALIDATION)
+    plain, taught = one_process, fit_pairs(soft)
     assert read_json(plain / "curve.json")[0][METRIC] == read_json(taught / "curve.json")[0][METRIC]
     assert abs(losses(taught, REFIT)[0] - losses(plain, REFIT)[0]) > 0.005, "what is learned is another"
 
 
-def test_the_first_trainings_tables_are_gone_when_the_second_begins(
-    tiny_run, config, all_pairs, alone, tmp_path, monkeypatch
+def test_first_training_is_freed_before_the_refit_begins(
+    tiny_run, config, all_pairs, one_process, tmp_path, monkeypatch
 ):
     shutil.copytree(all_pairs, tmp_path / "pairs")
-    shutil.copyfile(alone / "config.json", tmp_path / "pairs" / "config.json")
-    alive, begun = [], []
+    shutil.copyfile(one_process / "config.json", tmp_path / "pairs" / "config.json")
+    references, live_counts = [], []
 
     class Watched(worker.Training):
-        def __init__(self, *given):
-            begun.append(sum(one() is not None for one in alive))
-            super().__init__(*given)
-            alive.append(weakref.ref(self))
+        def __init__(self, *arguments):
+            live_counts.append(sum(one() is not None for one in references))
+            super().__init__(*arguments)
+            references.append(weakref.ref(self))
 
     monkeypatch.setattr(worker, "Training", Watched)
     job = WorkerJob(
@@ -166,4 +164,4 @@ def test_the_first_trainings_tables_are_gone_when_the_second_begins(
         final = worker.fit(job, Group(0, 1, torch.device("cpu")), SharedFolder(tmp_path / "run"))
     finally:
         dist.destroy_process_group()
-    assert begun == [0, 0] and final.address.endswith("/refit") and final.exists("curve.json")
+    assert live_counts == [0, 0] and final.address.endswith("/refit") and final.exists("curve.json")

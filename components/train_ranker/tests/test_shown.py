@@ -1,4 +1,4 @@
-"""From the inference log to learned examination: answers that shoppers got, joined with what they bought of them."""
+"""From the inference log to learned examination: logged responses joined with the purchases that followed."""
 
 import datetime
 from dataclasses import dataclass
@@ -31,8 +31,8 @@ from components.train_retriever.train import train as train_retriever
 
 THINGS, SHOPPERS, DAYS, POSITIONS = 60, 120, 70, 4
 START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
-TAKEN = (0.9, 0.4, 0.2, 0.1)
-"""How often the item at each position is bought, whatever it is."""
+PURCHASE_RATES = (0.9, 0.4, 0.2, 0.1)
+"""Purchase probability at each position, whatever the item."""
 LAUNCH = LaunchConfig(processes=1, threads=1)
 CONFIG = RankerTraining(
     embedding_dim=4, hidden_dim=8, epochs=1, batch_shoppers=1, own_candidates=20, retrieved_candidates=40,
@@ -50,7 +50,7 @@ class Shop:
     retriever: Path
     log: Path
     answers: dict[str, tuple[int, datetime.datetime, list[str]]]
-    """Shopper, moment and items by request."""
+    """Shopper, time and items by request."""
 
 
 def write_tables(folder: Path, events: list[dict]) -> None:
@@ -67,21 +67,21 @@ def shop(tmp_path_factory) -> Shop:
     log, events, answers = LogWriter(folder / "log", "pod"), [], {}
     for shopper in range(SHOPPERS):
         for day in range(shopper % 4, DAYS, 4):
-            moment = START + datetime.timedelta(days=day, seconds=shopper)
+            time = START + datetime.timedelta(days=day, seconds=shopper)
             request, items = f"r{shopper}-{day}", [f"i{thing}" for thing in random.permutation(THINGS)[:POSITIONS]]
-            answers[request] = (shopper, moment, items)
-            visit = {"user_id": f"u{shopper}", "timestamp": moment, "request_id": request}
+            answers[request] = (shopper, time, items)
+            visit = {"user_id": f"u{shopper}", "timestamp": time, "request_id": request}
             events.append({**visit, "item_id": items[0], "event_type": "impression"})
-            for share, item in zip(TAKEN, items, strict=True):
+            for share, item in zip(PURCHASE_RATES, items, strict=True):
                 if random.random() < share:
-                    later = moment + datetime.timedelta(seconds=60)
+                    later = time + datetime.timedelta(seconds=60)
                     events.append({**visit, "item_id": item, "event_type": "purchase", "timestamp": later})
-            record = Answered(time=moment.timestamp(), request_id=request, version="1", outcome="ok", seconds=0.01,
+            record = Answered(time=time.timestamp(), request_id=request, version="1", outcome="ok", seconds=0.01,
                               items=tuple(items))  # fmt: skip
             log.write(record)
-            copy = Answered(time=moment.timestamp(), request_id=request, version="2", outcome="ok", seconds=0.01,
-                            shadow=True, items=tuple(items[::-1]))  # fmt: skip
-            log.write(copy)
+            shadow_record = Answered(time=time.timestamp(), request_id=request, version="2", outcome="ok", seconds=0.01,
+                                     shadow=True, items=tuple(items[::-1]))  # fmt: skip
+            log.write(shadow_record)
     log.write(Answered(time=0.0, request_id="of nobody", version="1", outcome="ok", seconds=0.01, items=("i1",)))
     log.close()
     assert not log.dropped
@@ -93,17 +93,17 @@ def shop(tmp_path_factory) -> Shop:
     return Shop(folder / "features", folder / "retriever", folder / "log", answers)
 
 
-def best_places(shop: Shop, start: int, end: int) -> dict[tuple[int, str], int]:
-    """Best position of (shopper, item) in a window, by a loop over the answers."""
+def best_positions(shop: Shop, start: int, end: int) -> dict[tuple[int, str], int]:
+    """Best position of each (shopper, item) in a window, from a loop over the responses."""
     found: dict[tuple[int, str], int] = {}
-    for shopper, moment, items in shop.answers.values():
-        if start <= int(moment.timestamp()) < end:
+    for shopper, time, items in shop.answers.values():
+        if start <= int(time.timestamp()) < end:
             for position, item in enumerate(items, 1):
                 found[shopper, item] = min(position, found.get((shopper, item), position))
     return found
 
 
-def test_places_are_the_best_ones_that_a_shopper_was_shown_in_the_window(shop):
+def test_positions_are_the_best_shown_to_a_shopper_in_the_window(shop):
     timeline, shown = Timeline.read(shop.features / "timeline.json"), read_shown_positions(shop.features, shop.log)
     users = ["", *pq.read_table(shop.features / "users.parquet")["user_id"].to_pylist()]
     names = pq.read_table(shop.features / "items.parquet")["item_id"].to_pylist()
@@ -114,26 +114,26 @@ def test_places_are_the_best_ones_that_a_shopper_was_shown_in_the_window(shop):
     )
     for name, one in shown.items():
         start = timeline.reference_times()[name]
-        wanted = best_places(shop, start, start + timeline.horizon)
-        assert len(wanted) == len(one.key) > 500
-        shoppers = np.array([numbers[f"u{shopper}"] for shopper, _ in wanted])
-        items = np.array([rows[item] for _, item in wanted])
-        assert one.at(shoppers, items).tolist() == list(wanted.values()), "no shadow's positions among them"
+        expected = best_positions(shop, start, start + timeline.horizon)
+        assert len(expected) == len(one.key) > 500
+        shoppers = np.array([numbers[f"u{shopper}"] for shopper, _ in expected])
+        items = np.array([rows[item] for _, item in expected])
+        assert one.at(shoppers, items).tolist() == list(expected.values()), "no shadow's positions among them"
         assert (one.at(shoppers, items[::-1]) == NOT_SHOWN).any(), "others were shown to that shopper"
         assert one.at(np.array([0]), items[:1]).tolist() == [UNKNOWN], "nothing was shown to nobody"
 
 
-def test_the_log_teaches_the_ranker_how_far_down_shoppers_look(shop, tmp_path):
-    """Items stood at random positions, so what is bought less further down is examined less, not wanted less."""
+def test_ranker_learns_examination_by_position_from_the_log(shop, tmp_path):
+    """Positions are random, so fewer purchases further down mean less examination, not less interest."""
     train(shop.features, shop.retriever, tmp_path / "model", CONFIG.replace(inference_log=str(shop.log)))
     module = load_ranker(tmp_path / "model").examination
     assert module is not None
     examined = module.probabilities().detach().numpy()
-    np.testing.assert_allclose(examined, np.array(TAKEN) / TAKEN[0], atol=0.1)
+    np.testing.assert_allclose(examined, np.array(PURCHASE_RATES) / PURCHASE_RATES[0], atol=0.1)
     assert module.not_shown.sigmoid().item() < 0.1, "all is sold through answers"
 
 
-def test_anonymous_shoppers_have_the_places_of_their_originals(shop, tmp_path):
+def test_anonymous_shoppers_have_the_positions_of_their_originals(shop, tmp_path):
     spec, shown = FeatureSpec.read(shop.features / "spec.json"), read_shown_positions(shop.features, shop.log)
     write_pairs(shop.features, shop.retriever, "ranker-0", tmp_path / "pairs.parquet", CONFIG.candidates,
                 shown=shown["ranker-0"], anonymous=1.0)  # fmt: skip
@@ -146,16 +146,16 @@ def test_anonymous_shoppers_have_the_places_of_their_originals(shop, tmp_path):
     assert (pairs.position[np.flatnonzero(pairs.row % 2)] > 0).any()
 
 
-def test_pairs_carry_the_places(shop, tmp_path):
-    def look(task, work: Path) -> None:
+def test_pairs_carry_the_shown_positions(shop, tmp_path):
+    def check_pairs(task, work: Path) -> None:
         spec = FeatureSpec.read(shop.features / "spec.json")
         names = sorted(path.name for path in work.glob("*.parquet"))
         assert "validation.parquet" in names and len(names) == 3
         shown = read_shown_positions(shop.features, shop.log)
         for name in names:
-            moment = name.removesuffix(".parquet")
+            split = name.removesuffix(".parquet")
             pairs, rows = PairRows.read([work / name], spec), Rows.read(shop.features / "rows" / name, spec)
-            np.testing.assert_array_equal(pairs.position, shown[moment].at(rows.shopper[pairs.row], pairs.item))
+            np.testing.assert_array_equal(pairs.position, shown[split].at(rows.shopper[pairs.row], pairs.item))
             bought = pairs.label > 0
             assert 0 < (pairs.position > 0).mean() < 0.5 and (pairs.position[bought] > 0).all(), (
                 "only what is shown sells"
@@ -163,22 +163,22 @@ def test_pairs_carry_the_places(shop, tmp_path):
             assert (pairs.position == NOT_SHOWN).any()
         raise InputError("seen", "enough")
 
-    class Looking:
-        run = staticmethod(look)
+    class CheckingLauncher:
+        run = staticmethod(check_pairs)
 
     with pytest.raises(InputError, match="seen"):
-        known = CONFIG.replace(anonymous_share=0.0, inference_log=str(shop.log))
+        training = CONFIG.replace(anonymous_share=0.0, inference_log=str(shop.log))
         train(
             shop.features,
             shop.retriever,
             tmp_path / "model",
-            known.replace(inference_log=str(shop.log)),
-            launcher=Looking(),
+            training.replace(inference_log=str(shop.log)),
+            launcher=CheckingLauncher(),
         )
     assert not list(tmp_path.iterdir()), "nothing half-written"
 
 
-def test_what_cannot_be_joined_is_named(shop, tiny_run, tmp_path):
+def test_unusable_logs_and_positions_are_refused(shop, tiny_run, tmp_path):
     with pytest.raises(InputError, match=r"no event of these features carries a request_id"):
         read_shown_positions(tiny_run.features, shop.log)
     with pytest.raises(InputError, match=r"inference_log: .* has no \*.jsonl"):

@@ -1,4 +1,4 @@
-"""The real ranker, taught with labels that stand at random among each shopper's candidates, must be at chance."""
+"""A ranker trained on labels shuffled among each shopper's candidates must perform at chance level."""
 
 import os
 import shutil
@@ -21,10 +21,10 @@ from components.train_ranker.train import train
 SHUFFLES = 40
 
 
-def shuffle(features, retriever, moment, candidates):
-    """Rewrite the targets of a snapshot: as many of a shopper's candidates as came true, but any of them."""
-    random, recommender = np.random.default_rng(3), open_offline(features, retriever, None, candidates, moment)
-    path = features / "rows" / f"{moment}.parquet"
+def shuffle(features, retriever, split, candidates):
+    """Replace the targets of a split by random candidates, as many per shopper as were really bought."""
+    random, recommender = np.random.default_rng(3), open_offline(features, retriever, None, candidates, split)
+    path = features / "rows" / f"{split}.parquet"
     rows, table = Rows.read(path, recommender.spec), pq.read_table(path)
     found = recommender.candidates(
         recommender.store.before(rows.shopper, rows.timestamp, recommender.spec.max_history)
@@ -32,36 +32,36 @@ def shuffle(features, retriever, moment, candidates):
     drawn = []
     for row in range(len(rows)):
         offered = found.item[found.row == row]
-        came = np.isin(offered, rows.targets.take(np.array([row])).values).sum()
-        drawn.append(random.choice(offered, came, replace=False).tolist())
+        bought = np.isin(offered, rows.targets.take(np.array([row])).values).sum()
+        drawn.append(random.choice(offered, bought, replace=False).tolist())
     at = table.schema.get_field_index("targets")
-    path.unlink()  # The copy shares its files with the original.
+    path.unlink()  # The files of the copy are hard links to the original.
     pq.write_table(table.set_column(at, table.schema.field(at), pa.array(drawn, table.schema.field(at).type)), path)
 
 
 @pytest.mark.slow
-def test_a_ranker_that_learned_shuffled_labels_is_at_chance(tiny_run, tmp_path):
+def test_ranker_trained_on_shuffled_labels_is_at_chance_level(tiny_run, tmp_path):
     config, features = RankerTraining.from_size(size_named("tiny"), 0), tmp_path / "features"
     shutil.copytree(tiny_run.features, features, copy_function=os.link)
-    moments = [path.stem for path in (features / "rows").glob("ranker-*.parquet")]
-    for moment in (*moments, "validation"):
-        shuffle(features, tiny_run.retriever, moment, config.candidates)
+    splits = [path.stem for path in (features / "rows").glob("ranker-*.parquet")]
+    for split in (*splits, "validation"):
+        shuffle(features, tiny_run.retriever, split, config.candidates)
     train(features, tiny_run.retriever, tmp_path / "ranker", config)
     write_pairs(features, tiny_run.retriever, "validation", tmp_path / "pairs.parquet", config.candidates)
     pairs = PairRows.read([tmp_path / "pairs.parquet"], FeatureSpec.read(features / "spec.json"))
-    wanted = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
-    by_chance = np.array([ndcg(pairs, wanted, seed) for seed in range(SHUFFLES)])
+    positives = np.bincount(pairs.row, pairs.label, len(pairs)).astype(np.int64)
+    by_chance = np.array([ndcg(pairs, positives, seed) for seed in range(SHUFFLES)])
     found = [point["validation_ndcg_at_10"] for point in read_json(tmp_path / "ranker" / "curve.json")]
-    # The same error whatever the order is, as long as it knows nothing.
+    # An uninformed ranking has the same error whatever its order.
     assert abs(np.mean(found) - by_chance.mean()) < 4 * by_chance.std(), (found, by_chance.mean(), by_chance.std())
     clean = read_json(tiny_run.ranker / "curve.json")
     assert max(point["validation_ndcg_at_10"] for point in clean) > by_chance.mean() + 6 * by_chance.std()
 
 
-def ndcg(pairs, wanted, seed):
+def ndcg(pairs, positives, seed):
     """Mean NDCG@10 of candidates in random order."""
     order = np.lexsort((np.random.default_rng(seed).random(len(pairs.row)), pairs.row))
     position = np.arange(len(order)) - pairs.offsets[:-1][pairs.row]
     found = np.zeros((len(pairs), 10), bool)
     found[pairs.row[position < 10], position[position < 10]] = pairs.label[order][position < 10] > 0
-    return ndcg_at_k(found[wanted > 0], wanted[wanted > 0], 10).mean()
+    return ndcg_at_k(found[positives > 0], positives[positives > 0], 10).mean()

@@ -1,4 +1,4 @@
-"""Sources of pairs, held or streamed: every shopper once an epoch, shared out among ranks, any batch at once."""
+"""Pair sources, held or streamed: each shopper once per epoch, disjoint shares per rank, random access to batches."""
 
 import subprocess
 import sys
@@ -14,8 +14,8 @@ from components.shared.features.spec import FeatureSpec
 from components.train_ranker.examples import GROUP_SHOPPERS, PairRows, count_pairs, write_pairs
 from components.train_ranker.sources import BatchConfig, HeldPairs, StreamedPairs, ValidationPairs, pair_source
 
-KEPT = 40
-"""Shoppers of each file, in groups of five: 16 groups, so that 2, 4 or 8 shards are equally large."""
+SHOPPERS = 40
+"""Shoppers per file, in groups of five: 16 groups, so that 2, 4 or 8 shards have equal sizes."""
 HELD, STREAMED = 10**9, 0
 """Values of held_pairs."""
 
@@ -27,7 +27,7 @@ def spec(tiny_run) -> FeatureSpec:
 
 @pytest.fixture(scope="module")
 def written(tiny_run, config, tmp_path_factory) -> Path:
-    """The pairs of one moment as training writes them."""
+    """The pairs of one split, as training writes them."""
     path = tmp_path_factory.mktemp("pairs") / "validation.parquet"
     write_pairs(tiny_run.features, tiny_run.retriever, "validation", path, config.candidates)
     return path
@@ -35,17 +35,17 @@ def written(tiny_run, config, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def files(tiny_run, written, config, tmp_path_factory) -> list[Path]:
-    """Some pairs of two moments."""
+    """Some pairs of two splits."""
     folder = tmp_path_factory.mktemp("files")
     write_pairs(tiny_run.features, tiny_run.retriever, "ranker-0", folder / "whole.parquet", config.candidates)
     for name, path in (("a.parquet", folder / "whole.parquet"), ("b.parquet", written)):
-        pq.write_table(pq.read_table(path)[:KEPT], folder / name, row_group_size=5)
+        pq.write_table(pq.read_table(path)[:SHOPPERS], folder / name, row_group_size=5)
     return [folder / "a.parquet", folder / "b.parquet"]
 
 
 @pytest.fixture
-def opened(files, spec):
-    """A source for one rank of several, of a type that `held` decides."""
+def make_source(files, spec):
+    """Create a source for one of several ranks; `held` decides its type."""
 
     def make(held: int, shoppers: int = 8, rank: int = 0, world: int = 1):
         each = shoppers // world
@@ -58,7 +58,7 @@ def opened(files, spec):
 
 
 def contents(pairs: PairRows) -> list[bytes]:
-    """Everything that is known of each shopper at the moment, features and all pairs."""
+    """All features and pairs of each shopper, as bytes."""
     found = []
     for at in range(len(pairs)):
         one = pairs.take(np.array([at]))
@@ -69,25 +69,25 @@ def contents(pairs: PairRows) -> list[bytes]:
 
 
 @pytest.mark.parametrize("held", [HELD, STREAMED], ids=["held", "streamed"])
-def test_an_epoch_shows_every_shopper_once_and_the_next_one_in_another_order(opened, files, spec, held):
+def test_each_epoch_has_every_shopper_once_in_another_order(make_source, files, spec, held):
     everyone = contents(PairRows.read(files, spec))
-    assert len(set(everyone)) == 2 * KEPT
-    source = opened(held)
+    assert len(set(everyone)) == 2 * SHOPPERS
+    source = make_source(held)
     epochs = [
         [one for step in range(source.steps_per_epoch) for one in contents(source.pairs(epoch, step))]
         for epoch in (0, 1)
     ]
-    for seen in epochs:
-        assert sorted(seen) == sorted(everyone)
+    for shoppers in epochs:
+        assert sorted(shoppers) == sorted(everyone)
     assert epochs[0] != epochs[1]
-    mixed = [everyone.index(one) // KEPT for one in contents(source.pairs(0, 0))]
+    mixed = [everyone.index(one) // SHOPPERS for one in contents(source.pairs(0, 0))]
     assert set(mixed) == {0, 1}, "moments are mixed"
 
 
 @pytest.mark.parametrize("held", [HELD, STREAMED], ids=["held", "streamed"])
 @pytest.mark.parametrize(("shoppers", "world"), [(8, 2), (8, 8), (10, 5)])
-def test_ranks_have_disjoint_shares_whose_union_is_the_batch(opened, held, shoppers, world):
-    whole, ranks = opened(held, shoppers), [opened(held, shoppers, rank, world) for rank in range(world)]
+def test_ranks_have_disjoint_shares_whose_union_is_the_batch(make_source, held, shoppers, world):
+    whole, ranks = make_source(held, shoppers), [make_source(held, shoppers, rank, world) for rank in range(world)]
     assert len({rank.steps_per_epoch for rank in ranks}) == 1
     for step in (0, ranks[0].steps_per_epoch - 1):
         shares = [contents(rank.pairs(1, step)) for rank in ranks]
@@ -98,41 +98,41 @@ def test_ranks_have_disjoint_shares_whose_union_is_the_batch(opened, held, shopp
 
 
 @pytest.mark.parametrize("held", [HELD, STREAMED], ids=["held", "streamed"])
-def test_any_batch_comes_at_once_as_in_a_straight_run(opened, held):
-    straight, resumed = opened(held), opened(held)
-    batches = {(epoch, step): contents(straight.pairs(epoch, step)) for epoch in (0, 1) for step in range(10)}
+def test_any_batch_can_be_read_directly_as_in_a_sequential_run(make_source, held):
+    sequential, direct = make_source(held), make_source(held)
+    batches = {(epoch, step): contents(sequential.pairs(epoch, step)) for epoch in (0, 1) for step in range(10)}
     for position in ((1, 7), (0, 3), (1, 0)):
-        assert contents(resumed.pairs(*position)) == batches[position]
+        assert contents(direct.pairs(*position)) == batches[position]
 
 
-def test_fewer_shoppers_than_a_batch_are_a_smaller_one(files, spec):
+def test_fewer_shoppers_than_a_batch_give_a_smaller_batch(files, spec):
     few = PairRows.read(files, spec).take(np.arange(7))
     config = BatchConfig(shoppers=16, held_pairs=HELD, seed=5)
     halves = [HeldPairs(few, config, part) for part in (slice(0, 8), slice(8, 16))]
     assert [(half.batch, half.steps_per_epoch) for half in halves] == [(6, 1)] * 2
-    seen = [one for half in halves for one in contents(half.pairs(0, 0))]
-    assert len(set(seen)) == 6 and set(seen) <= set(contents(few))
+    drawn = [one for half in halves for one in contents(half.pairs(0, 0))]
+    assert len(set(drawn)) == 6 and set(drawn) <= set(contents(few))
 
 
-def test_validation_is_the_same_whether_held_or_read_part_by_part(files, spec, tmp_path):
+def test_validation_pairs_are_the_same_held_and_streamed(files, spec, tmp_path):
     path = tmp_path / "validation.parquet"
     pq.write_table(pa.concat_tables([pq.read_table(one) for one in files * 2]), path, row_group_size=7)
-    held, read = ValidationPairs(path, spec, HELD), ValidationPairs(path, spec, STREAMED)
+    held, streamed = ValidationPairs(path, spec, HELD), ValidationPairs(path, spec, STREAMED)
     for _ in range(2):
-        parts = [contents(part) for part in read]
+        parts = [contents(part) for part in streamed]
         assert [len(part) for part in parts] == [64, 64, 32]
         assert parts == [contents(part) for part in held]
         assert [one for part in parts for one in part] == contents(PairRows.read([path], spec))
 
 
-def test_written_files_are_counted_by_their_footers_in_groups_of_their_own(written, spec):
+def test_written_files_are_counted_by_footer_and_split_into_row_groups(written, spec):
     pairs, footer = PairRows.read([written], spec), pq.read_metadata(written)
     assert count_pairs([written, written]) == 2 * len(pairs.item)
     groups = [footer.row_group(at).num_rows for at in range(footer.num_row_groups)]
     assert sum(groups) == len(pairs) and max(groups) == GROUP_SHOPPERS
 
 
-def test_files_that_cannot_be_streamed_are_named(files, spec, tmp_path):
+def test_error_for_files_that_cannot_be_streamed_names_them(files, spec, tmp_path):
     table, config = pq.read_table(files[1]), BatchConfig(shoppers=8, held_pairs=STREAMED, seed=5)
     pq.write_table(table, tmp_path / "one-group.parquet")
     with pytest.raises(DataError, match=r"one-group.parquet has 1 row groups, fewer than 8 shards"):
@@ -163,11 +163,11 @@ print("peak", int(peak.split()[1]) // 1024, shoppers)
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_three_times_the_pairs_need_little_more_memory(written, tiny_run, tmp_path):
+def test_streaming_three_times_the_pairs_needs_little_more_memory(written, tiny_run, tmp_path):
     table, pairs = pq.read_table(written), count_pairs([written])
 
     def peak(thousands: int, held: int) -> int:
-        """MB of a process that does all the reading of a training's parent and worker."""
+        """Peak MB of a process that reads what the parent and the worker of a training read."""
         path, times = tmp_path / "pairs.parquet", round(thousands * 1_000 / pairs)
         pq.write_table(pa.concat_tables([table] * times), path, row_group_size=GROUP_SHOPPERS, compression="zstd")
         command = [sys.executable, "-W", "ignore", "-c", _READ, path, tiny_run.features / "spec.json", str(held)]

@@ -1,4 +1,4 @@
-"""Runs of the real trainer under the real torchrun, small enough to repeat, and a hand that kills workers."""
+"""Fixtures that run the real trainer under the real torchrun on small data, and a helper that kills workers."""
 
 import contextlib
 import dataclasses
@@ -22,38 +22,38 @@ CONFIG = RetrieverTraining(
     sampling=SamplingConfig(batch_size=256, seed=7), embedding_dim=8, hidden_dim=16, epochs=2, checkpoint_every=3,
     optimizer=OptimizerConfig(seed=7),
 )  # fmt: skip
-"""Twelve steps an epoch."""
+"""Twelve steps per epoch."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """A model folder, or why there is none."""
+    """A trained model folder, or the error that prevented it."""
 
     folder: Path
     error: TrainingError | None
 
 
 def workers_of(checkpoints: Path) -> list[int]:
-    """Processes that train into `checkpoints`, torchrun itself left out; only our own children are looked at."""
-    found = []
+    """IDs of the worker processes that train into `checkpoints`, without torchrun itself."""
+    pids = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if any(str(checkpoints) in word for word in words) and "torch.distributed.run" not in words:
-            found.append(int(process.name))
-    return sorted(found)
+        if any(str(checkpoints) in argument for argument in arguments) and "torch.distributed.run" not in arguments:
+            pids.append(int(process.name))
+    return sorted(pids)
 
 
-def whole_steps(checkpoints: Path) -> list[int]:
-    """Steps of the whole checkpoints of the one run in a lasting folder."""
+def complete_steps(checkpoints: Path) -> list[int]:
+    """Steps of the complete checkpoints of the only run in a persistent folder."""
     found = checkpoints.glob("*/checkpoints/step_*/.metadata")
     return sorted(int(path.parent.name.removeprefix("step_")) for path in found)
 
 
 class Killer(threading.Thread):
-    """Sends SIGKILL to one worker as soon as a checkpoint of a step beyond `after` is whole."""
+    """Sends SIGKILL to one worker as soon as a checkpoint of a step beyond `after` is complete."""
 
     def __init__(self, checkpoints: Path, after: int):
         super().__init__(daemon=True)
@@ -61,7 +61,7 @@ class Killer(threading.Thread):
 
     def run(self) -> None:
         while not self.stop.is_set() and not self.killed:
-            if any(step > self.after for step in whole_steps(self.checkpoints)):
+            if any(step > self.after for step in complete_steps(self.checkpoints)):
                 self.killed = workers_of(self.checkpoints)[-1]
                 os.kill(self.killed, signal.SIGKILL)
             time.sleep(0.005)
@@ -69,7 +69,7 @@ class Killer(threading.Thread):
 
 @pytest.fixture(scope="session")
 def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
-    """Train with 1 or more processes; with `kill`, one worker dies once a step beyond `after` is saved."""
+    """Train with 1 or more processes; with `kill`, one worker is killed once a step beyond `after` is saved."""
 
     def run(
         processes: int,
@@ -86,7 +86,7 @@ def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
         killer, error = Killer(checkpoints, after), None
         if kill:
             killer.start()
-        # Forks have one seed of str.__hash__, and their command lines say nothing of what they train.
+        # Forked workers share one seed of str.__hash__, and their command lines do not show what they train.
         own = own_processes() if kill or processes > 1 else contextlib.nullcontext()
         try:
             with own:
@@ -102,12 +102,12 @@ def fit(tiny_run, tmp_path_factory) -> Callable[..., Trained]:
 
 
 @pytest.fixture(scope="session")
-def alone(fit) -> Trained:
-    """One process, undisturbed."""
+def one_process(fit) -> Trained:
+    """A run of one process without interruption."""
     return fit(1)
 
 
 @pytest.fixture(scope="session")
-def pair(fit) -> Trained:
-    """Two processes, undisturbed."""
+def two_processes(fit) -> Trained:
+    """A run of two processes without interruption."""
     return fit(2)

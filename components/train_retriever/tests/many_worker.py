@@ -1,6 +1,6 @@
-"""Several short runs of the real worker's training in one start of its processes, for test_many_runs.py.
+"""Several short training runs of the real worker in one start of its processes, for test_many_runs.py.
 
-Each run has a folder of its own; one with `stops` is given up before that step, one with `begins` goes on from another.
+Each run has its own folder; a run in `stops` ends before that step, one in `begins` resumes another run.
 """
 
 import argparse
@@ -26,45 +26,45 @@ from components.train_retriever.worker import Training, model_config
 
 @dataclass(frozen=True, kw_only=True)
 class ManyJob:
-    """The settings of the worker."""
+    """The settings of this worker."""
 
     folder: str
-    """Each run has a folder of its name in it."""
+    """Each run has a subfolder with its name."""
     features: str
     """Output of build_features."""
     runs: dict[str, dict[str, Any]]
-    """Name -> the worker's job but for its folders."""
+    """Name -> the settings of the worker's job, without its folders."""
     stops: dict[str, int]
-    """Name -> step before which the run is given up."""
+    """Name -> step before which the run is stopped."""
     begins: dict[str, str]
-    """Name -> folder of a run whose checkpoints it goes on from."""
+    """Name -> folder of the run whose checkpoints it resumes."""
 
 
-class GivenUpError(Exception):
-    """A run was to end here."""
+class StoppedError(Exception):
+    """Stops a run on purpose."""
 
 
-class Halting(Training):
-    """Gives up before a step."""
+class StoppingTraining(Training):
+    """Training that stops before a given step."""
 
     stop = -1
 
     def step(self, epoch: int, at: int) -> torch.Tensor:
         if epoch * self.steps_per_epoch() + at == self.stop:
-            raise GivenUpError
+            raise StoppedError
         return super().step(epoch, at)
 
 
 def run(job: WorkerJob, stop: int, group: Group) -> None:
-    """One run, from its newest checkpoint to its end or to `stop`."""
-    training = Halting(job, group)
+    """Train one run from its newest checkpoint to its end or to step `stop`."""
+    training = StoppingTraining(job, group)
     loop = loop_config(training.config, "many", METRIC)
     training.stop = stop
     untrained = training.validate()
     if group.rank == 0:
         Path(job.folder).mkdir(exist_ok=True)
         write_json(Path(job.folder) / "untrained.json", untrained)
-    with contextlib.suppress(GivenUpError):
+    with contextlib.suppress(StoppedError):
         Loop(loop, training, group, Path(job.folder)).run()
 
 

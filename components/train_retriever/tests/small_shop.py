@@ -1,4 +1,4 @@
-"""A small shop with content vectors whose shoppers buy by taste; a full softmax over its items costs nothing."""
+"""A small shop with content vectors whose shoppers buy by taste, cheap enough for a full softmax over its items."""
 
 import datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ START = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 
 
 def write_features(folder: Path) -> Path:
-    """Output of build_features; every shopper buys two of the tastes, and low numbers of a taste more often."""
+    """Write the output of build_features; each shopper buys from two tastes, mostly their first items."""
     random = np.random.default_rng(5)
     items = [
         {"item_id": f"i{number}", "title": f"thing {'abcdefgh'[number % 8] * 3}", "brand": f"brand-{number % 7}",
@@ -29,12 +29,12 @@ def write_features(folder: Path) -> Path:
     for shopper in range(SHOPPERS):
         likes = ((shopper + np.array([0, 1 + shopper % 3])) % TASTES).tolist()
         for day in range(shopper % 5, DAYS, 5):
-            moment = START + datetime.timedelta(days=day, seconds=shopper)
+            time = START + datetime.timedelta(days=day, seconds=shopper)
             for taste in likes:
-                place = int(random.choice(ITEMS_OF_A_TASTE, p=share / share.sum()))
-                item = items[place * TASTES + taste]["item_id"]
+                position = int(random.choice(ITEMS_OF_A_TASTE, p=share / share.sum()))
+                item = items[position * TASTES + taste]["item_id"]
                 events.append({"user_id": f"u{shopper}", "item_id": item, "event_type": "purchase",
-                               "timestamp": moment})  # fmt: skip
+                               "timestamp": time})  # fmt: skip
     for name, rows, schema in (("events", events, EVENTS), ("items", items, ITEMS)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part-0.parquet")

@@ -1,4 +1,4 @@
-"""Batches follow from (seed, epoch, step) alone, whoever draws them."""
+"""Batches depend on (seed, epoch, step) alone, not on the rank that draws them."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ def draw(data, config=CONFIG, at=(0, 1), part=slice(None)):
     return draw_batch(HeldRows(rows, config, part).rows(*at), catalog, config, at, part)
 
 
-def test_the_parts_of_all_ranks_make_the_batch_of_one(data):
+def test_parts_of_all_ranks_concatenate_to_the_whole_batch(data):
     whole = draw(data)
     parts = [draw(data, part=slice(start, start + 16)) for start in range(0, 64, 16)]
     np.testing.assert_array_equal(np.concatenate([part.item for part in parts]), whole.item)
@@ -39,7 +39,7 @@ def test_the_parts_of_all_ranks_make_the_batch_of_one(data):
             np.testing.assert_array_equal(np.concatenate([piece.weights for piece in pieces]), ragged.weights, name)
 
 
-def test_the_same_place_gives_the_same_batch_and_another_place_another(data):
+def test_batch_is_reproducible_and_depends_on_seed_epoch_and_step(data):
     one, again = draw(data), draw(data)
     np.testing.assert_array_equal(one.item, again.item)
     for other in (draw(data, at=(0, 2)), draw(data, at=(1, 1)), draw(data, CONFIG.replace(seed=6))):
@@ -65,17 +65,17 @@ def test_a_split_smaller_than_a_batch_repeats_its_rows(data):
     assert len(batch.item) == 64 * 3 and len(batch.features["user"]) == 64
 
 
-def test_targets_are_the_rows_own(data):
+def test_targets_and_user_features_come_from_the_drawn_rows(data):
     rows, _ = data
-    quiet = CONFIG.replace(id_dropout=0.0, title_queries=0.0)
-    batch, chosen = draw(data, quiet), HeldRows(rows, quiet, slice(None)).order(0)[64:128]
+    plain = CONFIG.replace(id_dropout=0.0, title_queries=0.0)
+    batch, chosen = draw(data, plain), HeldRows(rows, plain, slice(None)).order(0)[64:128]
     for row, drawn in zip(chosen, batch.item.reshape(64, 3), strict=True):
         assert set(drawn.tolist()) <= set(rows.targets.take(np.array([row])).values.tolist())
     np.testing.assert_array_equal(batch.features["user"].values, rows.features["user"].take(chosen).values)
     assert not batch.features["query"].lengths.any()
 
 
-def test_many_rows_are_streamed_with_the_same_contents(data, tiny_run, tmp_path):
+def test_rows_beyond_held_rows_are_streamed_with_the_same_contents(data, tiny_run, tmp_path):
     path = tiny_run.features / "rows" / "retriever.parquet"
     table = pq.read_table(path)
     small = tmp_path / "rows.parquet"
@@ -86,21 +86,21 @@ def test_many_rows_are_streamed_with_the_same_contents(data, tiny_run, tmp_path)
     assert isinstance(streamed, StreamedRows) and streamed.steps_per_epoch >= 0.7 * len(data[0]) // 64
     held = HeldRows(data[0], CONFIG, slice(0, 64))
     np.testing.assert_allclose(streamed.log_q(len(data[1])), held.log_q(len(data[1])), rtol=1e-5)
-    where = {key: row for row, key in enumerate(zip(data[0].shopper.tolist(), data[0].timestamp.tolist(), strict=True))}
+    index = {key: row for row, key in enumerate(zip(data[0].shopper.tolist(), data[0].timestamp.tolist(), strict=True))}
     rows = streamed.rows(0, 2)
-    same = data[0].take(
-        np.array([where[key] for key in zip(rows.shopper.tolist(), rows.timestamp.tolist(), strict=True)])
+    expected = data[0].take(
+        np.array([index[key] for key in zip(rows.shopper.tolist(), rows.timestamp.tolist(), strict=True)])
     )
     assert len(rows) == 64
     for name, ragged in rows.features.items():
         if name != "query":
-            np.testing.assert_array_equal(ragged.values, same.features[name].values, name)
-            np.testing.assert_array_equal(ragged.weights, same.features[name].weights, name)
+            np.testing.assert_array_equal(ragged.values, expected.features[name].values, name)
+            np.testing.assert_array_equal(ragged.weights, expected.features[name].weights, name)
     batch = draw_batch(rows, data[1], CONFIG, (0, 2), slice(0, 64))
     assert len(batch.item) == 64 * 3 and (batch.item > 0).all()
 
 
-def test_dropout_sends_about_its_share_to_the_unknown_bucket(data):
+def test_id_dropout_replaces_about_its_share_of_ids_by_row_zero(data):
     for share in (0.3, 1.0):
         batch = draw(data, CONFIG.replace(batch_size=1024, id_dropout=share))
         kept = draw(data, CONFIG.replace(batch_size=1024, id_dropout=0.0))
@@ -110,9 +110,9 @@ def test_dropout_sends_about_its_share_to_the_unknown_bucket(data):
             assert dropped == pytest.approx(share, abs=0.06), name
 
 
-def test_title_queries_are_words_of_the_one_target_asked_for(data):
-    asking = CONFIG.replace(title_queries=1.0)
-    batch, catalog = draw(data, asking), data[1]
+def test_title_queries_are_words_from_the_title_of_the_only_target(data):
+    config = CONFIG.replace(title_queries=1.0)
+    batch, catalog = draw(data, config), data[1]
     items = batch.item.reshape(64, 3)
     assert (items == items[:, :1]).all(), "who asks for one thing wants that thing"
     for row, item in enumerate(items[:, 0]):

@@ -1,4 +1,4 @@
-"""Content vectors end to end: a shop where nothing else tells items apart, trained with them and without."""
+"""Content vectors end to end, in a shop whose items differ in nothing else, trained with and without them."""
 
 import datetime
 
@@ -44,16 +44,16 @@ CONFIG = RetrieverTraining(
 )  # fmt: skip
 
 LOOSE = CompileOptions(table_format="fp32", limits=Limits(min_rank_overlap=0.0, max_ndcg_loss=1.0), timed_requests=1)
-"""Items without a vector are all alike to the model, so the order among them is nobody's loss."""
+"""Limits that always pass: items without a vector are identical to the model, so their order is arbitrary."""
 
 
 def taste_of(item_id: str) -> int:
-    """Items are named by their taste, which no model reads: 'sold-17-3' is of taste 3."""
+    """Taste of an item, the last part of its ID, which no model reads: 'sold-17-3' has taste 3."""
     return int(item_id.rpartition("-")[2])
 
 
 def write_shop(folder, content: bool):
-    """Items alike in all but their vectors, which cluster by taste; each shopper buys two tastes, none a new item."""
+    """Items that differ only in vectors, which cluster by taste; each shopper buys two tastes, never a new item."""
     random = np.random.default_rng(11)
     centres = random.standard_normal((TASTES, DIM))
     items = []
@@ -69,9 +69,9 @@ def write_shop(folder, content: bool):
         liked = [number for number in range(SOLD) if number % TASTES in (shopper % TASTES, (shopper + 1) % TASTES)]
         for day in range(shopper % 4, DAYS, 4):
             for second, item in enumerate(random.choice(liked, 3, replace=False).tolist()):
-                moment = START + datetime.timedelta(days=day, seconds=shopper * 60 + second)
+                time = START + datetime.timedelta(days=day, seconds=shopper * 60 + second)
                 events.append({"user_id": f"u{shopper}", "item_id": items[item]["item_id"], "event_type": "purchase",
-                               "timestamp": moment})  # fmt: skip
+                               "timestamp": time})  # fmt: skip
     for name, rows, schema in (("events", events, EVENTS), ("items", items, ITEMS)):
         (folder / name).mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / name / "part-0.parquet")
@@ -81,7 +81,7 @@ def write_shop(folder, content: bool):
 
 @pytest.fixture(scope="module")
 def shops(tmp_path_factory):
-    """Whether it has vectors -> (feature folder, model folder)."""
+    """With vectors or without -> (feature folder, model folder)."""
     found = {}
     for content in (True, False):
         folder = tmp_path_factory.mktemp("content")
@@ -92,18 +92,18 @@ def shops(tmp_path_factory):
 
 @pytest.fixture(params=[True, False], ids=["with", "without"])
 def shop(request, shops):
-    """(whether it has vectors, feature folder, model folder)."""
+    """(whether the shop has vectors, feature folder, model folder)."""
     return request.param, *shops[request.param]
 
 
-def opened(features, model):
+def load_data_and_model(features, model):
     spec = FeatureSpec.read(features / "spec.json")
     return spec, Catalog.read(features / "items.parquet", spec), load_retriever(model)
 
 
 def shares_of_new_items(features, model) -> tuple[float, float]:
-    """Of each shopper's ten best new items the share of his tastes; and of his 40 best items of all that are new."""
-    spec, catalog, retriever = opened(features, model)
+    """Mean share of a shopper's top 10 new items that match their tastes, and of their overall top 40 that are new."""
+    spec, catalog, retriever = load_data_and_model(features, model)
     vectors, biases = item_vectors(retriever, catalog)
     rows = Rows.read(features / "rows" / "validation.parquet", spec)
     with torch.inference_mode():
@@ -125,17 +125,17 @@ def shares_of_new_items(features, model) -> tuple[float, float]:
 
 
 @pytest.mark.slow
-def test_new_items_are_found_by_their_content_alone(shop):
+def test_new_items_are_recommended_only_with_content_vectors(shop):
     content, features, model = shop
     share, reached = shares_of_new_items(features, model)
-    # A third of the new items is to each one's taste; without vectors the order among them is chance.
+    # A third of the new items match each shopper's tastes; without vectors their order is random.
     assert (share > 0.75 and reached > 0.02) if content else (share < 0.45 and reached < 0.005), (share, reached)
 
 
 @pytest.mark.slow
-def test_only_a_shop_with_vectors_has_their_weights(shop):
+def test_content_weights_exist_only_with_content_vectors(shop):
     content, features, model = shop
-    spec, catalog, retriever = opened(features, model)
+    spec, catalog, retriever = load_data_and_model(features, model)
     assert spec.content_dim == retriever.config.content_dim == (DIM if content else 0)
     assert RetrieverConfig.read(model / "config.json") == retriever.config
     assert [name for name in load_file(model / "weights.safetensors") if name.startswith("content.")] == (
@@ -146,9 +146,9 @@ def test_only_a_shop_with_vectors_has_their_weights(shop):
 
 
 @pytest.mark.slow
-def test_the_exported_item_tower_gives_the_trained_vectors(shop, tmp_path):
+def test_exported_item_tower_matches_the_trained_vectors(shop, tmp_path):
     content, features, model = shop
-    spec, catalog, retriever = opened(features, model)
+    spec, catalog, retriever = load_data_and_model(features, model)
     vectors, biases = item_vectors(retriever, catalog)
     export_item_tower(load_retriever(model), tmp_path / "item.onnx", TableFormat(storage="fp32"))
     inputs = [one.name for one in onnxruntime.InferenceSession(tmp_path / "item.onnx").get_inputs()]
@@ -162,7 +162,7 @@ def test_the_exported_item_tower_gives_the_trained_vectors(shop, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("encoder", [None, GruConfig(hidden_dim=8, dropout=0.0)], ids=["summed", "gru"])
-def test_two_processes_learn_what_one_does(encoder, shops, tmp_path):
+def test_training_with_two_processes_matches_one_process(encoder, shops, tmp_path):
     features, curves = shops[True][0], []
     for processes in (1, 2):
         launch = LaunchConfig(processes=processes, threads=1)
@@ -181,7 +181,7 @@ def bundle(shops, tmp_path_factory):
     ranking = RankerTraining.from_size(size_named("tiny"), 7).replace(epochs=1)
     train_ranker(features, retriever, folder / "ranker", ranking)
     (folder / "statistics").mkdir()
-    # What drift is measured against, which nothing here asks about.
+    # The reference for drift, which these tests do not measure.
     (folder / "statistics" / "statistics.json").write_text("{}")
     models = (features, retriever, folder / "ranker", folder / "statistics")
     compile_model(*models, folder / "compiled", LOOSE)
@@ -196,8 +196,8 @@ def write_items(path, rows):
 
 
 @pytest.mark.slow
-def test_an_item_added_to_a_bundle_lies_among_its_like_by_its_content(bundle, tmp_path):
-    """Two items that differ in their vectors alone land beside the items whose vectors they have, without training."""
+def test_item_added_to_a_bundle_is_placed_by_its_content_vector(bundle, tmp_path):
+    """Two added items that differ only in their vectors land beside the items with these vectors, without training."""
     spec = FeatureSpec.read(bundle / "spec.json")
     content = Catalog.read(bundle / "items.parquet", spec).content.unit
     names = Catalog.read(bundle / "items.parquet", spec).item_id.to_pylist()
@@ -208,7 +208,7 @@ def test_an_item_added_to_a_bundle_lies_among_its_like_by_its_content(bundle, tm
     assert refresh(bundle, write_items(tmp_path / "items.parquet", rows), tmp_path / "out").added == 2
     index = Recommender.open(tmp_path / "out").index
     added = index.vectors(np.arange(len(names), len(names) + 2))
-    # Equal up to the title, whose only word is that of every item.
+    # Equal up to the title, whose only word all items share.
     np.testing.assert_allclose(added, index.vectors(np.array(chosen)), atol=1e-4)
     assert np.abs(added[0] - added[1]).max() > 0.05
     again = refresh(bundle, write_items(tmp_path / "same.parquet", [{"item_id": names[1]}]), tmp_path / "again")
@@ -217,12 +217,12 @@ def test_an_item_added_to_a_bundle_lies_among_its_like_by_its_content(bundle, tm
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("vector", "said"),
+    ("vector", "message"),
     [([1.0] * (DIM + 1), f"item 'odd' has {DIM + 1} numbers, the model expects {DIM}"),
      ([float("nan")] * DIM, "item 'odd' has a value that is not a finite number")],
 )  # fmt: skip
-def test_a_vector_that_does_not_fit_the_bundle_is_refused(bundle, tmp_path, vector, said):
+def test_a_vector_that_does_not_fit_the_bundle_is_refused(bundle, tmp_path, vector, message):
     items = write_items(tmp_path / "items.parquet", [{"item_id": "odd", "content_vector": vector}])
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         refresh(bundle, items, tmp_path / "out")
     assert not (tmp_path / "out").exists()

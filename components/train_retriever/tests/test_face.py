@@ -1,4 +1,4 @@
-"""What the components of both training stages take as sections is checked before anything is trained, by path."""
+"""Sections of both training components are validated before training, and errors name the path of the option."""
 
 import pytest
 from hypothesis import given
@@ -24,14 +24,14 @@ from components.train_retriever import space as retriever_space
 from components.train_retriever.component import train_retriever
 from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 
-FACES = {
+COMPONENTS = {
     "retriever": (train_retriever, {"model": Model()}),
     "ranker": (train_ranker, {"retriever": Model(), "model": Model()}),
 }
 
 
 def call(stage: str, options: dict, training: dict | None = None) -> None:
-    component, models = FACES[stage]
+    component, models = COMPONENTS[stage]
     # The ranker's retriever is an input and its section is called ranker; the retriever's section is `retriever`.
     component.python_func(  # pyright: ignore[reportFunctionMemberAccess]
         features=Dataset(uri="/nowhere"), summary=Metrics(), task_config=dsl.TaskConfig(), size="tiny",
@@ -40,7 +40,7 @@ def call(stage: str, options: dict, training: dict | None = None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "options", "words"),
+    ("stage", "options", "message"),
     [
         ("retriever", {"loss": {"kind": "hinge"}}, "retriever.loss: kind is 'hinge'"),
         ("retriever", {"loss": "bpr"}, "retriever.loss is 'bpr'"),
@@ -59,12 +59,12 @@ def call(stage: str, options: dict, training: dict | None = None) -> None:
         ("ranker", {"hot_candidates": -1}, "ranker.hot_candidates is -1"),
     ],
 )
-def test_what_cannot_be_used_is_refused_by_its_path(stage, options, words):
-    with pytest.raises(InputError, match=words):
+def test_invalid_options_are_refused_with_their_path(stage, options, message):
+    with pytest.raises(InputError, match=message):
         call(stage, options)
 
 
-def test_what_can_be_used_goes_on_to_the_stage():
+def test_valid_options_reach_the_checks_of_training_settings():
     good = {"loss": {"kind": "bpr", "source": {"kind": "hard", "count": 4}}, "optimizer": {"rule": "adam"}}
     with pytest.raises(InputError, match="processes is 7, which does not divide a batch of 256 rows"):
         call("retriever", good, {"processes": 7})
@@ -76,7 +76,7 @@ def test_what_can_be_used_goes_on_to_the_stage():
         call("ranker", {}, {"launch": "slurm"})
 
 
-def test_what_is_given_to_the_retriever_wins_over_tuning_and_that_over_the_size():
+def test_retriever_options_override_tuned_values_which_override_the_size():
     size = RetrieverTraining.from_size(size_named("tiny"), 5)
     tuned = {
         "hyperparameters": """{"model": "retriever", "values":
@@ -87,32 +87,36 @@ def test_what_is_given_to_the_retriever_wins_over_tuning_and_that_over_the_size(
     assert found.optimizer.embedding_lr == size.optimizer.embedding_lr
     assert (found.optimizer.seed, found.sampling.seed, found.sampling.batch_size) == (5, 5, 256)
     given = {**tuned, "encoder": {"kind": "conv", "kernel": 2}, "optimizer": {"dense_lr": 0.002}}
-    asked = retriever_space.configured(size, given)
-    assert (asked.encoder, asked.optimizer.dense_lr, asked.hidden_dim) == (ConvConfig(kernel=2), 0.002, 48)
+    config = retriever_space.configured(size, given)
+    assert (config.encoder, config.optimizer.dense_lr, config.hidden_dim) == (
+        ConvConfig(kernel=2),
+        0.002,
+        48,
+    )
     assert retriever_space.configured(size, {}) == size
     assert retriever_space.configured(size, {**tuned, "encoder": None}).encoder is None, "null wins over tuning too"
 
 
-def test_what_is_given_to_the_ranker_wins_over_tuning_and_that_over_the_size():
+def test_ranker_options_override_tuned_values_which_override_the_size():
     size = RankerTraining.from_size(size_named("tiny"), 0)
     tuned = {
         "hyperparameters": """{"model": "ranker", "values": {"architecture.interaction": "cross", "epochs": 3,
         "architecture.attention": "TargetAttentionConfig", "optimizer.embedding_lr": 0.005}}"""
     }
     parts = {"interaction": {"kind": "concat"}, "heads": {"kind": "mmoe"}}
-    asked = ranker_space.configured(size, {**tuned, "architecture": parts, "optimizer": {"rule": "sgd"}})
+    config = ranker_space.configured(size, {**tuned, "architecture": parts, "optimizer": {"rule": "sgd"}})
     assert ranker_space.configured(size, tuned).architecture.interaction == CrossConfig()
-    assert asked.architecture.interaction == ConcatConfig() and asked.architecture.heads == MmoeConfig()
-    assert asked.architecture.attention == TargetAttentionConfig()
-    assert (asked.optimizer.rule, asked.optimizer.embedding_lr, asked.epochs) == ("sgd", 0.005, 3)
-    assert asked.optimizer.schedule == "linear", "the ranker's own default stays"
+    assert config.architecture.interaction == ConcatConfig() and config.architecture.heads == MmoeConfig()
+    assert config.architecture.attention == TargetAttentionConfig()
+    assert (config.optimizer.rule, config.optimizer.embedding_lr, config.epochs) == ("sgd", 0.005, 3)
+    assert config.optimizer.schedule == "linear", "the ranker's own default stays"
     assert ranker_space.configured(size, {}) == size
     without = ranker_space.configured(size, {**tuned, "architecture": {"attention": None}})
     assert without.architecture == RankerArchitecture(interaction=CrossConfig())
 
 
-def drawn(data: st.DataObject, found: Range):
-    """Some value of a range of a search space."""
+def draw_value(data: st.DataObject, found: Range):
+    """Draw a value from a range of a search space."""
     match found:
         case Float(low=low, high=high):
             return data.draw(st.floats(low, high))
@@ -122,23 +126,23 @@ def drawn(data: st.DataObject, found: Range):
             return data.draw(st.sampled_from(found.options))
 
 
-def drawn_from(data: st.DataObject, space: SearchSpace) -> dict[str, Value]:
-    """Values of a whole search space, as a study would suggest them."""
+def draw_values(data: st.DataObject, space: SearchSpace) -> dict[str, Value]:
+    """Draw values for a whole search space, as a study would suggest them."""
     values: dict[str, Value] = {}
     for name, found in space.ranges.items():
         if space.applies(name, values):
-            values[name] = drawn(data, found)
+            values[name] = draw_value(data, found)
     return values
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
 @given(data=st.data())
-def test_whatever_tuning_may_find_can_be_used(size, data):
+def test_any_tuning_suggestion_is_a_valid_configuration(size, data):
     retriever, ranker = (one.from_size(size_named(size), 0) for one in (RetrieverTraining, RankerTraining))
     space = retriever_space.search_space(retriever)
-    made = space.apply(retriever, drawn_from(data, space))
-    RetrieverOptions.read(made.digest_settings, "retriever")
-    if made.encoder is not None:
-        check_heads(made.encoder, made.embedding_dim)
+    config = space.apply(retriever, draw_values(data, space))
+    RetrieverOptions.read(config.digest_settings, "retriever")
+    if config.encoder is not None:
+        check_heads(config.encoder, config.embedding_dim)
     space = ranker_space.search_space(ranker)
-    RankerOptions.read(space.apply(ranker, drawn_from(data, space)).digest_settings, "ranker")
+    RankerOptions.read(space.apply(ranker, draw_values(data, space)).digest_settings, "ranker")

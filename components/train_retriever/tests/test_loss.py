@@ -1,4 +1,4 @@
-"""The sampled softmax against a loop that spells it out."""
+"""The sampled softmax compared with an explicit loop."""
 
 import math
 
@@ -17,7 +17,7 @@ def group():
     dist.destroy_process_group()
 
 
-def spelled_out(user, item, bias, ids, log_q) -> float:
+def reference_loss(user, item, bias, ids, log_q) -> float:
     rows, each = len(user), len(ids) // len(user)
     losses = []
     for row in range(rows):
@@ -29,7 +29,7 @@ def spelled_out(user, item, bias, ids, log_q) -> float:
     return sum(losses) / len(losses)
 
 
-def drawn(rows: int, each: int, catalog: int, seed: int):
+def random_batch(rows: int, each: int, catalog: int, seed: int):
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, catalog, (rows * each,), generator=generator)
     return (
@@ -42,12 +42,12 @@ def drawn(rows: int, each: int, catalog: int, seed: int):
 
 @pytest.mark.parametrize(("rows", "each", "catalog"), [(8, 1, 1000), (6, 4, 9), (5, 3, 2000), (1, 2, 50)])
 def test_the_loss_is_the_cross_entropy_of_each_target_against_the_batch(rows, each, catalog):
-    batch = drawn(rows, each, catalog, seed=rows)
-    assert sampled_softmax(*batch).item() == pytest.approx(spelled_out(*batch), rel=1e-5, abs=1e-6)
+    batch = random_batch(rows, each, catalog, seed=rows)
+    assert sampled_softmax(*batch).item() == pytest.approx(reference_loss(*batch), rel=1e-5, abs=1e-6)
 
 
-def test_equal_items_are_no_negatives_of_each_other():
-    user, item, bias, _, log_q = drawn(4, 2, 100, seed=1)
+def test_equal_items_are_not_negatives_of_each_other():
+    user, item, bias, _, log_q = random_batch(4, 2, 100, seed=1)
     ids = torch.full((8,), 7)
     loss = sampled_softmax(user, item, bias, ids, log_q)
     loss.backward()
@@ -55,18 +55,18 @@ def test_equal_items_are_no_negatives_of_each_other():
     assert torch.isfinite(user.grad).all() and torch.isfinite(item.grad).all()
 
 
-def test_a_popular_negative_is_taken_down_by_its_popularity():
-    user, item, bias, ids, _ = drawn(1, 1, 1000, seed=3)
+def test_logits_are_corrected_for_item_popularity():
+    user, item, bias, ids, _ = random_batch(1, 1, 1000, seed=3)
     user = torch.cat([user, user]).detach()
     item, bias, ids = torch.cat([item, item]).detach(), torch.cat([bias, bias]), torch.tensor([1, 2])
     rare, popular = torch.log(torch.tensor([1e-3, 1e-3])), torch.log(torch.tensor([1e-3, 0.5]))
     assert sampled_softmax(user, item, bias, ids, rare).item() == pytest.approx(math.log(2), rel=1e-5)
-    # Two users and items alike: the first's negative is now 500 times weaker, the second's own target likewise.
-    wanted = (math.log(1 + 1 / 500) + math.log(1 + 500)) / 2
-    assert sampled_softmax(user, item, bias, ids, popular).item() == pytest.approx(wanted, rel=1e-4)
+    # Two identical users and items: the first's negative is now 500 times weaker, and so is the second's target.
+    expected = (math.log(1 + 1 / 500) + math.log(1 + 500)) / 2
+    assert sampled_softmax(user, item, bias, ids, popular).item() == pytest.approx(expected, rel=1e-4)
 
 
-def test_training_on_the_loss_ranks_the_own_item_first():
+def test_training_on_the_loss_ranks_each_users_own_item_first():
     torch.manual_seed(0)
     user, item = torch.randn(16, 8, requires_grad=True), torch.randn(16, 8, requires_grad=True)
     ids, log_q, bias = torch.arange(16), torch.full((16,), math.log(1 / 16)), torch.zeros(16)

@@ -1,4 +1,4 @@
-"""Every loss and every optimiser rule, trained by one real process and by two, given up and resumed."""
+"""Every loss and optimizer rule, trained by one and by two real processes, interrupted and resumed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ BASE = RetrieverTraining(
     sampling=SamplingConfig(batch_size=128, targets=2, seed=7), embedding_dim=8, hidden_dim=16, epochs=2,
     checkpoint_every=10, optimizer=OptimizerConfig(seed=7), launch=LaunchConfig(threads=1),
 )  # fmt: skip
-"""Fifteen steps an epoch; checkpoints after 10, 15, 20 and 30."""
+"""Fifteen steps per epoch; checkpoints after 10, 15, 20 and 30."""
 
 LOSSES = {
     "full": FullSoftmax(bfloat16=False),
@@ -49,37 +49,37 @@ RULES = {
     "adam": OptimizerConfig(seed=7, rule="adam", embedding_lr=0.02, dense_lr=0.01, sharding=("data_parallel",)),
     "adamw": OptimizerConfig(seed=7, rule="adamw", embedding_lr=0.02, dense_lr=0.01, sharding=("data_parallel",)),
 }
-LEARNING = {name: BASE.replace(loss=loss) for name, loss in LOSSES.items()}
-MOVED = {name: BASE.replace(optimizer=rule) for name, rule in RULES.items()}
-ALIKE = {f"{name}-sgd": config.replace(optimizer=RULES["sgd"], epochs=1)
-         for name, config in LEARNING.items()}  # fmt: skip
-"""By SGD, which magnifies no rounding, so that one process and two can be held against each other closely."""
-FRESH = ALIKE["hard-sgd"].replace(loss=Bpr(source=Hard(count=4, pool=150, refresh=1)))
-ALIKE["encoder-sgd"] = ALIKE["hard-sgd"].replace(encoder=GruConfig(hidden_dim=8, dropout=0.0))
+BY_LOSS = {name: BASE.replace(loss=loss) for name, loss in LOSSES.items()}
+BY_RULE = {name: BASE.replace(optimizer=rule) for name, rule in RULES.items()}
+WITH_SGD = {f"{name}-sgd": config.replace(optimizer=RULES["sgd"], epochs=1)
+            for name, config in BY_LOSS.items()}  # fmt: skip
+"""With SGD, which does not amplify rounding errors, so that one and two processes can be compared closely."""
+FRESH = WITH_SGD["hard-sgd"].replace(loss=Bpr(source=Hard(count=4, pool=150, refresh=1)))
+WITH_SGD["encoder-sgd"] = WITH_SGD["hard-sgd"].replace(encoder=GruConfig(hidden_dim=8, dropout=0.0))
 
-WITHOUT = {
+SEQUENTIAL = {
     "rowwise": BASE,
     "hstu": BASE.replace(encoder=HstuConfig(), loss=LOSSES["sampled"], epochs=1),
-    **{name: ALIKE[name] for name in ("full-sgd", "bpr-sgd", "hard-sgd")},
+    **{name: WITH_SGD[name] for name in ("full-sgd", "bpr-sgd", "hard-sgd")},
 }
-"""Runs that are done with steps that overlap, too; those of hard negatives never do."""
-OVERLAP = {
+"""Runs that are repeated with overlapping steps; steps with hard negatives never overlap."""
+OVERLAPPING = {
     f"{name}-overlap": plain.replace(optimizer=plain.optimizer.replace(overlap="always"))
-    for name, plain in WITHOUT.items()
+    for name, plain in SEQUENTIAL.items()
 }
 
 RESUMED = ("hard", "sgd", "adam", "rowwise-overlap")
 STOP = 23
-"""In the middle of the second epoch, three steps after a checkpoint that lies in it."""
+"""A step in the middle of the second epoch, three steps after a checkpoint."""
 
 
 class NotRunError(Exception):
-    """What ends a stage that was only asked for its task."""
+    """Ends a stage as soon as it hands over its worker task."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A launcher that keeps the task and runs nothing."""
+    """A launcher that records the task and runs nothing."""
 
     tasks: list[WorkerTask]
 
@@ -90,13 +90,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Shop:
-    """Features, and a folder to work in."""
+    """Features and a working folder."""
 
     features: Path
     folder: Path
 
     def task(self, config: RetrieverTraining) -> WorkerTask:
-        """What the stage tells its workers."""
+        """The task that the stage passes to its workers."""
         tasks: list[WorkerTask] = []
         launcher: Launcher = Recording(tasks)
         with pytest.raises(NotRunError):
@@ -104,7 +104,7 @@ class Shop:
         return tasks[0]
 
     def work(self, processes: int, configs: dict[str, RetrieverTraining], **settings) -> Path:
-        """Run many_worker; a folder with one a run."""
+        """Run many_worker; returns a folder with one subfolder per run."""
         folder = self.folder / str(processes)
         folder.mkdir()
         runs = {name: self.task(config).settings for name, config in configs.items()}
@@ -124,21 +124,21 @@ def shop(tmp_path_factory) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def alone(shop) -> Path:
-    """One process; some runs are given up."""
+def one_process(shop) -> Path:
+    """Runs of one process; some are stopped early."""
     stops = {f"{name}-stopped": STOP for name in RESUMED}
-    configs = {"default": BASE, "fresh": FRESH, **LEARNING, **MOVED, **ALIKE, **WITHOUT, **OVERLAP}
+    configs = {"default": BASE, "fresh": FRESH, **BY_LOSS, **BY_RULE, **WITH_SGD, **SEQUENTIAL, **OVERLAPPING}
     stopped = {f"{name}-stopped": configs[name] for name in RESUMED}
     return shop.work(1, {**configs, **stopped}, stops=stops, begins={})
 
 
 @pytest.fixture(scope="module")
-def pair(shop, alone) -> Path:
-    """Two processes; some runs are given up and gone on with, others are taken over from the one process."""
-    configs = {**MOVED, **ALIKE, **WITHOUT, **OVERLAP, "hard": LEARNING["hard"]}
+def two_processes(shop, one_process) -> Path:
+    """Runs of two processes; some are stopped and resumed, others resume a run of one process."""
+    configs = {**BY_RULE, **WITH_SGD, **SEQUENTIAL, **OVERLAPPING, "hard": BY_LOSS["hard"]}
     stops = {f"{name}-stopped": STOP for name in RESUMED}
     begins = {f"{name}-resumed": str(shop.folder / "2" / f"{name}-stopped") for name in RESUMED}
-    begins |= {f"{name}-taken": str(alone / f"{name}-stopped") for name in MOVED if name in RESUMED}
+    begins |= {f"{name}-taken": str(one_process / f"{name}-stopped") for name in BY_RULE if name in RESUMED}
     more = {name: configs[name.rpartition("-")[0]] for name in (*stops, *begins)}
     return shop.work(2, {**configs, **more}, stops=stops, begins=begins)
 
@@ -152,7 +152,7 @@ def arrays(run: Path, file: str = "weights") -> dict[str, np.ndarray]:
 
 
 def assert_near(one: Path, other: Path, share: float, loss: float) -> None:
-    """Alike up to rounding: weights by a share of their norm, losses relatively."""
+    """Equal up to rounding: weights within `share` of their norm, losses within `loss` relatively."""
     ours, others = arrays(one), arrays(other)
     assert ours.keys() == others.keys()
     for name in ours.keys() - {"item_tower.deep.2.bias"}:  # its gradient is rounding alone, see test_train.py
@@ -169,86 +169,86 @@ def assert_same(one: Path, other: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ["default", *LEARNING, *MOVED])
-def test_every_loss_and_rule_learns(alone, name):
-    untrained = read_json(alone / name / "untrained.json")
-    assert untrained < 0.1 and max(curve(alone / name, METRIC)) > 3 * untrained
+@pytest.mark.parametrize("name", ["default", *BY_LOSS, *BY_RULE])
+def test_every_loss_and_rule_learns(one_process, name):
+    untrained = read_json(one_process / name / "untrained.json")
+    assert untrained < 0.1 and max(curve(one_process / name, METRIC)) > 3 * untrained
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", ALIKE)
-def test_two_processes_train_by_every_loss_as_one_does(alone, pair, name):
-    assert_near(pair / name, alone / name, share=2e-5, loss=1e-6)
+@pytest.mark.parametrize("name", WITH_SGD)
+def test_two_processes_match_one_process_for_every_loss(one_process, two_processes, name):
+    assert_near(two_processes / name, one_process / name, share=2e-5, loss=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("sgd", 2e-5), ("adam", 0.05), ("adamw", 0.05)])
-def test_two_processes_train_by_every_rule_as_one_does(alone, pair, name, share):
-    assert_near(pair / name, alone / name, share, loss=1e-3)
+def test_two_processes_match_one_process_for_every_optimizer_rule(one_process, two_processes, name, share):
+    assert_near(two_processes / name, one_process / name, share, loss=1e-3)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WITHOUT)
-def test_steps_that_overlap_train_as_steps_one_by_one_do(alone, pair, name):
-    for folder in (alone, pair):
+@pytest.mark.parametrize("name", SEQUENTIAL)
+def test_overlapping_steps_give_the_same_model_as_sequential_steps(one_process, two_processes, name):
+    for folder in (one_process, two_processes):
         assert_same(folder / f"{name}-overlap", folder / name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RESUMED)
-def test_a_run_that_was_given_up_ends_as_an_undisturbed_one(pair, name):
-    assert len(curve(pair / f"{name}-stopped", "step")) == 1, "it was given up in its second epoch"
-    assert_same(pair / f"{name}-resumed", pair / name)
+def test_resumed_run_is_identical_to_an_uninterrupted_one(two_processes, name):
+    assert len(curve(two_processes / f"{name}-stopped", "step")) == 1, "it was given up in its second epoch"
+    assert_same(two_processes / f"{name}-resumed", two_processes / name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "share"), [("sgd", 2e-5), ("adam", 0.05)])
-def test_two_processes_take_over_from_one_with_what_the_rule_remembers(alone, pair, name, share):
-    assert_near(pair / f"{name}-taken", alone / name, share, loss=1e-3)
+def test_two_processes_resume_a_run_of_one_with_its_optimizer_state(one_process, two_processes, name, share):
+    assert_near(two_processes / f"{name}-taken", one_process / name, share, loss=1e-3)
 
 
 @pytest.mark.slow
-def test_hard_negatives_are_looked_up_in_an_index_as_old_as_told(alone):
-    often, seldom = curve(alone / "fresh", "loss"), curve(alone / "hard-sgd", "loss")
+def test_hard_negative_refresh_interval_changes_the_loss_slightly(one_process):
+    often, seldom = curve(one_process / "fresh", "loss"), curve(one_process / "hard-sgd", "loss")
     assert often == pytest.approx(seldom, rel=0.05) and often != pytest.approx(seldom, rel=1e-5)
 
 
 @pytest.mark.slow
-def test_rows_that_a_gradient_reached_are_noted_by_every_rule(alone):
-    wanted = arrays(alone / "default", "trained_rows")
+def test_trained_rows_do_not_depend_on_the_rule_without_weight_decay(one_process):
+    expected = arrays(one_process / "default", "trained_rows")
     for name in ("sgd", "adam"):
-        found = arrays(alone / name, "trained_rows")
-        assert found.keys() == wanted.keys()
-        for table in wanted:
-            np.testing.assert_array_equal(found[table], wanted[table], err_msg=f"{name} {table}")
-    assert not all(rows.all() for rows in wanted.values())
-    # Its weight decay moves every row.
-    assert all(rows.all() for rows in arrays(alone / "adamw", "trained_rows").values())
+        found = arrays(one_process / name, "trained_rows")
+        assert found.keys() == expected.keys()
+        for table in expected:
+            np.testing.assert_array_equal(found[table], expected[table], err_msg=f"{name} {table}")
+    assert not all(rows.all() for rows in expected.values())
+    # AdamW's weight decay updates every row.
+    assert all(rows.all() for rows in arrays(one_process / "adamw", "trained_rows").values())
 
 
 @pytest.mark.slow
-def test_the_stage_trains_by_the_loss_and_the_rule_that_it_is_given(shop, alone, tmp_path):
-    train(shop.features, tmp_path / "model", ALIKE["hard-sgd"])
-    assert_same(tmp_path / "model", alone / "hard-sgd")
+def test_stage_trains_with_the_configured_loss_and_rule(shop, one_process, tmp_path):
+    train(shop.features, tmp_path / "model", WITH_SGD["hard-sgd"])
+    assert_same(tmp_path / "model", one_process / "hard-sgd")
     for name, rows in arrays(tmp_path / "model", "trained_rows").items():
-        np.testing.assert_array_equal(rows, arrays(alone / "hard-sgd", "trained_rows")[name], err_msg=name)
+        np.testing.assert_array_equal(rows, arrays(one_process / "hard-sgd", "trained_rows")[name], err_msg=name)
 
 
-def test_runs_by_another_loss_or_rule_do_not_find_each_others_checkpoints(shop):
-    tasks = [shop.task(config) for config in (BASE, *LEARNING.values(), *MOVED.values())]
+def test_runs_with_different_losses_or_rules_have_different_digests(shop):
+    tasks = [shop.task(config) for config in (BASE, *BY_LOSS.values(), *BY_RULE.values())]
     tasks.append(shop.task(BASE.replace(loss=Bpr(source=Hard(count=4, pool=151, refresh=4)))))
     assert len({task.digest for task in tasks}) == len(tasks)
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "message"),
     [
         ({"encoder": HstuConfig(heads=3)}, "encoder: heads is 3, which does not divide .* embedding_dim, 8"),
         ({"encoder": AttentionConfig(max_length=1)}, "encoder: max_length is 1, but sequences have up to"),
     ],
 )
-def test_what_no_worker_could_train_by_is_refused_before_any_is_started(shop, tmp_path, changes, words):
-    with pytest.raises(InputError, match=words):
+def test_encoder_that_does_not_fit_is_refused_before_training(shop, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
         train(shop.features, tmp_path / "model", BASE.replace(**changes))
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What a step draws and the loss that comes of it, against loops that spell them out."""
+"""Drawn negatives and losses of a training step, compared with explicit loops."""
 
 import math
 
@@ -31,7 +31,7 @@ from components.train_retriever.sources import HeldRows
 ITEMS, DIM = 30, 5
 KNOWN = [[3, 7, 9], [7], [1, 2, 4, 5, 6]]
 TARGETS = np.array([3, 9, 7, 7, 5, 1])
-"""Two of each row."""
+"""Two per row."""
 SHARES = [(item, 1 / len(row)) for row in KNOWN for item in row]
 COUNTS = np.bincount([item for item, _ in SHARES], [share for _, share in SHARES], minlength=ITEMS)
 
@@ -44,7 +44,7 @@ def group():
     dist.destroy_process_group()
 
 
-def unasked(source: Hard) -> Hardest:
+def no_hardest(source: Hard) -> Hardest:
     raise AssertionError("only Hard asks")
 
 
@@ -54,15 +54,15 @@ def ragged(rows: list[list[int]]) -> Ragged:
     )
 
 
-def drawn(loss, at=(0, 0), hardest=unasked, **changes) -> Negatives:
+def draw_negatives(loss, at=(0, 0), hardest=no_hardest, **changes) -> Negatives:
     config = SamplingConfig(batch_size=len(KNOWN), targets=2, **{"id_dropout": 0.0, "seed": 1, **changes})
     rows = Rows(np.zeros(3, np.int64), np.zeros(3, np.int64), {}, ragged(KNOWN))
-    made = objective(loss, HeldRows(rows, config, slice(None)), ITEMS, config, Group(0, 1, torch.device("cpu")))
-    return made.draw(LocalBatch(Batch({}, {}, TARGETS), rows.targets, at, hardest))
+    created = objective(loss, HeldRows(rows, config, slice(None)), ITEMS, config, Group(0, 1, torch.device("cpu")))
+    return created.draw(LocalBatch(Batch({}, {}, TARGETS), rows.targets, at, hardest))
 
 
 class Model:
-    """Random vectors of the users, of each target's occurrence and of each drawn item, and all of their scores."""
+    """Random vectors of users, target occurrences and drawn items, with the scores between them."""
 
     def __init__(self, found: Negatives, seed: int = 0):
         random = torch.Generator().manual_seed(seed)
@@ -77,7 +77,7 @@ class Model:
         return (self.user[row] @ self.vectors[position] + self.biases[position]).item()
 
     def softmax(self, log_q, candidates) -> float:
-        """Mean loss of the tokens; an item's candidate is the first position that has it."""
+        """Mean loss over the tokens; the candidate of an item is its first position."""
         losses = []
         for token, item in enumerate(TARGETS.tolist()):
             row = token // 2
@@ -87,8 +87,8 @@ class Model:
         return sum(losses) / len(losses)
 
 
-def test_a_full_softmax_is_over_all_items_but_the_rows_other_positives():
-    found = drawn(FullSoftmax(bfloat16=False))
+def test_full_softmax_excludes_only_other_positives_of_the_row():
+    found = draw_negatives(FullSoftmax(bfloat16=False))
     assert found.rows.tolist() == list(range(1, ITEMS)) and not found.dropped.any()
     model = Model(found)
     model.rows = [*[-1] * len(TARGETS), *found.rows.tolist()]
@@ -98,8 +98,8 @@ def test_a_full_softmax_is_over_all_items_but_the_rows_other_positives():
 @pytest.mark.parametrize("sources", [
     (InBatch(),), (Uniform(count=12),), (Popularity(count=6, power=1.0),), (InBatch(), Uniform(count=9)),
 ])  # fmt: skip
-def test_sampled_candidates_are_taken_down_by_how_surely_they_are_drawn(sources):
-    found = drawn(SampledSoftmax(sources=sources, bfloat16=False))
+def test_sampled_candidates_are_corrected_for_their_sampling_probability(sources):
+    found = draw_negatives(SampledSoftmax(sources=sources, bfloat16=False))
     in_batch = isinstance(sources[0], InBatch)
     assert found.rows.tolist() == sorted(set(found.rows.tolist())) and 0 not in found.rows
     assert not in_batch or not set(found.rows.tolist()) & set(TARGETS.tolist()), "targets are there already"
@@ -122,51 +122,51 @@ def test_sampled_candidates_are_taken_down_by_how_surely_they_are_drawn(sources)
 
 
 @pytest.mark.parametrize("source", [Uniform(count=5), Popularity(count=5), InBatch(count=30)])
-def test_pairs_are_against_draws_that_are_no_positives_of_the_row(source):
-    found = drawn(Bpr(source=source))
+def test_bpr_negatives_exclude_positives_of_the_row(source):
+    found = draw_negatives(Bpr(source=source))
     if isinstance(source, InBatch):
         assert set(found.rows.tolist()) <= set(TARGETS.tolist())
-    # One direction a row, so that an item's gradient tells which rows it was a negative of.
+    # One direction per row, so that an item's gradient shows the rows that used it as a negative.
     user, vectors = torch.eye(len(KNOWN), DIM), torch.zeros(len(TARGETS) + len(found.rows), DIM, requires_grad=True)
     (gradient,) = torch.autograd.grad(found.loss(user, vectors, torch.zeros(len(vectors)), *found.tensors), vectors)
     used = [(row, item) for item, pushed in zip(found.rows.tolist(), gradient[len(TARGETS) :], strict=True)
             for row in range(len(KNOWN)) if pushed[row] > 0]  # fmt: skip
     assert {row for row, _ in used} == {0, 1, 2} and not [item for row, item in used if item in KNOWN[row]]
-    # Each token's negatives count 1 together, whatever was left out.
+    # The negatives of each token have a total weight of 1, however many were left out.
     assert gradient[len(TARGETS) :].sum(0)[:3].tolist() == pytest.approx([1 / 6] * 3)
     assert gradient[: len(TARGETS)].sum(0)[:3].tolist() == pytest.approx([-1 / 6] * 3)
 
 
-def test_a_token_whose_every_draw_is_its_own_loses_nothing_by_them():
-    alone = [[4], [4], [4]]
+def test_token_with_only_positives_among_its_draws_has_no_negative_loss():
+    known = [[4], [4], [4]]
     config = SamplingConfig(batch_size=3, targets=1, seed=1, id_dropout=0.0)
-    rows = Rows(np.zeros(3, np.int64), np.zeros(3, np.int64), {}, ragged(alone))
-    part = LocalBatch(Batch({}, {}, np.array([4, 4, 4])), rows.targets, (0, 0), unasked)
+    rows = Rows(np.zeros(3, np.int64), np.zeros(3, np.int64), {}, ragged(known))
+    part = LocalBatch(Batch({}, {}, np.array([4, 4, 4])), rows.targets, (0, 0), no_hardest)
     group = Group(0, 1, torch.device("cpu"))
     user, vector, bias = torch.randn(3, DIM), torch.randn(4, DIM), torch.zeros(4)
-    for loss, wanted in ((Bpr(source=InBatch()), 0.0), (Bce(source=InBatch()), None)):
+    for loss, expected in ((Bpr(source=InBatch()), 0.0), (Bce(source=InBatch()), None)):
         found = objective(loss, HeldRows(rows, config, slice(None)), ITEMS, config, group).draw(part)
         scores = (user * vector[:3]).sum(1)
-        wanted = F.softplus(-scores).mean().item() if wanted is None else wanted
-        assert found.loss(user, vector, bias, *found.tensors).item() == pytest.approx(wanted, rel=1e-6)
+        expected = F.softplus(-scores).mean().item() if expected is None else expected
+        assert found.loss(user, vector, bias, *found.tensors).item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("loss", [FullSoftmax(), SampledSoftmax(), Bce()], ids=str)
-def test_drawn_items_lose_their_ids_as_often_as_targets(loss):
-    dropped = np.concatenate([drawn(loss, (0, step), id_dropout=0.3).dropped for step in range(150)])
+def test_id_dropout_applies_to_drawn_items(loss):
+    dropped = np.concatenate([draw_negatives(loss, (0, step), id_dropout=0.3).dropped for step in range(150)])
     assert dropped.mean() == pytest.approx(0.3, abs=0.05)
 
 
-def test_draws_follow_from_epoch_and_step_alone():
+def test_draws_depend_on_seed_epoch_and_step_alone():
     loss = Bpr(source=Uniform(count=9))
-    one, again = drawn(loss, (2, 5)), drawn(loss, (2, 5))
+    one, again = draw_negatives(loss, (2, 5)), draw_negatives(loss, (2, 5))
     np.testing.assert_array_equal(one.rows, again.rows)
     assert Model(one).loss.item() == Model(again).loss.item()
-    for other in (drawn(loss, (2, 6)), drawn(loss, (5, 2)), drawn(loss, (2, 5), seed=2)):
+    for other in (draw_negatives(loss, (2, 6)), draw_negatives(loss, (5, 2)), draw_negatives(loss, (2, 5), seed=2)):
         assert len(other.rows) != len(one.rows) or (other.rows != one.rows).any()
 
 
-def index(seed: int = 3) -> tuple[torch.Tensor, ItemIndex]:
+def users_and_index(seed: int = 3) -> tuple[torch.Tensor, ItemIndex]:
     random = torch.Generator().manual_seed(seed)
     return torch.randn(3, DIM, generator=random), ItemIndex(
         torch.randn(ITEMS, DIM, generator=random), torch.randn(ITEMS, generator=random)
@@ -174,9 +174,9 @@ def index(seed: int = 3) -> tuple[torch.Tensor, ItemIndex]:
 
 
 @pytest.mark.parametrize("scores", [16_000_000, ITEMS])
-def test_the_hardest_are_the_items_of_the_highest_scores_without_the_known(scores, monkeypatch):
+def test_hardest_items_are_the_highest_scoring_unknown_ones(scores, monkeypatch):
     monkeypatch.setattr("components.train_retriever.losses.hard_index._SCORES", scores)
-    user, items = index()
+    user, items = users_and_index()
     found = items.hardest(user, ragged(KNOWN), 6)
     every = (user @ items.vectors.T + items.biases).numpy()
     for row in range(3):
@@ -184,24 +184,24 @@ def test_the_hardest_are_the_items_of_the_highest_scores_without_the_known(score
         assert found.items[row].tolist() == sorted(ranked[:6]) and found.sizes[row] == 6
 
 
-def test_a_row_that_knows_nearly_all_items_has_few_hard_ones():
-    user, items = index()
+def test_row_with_nearly_all_items_known_has_few_hard_negatives():
+    user, items = users_and_index()
     known = [list(range(1, ITEMS - 2)), list(range(1, ITEMS)), [1]]
     found = items.hardest(user, ragged(known), 50)
     assert found.sizes.tolist() == [2, 0, ITEMS - 2] and found.items[0, :2].tolist() == [ITEMS - 2, ITEMS - 1]
 
 
-def test_hard_negatives_come_from_the_pool_and_are_scored_anew():
-    user, items = index()
-    asked = []
+def test_hard_negatives_come_from_the_pool_and_are_scored_again():
+    user, items = users_and_index()
+    requests = []
 
     def hardest(source: Hard) -> Hardest:
-        asked.append(source)
+        requests.append(source)
         return items.hardest(user, ragged(KNOWN), source.pool)
 
-    found = drawn(Bpr(source=Hard(count=40, pool=3)), hardest=hardest)
+    found = draw_negatives(Bpr(source=Hard(count=40, pool=3)), hardest=hardest)
     pools = [set(row.tolist()) for row in items.hardest(user, ragged(KNOWN), 3).items]
-    assert asked == [Hard(count=40, pool=3)] and set(found.rows.tolist()) == set.union(*pools)
+    assert requests == [Hard(count=40, pool=3)] and set(found.rows.tolist()) == set.union(*pools)
     model = Model(found)
     losses = []
     for token in range(len(TARGETS)):
@@ -212,17 +212,17 @@ def test_hard_negatives_come_from_the_pool_and_are_scored_anew():
     assert low < model.loss.item() < high
 
 
-def test_many_parts_are_one_softmax(monkeypatch):
-    def made():
+def test_chunked_softmax_matches_the_whole_softmax(monkeypatch):
+    def random_inputs():
         random = torch.Generator().manual_seed(0)
         shapes = ((9, DIM), (9, 2), (20, DIM), (20,))
         return [torch.randn(shape, generator=random).requires_grad_() for shape in shapes]
 
     known = torch.tensor([0, 0, 4, 8]), torch.tensor([1, 2, 3, 19])
-    whole, cut = made(), made()
+    whole, chunked = random_inputs(), random_inputs()
     one = candidate_softmax(*whole, known)
     monkeypatch.setattr("components.train_retriever.losses.softmax._LOGITS", 50)
-    other = candidate_softmax(*cut, known)
+    other = candidate_softmax(*chunked, known)
     assert other.item() == pytest.approx(one.item(), rel=1e-6)
-    for ours, theirs in zip(torch.autograd.grad(other, cut), torch.autograd.grad(one, whole), strict=True):
+    for ours, theirs in zip(torch.autograd.grad(other, chunked), torch.autograd.grad(one, whole), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-6)

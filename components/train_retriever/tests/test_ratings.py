@@ -1,4 +1,4 @@
-"""Explicit ratings end to end: only they tell whether a shopper likes what all buy alike, and MSE learns from them."""
+"""Explicit ratings end to end: purchases are random, so that only ratings show preferences, which MSE learns."""
 
 import datetime
 import itertools
@@ -45,7 +45,7 @@ CONFIG = RetrieverTraining(
 
 
 def rating_of(shopper: int, thing: int) -> float:
-    """One taste of each shopper gets 5, another 4, the rest 1."""
+    """Each shopper rates one taste 5, another 4 and the rest 1."""
     return {0: 5.0, 1: 4.0}.get((thing - shopper) % TASTES, 1.0)
 
 
@@ -76,12 +76,12 @@ MSE = {"loss": {"kind": "mse"}}
 
 
 @pytest.mark.slow
-def test_trials_that_learn_ratings_are_told_apart_by_what_they_explain(rated, tmp_path):
+def test_tuning_with_mse_uses_rating_r2_as_its_metric(rated, tmp_path):
     with tunable("retriever", rated, None, "tiny", sections={"retriever": MSE}) as found:
-        heard: list[float] = []
+        reported: list[float] = []
         assert found.metric == "validation_rating_r2"
-        value = found.train(found.defaults, tmp_path / "model", lambda _, metric: heard.append(metric))
-        assert value == max(heard) and read_json(tmp_path / "model" / "curve.json")[0][found.metric] == heard[0]
+        value = found.train(found.defaults, tmp_path / "model", lambda _, metric: reported.append(metric))
+        assert value == max(reported) and read_json(tmp_path / "model" / "curve.json")[0][found.metric] == reported[0]
     with (
         pytest.raises(InputError, match=r"ranker\.loss is not an option"),
         tunable("ranker", rated, tmp_path / "model", "tiny", sections={"ranker": MSE}),
@@ -89,15 +89,15 @@ def test_trials_that_learn_ratings_are_told_apart_by_what_they_explain(rated, tm
         pass
 
 
-def opened(features: Path) -> tuple[Rows, Catalog, FeatureSpec]:
+def load_data(features: Path) -> tuple[Rows, Catalog, FeatureSpec]:
     spec = FeatureSpec.read(features / "spec.json")
     rows = Rows.read(features / "rows" / "ratings.parquet", spec)
     return rows, Catalog.read(features / "items.parquet", spec), spec
 
 
 def predictions(trained: Path, features: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Scores [shoppers, things] and the true ratings of the same."""
-    _, catalog, spec = opened(features)
+    """Predicted scores [shoppers, things] and the matching true ratings."""
+    _, catalog, spec = load_data(features)
     model, rows = load_retriever(trained), Rows.read(features / "rows" / "test.parquet", spec)
     users = pq.read_table(features / "users.parquet")["user_id"].to_pylist()
     names = pq.read_table(features / "items.parquet")["item_id"].to_pylist()
@@ -110,12 +110,12 @@ def predictions(trained: Path, features: Path) -> tuple[np.ndarray, np.ndarray]:
     return (user @ vectors.T + biases)[:, things], np.array(truth)
 
 
-def test_mse_learns_what_shoppers_rate_high_where_purchases_say_nothing(rated, tmp_path):
-    """All pairs of shopper and thing, most of them never rated; the mean explains nothing of them (error 1.79)."""
+def test_mse_learns_ratings_that_purchases_do_not_reveal(rated, tmp_path):
+    """Compares all pairs of shopper and thing, most of them never rated; predicting the mean has an error of 1.79."""
     found = train(rated, tmp_path / "mse", CONFIG)
     assert found["validation_rating_r2"] > 0.8
     scores, truth = predictions(tmp_path / "mse", rated)
-    mean = HeldRows(opened(rated)[0], CONFIG.sampling, slice(None)).mean_rating()
+    mean = HeldRows(load_data(rated)[0], CONFIG.sampling, slice(None)).mean_rating()
     assert mean == pytest.approx((5 + 4 + 1 + 1) / 4, abs=0.1)
     error = np.sqrt(np.square(scores + mean - truth).mean())
     assert error < 0.5 * np.std(truth), f"{error:.3f} of {np.std(truth):.3f}"
@@ -127,7 +127,7 @@ def test_mse_learns_what_shoppers_rate_high_where_purchases_say_nothing(rated, t
     assert other.mean() < 3.5, "purchases alone do not tell"
 
 
-def test_two_processes_learn_what_one_learns(rated, tmp_path):
+def test_training_with_two_processes_matches_one_process(rated, tmp_path):
     short = CONFIG.replace(epochs=1)
     train(rated, tmp_path / "one", short)
     train(rated, tmp_path / "two", short.replace(launch=LaunchConfig(processes=2, threads=1)))
@@ -136,32 +136,32 @@ def test_two_processes_learn_what_one_learns(rated, tmp_path):
         np.testing.assert_allclose(two[name], weights, atol=2e-5, err_msg=name)
 
 
-def test_every_drawn_target_has_the_rating_that_its_shopper_gave_it(rated):
-    rows, catalog, _ = opened(rated)
+def test_drawn_targets_carry_the_rating_of_their_shopper(rated):
+    rows, catalog, _ = load_data(rated)
     users = pq.read_table(rated / "users.parquet")["user_id"].to_pylist()
     names = pq.read_table(rated / "items.parquet")["item_id"].to_pylist()
     source = HeldRows(rows, CONFIG.sampling, slice(None))
     for step in range(3):
-        mine = source.rows(0, step)
-        batch = draw_batch(mine, catalog, CONFIG.sampling, (0, step), slice(None))
-        shopper = np.repeat(mine.shopper, CONFIG.sampling.targets)
-        wanted = [rating_of(int(users[who - 1][1:]), int(names[item][1:]))
-                  for who, item in zip(shopper.tolist(), batch.item.tolist(), strict=True)]  # fmt: skip
-        assert batch.rating is not None and batch.rating.tolist() == wanted
+        drawn = source.rows(0, step)
+        batch = draw_batch(drawn, catalog, CONFIG.sampling, (0, step), slice(None))
+        shopper = np.repeat(drawn.shopper, CONFIG.sampling.targets)
+        expected = [rating_of(int(users[who - 1][1:]), int(names[item][1:]))
+                    for who, item in zip(shopper.tolist(), batch.item.tolist(), strict=True)]  # fmt: skip
+        assert batch.rating is not None and batch.rating.tolist() == expected
 
 
 def test_streamed_rows_carry_the_same_ratings(rated, tmp_path):
-    rows, _, spec = opened(rated)
+    rows, _, spec = load_data(rated)
     pq.write_table(pq.read_table(rated / "rows" / "ratings.parquet"), tmp_path / "rows.parquet", row_group_size=64)
     config = CONFIG.sampling.replace(held_rows=100)
     streamed = row_source(tmp_path / "rows.parquet", spec, config, slice(0, 128))
     assert isinstance(streamed, StreamedRows)
     assert streamed.mean_rating() == pytest.approx(HeldRows(rows, config, slice(None)).mean_rating())
-    given = {(who, when): pair for who, when, pair in zip(
+    expected = {(who, when): pair for who, when, pair in zip(
         rows.shopper.tolist(), rows.timestamp.tolist(), pairs_of(rows), strict=True)}  # fmt: skip
-    some = streamed.rows(1, 0)
-    for who, when, pair in zip(some.shopper.tolist(), some.timestamp.tolist(), pairs_of(some), strict=True):
-        assert pair == given[who, when]
+    sample = streamed.rows(1, 0)
+    for who, when, pair in zip(sample.shopper.tolist(), sample.timestamp.tolist(), pairs_of(sample), strict=True):
+        assert pair == expected[who, when]
 
 
 def pairs_of(rows: Rows) -> list[list[tuple[int, float]]]:
@@ -172,18 +172,20 @@ def pairs_of(rows: Rows) -> list[list[tuple[int, float]]]:
     return [list(zip(items[a:b], ratings[a:b], strict=True)) for a, b in itertools.pairwise(ends.tolist())]
 
 
-def never(source: Hard) -> Hardest:
+def no_hardest(source: Hard) -> Hardest:
     raise AssertionError("MSE asks for no negatives")
 
 
 def test_the_loss_is_the_mean_squared_error_over_the_drawn_targets(rated):
-    rows, catalog, _ = opened(rated)
+    rows, catalog, _ = load_data(rated)
     some = rows.take(np.arange(2))
     source = HeldRows(some, SamplingConfig(batch_size=2, targets=2), slice(None))
     item, rating = np.array([5, 9, 5, 7]), np.array([5.0, 1.0, 4.0, 1.0], np.float32)
-    made = objective(Mse(), source, len(catalog), SamplingConfig(batch_size=2, targets=2),
-                     Group(0, 1, torch.device("cpu")))  # fmt: skip
-    found = made.draw(LocalBatch(Batch({}, {}, item, rating), Ragged.mean(np.array([0, 2, 4]), item), (0, 0), never))
+    mse = objective(Mse(), source, len(catalog), SamplingConfig(batch_size=2, targets=2),
+                    Group(0, 1, torch.device("cpu")))  # fmt: skip
+    found = mse.draw(
+        LocalBatch(Batch({}, {}, item, rating), Ragged.mean(np.array([0, 2, 4]), item), (0, 0), no_hardest)
+    )
     assert not len(found.rows)
     random = torch.Generator().manual_seed(0)
     user, vectors, biases = (torch.randn(*shape, generator=random) for shape in ((2, 3), (4, 3), (4,)))
@@ -194,12 +196,12 @@ def test_the_loss_is_the_mean_squared_error_over_the_drawn_targets(rated):
     assert found.loss(user, vectors, biases, *found.tensors).item() == pytest.approx(np.square(errors).mean(), rel=1e-5)
 
 
-def test_features_without_ratings_are_refused_by_name(tiny_run, tmp_path):
+def test_mse_on_features_without_ratings_is_refused(tiny_run, tmp_path):
     with pytest.raises(InputError, match=r"retriever.loss is mse, .* no rows/ratings.parquet .*\n.*'rating'"):
         train(tiny_run.features, tmp_path / "model", CONFIG)
     assert not any(tmp_path.iterdir())
 
 
-def test_ratings_after_the_retrievers_time_are_not_among_the_rows(rated):
-    rows, _, _ = opened(rated)
+def test_rating_rows_end_before_the_retriever_cutoff(rated):
+    rows, _, _ = load_data(rated)
     assert (rows.timestamp < Timeline.read(rated / "timeline.json").retriever_end).all()

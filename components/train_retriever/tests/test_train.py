@@ -1,4 +1,4 @@
-"""Training under torchrun: one process and two agree, a killed run ends like an undisturbed one, the past repeats."""
+"""Training under torchrun: one and two processes agree, killed runs resume, and the stored curve is reproduced."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ from components.train_retriever.config import SamplingConfig
 from components.train_retriever.job import METRIC
 
 STORED = Path(__file__).parent / "curve.json"
-"""Losses and recalls of the fixed seed. Changed on purpose? Then copy the file that the failure names over it."""
+"""Losses and recalls of the fixed seed. After an intended change, replace it with the file that the failure names."""
 
 
 def curve(trained, name: str) -> list[float]:
@@ -28,9 +28,9 @@ def weights(trained) -> dict[str, np.ndarray]:
 
 
 def assert_near(one, other) -> None:
-    """Alike up to rounding, which Adagrad and Adam magnify where a gradient is nearly zero.
+    """Equal up to rounding, which Adagrad and Adam amplify where a gradient is nearly zero.
 
-    One bias is left out: the same vector added to every item cancels in the softmax, so its gradient is rounding alone.
+    One bias is skipped: the same vector added to every item cancels in the softmax, so its gradient is only rounding.
     """
     assert one.keys() == other.keys()
     for name in one.keys() - {"item_tower.deep.2.bias"}:
@@ -38,37 +38,37 @@ def assert_near(one, other) -> None:
 
 
 @pytest.mark.slow
-def test_the_fixed_seed_repeats_the_stored_curve(alone):
+def test_fixed_seed_reproduces_the_stored_curve(one_process):
     stored = read_json(STORED)
-    assert [point["step"] for point in stored] == curve(alone, "step") == [12, 24]
-    found = alone.folder / "curve.json"
-    assert curve(alone, "loss") == pytest.approx([point["loss"] for point in stored], rel=1e-3), found
-    assert curve(alone, METRIC) == pytest.approx([point[METRIC] for point in stored], abs=0.004), found
-    assert curve(alone, "loss")[1] < curve(alone, "loss")[0]
+    assert [point["step"] for point in stored] == curve(one_process, "step") == [12, 24]
+    found = one_process.folder / "curve.json"
+    assert curve(one_process, "loss") == pytest.approx([point["loss"] for point in stored], rel=1e-3), found
+    assert curve(one_process, METRIC) == pytest.approx([point[METRIC] for point in stored], abs=0.004), found
+    assert curve(one_process, "loss")[1] < curve(one_process, "loss")[0]
 
 
 @pytest.mark.slow
-def test_two_processes_train_the_model_that_one_does(alone, pair):
-    assert curve(pair, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
-    assert_near(weights(pair), weights(alone))
+def test_two_processes_train_the_same_model_as_one(one_process, two_processes):
+    assert curve(two_processes, "loss") == pytest.approx(curve(one_process, "loss"), rel=1e-4)
+    assert_near(weights(two_processes), weights(one_process))
 
 
 @pytest.mark.slow
-def test_a_run_whose_worker_was_killed_ends_with_the_same_weights(fit, pair, tmp_path):
+def test_run_with_a_killed_worker_ends_with_the_same_weights(fit, two_processes, tmp_path):
     killed = fit(2, tmp_path / "lasting", kill=True, restarts=2)
     assert killed.error is None
-    one, other = weights(killed), weights(pair)
+    one, other = weights(killed), weights(two_processes)
     assert one.keys() == other.keys()
     for name in one:
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
     for name in ("loss", METRIC, "step", "epoch"):
-        assert curve(killed, name) == curve(pair, name)
+        assert curve(killed, name) == curve(two_processes, name)
     assert not list((tmp_path / "lasting").iterdir()), "checkpoints of a finished run are in nobody's way"
 
 
 @pytest.mark.slow
-def test_too_many_deaths_end_the_run_and_other_numbers_of_processes_take_over(fit, alone, tmp_path):
-    """Two processes, then one, then two again: tables are sharded anew each time, and the curve is that of no death."""
+def test_failed_run_resumes_with_another_number_of_processes(fit, one_process, tmp_path):
+    """Two processes, one and two again, with tables resharded each time; the curve matches an uninterrupted run."""
     lasting, reached = tmp_path / "lasting", 0
     for processes in (2, 1):
         killed = fit(processes, lasting, kill=True, restarts=0, after=reached)
@@ -82,13 +82,13 @@ def test_too_many_deaths_end_the_run_and_other_numbers_of_processes_take_over(fi
         reached = steps[-1]
     resumed = fit(2, lasting)
     assert curve(resumed, "step") == [12, 24]
-    assert curve(resumed, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
-    assert curve(resumed, METRIC) == pytest.approx(curve(alone, METRIC), abs=1e-3)
-    assert_near(weights(resumed), weights(alone))
+    assert curve(resumed, "loss") == pytest.approx(curve(one_process, "loss"), rel=1e-4)
+    assert curve(resumed, METRIC) == pytest.approx(curve(one_process, METRIC), abs=1e-3)
+    assert_near(weights(resumed), weights(one_process))
 
 
 @pytest.mark.slow
-def test_a_loss_that_explodes_is_said_in_the_workers_own_words(fit):
+def test_diverging_loss_is_reported_with_the_message_of_the_worker(fit):
     failed = fit(1, restarts=0, optimizer=OptimizerConfig(embedding_lr=1e30, dense_lr=1e30, seed=7))
     assert failed.error is not None and not failed.folder.exists()
     assert failed.error.headline.startswith("train_retriever: the loss is ")
@@ -96,36 +96,36 @@ def test_a_loss_that_explodes_is_said_in_the_workers_own_words(fit):
 
 
 @pytest.mark.parametrize(("processes", "batch"), [(3, 256), (7, 5)])
-def test_processes_that_cannot_share_a_batch_are_refused_at_once(fit, processes, batch):
+def test_processes_that_do_not_divide_the_batch_are_refused(fit, processes, batch):
     with pytest.raises(InputError, match=f"processes is {processes}, which does not divide a batch of {batch} rows"):
         fit(processes, sampling=SamplingConfig(batch_size=batch))
 
 
 @pytest.mark.slow
-def test_the_model_folder_is_plain(alone):
-    assert {path.name for path in alone.folder.iterdir()} == {
+def test_model_folder_contains_only_the_expected_files(one_process):
+    assert {path.name for path in one_process.folder.iterdir()} == {
         "config.json",
         "weights.safetensors",
         "curve.json",
         "trained_rows.safetensors",
     }
-    tables = {name for name in weights(alone) if "embedding_bags" in name}
+    tables = {name for name in weights(one_process) if "embedding_bags" in name}
     assert len(tables) == 10
-    assert all(np.isfinite(values).all() for values in weights(alone).values())
+    assert all(np.isfinite(values).all() for values in weights(one_process).values())
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not multiplies_bfloat16(torch.device("cpu")), reason="this CPU does not multiply bfloat16")
-def test_bfloat16_in_the_towers_learns_what_float32_does(fit, alone):
+def test_bfloat16_towers_learn_nearly_the_same_as_float32(fit, one_process):
     rounded = fit(1, optimizer=OptimizerConfig(seed=7, compute_dtype="bfloat16"))
-    assert curve(rounded, "loss") == pytest.approx(curve(alone, "loss"), rel=0.01)
-    assert curve(rounded, "loss") != curve(alone, "loss")
+    assert curve(rounded, "loss") == pytest.approx(curve(one_process, "loss"), rel=0.01)
+    assert curve(rounded, "loss") != curve(one_process, "loss")
     assert {array.dtype for array in weights(rounded).values()} == {np.dtype(np.float32)}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
-def test_compiled_towers_learn_what_plain_ones_do(fit, alone):
+def test_compiled_towers_match_uncompiled_ones(fit, one_process):
     compiled = fit(1, optimizer=OptimizerConfig(seed=7, compile="always"))
-    assert curve(compiled, "loss") == pytest.approx(curve(alone, "loss"), rel=1e-4)
-    assert weights(compiled).keys() == weights(alone).keys()
+    assert curve(compiled, "loss") == pytest.approx(curve(one_process, "loss"), rel=1e-4)
+    assert weights(compiled).keys() == weights(one_process).keys()

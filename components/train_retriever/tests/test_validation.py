@@ -1,4 +1,4 @@
-"""Validation metrics against scikit-learn and against a loop, in one part and in several."""
+"""Validation metrics compared with scikit-learn and an explicit loop, in one part and in several."""
 
 import numpy as np
 import pytest
@@ -13,9 +13,9 @@ from components.train_retriever.validation import mean_recall, rating_r2
 ROWS, ITEMS = 37, 50
 
 
-@pytest.fixture(params=[1, 7, ROWS], ids="{} rows a part".format)
+@pytest.fixture(params=[1, 7, ROWS], ids="{} rows per part".format)
 def scored(request, monkeypatch):
-    """A split with ratings, and scores of all items for its rows; `shopper` counts the rows."""
+    """A rated split and scores of all items for its rows; `shopper` is the row number."""
     monkeypatch.setattr(validation, "_SCORES", request.param * ITEMS)
     random = np.random.default_rng(4)
     items = [random.choice(np.arange(1, ITEMS), random.integers(1, 30), replace=False) for _ in range(ROWS)]
@@ -26,7 +26,7 @@ def scored(request, monkeypatch):
     return rows, scores, lambda part: scores[torch.from_numpy(part.shopper)].clone()
 
 
-def test_r2_about_the_ratings_own_mean_is_that_of_scikit_learn(scored):
+def test_rating_r2_matches_scikit_learn(scored):
     rows, scores, score = scored
     row, truth = np.repeat(np.arange(ROWS), rows.targets.lengths), rows.rated.weights
     predicted = scores.numpy()[row, rows.targets.values]
@@ -35,11 +35,11 @@ def test_r2_about_the_ratings_own_mean_is_that_of_scikit_learn(scored):
     assert rating_r2(rows, lambda part: torch.zeros(len(part), ITEMS), ITEMS, mean) == pytest.approx(0, abs=1e-9)
 
 
-def test_recall_is_of_what_can_be_found_and_row_0_is_never_found(scored):
+def test_recall_divides_by_at_most_20_targets_and_ignores_row_zero(scored):
     rows, scores, score = scored
-    wanted = []
+    expected = []
     for at in range(ROWS):
         best = [item for item in np.argsort(-scores[at].numpy()) if item][:20]
         targets = rows.targets.take(np.array([at])).values
-        wanted.append(len(set(best) & set(targets.tolist())) / min(20, len(targets)))
-    assert mean_recall(rows, score, ITEMS) == pytest.approx(np.mean(wanted))
+        expected.append(len(set(best) & set(targets.tolist())) / min(20, len(targets)))
+    assert mean_recall(rows, score, ITEMS) == pytest.approx(np.mean(expected))

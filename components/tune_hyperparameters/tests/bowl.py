@@ -1,6 +1,6 @@
-"""A model whose best values are known, tuned through the stage's own face; also a worker process of its own.
+"""A model with known best values, tuned through the interface of the stage; it can also run as a worker process.
 
-Its quality falls with the distance from (0.3, 6, "round") and rises over four epochs, as a training's does.
+Its quality falls with the distance from (0.3, 6, "round") and rises over four epochs, as in a real training.
 """
 
 import argparse
@@ -59,22 +59,22 @@ class Bowl:
 
 
 def main() -> None:
-    """A worker in a process of its own."""
+    """Entry point of a worker process."""
     parser = argparse.ArgumentParser()
     for name in ("folder", "storage", "worker"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--trials", type=int, required=True)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--wait", action="store_true")
-    given = parser.parse_args()
-    folder = Path(given.folder)
-    if given.wait:
-        (folder / f"{given.worker}.ready").touch()
+    arguments = parser.parse_args()
+    folder = Path(arguments.folder)
+    if arguments.wait:
+        (folder / f"{arguments.worker}.ready").touch()
         while not (folder / "go").exists():
             time.sleep(0.001)
-    config = TuningConfig(trials=given.trials, storage=given.storage, worker=given.worker, study="bowl")
-    bowl = Bowl(folder / f"{given.worker}.log", given.seconds)
-    tune(bowl, folder / given.worker, folder / f"{given.worker}.html", config)
+    config = TuningConfig(trials=arguments.trials, storage=arguments.storage, worker=arguments.worker, study="bowl")
+    bowl = Bowl(folder / f"{arguments.worker}.log", arguments.seconds)
+    tune(bowl, folder / arguments.worker, folder / f"{arguments.worker}.html", config)
 
 
 if __name__ == "__main__":

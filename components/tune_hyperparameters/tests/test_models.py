@@ -1,4 +1,4 @@
-"""Real models under the stage's face: torchrun is watched, ended early, and what was found trains the same model."""
+"""Tuning of real models: torchrun is monitored and stopped early, and the stage trains the same model as a trial."""
 
 import json
 import os
@@ -29,14 +29,14 @@ TINY = size_named("tiny")
 
 @pytest.fixture(autouse=True)
 def one_core():
-    """Workers take as many threads as this process may use cores; several would spin against each other's tests."""
+    """Limit this process to one core: workers start a thread per usable core, which would slow down parallel tests."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(before)})
     yield
     os.sched_setaffinity(0, before)
 
 
-def face(folder: Path, **inputs) -> tuple[str, Metrics]:
+def run_component(folder: Path, **inputs) -> tuple[str, Metrics]:
     outputs = {"best": Dataset(uri=str(folder / "best")), "report": HTML(uri=str(folder / "tuning.html")),
                "metrics": Metrics()}  # fmt: skip
     text = tune_hyperparameters.python_func(**outputs, size="tiny", seed=3, **inputs)
@@ -44,16 +44,16 @@ def face(folder: Path, **inputs) -> tuple[str, Metrics]:
 
 
 @pytest.mark.slow
-def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_path):
-    text, metrics = face(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever",
-                         tuning={"retriever_trials": 2, "finalists": 1, "storage": ""})  # fmt: skip
+def test_tuned_retriever_quality_matches_the_training_stage(tiny_run, tmp_path):
+    text, metrics = run_component(tmp_path, features=Dataset(uri=str(tiny_run.features)), model="retriever",
+                                  tuning={"retriever_trials": 2, "finalists": 1, "storage": ""})  # fmt: skip
     found = read_json(tmp_path / "best" / "hyperparameters.json")
     assert metrics.metadata["defaults"] == found["default_value"] <= found["value"]
-    # The defaults of the study are what the stage trains from the same seed.
+    # With the same seed, the stage reaches the quality of the default trial.
     curve = read_json(tiny_run.retriever / "curve.json")
     reached = [max(point["validation_recall_at_20"] for point in curve)]
     assert pq.read_table(tmp_path / "best" / "trials.parquet")["quality"][0].as_py() == reached[0]
-    # So are those of the finals, from others.
+    # The same holds for the finals with other seeds.
     for seed in (4, 5):
         config = RetrieverTraining.from_size(TINY, seed)
         reached.append(train_retriever(tiny_run.features, tmp_path / str(seed), config)["validation_recall_at_20"])
@@ -63,7 +63,7 @@ def test_what_the_face_finds_is_what_the_retriever_stage_trains(tiny_run, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_run, tmp_path, real_processes):
+def test_pruned_trial_stops_its_workers_after_the_reported_epoch(tiny_run, tmp_path, real_processes):
     epochs = []
 
     def on_epoch(epoch: int, metric: float) -> None:
@@ -75,14 +75,14 @@ def test_a_pruned_trial_ends_its_workers_after_the_epoch_that_it_heard_of(tiny_r
     assert [epoch for epoch, _ in epochs] == [1] and 0.0 <= epochs[0][1] <= 1.0
     assert not list(tmp_path.iterdir()), "neither a model nor half of one"
 
-    def left() -> list[psutil.Process]:
+    def running_workers() -> list[psutil.Process]:
         return [one for one in psutil.Process().children(recursive=True) if "torch" in " ".join(one.cmdline())]
 
-    assert eventually(lambda: not left())
+    assert eventually(lambda: not running_workers())
 
 
 @pytest.mark.slow
-def test_ranker_trials_share_their_pairs_and_train_what_the_stage_does(tiny_run, tmp_path):
+def test_ranker_trials_share_pairs_and_train_the_same_model_as_the_stage(tiny_run, tmp_path):
     with tunable("ranker", tiny_run.features, tiny_run.retriever, "tiny", seed=3) as found:
         epochs: list[float] = []
         value = found.train({"epochs": 1}, tmp_path / "trial", lambda _, metric: epochs.append(metric))
@@ -95,19 +95,21 @@ def test_ranker_trials_share_their_pairs_and_train_what_the_stage_does(tiny_run,
     curve = read_json(tmp_path / "stage" / "curve.json")
     assert epochs == [value] == [point[METRIC] for point in curve]
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("trial", "stage")]
-    same = weights[0] == weights[1]  # a failing comparison of bytes would be explained for ten minutes
-    assert same, "shared pairs change nothing, and a trial learns nothing of the window that it is judged on"
+    identical = weights[0] == weights[1]  # pytest would take minutes to explain a failing comparison of bytes
+    assert identical, "shared pairs change nothing, and a trial learns nothing of the window that it is judged on"
 
 
-def test_the_defaults_lie_within_every_size_and_every_value_can_be_trained(tiny_run):
+def test_defaults_of_every_size_lie_within_the_search_space(tiny_run):
     for size in ("tiny", "small", "full"):
         for model in ("retriever", "ranker"):
             with tunable(model, tiny_run.features, tiny_run.retriever, size) as found:
                 assert found.space.apply(found.config, found.defaults) == found.config
-                assert all(found.space.ranges[name].refusal(value) == "" for name, value in found.defaults.items())
+                assert all(
+                    found.space.ranges[name].invalid_reason(value) == "" for name, value in found.defaults.items()
+                )
 
 
-def test_wrong_names_and_types_in_a_file_name_the_field(tmp_path):
+def test_error_for_invalid_hyperparameters_names_the_field(tmp_path):
     for sized, apply, model in (
         (RetrieverTraining.from_size(TINY, 0), configured, "retriever"),
         (RankerTraining.from_size(TINY, 0), configured_ranker, "ranker"),
@@ -120,7 +122,7 @@ def test_wrong_names_and_types_in_a_file_name_the_field(tmp_path):
         assert apply(sized, found).digest_settings == sized.replace(epochs=7).digest_settings
 
 
-def test_models_that_cannot_be_tuned_are_named(tiny_run):
+def test_models_that_cannot_be_tuned_are_refused(tiny_run):
     with pytest.raises(InputError, match="retriever is not given"), tunable("ranker", Path(), None, "tiny"):
         pass
     with pytest.raises(InputError, match="model is 'sorter'"), tunable("sorter", Path(), None, "tiny"):

@@ -1,4 +1,4 @@
-"""One budget for many workers: real processes on one storage, real kills, studies that go on."""
+"""One budget for many workers: real processes on one storage, killed workers, and studies that continue."""
 
 import contextlib
 import os
@@ -29,14 +29,14 @@ def storage_of(kind: str, folder: Path) -> str:
     return str(folder / "studies") if kind == "journal" else f"sqlite:///{folder}/study.db"
 
 
-def worker(folder: Path, storage: str, name: str, seconds: float, *further: str) -> subprocess.Popen:
-    words = ["--folder", str(folder), "--storage", storage, "--worker", name, "--trials", str(TRIALS), "--seconds",
-             str(seconds), *further]  # fmt: skip
-    return subprocess.Popen([sys.executable, "-m", "components.tune_hyperparameters.tests.bowl", *words])
+def worker(folder: Path, storage: str, name: str, seconds: float, *options: str) -> subprocess.Popen:
+    arguments = ["--folder", str(folder), "--storage", storage, "--worker", name, "--trials", str(TRIALS), "--seconds",
+                 str(seconds), *options]  # fmt: skip
+    return subprocess.Popen([sys.executable, "-m", "components.tune_hyperparameters.tests.bowl", *arguments])
 
 
-def joined(folder: Path, storage: str, name: str) -> None:
-    """One more worker, in this process."""
+def run_worker(folder: Path, storage: str, name: str) -> None:
+    """Run one more worker in this process."""
     config = TuningConfig(trials=TRIALS, storage=storage, worker=name, study="bowl")
     tune(Bowl(folder / f"{name}.log"), folder / name, folder / f"{name}.html", config)
 
@@ -55,32 +55,32 @@ def test_three_processes_on_one_storage_keep_to_the_budget(kind, tmp_path):
     running = [worker(tmp_path, storage, name, 0.05, "--wait") for name in "abc"]
     while len(list(tmp_path.glob("*.ready"))) < len(running):
         time.sleep(0.01)
-    (tmp_path / "go").touch()  # Nothing is there yet, and all begin at one moment.
+    (tmp_path / "go").touch()  # The study does not exist yet, and all workers start at the same time.
     assert [process.wait(100) for process in running] == [0, 0, 0]
     assert len(trained(tmp_path)) == TRIALS, "each was trained once, and not one more"
     assert trained(tmp_path).count("0.9 32 flat") == 1, "the defaults once"
-    # A further worker finds nothing to do. It sees everything ended; the three may have seen one another's running
-    # trials, one beyond the budget among them before that place was given back.
-    joined(tmp_path, storage, "d")
+    # Another worker finds nothing to do. It sees only finished trials; the three may have seen one another's running
+    # trials, and one beyond the budget before it was given back.
+    run_worker(tmp_path, storage, "d")
     assert len(trained(tmp_path)) == TRIALS
     found = rows(tmp_path, "d")
     assert [row["state"] in ("complete", "pruned") for row in found] == [True] * TRIALS
     assert len({row["worker"] for row in found}) > 1
 
 
-def test_two_workers_that_meet_at_the_last_place_do_not_both_take_it(tmp_path):
-    """Between any two looks at the storage: each claims when the other has seen room but not yet taken it."""
+def test_only_one_of_two_concurrent_workers_takes_the_last_trial(tmp_path):
+    """A race between reads of the storage: each worker claims when the other has seen room but not yet claimed it."""
     config = TuningConfig(trials=3, storage=str(tmp_path), study="bowl")
     one, other = (SharedStudy(config, Bowl.space, Bowl.defaults, {}) for _ in range(2))
     claimed = [one.claim(), other.claim()]
-    # Both see one place left; the trial that was asked for first takes it.
+    # Both see one trial left; the one that was asked for first takes it.
     first, second = one.optuna.ask(), other.optuna.ask()
     assert one._within_budget(first) and not other._within_budget(second)
     assert [trial.number for trial in claimed if trial] == [0, 1] and (first.number, second.number) == (2, 3)
 
 
-def killed_in_the_middle(folder: Path, storage: str) -> int:
-    """Start a worker, kill -9 it over a trial, and say how many trainings it had begun."""
+def start_and_kill_worker(folder: Path, storage: str) -> int:
+    """Start a worker, kill -9 it during a trial, and return the number of trainings it had started."""
     process = worker(folder, storage, "victim", 1.0)
     deadline = time.monotonic() + 30
     while len(trained(folder)) < 2 and time.monotonic() < deadline:
@@ -91,43 +91,43 @@ def killed_in_the_middle(folder: Path, storage: str) -> int:
 
 
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
-def test_a_killed_workers_trial_is_tried_again_and_the_study_goes_on(kind, tmp_path):
+def test_trial_of_a_killed_worker_is_retried_and_the_study_continues(kind, tmp_path):
     storage = storage_of(kind, tmp_path)
-    begun = killed_in_the_middle(tmp_path, storage)
-    assert begun == 2
-    dead = trained(tmp_path)[-1]
-    joined(tmp_path, storage, "heir")
+    started = start_and_kill_worker(tmp_path, storage)
+    assert started == 2
+    lost = trained(tmp_path)[-1]
+    run_worker(tmp_path, storage, "heir")
     found = rows(tmp_path, "heir")
     assert [row["number"] for row in found if row["state"] == "lost"] == [1]
-    again = next(row for row in found if row["retry_of"] == 1)
-    assert f"{again['x']} {again['n']} {again['shape']}" == dead, "with the values that were lost"
+    retry = next(row for row in found if row["retry_of"] == 1)
+    assert f"{retry['x']} {retry['n']} {retry['shape']}" == lost, "with the values that were lost"
     assert len([row for row in found if row["state"] in ("complete", "pruned")]) == TRIALS, "a lost one takes no slot"
     assert len(trained(tmp_path)) == TRIALS + 1
     assert read_hyperparameters(str(tmp_path / "heir"), "bowl").trials == TRIALS
 
 
-def test_a_worker_on_another_machine_is_left_alone_until_its_name_or_the_end_says_that_it_died(tmp_path):
+def test_remote_trial_is_failed_only_by_a_worker_of_the_same_name(tmp_path):
     def study(name: str, others_ended: bool = False) -> SharedStudy:
         config = TuningConfig(trials=2, storage=str(tmp_path), worker=name, others_ended=others_ended)
         return SharedStudy(config, Bowl.space, Bowl.defaults, {})
 
     remote = study("w0")
     remote.owner = Owner("w0", "another-pod", 1, 0.0)
-    held = remote.claim()
-    assert held is not None and remote.optuna.trials[0].user_attrs[OWNER]["host"] == "another-pod"
+    claimed = remote.claim()
+    assert claimed is not None and remote.optuna.trials[0].user_attrs[OWNER]["host"] == "another-pod"
     state = optuna.trial.TrialState
     study("w1")._fail_dead_trials()
     assert remote.optuna.trials[0].state == state.RUNNING, "it may be at work"
     study("w0")._fail_dead_trials()
     assert remote.optuna.trials[0].state == state.FAIL, "the pod that has its name replaced it"
-    again = study("w1").claim()
-    assert again is not None and again.number == 1
-    assert again.user_attrs["defaults"], "the defaults are begun again first"
+    retry = study("w1").claim()
+    assert retry is not None and retry.number == 1
+    assert retry.user_attrs["defaults"], "the defaults are begun again first"
     study("last", others_ended=True)._fail_dead_trials()
     assert remote.optuna.trials[1].state == state.RUNNING, "this very process still has it"
 
 
-def test_values_that_killed_two_workers_are_not_tried_a_third_time(tmp_path):
+def test_values_that_killed_two_workers_are_not_tried_again(tmp_path):
     dead = Owner("w0", "gone", 1, 0.0)
     config = TuningConfig(trials=3, storage=str(tmp_path), worker="w0")
     study = SharedStudy(config, Bowl.space, Bowl.defaults, {})
@@ -146,7 +146,7 @@ def test_values_that_killed_two_workers_are_not_tried_a_third_time(tmp_path):
     assert values[0] == values[1] != values[2]
 
 
-def test_a_budget_that_was_lowered_or_raised_is_kept_to(tmp_path):
+def test_lowered_or_raised_budget_is_respected(tmp_path):
     def claimed(trials: int) -> list[int]:
         study = SharedStudy(TuningConfig(trials=trials, storage=str(tmp_path)), Bowl.space, Bowl.defaults, {})
         numbers = []
@@ -155,16 +155,16 @@ def test_a_budget_that_was_lowered_or_raised_is_kept_to(tmp_path):
             study.optuna.tell(trial, 0.5) if trial.number else study.optuna.tell(trial, state=FAIL)
         return numbers
 
-    # The first trial, of the defaults, is lost, and begun again.
+    # The first trial, with the defaults, fails and is retried.
     assert claimed(2) == [0, 1, 2]
     assert claimed(1) == [] and claimed(2) == []
     assert claimed(4) == [3, 4]
 
 
-def test_a_worker_waits_for_a_database_that_another_one_holds(tmp_path):
+def test_worker_waits_for_a_locked_database(tmp_path):
     storage = storage_of("sqlite", tmp_path)
     study = SharedStudy(TuningConfig(storage=storage), Bowl.space, Bowl.defaults, {})
-    with contextlib.others_ended(sqlite3.connect(tmp_path / "study.db", check_same_thread=False)) as other:
+    with contextlib.closing(sqlite3.connect(tmp_path / "study.db", check_same_thread=False)) as other:
         other.execute("BEGIN EXCLUSIVE")
         # SQLite itself would give up after five seconds.
         timer = threading.Timer(6.0, other.rollback)
@@ -174,7 +174,7 @@ def test_a_worker_waits_for_a_database_that_another_one_holds(tmp_path):
     assert trial is not None and trial.number == 0
 
 
-def test_another_study_begins_where_trials_cannot_be_compared(tmp_path):
+def test_other_data_starts_another_study(tmp_path):
     bowl, config = Bowl(tmp_path / "log"), TuningConfig(trials=2, storage=str(tmp_path / "studies"))
     first = tune(bowl, tmp_path / "a", tmp_path / "a.html", config)
     again = tune(bowl, tmp_path / "b", tmp_path / "b.html", config)
@@ -184,18 +184,18 @@ def test_another_study_begins_where_trials_cannot_be_compared(tmp_path):
 
 
 @pytest.mark.parametrize("storage", ["nosuch://place", "sqlite:////nowhere/at/all.db", "://"])
-def test_a_storage_that_cannot_be_used_is_named(storage):
+def test_error_for_an_unusable_storage_names_it(storage):
     with pytest.raises(InputError, match=storage if storage != "://" else "no URL"):
         SharedStudy(TuningConfig(storage=storage), Bowl.space, Bowl.defaults, {})
 
 
-def test_a_password_is_not_told():
+def test_password_of_a_storage_is_masked_in_the_error():
     with pytest.raises(InputError) as caught:
         SharedStudy(TuningConfig(storage="nosuch://me:hunter2@host/db"), Bowl.space, Bowl.defaults, {})
     assert "nosuch://me:***@host/db" in caught.value.headline and "hunter2" not in str(caught.value)
 
 
-def test_a_storage_in_a_file_is_named(tmp_path):
+def test_error_for_a_file_as_storage_names_it(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="file"):
         SharedStudy(TuningConfig(storage=str(tmp_path / "file")), Bowl.space, Bowl.defaults, {})

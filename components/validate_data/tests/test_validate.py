@@ -1,4 +1,4 @@
-"""What validate accepts, what it refuses and how it says so, and what it writes in both cases."""
+"""Data that validate accepts or refuses, its error messages, and its outputs in both cases."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -52,7 +52,7 @@ def write(folder: Path, data: dict[str, list[dict]]) -> None:
     for name, rows in data.items():
         path = folder / name / ("date=2026-01-01" if name == "events" else "") / "part-0.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Required columns may hold nulls here: that is what some of the tests are about.
+        # Required columns may hold nulls here, since some of the tests need them.
         relaxed = pa.schema([field.with_nullable(True) for field in schemas[name]])
         pq.write_table(pa.Table.from_pylist(rows, schema=relaxed), path)
 
@@ -98,13 +98,13 @@ def test_healthy_data_passes_and_is_described(tmp_path):
     assert found["tables"]["events"]["columns"]["query"]["null_rate"] == 1
 
 
-def test_statistics_are_the_same_twice(tmp_path):
+def test_statistics_are_reproducible(tmp_path):
     for name in ("a", "b"):
         run(tmp_path / name)
     assert statistics(tmp_path / "a") == statistics(tmp_path / "b")
 
 
-def test_the_page_shows_every_plot_and_escapes_what_shoppers_typed(tmp_path):
+def test_report_shows_every_plot_and_escapes_user_input(tmp_path):
     data = healthy()
     attack = "<script>alert(1)</script> 燕麦奶 🥛"
     data["events"][0].update(event_type="search", query=attack)
@@ -126,7 +126,7 @@ CASES = {
     "unknown type": (lambda d: d["events"][3].update(event_type="teleport"), "event_mix", "events.event_type"),
     "future": (lambda d: [e.update(timestamp=e["timestamp"].replace(year=2027)) for e in d["events"]],
                "future_timestamps", "events.timestamp"),
-    "one moment": (lambda d: [e.update(timestamp=START) for e in d["events"]], "time_span", "events.timestamp"),
+    "one timestamp": (lambda d: [e.update(timestamp=START) for e in d["events"]], "time_span", "events.timestamp"),
     "NaN price": (lambda d: d["events"][3].update(price=float("nan")), "value_range", "events.price"),
     "infinite price": (lambda d: d["items"][3].update(price=float("inf")), "value_range", "items.price"),
     "negative price": (lambda d: d["items"][3].update(price=-1.0), "value_range", "items.price"),
@@ -144,7 +144,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("damage", "rule", "column"), CASES.values(), ids=CASES)
-def test_bad_data_is_refused_by_name(tmp_path, damage, rule, column):
+def test_error_for_bad_data_names_the_column_and_the_rule(tmp_path, damage, rule, column):
     data = healthy()
     damage(data)
     error = refusal_of(tmp_path, data)
@@ -154,7 +154,7 @@ def test_bad_data_is_refused_by_name(tmp_path, damage, rule, column):
     assert "page.html" in error.fix
 
 
-def test_a_refusal_shows_the_count_and_three_rows(tmp_path):
+def test_error_shows_the_count_and_three_rows(tmp_path):
     data = healthy()
     for number in range(5):
         data["events"][number].update(price=-float(number + 1))
@@ -174,20 +174,20 @@ def test_a_refusal_shows_the_count_and_three_rows(tmp_path):
         (lambda d: [e.update(timestamp=e["timestamp"].replace(day=1)) for e in d["events"]], "time_span"),
     ],
 )
-def test_lesser_faults_are_warnings(tmp_path, damage, rule):
+def test_minor_problems_are_warnings(tmp_path, damage, rule):
     data = healthy()
     damage(data)
     assert levels(run(tmp_path, data))[rule] == "warning"
 
 
-def test_thresholds_are_configuration(tmp_path):
+def test_thresholds_are_configurable(tmp_path):
     data = healthy()
     data["events"].extend(data["events"][:10])
     assert "duplicate_events" not in levels(run(tmp_path, data, duplicate_warning=0.1))
     assert "duplicate_events" in refusal_of(tmp_path, data, duplicate_error=0.02).headline
 
 
-def test_a_clock_a_few_hours_ahead_is_not_the_future(tmp_path):
+def test_timestamps_a_few_hours_ahead_are_accepted(tmp_path):
     data = healthy()
     data["events"].append(event(1, timestamp=NOW + timedelta(hours=20)))
     assert "future_timestamps" not in levels(run(tmp_path, data))
@@ -204,7 +204,7 @@ def test_sizes_are_compared_with_the_previous_run(tmp_path):
         run(tmp_path / "third", data, previous_statistics=str(tmp_path / "first" / "statistics" / "statistics.json"))
 
 
-def test_a_wrong_schema_is_a_finding_of_its_own(tmp_path):
+def test_wrong_schema_is_reported_as_a_finding(tmp_path):
     write(tmp_path, healthy())
     pq.write_table(pa.table({"user_id": [1]}), tmp_path / "users" / "part-1.parquet")
     with pytest.raises(DataError, match=r"users.\* violates the rule schema: users: column 'user_id' is int64"):
@@ -213,7 +213,7 @@ def test_a_wrong_schema_is_a_finding_of_its_own(tmp_path):
     assert "<svg" not in (tmp_path / "page.html").read_text()
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_unreadable_inputs_are_refused_and_leave_no_output(tmp_path):
     write(tmp_path, healthy())
     paths = [tmp_path / name for name in ("events", "items", "users", "statistics")]
     with pytest.raises(InputError, match="has no Parquet file"):
@@ -232,12 +232,12 @@ def test_what_cannot_be_read_is_named(tmp_path):
     assert not (tmp_path / "page.html").exists() and not (tmp_path / "statistics").exists()
 
 
-def test_founding_example_is_accepted(tmp_path):
+def test_small_data_without_titles_and_sessions_only_warns(tmp_path):
     """Six events of two users; titles and sessions are missing, which is only a warning."""
-    moments = [datetime(2021, 1, day, 10, minute, tzinfo=UTC) for day in (1, 2) for minute in (0, 5, 10)]
+    times = [datetime(2021, 1, day, 10, minute, tzinfo=UTC) for day in (1, 2) for minute in (0, 5, 10)]
     kinds = ["search", "view", "purchase"] * 2
     events = [
-        {"user_id": str(1 + n // 3), "item_id": str(1001 + n), "event_type": kinds[n], "timestamp": moments[n]}
+        {"user_id": str(1 + n // 3), "item_id": str(1001 + n), "event_type": kinds[n], "timestamp": times[n]}
         for n in range(6)
     ]
     data = {"events": events, "items": [{"item_id": str(1001 + n)} for n in range(6)]}
@@ -246,19 +246,19 @@ def test_founding_example_is_accepted(tmp_path):
     assert {f.rule for f in result.findings if f.level == "warning"} == {"null_rate"}
 
 
-def test_kfp_face(tmp_path):
+def test_kfp_component(tmp_path):
     write(tmp_path, healthy())
     inputs = {name: Dataset(uri=str(tmp_path / name)) for name in ("events", "items", "users", "rejected")}
-    made, page = Artifact(uri=str(tmp_path / "statistics")), HTML(uri=str(tmp_path / "report"))
+    artifact, page = Artifact(uri=str(tmp_path / "statistics")), HTML(uri=str(tmp_path / "report"))
     summary = Metrics(uri=str(tmp_path / "summary"))
-    validate_data.python_func(**inputs, statistics=made, report=page, summary=summary)
+    validate_data.python_func(**inputs, statistics=artifact, report=page, summary=summary)
     assert summary.metadata == {"events": 200, "items": 11, "users": 7, "warnings": 0}
-    assert made.metadata["code_version"] == VERSION
+    assert artifact.metadata["code_version"] == VERSION
     assert (tmp_path / "report").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert statistics(tmp_path)["tables"]["events"]["rows"] == 200
 
 
-def test_items_may_lack_a_content_vector_and_an_odd_one_is_named(tmp_path):
+def test_missing_content_vectors_are_accepted_and_a_mismatch_is_refused(tmp_path):
     data = healthy()
     for item, vector in zip(data["items"], [[0.1, 0.2], [], None, [0.3, 0.4]], strict=False):
         item["content_vector"] = vector

@@ -1,4 +1,4 @@
-"""The proof on the real predictor process: it passes, or says what is wrong with its last log lines, and ends it."""
+"""The proof on a real predictor process: it passes or fails with the last log lines, and always ends the process."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def _signed(folder, golden):
     return folder
 
 
-def test_a_good_bundle_is_proven_through_the_kfp_face(bundle, tmp_path, capsys):
+def test_component_proves_a_valid_bundle(bundle, tmp_path, capsys):
     proof, report = Artifact(uri=str(tmp_path / "proof")), Metrics(uri=str(tmp_path / "report"))
     validate_serving.python_func(
         bundle=Model(uri=str(bundle)), proof=proof, report=report, release={"max_p99_ms": 5_000.0},
@@ -50,7 +50,7 @@ def test_a_good_bundle_is_proven_through_the_kfp_face(bundle, tmp_path, capsys):
     assert "progress validate_serving 1.000" in capsys.readouterr().out
 
 
-def test_limits_are_kept_and_nothing_is_written(bundle, tmp_path):
+def test_exceeded_limits_are_refused_and_nothing_is_written(bundle, tmp_path):
     with pytest.raises(ServingError, match=r"uses \d+ MB, the limit \(max_memory_mb\) is 10 MB"):
         prove(bundle, tmp_path / "proof", _config(max_memory_mb=10))
     with pytest.raises(ServingError, match=r"p99 latency is .* the limit \(max_p99_ms\) is 0.0 ms"):
@@ -60,7 +60,7 @@ def test_limits_are_kept_and_nothing_is_written(bundle, tmp_path):
     assert not (tmp_path / "proof").exists()
 
 
-def test_a_predictor_that_refuses_is_quoted(tmp_path):
+def test_error_of_a_predictor_that_does_not_start_quotes_its_log(tmp_path):
     wrong = [{"request": {"user_id": "ann", "k": 1}, "items": ["yogurt"], "scores": [0.9]}]
     bundle = _signed(tmp_path / "bundle", wrong)
     with pytest.raises(ServingError, match="ended with code 2 before it was ready") as refusal:
@@ -68,7 +68,7 @@ def test_a_predictor_that_refuses_is_quoted(tmp_path):
     assert "golden request 1" in refusal.value.fix
 
 
-def test_a_start_that_takes_too_long_is_told_and_ended(bundle):
+def test_predictor_that_is_not_ready_in_time_is_refused(bundle):
     with (
         pytest.raises(ServingError, match="not ready within 0 s"),
         running(bundle, PredictorConfig(startup_s=0.1)),
@@ -76,7 +76,7 @@ def test_a_start_that_takes_too_long_is_told_and_ended(bundle):
         pass
 
 
-def test_the_process_ends_whatever_happens(bundle):
+def test_process_ends_after_an_exception_in_the_block(bundle):
     with pytest.raises(KeyError), running(bundle, PredictorConfig()) as predictor:
         raise KeyError("in the body")
     assert predictor.process.returncode is not None

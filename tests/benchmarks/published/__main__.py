@@ -18,10 +18,10 @@ from tests.benchmarks.tables import provenance, write_table
 
 
 def main(words: list[str]) -> None:
-    """Run one data set.
+    """Run the benchmark on one data set.
 
     Raises:
-        InputError: a flag has a value that cannot be used.
+        InputError: a flag has an invalid value.
         SchemaError: the data has none of the known layouts.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.published", description=__doc__)

@@ -1,4 +1,4 @@
-"""What the benchmark tries on each layout; validation chooses. Settings follow the layout, never a data set."""
+"""Candidates for each layout, from which validation chooses. Settings depend on the layout, never on a data set."""
 
 import dataclasses
 
@@ -59,7 +59,7 @@ _FILTERS = tuple(
 
 
 def candidates(kind: str) -> tuple[Candidate, ...]:
-    """What is tried on a layout of this kind."""
+    """Return the candidates for a layout of this kind."""
     if kind == "sets":
         return _FILTERS
     recipes = (_HISTORIES, _UNITS) if kind == "leave_one_out" else (_SESSIONS, _SESSION_UNITS)
@@ -69,14 +69,14 @@ def candidates(kind: str) -> tuple[Candidate, ...]:
 
 
 def ablations(chosen: Recipe, wanted: list[str]) -> tuple[Recipe, ...]:
-    """One change of the chosen recipe each: encoder, attributes, loss, negatives.
+    """Return variants of the chosen recipe with one change each: encoder, attributes, loss, negatives.
 
     Args:
-        chosen: What is changed.
-        wanted: Names of the changes; empty: all that change something.
+        chosen: Recipe to change.
+        wanted: Names of the changes; empty: all that differ from the recipe.
 
     Raises:
-        InputError: a name is no change.
+        InputError: a name is unknown.
     """
     dropout, negatives = chosen.encoder.dropout, Uniform(count=4)
     changes: dict[str, dict] = {

@@ -1,7 +1,7 @@
-"""`python -m tests.benchmarks.published.cutting`: a shop's own events in a layout of the benchmark, to run it on them.
+"""`python -m tests.benchmarks.published.cutting`: convert a shop's events to a layout of the benchmark.
 
-Reads tables of the data contract, such as ingest_events writes. Of each shopper every item counts once, where it was
-first taken; shoppers and items with few of each other are left out until all have enough (k-core).
+Reads tables of the data contract, such as the output of ingest_events. Each item of a shopper counts once, at its first
+event; shoppers and items with too few of each other are removed until all have enough (k-core).
 """
 
 import argparse
@@ -23,23 +23,23 @@ from pipelines.cli.console import show_error
 
 LAYOUTS = ("leave_one_out", "sets")
 _SHORTEST = 3
-"""Items of a shopper that leave_one_out needs: one to learn from, one to choose by, one to be asked."""
+"""Items per shopper that leave_one_out needs: one each for training, validation and test."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CuttingConfig:
-    """How events become a data set."""
+    """Settings of the conversion of events to a data set."""
 
     layout: str
     """leave_one_out: the last item is the test, the one before the validation; sets: a random share is the test."""
     event: str = "purchase"
-    """Which events count."""
+    """Event type that counts."""
     least: int = 5
-    """Items that a shopper, and shoppers that an item must have."""
+    """Minimum number of items per shopper, and of shoppers per item."""
     share: float = 0.2
-    """Of each shopper's items that are the test of sets, on average."""
+    """Average share of each shopper's items in the test part of sets."""
     seed: int = 0
-    """Of that draw."""
+    """Seed of that draw."""
 
     def __post_init__(self) -> None:
         for name, known in (("layout", LAYOUTS), ("event", EVENT_TYPES)):
@@ -53,19 +53,19 @@ class CuttingConfig:
 
 
 def cut(events: Path, items: Path, out: Path, config: CuttingConfig) -> dict[str, int]:
-    """Write the files of a layout (layouts.py).
+    """Write the files of a layout (see layouts.py).
 
     Args:
         events: Folder of Parquet files with user_id, item_id, event_type and timestamp.
         items: The same with item_id and title, whose words describe the items in leave_one_out.
         out: Folder to write; must not exist.
-        config: How.
+        config: Settings.
 
     Returns:
         Counts of shoppers, items and interactions.
 
     Raises:
-        InputError: a folder has no Parquet files, or `out` is there already.
+        InputError: a folder has no Parquet files, or `out` exists.
         DataError: too few shoppers and items have enough of each other.
     """
     if out.exists():
@@ -91,7 +91,7 @@ def cut(events: Path, items: Path, out: Path, config: CuttingConfig) -> dict[str
 
 
 def _first_events(events: Path, event: str) -> tuple[np.ndarray, np.ndarray]:
-    """Ids of shopper and item, a row each pair, by shopper and the moment it was first seen."""
+    """Return ids of shopper and item, one row per pair, ordered by shopper and time of the first event."""
     with duckdb.connect(config={"threads": usable_cpus()}) as database:
         found = database.execute(
             "SELECT user_id, item_id FROM read_parquet(?, hive_partitioning = false) WHERE event_type = ? "
@@ -103,7 +103,7 @@ def _first_events(events: Path, event: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def k_core(user: np.ndarray, item: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose shopper and item are in at least so many of the pairs that are left."""
+    """Return the largest set of pairs in which each shopper and each item has at least `least` pairs."""
     while len(user):
         enough = np.ones(len(user), bool)
         for column in (user, item):
@@ -125,7 +125,7 @@ def _write_sequences(folder: Path, rows: dict[str, np.ndarray]) -> None:
 
 
 def _write_attributes(folder: Path, items: Path, item_id: np.ndarray) -> None:
-    """Words of the titles as numbers from 1; an item without a title has none, and without any there is no file."""
+    """Write title words as numbers from 1; items without a title have none; without any title, write no file."""
     with duckdb.connect(config={"threads": usable_cpus()}) as database:
         found = database.execute(
             "SELECT item_id, any_value(title) FROM read_parquet(?) GROUP BY item_id", [str(items / "**/*.parquet")]
@@ -142,7 +142,7 @@ def _write_attributes(folder: Path, items: Path, item_id: np.ndarray) -> None:
 
 def _write_sets(folder: Path, rows: dict[str, np.ndarray], config: CuttingConfig) -> None:
     test = np.random.default_rng(config.seed).random(len(rows["user_id"])) < config.share
-    # What the training part does not know cannot be answered, nor found.
+    # Shoppers and items that are not in the training part cannot be predicted.
     known = [np.isin(column, column[~test]) for column in rows.values()]
     for name, chosen in (("train", ~test), ("test", test & known[0] & known[1])):
         part = {column: values[chosen] for column, values in rows.items()}
@@ -150,10 +150,10 @@ def _write_sets(folder: Path, rows: dict[str, np.ndarray], config: CuttingConfig
 
 
 def main(words: list[str]) -> None:
-    """Cut one shop.
+    """Convert the events of one shop.
 
     Raises:
-        InputError: a flag has a value that cannot be used.
+        InputError: a flag has an invalid value.
         DataError: see cut.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.published.cutting", description=__doc__)

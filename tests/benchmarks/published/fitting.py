@@ -1,4 +1,4 @@
-"""Fits a candidate for validation and again for the test; what was fitted is kept on disk, so a stopped run resumes."""
+"""Fit candidates for validation and for the test; fitted models are saved, so that a stopped run can resume."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from tests.benchmarks.published.layouts import Layout, Problem
 from tests.benchmarks.published.training import Recipe, SequenceScorer, Trainer, train, train_again
 
 _WATCHED_SCORES = 300_000_000
-"""Scores that the validation after an epoch may make; the choice among candidates is made on more."""
+"""Maximum number of scores in the validation after an epoch; the choice among candidates uses more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,26 +26,26 @@ class Blend:
     """Mean log-probabilities of sequence models plus those of a graph filter, weighted."""
 
     name: str
-    """In tables."""
+    """Name in tables."""
     recipes: tuple[Recipe, ...]
     """The sequence models, at least one."""
     filters: tuple[GraphFilterConfig, ...]
-    """Graph filters that validation chooses one from."""
+    """Graph filters, one of which is chosen by validation."""
     weights: tuple[float, ...] = (0.2, 0.35, 0.5, 0.75, 1.0)
-    """Weights of that filter, likewise."""
+    """Weights of the filter, one of which is chosen by validation."""
 
 
 Candidate = Recipe | GraphFilterConfig | Blend
 
 
 class Kept:
-    """A scorer that is asked the same again and again; it holds what it answered."""
+    """A scorer that caches its scores."""
 
     def __init__(self, scorer: Scorer):
         self.scorer, self.answers = scorer, {}
 
     def __call__(self, queries: Ragged) -> torch.Tensor:
-        """Scores, float [queries, items]."""
+        """Return scores, float [queries, items]."""
         asked = queries.offsets.tobytes() + queries.values.tobytes()
         if asked not in self.answers:
             self.answers[asked] = self.scorer(queries)
@@ -53,13 +53,13 @@ class Kept:
 
 
 class BlendScorer:
-    """Several scorers as one."""
+    """Combination of several scorers."""
 
     def __init__(self, sequences: list[Scorer], neighbours: Scorer, weight: float):
         self.sequences, self.neighbours, self.weight = sequences, neighbours, weight
 
     def __call__(self, queries: Ragged) -> torch.Tensor:
-        """Scores, float [queries, items]."""
+        """Return scores, float [queries, items]."""
         near = self.neighbours(queries).clamp(min=0)
         near[:, 0] = 0
         share = near / near.sum(1, keepdim=True).clamp(min=1e-12)
@@ -67,12 +67,12 @@ class BlendScorer:
         for sequence in self.sequences[1:]:
             learned += torch.log_softmax(sequence(queries), 1)
         learned /= len(self.sequences)
-        # One part in as many as there are items keeps an item without neighbours possible.
+        # Adding 1 / items keeps items without neighbours possible.
         return learned + self.weight * (share + 1 / share.shape[1]).log()
 
 
 class Workshop:
-    """Fits candidates to a layout; `folder` keeps what was fitted under digests of layout, candidate and seed."""
+    """Fits candidates to a layout and saves them in `folder` under digests of layout, candidate and seed."""
 
     def __init__(self, layout: Layout, folder: Path):
         self.layout = layout
@@ -84,7 +84,7 @@ class Workshop:
         self._graphs: dict[tuple[str, int, int, float, float, float], Graph] = {}
 
     def validated(self, candidate: Candidate, seed: int) -> tuple[Scorer, dict]:
-        """Fit on validation.train, and what a fit for the test must know of it."""
+        """Fit on validation.train; return the scorer and the settings needed to fit for the test."""
         match candidate:
             case Recipe():
                 return self._trained(candidate, seed)
@@ -96,7 +96,7 @@ class Workshop:
                 assert_never(candidate)
 
     def final(self, candidate: Candidate, seed: int, memory: dict) -> Scorer:
-        """Fit for the test: on test.train with what validation found, or, without a refit, the validated fit."""
+        """Fit on test.train with the settings found by validation; without a refit, return the validated fit."""
         match candidate:
             case Recipe():
                 if not self.layout.refit:
@@ -130,7 +130,7 @@ class Workshop:
         key = part, seed, config.factors, config.user_power, config.item_power, config.recency
         if key not in self._graphs:
             problem = self.layout.validation if part == "validation" else self.layout.test
-            # One graph at a time: those of another part or seed are not asked for again soon.
+            # Keep one graph only: graphs of other parts or seeds are not needed again soon.
             self._graphs = {key: Graph(problem.train, self.layout.items, config, seed, self.layout.dated)}
         return self._graphs[key]
 

@@ -1,4 +1,4 @@
-"""Item vectors: id embedding + bags of attributes or title tokens + a linear map of content vectors made elsewhere."""
+"""Item vectors: id embedding + bags of attributes or title tokens + a linear map of precomputed content vectors."""
 
 from dataclasses import dataclass
 
@@ -14,27 +14,27 @@ from components.shared.models.encoders.encoder import initialise
 
 @dataclass(frozen=True, kw_only=True)
 class ItemTowerConfig:
-    """What an item's vector is the sum of."""
+    """Parts that are summed to an item's vector."""
 
     rows: int
-    """Catalog rows, the unknown item 0 among them."""
+    """Catalog rows, including the unknown item 0."""
     dim: int
     """Width of the vectors."""
     ids: bool = True
-    """Whether each item has an embedding of its own."""
+    """Whether each item has its own embedding."""
     bags: tuple[tuple[str, int], ...] = ()
     """Name and rows of each bag of attributes or tokens; row 0 of a bag is the unknown."""
     content_dim: int = 0
     """Width of content vectors (image or text embeddings); 0: none."""
     dropout: float = 0.0
-    """On the vectors, drawn anew wherever a vector is used."""
+    """Dropout on the vectors, drawn separately for each use of a vector."""
     id_dropout: float = 0.0
-    """Share of items that lose their own embedding in a training step, so that the rest must describe them."""
+    """Share of items whose own embedding is dropped in a training step, so that the other parts must describe them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ItemFeatures:
-    """What is known of every catalog row; row 0, the unknown item, is empty."""
+    """Features of every catalog row; row 0, the unknown item, has none."""
 
     bags: dict[str, Ragged]
     """Attribute or token ids of each row, by the bag's name."""
@@ -43,13 +43,13 @@ class ItemFeatures:
 
 
 class ItemTower(nn.Module):
-    """Vectors and biases of catalog rows; used for a history's tokens and for the candidates alike."""
+    """Vectors and biases of catalog rows, used both for a history's tokens and for the candidates."""
 
     def __init__(self, config: ItemTowerConfig, features: ItemFeatures):
-        """Hold the features of all rows.
+        """Create the tower and store the features of all rows.
 
         Raises:
-            InputError: the config names neither ids, bags nor content, or a feature that is not given.
+            InputError: the config has neither ids, bags nor content, or a feature is missing or has another shape.
         """
         super().__init__()
         self.config = config
@@ -67,7 +67,7 @@ class ItemTower(nn.Module):
             self.register_buffer("content_vectors", torch.from_numpy(features.content), persistent=False)
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors [rows, D] and biases [rows] of the whole catalog, before dropout."""
+        """Return vectors [rows, D] and biases [rows] of the whole catalog, before dropout."""
         parts = []
         if self.ids is not None:
             keep = 1.0 - self.config.id_dropout

@@ -1,4 +1,4 @@
-"""Full ranking over all items: top lists of any scorer, and a layout's metrics over them."""
+"""Evaluation by full ranking over all items: top lists of any scorer, and a layout's metrics of them."""
 
 from collections.abc import Callable
 
@@ -11,20 +11,20 @@ from components.shared.features.ragged import Ragged
 from tests.benchmarks.published.layouts import Layout, Problem
 
 Scorer = Callable[[Ragged], torch.Tensor]
-"""Histories to scores, float [queries, items]; column 0 is no item."""
+"""Maps histories to scores, float [queries, items]; column 0 is not an item."""
 
 
 def top_lists(scorer: Scorer, queries: Ragged, k: int, exclude_seen: bool, part: int = 512) -> np.ndarray:
-    """Best k catalog rows of each query, int64 [queries, k]; fewer items than k leave places at 0.
+    """Return the best k catalog rows of each query, int64 [queries, k]; empty positions are 0.
 
-    Equal scores stand as torch.topk leaves them, which has not seen what is relevant.
+    Ties are ordered by torch.topk, independently of the relevant items.
 
     Args:
         scorer: Scores queries.
         queries: Histories.
-        k: Places.
-        exclude_seen: Whether a query's own items may not stand in its list.
-        part: Queries scored together.
+        k: Length of the lists.
+        exclude_seen: Whether to exclude a query's own items from its list.
+        part: Queries scored at a time.
     """
     lists = []
     for start in range(0, len(queries), part):
@@ -40,13 +40,13 @@ def top_lists(scorer: Scorer, queries: Ragged, k: int, exclude_seen: bool, part:
 
 
 def judge(scorer: Scorer, layout: Layout, problem: Problem) -> dict[str, float]:
-    """The layout's metrics, means over the problem's queries."""
+    """Return the layout's metrics, averaged over the problem's queries."""
     found = ranking_metrics.hits(top_lists(scorer, problem.queries, layout.k, layout.exclude_seen), problem.relevant)
     return {name: float(metric(found, problem.relevant.lengths).mean()) for name, metric in layout.metrics.items()}
 
 
 def thinned(problem: Problem, most: int) -> Problem:
-    """The problem with at most about `most` of its queries, evenly spaced."""
+    """Return the problem with at most about `most` of its queries, evenly spaced."""
     kept = np.arange(0, len(problem.queries), max(1, -(-len(problem.queries) // most)))
     return Problem(
         train=problem.train, queries=problem.queries.take(kept), relevant=problem.relevant.take(kept)
@@ -54,10 +54,10 @@ def thinned(problem: Problem, most: int) -> Problem:
 
 
 def criterion(found: dict[str, float]) -> float:
-    """What validation decides by: the geometric mean of the layout's metrics, which have different scales.
+    """Return the validation criterion: the geometric mean of the layout's metrics, which have different scales.
 
     Raises:
-        DataError: a metric is no number.
+        DataError: a metric is not finite.
     """
     decided = float(np.prod(list(found.values())) ** (1 / len(found)))
     if not np.isfinite(decided):

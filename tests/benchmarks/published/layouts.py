@@ -1,4 +1,4 @@
-"""Public layouts of interactions, recognised by their schema, as problems: histories, what followed, what is excluded.
+"""Public layouts of interactions, recognised by their schema: histories, the items that followed, excluded items.
 
 interactions.parquet  user_id, item_id, position, split    leave-one-out; item_attributes.parquet may describe items
 train_sessions.parquet + test.parquet (prefix, target)     sessions in time order
@@ -21,14 +21,14 @@ from tests.benchmarks.published.item_tower import ItemFeatures
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What a model may learn from, and what it is then asked."""
+    """Training histories and the queries to evaluate."""
 
     train: Ragged
-    """Histories, oldest first, of catalog rows."""
+    """Training histories of catalog rows, oldest first."""
     queries: Ragged
-    """Histories to answer."""
+    """Histories to predict from."""
     relevant: Ragged
-    """What followed each of them."""
+    """Items that followed each query."""
 
 
 Metrics = dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]
@@ -42,31 +42,31 @@ class Layout:
     kind: str
     """leave_one_out, sessions or sets."""
     items: int
-    """Catalog rows; row 0 is no item."""
+    """Catalog rows; row 0 is not an item."""
     features: ItemFeatures
-    """What is known of the items."""
+    """Features of the items."""
     bags: tuple[tuple[str, int], ...]
     """Names and rows of the bags in `features`."""
     validation: Problem
-    """Chooses hyper-parameters and epochs."""
+    """Problem for choosing hyper-parameters and epochs."""
     test: Problem
-    """Is asked once."""
+    """Problem that is evaluated once, at the end."""
     refit: bool
-    """Whether the published protocol trains on the validation part too before the test."""
+    """Whether the published protocol also trains on the validation part before the test."""
     ordered: bool
     """Whether a history's items have an order."""
     dated: bool
-    """Whether the training histories stand in the order of time, and the test follows them."""
+    """Whether the training histories are in order of time, followed by the test."""
     exclude_seen: bool
-    """Whether the published protocol takes a query's own items off its list."""
+    """Whether the published protocol excludes a query's own items from its list."""
     metrics: Metrics
     """The layout's two metrics."""
     k: int
     """Length of the lists."""
     protocol: str
-    """What was done, for the report."""
+    """Description of the protocol for the report."""
     counts: tuple[int, int, int]
-    """Training interactions, test queries, items; published figures belong to a data set with the same ones."""
+    """Training interactions, test queries, items; published figures are for the data set with the same counts."""
 
 
 def read_layout(folder: Path) -> Layout:
@@ -74,7 +74,7 @@ def read_layout(folder: Path) -> Layout:
 
     Raises:
         SchemaError: no layout has these files and columns.
-        DataError: a part of the data set is empty or not known.
+        DataError: a part of the data set is empty or unknown.
     """
     columns = {
         path.name: set(pq.read_schema(path).names)
@@ -99,19 +99,19 @@ def read_layout(folder: Path) -> Layout:
 
 
 def _grouped(user: np.ndarray, item: np.ndarray, users: int) -> Ragged:
-    """Items of each user; rows must be sorted by user."""
+    """Group items by user; rows must be sorted by user."""
     return Ragged(offsets_of(np.bincount(user, minlength=users)), item, np.ones(len(item), np.float32))
 
 
 def _once(user: np.ndarray, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct pairs, each where it first stood: a set holds an item once, however often a file says so."""
+    """Return the distinct pairs in order of first occurrence: a set holds an item once."""
     _, first = np.unique(user * (item.max(initial=0) + 1) + item, return_index=True)
     kept = np.sort(first)
     return user[kept], item[kept]
 
 
 def _asked(train: Ragged, queries: Ragged, relevant: Ragged, part: str) -> Problem:
-    """The problem of those who have something to be found."""
+    """Return the problem of the queries with relevant items."""
     rows = np.flatnonzero(relevant.lengths)
     if not len(rows) or not len(train.values):
         raise DataError(f"--data: nothing is left of the {'train' if len(rows) else part} part",
@@ -120,7 +120,7 @@ def _asked(train: Ragged, queries: Ragged, relevant: Ragged, part: str) -> Probl
 
 
 def _codes(*columns: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Columns of ids as rows from 1, and the sorted distinct ids."""
+    """Return columns of ids as rows from 1, and the sorted distinct ids."""
     known = np.unique(np.concatenate(columns))
     return [np.searchsorted(known, column).astype(np.int64) + 1 for column in columns], known
 
@@ -167,13 +167,13 @@ def _attributes(path: Path, owners: np.ndarray, items: int) -> tuple[ItemFeature
     (codes,), known = _codes(lists.values)
     row = np.full(items, len(owners))
     row[owners] = np.arange(len(owners))
-    # One more, empty row at the end for the items that the file does not name.
+    # An additional empty row at the end, for items that are not in the file.
     whole = Ragged(np.r_[lists.offsets, lists.offsets[-1]], codes, lists.weights)
     return ItemFeatures(bags={"attributes": whole.take(row)}), (("attributes", len(known) + 1),)
 
 
 def _prefixes(sessions: Ragged) -> tuple[Ragged, np.ndarray]:
-    """Every proper prefix of every session and the item that followed it."""
+    """Return every proper prefix of every session and the item that followed it."""
     steps = np.maximum(sessions.lengths - 1, 0)
     length = np.arange(steps.sum()) - np.repeat(offsets_of(steps)[:-1], steps) + 1
     start = np.repeat(sessions.offsets[:-1], steps)
@@ -209,7 +209,7 @@ def _sets(folder: Path) -> Layout:
     (user, asker), users = _codes(_column(train, "user_id"), _column(test, "user_id"))
     interactions = len(item)
     (user, item), (asker, wanted) = _once(user, item), _once(asker, wanted)
-    # Training items stand in no list, so they cannot be asked for.
+    # Training items are excluded from the lists, so they cannot be relevant.
     new = ~np.isin(asker * (len(known) + 1) + wanted, user * (len(known) + 1) + item)
     asker, wanted = asker[new], wanted[new]
     order, asked = np.argsort(user, kind="stable"), np.argsort(asker, kind="stable")

@@ -1,4 +1,4 @@
-"""Softmax cross-entropy over many items without ever holding all logits: chunks of tokens, gradients made on the way.
+"""Softmax cross-entropy over many items without holding all logits: chunks of tokens, gradients in the forward pass.
 
 Source of the idea: Wijmans et al., Cut Your Losses in Large-Vocabulary Language Models (ICLR 2025).
 """
@@ -9,21 +9,21 @@ from typing import Any
 import torch
 
 _CHUNK_LOGITS = 32_000_000
-"""Logits alive at a time, 64 MB as bfloat16; smaller chunks add up the item gradients more often."""
+"""Logits in memory at a time, 64 MB as bfloat16; smaller chunks accumulate the item gradients more often."""
 
 _SAFE_LOGIT = 60.0
-"""Up to here sums of exponentials neither overflow nor vanish in bfloat16 or float32, so no maximum is looked for."""
+"""Up to this value sums of exponentials neither overflow nor vanish in bfloat16 or float32; no maximum is needed."""
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Weighted mean of -log softmax(user . items + bias)[target]; the gradients are ready when the loss is."""
+    """Weighted mean of -log softmax(user . items + bias)[target]; the gradients are computed along with the loss."""
 
     @staticmethod
     def forward(
         ctx: Any, user_ND: torch.Tensor, item_ID: torch.Tensor, bias_I: torch.Tensor, target_N: torch.Tensor,
         weight_N: torch.Tensor, dtype: torch.dtype,
     ) -> torch.Tensor:  # fmt: skip
-        """Loss, and as a side effect the gradients of user, item and bias."""
+        """Return the loss, and save the gradients of user, item and bias."""
         users, items, biases = user_ND.to(dtype), item_ID.to(dtype), bias_I.to(dtype)
         ones = items.new_ones(1, len(user_ND))
         grad_user, grad_item = torch.empty_like(user_ND), torch.zeros_like(item_ID)
@@ -45,7 +45,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             if shift is not None:
                 losses[part] += shift.squeeze(1)
             scale = (weight_N[part] / total).unsqueeze(1)
-            # The division by the softmax's total is done on the narrow side of each product.
+            # The division by the softmax's total is applied to the narrow side of each product.
             grad_user[part] = (exponents @ items).to(user_ND.dtype) * scale
             grad_item += exponents.T @ (user_ND[part] * scale).to(dtype)
             if biased:
@@ -58,7 +58,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        """Scale what forward left."""
+        """Scale the gradients saved by forward."""
         (grad,) = grad_outputs
         user, item, bias = ctx.saved_tensors
         return user * grad, item * grad, bias * grad if ctx.needs_input_grad[2] else None, None, None, None
@@ -74,10 +74,10 @@ def full_softmax(
         user_ND: User vectors.
         item_ID: Item vectors.
         bias_I: Item biases, or log-Q corrections of them.
-        target_N: int64, the right item of each user vector.
-        weight_N: How much each token counts; all alike by default.
-        dtype: Of the large products; bfloat16 is three times faster on CPUs with AVX-512 BF16 and changes gradients
-            by less than a percent. Everything that belongs to the target stays in the vectors' own type.
+        target_N: int64, the target item of each user vector.
+        weight_N: Weight of each token; equal by default.
+        dtype: Type of the large products; bfloat16 is three times faster on CPUs with AVX-512 BF16 and changes
+            gradients by less than a percent. Everything about the target stays in the vectors' own type.
 
     Returns:
         Scalar: weighted mean over the tokens.

@@ -15,14 +15,14 @@ class Sgd:
     lr: float = 0.1
     """Learning rate."""
     momentum: float = 0.0
-    """Share of the last step that is kept."""
+    """Share of the previous step that is added."""
     weight_decay: float = 0.0
     """L2 penalty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam; weight decay joins the gradient (Kingma and Ba, ICLR 2015)."""
+    """Adam; weight decay is added to the gradient (Kingma and Ba, ICLR 2015)."""
 
     lr: float = 1e-3
     """Learning rate."""
@@ -37,24 +37,24 @@ class AdamW:
     lr: float = 1e-3
     """Learning rate."""
     weight_decay: float = 0.01
-    """Share of each weight that a step of learning rate 1 takes away."""
+    """Share of each weight that a step with learning rate 1 subtracts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowWiseAdagradAdam:
-    """Adagrad with one accumulator a row for embedding tables, Adam for everything else."""
+    """Adagrad with one accumulator per row for embedding tables, Adam for everything else."""
 
     embedding_lr: float = 0.05
-    """Of tables."""
+    """Learning rate of embedding tables."""
     dense_lr: float = 1e-3
-    """Of everything else."""
+    """Learning rate of all other parameters."""
 
 
 OptimizerChoice = Sgd | Adam | AdamW | RowWiseAdagradAdam
 
 
 def build_optimizers(choice: OptimizerChoice, model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Optimisers that together move every parameter of `model` once."""
+    """Return optimisers that together update every parameter of `model` once."""
     parameters = list(model.parameters())
     match choice:
         case Sgd():

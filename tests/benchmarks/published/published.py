@@ -1,4 +1,4 @@
-"""Published results; they are shown beside ours only where interactions, queries and items are counted the same."""
+"""Published results; they are shown next to ours only if the counts of interactions, queries and items are equal."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ class Published:
     """A row of a published table.
 
     Attributes:
-        method: Its name.
-        values: Of the layout's metrics, in their order.
-        source: Where it was read.
+        method: Name of the method.
+        values: Values of the layout's metrics, in their order.
+        source: Source of the values.
     """
 
     method: str
@@ -44,5 +44,5 @@ _TABLES = {
 
 
 def published(counts: tuple[int, int, int]) -> tuple[Published, ...]:
-    """Rows of the data set with these counts of interactions, test queries and items; none if it is another one."""
+    """Return rows of the data set with these counts of interactions, test queries and items; none if unknown."""
     return _TABLES.get(counts, ())

@@ -26,14 +26,14 @@ def ranking_loss(
     config: RankingLoss, vectors: Vectors, target_N: torch.Tensor, sampler: NegativeSampler,
     weight_N: torch.Tensor | None = None,
 ) -> torch.Tensor:  # fmt: skip
-    """Weighted mean over the tokens of the loss that `config` describes.
+    """Return the weighted mean over the tokens of the configured loss.
 
     Args:
-        config: Which loss.
+        config: Loss to compute.
         vectors: Users, items, biases.
-        target_N: int64, the right item of each user.
-        sampler: Draws negatives; a full softmax asks for none.
-        weight_N: How much each token counts; all alike by default.
+        target_N: int64, the target item of each user.
+        sampler: Draws negatives; not used by a full softmax.
+        weight_N: Weight of each token; equal by default.
     """
     weight = torch.ones_like(vectors.user[:, 0]) if weight_N is None else weight_N
     match config:
@@ -68,7 +68,7 @@ def _sampled(
         own = torch.searchsorted(rows, target_N)
         dtype = _product_type(config.bfloat16, vectors.user)
         return full_softmax(vectors.user, item, bias, own, weight_N, dtype)
-    # Without the batch's targets among the candidates each token's own stands beside them.
+    # The candidates do not include the batch's targets, so each token's own target is added to them.
     logits = (vectors.user @ item.T + bias).masked_fill(rows == target_N.unsqueeze(1), MASKED)
     positive = vectors.scores(target_N) - sampler.log_inclusion(config.sources, target_N, len(target_N))
     losses = torch.logaddexp(torch.logsumexp(logits, 1), positive) - positive
@@ -78,12 +78,12 @@ def _sampled(
 def _per_token(
     sampler: NegativeSampler, source: NegativeSource, target_N: torch.Tensor, scores: Callable[[], torch.Tensor]
 ) -> torch.Tensor:
-    """Negatives of each token, int64 [N, count]; a draw that is the token's own target is drawn again once.
+    """Return negatives of each token, int64 [N, count]; a draw equal to the token's target is drawn again once.
 
     Args:
-        source: Where from.
+        source: Source of the negatives.
         target_N: Targets of the batch.
-        scores: Makes the scores of all items for each token, [N, I]; asked by Hard only.
+        scores: Computes the scores of all items for each token, [N, I]; called for Hard only.
     """
     if isinstance(source, Hard):
         return _hardest(sampler, source, target_N, scores())

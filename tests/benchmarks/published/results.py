@@ -1,4 +1,4 @@
-"""A benchmark: validation chooses among candidates, each seed is asked the test once; JSON and a Markdown table."""
+"""A benchmark: validation chooses a candidate, each seed is tested once; results as JSON and Markdown table."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from tests.benchmarks.published.published import published
 from tests.benchmarks.published.training import Recipe
 
 _CHOICE_SCORES = 600_000_000
-"""Scores that the choice among candidates makes for each of them; a larger validation part is thinned evenly."""
+"""Maximum number of scores per candidate for the choice; a larger validation part is thinned evenly."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What was measured on one data set."""
+    """Results on one data set."""
 
     layout: Layout
     """The data set."""
     seeds: tuple[int, ...]
     """Seeds of the test."""
     chosen: Candidate
-    """What validation chose."""
+    """Candidate chosen by validation."""
     tried: dict[str, dict[str, float]]
-    """Validation metrics of every candidate, first seed."""
+    """Validation metrics of every candidate, with the first seed."""
     test: dict[str, tuple[float, ...]]
-    """Metric -> a value a seed, of the chosen candidate."""
+    """Metric -> values of the chosen candidate, one per seed."""
     ablation: dict[str, dict[str, float]]
-    """Test metrics of one-change variants of the chosen recipe, first seed; empty if not asked for."""
+    """Test metrics of variants of the chosen recipe with one change, with the first seed; empty if not requested."""
 
     def to_json(self) -> dict:
-        """For a file."""
+        """Return JSON values."""
         return {
             "kind": self.layout.kind, "counts": self.layout.counts, "protocol": self.layout.protocol,
             "chosen": repr(self.chosen), "validation": self.tried, "seeds": self.seeds, "test": self.test,
@@ -48,12 +48,12 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Ablation:
-    """Which variants of the chosen recipe are fitted too."""
+    """Variants of the chosen recipe to fit as well."""
 
     wanted: list[str]
-    """Names of changes, one a variant; empty: all of them."""
+    """Names of changes, one per variant; empty: all."""
     base: str = ""
-    """Name of a change that all variants begin with; empty: none."""
+    """Name of a change that all variants start from; empty: none."""
 
 
 def run(
@@ -64,8 +64,8 @@ def run(
     Args:
         workshop: Fits to one data set.
         tried: Candidates.
-        seeds: Of the test; the first also chooses.
-        ablate: Variants of the chosen recipe to fit too.
+        seeds: Seeds of the test; the first is also used for the choice.
+        ablate: Variants of the chosen recipe to fit as well.
     """
     layout = workshop.layout
     found: dict[str, dict[str, float]] = {}
@@ -107,7 +107,7 @@ def _spread(values: tuple[float, ...]) -> float:
 
 
 def table(result: Result) -> str:
-    """Markdown: ours beside what was published, what validation chose from, and the ablation."""
+    """Return Markdown tables of our and published results, of all candidates, and of the ablation."""
     layout, names = result.layout, list(result.layout.metrics)
     queries, items = f"{layout.counts[1]:,}", f"{layout.counts[2]:,}"
     head = f"| {' | '.join(names)} |\n|---|{'---|' * len(names)}"

@@ -1,4 +1,4 @@
-"""Retriever whose user tower reads the history: the tokens are the item tower's vectors, so both sides are tied.
+"""Retriever whose user tower encodes the history: the tokens are the item tower's vectors, so both sides are tied.
 
 history ids -- item tower -- tokens -- sequence encoder -- user_vector [B, D]
 all items ---- item tower ------------------------------- item_vector [I, D], item_bias [I]
@@ -17,15 +17,15 @@ from tests.benchmarks.published.item_tower import ItemFeatures, ItemTower, ItemT
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
-    """How two vectors become a score."""
+    """Scoring of a user and an item vector."""
 
     normalise: bool = False
-    """Cosine instead of inner product, so that an item's popularity cannot hide in its length.
+    """Cosine instead of inner product, so that the vector length cannot encode an item's popularity.
 
     Source: Gupta et al., NISER: Normalized Item and Session Representations (2019).
     """
     temperature: float = 1.0
-    """Scores are divided by it; about 1/12 suits cosines."""
+    """Divisor of the scores; about 1/12 suits cosines."""
     bias: bool = False
     """Whether items have a learned bias."""
 
@@ -35,11 +35,11 @@ class SequenceRetrieverConfig:
     """Shape of a sequence retriever."""
 
     tower: ItemTowerConfig
-    """What items are made of."""
+    """Item tower."""
     encoder: EncoderConfig
-    """What reads the history."""
+    """Encoder of the history."""
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
-    """What the vectors are compared by."""
+    """Scoring of user and item vectors."""
 
 
 class SequenceRetriever(nn.Module):
@@ -52,26 +52,26 @@ class SequenceRetriever(nn.Module):
         self.encoder = SequenceEncoder(config.encoder, config.tower.dim)
 
     def items(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Vectors [I, D] and biases [I] of the whole catalog as the tower makes them; see `item_side`."""
+        """Return vectors [I, D] and biases [I] of the whole catalog from the tower; see `item_side`."""
         vectors, bias = self.tower()
         return vectors, bias if self.config.scoring.bias else torch.zeros_like(bias)
 
     def item_side(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Any of the tower's vectors as they are scored, indexed and read as tokens; drops out while training."""
+        """Convert vectors of the tower for scoring, indexing and use as tokens; applies dropout in training."""
         vectors = self.tower.dropout(vectors)
         return F.normalize(vectors, dim=-1) if self.config.scoring.normalise else vectors
 
     def user_side(self, outcome: torch.Tensor) -> torch.Tensor:
-        """Encoder outcomes as vectors whose inner product with `item_side` is the score."""
+        """Convert encoder outputs to vectors whose inner product with `item_side` is the score."""
         scoring = self.config.scoring
         return (F.normalize(outcome, dim=-1) if scoring.normalise else outcome) / scoring.temperature
 
     def every_prefix(self, vectors_ID: torch.Tensor, history_N: torch.Tensor, offsets_B1: torch.Tensor) -> torch.Tensor:
-        """User vectors of every prefix of packed histories, [N, D]: what a training step needs."""
+        """Return user vectors of every prefix of packed histories, [N, D], for a training step."""
         tokens = self.item_side(F.embedding(history_N, vectors_ID))
         return self.user_side(self.encoder(tokens, offsets_B1))
 
     def user_vectors(self, vectors_ID: torch.Tensor, history_N: torch.Tensor, offsets_B1: torch.Tensor) -> torch.Tensor:
-        """User vectors of whole histories, [B, D]."""
+        """Return user vectors of whole histories, [B, D]."""
         tokens = self.item_side(F.embedding(history_N, vectors_ID))
         return self.user_side(self.encoder.last(tokens, offsets_B1))

@@ -1,4 +1,4 @@
-"""The graph filter against its own definition in dense matrices."""
+"""The graph filter against its definition in dense matrices."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from tests.benchmarks.published.graph_filter import Graph, GraphFilter, GraphFil
 
 
 @pytest.mark.parametrize(("powers", "recency"), [((0.5, 0.5), 1.0), ((0.5, 0.5), 0.2), ((0.3, 0.4), 0.2)])
-def test_the_linear_filter_is_the_normalised_item_graph_and_sharpening_its_exponential(powers, recency):
+def test_graph_filter_matches_its_dense_definition(powers, recency):
     rows = [[1, 2], [2, 3], [1, 2, 4], [4]]
     plain = GraphFilterConfig(name="x", low_pass=0.0, factors=3, decay=0.5, user_power=powers[0], item_power=powers[1],
                               recency=recency)  # fmt: skip
@@ -32,11 +32,11 @@ def test_the_linear_filter_is_the_normalised_item_graph_and_sharpening_its_expon
     )
     assert np.array_equal(undated.normal.toarray(), level.normal.toarray()), "without dates no history is old"
     assert rows_of(given) == repeated, "what it is given stays as it is"
-    asked = ragged([[2, 4]])
-    linear = GraphFilter(plain, graph)(asked)
+    queries = ragged([[2, 4]])
+    linear = GraphFilter(plain, graph)(queries)
     assert np.allclose(linear.numpy(), query @ smooth, atol=1e-5)
     right = np.linalg.svd(normal)[2][:3]
     ideal = query / power @ right.T @ right * power
     both = dataclasses.replace(plain, low_pass=0.4, sharpening=0.1)
-    wanted = (query @ smooth + 0.4 * ideal) @ (np.eye(5) - 0.1 * smooth + 0.005 * smooth @ smooth)
-    assert np.allclose(GraphFilter(both, graph)(asked).numpy(), wanted, atol=3e-4)
+    expected = (query @ smooth + 0.4 * ideal) @ (np.eye(5) - 0.1 * smooth + 0.005 * smooth @ smooth)
+    assert np.allclose(GraphFilter(both, graph)(queries).numpy(), expected, atol=3e-4)

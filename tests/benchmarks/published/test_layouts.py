@@ -1,4 +1,4 @@
-"""Data sets of the layouts as people have them: repeated rows, users without a test item, words of their own."""
+"""Irregular data sets of each layout: repeated rows, users without a test item, unknown split values."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ def write(folder, **tables):
 
 
 def visits(*users, last=("valid", "test")):
-    """Leave-one-out columns of users who took so many items, 1, 2, 3 and so on."""
+    """Leave-one-out columns of users with these numbers of items, which are 1, 2, 3 and so on."""
     split = [name for count in users for name in (["train"] * count + list(last))[-count:]]
     return {
         "user_id": np.repeat(np.arange(len(users)), users), "split": split,
@@ -28,29 +28,29 @@ def visits(*users, last=("valid", "test")):
     }  # fmt: skip
 
 
-def test_users_with_nothing_to_find_are_learned_from_and_not_asked(tmp_path):
+def test_users_without_a_test_item_are_trained_on_but_not_evaluated(tmp_path):
     columns = visits(5, 4, 3)
     columns["split"][-3:] = ["train"] * 3
     layout = read_layout(write(tmp_path, interactions=columns))
     assert len(layout.test.train) == 3 and len(layout.test.queries) == len(layout.validation.queries) == 2
     assert rows_of(layout.test.relevant) == [[5], [4]] and rows_of(layout.validation.relevant) == [[4], [3]]
-    found = judge(lambda asked: torch.zeros(len(asked), layout.items), layout, layout.validation)
+    found = judge(lambda queries: torch.zeros(len(queries), layout.items), layout, layout.validation)
     assert np.isfinite(criterion(found))
 
 
-def test_other_words_for_the_parts_are_named(tmp_path):
+def test_unknown_split_value_is_named(tmp_path):
     columns = visits(5, 4, last=("validation", "test"))
     with pytest.raises(DataError, match="'split' has the value 'validation'"):
         read_layout(write(tmp_path, interactions=columns))
 
 
 @pytest.mark.parametrize(("last", "part"), [(("valid", "valid"), "test"), (("test", "test"), "valid")])
-def test_a_part_that_is_empty_is_named(tmp_path, last, part):
+def test_empty_split_is_named(tmp_path, last, part):
     with pytest.raises(DataError, match=f"nothing is left of the {part} part"):
         read_layout(write(tmp_path, interactions=visits(5, 4, last=last)))
 
 
-def test_a_set_holds_an_item_once_and_what_was_learned_from_is_not_asked_for(tmp_path):
+def test_sets_are_deduplicated_and_test_items_exclude_training_items(tmp_path):
     train = {"user_id": [7, 7, 7, 7, 8, 8], "item_id": [30, 10, 30, 20, 10, 40]}
     test = {"user_id": [7, 7, 7, 8, 8], "item_id": [40, 40, 50, 40, 50]}
     layout = read_layout(write(tmp_path, train=train, test=test))
@@ -60,6 +60,6 @@ def test_a_set_holds_an_item_once_and_what_was_learned_from_is_not_asked_for(tmp
         assert not set(hidden) & set(kept)
 
 
-def test_validation_that_is_no_number_chooses_nothing():
+def test_nan_validation_metrics_are_refused():
     with pytest.raises(DataError, match="validation's metrics are"):
         criterion({"HR@10": 0.5, "NDCG@10": float("nan")})

@@ -1,4 +1,4 @@
-"""Losses, negatives and optimisers against forms spelled out in plain torch."""
+"""Losses, negatives and optimisers against explicit implementations in plain torch."""
 
 import math
 
@@ -27,7 +27,7 @@ from tests.benchmarks.published.optimizers import Adam, AdamW, RowWiseAdagradAda
 from tests.benchmarks.published.ranking_loss import ranking_loss
 
 
-def drawn(tokens: int, items: int, seed: int = 0, dim: int = 6) -> tuple[Vectors, torch.Tensor]:
+def random_vectors(tokens: int, items: int, seed: int = 0, dim: int = 6) -> tuple[Vectors, torch.Tensor]:
     random = torch.Generator().manual_seed(seed)
     user, item = (torch.randn(count, dim, generator=random).requires_grad_() for count in (tokens, items))
     bias = torch.randn(items, generator=random).requires_grad_()
@@ -38,7 +38,7 @@ def sampler(items: int, seed: int = 0) -> NegativeSampler:
     return NegativeSampler(torch.arange(items), seed)
 
 
-def unasked() -> torch.Tensor:
+def no_scores() -> torch.Tensor:
     raise AssertionError("only hard negatives need scores")
 
 
@@ -48,20 +48,20 @@ def gradients(loss: torch.Tensor, vectors: Vectors) -> list[torch.Tensor]:
 
 @settings(max_examples=20, deadline=None)
 @given(tokens=st.integers(1, 9), items=st.integers(2, 40), seed=st.integers(0, 99), scale=st.sampled_from([1, 90]))
-def test_the_chunked_softmax_is_torchs_cross_entropy_and_so_are_its_gradients(tokens, items, seed, scale):
-    vectors, target = drawn(tokens, items, seed)
+def test_chunked_softmax_and_its_gradients_match_cross_entropy(tokens, items, seed, scale):
+    vectors, target = random_vectors(tokens, items, seed)
     vectors = Vectors(vectors.user * scale, vectors.item, vectors.bias)
     weight = torch.rand(tokens, generator=torch.Generator().manual_seed(seed)) + 0.1
     ours = full_softmax(vectors.user, vectors.item, vectors.bias, target, weight)
     losses = F.cross_entropy(vectors.user @ vectors.item.T + vectors.bias, target, reduction="none")
-    wanted = (losses * weight).sum() / weight.sum()
-    assert ours.item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-6 * scale)
-    for got, right in zip(gradients(ours * 3, vectors), gradients(wanted * 3, vectors), strict=True):
+    expected = (losses * weight).sum() / weight.sum()
+    assert ours.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6 * scale)
+    for got, right in zip(gradients(ours * 3, vectors), gradients(expected * 3, vectors), strict=True):
         assert torch.allclose(got, right, atol=1e-5 * scale)
 
 
-def test_many_chunks_are_one_loss(monkeypatch):
-    vectors, target = drawn(50, 30)
+def test_loss_does_not_depend_on_the_chunk_size(monkeypatch):
+    vectors, target = random_vectors(50, 30)
     whole = full_softmax(vectors.user, vectors.item, vectors.bias, target)
     monkeypatch.setattr("tests.benchmarks.published.loss_softmax._CHUNK_LOGITS", 100)
     cut = full_softmax(vectors.user, vectors.item, vectors.bias, target)
@@ -71,7 +71,7 @@ def test_many_chunks_are_one_loss(monkeypatch):
 
 
 def test_bfloat16_changes_gradients_by_about_a_percent():
-    vectors, target = drawn(200, 500, dim=32)
+    vectors, target = random_vectors(200, 500, dim=32)
     exact, rough = (
         gradients(full_softmax(vectors.user / 4, vectors.item, vectors.bias, target, None, dtype), vectors)
         for dtype in (torch.float32, torch.bfloat16)
@@ -80,8 +80,8 @@ def test_bfloat16_changes_gradients_by_about_a_percent():
         assert 0 < (one - other).norm() < 0.02 * one.norm()
 
 
-def test_in_batch_candidates_are_taken_down_by_how_surely_they_are_drawn():
-    vectors, target = drawn(12, 40)
+def test_in_batch_candidates_are_corrected_by_their_log_probability():
+    vectors, target = random_vectors(12, 40)
     counts = torch.arange(40)
     config = SampledSoftmax(sources=(InBatch(),), bfloat16=False)
     ours = ranking_loss(config, vectors, target, NegativeSampler(counts, 0))
@@ -93,84 +93,84 @@ def test_in_batch_candidates_are_taken_down_by_how_surely_they_are_drawn():
 
 
 @pytest.mark.parametrize("source", [Uniform(count=6_000), Popularity(count=6_000), Popularity(count=6_000, power=1.0)])
-def test_with_more_draws_a_sampled_softmax_comes_to_the_full_one(source):
-    vectors, target = drawn(300, 60)
+def test_sampled_softmax_approaches_the_full_one_with_many_draws(source):
+    vectors, target = random_vectors(300, 60)
     full = ranking_loss(FullSoftmax(bfloat16=False), vectors, target, sampler(60)).item()
     joined = ranking_loss(SampledSoftmax(sources=(source,)), vectors, target, sampler(60)).item()
-    # Row 0 is no item: it is never drawn, but a full softmax holds it.
+    # Row 0 is not an item: it is never drawn, but the full softmax includes it.
     without = F.cross_entropy((vectors.user @ vectors.item.T + vectors.bias)[:, 1:], target - 1).item()
     assert joined == pytest.approx(without, rel=1e-4) and joined < full
 
 
-def test_the_correction_makes_a_few_draws_unbiased_in_the_normaliser():
+def test_log_q_correction_gives_an_unbiased_normaliser():
     items, sampling = 400, Popularity(count=40, power=1.0)
-    vectors, target = drawn(64, items)
+    vectors, target = random_vectors(64, items)
     exponents = (vectors.user @ vectors.item.T + vectors.bias).exp().detach()
-    wanted, draws = exponents[:, 1:].sum(1), sampler(items)
+    expected, draws = exponents[:, 1:].sum(1), sampler(items)
     found = torch.stack([
         (exponents[:, rows] / log_q.exp()).sum(1)
         for rows, log_q in (draws.shared((sampling,), target) for _ in range(3_000))
     ]).mean(0)  # fmt: skip
-    assert torch.allclose(found, wanted, rtol=0.35)
-    assert (found / wanted).mean().item() == pytest.approx(1.0, abs=0.03)
+    assert torch.allclose(found, expected, rtol=0.35)
+    assert (found / expected).mean().item() == pytest.approx(1.0, abs=0.03)
 
 
-def test_bpr_and_bce_spelled_out():
-    vectors, target = drawn(7, 20)
+def test_bpr_and_bce_match_their_formulas():
+    vectors, target = random_vectors(7, 20)
     source = Uniform(count=3)
-    rows = sampler(20, 5).per_token(source, target, unasked)
+    rows = sampler(20, 5).per_token(source, target, no_scores)
     positive, negative = vectors.scores(target), vectors.scores(rows)
     bpr = ranking_loss(Bpr(source=source), vectors, target, sampler(20, 5))
     bce = ranking_loss(Bce(source=source), vectors, target, sampler(20, 5))
     difference = torch.sigmoid(positive.unsqueeze(1) - negative)
     assert bpr.item() == pytest.approx(-difference.log().mean().item(), rel=1e-5)
-    wanted = -torch.sigmoid(positive).log().mean() - torch.sigmoid(-negative).log().mean()
-    assert bce.item() == pytest.approx(wanted.item(), rel=1e-5)
-    expected = vectors.user[2] @ vectors.item[rows[2, 1]] + vectors.bias[rows[2, 1]]
-    assert negative[2, 1].item() == pytest.approx(expected.item(), rel=1e-5)
+    expected = -torch.sigmoid(positive).log().mean() - torch.sigmoid(-negative).log().mean()
+    assert bce.item() == pytest.approx(expected.item(), rel=1e-5)
+    score = vectors.user[2] @ vectors.item[rows[2, 1]] + vectors.bias[rows[2, 1]]
+    assert negative[2, 1].item() == pytest.approx(score.item(), rel=1e-5)
 
 
-def test_only_the_rows_that_a_loss_needs_are_made_comparable():
-    vectors, target = drawn(7, 500)
-    asked = []
+def test_losses_normalise_only_the_rows_they_need():
+    vectors, target = random_vectors(7, 500)
+    row_counts = []
 
-    def side(item: torch.Tensor) -> torch.Tensor:
-        asked.append(item.numel() // item.shape[-1])
+    def normalise(item: torch.Tensor) -> torch.Tensor:
+        row_counts.append(item.numel() // item.shape[-1])
         return F.normalize(item, dim=-1)
 
-    lazy = Vectors(vectors.user, vectors.item, vectors.bias, side)
+    lazy = Vectors(vectors.user, vectors.item, vectors.bias, normalise)
     whole = Vectors(vectors.user, F.normalize(vectors.item, dim=-1), vectors.bias)
     for config in (Bce(), Bpr(source=Hard()), FullSoftmax(), SampledSoftmax(sources=(InBatch(), Uniform(count=9)))):
-        ours, wanted = (ranking_loss(config, given, target, sampler(500, 2)).item() for given in (lazy, whole))
-        assert ours == pytest.approx(wanted, rel=1e-5)
-    assert asked[:2] == [7, 7] and max(asked[-1:]) <= 16
+        ours, expected = (ranking_loss(config, given, target, sampler(500, 2)).item() for given in (lazy, whole))
+        assert ours == pytest.approx(expected, rel=1e-5)
+    assert row_counts[:2] == [7, 7] and max(row_counts[-1:]) <= 16
 
 
-def test_ratings_are_squared_errors_around_the_mean():
-    vectors, rated = drawn(5, 9)
+def test_rating_loss_is_the_squared_error_around_the_mean():
+    vectors, rated = random_vectors(5, 9)
     rating = torch.tensor([1.0, 5.0, 3.0, 2.0, 4.0])
-    wanted = ((vectors.user * vectors.item[rated]).sum(1) + vectors.bias[rated] + 3.0 - rating).square().mean()
-    assert rating_loss(vectors, rated, rating, 3.0).item() == pytest.approx(wanted.item(), rel=1e-5)
+    expected = ((vectors.user * vectors.item[rated]).sum(1) + vectors.bias[rated] + 3.0 - rating).square().mean()
+    assert rating_loss(vectors, rated, rating, 3.0).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_draws_follow_their_source():
+def test_draws_follow_the_distribution_of_their_source():
     counts = torch.tensor([0, 1, 3, 0, 12])
     draws = NegativeSampler(counts, 1)
     target = torch.tensor([2] * 4_000)
-    for source, wanted in (
+    for source, expected in (
         (Uniform(), [0, 1, 0, 1, 1]), (Popularity(power=1.0), [0, 1, 0, 0, 12]),
         (Popularity(power=0.5), [0, 1, 0, 0, 12**0.5]),
     ):  # fmt: skip
-        rows = draws.per_token(source, target, unasked).flatten()
-        # A draw of the target itself is drawn again once, so some of them stay.
+        rows = draws.per_token(source, target, no_scores).flatten()
+        # A draw equal to the target is drawn again once, so some of them remain.
         seen = torch.bincount(rows, minlength=5).double()
         seen[2] = 0
-        share = torch.tensor(wanted, dtype=torch.float64)
+        share = torch.tensor(expected, dtype=torch.float64)
         assert torch.allclose(seen / seen.sum(), share / share.sum(), atol=0.03), source
 
 
-def test_hard_negatives_are_the_items_ranked_highest_apart_from_the_target():
-    vectors, target = drawn(6, 30)
+def test_hard_negatives_are_the_top_ranked_items_except_the_target():
+    vectors, target = random_vectors(6, 30)
     scores = (vectors.user @ vectors.item.T + vectors.bias).detach()
     rows = sampler(30).per_token(Hard(count=8, pool=5), target, scores.clone)
     for token in range(6):
@@ -180,8 +180,8 @@ def test_hard_negatives_are_the_items_ranked_highest_apart_from_the_target():
         sampler(30).shared((Hard(),), target)
 
 
-def test_the_same_seed_draws_the_same_negatives():
-    vectors, target = drawn(20, 50)
+def test_same_seed_draws_the_same_negatives():
+    vectors, target = random_vectors(20, 50)
     losses = [ranking_loss(Bpr(), vectors, target, sampler(50, seed)).item() for seed in (3, 3, 4)]
     assert losses[0] == losses[1] != losses[2]
 
@@ -199,7 +199,7 @@ class Model(nn.Module):
 @pytest.mark.parametrize(
     "choice", [Sgd(momentum=0.5), Adam(lr=0.05), AdamW(lr=0.05), RowWiseAdagradAdam(dense_lr=0.05)]
 )
-def test_every_optimiser_moves_every_parameter_and_lowers_the_loss(choice):
+def test_every_optimiser_updates_every_parameter_and_lowers_the_loss(choice):
     model, rows = Model(), torch.arange(6)
     before, start = [parameter.clone() for parameter in model.parameters()], model(rows).item()
     optimizers = build_optimizers(choice, model)
@@ -213,7 +213,7 @@ def test_every_optimiser_moves_every_parameter_and_lowers_the_loss(choice):
     assert all(not torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
 
-def test_row_wise_adagrad_keeps_one_number_a_row():
+def test_row_wise_adagrad_keeps_one_number_per_row():
     model = Model()
     table, dense = build_optimizers(RowWiseAdagradAdam(embedding_lr=0.1), model)
     model(torch.tensor([1, 2])).backward()

@@ -1,4 +1,4 @@
-"""The benchmark on generated data sets of each layout: what is read, what is excluded, what is learned and written."""
+"""The benchmark on generated data sets of each layout: reading, exclusion, training and results."""
 
 import dataclasses
 import itertools
@@ -35,7 +35,7 @@ ITEMS, USERS, LENGTH = 30, 60, 8
 
 
 def ring(users: int = USERS, length: int = LENGTH) -> np.ndarray:
-    """Users walk around a ring of items: after 7 comes 8."""
+    """Histories of users who walk around a ring of items: 8 follows 7."""
     random = np.random.default_rng(0)
     return (random.integers(0, ITEMS, (users, 1)) + np.arange(length)) % ITEMS
 
@@ -66,8 +66,8 @@ def sessions(tmp_path) -> Path:
     pq.write_table(
         pa.table({"session_idx": range(USERS), "items": walks.tolist()}), tmp_path / "train_sessions.parquet"
     )
-    asked = pa.table({"prefix": [[3, 4], [9]], "target": pa.array([5, 41], pa.int32())})
-    pq.write_table(asked, tmp_path / "test.parquet")
+    test_rows = pa.table({"prefix": [[3, 4], [9]], "target": pa.array([5, 41], pa.int32())})
+    pq.write_table(test_rows, tmp_path / "test.parquet")
     return tmp_path
 
 
@@ -76,8 +76,8 @@ def sets(tmp_path) -> Path:
     walks = ring(length=12)
     users = np.repeat(np.arange(USERS), 10)
     pq.write_table(pa.table({"user_id": users, "item_id": walks[:, :10].ravel()}), tmp_path / "train.parquet")
-    held = pa.table({"user_id": np.repeat(np.arange(USERS - 1), 2), "item_id": walks[:-1, 10:].ravel()})
-    pq.write_table(held, tmp_path / "test.parquet")
+    held_out = pa.table({"user_id": np.repeat(np.arange(USERS - 1), 2), "item_id": walks[:-1, 10:].ravel()})
+    pq.write_table(held_out, tmp_path / "test.parquet")
     return tmp_path
 
 
@@ -126,7 +126,7 @@ def test_sets_hold_out_a_tenth_of_every_user(sets):
     assert len(layout.test.queries) == USERS - 1 and layout.exclude_seen
 
 
-def test_files_of_no_layout_are_refused(tmp_path):
+def test_files_of_unknown_layouts_are_refused(tmp_path):
     pq.write_table(pa.table({"user_id": [1], "item_id": [2]}), tmp_path / "train.parquet")
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(SchemaError, match="none of the known layouts"):
@@ -138,7 +138,7 @@ histories = st.lists(st.lists(st.integers(1, 9), max_size=12), min_size=1, max_s
 
 @settings(max_examples=60, deadline=None)
 @given(histories, st.integers(1, 4))
-def test_windows_hold_every_step_once(rows, limit):
+def test_windows_contain_every_step_once(rows, limit):
     cut = rows_of(examples(ragged(rows), limit))
     steps = [pair for row in rows for pair in itertools.pairwise(row)]
     assert [pair for row in cut for pair in itertools.pairwise(row)] == steps
@@ -146,7 +146,7 @@ def test_windows_hold_every_step_once(rows, limit):
     assert rows_of(newest(ragged(rows), limit)) == [row[-limit:] for row in rows]
 
 
-def test_newer_histories_may_weigh_more():
+def test_newer_histories_get_higher_weights():
     weighed = by_recency(ragged([[1, 2], [3], [4, 5]]), 0.25)
     assert weighed.weights.tolist() == pytest.approx([0.25, 0.25, 0.5, 1, 1])
     assert examples(weighed, 3).weights.tolist() == pytest.approx([0.25, 0.25, 1, 1])
@@ -154,22 +154,22 @@ def test_newer_histories_may_weigh_more():
 
 @settings(max_examples=40, deadline=None)
 @given(histories, st.integers(1, 30), st.integers(0, 9))
-def test_batches_hold_every_row_once(rows, tokens, seed):
+def test_batches_contain_every_row_once(rows, tokens, seed):
     cut = examples(ragged(rows), 4)
     found = list(batches(cut, tokens, np.random.default_rng(seed)))
     assert sorted(row for part in found for row in part.tolist()) == list(range(len(cut)))
     assert all(cut.lengths[part].sum() - len(part) < tokens + 4 for part in found)
 
 
-def test_what_a_query_holds_is_taken_off_its_list_where_the_protocol_says_so():
+def test_items_of_the_query_are_excluded_only_with_exclude_seen():
     scores = torch.tensor([[9.0, 3.0, 2.0, 1.0]])
-    asked = ragged([[1]])
-    assert top_lists(lambda _: scores.clone(), asked, 2, exclude_seen=True).tolist() == [[2, 3]]
-    assert top_lists(lambda _: scores.clone(), asked, 2, exclude_seen=False).tolist() == [[1, 2]]
-    assert top_lists(lambda _: scores.clone(), asked, 4, exclude_seen=True).tolist() == [[2, 3, 0, 0]]
+    queries = ragged([[1]])
+    assert top_lists(lambda _: scores.clone(), queries, 2, exclude_seen=True).tolist() == [[2, 3]]
+    assert top_lists(lambda _: scores.clone(), queries, 2, exclude_seen=False).tolist() == [[1, 2]]
+    assert top_lists(lambda _: scores.clone(), queries, 4, exclude_seen=True).tolist() == [[2, 3, 0, 0]]
 
 
-def test_a_thinned_problem_keeps_questions_with_their_answers():
+def test_thinned_problem_keeps_queries_with_their_relevant_items():
     problem = Problem(
         train=ragged([[1]]), queries=ragged([[n] for n in range(10)]), relevant=ragged([[n, n] for n in range(10)])
     )
@@ -178,7 +178,7 @@ def test_a_thinned_problem_keeps_questions_with_their_answers():
     assert len(thinned(problem, 10).queries) == len(thinned(problem, 99).queries) == 10
 
 
-def test_a_recipe_learns_the_ring_the_same_way_twice(leave_one_out, tmp_path):
+def test_recipe_learns_the_ring_reproducibly(leave_one_out, tmp_path):
     layout = read_layout(leave_one_out)
     workshop = Workshop(layout, tmp_path / "out")
     scorer, memory = workshop.validated(small(), 0)
@@ -191,7 +191,7 @@ def test_a_recipe_learns_the_ring_the_same_way_twice(leave_one_out, tmp_path):
     assert torch.equal(kept(layout.test.queries), scorer(layout.test.queries)) and len(memory["rates"]) >= 1
 
 
-def test_validation_chooses_and_every_seed_is_tested(sets, tmp_path):
+def test_model_is_chosen_by_validation_and_tested_with_every_seed(sets, tmp_path):
     layout = read_layout(sets)
     pooled = small(
         name="pooled",
@@ -215,21 +215,21 @@ def test_validation_chooses_and_every_seed_is_tested(sets, tmp_path):
     assert json.loads(json.dumps(result.to_json()))["mean"]["NDCG@20"] > 0.5
 
 
-def test_a_blend_weighs_its_sequence_models_alike():
+def test_blend_weighs_its_sequence_models_equally():
     logits = torch.tensor([[-9.0, 1.0, 2.0, 0.5], [-9.0, 0.0, 0.3, 3.0]])
     share = torch.tensor([[0.0, 0.5, 0.25, 0.25], [0.0, 0.0, 1.0, 0.0]])
-    asked = Ragged.ones(np.array([1, 2]))
+    history = Ragged.ones(np.array([1, 2]))
 
     def scores(*models: torch.Tensor) -> torch.Tensor:
         scorers = [lambda queries, model=model: model.clone() for model in models]
-        return BlendScorer(scorers, lambda queries: 4 * share, 0.5)(asked)
+        return BlendScorer(scorers, lambda queries: 4 * share, 0.5)(history)
 
-    wanted = torch.log_softmax(logits, 1) + 0.5 * (share + 0.25).log()
-    assert torch.allclose(scores(logits), wanted) and torch.allclose(scores(logits, logits + 3), wanted)
+    expected = torch.log_softmax(logits, 1) + 0.5 * (share + 0.25).log()
+    assert torch.allclose(scores(logits), expected) and torch.allclose(scores(logits, logits + 3), expected)
     assert torch.allclose(scores(logits, -logits), (scores(logits) + scores(-logits)) / 2)
 
 
-def test_averaged_weights_are_judged_and_variants_change_one_thing(leave_one_out, tmp_path):
+def test_averaged_weights_are_evaluated_and_variants_change_one_field(leave_one_out, tmp_path):
     layout = read_layout(leave_one_out)
     averaged = small(name="averaged", averaging=0.9, epochs=12)
     workshop = Workshop(layout, tmp_path / "out")
@@ -255,16 +255,16 @@ def test_published_rows_belong_to_one_split_only():
     assert published((198_502, 22_363, 12_102)) == ()
 
 
-def test_the_command_writes_table_and_json(sets, tmp_path):
+def test_command_writes_table_and_json(sets, tmp_path):
     out = tmp_path / "out"
     name = "graph filter: 0 factors x 0.0, sharpening 0.0, powers 0.5 and 0.5"
-    words = ["--data", str(sets), "--seeds", "3", "4", "--out", str(out), "--only", name]
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.published", *words], capture_output=True, text=True, check=False
+    arguments = ["--data", str(sets), "--seeds", "3", "4", "--out", str(out), "--only", name]
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks.published", *arguments], capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stderr
+    assert result.returncode == 0, result.stderr
     (written,) = out.glob("sets-*/table.md")
-    assert written.read_text() in ran.stdout and "--seeds 3 4" in written.read_text()
+    assert written.read_text() in result.stdout and "--seeds 3 4" in written.read_text()
     assert json.loads(written.with_name("benchmark.json").read_text())["seeds"] == [3, 4]
     with pytest.raises(InputError, match="--only 'magic'"):
-        main([*words[:-1], "magic"])
+        main([*arguments[:-1], "magic"])

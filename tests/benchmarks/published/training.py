@@ -1,4 +1,4 @@
-"""Trains a sequence retriever in one process: every prefix of every history predicts what followed it."""
+"""Training of a sequence retriever in one process: every prefix of every history predicts the next item."""
 
 import copy
 import dataclasses
@@ -31,47 +31,47 @@ from tests.benchmarks.published.sequence_retriever import (
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides how a sequence retriever is trained."""
+    """All settings for training a sequence retriever."""
 
     name: str
-    """In tables."""
+    """Name in tables."""
     encoder: EncoderConfig
-    """What reads the history."""
+    """Encoder of the history."""
     loss: RankingLoss
-    """What is minimised."""
+    """Loss to minimise."""
     optimizer: OptimizerChoice
-    """What moves the weights."""
+    """Optimiser of the weights."""
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
-    """What vectors are compared by."""
+    """Scoring of user and item vectors."""
     dim: int = 64
     """Width of all vectors."""
     attributes: bool = True
-    """Whether item vectors hold the items' attributes, where there are any."""
+    """Whether item vectors include the items' attributes, if there are any."""
     item_dropout: float = 0.0
-    """On item vectors, on both sides."""
+    """Dropout on item vectors, as tokens and as candidates."""
     recency: float = 1.0
-    """Weight of the oldest history's tokens against the newest one's, where histories are dated; between them it grows
-    by a constant factor from history to history."""
+    """Weight of the oldest history's tokens relative to the newest, if histories are dated; it grows by a constant
+    factor per history."""
     averaging: float = 0.0
-    """Share of the averaged weights that a step keeps; the averages are what is judged. 0: the newest weights are."""
+    """Decay of the weight averages, which are then evaluated; 0: no averaging, the latest weights are evaluated."""
     batch_tokens: int = 2_048
-    """Tokens of a batch, about."""
+    """Approximate number of tokens per batch."""
     epochs: int = 60
-    """Upper limit of passes."""
+    """Maximum number of epochs."""
     patience: int = 4
-    """Epochs without a better validation before training ends."""
+    """Epochs without an improved validation metric before training stops."""
     plateau_decay: float = 0.5
-    """Learning rates are multiplied by it after an epoch without a better validation."""
+    """Factor on the learning rates after an epoch without an improved validation metric."""
 
 
 @dataclass
 class Trained:
-    """A model and how it came about.
+    """A trained model and its training curve.
 
     Attributes:
         model: In evaluation mode, with the weights of the best epoch.
-        rates: Learning rates' factor of each epoch up to the best one; enough to train again without a validation.
-        curve: One point an epoch.
+        rates: Factor on the learning rates for each epoch up to the best one; allows training again without validation.
+        curve: One point per epoch.
     """
 
     model: SequenceRetriever
@@ -80,7 +80,7 @@ class Trained:
 
 
 def examples(histories: Ragged, limit: int | None) -> Ragged:
-    """Histories of at least two items, cut into windows of `limit` + 1 items that share their border item."""
+    """Split histories of at least two items into windows of `limit` + 1 items that share their border item."""
     width = limit + 1 if limit else int(histories.lengths.max(initial=2))
     windows = np.maximum(-(-(histories.lengths - 1) // (width - 1)), 0)
     step = np.arange(windows.sum()) - np.repeat(offsets_of(windows)[:-1], windows)
@@ -91,7 +91,7 @@ def examples(histories: Ragged, limit: int | None) -> Ragged:
 
 
 def newest(histories: Ragged, limit: int | None) -> Ragged:
-    """The newest `limit` items of each history."""
+    """Return the newest `limit` items of each history."""
     if limit is None:
         return histories
     lengths = np.minimum(histories.lengths, limit)
@@ -100,20 +100,20 @@ def newest(histories: Ragged, limit: int | None) -> Ragged:
 
 
 def by_recency(histories: Ragged, oldest: float) -> Ragged:
-    """Histories whose items weigh from `oldest` (the first history) to 1 (the last one)."""
+    """Return histories with weights from `oldest` (first history) to 1 (last history)."""
     weight = np.geomspace(oldest, 1.0, len(histories), dtype=np.float32)
     return Ragged(histories.offsets, histories.values, np.repeat(weight, histories.lengths))
 
 
 def shuffled(histories: Ragged, random: np.random.Generator) -> Ragged:
-    """Every history in a random order."""
+    """Return every history in random order."""
     owner = np.repeat(np.arange(len(histories)), histories.lengths)
     order = np.lexsort((random.random(len(owner)), owner))
     return Ragged(histories.offsets, histories.values[order], histories.weights[order])
 
 
 def batches(rows: Ragged, tokens: int, random: np.random.Generator) -> Iterator[np.ndarray]:
-    """Rows of each batch of about `tokens` tokens: alike in length, in random order."""
+    """Yield the rows of batches of about `tokens` tokens: similar lengths per batch, batches in random order."""
     order = random.permutation(len(rows))
     pools = np.array_split(order, max(1, round(int(rows.lengths.sum()) / (32 * tokens))))
     cut = []
@@ -146,11 +146,11 @@ class Trainer:
         self.sampler = NegativeSampler(torch.from_numpy(counts), seed)
 
     def judged(self) -> SequenceRetriever:
-        """The model that validation and test look at, in evaluation mode."""
+        """Return the model that validation and test evaluate, in evaluation mode."""
         return (self.model if self.average is None else cast(SequenceRetriever, self.average.module)).eval()
 
     def epoch(self, factor: float) -> float:
-        """One pass with learning rates times `factor`; returns the mean loss.
+        """Train one epoch with learning rates times `factor` and return the mean loss.
 
         Raises:
             TrainingError: the loss is not finite.
@@ -192,7 +192,7 @@ class Trainer:
 def train(
     recipe: Recipe, layout: Layout, histories: Ragged, seed: int, validate: Callable[[SequenceRetriever], float]
 ) -> Trained:
-    """Train until validation no longer rises and keep the best epoch."""
+    """Train until the validation metric stops improving and keep the best epoch."""
     trainer = Trainer(recipe, layout, histories, seed)
     best, best_state, factor = -1.0, copy.deepcopy(trainer.judged().state_dict()), 1.0
     rates, curve, stale, started = [], [], 0, time.monotonic()
@@ -214,7 +214,7 @@ def train(
 
 
 def train_again(recipe: Recipe, layout: Layout, histories: Ragged, seed: int, rates: list[float]) -> SequenceRetriever:
-    """Train for as many epochs, at the same rates, as a validated run found best."""
+    """Train for the epochs and learning rates that were best in a validated run."""
     trainer = Trainer(dataclasses.replace(recipe, epochs=len(rates)), layout, histories, seed)
     for epoch, factor in enumerate(rates):
         loss = trainer.epoch(factor)
@@ -223,7 +223,7 @@ def train_again(recipe: Recipe, layout: Layout, histories: Ragged, seed: int, ra
 
 
 class SequenceScorer:
-    """A trained model as a Scorer; the catalog's vectors are made once."""
+    """A trained model as a Scorer; the catalog's vectors are computed once."""
 
     @torch.no_grad()
     def __init__(self, model: SequenceRetriever):
@@ -233,7 +233,7 @@ class SequenceScorer:
 
     @torch.no_grad()
     def __call__(self, queries: Ragged) -> torch.Tensor:
-        """Scores, float [queries, items]."""
+        """Return scores, float [queries, items]."""
         recent = newest(queries, max_length(self.model.config.encoder))
         users = self.model.user_vectors(self.tokens, torch.from_numpy(recent.values), torch.from_numpy(recent.offsets))
         return users @ self.items + self.bias

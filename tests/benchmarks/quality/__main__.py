@@ -1,4 +1,4 @@
-"""Quality on all transactions: several seeds on one strictly later test window, pooled shopper by shopper.
+"""Quality on all transactions: several seeds on a strictly later test window, pooled by shopper.
 
 `make quality` writes a table for each shop to results/, with command, commit, hardware and date.
 """
@@ -26,7 +26,7 @@ SCOPES = {"overall": "all purchases", "first": "first-time purchases"}
 
 
 def run_seed(root: Path, features: Path, seed: int, size: str) -> Path:
-    """Train and evaluate with one seed; a seed that is already there is kept."""
+    """Train and evaluate with one seed; existing outputs are kept."""
     folder = root / f"seed-{seed}"
     dial = size_named(size)
     if not (folder / "retriever").exists():
@@ -41,10 +41,10 @@ def run_seed(root: Path, features: Path, seed: int, size: str) -> Path:
 
 
 def pooled(evaluations: list[Path], resamples: int = 2_000) -> dict[str, dict]:
-    """Mean over seeds with their spread, and paired intervals over shoppers whose metrics are averaged over seeds.
+    """Return the mean and spread over seeds, and paired intervals over shoppers with metrics averaged over seeds.
 
     Returns:
-        scope -> method -> metric -> {mean, seeds_std, difference, low, high}; the model has no difference.
+        scope -> method -> metric -> {mean, seeds_std, difference, low, high}; the difference of the model is 0.
     """
     tables = [pq.read_table(path / "lists.parquet").to_pandas() for path in evaluations]
     random = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def pooled(evaluations: list[Path], resamples: int = 2_000) -> dict[str, dict]:
 
 
 def table(result: dict[str, dict]) -> str:
-    """The result table."""
+    """Return the result table in Markdown."""
     lines = []
     for scope, title in SCOPES.items():
         lines += [f"**{title}**", "", "| method | NDCG@10 | model minus it, 95 % | Recall@20 | model minus it, 95 % |",
@@ -91,10 +91,10 @@ def table(result: dict[str, dict]) -> str:
 
 
 def measured(shop: Shop, root: Path, size: str, seeds: list[int]) -> str:
-    """Run every seed on one shop; writes quality.json under `root`.
+    """Run every seed on one shop and write quality.json under `root`.
 
     Returns:
-        What the result table shows of it.
+        The shop's text and table.
     """
     go_on(root, {"size": size})
     features = shop.features(root, size)

@@ -1,7 +1,7 @@
-"""Which ranker for which shop? Every interaction and every kind of heads on the same candidates, several seeds each.
+"""Comparison of rankers by shop: every interaction and all kinds of heads on the same candidates, several seeds each.
 
 `python -m tests.benchmarks.quality.architectures --data DATA` writes results/architectures.md;
-what is already in `--out` is kept, so a stopped run goes on.
+finished parts in `--out` are kept, so a stopped run can be resumed.
 """
 
 import shlex
@@ -53,15 +53,15 @@ KINDS: dict[str, dict[str, Any]] = {
     "DLRM, PLE": {"heads": PleConfig()},
     ONCE: {"refit": False},
 }  # fmt: skip
-"""Name -> parts of RankerArchitecture, or refit of RankerTraining."""
+"""Name -> fields of RankerArchitecture, or `refit` of RankerTraining."""
 
 
 def measured(features: Path, root: Path, size: str, seeds: list[int], kinds: list[str]) -> dict[str, dict]:
     """Train and evaluate every kind with every seed on one retriever's candidates.
 
     Returns:
-        kind -> {validation: values [seeds], test: values [seeds], seconds: of a training, [seeds]; difference and
-        shoppers: see tuning_proof.compared}; the default has no difference.
+        kind -> {validation: values [seeds], test: values [seeds], seconds: training times [seeds]; difference and
+        shoppers: see tuning.compared}; the difference of the default is 0.
     """
     pairs = root / "pairs"
     base = RankerTraining.from_size(size_named(size), 0)
@@ -102,10 +102,10 @@ def _run(features: Path, root: Path, folder: Path, config: RankerTraining, size:
 
 
 def table(results: Mapping[str, Mapping[str, dict]]) -> str:
-    """The result table.
+    """Return the result table in Markdown.
 
     Args:
-        results: Shop -> what `measured` returned.
+        results: Shop -> result of `measured`.
     """
     lines = ["| shop | ranker | validation NDCG@10 | test NDCG@10 | test, minus the default, 95 % | training |",
              "|---|---|---|---|---|---|"]  # fmt: skip

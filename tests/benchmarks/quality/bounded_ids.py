@@ -1,7 +1,7 @@
-"""Who has an embedding row when rows are limited: plain counts, decayed counts, and TorchRec's managed collision.
+"""Which items get one of a limited number of embedding rows: plain or decayed counts, TorchRec's managed collision.
 
-`python -m tests.benchmarks.quality.bounded_ids --data FOLDER` gives rows to a share of each shop's
-items by the events before the retriever's end, and counts the later events whose item has one.
+`python -m tests.benchmarks.quality.bounded_ids --data FOLDER` assigns rows to a share of each
+shop's items by the events before the retriever's end, and counts the later events whose item has a row.
 """
 
 import argparse
@@ -27,25 +27,25 @@ from tests.benchmarks.tables import provenance, write_table
 
 _DAY = 86_400.0
 _IDS = 2**62
-"""Range of the ids that managed collision is given: hashes, so that equal ones are no matter."""
+"""Range of the ids for managed collision: hashes, so large that collisions are negligible."""
 _BATCH = 4_096
 
 
 def counted(item: np.ndarray, age_days: np.ndarray, rows: int, half_life_days: float | None) -> np.ndarray:
-    """Whether each item has one of `rows` rows by its events, decayed by age or not; bool [largest item + 1]."""
+    """Return whether each item gets one of `rows` rows by its counts, decayed or not; bool [largest item + 1]."""
     weights = np.ones(len(item)) if half_life_days is None else np.exp2(-age_days / half_life_days)
     best = np.argsort(-np.bincount(item, weights), kind="stable")[:rows]
     return np.isin(np.arange(item.max() + 1), best)
 
 
 def managed(item: np.ndarray, ids: np.ndarray, rows: int, policy: MCHEvictionPolicy) -> tuple[np.ndarray, float]:
-    """The same by a managed collision module that met the events in batches, and its median milliseconds a batch.
+    """As `counted`, by a managed collision module that reads the events in batches; also its median ms per batch.
 
     Args:
-        item: int64 [events], in the order of time.
+        item: int64 [events], in order of time.
         ids: int64 [items], the id of each item.
-        rows: Rows with an item of their own; one more is for all other items.
-        policy: Who has to go.
+        rows: Rows for one item each; another row is shared by all other items.
+        policy: Eviction policy.
     """
     module = MCHManagedCollisionModule(
         zch_size=rows + 1,
@@ -71,7 +71,7 @@ def _jagged(ids: np.ndarray) -> JaggedTensor:
 
 
 def measured(shop: Shop, root: Path, shares: list[float]) -> list[str]:
-    """Lines of the table for one shop."""
+    """Return the lines of the table for one shop."""
     end = Timeline.read(shop.features(root, "full") / "timeline.json").retriever_end
     events = pq.read_table(root / "events", columns=["item_id", "timestamp"]).drop_null().sort_by("timestamp")
     found = events["item_id"].combine_chunks().dictionary_encode()

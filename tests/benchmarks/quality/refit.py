@@ -1,7 +1,7 @@
-"""Does it pay that the final ranker learns the validation window too? Judged on events that end where the test begins.
+"""Effect of training the final ranker on the validation window, too, on events that end where the test window begins.
 
 `python -m tests.benchmarks.quality.refit --data DATA` writes results/refit.md;
-what is already in `--out` is kept, so a stopped run goes on.
+finished parts in `--out` are kept, so a stopped run can be resumed.
 """
 
 import shlex
@@ -16,10 +16,10 @@ from tests.benchmarks.tables import provenance, write_table
 
 
 def table(results: Mapping[str, Mapping[str, dict]]) -> str:
-    """The result table.
+    """Return the result table in Markdown.
 
     Args:
-        results: Shop -> what `architectures.measured` returned of both.
+        results: Shop -> result of `architectures.measured` for both kinds.
     """
     lines = ["| shop | NDCG@10 without refit | with it | gain, 95 % |", "|---|---|---|---|"]
     for shop, found in results.items():

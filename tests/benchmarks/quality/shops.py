@@ -1,4 +1,4 @@
-"""The real shops that quality is measured on, from raw events to features: one that pip installs, one of `--data`."""
+"""Real shops for measuring quality, from raw events to features: one installed by pip, one in `--data`."""
 
 import argparse
 import dataclasses
@@ -22,27 +22,27 @@ from components.shared.storage import read_json, write_json
 
 RETAIL = {"user_id": "customer_id", "item_id": "stock_code", "timestamp": "invoice_ts", "quantity": "quantity",
           "price": "unit_price", "session_id": "invoice", "constants": {"event_type": "purchase"}}  # fmt: skip
-"""Mapping of online_retail_ii.parquet; returns and buyers without a number are refused by ingest_events."""
+"""Mapping of online_retail_ii.parquet; ingest_events rejects returns and buyers without a number."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shop:
-    """Where the events of a shop come from."""
+    """Source of a shop's events."""
 
     name: str
-    """As tables print it."""
+    """Name in tables."""
     source: str
     """Built-in source, or a Parquet file."""
     mapping: dict[str, Any] | None = None
-    """Columns of the file in the words of the data contract."""
+    """Mapping of the file's columns to the data contract."""
 
     @property
     def folder(self) -> str:
-        """Name of the folder for what is made of it."""
+        """Name of the shop's output folder."""
         return self.name.lower().replace(" ", "-")
 
     def features(self, root: Path, size: str) -> Path:
-        """Output of build_features under `root`; kept where it is already there."""
+        """Return the output of build_features under `root`; an existing one is kept."""
         outputs = IngestOutputs(**{field.name: root / field.name for field in dataclasses.fields(IngestOutputs)})
         if not (root / "features").exists():
             root.mkdir(parents=True, exist_ok=True)
@@ -51,9 +51,9 @@ class Shop:
         return root / "features"
 
     def earlier(self, root: Path, size: str) -> Path:
-        """As `features`, of the events before their test window alone, whose own test window is their validation.
+        """As `features`, but of the events before the test window, so that its test window is the validation window.
 
-        What is chosen between settings on it has not seen the labels that results are reported on.
+        Settings chosen on it have not seen the labels on which results are reported.
         """
         if not (root / "earlier").exists():
             end = np.datetime64(Timeline.read(self.features(root, size) / "timeline.json").test, "s")
@@ -69,7 +69,7 @@ class Shop:
         return root / "earlier"
 
     def _once(self, root: Path) -> Path:
-        """The file without the rows that its two yearly sheets both hold."""
+        """Write the file without the rows that are in both of its yearly sheets."""
         table = pq.read_table(self.source)
         again = table["is_sheet_overlap"].to_numpy()
         pq.write_table(table.take(np.flatnonzero(~again)), root / "source.parquet")
@@ -77,10 +77,10 @@ class Shop:
 
 
 def go_on(root: Path, settings: dict[str, Any]) -> None:
-    """Note what a measurement's folder was begun with; what lies there is taken over only with the same settings.
+    """Record the settings of a measurement's folder; its contents are reused only with the same settings.
 
     Raises:
-        InputError: it was begun with others.
+        InputError: the folder has other settings.
     """
     path = root / "settings.json"
     if path.exists() and (before := read_json(path)) != settings:
@@ -89,13 +89,13 @@ def go_on(root: Path, settings: dict[str, Any]) -> None:
 
 
 def shops(data: Path | None) -> list[Shop]:
-    """Every shop there is.
+    """Return all available shops.
 
     Args:
-        data: Folder that holds online_retail_ii/online_retail_ii.parquet; None: without that shop.
+        data: Folder with online_retail_ii/online_retail_ii.parquet; None: without that shop.
 
     Raises:
-        InputError: the folder lacks it.
+        InputError: the file does not exist.
     """
     found = [Shop(name="Complete Journey", source="complete-journey")]
     if data is not None:
@@ -107,11 +107,11 @@ def shops(data: Path | None) -> list[Shop]:
 
 
 def shop_arguments(description: str | None, out: Path) -> argparse.ArgumentParser:
-    """What a comparison on every shop asks for: data, out, size, seeds and results.
+    """Return the argument parser of comparisons on every shop: data, out, size, seeds and results.
 
     Args:
-        description: Of the command.
-        out: Folder of its results by default.
+        description: Description of the command.
+        out: Default output folder.
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--data", type=Path, help="holds online_retail_ii/online_retail_ii.parquet; else one shop")

@@ -1,4 +1,4 @@
-"""The table of rankers: really trained and evaluated on one retriever's candidates, and what is there is kept."""
+"""The comparison of rankers: trained and evaluated on one retriever's candidates; finished runs are kept."""
 
 import pyarrow.parquet as pq
 import pytest
@@ -27,7 +27,7 @@ def gap() -> dict:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_every_kind_is_trained_as_named_and_judged_shopper_by_shopper(tiny_run, tmp_path):
+def test_every_kind_is_trained_and_compared_per_shopper(tiny_run, tmp_path):
     kinds = [DEFAULT, SINGLE, ONCE]
     found = measured(tiny_run.features, tmp_path, "tiny", [3], kinds)
     assert list(found) == kinds
@@ -48,14 +48,14 @@ def test_every_kind_is_trained_as_named_and_judged_shopper_by_shopper(tiny_run, 
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")} == times
 
 
-def test_the_table_of_refits_says_what_refitting_gains(gap):
+def test_refit_table_shows_the_gain(gap):
     tests = {ONCE: {"test": [0.3, 0.32], "difference": gap}, DEFAULT: {"test": [0.31, 0.33]}}
     assert refit_table({"Shop": tests}).splitlines()[2:] == [
         "| Shop | 0.3100 ± 0.0141 | 0.3200 ± 0.0141 | +0.0100 [-0.0050, +0.0200] |"
     ]
 
 
-def test_the_table_names_shop_kind_spread_and_difference(gap):
+def test_table_shows_shop_kind_spread_and_difference(gap):
     values = {"validation": [0.4, 0.6], "test": [0.3, 0.3], "seconds": [10.4, 11.0], "shoppers": 9}
     text = table({"Shop": {DEFAULT: {**values, "difference": gap}, "DCN V2": {**values, "difference": gap}}})
     assert text.splitlines()[2:] == [
@@ -64,7 +64,7 @@ def test_the_table_names_shop_kind_spread_and_difference(gap):
     ]
 
 
-def test_every_interaction_and_every_kind_of_heads_is_among_them():
+def test_kinds_cover_every_interaction_and_all_heads():
 
     chosen = [{"interaction": DotConfig(), "heads": SharedBottomConfig(), **parts} for parts in KINDS.values()]
     assert len({repr(parts) for parts in chosen}) == len(chosen)

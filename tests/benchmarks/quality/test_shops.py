@@ -1,4 +1,4 @@
-"""Real shops from raw files to features: rows that two sheets share are counted once."""
+"""Real shops from raw files to features: rows in both sheets of a file are counted once."""
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from tests.benchmarks.quality.shops import go_on, shops
 
 
 def retail_file(folder, rows=3_000):
-    """A file of the layout of Online Retail II in which the last tenth of the lines repeats others."""
+    """Write a file in the layout of Online Retail II whose last tenth of rows repeats the first."""
     random = np.random.default_rng(0)
     first = np.datetime64("2010-12-01T00:00:00", "ms").astype(np.int64)
     lines = {
@@ -32,7 +32,7 @@ def retail_file(folder, rows=3_000):
     pq.write_table(pa.table(lines), path)
 
 
-def test_lines_of_both_sheets_count_once(tmp_path):
+def test_rows_in_both_sheets_are_counted_once(tmp_path):
     retail_file(tmp_path)
     shop = shops(tmp_path)[1]
     root = tmp_path / shop.folder
@@ -41,8 +41,8 @@ def test_lines_of_both_sheets_count_once(tmp_path):
     events = ds.dataset(root / "events").to_table()
     assert len(events) == 2_700 and set(events["event_type"].to_pylist()) == {"purchase"}
     assert Timeline.read(features / "timeline.json").test > 0
-    made = (features / "spec.json").stat().st_mtime_ns
-    assert shop.features(root, "tiny") == features and (features / "spec.json").stat().st_mtime_ns == made, "kept"
+    modified = (features / "spec.json").stat().st_mtime_ns
+    assert shop.features(root, "tiny") == features and (features / "spec.json").stat().st_mtime_ns == modified, "kept"
 
 
 def test_earlier_features_end_where_the_test_window_begins(tmp_path):
@@ -53,17 +53,17 @@ def test_earlier_features_end_where_the_test_window_begins(tmp_path):
     whole, cut = (Timeline.read(folder / "timeline.json") for folder in (root / "features", earlier))
     assert cut.end <= whole.test < cut.end + 86_400 and cut.start == whole.start
     assert abs(cut.test - whole.validation) <= 0.2 * whole.horizon, "the window before is the one that is judged on"
-    moments = np.load(earlier / "history" / "timestamp.npy")
+    timestamps = np.load(earlier / "history" / "timestamp.npy")
     every = np.load(root / "features" / "history" / "timestamp.npy")
-    assert len(moments) == (every < whole.test).sum() < len(every) and moments.max() < whole.test
+    assert len(timestamps) == (every < whole.test).sum() < len(every) and timestamps.max() < whole.test
     assert sorted(path.name for path in root.iterdir() if path.is_dir()) == [
         "earlier", "events", "features", "items", "rejected", "users"
     ]  # fmt: skip
-    made = (earlier / "spec.json").stat().st_mtime_ns
-    assert shop.earlier(root, "tiny") == earlier and (earlier / "spec.json").stat().st_mtime_ns == made, "kept"
+    modified = (earlier / "spec.json").stat().st_mtime_ns
+    assert shop.earlier(root, "tiny") == earlier and (earlier / "spec.json").stat().st_mtime_ns == modified, "kept"
 
 
-def test_a_measurement_goes_on_only_with_the_settings_that_it_was_begun_with(tmp_path):
+def test_measurement_is_resumed_only_with_the_same_settings(tmp_path):
     go_on(tmp_path / "shop", {"size": "small", "trials": 20})
     go_on(tmp_path / "shop", {"trials": 20, "size": "small"})
     with pytest.raises(InputError, match=r"begun with .*'small'.*, not with .*'full'"):

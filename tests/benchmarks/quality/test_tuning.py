@@ -1,4 +1,4 @@
-"""The arithmetic and the words of the comparison of tuned and default options."""
+"""Arithmetic and text of the comparison of tuned and default options."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from tests.benchmarks.quality.shops import shops
 from tests.benchmarks.quality.tuning import Proof, compared, facts, table
 
 
-def test_the_proof_pairs_shoppers_and_averages_seeds():
+def test_comparison_pairs_shoppers_and_averages_seeds():
     random = np.random.default_rng(1)
     base = random.random((2, 400))
     better = base + 0.1 + random.normal(0.0, 0.01, (2, 400))
@@ -18,12 +18,12 @@ def test_the_proof_pairs_shoppers_and_averages_seeds():
     assert 0.099 < found["difference"]["low"] < found["difference"]["mean"] < found["difference"]["high"] < 0.102
     same = compared([*base, *base])["difference"]
     assert (same["mean"], same["low"], same["high"]) == (0.0, 0.0, 0.0)
-    # Noise between shoppers is not taken for a gain.
+    # Noise between shoppers is not mistaken for a gain.
     none = compared([*base, *random.random((2, 400))])["difference"]
     assert none["low"] < 0.0 < none["high"]
 
 
-def test_the_proof_takes_the_data_that_there_is(tmp_path):
+def test_shops_depend_on_the_available_data(tmp_path):
     assert [shop.name for shop in shops(None)] == ["Complete Journey"]
     with pytest.raises(InputError, match="--data"):
         shops(tmp_path)
@@ -32,7 +32,7 @@ def test_the_proof_takes_the_data_that_there_is(tmp_path):
     assert [shop.name for shop in shops(tmp_path)] == ["Complete Journey", "Online Retail II"]
 
 
-def test_the_proofs_table_says_every_number():
+def test_comparison_table_shows_every_number():
     found = {
         "test": {"defaults": [0.1, 0.2], "tuned": [0.2, 0.3]}, "shoppers": 9,
         "difference": {"mean": 0.1, "low": 0.05, "high": 0.15}, "validation": {"defaults": [0.3], "tuned": [0.4]},
@@ -42,8 +42,8 @@ def test_the_proofs_table_says_every_number():
                     "| 0.2500 ± 0.0707 | +0.1000 [+0.0500, +0.1500], +67% |")  # fmt: skip
 
 
-def test_the_proof_says_how_its_figures_were_found():
+def test_facts_describe_the_method():
     results = {"a shop": {"validation_recall_at_20": {"shoppers": 1234}}}
-    said = facts(Proof(size="small", trials=7, seeds=(0, 1)), results)
-    assert all(part in said for part in ("7 trials", "its best 3", "with 2 seeds", "(1,234 of a shop)"))
+    text = facts(Proof(size="small", trials=7, seeds=(0, 1)), results)
+    assert all(part in text for part in ("7 trials", "its best 3", "with 2 seeds", "(1,234 of a shop)"))
     assert "with 2 more" not in facts(Proof(size="small", trials=7, seeds=(0,), finalists=0), results)

@@ -1,7 +1,7 @@
-"""Does tuning pay? Twenty trials against the defaults: chosen on validation, the test window is looked at once, after.
+"""Benefit of tuning: twenty trials against the defaults, chosen on validation, then evaluated once on the test window.
 
 `python -m tests.benchmarks.quality.tuning --data DATA` writes results/tuning.md;
-what is already in `--out` is kept, so a stopped run goes on.
+finished parts in `--out` are kept, so a stopped run can be resumed.
 """
 
 import argparse
@@ -42,28 +42,28 @@ from tests.benchmarks.tables import provenance, write_table
 
 SIDES = ("defaults", "tuned")
 METRICS = {"retriever": RECALL, "ranker": NDCG}
-"""What each model's study maximises on the validation window."""
+"""Metric that each model's study maximises on the validation window."""
 NAMES = {RECALL: "retriever: recall@20", NDCG: "ranker: NDCG@10"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What is measured with."""
+    """Settings of the comparison."""
 
     size: str
     """tiny, small or full."""
     trials: int
     """Trials of each study, the defaults included."""
     seeds: tuple[int, ...]
-    """Of the trainings that are compared at the end; the first is the study's."""
+    """Seeds of the trainings compared at the end; the first is also the seed of the studies."""
     finalists: int = 3
-    """Trials that are trained again with other seeds before one is chosen, and the defaults with them."""
+    """Trials that, like the defaults, are trained again with other seeds before one is chosen."""
     models: tuple[str, ...] = tuple(METRICS)
-    """Models that are tuned, each alone: the ranker on the default retriever."""
+    """Models to tune separately; the ranker is tuned on the default retriever."""
 
 
 def measure(features: Path, root: Path, proof: Proof) -> dict[str, dict]:
-    """Tune, train defaults and best with every seed, then look at the test window.
+    """Tune, train defaults and best with every seed, then evaluate on the test window.
 
     Returns:
         metric -> {validation, test}: side -> values [seeds], and `difference`: mean, low and high over shoppers.
@@ -79,7 +79,7 @@ def measure(features: Path, root: Path, proof: Proof) -> dict[str, dict]:
 
 
 def search(model: str, features: Path, retriever: Path | None, root: Path, proof: Proof) -> Hyperparameters:
-    """The study of one model; finished trials of an earlier call are kept."""
+    """Run the study of one model; finished trials of an earlier call are kept."""
     config = TuningConfig(trials=proof.trials, storage=str(root / "studies"), study=model, seed=proof.seeds[0],
                           others_ended=True, finalists=proof.finalists)  # fmt: skip
     with tunable(model, features, retriever, proof.size, proof.seeds[0]) as found:
@@ -87,14 +87,14 @@ def search(model: str, features: Path, retriever: Path | None, root: Path, proof
 
 
 def compared(values: list[np.ndarray], resamples: int = 2_000) -> dict:
-    """Test values of both sides and the paired difference.
+    """Return the test values of both sides and the paired difference.
 
     Args:
-        values: For the defaults' seeds, then the tuned ones', a value a shopper [shoppers].
-        resamples: Of shoppers, for the interval.
+        values: Values [shoppers] of each seed, first of the defaults, then of the tuned options.
+        resamples: Bootstrap resamples of shoppers for the interval.
     """
     sides = np.stack(values).reshape(len(SIDES), -1, len(values[0]))
-    # Shoppers are what another sample would change; a shopper's value is the mean over seeds.
+    # Shoppers are resampled; a shopper's value is the mean over seeds.
     difference = sides[1].mean(0) - sides[0].mean(0)
     draws = np.random.default_rng(0).integers(0, len(difference), (resamples, len(difference)))
     low, high = np.quantile(difference[draws].mean(1), [0.025, 0.975])
@@ -108,7 +108,7 @@ def compared(values: list[np.ndarray], resamples: int = 2_000) -> dict:
 def _retriever(
     features: Path, root: Path, side: str, best: Hyperparameters | None, seed: int, proof: Proof
 ) -> Path:  # fmt: skip
-    """The trained retriever of a side; kept where it is already there."""
+    """Train the retriever of a side; an existing one is kept."""
     folder = root / f"{side}-{seed}" / "retriever"
     if not folder.exists():
         config = RetrieverTraining.from_size(size_named(proof.size), seed)
@@ -121,7 +121,7 @@ def _found(best: Hyperparameters | None, side: str) -> dict[str, str]:
 
 
 def _ndcgs(features: Path, root: Path, side: str, best: Hyperparameters, seed: int, proof: Proof) -> np.ndarray:
-    """NDCG@10 of every test shopper by the whole system, on the default retriever: float64 [shoppers]."""
+    """Return NDCG@10 of every test shopper for the whole system, on the default retriever: float64 [shoppers]."""
     retriever = _retriever(features, root, "defaults", None, seed, proof)
     folder = root / f"{side}-{seed}"
     if not (folder / "ranker").exists():
@@ -135,16 +135,16 @@ def _ndcgs(features: Path, root: Path, side: str, best: Hyperparameters, seed: i
 
 
 def model_ndcgs(folder: Path) -> np.ndarray:
-    """NDCG@10 of every test shopper by the model that was evaluated in this folder, float64 [shoppers]."""
+    """Return NDCG@10 of every test shopper for the model evaluated in this folder, float64 [shoppers]."""
     table = pq.read_table(folder / "evaluation" / "lists.parquet").to_pandas()
     chosen = table[(table.scope == "overall") & (table.method == "model")].sort_values("user_id")
     return chosen.ndcg_at_10.to_numpy()
 
 
 def _recalls(features: Path, root: Path, side: str, best: Hyperparameters, seed: int, proof: Proof) -> np.ndarray:
-    """Share of each test shopper's purchases among the retriever's 20 best of the whole catalog: float64 [shoppers].
+    """Return the share of each test shopper's purchases in the retriever's top 20 of the catalog: float64 [shoppers].
 
-    Computed as validation computes it.
+    Computed as in validation.
     """
     k = 20
     spec = FeatureSpec.read(features / "spec.json")
@@ -169,10 +169,10 @@ def _validation(root: Path, model: str, proof: Proof) -> dict[str, list[float]]:
 
 
 def table(results: Mapping[str, Mapping[str, dict]]) -> str:
-    """The result table.
+    """Return the result table in Markdown.
 
     Args:
-        results: Data set -> what `measure` returned.
+        results: Data set -> result of `measure`.
     """
     lines = ["| data | test metric | validation, defaults | tuned | test, defaults | tuned | gain on test, 95 % |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
@@ -186,7 +186,7 @@ def table(results: Mapping[str, Mapping[str, dict]]) -> str:
 
 
 def facts(proof: Proof, results: Mapping[str, Mapping[str, dict]]) -> str:
-    """How the table's figures were found."""
+    """Describe the method behind the table's figures."""
     again = f"its best {proof.finalists} and the defaults with 2 more; the best mean"
     finals = again if proof.finalists else "its best"
     shoppers = ", ".join(f"{max(metric['shoppers'] for metric in found.values()):,} of {name}"
@@ -199,7 +199,7 @@ def facts(proof: Proof, results: Mapping[str, Mapping[str, dict]]) -> str:
 
 
 def spread(values: list[float]) -> str:
-    """Mean and deviation over seeds, for a table."""
+    """Format the mean and standard deviation over seeds for a table."""
     return f"{np.mean(values):.4f} ± {np.std(values, ddof=1) if len(values) > 1 else 0.0:.4f}"
 
 

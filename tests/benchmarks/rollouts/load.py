@@ -1,4 +1,4 @@
-"""What watching a rollout costs: requests/s of a real predictor plain, scraped, with its log, and with a shadow.
+"""Cost of observing a rollout: requests/s of a real predictor, plain, scraped, with its log, and with a shadow.
 
 `python -m tests.benchmarks.rollouts.load --bundle BUNDLE` writes results/rollout-load.md.
 """
@@ -28,7 +28,7 @@ SECONDS, ROUNDS, CLIENTS = 5.0, 3, 4
 
 
 def requests_per_second(predictor: Predictor, bundle: Path, scrape_s: float = 0.0) -> tuple[float, list[float]]:
-    """Closed loop of four clients with golden requests; (answers/s, milliseconds of each scrape)."""
+    """Run four closed-loop clients with golden requests; return (responses/s, milliseconds of each scrape)."""
     over, answered, scrapes = time.monotonic() + SECONDS, [0] * CLIENTS, list[float]()
     requests = [one.request for one in read_golden(bundle)]
 
@@ -56,7 +56,7 @@ def requests_per_second(predictor: Predictor, bundle: Path, scrape_s: float = 0.
 
 
 def measure(bundle: Path) -> dict[str, float]:
-    """All configurations in turn, several rounds, each on predictors of its own."""
+    """Measure all configurations in turn, in several rounds, each with its own predictor."""
     found: dict[str, list[float]] = {name: [] for name in ("plain", "scraped", "logged", "shadowed", "scrape_ms")}
     with (
         tempfile.TemporaryDirectory() as logs,
@@ -64,7 +64,7 @@ def measure(bundle: Path) -> dict[str, float]:
         running(twin(bundle, Path(logs)), PredictorConfig()) as candidate,
     ):
         log = ("--inference_log", f"{logs}/log")
-        # The candidate answers the copies on the same two cores, as no cluster would have it.
+        # The candidate serves the copied requests on the same two cores, unlike in a cluster.
         shadowed = PredictorConfig(further=(*log, "--shadow_url", candidate.url))
         with running(bundle, PredictorConfig(further=log)) as second, running(bundle, shadowed) as third:
             for _ in range(ROUNDS):
@@ -80,7 +80,7 @@ def measure(bundle: Path) -> dict[str, float]:
 
 
 def twin(bundle: Path, folder: Path) -> Path:
-    """The same model as another version; a shadow of the same version is left alone."""
+    """Copy the bundle as another version, because a shadow of the same version is ignored."""
     manifest, spec = read_manifest(bundle), FeatureSpec.read(bundle / "spec.json")
     shutil.copytree(bundle, folder / "twin")
     write_json(folder / "twin" / "licences.json", {"twin": True})
@@ -92,7 +92,7 @@ def twin(bundle: Path, folder: Path) -> Path:
 
 
 def look_ms(looks: int = 500) -> float:
-    """Median time of one look of the judge."""
+    """Return the median time of one look of the judge."""
     judge, arm = Judge(GuardConfig()), Arm(requests=1500, errors=8, empty=20, slow=15, clicks=150, purchases=20)
     judge.start_step(0.5)
     spent = []
@@ -104,7 +104,7 @@ def look_ms(looks: int = 500) -> float:
 
 
 def table(found: dict[str, float]) -> str:
-    """The result table."""
+    """Return the result table in Markdown."""
     rows = [
         ("plain", f"{found['plain']:.0f} requests/s", ""),
         ("scraped every second (usual: 15 s)", f"{found['scraped']:.0f} requests/s",
@@ -120,7 +120,7 @@ def table(found: dict[str, float]) -> str:
 
 
 def main() -> None:
-    """Measure and write."""
+    """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--results", type=Path, default=Path("tests/benchmarks/rollouts/results"))

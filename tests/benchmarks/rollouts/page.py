@@ -1,4 +1,4 @@
-"""Table and page of the rollout simulation: how many candidates each method stopped, and how soon."""
+"""Table and report page of the rollout simulation: how many candidates each method stopped, and how soon."""
 
 import math
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ METHODS = {
 
 
 def simulation_page(results: Mapping[str, Any]) -> Page:
-    """The whole page.
+    """Return the report page.
 
     Args:
-        results: Of `simulate`.
+        results: Result of `simulate`.
     """
     page = Page("Guarded rollouts, simulated", f"{results['rollouts']} rollouts of each candidate by each method")
     page.section("Who is stopped, and when", "Of an equal model at most one in twenty may be stopped.")
@@ -44,7 +44,7 @@ def simulation_page(results: Mapping[str, Any]) -> Page:
 
 
 def stopped_plot(results: Mapping[str, Any]) -> Figure:
-    """Share stopped by time, one panel a scenario."""
+    """Plot the share of stopped rollouts over time, one panel per scenario."""
     scenarios = list(results["scenarios"].values())
     across = 3
     down = -(-len(scenarios) // across)
@@ -73,17 +73,17 @@ def stopped_plot(results: Mapping[str, Any]) -> Figure:
 
 
 def needed_requests(rate: float, harm: float, share: float, config: GuardConfig) -> float:
-    """Requests of both versions after which harm is found with some nine chances in ten.
+    """Return the requests of both versions needed to detect harm with a probability of about 90 %.
 
     The log likelihood ratio grows by I d^2 / 2 with standard deviation d sqrt(I), where d is the log ratio and I the
-    events per candidate and champion combined harmonically; the bar is log(2 / alpha_guard) and the mixture's price,
-    about log(10).
+    harmonic combination of the events of candidate and champion; the threshold is log(2 / alpha_guard) plus the cost of
+    the mixture, about log(10).
 
     Args:
-        rate: Of the champion.
+        rate: Event rate of the champion.
         harm: Relative increase.
-        share: Of the candidate.
-        config: Limits.
+        share: Traffic share of the candidate.
+        config: Thresholds.
     """
     bar, distance, sure = math.log(2 / config.alpha_guard) + math.log(10), math.log1p(harm), 1.282
     root = sure + math.sqrt(sure**2 + 2 * bar)
@@ -91,7 +91,7 @@ def needed_requests(rate: float, harm: float, share: float, config: GuardConfig)
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """The result table."""
+    """Return the result table in Markdown."""
     lines = [
         "| candidate | rolled back by the judge (95 % interval) | time to stop, median (90th percentile) | requests it "
         "answered before, median (share of all) | t-test once a step: rolled back, time | t-test at every look |",
@@ -116,7 +116,7 @@ def _time(hours: float) -> str:
 
 
 def _assumptions(results: Mapping[str, Any]) -> list[str]:
-    """What the table rests on, in sentences."""
+    """Describe the assumptions and findings behind the table."""
     shop, plan, scenarios = results["shop"], results["plan"], results["scenarios"]
     guards = GuardConfig.read(plan["guards"], "guards")
     low, high = (shop["requests_per_s"] * (1 + sign * shop["wave"]) for sign in (-1, 1))

@@ -1,4 +1,4 @@
-"""What a rollout is usually judged by: a two-sample t-test of each rate, at the end of a step or at every look."""
+"""The usual test of a rollout: a two-sample t-test of each rate, at the end of a step or at every look."""
 
 from dataclasses import dataclass
 
@@ -12,22 +12,22 @@ _BAD, _GOOD = ("errors", "empty", "slow"), ("clicks", "purchases")
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """Where a test stops a rollout within a step."""
+    """The interval and metric at which a test stops a rollout."""
 
     at: int
-    """Interval."""
+    """Index of the interval."""
     metric: str
-    """That showed harm."""
+    """Metric that showed harm."""
 
 
 def p_values(counts: Counts) -> dict[str, np.ndarray]:
-    """One-sided p-values of "the candidate is not worse" of Welch's t-test on all requests up to each interval.
+    """Return one-sided p-values of Welch's t-test of "the candidate is not worse" on all requests up to each interval.
 
     Args:
-        counts: Of one step.
+        counts: Counts of one step.
 
     Returns:
-        float [intervals] by metric; 1 where there is no variance yet.
+        Metric -> float [intervals]; 1 where there is no variance yet.
     """
     requests = np.cumsum(counts.requests, axis=0).astype(float)
     found = {}
@@ -45,14 +45,14 @@ def p_values(counts: Counts) -> dict[str, np.ndarray]:
 
 
 def at_the_end(counts: Counts, alpha: float) -> Stop | None:
-    """Look once, after the last interval; `alpha` of one metric and step."""
+    """Test once, after the last interval; `alpha` is for one metric and step."""
     last = {name: values[-1] for name, values in p_values(counts).items()}
     worst = min(last, key=lambda name: last[name])
     return Stop(at=len(counts.requests) - 1, metric=worst) if last[worst] < alpha else None
 
 
 def at_every_look(counts: Counts, alpha: float) -> Stop | None:
-    """Look after every interval and stop at the first p-value below `alpha`, as dashboards tempt people to."""
+    """Test after every interval and stop at the first p-value below `alpha`, as when people watch a dashboard."""
     first = {
         name: int(np.argmax(values < alpha)) for name, values in p_values(counts).items() if (values < alpha).any()
     }

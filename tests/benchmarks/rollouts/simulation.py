@@ -1,4 +1,4 @@
-"""Whole rollouts of storefronts with a known truth: who is stopped, after how much traffic, beside the usual t-tests.
+"""Simulated rollouts with known effects: which candidates are stopped, after how much traffic, compared with t-tests.
 
 `python -m tests.benchmarks.rollouts.simulation --rollouts 200 --seed 0 --out out/rollouts` writes
 results.json, table.md and page.html.
@@ -27,40 +27,40 @@ from tests.benchmarks.tables import provenance, write_table
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How rollouts are run."""
+    """Settings of the simulated rollouts."""
 
     steps: tuple[float, ...] = (0.05, 0.25, 0.5, 1.0)
-    """Shares of the candidate."""
+    """Traffic shares of the candidate."""
     step_hours: float = 6.0
-    """Longest time of a step, and the horizon of the t-tests."""
+    """Maximum duration of a step, and the horizon of the t-tests."""
     poll_s: float = 180.0
-    """Between two looks."""
+    """Seconds between two looks."""
     guards: GuardConfig = field(default_factory=lambda: GuardConfig(max_duration_s=6 * HOUR))
-    """Limits; the shares of alpha are the t-tests' too."""
+    """Thresholds; the t-tests use the same alpha."""
 
     @property
     def polls(self) -> int:
-        """Of a step."""
+        """Number of looks per step."""
         return round(self.step_hours * HOUR / self.poll_s)
 
     @property
     def compared(self) -> tuple[float, ...]:
-        """Shares at which both versions answer."""
+        """Shares at which both versions receive traffic."""
         return tuple(share for share in self.steps if share < 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """A candidate and the shop that it meets."""
+    """A candidate and the shop in which it is rolled out."""
 
     title: str
-    """For people."""
+    """Title in tables."""
     candidate: Version
-    """What is wrong with it."""
+    """Faults of the candidate."""
     shop: Storefront = field(default_factory=Storefront)
-    """Where it runs."""
+    """The storefront."""
     harmful: bool = True
-    """Whether it must be stopped."""
+    """Whether the candidate should be stopped."""
 
 
 SCENARIOS = {
@@ -87,24 +87,24 @@ SCENARIOS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one rollout ended."""
+    """Outcome of one rollout."""
 
     stopped: bool
-    """Rolled back."""
+    """Whether the candidate was rolled back."""
     hours: float
-    """Until then, or until promoted."""
+    """Hours until the rollback or the promotion."""
     requests: int
-    """That the candidate answered until then."""
+    """Requests served by the candidate until then."""
     traffic: int
-    """Requests of both versions until then."""
+    """Requests served by both versions until then."""
     share: float
-    """Of the traffic when it ended."""
+    """Traffic share of the candidate at the end."""
     decided_by: tuple[str, ...] = ()
-    """Guards that showed harm, or that were undecided."""
+    """Guards that detected harm, or 'undecided'."""
 
 
 def judged(scenario: Scenario, plan: Plan, random: np.random.Generator) -> Outcome:
-    """Run a rollout through the judge."""
+    """Run one rollout with the sequential judge."""
     judge, clock, candidate, traffic = Judge(plan.guards), random.uniform(0, DAY_S), 0, 0
     action, harms = Action.WAIT, tuple[str, ...]()
     started, incidents = clock, scenario.shop.incidents(random, 8)
@@ -131,7 +131,7 @@ def judged(scenario: Scenario, plan: Plan, random: np.random.Generator) -> Outco
 def tested(
     scenario: Scenario, plan: Plan, look: Callable[[Counts], Stop | None], random: np.random.Generator
 ) -> Outcome:
-    """Run a rollout of fixed steps that a t-test may stop; the step with all traffic has nothing to test."""
+    """Run one rollout of fixed steps that a t-test may stop; the step with all traffic cannot be tested."""
     clock, candidate, traffic, intervals, hours = random.uniform(0, DAY_S), 0, 0, 0, 0.0
     incidents = scenario.shop.incidents(random, 8)
     for share in plan.compared:
@@ -152,7 +152,7 @@ def tested(
 
 
 def methods(plan: Plan) -> dict[str, Callable[[Scenario, np.random.Generator], Outcome]]:
-    """The judge, and t-tests of the same alpha: over metrics and steps, or over metrics only and looked at always."""
+    """Return the judge and two t-tests, whose alpha is split over metrics and steps, or over metrics at every look."""
     metrics = len(BAD) + len(GOOD)
     once, often = plan.guards.alpha / metrics / len(plan.compared), plan.guards.alpha / metrics
     return {
@@ -163,7 +163,7 @@ def methods(plan: Plan) -> dict[str, Callable[[Scenario, np.random.Generator], O
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Share stopped with its exact 95 % interval (Clopper and Pearson 1934); medians over the stopped ones."""
+    """Return the stopped share, its exact 95 % interval (Clopper and Pearson 1934), and medians when stopped."""
     stopped = [outcome for outcome in outcomes if outcome.stopped]
     interval = stats.binomtest(len(stopped), len(outcomes)).proportion_ci(0.95, "exact")
     deciders = [name for outcome in stopped for name in outcome.decided_by]
@@ -186,13 +186,13 @@ def _quantile(outcomes: Sequence[Outcome], name: str, at: float) -> float | None
 def simulate(
     rollouts: int, seed: int, plan: Plan | None = None, names: Sequence[str] = tuple(SCENARIOS)
 ) -> dict[str, Any]:
-    """Run every scenario by every method.
+    """Run every scenario with every method.
 
     Args:
-        rollouts: Of each.
-        seed: Of chance; a rollout has its own stream, so their number does not change the first ones.
-        plan: How; the default if None.
-        names: Of SCENARIOS.
+        rollouts: Rollouts of each scenario and method.
+        seed: Random seed; each rollout has its own stream, so their number does not change the first ones.
+        plan: Settings; the default plan if None.
+        names: Names of SCENARIOS to run.
 
     Returns:
         {"seed", "rollouts", "plan", "shop", "scenarios": {name: {title, harmful, methods: {method: summary},

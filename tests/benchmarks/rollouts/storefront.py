@@ -1,6 +1,6 @@
-"""A storefront whose truth is known: traffic with a daily wave, and counts of what two versions did in each interval.
+"""A simulated storefront with known rates: traffic with a daily cycle, and counts of two versions for each interval.
 
-Counts are drawn, not requests, so that hundreds of rollouts of days are affordable; the rates behind them are exact.
+Counts are drawn, not requests, so that hundreds of rollouts over days are affordable; their rates are exact.
 """
 
 import math
@@ -17,58 +17,58 @@ DAY_S = 86_400.0
 
 @dataclass(frozen=True, kw_only=True)
 class Category:
-    """A part of the catalog that shoppers ask for."""
+    """A category of the catalog."""
 
     weight: float
     """Share of requests."""
     empty: float
-    """Probability that an answer has no item."""
+    """Probability that a response has no items."""
     click: float
-    """Probability that an answer with items is clicked."""
+    """Probability that a response with items is clicked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Version:
-    """How a model version differs from the champion; the defaults differ in nothing."""
+    """Differences of a model version from the champion; none by default."""
 
     error_factor: float = 1.0
-    """Times the base error rate."""
+    """Factor on the base error rate."""
     failing: float = 0.0
-    """Share of all requests that fails besides."""
+    """Additional share of all requests that fail."""
     latency_factor: float = 1.0
-    """Times the champion's latency, all quantiles alike."""
+    """Factor on the champion's latency, at all quantiles."""
     click_factor: float = 1.0
-    """Times the champion's click probability."""
+    """Factor on the champion's click probability."""
     empty_category: int | None = None
-    """Category that is answered without an item."""
+    """Category whose responses have no items."""
     overlap: float = 0.6
     """Mean overlap@10 with the champion."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Storefront:
-    """A mid-size shop. Rates move over the day for both versions alike, as in reality."""
+    """A mid-size shop. Rates vary over the day for both versions alike."""
 
     requests_per_s: float = 100.0
-    """Mean over the day."""
+    """Mean traffic over the day."""
     wave: float = 0.5
-    """Traffic moves by this share over the day: 50 to 150 requests a second."""
+    """Traffic varies by this share over the day: 50 to 150 requests per second."""
     error_rate: float = 0.005
-    """Of a healthy version."""
+    """Error rate of a healthy version."""
     median_latency_s: float = 0.025
-    """At mean traffic; lognormal."""
+    """Median latency at mean traffic; the latency is lognormal."""
     sigma: float = 0.5
-    """Of the log latency: p99 is 80 ms."""
+    """Standard deviation of the log latency: p99 is 80 ms."""
     busy_slower: float = 0.1
-    """Latency rises by this share at the peak and falls by it at night."""
+    """Latency rises by this share at peak traffic and falls by it at night."""
     purchase_per_click: float = 0.125
     """Probability of a purchase after a click."""
     evening: float = 0.1
-    """Click probability moves by this share over the day, half a day off the traffic."""
+    """Click probability varies by this share over the day, opposite to the traffic."""
     shadowed: float = 0.01
-    """Share of requests that both versions answer."""
+    """Share of requests that both versions serve."""
     incidents_per_day: float = 0.0
-    """Troubles of what both versions depend on: for ten minutes 20 times the errors and twice the latency."""
+    """Incidents in dependencies of both versions: for ten minutes 20 times the errors and twice the latency."""
     categories: tuple[Category, ...] = field(
         default=tuple(
             Category(weight=weight, empty=empty, click=click)
@@ -84,15 +84,15 @@ class Storefront:
             )
         )
     )
-    """Of the catalog."""
+    """Categories of the catalog."""
 
     @property
     def slow_limit_s(self) -> float:
-        """The champion's p99 at mean traffic, which the rollout measured before its first step."""
+        """The champion's p99 latency at mean traffic, measured by the rollout before its first step."""
         return self.median_latency_s * math.exp(self.sigma * float(stats.norm.ppf(0.99)))
 
     def incidents(self, random: np.random.Generator, days: float) -> np.ndarray:
-        """Starts of troubles within `days` days, in seconds, sorted."""
+        """Draw the starts of incidents within `days` days, in seconds, sorted."""
         return np.sort(random.uniform(0, days * DAY_S, random.poisson(self.incidents_per_day * days)))
 
 
@@ -101,22 +101,22 @@ class Counts:
     """Counts int64 [intervals, version], champion first, and overlaps int64 [intervals, 11] by tenths."""
 
     requests: np.ndarray
-    """Of each version."""
+    """Requests of each version."""
     errors: np.ndarray
-    """Failed."""
+    """Failed requests."""
     empty: np.ndarray
-    """Without an item."""
+    """Responses without items."""
     slow: np.ndarray
-    """Slower than the storefront's limit."""
+    """Responses slower than the storefront's limit."""
     clicks: np.ndarray
     """Requests followed by a click."""
     purchases: np.ndarray
     """Requests followed by a purchase."""
     overlaps: np.ndarray
-    """How often each overlap came."""
+    """Number of requests with each overlap."""
 
     def intervals(self, seconds: float) -> Iterator[Interval]:
-        """As the rollout's judge takes them."""
+        """Yield the counts as intervals for the rollout's judge."""
         names = ("requests", "errors", "empty", "slow", "clicks", "purchases")
         columns = [getattr(self, name).tolist() for name in names]
         tenths = tuple(number / 10 for number in range(11))
@@ -131,33 +131,33 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:
-    """A stretch of time cut into equal intervals."""
+    """A stretch of time divided into equal intervals."""
 
     start_s: float
-    """Since midnight of the first day."""
+    """Start, in seconds since midnight of the first day."""
     seconds: float
-    """Of an interval."""
+    """Length of an interval."""
     intervals: int
-    """How many."""
+    """Number of intervals."""
     share: float
-    """Of the traffic that the candidate gets."""
+    """Share of the traffic that the candidate gets."""
 
     def rest(self, share: float, start_s: float) -> "Stretch":
-        """The same clock at another share and time."""
+        """Return a stretch with the same intervals at another share and start."""
         return replace(self, share=share, start_s=start_s)
 
 
 def draw(
     shop: Storefront, candidate: Version, stretch: Stretch, incidents: np.ndarray, random: np.random.Generator
 ) -> Counts:
-    """Draw what happened in a stretch of time.
+    """Draw the counts of a stretch of time.
 
     Args:
-        shop: Where.
-        candidate: Beside a champion without faults.
-        stretch: When, and the share.
-        incidents: Starts of troubles in seconds.
-        random: Source of chance.
+        shop: The storefront.
+        candidate: The candidate version; the champion has no faults.
+        stretch: Intervals and the candidate's share.
+        incidents: Starts of incidents in seconds.
+        random: Random number generator.
     """
     time = stretch.start_s + stretch.seconds * (np.arange(stretch.intervals) + 0.5)
     tide = np.sin(2 * np.pi * (time / DAY_S - 0.375))
@@ -167,7 +167,7 @@ def draw(
     weights = np.array([category.weight for category in shop.categories])
     shares = np.array([1 - stretch.share, stretch.share])
     mean = shop.requests_per_s * (1 + shop.wave * tide) * stretch.seconds
-    # [intervals, version, category]: a Poisson stream split at random is Poisson streams.
+    # [intervals, version, category]: randomly splitting a Poisson stream gives Poisson streams.
     requests = random.poisson(mean[:, None, None] * shares[:, None] * weights)
     failing = np.array([min(1.0, shop.error_rate * v.error_factor + v.failing) for v in versions])
     errors = random.binomial(requests, np.minimum(failing * np.where(trouble, 20.0, 1.0), 0.9)[..., None])
@@ -201,6 +201,6 @@ def _clicks(shop: Storefront, versions: tuple[Version, ...], tide: np.ndarray) -
 
 
 def _overlaps(random: np.random.Generator, compared: np.ndarray, mean: float) -> np.ndarray:
-    """Tenths [intervals, 11] of a beta-binomial: shoppers differ in how much two models agree on them."""
+    """Overlap counts by tenths [intervals, 11], beta-binomial: agreement of the models varies by shopper."""
     tenths = stats.betabinom.pmf(np.arange(11), 10, 4 * mean, 4 * (1 - mean))
     return random.multinomial(compared, tenths / tenths.sum())

@@ -1,4 +1,4 @@
-"""A small simulation: broken candidates are always stopped, equal ones rarely, and the storefront is what it says."""
+"""A small simulation: broken candidates are always stopped, equal ones rarely; the storefront has its stated rates."""
 
 import json
 
@@ -20,7 +20,7 @@ def results():
     return simulate(ROLLOUTS, seed=1, plan=Plan(poll_s=600.0))
 
 
-def test_broken_candidates_are_always_stopped_at_the_first_share_within_the_hour(results):
+def test_broken_candidates_are_stopped_at_the_first_share_within_an_hour(results):
     for name in ("failing", "latency", "empty"):
         found = results["scenarios"][name]["methods"]["judge"]
         assert found["stopped"] == ROLLOUTS, name
@@ -32,12 +32,12 @@ def test_broken_candidates_are_always_stopped_at_the_first_share_within_the_hour
     assert "empty_rate" in results["scenarios"]["empty"]["methods"]["judge"]["decided_by"]
 
 
-def test_small_harm_is_found_too(results):
+def test_small_regressions_are_detected(results):
     for name, least in (("clicks", 1.0), ("errors", 0.8)):
         assert results["scenarios"][name]["methods"]["judge"]["share"] >= least, name
 
 
-def test_equal_models_are_stopped_no_more_often_than_alpha_and_peeking_stops_most(results):
+def test_equal_models_are_stopped_at_most_at_rate_alpha_but_not_by_peeking(results):
     for name in ("equal", "equal_small"):
         assert results["scenarios"][name]["methods"]["judge"]["stopped"] <= stats.binom.ppf(0.999, ROLLOUTS, 0.05)
     assert results["scenarios"]["equal"]["methods"]["t_test_peeking"]["share"] > 0.3
@@ -45,7 +45,7 @@ def test_equal_models_are_stopped_no_more_often_than_alpha_and_peeking_stops_mos
     assert trouble["stopped"] - trouble["stopped_at_full_share"] <= stats.binom.ppf(0.999, ROLLOUTS, 0.05)
 
 
-def test_table_and_page_hold_every_candidate_and_survive_json(results):
+def test_table_and_page_of_json_results_include_every_scenario(results):
     again = json.loads(json.dumps(results, allow_nan=False))
     text, page = table(again), simulation_page(again).html()
     for scenario in SCENARIOS.values():
@@ -54,14 +54,14 @@ def test_table_and_page_hold_every_candidate_and_survive_json(results):
     assert {row.count("|") for row in rows} == {7}
 
 
-def test_the_same_seed_gives_the_same_rollout_however_many_there_are():
+def test_rollout_is_determined_by_its_seed():
     scenario = SCENARIOS["clicks"]
     first, second = (judged(scenario, Plan(poll_s=600.0), np.random.default_rng((5, 0))) for _ in range(2))
     assert first == second
     assert first != judged(scenario, Plan(poll_s=600.0), np.random.default_rng((5, 1)))
 
 
-def test_the_storefront_draws_what_it_says():
+def test_storefront_draws_have_the_stated_rates():
     shop = Storefront(requests_per_s=40.0)
     counts = draw(shop, Version(), HOURLY, np.array([]), np.random.default_rng(0))
     whole = counts.requests.sum(0)
@@ -80,14 +80,14 @@ def test_the_storefront_draws_what_it_says():
     (Version(error_factor=1.1), "errors", 1.1), (Version(click_factor=0.9), "clicks", 0.9),
     (Version(failing=0.1), "errors", 21.0),
 ])  # fmt: skip
-def test_faults_are_as_large_as_they_are_called(candidate, name, ratio):
+def test_faults_change_rates_by_the_stated_factors(candidate, name, ratio):
     counts = draw(Storefront(), candidate, HOURLY, np.array([]), np.random.default_rng(1))
     rates = getattr(counts, name).sum(0) / counts.requests.sum(0)
     assert rates[1] / rates[0] == pytest.approx(ratio, rel=0.02)
 
 
-def test_a_latency_factor_moves_the_p99_by_it():
-    """At the limit times the factor, the slower version exceeds as often as the champion does at the limit."""
+def test_latency_factor_scales_the_p99_latency():
+    """The slower version exceeds the limit times the factor as often as the champion exceeds the limit."""
     shop = Storefront(busy_slower=0.0)
     slow = draw(shop, Version(latency_factor=1.5), HOURLY, np.array([]), np.random.default_rng(2))
     tail = stats.lognorm.sf(shop.slow_limit_s, shop.sigma, scale=1.5 * shop.median_latency_s)
@@ -103,7 +103,7 @@ def test_incidents_hit_both_versions():
     assert (rates[0] > 10 * rates[1:].mean(0)).all()
 
 
-def test_intervals_hold_the_counts():
+def test_intervals_sum_to_the_counts():
     counts = draw(Storefront(), Version(), HOURLY, np.array([]), np.random.default_rng(4))
     intervals = list(counts.intervals(60.0))
     assert len(intervals) == 240
@@ -111,7 +111,7 @@ def test_intervals_hold_the_counts():
     assert sum(len(one.overlaps) for one in intervals) == counts.overlaps.sum()
 
 
-def test_the_t_test_is_scipys():
+def test_t_test_matches_scipy():
     counts = draw(Storefront(), Version(error_factor=1.3), HOURLY, np.array([]), np.random.default_rng(5))
     n, x = counts.requests.sum(0), counts.errors.sum(0)
     rates = x / n
@@ -123,14 +123,14 @@ def test_the_t_test_is_scipys():
     assert at_the_end(counts, 0.01).at == 239 and at_every_look(counts, 0.01).at < 239
 
 
-def test_no_event_at_all_stops_no_t_test():
+def test_t_tests_do_not_stop_without_events():
     none = np.zeros((5, 2), int)
     counts = Counts(requests=none + 100, errors=none, empty=none, slow=none, clicks=none, purchases=none, overlaps=none)
     assert at_the_end(counts, 0.5) is None and at_every_look(counts, 0.5) is None
 
 
-def test_the_stated_need_of_requests_is_about_what_the_judge_needs():
-    """Given that many at one half, some nine in ten rollouts find 10 % more errors; the need is inverse in the rate."""
+def test_stated_number_of_requests_is_enough_to_detect_more_errors():
+    """With this many at half the traffic, about 9 of 10 rollouts detect 10 % more errors; inverse to the error rate."""
     plan = Plan(steps=(0.5, 1.0), poll_s=600.0)
     need = needed_requests(0.005, 0.1, 0.5, plan.guards)
     assert needed_requests(0.01, 0.1, 0.5, plan.guards) == pytest.approx(need / 2)

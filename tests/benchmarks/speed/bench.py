@@ -1,6 +1,6 @@
-"""Speed and memory beside what a user would pick instead, as ratios from one run.
+"""Speed and memory compared with common alternatives, as ratios from one run.
 
-`make bench` writes results/bench.md. Every figure comes from a process of its own.
+`make bench` writes results/bench.md. Every figure is measured in a separate process.
 """
 
 import argparse
@@ -27,11 +27,11 @@ STEPS, WARM = 40, 5
 
 
 class BenchFailed(ShoprankError):
-    """A measurement's process ended without a figure."""
+    """The process of a measurement ended without a figure."""
 
 
 def our_rows(folder: Path) -> dict[str, float]:
-    """ingest_events and build_features."""
+    """Events per second through ingest_events and build_features."""
     from components.build_features.build import build
     from components.build_features.config import FeatureOptions
     from components.ingest_events.ingest import IngestOutputs, ingest
@@ -44,7 +44,7 @@ def our_rows(folder: Path) -> dict[str, float]:
 
 
 def pandas_rows(folder: Path) -> dict[str, float]:
-    """The retriever's rows in pandas, from the ingested events: less work than ours does."""
+    """Events per second for the retriever's rows in pandas, from the ingested events; this is less work than ours."""
     import pandas as pd
     import pyarrow.parquet as pq
 
@@ -59,7 +59,7 @@ def pandas_rows(folder: Path) -> dict[str, float]:
 
 
 def our_training(folder: Path) -> dict[str, float]:
-    """Rows of the retriever a second through TorchRec, one process."""
+    """Rows per second of retriever training with TorchRec, one process."""
     from components.shared.training.group import process_group, quiet_third_parties
     from components.train_retriever.job import WorkerJob
     from components.train_retriever.worker import Training
@@ -77,7 +77,7 @@ def our_training(folder: Path) -> dict[str, float]:
 
 
 def plain_training(folder: Path) -> dict[str, float]:
-    """The same batches, towers and loss with nn.EmbeddingBag and Adam."""
+    """Rows per second of the same batches, towers and loss with nn.EmbeddingBag and Adam."""
     import torch
 
     from components.shared.features.catalog import Catalog
@@ -116,7 +116,7 @@ def plain_training(folder: Path) -> dict[str, float]:
 
 
 def serving(folder: Path) -> dict[str, float]:
-    """Requests to the real predictor over HTTP by 1 and by 16 clients: milliseconds and requests a second."""
+    """Requests to the real predictor over HTTP by 1 and by 16 clients: milliseconds and requests per second."""
     import httpx
     import pyarrow.parquet as pq
 
@@ -149,14 +149,14 @@ def serving(folder: Path) -> dict[str, float]:
 
 
 def compiled_rank(folder: Path) -> dict[str, float]:
-    """Milliseconds of one request in one process with the compiled models."""
+    """Milliseconds per request in one process with the compiled models."""
     from components.shared.recommender.recommender import Recommender
 
     return _rank(Recommender.open(folder / "bundle"))
 
 
 def eager_rank(folder: Path) -> dict[str, float]:
-    """The same with the trained TorchRec modules, one thread."""
+    """Milliseconds per request with the trained TorchRec modules, one thread."""
     import torch
 
     from components.shared.recommender.candidates import CandidateConfig
@@ -193,7 +193,7 @@ def _training_config():
 
 
 def prepare(folder: Path) -> None:
-    """Train a model of the bench's size and sign a bundle, once; speeds do not depend on how good it is."""
+    """Train a model of the benchmark's size once and sign its bundle; the speeds do not depend on its quality."""
     from components.compile_model.compile import compile_model
     from components.compile_model.config import CompileOptions
     from components.register_model.register import RegisterConfig, register
@@ -215,10 +215,10 @@ def prepare(folder: Path) -> None:
 
 
 def measure(name: str, folder: Path) -> dict[str, float]:
-    """Run one measurement in a process of its own; its figures hold its peak memory.
+    """Run one measurement in a separate process; its figures include the peak memory.
 
     Raises:
-        BenchFailed: it ended without a figure.
+        BenchFailed: the process ended without a figure.
     """
     command = [
         sys.executable,
@@ -238,7 +238,7 @@ def measure(name: str, folder: Path) -> dict[str, float]:
 
 
 def table(found: dict[str, dict[str, float]]) -> str:
-    """The result table."""
+    """Return the result table in Markdown."""
 
     def row(what: str, ours: str, rival: str, unit: str, faster: bool = True) -> str:
         one, other = found[ours], found[rival]
@@ -268,7 +268,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Measure everything and write the table; or one thing, as JSON."""
+    """Measure everything and write the table, or print one measurement as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     parser.add_argument("--measure", choices=[one.__name__ for one in MEASURES])

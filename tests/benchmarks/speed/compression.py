@@ -1,4 +1,4 @@
-"""What compression and distillation cost and bring: size, time and test NDCG@10 of every form of one trained model.
+"""Costs and benefits of compression and distillation: size, time and test NDCG@10 of each form of one trained model.
 
 `python -m tests.benchmarks.speed.compression --models out/bench` compares the models that `make bench` trained
 and writes results/compression.md.
@@ -25,7 +25,7 @@ from components.train_ranker.train import train, write_all_pairs
 from tests.benchmarks.tables import provenance, write_table
 
 _OPEN = Limits(max_probability_difference=1.0, min_rank_overlap=0.0, max_ndcg_loss=1.0)
-"""Lets everything pass, so that what the gate would refuse is measured too."""
+"""Limits that pass everything, so that forms the gate would refuse are measured, too."""
 FORMS = {
     "fp32": CompileOptions(table_format="fp32"),
     "fp32, untrained rows left out": CompileOptions(table_format="fp32", prune=True),
@@ -44,8 +44,10 @@ class Inputs:
     """Folders of one trained model.
 
     Attributes:
-        features: of build_features. retriever: of train_retriever. ranker: of train_ranker.
-        statistics: of validate_data.
+        features: Output of build_features.
+        retriever: Output of train_retriever.
+        ranker: Output of train_ranker.
+        statistics: Output of validate_data.
     """
 
     features: Path
@@ -55,7 +57,7 @@ class Inputs:
 
 
 def measured(inputs: Inputs, out: Path, config: CompileOptions) -> dict[str, float | str]:
-    """Compile one form and measure it; `gate` says what the default limits have against it, '' nothing."""
+    """Compile one form and measure it; `gate` names the default limits that it fails, '' if none."""
     figures = compile_model(
         inputs.features, inputs.retriever, inputs.ranker, inputs.statistics, out,
         config.replace(limits=_OPEN),
@@ -75,7 +77,7 @@ def measured(inputs: Inputs, out: Path, config: CompileOptions) -> dict[str, flo
 
 
 def distilled(inputs: Inputs, out: Path, size: str) -> dict[str, Inputs]:
-    """A large ranker, a small one, and the same small one taught by the large one."""
+    """Train a large ranker, a small one, and the same small one distilled from the large one."""
     dial = RankerTraining.from_size(size_named(size), 0)
     large = dial.replace(embedding_dim=dial.embedding_dim * 2, hidden_dim=dial.hidden_dim * 4)
     small = dial.replace(embedding_dim=dial.embedding_dim // 4, hidden_dim=dial.hidden_dim // 4)
@@ -89,7 +91,7 @@ def distilled(inputs: Inputs, out: Path, size: str) -> dict[str, Inputs]:
 
 
 def table(found: dict[str, dict[str, float | str]]) -> str:
-    """The result table."""
+    """Return the result table in Markdown."""
     lines = ["| form | graphs | test NDCG@10 | change | overlap@10 | one answer, median (p99) | gate |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, figures in found.items():

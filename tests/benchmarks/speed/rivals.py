@@ -1,5 +1,5 @@
-"""What a user would write instead: features in pandas, training in plain torch; bench.py measures both."""
-# pandas-stubs are not installed; its overloads confuse the checker.
+"""Baselines a user might write instead: features in pandas, training in plain torch; measured by bench.py."""
+# pandas-stubs are not installed; the type checker cannot resolve pandas' overloads.
 # pyright: reportCallIssue=false, reportAttributeAccessIssue=false
 
 import time
@@ -18,10 +18,10 @@ _SEQUENCE, _INTERESTS, _HISTORY, _HALF_LIFE_DAYS = 50, 8, 256, 30.0
 
 
 def pandas_rows(events: Path, items: Path, until: pd.Timestamp) -> int:
-    """Sequences, interests and targets of every visit before `until`, as a notebook would make them.
+    """Compute sequences, interests and targets of every visit before `until`, as in a notebook.
 
     Returns:
-        Rows made.
+        Number of rows.
     """
     frame = pd.read_parquet(events).drop_duplicates(
         ["user_id", "item_id", "session_id", "timestamp", "quantity", "price"]
@@ -53,7 +53,7 @@ def pandas_rows(events: Path, items: Path, until: pd.Timestamp) -> int:
 
 
 class PlainBags(nn.Module):
-    """nn.EmbeddingBag tables with dense gradients, one a feature."""
+    """nn.EmbeddingBag tables with dense gradients, one per feature."""
 
     def __init__(self, features: tuple[SparseFeature, ...], dim: int):
         super().__init__()
@@ -61,7 +61,7 @@ class PlainBags(nn.Module):
         self.names = [feature.name for feature in features]
 
     def forward(self, values: dict[str, Ragged]) -> torch.Tensor:
-        """[B, features * D]."""
+        """Return pooled embeddings [B, features * D]."""
         pooled = [
             bag(
                 torch.from_numpy(values[name].values), torch.from_numpy(values[name].offsets[:-1]),
@@ -84,13 +84,13 @@ class PlainRetriever(nn.Module):
         self.item_tower = Tower(len(config.item_features) * dim, config.hidden_dim, dim + 1)
 
     def forward(self, users: dict[str, Ragged], items: dict[str, Ragged]) -> tuple[torch.Tensor, ...]:
-        """User vectors, item vectors, item biases."""
+        """Return user vectors, item vectors and item biases."""
         out = self.item_tower(self.item_bags(items))
         return self.user_tower(self.user_bags(users)), out[:, :-1], out[:, -1]
 
 
 def clocked(step, warm: int, counted: int) -> float:
-    """Seconds that `counted` calls of `step(number)` take, after `warm` calls."""
+    """Return the seconds of `counted` calls of `step(number)` after `warm` warm-up calls."""
     for number in range(warm):
         step(number)
     started = time.perf_counter()

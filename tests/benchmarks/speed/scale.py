@@ -1,8 +1,8 @@
-"""Streaming as many rows as are asked for: rows a second from Parquet to KeyedJaggedTensor, and the memory it takes.
+"""Streaming of large data sets: rows per second from Parquet to KeyedJaggedTensor, and the memory it takes.
 
-`python -m tests.benchmarks.speed.scale --rows 50000000` generates rows in the form of build_features,
-row group by row group, reads one epoch of them as a worker does, opens a batch in its middle as a resumed run does, and
-writes results/scale.md.
+`python -m tests.benchmarks.speed.scale --rows 50000000` generates rows in the format of build_features,
+row group by row group, reads one epoch as a worker does, opens a batch in the middle of the next as a resumed run does,
+and writes results/scale.md.
 """
 
 import argparse
@@ -25,13 +25,13 @@ from tests.benchmarks.tables import provenance, write_table
 
 _GROUP = 100_000
 _LENGTHS = {"user": 1, "sequence": 6, "interest_category": 2, "interest_brand": 2, "query": 0}
-"""Mean ids of each feature in a row."""
+"""Mean number of ids of each feature per row."""
 _IDS = 1_000_000
 BATCH = 8_192
 
 
 def generate(path: Path, rows: int) -> None:
-    """Write rows of random ids; memory is that of one row group."""
+    """Write rows of random ids, using the memory of one row group."""
     with pq.ParquetWriter(path, ROWS, compression="zstd") as writer:
         for start in range(0, rows, _GROUP):
             random, count = np.random.default_rng([7, start]), min(_GROUP, rows - start)
@@ -43,7 +43,7 @@ def generate(path: Path, rows: int) -> None:
 
 
 def _lists(random: np.random.Generator, rows: int, mean: int) -> list[pa.Array]:
-    """Ids and weights of one feature: lists of 1 to 2 * mean - 1 ids, skewed as popularity is."""
+    """Return ids and weights of one feature: lists of 1 to 2 * mean - 1 ids with a skewed popularity."""
     lengths = random.integers(1, 2 * mean, rows) if mean else np.zeros(rows, np.int64)
     offsets = offsets_of(lengths)
     ids = (_IDS * random.random(offsets[-1]) ** 3).astype(np.int64)
@@ -51,7 +51,7 @@ def _lists(random: np.random.Generator, rows: int, mean: int) -> list[pa.Array]:
 
 
 def read(path: Path) -> dict[str, float]:
-    """One epoch, batch by batch, as user features of a KeyedJaggedTensor; then one batch of another epoch at once."""
+    """Read one epoch batch by batch as user features of a KeyedJaggedTensor, then one batch within another epoch."""
     from components.shared.features.rows import Rows
     from components.shared.models.batch import keyed_jagged
     from components.shared.training.stream import ParquetStream, StreamConfig
@@ -80,7 +80,7 @@ def read(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Generate, read in a process of its own, and write the table."""
+    """Generate rows, read them in a separate process, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=50_000_000)
     parser.add_argument("--out", type=Path, default=Path("out/scale"))

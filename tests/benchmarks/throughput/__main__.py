@@ -39,39 +39,39 @@ from tests.benchmarks.throughput.results import (
 
 ROOT = Path(__file__).parents[2]
 LOSS_TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-3}
-"""How far first losses may lie from the first variant's; bfloat16 has 8 bits of fraction."""
+"""Relative tolerance of first losses against the first variant's; bfloat16 has 8 bits of fraction."""
 
 
 class ThroughputFailed(ShoprankError):
-    """A measurement ended without figures, or variants are not the same model."""
+    """A measurement ended without figures, or the variants are not the same model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How everything is measured."""
+    """Settings of all measurements."""
 
     out: Path
-    """Data, work folders and results."""
+    """Folder of data, work folders and results."""
     batch: int = 4_096
-    """Rows of a step over all processes."""
+    """Rows per step over all processes."""
     steps: int = 60
-    """Steps on the clock, at most."""
+    """Maximum number of timed steps."""
     seconds: float = 15.0
-    """What they may take, about."""
+    """Approximate time limit of the timed steps."""
     rounds: int = 3
-    """Measurements of each variant, in turn with the others."""
+    """Measurements of each variant; the variants alternate."""
     peers_python: str = ""
-    """Python with deepctr-torch and RecBole; empty: they are left out."""
+    """Python with deepctr-torch and RecBole; empty: they are not measured."""
     peers_steps: int = 30
-    """Steps of a peer's timed epoch; their input makes rows one by one."""
+    """Steps of a peer's timed epoch; the peers create input row by row."""
     precisions: tuple[str, ...] = ("float32",)
-    """Of the dense layers."""
+    """Precisions of the dense layers."""
     gpus: int = 0
-    """GPUs of this machine; with any, only what trains on them is measured."""
+    """GPUs of this machine; if there are any, only variants that train on them are measured."""
 
     @property
     def rows(self) -> tuple[Variant, ...]:
-        """What is measured."""
+        """All measured variants."""
         if self.gpus:
             return gpu_variants(self.precisions, self.gpus)
         return variants(PEERS if self.peers_python else (), self.precisions)
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def measure_rows(plan: Plan, shape: Shape) -> dict:
-    """Every DLRM variant on one file of rows, and the profiles of ours."""
+    """Measure every DLRM variant on one file of rows, and profile ours."""
     data = plan.out / f"clicks-{shape.rows}.parquet"
     if not data.exists():
         partial = data.with_suffix(".partial")
@@ -133,7 +133,7 @@ def measure_rows(plan: Plan, shape: Shape) -> dict:
         partial.rename(data)
     rows = plan.rows
     for row in rows:
-        if row.measure in PEERS:  # whose environment nothing of ours installs: better refused now than after an hour
+        if row.measure in PEERS:  # their environment is not installed by this project: fail now, not after an hour
             measure(dataclasses.replace(plan, peers_steps=2), row, shape, data)
     rounds: dict[str, list[dict]] = {}
     for number in range(plan.rounds):
@@ -153,7 +153,7 @@ def measure_rows(plan: Plan, shape: Shape) -> dict:
 
 
 def measure_sequences(plan: Plan) -> dict[str, dict]:
-    """Every sequence variant, in turn."""
+    """Measure every sequence variant in turn."""
     rounds: dict[str, list[dict]] = {}
     for _ in range(plan.rounds):
         for one in SEQUENCE_MEASURES:
@@ -168,11 +168,11 @@ def measure_sequences(plan: Plan) -> dict[str, dict]:
 
 
 def measure(plan: Plan, row: Variant, shape: Shape, data: Path) -> dict:
-    """One fresh run of one variant.
+    """Measure one variant in a new run.
 
     Raises:
         ThroughputFailed: a peer ended without figures.
-        TrainingError: a worker did.
+        TrainingError: a worker failed.
     """
     work = plan.out / "work" / row.name
     work.mkdir(parents=True, exist_ok=True)
@@ -213,16 +213,16 @@ def _peer(plan: Plan, job: dict, work: Path) -> dict:
 
 
 def pool(rounds: list[dict]) -> dict:
-    """The median round's speed, the spread, and the other figures of the last round."""
+    """Return the median speed of the rounds, the spread, and the other figures of the last round."""
     speeds = [one["samples_per_second"] for one in rounds]
     return {**rounds[-1], "samples_per_second": statistics.median(speeds), "spread": [min(speeds), max(speeds)]}
 
 
 def check_same_model(rows: tuple[Variant, ...], found: dict[str, dict]) -> None:
-    """Refuse figures of variants that do not begin at the same loss of the same batch.
+    """Refuse figures of variants whose losses of the first batch differ.
 
     Raises:
-        ThroughputFailed: names the variant.
+        ThroughputFailed: a variant differs; the message names it.
     """
     wanted = found[rows[0].name]["first_loss"]
     for row in rows:

@@ -1,4 +1,4 @@
-"""What arithmetic alone allows: the matrix products of a DLRM step and nothing else, forward and backward."""
+"""Upper bound from arithmetic alone: only the matrix products of a DLRM step, forward and backward."""
 
 from itertools import pairwise
 
@@ -8,10 +8,10 @@ from tests.benchmarks.throughput.data import Shape
 
 
 class Products:
-    """Operands of every product of a step; results go to memory that is there already.
+    """Operands of every product of a step; results are written to preallocated memory.
 
-    Odd widths are rounded up to whole vector registers, where products are faster in spite of the zeros. The first
-    layer needs no gradient of its input, and one batched product makes the interaction's gradient.
+    Odd widths are rounded up to whole vector registers, where products are faster despite the zeros. The first
+    layer needs no gradient of its input, and one batched product computes the interaction's gradient.
     """
 
     def __init__(self, shape: Shape, batch: int, dtype: torch.dtype):
@@ -29,7 +29,7 @@ class Products:
         self.matrix = torch.randn(batch, vectors, vectors, dtype=dtype)
 
     def step(self, _: int) -> torch.Tensor:
-        """All products once."""
+        """Compute all products once."""
         for at, (x, w, y, to_x, to_w, to_y) in enumerate(self.layers):
             torch.mm(x, w.T, out=to_y)
             torch.mm(y.T, x, out=to_w)

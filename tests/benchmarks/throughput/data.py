@@ -1,6 +1,6 @@
-"""Generated click rows in the form of Criteo's: categorical ids skewed as popularity is, counts, a label.
+"""Generated click rows in the format of Criteo: categorical ids with a skewed popularity, numbers, a label.
 
-Needs numpy and pyarrow alone, because the peers' environment reads the same file.
+Depends on numpy and pyarrow only, because the peers' environment reads the same file.
 """
 
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ import pyarrow.parquet as pq
 _EXPONENT = 1.05
 _GROUP = 25_000
 _SCATTER = 2_654_435_761
-"""A prime: popular ids lie anywhere in a table, as hashed ones do."""
+"""A prime that spreads popular ids over a table, as hashing does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """Of the rows and of the DLRM that reads them; by default the one of the reference measurement."""
+    """Shape of the rows and of the DLRM that reads them; the defaults are those of the reference measurement."""
 
     rows: int
-    """Training rows; also embedding rows of all tables together."""
+    """Training rows; also the number of embedding rows of all tables together."""
     sparse: int = 26
-    """Categorical features, a table each."""
+    """Categorical features, with one table each."""
     dense: int = 13
     """Numeric features."""
     dim: int = 32
@@ -55,12 +55,12 @@ class Shape:
 
     @classmethod
     def of(cls, raw: dict) -> "Shape":
-        """From JSON values."""
+        """Create a shape from JSON values."""
         return cls(**{**raw, "bottom": tuple(raw["bottom"]), "top": tuple(raw["top"])})
 
 
 def generate(path: Path, shape: Shape) -> None:
-    """Write `shape.rows` rows, row group by row group; memory is that of one group."""
+    """Write `shape.rows` rows, row group by row group, using the memory of one group."""
     group = min(_GROUP, max(1, shape.rows // 16))
     types = [pa.int32()] * shape.sparse + [pa.float32()] * shape.dense + [pa.float32()]
     schema = pa.schema(list(zip(shape.columns, types, strict=True)))
@@ -75,7 +75,7 @@ def generate(path: Path, shape: Shape) -> None:
 
 
 def zipf(uniform: np.ndarray, rows: int) -> np.ndarray:
-    """Ids below `rows`, int32, whose popularity falls as rank ** -1.05, by the inverse of a bounded Pareto."""
+    """Return int32 ids below `rows` with popularity rank ** -1.05, by the inverse of a bounded Pareto distribution."""
     power = 1 - _EXPONENT
     rank = ((rows + 1.0) ** power - 1) * uniform + 1
     at = np.minimum((rank ** (1 / power)).astype(np.int64) - 1, rows - 1)
@@ -83,7 +83,7 @@ def zipf(uniform: np.ndarray, rows: int) -> np.ndarray:
 
 
 def in_memory(path: Path, shape: Shape, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The first rows of a file: ids int64 [rows, sparse], numbers float32 [rows, dense], labels float32 [rows]."""
+    """Read the first rows of a file: ids int64 [rows, sparse], numbers float32 [rows, dense], labels float32 [rows]."""
     ids, numbers, labels, found = [], [], [], 0
     file = pq.ParquetFile(path)
     for batch in file.iter_batches(_GROUP, columns=shape.columns):

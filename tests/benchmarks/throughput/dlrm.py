@@ -1,6 +1,6 @@
-"""The DLRM as plain torch writes it, with one table a feature or one for all; what all variants must agree with.
+"""The DLRM in plain torch, with one table per feature or one for all; the reference for all variants.
 
-Needs torch alone, because the peers' environment trains it too.
+Depends on torch only, because the peers' environment trains it, too.
 Source: Naumov et al., Deep Learning Recommendation Model for Personalization and Recommendation Systems (2019).
 """
 
@@ -17,7 +17,7 @@ SEED = 0
 
 
 def mlp(widths: Sequence[int], last_relu: bool, linear: type[nn.Linear]) -> nn.Sequential:
-    """Linear layers with ReLU between them, and after the last one if asked for."""
+    """Return linear layers with ReLU between them, and after the last one if `last_relu`."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [linear(inputs, outputs), nn.ReLU()]
@@ -25,7 +25,7 @@ def mlp(widths: Sequence[int], last_relu: bool, linear: type[nn.Linear]) -> nn.S
 
 
 class DenseParts(nn.Module):
-    """Everything behind the embedding tables; its first weights depend on the shape alone."""
+    """All layers after the embedding tables; the initial weights depend on the shape only."""
 
     pairs: torch.Tensor
     linear: type[nn.Linear] = nn.Linear
@@ -40,30 +40,30 @@ class DenseParts(nn.Module):
         self.register_buffer("pairs", upper[0] * vectors + upper[1], persistent=False)
 
     def forward(self, embedded_BE: torch.Tensor, numbers_BF: torch.Tensor) -> torch.Tensor:
-        """Logits [B] of embeddings side by side [B, sparse * dim] and numbers [B, dense]."""
+        """Return logits [B] of concatenated embeddings [B, sparse * dim] and numbers [B, dense]."""
         bottom = self.bottom(numbers_BF)
         return self.top(self.interact(embedded_BE, bottom)).squeeze(1)
 
     def interact(self, embedded_BE: torch.Tensor, bottom_BD: torch.Tensor) -> torch.Tensor:
-        """Dot products of all pairs of vectors, and the one of the numbers."""
+        """Return the dot products of all pairs of vectors and the vector of the numbers."""
         vectors = torch.cat([embedded_BE, bottom_BD], 1).view(len(bottom_BD), -1, bottom_BD.shape[1])
         products = torch.bmm(vectors, vectors.transpose(1, 2)).flatten(1)
         return torch.cat([products.index_select(1, self.pairs), vectors[:, -1]], 1)
 
 
 def first_table(name: str, rows: int, dim: int) -> torch.Tensor:
-    """First weights of a table, [rows, dim]: the random stream of its name, as components/shared/training has it."""
+    """Return initial weights [rows, dim] of a table, from the random stream of its name as in shared/training."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()) + SEED)
     return torch.empty(rows, dim).normal_(0.0, dim**-0.5 / 4, generator=generator)
 
 
 def state_name(feature: str) -> str:
-    """Name of a feature's table in the state of our model."""
+    """Return the name of a feature's table in the state dict of our model."""
     return f"bags.embedding_bags.t_{feature}.weight"
 
 
 class BagTables(nn.Module):
-    """An nn.EmbeddingBag a feature, with sparse gradients."""
+    """One nn.EmbeddingBag per feature, with sparse gradients."""
 
     def __init__(self, shape: Shape):
         super().__init__()
@@ -74,7 +74,7 @@ class BagTables(nn.Module):
         )  # fmt: skip
 
     def forward(self, ids_BS: torch.Tensor) -> torch.Tensor:
-        """[B, sparse * dim]."""
+        """Return embeddings [B, sparse * dim]."""
         columns = ids_BS.T.contiguous()
         return torch.cat([bag(column.unsqueeze(1)) for bag, column in zip(self.bags, columns, strict=True)], 1)
 
@@ -91,5 +91,5 @@ class FlatTable(nn.Module):
         self.register_buffer("starts", torch.arange(shape.sparse) * shape.table_rows, persistent=False)
 
     def forward(self, ids_BS: torch.Tensor) -> torch.Tensor:
-        """[B, sparse * dim]."""
+        """Return embeddings [B, sparse * dim]."""
         return self.table(ids_BS + self.starts).flatten(1)

@@ -1,4 +1,4 @@
-"""What can be measured: every variant behind one face, a step and the loss of its first batch."""
+"""All measurable variants behind one interface: a step and the loss of the first batch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,28 +15,28 @@ from tests.benchmarks.throughput.data import Shape
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """What is measured, as JSON."""
+    """Settings of one measurement, as JSON."""
 
     measure: str
     """Name of one of DLRM_MEASURES or SEQUENCE_MEASURES, or profile."""
     data: str
-    """The rows."""
+    """File of rows."""
     shape: dict
     """Fields of Shape."""
     folder: str
-    """Receives result.json."""
+    """Folder that receives result.json."""
     batch: int
-    """Rows of a step over all processes."""
+    """Rows per step over all processes."""
     steps: int
-    """Steps on the clock, at most."""
+    """Maximum number of timed steps."""
     seconds: float
-    """What they may take, about."""
+    """Approximate time limit of the timed steps."""
     precision: ComputeDtype
-    """Of the dense layers."""
+    """Precision of the dense layers."""
     compiled: When = "gpu"
-    """Where those are compiled, of a DLRM."""
+    """Devices on which the dense layers of a DLRM are compiled."""
     warm: int = 5
-    """Steps before the clock starts; in the first one layers may be compiled."""
+    """Warm-up steps before timing; layers may be compiled in the first one."""
 
 
 Step = Callable[[int], object]
@@ -48,9 +48,9 @@ class Measured:
 
     Attributes:
         step: Does the step with this number.
-        probe: Mean loss of the first batch under the first weights; each rank gives its part.
-        samples: Of a step; the job's batch by default.
-        extra: More figures.
+        probe: Mean loss of the first batch with the initial weights; each rank returns its part.
+        samples: Samples per step; the job's batch by default.
+        extra: Additional figures.
     """
 
     step: Step
@@ -60,7 +60,7 @@ class Measured:
 
 
 def ours(job: WorkerJob, group: Group) -> Measured:
-    """The project's training parts."""
+    """The DLRM with the project's training components."""
     from tests.benchmarks.throughput.ours import DlrmTraining
 
     training = DlrmTraining(Path(job.data), Shape.of(job.shape), job.batch, group, job.precision, job.compiled)
@@ -76,7 +76,7 @@ def ours(job: WorkerJob, group: Group) -> Measured:
 
 
 def torchrec_dlrm(job: WorkerJob, group: Group) -> Measured:
-    """TorchRec's own, see reference.py."""
+    """TorchRec's own DLRM, see reference.py."""
     from tests.benchmarks.throughput.reference import ReferenceTraining
 
     training = ReferenceTraining(Path(job.data), Shape.of(job.shape), job.batch, group)
@@ -129,7 +129,7 @@ def _plain(training, job: WorkerJob) -> Measured:
 
 
 def ceiling(job: WorkerJob, group: Group) -> Measured:
-    """Matrix products alone."""
+    """Only the matrix products of a step."""
     from tests.benchmarks.throughput.ceiling import Products
 
     dtype = torch.bfloat16 if job.precision == "bfloat16" else torch.float32
@@ -137,21 +137,21 @@ def ceiling(job: WorkerJob, group: Group) -> Measured:
 
 
 def jagged_attention(job: WorkerJob, _: Group) -> Measured:
-    """Our causal self-attention."""
+    """Our causal self-attention on jagged tokens."""
     from tests.benchmarks.throughput.sequences import ATTENTION, JaggedTraining, Sequences
 
     return _sequences(JaggedTraining(Sequences(), ATTENTION))
 
 
 def jagged_hstu(job: WorkerJob, _: Group) -> Measured:
-    """Our HSTU."""
+    """Our HSTU on jagged tokens."""
     from tests.benchmarks.throughput.sequences import HSTU, JaggedTraining, Sequences
 
     return _sequences(JaggedTraining(Sequences(), HSTU))
 
 
 def padded_sasrec(job: WorkerJob, _: Group) -> Measured:
-    """Plain torch."""
+    """SASRec in plain torch on padded tokens."""
     from tests.benchmarks.throughput.sequences import PaddedTraining, Sequences
 
     return _sequences(PaddedTraining(Sequences()))

@@ -1,4 +1,4 @@
-"""The DLRM through the project's own training parts: streamed Parquet, TorchRec tables, fused row-wise Adagrad."""
+"""The DLRM with the project's training components: streamed Parquet, TorchRec tables, fused row-wise Adagrad."""
 
 from pathlib import Path
 from typing import cast
@@ -27,7 +27,7 @@ from tests.benchmarks.throughput.data import Shape
 from tests.benchmarks.throughput.dlrm import SEED, DenseParts
 
 INPUT = "shoprank::input"
-"""Name of reading and of making tensors in a profile."""
+"""Name in profiles of reading rows and creating tensors."""
 
 
 class DotDenseParts(DenseParts):
@@ -62,7 +62,7 @@ class Dlrm(nn.Module):
         self.rest = UntracedCall(self._rest)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        """Mean loss of a batch."""
+        """Return the mean loss of a batch."""
         return self.rest(self.bags(batch.sparse_features), batch)
 
     def _rest(self, bags: KeyedTensor, batch: Batch) -> torch.Tensor:
@@ -72,15 +72,15 @@ class Dlrm(nn.Module):
 
 
 class DlrmTraining:
-    """A run in one process, as the stages' workers do it; a GPU's steps overlap.
+    """Training in one process, as in the stages' workers; steps overlap on a GPU.
 
     Args:
-        path: The rows.
-        shape: Of rows and model.
-        batch: Rows of a step over all ranks.
+        path: File of rows.
+        shape: Shape of rows and model.
+        batch: Rows per step over all ranks.
         group: The joined process group.
-        precision: Of the dense layers.
-        compiled: Where they are compiled.
+        precision: Precision of the dense layers.
+        compiled: Devices on which they are compiled.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class DlrmTraining:
         self.steps: Steps[Batch, Batch] = Steps(self.model, self.optimizer, self, group.device, overlap)
 
     def tensors(self, table: pa.Table) -> Batch:
-        """Rows as ids, numbers and labels; columns of ids stand as a KeyedJaggedTensor has them."""
+        """Return rows as ids, numbers and labels; ids are concatenated by column, as in a KeyedJaggedTensor."""
         columns = [column.chunk(0).to_numpy() for column in table.columns]
         count = self.shape.sparse
         ids = KeyedJaggedTensor(
@@ -108,7 +108,7 @@ class DlrmTraining:
         return Batch(torch.from_numpy(numbers), ids, torch.from_numpy(label))
 
     def steps_per_epoch(self) -> int:
-        """Steps in an epoch."""
+        """Return the number of steps per epoch."""
         return self.stream.steps_per_epoch
 
     def read(self, epoch: int, at: int) -> Batch:
@@ -126,9 +126,9 @@ class DlrmTraining:
         return loss, loss.detach()
 
     def loss(self, table: pa.Table) -> torch.Tensor:
-        """Mean loss of rows, without a step; before the first one, for a pipeline changes the model."""
+        """Return the mean loss of rows; call it before the first step, because the pipeline changes the model."""
         return self.model(self.tensors(table).to(self.group.device))
 
     def step(self, number: int) -> torch.Tensor:
-        """Do the optimiser step of this number; its mean loss."""
+        """Do the optimiser step of this number and return its mean loss."""
         return self.steps.step(*divmod(number, self.stream.steps_per_epoch))

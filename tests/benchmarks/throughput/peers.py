@@ -1,11 +1,11 @@
-"""The same DLRM in deepctr-torch and RecBole: their embedding layers, their input, their loop, their Adam.
+"""The same DLRM in deepctr-torch and RecBole: their embedding layers, input, training loop and Adam.
 
-Neither has a DLRM, so each gets one as its documentation has users add models: a subclass of its base class. They
-have an environment of their own, whose packages are named below.
+Neither has a DLRM, so each gets one as its documentation describes for new models: a subclass of its base class. They
+run in a separate environment, whose packages are listed below.
 """
 # torch==2.13.0 numpy==1.26.4 pandas<2.3 scipy<1.15 pyarrow<21 scikit-learn tqdm colorlog==4.7.2 colorama==0.4.4 pyyaml
-# tabulate plotly texttable psutil thop tensorboard requests; then, with `pip install --no-deps` because RecBole's ray
-# is needed for tuning alone: deepctr-torch==0.3.0 recbole==1.2.1.
+# tabulate plotly texttable psutil thop tensorboard requests; then, with `pip install --no-deps` because RecBole needs
+# ray for tuning only: deepctr-torch==0.3.0 recbole==1.2.1.
 # The libraries are not in this project's environment.
 # pyright: reportMissingImports=false
 
@@ -26,7 +26,7 @@ PEERS = ("deepctr_torch", "recbole")
 
 
 def deepctr_torch(path: Path, shape: Shape, batch: int, rows: int, work: Path) -> dict[str, float]:
-    """Trained by BaseModel.fit; all columns are one float matrix there."""
+    """Train with BaseModel.fit, which takes all columns as one float matrix."""
     from deepctr_torch.inputs import DenseFeat, SparseFeat
     from deepctr_torch.models.basemodel import BaseModel
 
@@ -61,7 +61,7 @@ def deepctr_torch(path: Path, shape: Shape, batch: int, rows: int, work: Path) -
 
 
 def recbole(path: Path, shape: Shape, batch: int, rows: int, work: Path) -> dict[str, float]:
-    """Trained by Trainer; its atomic file is written before the clock starts."""
+    """Train with Trainer; its atomic file is written before timing starts."""
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.model.abstract_recommender import ContextRecommender
@@ -75,7 +75,7 @@ def recbole(path: Path, shape: Shape, batch: int, rows: int, work: Path) -> dict
             sizes = [shape.table_rows + 1] * shape.sparse
             self.tables = FMEmbedding(sizes, np.cumsum([0, *sizes[:-1]]), shape.dim)
             for at, name in enumerate(shape.names):
-                # RecBole numbers ids anew, from 1, by what it has seen.
+                # RecBole renumbers the ids in its data from 1.
                 known = torch.from_numpy(dataset.field2id_token[name][1:].astype(np.int64))
                 begin = at * sizes[0] + 1
                 table = first_table(state_name(name), shape.table_rows, shape.dim)
@@ -118,7 +118,7 @@ def recbole(path: Path, shape: Shape, batch: int, rows: int, work: Path) -> dict
 
 
 def _write_atomic(path: Path, shape: Shape, rows: int, work: Path) -> None:
-    """The first rows as RecBole's text format."""
+    """Write the first rows in RecBole's text format."""
     import pyarrow as pa
     from pyarrow import csv
 
@@ -132,7 +132,7 @@ def _write_atomic(path: Path, shape: Shape, rows: int, work: Path) -> None:
 
 
 def main() -> None:
-    """Print one peer's figures as JSON."""
+    """Measure one library and print its figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", type=Path, required=True)
     job = json.loads(parser.parse_args().job.read_text())

@@ -1,4 +1,4 @@
-"""The same DLRM as a user of plain torch trains it, fast: all rows in memory, sparse gradients, fused dense Adam."""
+"""The same DLRM trained fast with plain torch: all rows in memory, sparse gradients, fused dense Adam."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,15 +16,15 @@ Optimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
 class PlainTraining:
-    """One process.
+    """Training of the plain DLRM in one process.
 
     Args:
-        path: The rows.
+        path: File of rows.
         tables: Maps ids [B, sparse] to [B, sparse * dim].
-        optimizer: Of the tables; Adam(fused=True) moves the rest.
-        shape: Of rows and model.
-        batch: Rows of a step.
-        precision: Of the dense layers.
+        optimizer: Optimiser of the tables; Adam(fused=True) updates the rest.
+        shape: Shape of rows and model.
+        batch: Rows per step.
+        precision: Precision of the dense layers.
     """
 
     def __init__(
@@ -41,14 +41,14 @@ class PlainTraining:
         self.random, self.order = torch.Generator().manual_seed(SEED), torch.arange(0)
 
     def loss(self, rows: torch.Tensor) -> torch.Tensor:
-        """Mean loss of some rows, which are copied out of memory."""
+        """Return the mean loss of these rows, copied from memory."""
         ids, numbers, label = (part.index_select(0, rows) for part in (self.ids, self.numbers, self.label))
         with autocast(self.precision, torch.device("cpu")):
             logits = self.parts(self.tables(ids), numbers)
         return binary_cross_entropy_with_logits(logits.float(), label)
 
     def step(self, number: int) -> torch.Tensor:
-        """One optimiser step on the next batch of a shuffled epoch."""
+        """Do one optimiser step on the next batch of a shuffled epoch."""
         at = number % max(1, len(self.ids) // self.batch)
         if at == 0 or not len(self.order):
             self.order = torch.randperm(len(self.ids), generator=self.random)
@@ -62,7 +62,7 @@ class PlainTraining:
 
 
 def bags(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> PlainTraining:
-    """nn.EmbeddingBag(sparse=True) a feature, SparseAdam."""
+    """One nn.EmbeddingBag(sparse=True) per feature, SparseAdam."""
     return PlainTraining(path, BagTables(shape), lambda tables: torch.optim.SparseAdam(tables, lr=1e-3), shape, batch,
                          precision)  # fmt: skip
 
@@ -74,8 +74,8 @@ def flat(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> Plain
 
 
 def adagrad(path: Path, shape: Shape, batch: int, precision: ComputeDtype) -> PlainTraining:
-    """One flat sparse table, Adagrad: the plain optimiser nearest to ours."""
-    torch.sparse.check_sparse_tensor_invariants.disable()  # as by default, but without a warning
+    """One flat sparse table, Adagrad: the plain optimiser closest to ours."""
+    torch.sparse.check_sparse_tensor_invariants.disable()  # the default, without its warning
     return PlainTraining(path, FlatTable(shape, True), lambda tables: torch.optim.Adagrad(tables, lr=0.05), shape,
                          batch, precision)  # fmt: skip
 

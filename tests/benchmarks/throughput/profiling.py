@@ -1,4 +1,4 @@
-"""Where a training step of ours spends its time: torch.profiler's own times, in groups that one can act on."""
+"""Profile of our training step: self times of torch.profiler by group of operations."""
 
 import torch
 import torch.distributed as dist
@@ -23,17 +23,17 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("element by element", ("aten::clamp_min", "aten::relu", "threshold_backward", "aten::sum", "aten::mul",
                             "aten::add", "sigmoid", "binary_cross_entropy")),
 )  # fmt: skip
-"""Groups and what an operation's name may contain; the first that fits counts."""
+"""Groups and parts of operation names; the first match decides."""
 
 
 def group_of(operation: str) -> str:
-    """Group of an operation, `other` if no name fits."""
+    """Return the group of an operation, `other` if no name matches."""
     lower = operation.lower()
     return next((name for name, parts in GROUPS if any(part.lower() in lower for part in parts)), "other")
 
 
 def profile(job: WorkerJob, group: Group) -> dict[str, float]:
-    """Shares of the time of one rank's threads, which add up to 1."""
+    """Return each group's share of the time of one rank's threads; the shares add up to 1."""
     step = ours(job, group).step
     for number in range(job.warm):
         step(number)
@@ -51,7 +51,7 @@ def profile(job: WorkerJob, group: Group) -> dict[str, float]:
 
 
 def bound(shares: dict[str, float]) -> str:
-    """What limits a step, in one sentence."""
+    """Describe the bottleneck of a step in one sentence."""
     ordered = sorted(shares, key=lambda name: -shares[name])
     first, second = ordered[:2]
     share = f"{first} takes {shares[first]:.0%} of a step and {second} {shares[second]:.0%}"

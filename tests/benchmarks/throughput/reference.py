@@ -1,6 +1,6 @@
-"""The DLRM of TorchRec itself: the measure of ours on a GPU, one more row on a CPU.
+"""TorchRec's own DLRM: the reference for ours on a GPU, one more row on a CPU.
 
-Layers, loss and pipeline are TorchRec's and rows lie in memory, as in its examples; tables are sharded as ours.
+Layers, loss and pipeline are TorchRec's and rows are in memory, as in its examples; tables are sharded as ours.
 """
 
 import itertools
@@ -29,9 +29,9 @@ class ReferenceTraining:
     """A run in one process.
 
     Args:
-        path: The rows.
-        shape: Of rows and model.
-        batch: Rows of a step over all ranks.
+        path: File of rows.
+        shape: Shape of rows and model.
+        batch: Rows per step over all ranks.
         group: The joined process group.
     """
 
@@ -46,7 +46,7 @@ class ReferenceTraining:
         self.batches = self._batches()
 
     def tensors(self, rows: torch.Tensor) -> Batch:
-        """Some rows, copied out of memory."""
+        """Return a batch of these rows, copied from memory."""
         ids = self.ids.index_select(0, rows).T.contiguous().flatten()
         sparse = KeyedJaggedTensor(self.shape.names, ids, lengths=torch.ones(len(ids), dtype=torch.int32))
         return Batch(self.numbers.index_select(0, rows), sparse, self.label.index_select(0, rows))
@@ -60,12 +60,12 @@ class ReferenceTraining:
                 yield made.pin_memory() if self.group.device.type == "cuda" else made
 
     def loss(self) -> torch.Tensor:
-        """Mean loss of this rank's part of the first rows, without a step; before the first one."""
+        """Return the mean loss of this rank's part of the first rows; call it before the first step."""
         part = self.group.share(self.batch)
         return self.model(self.tensors(torch.arange(part.start, part.stop)).to(self.group.device))[0]
 
     def step(self, _: int) -> torch.Tensor:
-        """One optimiser step on the next batch; its mean loss."""
+        """Do one optimiser step on the next batch and return its mean loss."""
         return self.pipeline.progress(self.batches)[0]
 
 
@@ -81,7 +81,7 @@ def _model(shape: Shape, device: torch.device) -> DLRMTrain:
 
 @torch.no_grad()
 def _same_weights(sharded: DistributedModelParallel, shape: Shape) -> None:
-    """First weights of all variants; TorchRec's interaction stands in another order: numbers first, then all pairs."""
+    """Copy the variants' initial weights; TorchRec's interaction has another order: numbers first, then all pairs."""
     model, parts = cast(DLRMTrain, sharded.module).model, DenseParts(shape)
     first = cast(nn.Linear, parts.top[0]).weight
     first.copy_(first[:, _columns(shape)].clone())
@@ -101,7 +101,7 @@ def _same_weights(sharded: DistributedModelParallel, shape: Shape) -> None:
 
 
 def _columns(shape: Shape) -> torch.Tensor:
-    """Which of DenseParts' interaction columns stands where TorchRec's does."""
+    """Return the interaction column of DenseParts for each of TorchRec's."""
     vectors = shape.sparse + 1
     at = torch.zeros(vectors, vectors, dtype=torch.int64)
     upper = torch.triu_indices(vectors, vectors, offset=1)

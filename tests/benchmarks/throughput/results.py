@@ -1,4 +1,4 @@
-"""The table: samples a second of every variant, ratios to the best plain one, share of what arithmetic allows."""
+"""The tables: samples per second of every variant, ratios to the best plain one, share of the GEMM ceiling."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ class Variant:
     """One row of the table."""
 
     measure: str
-    """What runs: a function of measures.py, or a peer's library."""
+    """Name of a function of measures.py, or of a peer library."""
     label: str
-    """In the table: model part, optimisers."""
+    """Label in the table: model and optimisers."""
     precision: str
-    """Of the dense layers."""
+    """Precision of the dense layers."""
     processes: int
-    """Each with an equal part of the threads."""
+    """Number of processes, each with an equal part of the threads."""
     compiled: When = "gpu"
-    """Where the dense layers are compiled."""
+    """Devices on which the dense layers are compiled."""
 
     @property
     def name(self) -> str:
-        """In throughput.json."""
+        """Name in throughput.json."""
         return f"{self.measure}-{self.processes}-{self.precision}" + "-compiled" * (self.compiled == "always")
 
     @property
     def plain(self) -> bool:
-        """Whether it is plain torch."""
+        """Whether the variant is plain torch."""
         return self.measure.startswith("plain")
 
 
@@ -43,11 +43,11 @@ _PLAIN = (
     ("plain_dense", "plain torch: one flat dense table, fused Adam"),
 )
 _PLAIN_COMPILED = ("plain_flat", "plain_dense")
-"""The fastest of the sparse and of the dense ones, so that a compiler helps either side of the comparison."""
+"""The fastest sparse and the fastest dense variant, so that both sides of the comparison are compiled."""
 
 
 def variants(peers: tuple[str, ...], precisions: tuple[str, ...], processes: int = 2) -> tuple[Variant, ...]:
-    """Every row: ours with one and with many processes, plain torch, peers, and the ceiling, by precision."""
+    """Return all rows by precision: ours with one and several processes, plain torch, peers, and the ceiling."""
     found = []
     for precision in precisions:
         for count in (1, processes):
@@ -74,7 +74,7 @@ def variants(peers: tuple[str, ...], precisions: tuple[str, ...], processes: int
 
 
 def gpu_variants(precisions: tuple[str, ...], gpus: int) -> tuple[Variant, ...]:
-    """Every row where there are GPUs, a process each: ours by precision, and TorchRec's own DLRM."""
+    """Return all rows on GPUs, with one process each: ours by precision, and TorchRec's own DLRM."""
     ours = "shoprank: TorchRec, fused row-wise Adagrad + fused Adam, compiled layers"
     return (
         *(Variant(measure="ours", label=ours, precision=one, processes=gpus) for one in precisions),
@@ -83,7 +83,7 @@ def gpu_variants(precisions: tuple[str, ...], gpus: int) -> tuple[Variant, ...]:
 
 
 def gpu_table(rows: tuple[Variant, ...], found: dict[str, dict]) -> str:
-    """Markdown: samples a second, and as a ratio to TorchRec's own DLRM, the last row."""
+    """Return a Markdown table of samples per second, with ratios to TorchRec's own DLRM, the last row."""
     lines = ["| variant | GPUs | dense layers | samples/s (spread) | x TorchRec's DLRM | GPU memory |",
              "|---|---|---|---|---|---|"]  # fmt: skip
     base = speed(found[rows[-1].name])
@@ -98,12 +98,12 @@ def gpu_table(rows: tuple[Variant, ...], found: dict[str, dict]) -> str:
 
 
 def speed(figures: dict[str, Any]) -> float:
-    """Samples a second, the median of the rounds."""
+    """Return the samples per second, the median of the rounds."""
     return figures["samples_per_second"]
 
 
 def best_plain(rows: tuple[Variant, ...], found: dict[str, dict], precision: str | None = None) -> float:
-    """Samples a second of the fastest plain variant, of one precision or of all."""
+    """Return the samples per second of the fastest plain variant, of one precision or of all."""
     return max(
         speed(found[row.name]) for row in rows
         if row.plain and row.name in found and precision in {None, row.precision}
@@ -111,7 +111,7 @@ def best_plain(rows: tuple[Variant, ...], found: dict[str, dict], precision: str
 
 
 def best_ceiling(rows: tuple[Variant, ...], found: dict[str, dict], precision: str) -> float:
-    """Samples a second that arithmetic alone allows on the whole machine, however it is shared out."""
+    """Return the largest samples per second of the matrix products alone, over all numbers of processes."""
     return max(
         speed(found[row.name]) for row in rows
         if row.measure == "ceiling" and row.name in found and row.precision == precision
@@ -119,7 +119,7 @@ def best_ceiling(rows: tuple[Variant, ...], found: dict[str, dict], precision: s
 
 
 def table(rows: tuple[Variant, ...], found: dict[str, dict]) -> str:
-    """Markdown; both ratios are there, so that a precision cannot hide in them."""
+    """Return a Markdown table with ratios to the best plain variant of the same precision and of all."""
     lines = [
         "| variant | dense layers | samples/s (spread) | x best plain, same precision | x best plain of all "
         "| of the GEMM ceiling | peak memory |",
@@ -141,7 +141,7 @@ def table(rows: tuple[Variant, ...], found: dict[str, dict]) -> str:
 
 
 def profile_table(profiles: dict[str, dict[str, float]]) -> str:
-    """Shares of a step of ours by precision, and what bounds each."""
+    """Return shares of one of our steps by precision, and the bottleneck of each."""
     names = list(next(iter(profiles.values())))
     lines = [f"| ours, rank 0 | {' | '.join(names)} |", "|---|" + "---|" * len(names)]
     lines += [
@@ -152,7 +152,7 @@ def profile_table(profiles: dict[str, dict[str, float]]) -> str:
 
 
 def sequence_table(found: dict[str, dict]) -> str:
-    """Sequences and tokens a second beside the padded SASRec."""
+    """Return a Markdown table of sequences and tokens per second, with ratios to the padded SASRec."""
     base = speed(found["padded_sasrec"])
     lines = ["| sequence training, 1 process | sequences/s (spread) | tokens/s | x padded SASRec | peak memory |",
              "|---|---|---|---|---|"]  # fmt: skip

@@ -1,6 +1,6 @@
-"""Training on sequences: our encoders on jagged tokens beside SASRec in plain torch on padded ones.
+"""Training on sequences: our encoders on jagged tokens compared with SASRec in plain torch on padded tokens.
 
-Both see the same histories with skewed lengths, start from the same weights and minimise the same loss with one Adam.
+Both read the same histories with skewed lengths, start from the same weights and minimise the same loss with one Adam.
 Source: Kang and McAuley, Self-Attentive Sequential Recommendation (ICDM 2018).
 """
 
@@ -28,39 +28,39 @@ NEGATIVES = 512
 
 @dataclass(frozen=True, kw_only=True)
 class Sequences:
-    """What is trained on."""
+    """The generated training data."""
 
     items: int = 20_000
     """Catalog rows."""
     dim: int = 64
     """Width of vectors."""
     batch: int = 256
-    """Histories of a step."""
+    """Histories per step."""
     seed: int = 0
-    """Of histories and negatives."""
+    """Seed of histories and negatives."""
 
     def histories(self, number: int) -> Ragged:
-        """The histories of one step, lognormal lengths (median 9) from 2 to LONGEST + 1 items."""
+        """Return the histories of one step, with lognormal lengths (median 9) from 2 to LONGEST + 1 items."""
         random = np.random.default_rng([self.seed, number])
         lengths = np.clip(random.lognormal(np.log(9), 0.9, self.batch).astype(np.int64), 1, LONGEST) + 1
         offsets = offsets_of(lengths)
         return Ragged.mean(offsets, 1 + zipf(random.random(offsets[-1]), self.items - 1).astype(np.int64))
 
     def negatives(self, number: int) -> torch.Tensor:
-        """Items that all tokens of a step are told from, int64 [NEGATIVES]."""
+        """Return the negatives shared by all tokens of a step, int64 [NEGATIVES]."""
         random = np.random.default_rng([self.seed, 1, number])
         return torch.from_numpy(random.integers(1, self.items, NEGATIVES))
 
 
 def loss_of(users_ND: torch.Tensor, items_ID: torch.Tensor, target_N: torch.Tensor, negatives: torch.Tensor):
-    """Mean softmax cross-entropy of each token's target among shared negatives."""
+    """Return the mean softmax cross-entropy of each token's target among shared negatives."""
     positive = (users_ND * F.embedding(target_N, items_ID)).sum(1, keepdim=True)
     logits = torch.cat([positive, users_ND @ F.embedding(negatives, items_ID).T], 1)
     return F.cross_entropy(logits, torch.zeros_like(target_N))
 
 
 class JaggedTraining:
-    """Ours: linear maps see tokens alone."""
+    """Our training: linear layers process tokens without padding."""
 
     def __init__(self, sequences: Sequences, encoder: EncoderConfig):
         torch.manual_seed(sequences.seed)
@@ -70,7 +70,7 @@ class JaggedTraining:
         self.optimizers = build_optimizers(Adam(lr=1e-3), self.model)
 
     def loss(self, number: int) -> torch.Tensor:
-        """Loss of every prefix of the step's histories."""
+        """Return the mean loss over all prefixes of the step's histories."""
         rows = self.sequences.histories(number)
         history, target = np.ones(len(rows.values), bool), np.ones(len(rows.values), bool)
         history[rows.offsets[1:] - 1] = False
@@ -81,7 +81,7 @@ class JaggedTraining:
         return loss_of(users, items, torch.from_numpy(rows.values[target]), self.sequences.negatives(number))
 
     def step(self, number: int) -> torch.Tensor:
-        """One optimiser step."""
+        """Do one optimiser step."""
         return _step(self.loss(number), self.optimizers)
 
 
@@ -96,7 +96,7 @@ class PaddedBlock(nn.Module):
         self.hidden, self.feed_out = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Same shape; padding stands at the end, where a causal mask hides it from all that count."""
+        """Return the same shape; padding is at the end, where the causal mask hides it from all real tokens."""
         parts = self.inputs(self.norm(tokens)).chunk(3, -1)
         query, key, value = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in parts)
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
@@ -105,7 +105,7 @@ class PaddedBlock(nn.Module):
 
 
 class PaddedSasrec(nn.Module):
-    """SASRec as plain torch has it, with one matrix for query, key and value; its weights are those of our encoder."""
+    """SASRec in plain torch, with one matrix for query, key and value; its weights are those of our encoder."""
 
     def __init__(self, items: torch.Tensor, encoder: AttentionEncoder, config: AttentionConfig):
         super().__init__()
@@ -121,7 +121,7 @@ class PaddedSasrec(nn.Module):
         self.load_state_dict({**state, "items.weight": items})
 
     def forward(self, history_BL: torch.Tensor) -> torch.Tensor:
-        """[B, L, D]."""
+        """Return outputs [B, L, D]."""
         tokens = self.items(history_BL) + self.positions.weight[: history_BL.shape[1]]
         for block in self.blocks:
             tokens = block(tokens)
@@ -139,7 +139,7 @@ class PaddedTraining:
         self.optimizers = [torch.optim.Adam(self.model.parameters(), lr=1e-3, fused=True)]
 
     def loss(self, number: int) -> torch.Tensor:
-        """Loss at every place that is no padding."""
+        """Return the mean loss over all positions that are not padding."""
         rows = self.sequences.histories(number)
         ids = torch.from_numpy(rows.padded(int(rows.lengths.max()))[0])
         history, target = ids[:, :-1], ids[:, 1:]
@@ -148,7 +148,7 @@ class PaddedTraining:
         return loss_of(users, self.model.items.weight, target[real], self.sequences.negatives(number))
 
     def step(self, number: int) -> torch.Tensor:
-        """One optimiser step."""
+        """Do one optimiser step."""
         return _step(self.loss(number), self.optimizers)
 
 

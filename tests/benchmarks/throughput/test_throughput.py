@@ -1,4 +1,4 @@
-"""The throughput command: every variant is the same model on the same rows, and its table says what was measured."""
+"""The throughput command: every variant trains the same model on the same rows, and its tables are correct."""
 
 import dataclasses
 import json
@@ -60,14 +60,14 @@ def figures(clicks, group):
     return {name: pool([one]) for name, one in found.items()}
 
 
-def test_every_variant_begins_at_the_same_loss_and_learns(figures):
+def test_every_variant_starts_at_the_same_loss_and_learns(figures):
     losses = {name: one["first_loss"] for name, one in figures.items() if not name.startswith("ceiling")}
     assert len(losses) == 6
     assert max(losses.values()) == pytest.approx(min(losses.values()), rel=1e-6)
     assert all(figures[name]["last_loss"] != losses[name] for name in losses)
 
 
-def test_two_processes_are_the_same_model(clicks, figures, tmp_path):
+def test_two_processes_train_the_same_model(clicks, figures, tmp_path):
     settings = dataclasses.asdict(job(clicks, "ours"))
     del settings["folder"]
     task = WorkerTask(stage="throughput", module="tests.benchmarks.throughput.worker", digest="", settings=settings,
@@ -81,16 +81,16 @@ def test_two_processes_are_the_same_model(clicks, figures, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="g++ is not installed")
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo looks at all tensors
-def test_compiled_layers_are_the_same_model(clicks, figures, group):
-    wished = [row for row in results.variants((), ("float32",)) if row.compiled == "always"]
-    assert [row.measure for row in wished] == ["ours", "plain_flat", "plain_dense"]
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")  # Dynamo inspects all tensors
+def test_compiled_layers_train_the_same_model(clicks, figures, group):
+    compiled_rows = [row for row in results.variants((), ("float32",)) if row.compiled == "always"]
+    assert [row.measure for row in compiled_rows] == ["ours", "plain_flat", "plain_dense"]
     found = measure(job(clicks, "ours", compiled="always"), group)
     assert found["first_loss"] == pytest.approx(figures["ours-1-float32"]["first_loss"], rel=1e-5)
     assert found["last_loss"] == pytest.approx(figures["ours-1-float32"]["last_loss"], rel=1e-4)
 
 
-def test_another_model_is_refused_by_name(figures):
+def test_variant_with_another_loss_is_refused_by_name(figures):
     rows = tuple(row for row in results.variants((), ("float32",)) if row.name in figures)
     check_same_model(rows, figures)
     wrong = {**figures, "plain_flat-1-float32": {**figures["plain_flat-1-float32"], "first_loss": 0.1}}
@@ -98,7 +98,7 @@ def test_another_model_is_refused_by_name(figures):
         check_same_model(rows, wrong)
 
 
-def test_ratios_are_of_the_speeds_beside_them(figures):
+def test_table_ratios_match_the_speeds(figures):
     rows = results.variants((), ("float32",))
     lines = [line for line in results.table(rows, figures).splitlines()[2:]]
     assert len(lines) == len(figures)
@@ -111,7 +111,7 @@ def test_ratios_are_of_the_speeds_beside_them(figures):
     assert f"{figures['ours-1-float32']['samples_per_second']:,.0f}" in lines[0]
 
 
-def test_on_gpus_the_measure_is_torchrecs_own_dlrm(figures):
+def test_gpu_ratios_are_relative_to_the_torchrec_dlrm(figures):
     rows = results.gpu_variants(("float32",), 1)
     ours, own = (figures[row.name]["samples_per_second"] for row in rows)
     lines = results.gpu_table(rows, figures).splitlines()[2:]
@@ -119,7 +119,7 @@ def test_on_gpus_the_measure_is_torchrecs_own_dlrm(figures):
     assert check_same_model(rows, figures) is None
 
 
-def test_sequence_variants_agree_on_the_loss_and_see_the_same_tokens(clicks, group):
+def test_sequence_variants_have_the_same_losses_and_tokens(clicks, group):
     found = {one.__name__: measure(job(clicks, one.__name__), group) for one in SEQUENCE_MEASURES}
     assert found["jagged_attention"]["first_loss"] == pytest.approx(found["padded_sasrec"]["first_loss"], rel=1e-6)
     assert found["jagged_attention"]["last_loss"] == pytest.approx(found["padded_sasrec"]["last_loss"], rel=1e-4)
@@ -128,7 +128,7 @@ def test_sequence_variants_agree_on_the_loss_and_see_the_same_tokens(clicks, gro
     assert "| 1.00 |" in next(line for line in text.splitlines() if "SASRec of the same" in line)
 
 
-def test_a_profile_adds_up_and_knows_its_groups(clicks, group):
+def test_profile_shares_sum_to_one_and_operations_are_grouped(clicks, group):
     shares = profiling.profile(job(clicks, "ours"), group)
     assert sum(shares.values()) == pytest.approx(1.0)
     assert all(shares[name] > 0 for name in ("GEMM", "embedding update", "embedding lookup", "input", "interaction"))
@@ -146,7 +146,7 @@ def test_generated_ids_are_skewed_and_in_range(clicks):
     assert counts[0] > 50 * counts[500] > 0
 
 
-def test_the_gpu_pipeline_does_the_same_steps(clicks, group):
+def test_gpu_pipeline_has_the_same_losses(clicks, group):
     from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
     from tests.benchmarks.throughput.ours import DlrmTraining

@@ -1,4 +1,4 @@
-"""One measurement in processes of its own, started by the project's own launcher: every variant gets the same one."""
+"""Worker of one measurement, started by the project's launcher, which is the same for every variant."""
 
 import argparse
 import math
@@ -16,7 +16,7 @@ from tests.benchmarks.throughput.profiling import profile
 
 
 def clock(step: Step, job: WorkerJob, group: Group) -> tuple[float, int, list[object]]:
-    """Seconds of the counted steps, their number, which all ranks agree on, and what the steps gave."""
+    """Return the seconds of the timed steps, their number, equal on all ranks, and their results."""
     step(0)
     _finish(group)
     started = time.perf_counter()
@@ -34,13 +34,13 @@ def clock(step: Step, job: WorkerJob, group: Group) -> tuple[float, int, list[ob
 
 
 def _finish(group: Group) -> None:
-    """Wait for what a GPU was told to do."""
+    """Wait until a GPU has finished its queued work."""
     if group.device.type == "cuda":
         torch.cuda.synchronize(group.device)
 
 
 def measure(job: WorkerJob, group: Group) -> dict[str, float | None]:
-    """The figures of one variant over all ranks."""
+    """Return the figures of one variant over all ranks."""
     make = next(one for one in (*DLRM_MEASURES, *SEQUENCE_MEASURES) if one.__name__ == job.measure)
     ready = make(job, group)
     probe = _sum(ready.probe(), group) if ready.probe else None

@@ -1,4 +1,4 @@
-"""Objects of a real API server: conflicts, refusals, cut watches, and a server that is away."""
+"""Objects of a real API server: conflicts, errors, watches, and a server that is down."""
 
 import dataclasses
 import threading
@@ -15,11 +15,11 @@ from tests.cluster.jobs import job, labels_seen
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 
-def test_an_object_lives_from_create_to_delete(cluster):
+def test_object_is_created_read_patched_and_deleted(cluster):
     assert cluster.find(TRAIN_JOB, "one") is None
-    made = cluster.create(TRAIN_JOB, job())
-    assert made["metadata"]["uid"] and made["metadata"]["namespace"] == cluster.namespace
-    assert cluster.get(TRAIN_JOB, "one") == made
+    created = cluster.create(TRAIN_JOB, job())
+    assert created["metadata"]["uid"] and created["metadata"]["namespace"] == cluster.namespace
+    assert cluster.get(TRAIN_JOB, "one") == created
     assert [one["metadata"]["name"] for one in cluster.list(TRAIN_JOB, "team=search")] == ["one"]
     assert cluster.list(TRAIN_JOB, "team=other") == []
     changed = cluster.patch(TRAIN_JOB, "one", {"spec": {"suspend": True}, "metadata": {"labels": {"team": None}}})
@@ -30,7 +30,7 @@ def test_an_object_lives_from_create_to_delete(cluster):
         cluster.get(TRAIN_JOB, "one")
 
 
-def test_refusals_name_what_is_wrong(cluster):
+def test_errors_name_their_cause(cluster):
     cluster.create(TRAIN_JOB, job())
     with pytest.raises(ChangedObject, match="already exists"):
         cluster.create(TRAIN_JOB, job())
@@ -42,11 +42,11 @@ def test_refusals_name_what_is_wrong(cluster):
     assert refusal.value.fix == "install the moon"
 
 
-def test_kinds_without_a_namespace(cluster):
+def test_find_of_a_cluster_scoped_kind(cluster):
     assert cluster.find(CLUSTER_TRAINING_RUNTIME, "nobody-made-this") is None
 
 
-def test_an_update_meets_another_writer_and_still_lands(cluster):
+def test_update_retries_after_conflicting_writes(cluster):
     cluster.create(TRAIN_JOB, job())
     rivals = iter(range(3))
 
@@ -56,19 +56,19 @@ def test_an_update_meets_another_writer_and_still_lands(cluster):
             break
         return {"metadata": {"annotations": {"seen": present["metadata"].get("annotations", {}).get("rival", "")}}}
 
-    landed = cluster.update(TRAIN_JOB, "one", change)
-    assert landed["metadata"]["annotations"] == {"rival": "2", "seen": "2"}
-    assert cluster.update(TRAIN_JOB, "one", lambda _: None) == landed
+    updated = cluster.update(TRAIN_JOB, "one", change)
+    assert updated["metadata"]["annotations"] == {"rival": "2", "seen": "2"}
+    assert cluster.update(TRAIN_JOB, "one", lambda _: None) == updated
 
-    def fought_over(_):
+    def always_conflicting(_):
         cluster.patch(TRAIN_JOB, "one", {"metadata": {"annotations": {"at": str(time.monotonic())}}})
         return {"metadata": {"annotations": {"mine": "1"}}}
 
     with pytest.raises(ChangedObject, match="in each of 3 attempts"):
-        cluster.update(TRAIN_JOB, "one", fought_over, attempts=3)
+        cluster.update(TRAIN_JOB, "one", always_conflicting, attempts=3)
 
 
-def test_follow_tells_changes_and_ends_in_time(cluster):
+def test_follow_reports_changes_and_ends_at_its_timeout(cluster):
     cluster.create(TRAIN_JOB, job())
     patch = {"metadata": {"labels": {"step": "2"}}}
     timer = threading.Timer(0.5, cluster.patch, (TRAIN_JOB, "one", patch))
@@ -83,7 +83,7 @@ def test_follow_tells_changes_and_ends_in_time(cluster):
         labels_seen(cluster, 5, "3")
 
 
-def test_a_server_that_is_away_for_twenty_seconds_is_waited_for(api_server):
+def test_client_waits_for_a_server_that_is_down_for_twenty_seconds(api_server):
     cluster = api_server.connect(RetryPolicy())
     cluster.create(TRAIN_JOB, job())
     followed = []
@@ -98,20 +98,20 @@ def test_a_server_that_is_away_for_twenty_seconds_is_waited_for(api_server):
     assert followed == [True]
 
 
-def test_a_server_that_stays_away_is_told(api_server):
+def test_unreachable_server_raises_cluster_error(api_server):
     cluster = api_server.connect(RetryPolicy(connects=1))
     cluster.client.configuration.host = "https://127.0.0.1:9"
     with pytest.raises(ClusterError, match="is unreachable"):
         cluster.get(TRAIN_JOB, "one")
 
 
-def test_no_cluster_is_a_clear_refusal(tmp_path, monkeypatch):
+def test_connect_without_a_cluster_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(InputError, match="no Kubernetes cluster found"):
         connect()
 
 
-def test_kinds_are_those_of_the_server(cluster):
+def test_kinds_have_the_api_versions_of_the_server(cluster):
     for kind in (INFERENCE_SERVICE, TRAIN_JOB, CLUSTER_TRAINING_RUNTIME):
         assert cluster.list(kind) == [] or not kind.namespaced
         with pytest.raises(MissingObject):

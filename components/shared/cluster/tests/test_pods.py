@@ -1,4 +1,4 @@
-"""Pods' logs, read by the real client from a server on loopback that answers as the API does for pods."""
+"""Pod logs, read by the real client from a loopback server that responds as the API does for pods."""
 
 import contextlib
 import http.server
@@ -27,7 +27,7 @@ def pod(name: str, node: int, restarts: int = 0, waiting: dict | None = None) ->
 
 
 class Pods:
-    """Pods and their logs; a log that is cut ends in the middle of its connection."""
+    """Pods and their logs; a log in `cut_after` loses its connection within a line."""
 
     def __init__(self):
         self.pods: list[dict] = []
@@ -37,7 +37,7 @@ class Pods:
         self.queries: list[dict] = []
         self.denied = False
 
-    def answer(self, handler: http.server.BaseHTTPRequestHandler) -> None:
+    def respond(self, handler: http.server.BaseHTTPRequestHandler) -> None:
         url = urllib.parse.urlparse(handler.path)
         query = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
         if self.denied:
@@ -86,7 +86,7 @@ def logs(pods):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            pods.answer(self)
+            pods.respond(self)
 
         def log_message(self, *_):
             pass
@@ -116,7 +116,7 @@ def wait_for(condition) -> None:
         time.sleep(0.01)
 
 
-def test_lines_of_all_nodes_come_as_they_are_written(logs, pods):
+def test_lines_of_all_nodes_are_streamed_as_they_are_written(logs, pods):
     pods.lines = {"a": [f"{STAMP.format(1)} from a"], "b": [f"{STAMP.format(1)} from b: ü"]}
     pods.pods, pods.open = [pod("a", 0), pod("b", 1)], {"a", "b"}
     with collected(logs) as found:
@@ -129,7 +129,7 @@ def test_lines_of_all_nodes_come_as_they_are_written(logs, pods):
     assert found[2:] == ["[node 0] progress train_ranker 0.500 half", "[node 1] the end"]
 
 
-def test_a_log_that_breaks_off_goes_on_with_each_line_once(logs, pods):
+def test_interrupted_log_resumes_with_each_line_once(logs, pods):
     pods.lines = {"a": [f"{STAMP.format(at)} line {at}" for at in range(6)]}
     pods.pods, pods.cut_after = [pod("a", 0)], {"a": 3}
     with collected(logs) as found:
@@ -139,7 +139,7 @@ def test_a_log_that_breaks_off_goes_on_with_each_line_once(logs, pods):
     assert {query["container"] for query in pods.queries} == {CONTAINER}
 
 
-def test_pods_that_a_restart_makes_are_followed_too(logs, pods):
+def test_pods_created_by_a_restart_are_followed(logs, pods):
     pods.lines = {"a": [f"{STAMP.format(1)} first life"], "a2": [f"{STAMP.format(2)} second life"]}
     pods.pods = [pod("a", 0)]
     with collected(logs) as found:
@@ -149,7 +149,7 @@ def test_pods_that_a_restart_makes_are_followed_too(logs, pods):
     assert found == ["[node 0] first life", "[node 0] second life"]
 
 
-def test_a_pod_that_ended_just_before_is_read_when_closing(logs, pods):
+def test_log_of_a_short_lived_pod_is_read_on_close(logs, pods):
     with collected(logs) as found:
         time.sleep(0.2)
         pods.lines = {"a": [f"{STAMP.format(1)} ValueError: last words"]}
@@ -157,7 +157,7 @@ def test_a_pod_that_ended_just_before_is_read_when_closing(logs, pods):
     assert found == ["[node 0] ValueError: last words"]
 
 
-def test_no_right_to_read_pods_is_told_once_and_ends_nothing(logs, pods):
+def test_missing_permission_is_reported_once_without_an_error(logs, pods):
     pods.denied = True
     with collected(logs) as found:
         time.sleep(0.3)
@@ -165,7 +165,7 @@ def test_no_right_to_read_pods_is_told_once_and_ends_nothing(logs, pods):
     assert logs.why_waiting("one") == "pods cannot be listed (403 Forbidden)"
 
 
-def test_why_pods_wait(logs, pods):
+def test_why_waiting_lists_the_reasons_of_pending_pods(logs, pods):
     pods.pods = [pod("a", 0, waiting={"reason": "ImagePullBackOff", "message": "no such image"}), pod("b", 1)]
     unscheduled = pod("c", 2)
     unscheduled["status"] = {

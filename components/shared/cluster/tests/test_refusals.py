@@ -1,4 +1,4 @@
-"""What a whole API server may say beyond the one for tests: quotas, webhooks, watches that break in an event."""
+"""Errors of a full API server that the test server lacks: quotas, webhooks, watches cut within an event."""
 
 import threading
 
@@ -13,7 +13,7 @@ from tests.cluster.refusals import DENIED, QUOTA, in_front_of, webhook_away
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 
-def test_a_quota_and_a_webhook_are_named_with_their_fix(api_server):
+def test_errors_of_a_quota_and_a_webhook_are_reported(api_server):
     with in_front_of(api_server) as (cluster, front):
         front.refusals = {"POST": QUOTA}
         with pytest.raises(ClusterError, match=r"create TrainJob one: 403 .*exceeded quota: shoprank") as refused:
@@ -25,7 +25,7 @@ def test_a_quota_and_a_webhook_are_named_with_their_fix(api_server):
             cluster.create(TRAIN_JOB, job())
 
 
-def test_a_webhook_that_comes_back_is_waited_for_and_one_that_does_not_is_told(api_server):
+def test_unavailable_webhook_is_retried_until_the_limit(api_server):
     with in_front_of(api_server, RetryPolicy(statuses=4)) as (cluster, front):
         front.refusals = {"POST": webhook_away(times=4)}
         cluster.create(TRAIN_JOB, job())
@@ -36,7 +36,7 @@ def test_a_webhook_that_comes_back_is_waited_for_and_one_that_does_not_is_told(a
         assert cluster.get(TRAIN_JOB, "one")["spec"]["suspend"] is False
 
 
-def test_a_watch_that_breaks_within_an_event_loses_none(api_server):
+def test_watch_cut_within_an_event_loses_no_change(api_server):
     with in_front_of(api_server) as (cluster, front):
         cluster.create(TRAIN_JOB, job())
         front.cut_watches = True
