@@ -67,7 +67,7 @@ def test_query_without_matches_falls_back_with_a_warning(engine):
     assert "close in meaning to 'zzzz'" in [reason for item in answer.items for reason in item.reasons]
 
 
-@pytest.mark.parametrize("user", [None, "stranger", "silent", "🦄"])
+@pytest.mark.parametrize("user", [None, "unknown", "silent", "🦄"])
 def test_new_shoppers_get_popular_items_and_a_note(engine, user):
     answer = _ask(engine, user_id=user, k=5)
     assert _ids(answer)[0] == "whole" and len(answer.items) == 5

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-def noted(fault: str, happened: str, seconds: float) -> None:
+def log_fault(fault: str, happened: str, seconds: float) -> None:
     """Append a line to the file that SHOPRANK_FAULTS names."""
     path = os.environ.get("SHOPRANK_FAULTS")
     if path:

@@ -10,6 +10,13 @@ import pytest
 
 from tests.journeys.journey import Journey
 
+EARLY = ("tests/journeys/test_demo.py", "components/rollout_model/", "components/deploy_model/", "tests/journeys/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files: while the demo trains, tests that mostly wait for a cluster run; its other users come later."""
+    items.sort(key=lambda item: [*map(item.nodeid.startswith, EARLY), True].index(True))
+
 
 @dataclass(frozen=True)
 class Demo:

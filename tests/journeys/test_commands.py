@@ -19,10 +19,10 @@ MAIN = "from pipelines.cli.app import main; main()"
 MODULES = """
 import contextlib, io, json, runpy, sys
 for module in sys.argv[1:]:
-    sys.argv, said = [module, "--help"], io.StringIO()
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(said):
+    sys.argv, output = [module, "--help"], io.StringIO()
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(output):
         runpy.run_module(module, run_name="__main__")
-    print(json.dumps([module, said.getvalue()]))
+    print(json.dumps([module, output.getvalue()]))
 """
 """Prints the help of many modules from one process, which imports torch once."""
 

@@ -16,7 +16,7 @@ from components.shared.cluster.traffic import Placement, StandardTraffic
 from components.shared.errors import ClusterError, InputError, RegistryError, ServingError
 from components.shared.release.config import ReleaseOptions
 from components.shared.release.registry import Registry
-from tests.cluster.faults import noted
+from tests.cluster.faults import log_fault
 from tests.cluster.kserve_controller import Controller
 from tests.cluster.refusals import DENIED, QUOTA, in_front_of, webhook_away
 from tests.cluster.shelves import two_versions
@@ -79,7 +79,7 @@ def test_version_is_created_replaced_and_rolled_back(shop):
     assert [entry["action"] for entry in entries] == [
         "add", "add", "promote", "deploy", "promote", "deploy", "rollback", "rollback_served",
     ]  # fmt: skip
-    noted(
+    log_fault(
         "wrong model live: `shoprank rollback`",
         "the champion before, golden requests asked again",
         entries[-1]["seconds"],
@@ -98,7 +98,7 @@ def test_version_that_does_not_get_ready_restores_the_previous_one(shop):
         assert shop.backend.current("handmade") == shop.one == shop.registry.aliases("handmade")["champion"]
         failed = shop.registry.audit("handmade").entries()[-1]
         happened = "the version before was restored after the 3 s that the new one was given"
-        noted("version never Ready", happened, time.monotonic() - started)
+        log_fault("version never Ready", happened, time.monotonic() - started)
         assert failed["action"] == "deploy_failed"
         kserve.never_ready.clear()
         kserve.fails_to_load.add(shop.two)
@@ -200,13 +200,13 @@ def test_quota_and_webhook_errors_are_reported_and_change_nothing(shop, api_serv
         started = time.monotonic()
         with pytest.raises(ClusterError, match=r"403 .*exceeded quota"):
             backend.release("handmade", shop.one)
-        noted("quota exceeded on deploy", "nothing was made; the step fails with the quota's name",
+        log_fault("quota exceeded on deploy", "nothing was made; the step fails with the quota's name",
              time.monotonic() - started)  # fmt: skip
         assert cluster.find(INFERENCE_SERVICE, "shoprank") is None
         front.refusals = {"POST": webhook_away(times=3)}
         started = time.monotonic()
         backend.release("handmade", shop.one)
-        noted("KServe's webhook away for three answers", "asked again, then deployed", time.monotonic() - started)
+        log_fault("KServe's webhook away for three answers", "asked again, then deployed", time.monotonic() - started)
         front.refusals = {"PATCH": DENIED}
         with pytest.raises(ClusterError, match="400 admission webhook"):
             backend.release("handmade", shop.two)

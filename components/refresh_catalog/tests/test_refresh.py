@@ -59,9 +59,9 @@ def test_bundle_signed_with_another_key_is_not_refreshed(registered, twin, tmp_p
     bundle, config = registered
     items, ours = write(tmp_path / "items.parquet", [twin]), str(public_path(config.signing_key))
     assert refresh(bundle, items, tmp_path / "out", ours).added == 1
-    load_or_create_key(tmp_path / "stranger.pem")
+    load_or_create_key(tmp_path / "other.pem")
     with pytest.raises(BundleError, match="another key"):
-        refresh(bundle, items, tmp_path / "none", str(public_path(tmp_path / "stranger.pem")))
+        refresh(bundle, items, tmp_path / "none", str(public_path(tmp_path / "other.pem")))
     assert not (tmp_path / "none").exists()
 
 

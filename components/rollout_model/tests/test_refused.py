@@ -10,7 +10,7 @@ import pytest
 from components.rollout_model.guards import GuardConfig
 from components.shared.errors import ClusterError
 from components.shared.tests.waiting import eventually
-from tests.cluster.faults import noted
+from tests.cluster.faults import log_fault
 from tests.cluster.refusals import DENIED, in_front_of
 from tests.cluster.rollout_shop import GUARDS, Shop
 
@@ -25,7 +25,7 @@ def test_webhook_that_denies_the_canary_leaves_the_champion_serving(registry_cop
         record = rollout.run()
         assert record.action == "rolled_back" and record.seen == ()
         assert "the cluster rejected a change: " in record.reasons[0] and "denied the request" in record.reasons[0]
-        noted("a webhook denies the canary", "never got traffic; rolled back with the webhook's words",
+        log_fault("a webhook denies the canary", "never got traffic; rolled back with the webhook's words",
              time.monotonic() - started)  # fmt: skip
         assert shop.served() == shop.champion and "canary" not in shop.service()["spec"]
     assert shop.actions()[-2:] == ["rollout_begin", "rolled_back"] and candidate not in shop.answers
@@ -79,7 +79,7 @@ def test_promotion_that_does_not_get_ready_restores_the_champion(registry_copy, 
         back.join()
         assert record.action == "rolled_back" and record.reasons[0].startswith("promotion: ")
         assert re.search(r"was not ready within \d+ s: Ready is False", record.reasons[0]), record.reasons
-        noted(f"promoted version never Ready ({mode})", "after the 6 s it was given, the champion written back",
+        log_fault(f"promoted version never Ready ({mode})", "after the 6 s it was given, the champion written back",
              record.moved - record.decided - 6)  # fmt: skip
         assert shop.served() == shop.champion == shop.registry.aliases("handmade")["champion"]
         present = shop.service()

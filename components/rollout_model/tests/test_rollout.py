@@ -13,7 +13,7 @@ from components.rollout_model.guards import GuardConfig, Metric
 from components.rollout_model.rollout import Stopped
 from components.shared.cluster.kinds import HTTP_ROUTE
 from components.shared.tests.waiting import eventually
-from tests.cluster.faults import noted
+from tests.cluster.faults import log_fault
 from tests.cluster.prometheus import scraped, scraping
 from tests.cluster.rollout_shop import GUARDS, Shop, sold_out, version_of
 
@@ -66,7 +66,7 @@ def test_candidate_with_empty_answers_is_rolled_back(registry_copy, cluster):
         assert record.action == "rolled_back" and "empty" in " ".join(record.reasons)
         first = next(seen.time for seen in record.seen if seen.interval.candidate.requests)
         happened = f"rolled back after {record.candidate_requests} of its answers"
-        noted("candidate answers nothing, at 30 % of the traffic", happened, record.moved - first)
+        log_fault("candidate answers nothing, at 30 % of the traffic", happened, record.moved - first)
         assert shop.served() == shop.champion == shop.registry.aliases("handmade")["champion"]
         assert "canary" not in shop.service()["spec"] and record.moved - record.decided < 5
         assert eventually(lambda: shop.kserve.percent == 0)
@@ -85,7 +85,7 @@ def test_candidate_that_crashes_under_traffic_is_rolled_back(registry_copy, clus
         killer.start()
         record = rollout.run()
         killer.join()
-    noted("candidate's pod killed under traffic", "pods not ready at 3 looks, 0.5 s apart: rolled back",
+    log_fault("candidate's pod killed under traffic", "pods not ready at 3 looks, 0.5 s apart: rolled back",
          record.moved - record.seen[-3].time)  # fmt: skip
     assert record.action == "rolled_back" and "pods were not ready" in record.reasons[0]
 
@@ -95,7 +95,7 @@ def test_candidate_that_cannot_be_loaded_gets_no_traffic(registry_copy, cluster)
     with Shop(root, cluster) as shop:
         shop.kserve.fails_to_load.add(candidate)
         record = shop.rollout(candidate).run()
-    noted(
+    log_fault(
         "candidate's bundle cannot be loaded",
         "never got traffic; the candidate is removed",
         record.moved - record.began,
@@ -138,7 +138,7 @@ def test_retry_of_a_killed_rollout_resumes_with_its_observations(registry_copy, 
         record = shop.rollout(candidate, (20, 60, 100)).run()
         assert record.action == "promoted"
         assert record.began == state["began"] and len(state["seen"]) < len(record.seen)
-        noted("rollout step killed at 60 %", "the retry went on at 60 % with what was seen before, then promoted",
+        log_fault("rollout step killed at 60 %", "the retry went on at 60 % with what was seen before, then promoted",
              next(seen.time for seen in record.seen[len(state["seen"]):]) - retried_at)  # fmt: skip
         assert [seen.to_json() for seen in record.seen[: len(state["seen"])]] == state["seen"]
     assert shop.actions().count("rollout_begin") == 1
@@ -155,7 +155,7 @@ def test_rollout_stopped_by_sigterm_returns_the_traffic_to_the_champion(registry
         with pytest.raises(Stopped):
             rollout.run()
         stopped = shop.registry.audit("handmade").entries()[-1]
-        noted("pipeline run cancelled during a rollout", "all traffic back to the champion, the candidate removed",
+        log_fault("pipeline run cancelled during a rollout", "all traffic back to the champion, the candidate removed",
              stopped["seconds_to_move"])  # fmt: skip
         stop.join()
         assert "canary" not in shop.service()["spec"] and shop.served() == shop.champion

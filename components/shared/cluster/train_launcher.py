@@ -131,10 +131,10 @@ class TrainJobLauncher:
                 f"TrainJob {name} ran longer than {self.limits.run_s} s and was stopped",
                 "a retry resumes from the last checkpoint; use more nodes or a smaller size",
             )
-        said = failure(task.module, last)
+        found = failure(task.module, last)
         # A worker's own error is complete; otherwise the cluster may report the cause, such as OOMKilled.
-        why = f" (TrainJob {name}: {message})" if said.headline.startswith(task.module) else ""
-        raise TrainingError(said.headline + why, said.fix)
+        why = f" (TrainJob {name}: {message})" if found.headline.startswith(task.module) else ""
+        raise TrainingError(found.headline + why, found.fix)
 
     def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
         """Wait for the end of the TrainJob and return its result."""
@@ -170,11 +170,11 @@ class TrainJobLauncher:
 
     def _never_started(self, name: str) -> None:
         conditions = self.cluster.get(TRAIN_JOB, name).get("status", {}).get("conditions", [])
-        said = [one["message"] for one in conditions if one["status"] == "True"] + [self.logs.why_waiting(name)]
+        messages = [one["message"] for one in conditions if one["status"] == "True"] + [self.logs.why_waiting(name)]
         self.cluster.delete(TRAIN_JOB, name)
         raise TrainingError(
             f"no worker of TrainJob {name} ran within {self.limits.start_s:.0f} s: "
-            f"{'; '.join(part for part in said if part) or 'no reason reported'}",
+            f"{'; '.join(part for part in messages if part) or 'no reason reported'}",
             f"check that {self.config.nodes} nodes with these resources are free, that Kubeflow Trainer's controller "
             f"runs, and that the ClusterTrainingRuntime {RUNTIME} is installed (kubectl apply -k manifests/cluster)",
         )

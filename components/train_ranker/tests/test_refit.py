@@ -113,7 +113,7 @@ def test_run_interrupted_during_refit_resumes_bit_identically(streamed, tiny_run
     train(*arguments, pairs=all_pairs)
     output = capsys.readouterr().out
     assert "refit, epoch" in output and output.count(METRIC) == 1, (
-        "the epochs were not chosen again, only told at the end"
+        "the number of epochs was not chosen again, only reported at the end"
     )
     assert "refit, epoch 1 loss" not in output, "nor was the refit's first step done again"
     for name in ("weights.safetensors", "trained_rows.safetensors"):

@@ -96,8 +96,8 @@ def main() -> None:
         generate(path.with_suffix(".partial"), arguments.rows)
         path.with_suffix(".partial").rename(path)
     command = [sys.executable, "-m", "tests.benchmarks.speed.scale", "--read", str(path)]
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    found = json.loads(said.splitlines()[-1])
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    found = json.loads(output.splitlines()[-1])
     write_json(arguments.out / "scale.json", found)
     held, before = found["memory_mb"] / 1e3, found["memory_before_mb"] / 1e3
     text = (

@@ -9,7 +9,7 @@ import pytest
 from components.shared.cluster.api import RetryPolicy, connect
 from components.shared.cluster.kinds import CLUSTER_TRAINING_RUNTIME, INFERENCE_SERVICE, TRAIN_JOB, Kind
 from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
-from tests.cluster.faults import noted
+from tests.cluster.faults import log_fault
 from tests.cluster.jobs import job, labels_seen
 
 pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
@@ -93,7 +93,7 @@ def test_client_waits_for_a_server_that_is_down_for_twenty_seconds(api_server):
     api_server.restart(away_s=20)
     back = time.monotonic()
     cluster.patch(TRAIN_JOB, "one", {"metadata": {"labels": {"step": "back"}}})
-    noted("API server away for 20 s", "writes and watches waited and went on", time.monotonic() - back)
+    log_fault("API server away for 20 s", "writes and watches waited and went on", time.monotonic() - back)
     watcher.join(60)
     assert followed == [True]
 
