@@ -64,6 +64,16 @@ def _address(folder, owner):
     return str(path)
 
 
+def _world_lock(folder, words):
+    """Hold the lock of all test processes while several ranks run: two such runs on two cores slow each other down."""
+    ranks = [word.partition("=")[2] for word in words if word.startswith("--nproc")]
+    if not ranks or ranks == ["1"]:
+        return contextlib.nullcontext()
+    lock = Path(folder).parent.parent.joinpath("several-ranks.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
 def main():
     """Stand in for the process until it ends, and exit the same way."""
     folder, owner, module, *words = sys.argv[1:]
@@ -78,7 +88,8 @@ def main():
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, forward)
-    with request_fork(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
+    lock = _world_lock(folder, words)
+    with lock, request_fork(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
         child.append(read_number(connection))
         for number in early:
             forward(number, None)
