@@ -64,12 +64,12 @@ def _address(folder, owner):
     return str(path)
 
 
-def _world_lock(folder, words):
-    """Hold the lock of all test processes while several ranks run: two such runs on two cores slow each other down."""
+def _ranks_lock(words):
+    """Lock this machine for a training with several ranks; SEVERAL_RANKS of starts.py names the same file."""
     ranks = [word.partition("=")[2] for word in words if word.startswith("--nproc")]
     if not ranks or ranks == ["1"]:
         return contextlib.nullcontext()
-    lock = Path(folder).parent.parent.joinpath("several-ranks.lock").open("w")
+    lock = Path(os.environ.get("TMPDIR", "/tmp"), "shoprank-tests-several-ranks.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 
@@ -88,8 +88,7 @@ def main():
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, forward)
-    lock = _world_lock(folder, words)
-    with lock, request_fork(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
+    with _ranks_lock(words), request_fork(_address(folder, owner), module, words, os.environ, (0, 1, 2)) as connection:
         child.append(read_number(connection))
         for number in early:
             forward(number, None)

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from components.validate_serving import predictor
 REAL = {process: process.PROGRAM, predictor: predictor.PROGRAM}
 SERVERS = {process: "workers", predictor: "serving"}
 """Module that starts something -> name of its fork server."""
+
+SEVERAL_RANKS = Path(tempfile.gettempdir(), "shoprank-tests-several-ranks.lock")
+"""Lock of this machine: two trainings with several ranks on two cores slow each other down. See fork_client.py."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,8 +36,8 @@ def quick_starts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_processes() -> Iterator[None]:
-    """Start processes as the product does, without the fork server."""
-    with pytest.MonkeyPatch.context() as patch:
+    """Start processes as the product does, without the fork server; no other training with several ranks runs."""
+    with locked(SEVERAL_RANKS), pytest.MonkeyPatch.context() as patch:
         for module, program in REAL.items():
             patch.setattr(module, "PROGRAM", program)
         yield
