@@ -68,7 +68,7 @@ def test_signal_during_training_ends_every_process_of_the_run(tmp_path, number):
             eventually(workers, 300)
             assert len(of_folder(out)) >= 4  # the pipeline, the step, torchrun and its workers
             run.send_signal(number)
-            assert run.wait(15) == 128 + number
+            assert run.wait(60) == 128 + number
             assert of_folder(out) == []
         finally:
             for process in [*of_folder(out), run]:

@@ -32,8 +32,8 @@ def exit_code_after(process: subprocess.Popen, number: signal.Signals) -> int:
     assert children
     process.send_signal(number)
     try:
-        code = process.wait(15)
-        assert psutil.wait_procs(children, timeout=1)[1] == []
+        code = process.wait(60)
+        assert psutil.wait_procs(children, timeout=10)[1] == []
         return code
     finally:
         for remaining in psutil.wait_procs(children, timeout=0)[1]:
