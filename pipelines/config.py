@@ -22,6 +22,7 @@ from components.train_ranker.config import RankerOptions, RankerTraining
 from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 from components.tune_hyperparameters.config import TuningOptions
 from pipelines.resources import REGISTRY_MOUNT
+from pipelines.yaml_text import read_yaml
 
 Quantity = Annotated[str, Field(pattern=r"^\d+$")]
 """A whole number as a string: KFP resolves only string parameters in resource fields."""
@@ -30,7 +31,7 @@ Quantity = Annotated[str, Field(pattern=r"^\d+$")]
 class ShopConfig(Options):
     """Every option of a run."""
 
-    source: str = "complete-journey"
+    source: Annotated[str, Field(min_length=1)] = "complete-journey"
     """`complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines."""
     size: Literal["tiny", "small", "full"] = "small"
     """Sets the defaults of batch sizes, dimensions and epochs."""
@@ -66,7 +67,7 @@ class ShopConfig(Options):
     rollout: RolloutOptions = RolloutOptions()
     """Guarded rollout."""
     tuning: TuningOptions = TuningOptions()
-    """Search for hyper-parameters; only the tuning pipeline reads it."""
+    """Search for hyperparameters; only the tuning pipeline reads it."""
 
 
 SECTIONS: Mapping[str, type[Options]] = {
@@ -115,10 +116,10 @@ def given_options(file: Path | None, words: Sequence[str]) -> dict[str, Any]:
     given = _file(file) if file else {}
     for word in words:
         path, found, value = word.partition("=")
-        if not found or not path:
+        if not found or not all(path.split(".")):
             raise InputError(f"--set {word}", "write path=value, such as ranker.hot_candidates=20")
         try:
-            nested: Any = yaml.safe_load(value)
+            nested: Any = read_yaml(value)
         except yaml.YAMLError as error:
             raise InputError(f"--set {word}: {' '.join(str(error).split())}", "give a value in YAML") from error
         if nested is None and value.strip() not in ("null", "~"):
@@ -141,12 +142,17 @@ def check(given: Mapping[str, Any]) -> None:
     for name in given:
         if name in _MOVED and name not in ShopConfig.model_fields:
             raise InputError(f"{name} is no longer an option", f"set {_MOVED[name]} instead")
-    ShopConfig.read(given, "")
+    data = given.get("data")
+    if isinstance(data, Mapping) and "previous_statistics" in data:
+        raise InputError("data.previous_statistics is no longer an option", "set data.validation.previous_statistics")
+    config = ShopConfig.read(given, "")
+    if config.strategy == "guarded":
+        config.rollout.check()
 
 
 def _file(path: Path) -> dict[str, Any]:
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"--config {path}: {error.strerror}", "give the path of a YAML or JSON file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -74,9 +74,9 @@ def training(
         rollout: Guarded rollout.
     """
     models = {"retriever": retriever, "ranker": ranker, "training": training, "evaluation": evaluation}
-    going_live = {"compile": compile, "release": release, "rollout": rollout}
+    releasing = {"compile": compile, "release": release, "rollout": rollout}
     flat = {"size": size, "seed": seed, "strategy": strategy}
-    checked = apply(check_parameters(**flat, data=data, features=features, **models, **going_live), resources.CHECK)
+    checked = apply(check_parameters(**flat, data=data, features=features, **models, **releasing), resources.CHECK)
     built, statistics = prepare(source, size, data, features, checked)
     shared = {"size": size, "seed": seed, "training": training}
     trained = _trained(built, gpus, shared, retriever, ranker)
@@ -89,5 +89,5 @@ def training(
     with dsl.If(blessed == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
         release_model(
             **trained, statistics=statistics, evaluation=judged, **registered, signing_key=signing_key,
-            strategy=strategy, **going_live,
+            strategy=strategy, **releasing,
         )  # fmt: skip

@@ -28,7 +28,7 @@ def _searched(search: dict[str, Any], workers: Any, gpus: Any) -> Any:
 
 @dsl.pipeline(
     name="shoprank-tuning",
-    description="Search for the hyper-parameters of retriever and ranker with workers that share a study.",
+    description="Search for the hyperparameters of retriever and ranker with workers that share a study.",
     display_name="shoprank: tuning",
 )
 def tuning(
@@ -44,7 +44,7 @@ def tuning(
     training: dict = {},  # noqa: B006
     tuning: dict = {},  # noqa: B006
 ):
-    """Search for hyper-parameters; a restarted run resumes its studies.
+    """Search for hyperparameters; a restarted run resumes its studies.
 
     Every section is described by `shoprank config` and its JSON Schema; {} means the defaults of the size.
 

@@ -10,6 +10,7 @@ ranker.architecture.heads.experts is 0
 
 import difflib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from types import UnionType
@@ -38,6 +39,7 @@ Limit = Annotated[float, Field(gt=0)]
 
 
 _REFUSED = "refused"
+_MAX_DEPTH = 50
 _INDEX = re.compile(r"\[\d+\]")
 
 
@@ -75,13 +77,9 @@ class Options(BaseModel):
             InputError: names the path of the first invalid value, the given value and the allowed values.
         """
         try:
-            return cls.model_validate_json(json.dumps(_whole(dict(raw)), allow_nan=False))
+            return cls.model_validate_json(json.dumps(_json_values(dict(raw), path)))
         except ValidationError as error:
             raise _refusal(cls, raw, error.errors(), path) from None
-        except (TypeError, ValueError) as error:
-            raise InputError(
-                f"{path or 'options'}: {error}", "give JSON values: strings, numbers, lists, objects"
-            ) from error
 
     def replace(self, **changes: Any) -> Self:
         """A validated copy with some values replaced; unset fields stay unset.
@@ -114,13 +112,20 @@ def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _whole(value: Any) -> Any:
-    """Convert integral floats to ints: KFP turns 2 into 2.0, and float fields accept 2 as well."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+def _json_values(value: Any, path: str, depth: int = 0) -> Any:
+    """JSON values with integral floats as ints: KFP turns 2 into 2.0, and float fields accept 2 as well."""
+    if depth > _MAX_DEPTH:
+        raise InputError(f"{path[:40]}... is nested too deeply", "remove the alias (*name) of its own parent")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{path} is {value}", "give a finite number")
     if isinstance(value, Mapping):
-        return {name: _whole(one) for name, one in value.items()}
-    return [_whole(one) for one in value] if isinstance(value, list | tuple) else value
+        prefix = f"{path}." if path else ""
+        return {str(name): _json_values(one, f"{prefix}{name}", depth + 1) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_values(one, f"{path}[{at}]", depth + 1) for at, one in enumerate(value)]
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise InputError(f"{path} is {value!r}", "give a string, a number, true, false, null, a list or an object")
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _refusal(model: type[Options], raw: Mapping[str, Any], errors: Sequence[ErrorDetails], path: str) -> InputError:
@@ -205,11 +210,19 @@ def _wanted(error: ErrorDetails) -> str:
         name, text = limits[error["type"]]
         return text.format(error.get("ctx", {})[name])
     text = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    context = error.get("ctx", {})
+    if error["type"] == "string_pattern_mismatch":
+        return f"a string that matches {context['pattern']}"
+    if error["type"] in ("too_short", "too_long"):
+        least, most = context.get("min_length"), context.get("max_length")
+        return f"a list of {least} or more values" if most is None else f"a list of at most {most} values"
+    if error["type"] == "string_too_short":
+        return "a text that is not empty"
     plain = {"a valid integer": "a whole number", "a valid number": "a number", "a valid string": "a string",
              "a valid boolean": "true or false", "a valid array": "a list", "an object": "an object"}  # fmt: skip
     return plain.get(text, text)
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,1 +1,1 @@
-"""Stage: search for a model's best hyper-parameters, in one process or by many workers that share a study."""
+"""Stage: search for a model's best hyperparameters, in one process or by many workers that share a study."""

@@ -61,9 +61,9 @@ def pareto(result: Result, metric: str) -> Figure:
 
 
 def importances(result: Result) -> dict[str, float]:
-    """Return each hyper-parameter's importance, largest first; empty if all trials have the same quality.
+    """Return each hyperparameter's importance, largest first; empty if all trials have the same quality.
 
-    The importance of a hyper-parameter that only some trials have is computed from those trials.
+    The importance of a hyperparameter that only some trials have is computed from those trials.
     """
     distributions = {name: _distribution(found) for name, found in result.space.ranges.items()}
     study = optuna.create_study(direction="maximize")
@@ -89,7 +89,7 @@ def importance(shares: Mapping[str, float]) -> Figure:
 
 
 def parallel(result: Result, metric: str) -> Figure:
-    """Plot each complete trial as a line across the axes of its hyper-parameters and the axis of the metric."""
+    """Plot each complete trial as a line across the axes of its hyperparameters and the axis of the metric."""
     names, rows = list(result.space.ranges), list(reversed(result.complete))
     figure = new_figure(width=max(7.6, 1.1 * (len(names) + 1)), height=3.4)
     axes = figure.subplots()

@@ -27,11 +27,11 @@ def tuning_page(result: Result, best: Hyperparameters) -> Page:
     page.figure(drawing.history(result, metric), f"{metric} of every trial, and the best so far (line)")
     if config.latency and result.front():
         page.figure(drawing.pareto(result, metric), "Quality against latency; the line is the Pareto front")
-    page.section("Importance of hyper-parameters")
+    page.section("Importance of hyperparameters")
     if len(result.complete) >= _FEW and (shares := drawing.importances(result)):
         page.figure(
             drawing.importance(shares),
-            "Share of the difference between good and other trials that each hyper-parameter explains (PED-ANOVA; "
+            "Share of the difference between good and other trials that each hyperparameter explains (PED-ANOVA; "
             "Watanabe et al., IJCAI 2023)",
         )  # fmt: skip
     if result.complete:
@@ -58,7 +58,7 @@ def _configuration(page: Page, result: Result, best: Hyperparameters) -> None:
     defaults = result.tunable.defaults
     rows = [[name, best.values.get(name), defaults.get(name)] for name in result.space.ranges
             if name in best.values or name in defaults]  # fmt: skip
-    page.table(["hyper-parameter", "best", "default"], rows)
+    page.table(["hyperparameter", "best", "default"], rows)
 
 
 def _best_five(page: Page, result: Result, metric: str) -> None:

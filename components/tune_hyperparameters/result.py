@@ -36,7 +36,7 @@ class Row:
     epochs_done: int = 0
     """Number of reported epochs."""
     values: dict[str, Value] = field(default_factory=dict)
-    """Hyper-parameters."""
+    """Hyperparameters."""
     defaults: bool = False
     """Whether the values are the defaults."""
     retry_of: int | None = None
@@ -161,7 +161,7 @@ class Result:
         )  # fmt: skip
 
     def write_trials(self, path: Path) -> None:
-        """Write every row as Parquet, one column per hyper-parameter; `mean` is over all seeds of a trial."""
+        """Write every row as Parquet, one column per hyperparameter; `mean` is over all seeds of a trial."""
         names = ("number", "state", "quality", "mean", "latency_ms", "seconds", "epochs_done", "defaults", "retry_of",
                  "worker", "problem")  # fmt: skip
         columns = {name: pa.array([getattr(row, name) for row in self.rows], _TYPES[name]) for name in names}

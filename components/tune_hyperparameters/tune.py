@@ -1,4 +1,4 @@
-"""Search for a model's best hyper-parameters: run the trials of a study within its budget and report the best."""
+"""Search for a model's best hyperparameters: run the trials of a study within its budget and report the best."""
 
 import tempfile
 import time

@@ -109,22 +109,22 @@ def orphan_items(context: Context) -> Iterator[Finding]:
     strange = "item_counts ANTI JOIN items ON item_counts.id = items.item_id"
     count = int(context.tables.row(f"SELECT coalesce(sum(n), 0) FROM {strange}")[0])
     limits = (context.options.orphan_warning, context.options.orphan_error)
-    fix = "give a newer or more complete catalog as items_source, and check that its ids match those of the events"
+    fix = "give a newer or more complete catalog as data.items_source, and check that its ids match those of the events"
     examples = "events ANTI JOIN items USING (item_id) WHERE item_id IS NOT NULL"
     yield from context.graded("orphan_items", "events.item_id", count, limits, fix, examples)
 
 
 def enough_data(context: Context) -> Iterator[Finding]:
     """There are enough users, items and events."""
-    options = context.options
     counts = [
-        ("events.*", context.rows("events"), options.min_events),
-        ("events.user_id", context.statistics["users"]["distinct"], options.min_users),
-        ("events.item_id", context.statistics["items"]["distinct"], options.min_items),
-        ("items.*", context.rows("items"), options.min_items),
-        ("users.*", context.rows("users"), options.min_users),
+        ("events.*", context.rows("events"), "min_events"),
+        ("events.user_id", context.statistics["users"]["distinct"], "min_users"),
+        ("events.item_id", context.statistics["items"]["distinct"], "min_items"),
+        ("items.*", context.rows("items"), "min_items"),
+        ("users.*", context.rows("users"), "min_users"),
     ]
-    for column, count, least in counts:
+    for column, count, option in counts:
+        least = getattr(context.options, option)
         if count < least:
             noun = "different values" if column.endswith("_id") else "rows"
             yield Finding(
@@ -135,7 +135,7 @@ def enough_data(context: Context) -> Iterator[Finding]:
                 count=count,
                 share=1.0,
                 threshold=least,
-                fix="ingest a longer period or more shoppers",
+                fix=f"ingest a longer period or more shoppers; the limit is data.validation.{option}",
                 examples=context.tables.examples(column.partition(".")[0]),
             )
 

@@ -126,7 +126,11 @@ def _judge(
 def _previous(path: str) -> dict[str, Any] | None:
     if not path:
         return None
-    found = read_json(statistics_file(Path(path)))
+    file = statistics_file(Path(path))
+    if not file.exists():
+        raise InputError(f"data.validation.previous_statistics: {file} does not exist",
+                         "give the statistics of an earlier run, or none")  # fmt: skip
+    found = read_json(file)
     if not isinstance(found, dict) or found.get("version") != LAYOUT or "tables" not in found:
         raise InputError(
             f"data.validation.previous_statistics: {path} is not of layout {LAYOUT}",

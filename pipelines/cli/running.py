@@ -67,13 +67,17 @@ def tune(
     set_: Set = None,
     out: Out = Path("out"),
     trials: Annotated[int, typer.Option(help="Trials per model, defaults included. 0: as configured.")] = 0,
-    workers: Annotated[int, typer.Option(help="Trials that run in parallel (KFP's local runner: at most 2).")] = 1,
+    workers: Annotated[int, typer.Option(help="Trials in parallel (KFP's local runner: at most 2).")] = 1,
     as_json: Json = False,
 ) -> None:
-    """Search for better hyper-parameters of retriever and ranker on this machine, without a cluster."""
+    """Search for better hyperparameters of retriever and ranker on this machine, without a cluster."""
     from components.tune_hyperparameters.config import TuningOptions
     from pipelines.config import check
 
+    if workers not in (1, 2):
+        raise InputError(f"--workers is {workers}", "give 1 or 2: KFP's local runner runs at most two tasks at once")
+    if trials < 0:
+        raise InputError(f"--trials is {trials}", "give a number of trials, or 0 for those of the configuration")
     given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping)
     folder = out.resolve()
     studies = {"storage": str(folder / "tuning" / "studies")}
@@ -200,7 +204,7 @@ def _mapping(text: str) -> Any:
 def _show(found: Hyperparameters) -> None:
     table = Table(title=f"{found.model}: {found.trials} trials, study {found.study}", title_justify="left",
                   show_edge=False, pad_edge=False)  # fmt: skip
-    for heading in ("hyper-parameter", "best"):
+    for heading in ("hyperparameter", "best"):
         table.add_column(heading)
     for name, value in found.values.items():
         table.add_row(name, json.dumps(value))

@@ -18,33 +18,33 @@ MODEL_NAME = "shop"
 
 
 @dataclass(frozen=True)
-class Question:
+class DemoRequest:
     """A request with its wording for the terminal."""
 
     title: str
     request: dict[str, Any]
 
 
-def questions(bundle: Path, query: str = "milk") -> list[Question]:
+def demo_requests(bundle: Path, query: str = "milk") -> list[DemoRequest]:
     """Requests of a shopper with a long history, a search of the same shopper, and one of an unknown shopper."""
     users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
     shopper = users[-1]
     return [
-        Question(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
-        Question(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
-        Question("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
+        DemoRequest(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
+        DemoRequest(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
+        DemoRequest("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
     ]
 
 
-def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[Question, dict[str, Any]]]:
-    """Start the predictor on loopback and send it the questions.
+def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[DemoRequest, dict[str, Any]]]:
+    """Start the predictor on loopback and send it the requests.
 
     Raises:
         DataError: an answer has no items.
     """
     answers = []
     with running(bundle, PredictorConfig(public_key=public_key)) as predictor:
-        for question in questions(bundle):
+        for question in demo_requests(bundle):
             answer = ask(predictor.url, question.request, predictor.name)
             if not answer["items"]:
                 raise DataError(
@@ -54,7 +54,7 @@ def ask_all(bundle: Path, public_key: Path | None) -> list[tuple[Question, dict[
     return answers
 
 
-def report(run: Run, out: Path, answers: list[tuple[Question, dict[str, Any]]]) -> Path:
+def report(run: Run, out: Path, answers: list[tuple[DemoRequest, dict[str, Any]]]) -> Path:
     """Write the report of a run; stages that did not run are omitted."""
 
     def artifact(task: str, name: str) -> Path | None:

@@ -41,11 +41,18 @@ class LogReader:
 
     headline: str = ""
     fix: str = ""
+    """What to do; its further lines are indented like it or deeper in the log."""
+    _indent: int | None = None
+    """Indentation of the fix while its lines are read."""
     _tail: list[str] = field(default_factory=list)
 
     def read(self, line: str) -> Started | Ended | Progressed | None:
         """The event in a line, or None."""
         line = _COLOUR.sub("", line.rstrip("\n"))
+        if self._indent is not None and line.startswith(" " * self._indent) and not _FIX.match(line):
+            self.fix += f"\n{line[self._indent - 2 :]}"
+            return None
+        self._indent = None
         if found := _STARTED.search(line):
             return Started(found["task"])
         if found := _ENDED.search(line):
@@ -55,7 +62,7 @@ class LogReader:
         if found := _ERROR.match(line):
             self.headline, self.fix = found["headline"], ""
         elif (found := _FIX.match(line)) and self.headline and not self.fix:
-            self.fix = found["fix"]
+            self.fix, self._indent = found["fix"], max(found.start("fix") - len("fix: "), 2)
         elif line.strip():
             self._tail = [*self._tail[-30:], line.strip()]
         return None

@@ -18,6 +18,17 @@ def test_log_reader_returns_stages_progress_and_the_input_error():
     assert (reader.headline, reader.fix) == ("source '/x' does not exist", "give a folder")
 
 
+def test_fix_of_several_lines_is_read_completely():
+    reader = LogReader()
+    lines = [
+        "    components.shared.errors.DataError: events.* violates the rule duplicate_events",
+        "      fix: remove files; rows:", "        {'user_id': 'u1'}", "      see all findings in page.html",
+        "    other output", "      indented output",
+    ]  # fmt: skip
+    assert [reader.read(line) for line in lines] == [None] * len(lines)
+    assert reader.fix == "remove files; rows:\n    {'user_id': 'u1'}\n  see all findings in page.html"
+
+
 def test_last_error_line_is_returned_for_an_unexpected_error():
     reader = LogReader()
     for line in ("some line", "ValueError: 3 is not 4", "more", "RuntimeError: Pipeline 'x' finished with status"):

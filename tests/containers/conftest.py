@@ -80,7 +80,7 @@ def pipeline(images):
         root.chmod(0o777)
         arguments = {
             "size": "tiny", "registry": f"{root}/registry", "signing_key": f"{root}/keys/signing.pem",
-            "max_p99_ms": 2000.0,
+            "release": {"max_p99_ms": 2000.0},
         }  # fmt: skip
         with tempfile.NamedTemporaryFile("w", suffix=".json") as job:
             json.dump({"root": folder, "arguments": arguments}, job)

@@ -111,4 +111,4 @@ class RankerArchitecture(Options):
     positions: Amount = 0
     """Number of positions with a learned examination probability (examination.py); 0: no position bias."""
     attention: TargetAttentionConfig | None = None
-    """Target attention over the sequence; None: a weighted sum, independent of the item."""
+    """Target attention over the sequence; null: a weighted sum, independent of the item."""

@@ -35,19 +35,34 @@ class ValidationOptions(Options):
     duplicate_warning: Fraction = 0.01
     """Share of events that repeat another one in every column that is a warning."""
     duplicate_error: Fraction = 0.5
-    """Share of such events that is an error: the source was probably read more than once."""
+    """Share of repeated events that is an error: the source was probably read more than once."""
     orphan_warning: Fraction = 0.01
     """Share of events whose item is not in the catalog that is a warning."""
     orphan_error: Fraction = 0.2
-    """Share of such events that is an error."""
+    """Share of events whose item is not in the catalog that is an error."""
     rejected_warning: Fraction = 0.01
     """Share of event rows rejected by ingest_events that is a warning."""
     rejected_error: Fraction = 0.2
     """Share of rejected event rows that is an error."""
     shrink_warning: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """A table is a warning if its number of rows, relative to the earlier run, is below this or above its inverse."""
+    """A table is a warning if it shrinks below this multiple of its rows in the earlier run or grows above 1 / this."""
     shrink_error: Fraction = 0.1
-    """A table whose number of rows, relative to the earlier run, is below this is an error."""
+    """A table is an error if it shrinks below this multiple of its rows in the earlier run."""
+
+    @model_validator(mode="after")
+    def _warnings_come_before_errors(self) -> Self:
+        for name in ("duplicate", "orphan", "rejected"):
+            warning, error = getattr(self, f"{name}_warning"), getattr(self, f"{name}_error")
+            if warning > error:
+                raise refused(
+                    f"{name}_warning is {warning}, above {name}_error, {error}", "give a warning below the error"
+                )
+        if self.shrink_warning < self.shrink_error:
+            raise refused(
+                f"shrink_warning is {self.shrink_warning}, below shrink_error, {self.shrink_error}",
+                "give a higher one",
+            )
+        return self
 
 
 class DataOptions(Options):

@@ -1,4 +1,4 @@
-"""Hyper-parameter values are applied to a configuration and read back; invalid values are refused."""
+"""Hyperparameter values are applied to a configuration and read back; invalid values are refused."""
 
 import math
 from typing import Literal
@@ -70,7 +70,7 @@ def test_applied_values_are_read_back_and_other_fields_stay(values):
 def test_invalid_hyperparameter_is_refused_by_name(name, value, fix):
     with pytest.raises(InputError) as caught:
         SPACE.apply(Outer(), {name: value})
-    assert f"hyper-parameter '{name}'" in caught.value.headline and fix in caught.value.fix
+    assert f"hyperparameter '{name}'" in caught.value.headline and fix in caught.value.fix
 
 
 def test_variant_of_the_current_kind_keeps_its_fields():

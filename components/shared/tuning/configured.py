@@ -53,7 +53,7 @@ def configured(
         space: Search space of the model.
 
     Raises:
-        InputError: a value or a hyper-parameter is invalid (names its path).
+        InputError: a value or a hyperparameter is invalid (names its path).
     """
     text = options.read(given, model).model_dump()["hyperparameters"]
     found = space.apply(base, read_hyperparameters(text, model).values) if text else base

@@ -56,7 +56,7 @@ class Hyperparameters:
 
 
 def read_hyperparameters(given: str, model: str) -> Hyperparameters:
-    """Read hyper-parameters given by the user or an earlier step.
+    """Read hyperparameters given by the user or an earlier step.
 
     Args:
         given: The JSON itself, its file, or the folder that contains FILE. Only `model` and `values` are required.

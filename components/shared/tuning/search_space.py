@@ -13,7 +13,7 @@ from components.shared.errors import InputError
 from components.shared.options import Options
 
 Value = bool | int | float | str
-"""Value of a hyper-parameter."""
+"""Value of a hyperparameter."""
 
 Config = TypeVar("Config", bound=Options)
 
@@ -137,9 +137,9 @@ class SearchSpace:
         """
         for name, value in values.items():
             if name not in self.ranges:
-                raise InputError(f"hyper-parameter '{name}' is not tuned", f"use some of: {', '.join(self.ranges)}")
+                raise InputError(f"hyperparameter '{name}' is not tuned", f"use some of: {', '.join(self.ranges)}")
             if wanted := self.ranges[name].invalid_reason(value):
-                raise InputError(f"hyper-parameter '{name}' is {value!r}", f"give {wanted}")
+                raise InputError(f"hyperparameter '{name}' is {value!r}", f"give {wanted}")
         # The kind of a nested configuration is set before its fields.
         for name in sorted(values, key=lambda name: name.count(".")):
             found, value = self.ranges[name], values[name]
@@ -153,7 +153,7 @@ class SearchSpace:
         above = self.ranges.get(parent)
         if isinstance(above, Variant) and not _has(kind := type(_read(config, parent)), field):
             fitting = ", ".join(_kind_name(one) for one in above.kinds if _has(one, field))
-            raise InputError(f"hyper-parameter '{name}' does not apply: '{parent}' is '{_kind_name(kind)}'",
+            raise InputError(f"hyperparameter '{name}' does not apply: '{parent}' is '{_kind_name(kind)}'",
                              f"remove it, or choose one of: {fitting}")  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class Layout:
     bags: tuple[tuple[str, int], ...]
     """Names and rows of the bags in `features`."""
     validation: Problem
-    """Problem for choosing hyper-parameters and epochs."""
+    """Problem for choosing hyperparameters and epochs."""
     test: Problem
     """Problem that is evaluated once, at the end."""
     refit: bool
