@@ -132,7 +132,7 @@ def test_rule_with_dense_gradients_implies_data_parallel_sharding(rule):
         ({"weight_decay": 0.1}, "optimizer.weight_decay is not an option"),
         ({"precision": "float16"}, "optimizer.precision is not an option"),
         ({"rule": "lamb"}, "optimizer.rule is 'lamb'\n.*rowwise_adagrad, sgd, adam, adamw"),
-        ({"compile": True}, "optimizer.compile is True\n.*gpu, always, never"),
+        ({"compile": True}, "optimizer.compile is true\n.*gpu, always, never"),
         ({"compute_dtype": "float16"}, "optimizer.compute_dtype is 'float16'\n.*float32, bfloat16"),
         ({"embedding_lr": -0.1}, "optimizer.embedding_lr is -0.1\n.*0.0 or more"),
         ({"embedding_lr": 10**400}, "optimizer.embedding_lr is"),
