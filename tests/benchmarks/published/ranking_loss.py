@@ -43,7 +43,7 @@ def ranking_loss(
         case SampledSoftmax():
             return _sampled(config, vectors, target_N, sampler, weight)
         case Bpr() | Bce():
-            rows = _per_token(sampler, config.source, target_N, lambda: _every_score(vectors))
+            rows = negatives_per_token(sampler, config.source, target_N, lambda: _every_score(vectors))
             losses = pair_losses(config, vectors.scores(target_N), vectors.scores(rows))
             return (losses * weight).sum() / weight.sum()
         case _:
@@ -75,7 +75,7 @@ def _sampled(
     return (losses * weight_N).sum() / weight_N.sum()
 
 
-def _per_token(
+def negatives_per_token(
     sampler: NegativeSampler, source: NegativeSource, target_N: torch.Tensor, scores: Callable[[], torch.Tensor]
 ) -> torch.Tensor:
     """Return negatives of each token, int64 [N, count]; a draw equal to the token's target is drawn again once.
@@ -95,5 +95,5 @@ def _hardest(sampler: NegativeSampler, source: Hard, target_N: torch.Tensor, sco
     scores_NI[:, 0] = float("-inf")
     scores_NI.scatter_(1, target_N.unsqueeze(1), float("-inf"))
     pool = scores_NI.topk(min(source.pool, sampler.items - 2), 1).indices
-    places = torch.randint(pool.shape[1], (len(target_N), source.count), generator=sampler.random)
-    return pool.gather(1, places)
+    positions = torch.randint(pool.shape[1], (len(target_N), source.count), generator=sampler.random)
+    return pool.gather(1, positions)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from components.shared.errors import InputError
 from components.train_retriever.losses.config import (
     Bce,
     Bpr,
@@ -24,7 +23,7 @@ from components.train_retriever.losses.negatives import NegativeSampler
 from components.train_retriever.losses.pairs import Vectors, rating_loss
 from tests.benchmarks.published.loss_softmax import full_softmax
 from tests.benchmarks.published.optimizers import Adam, AdamW, RowWiseAdagradAdam, Sgd, build_optimizers
-from tests.benchmarks.published.ranking_loss import ranking_loss
+from tests.benchmarks.published.ranking_loss import negatives_per_token, ranking_loss
 
 
 def random_vectors(tokens: int, items: int, seed: int = 0, dim: int = 6) -> tuple[Vectors, torch.Tensor]:
@@ -118,7 +117,7 @@ def test_log_q_correction_gives_an_unbiased_normaliser():
 def test_bpr_and_bce_match_their_formulas():
     vectors, target = random_vectors(7, 20)
     source = Uniform(count=3)
-    rows = sampler(20, 5).per_token(source, target, no_scores)
+    rows = negatives_per_token(sampler(20, 5), source, target, no_scores)
     positive, negative = vectors.scores(target), vectors.scores(rows)
     bpr = ranking_loss(Bpr(source=source), vectors, target, sampler(20, 5))
     bce = ranking_loss(Bce(source=source), vectors, target, sampler(20, 5))
@@ -161,7 +160,7 @@ def test_draws_follow_the_distribution_of_their_source():
         (Uniform(), [0, 1, 0, 1, 1]), (Popularity(power=1.0), [0, 1, 0, 0, 12]),
         (Popularity(power=0.5), [0, 1, 0, 0, 12**0.5]),
     ):  # fmt: skip
-        rows = draws.per_token(source, target, no_scores).flatten()
+        rows = negatives_per_token(draws, source, target, no_scores).flatten()
         # A draw equal to the target is drawn again once, so some of them remain.
         seen = torch.bincount(rows, minlength=5).double()
         seen[2] = 0
@@ -172,12 +171,10 @@ def test_draws_follow_the_distribution_of_their_source():
 def test_hard_negatives_are_the_top_ranked_items_except_the_target():
     vectors, target = random_vectors(6, 30)
     scores = (vectors.user @ vectors.item.T + vectors.bias).detach()
-    rows = sampler(30).per_token(Hard(count=8, pool=5), target, scores.clone)
+    rows = negatives_per_token(sampler(30), Hard(count=8, pool=5), target, scores.clone)
     for token in range(6):
         ranked = [row for row in scores[token].argsort(descending=True).tolist() if row not in (0, int(target[token]))]
         assert set(rows[token].tolist()) <= set(ranked[:5])
-    with pytest.raises(InputError, match="Hard has no log-Q"):
-        sampler(30).shared((Hard(),), target)
 
 
 def test_same_seed_draws_the_same_negatives():
