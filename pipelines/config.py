@@ -82,6 +82,7 @@ FLAT = tuple(name for name in ShopConfig.model_fields if name not in SECTIONS)
 _MOVED = {
     "mapping": "data.mapping", "items_source": "data.items_source", "users_source": "data.users_source",
     "previous_statistics": "data.validation.previous_statistics",
+    "data.previous_statistics": "data.validation.previous_statistics",
     "item_hash_rows": "features.vocabulary.item_hash_rows", "item_rows": "features.vocabulary.item_rows",
     "user_rows": "features.vocabulary.user_rows",
     "processes": "training.processes", "launch": "training.launch", "nodes": "training.nodes",
@@ -100,7 +101,7 @@ _MOVED = {
     "ranker_trials": "tuning.ranker_trials", "objective": "tuning.objective", "pruning": "tuning.pruning",
     "finalists": "tuning.finalists", "study": "tuning.study",
 }  # fmt: skip
-"""Old flat parameter name -> path of the option that replaces it."""
+"""Old path of an option -> the path that replaces it."""
 
 
 def given_options(file: Path | None, words: Sequence[str]) -> dict[str, Any]:
@@ -139,15 +140,16 @@ def check(given: Mapping[str, Any]) -> None:
     Raises:
         InputError: names the path, the given and the allowed values; for an old flat name, its replacement.
     """
-    for name in given:
-        if name in _MOVED and name not in ShopConfig.model_fields:
-            raise InputError(f"{name} is no longer an option", f"set {_MOVED[name]} instead")
-    data = given.get("data")
-    if isinstance(data, Mapping) and "previous_statistics" in data:
-        raise InputError("data.previous_statistics is no longer an option", "set data.validation.previous_statistics")
+    for path, place in _MOVED.items():
+        *sections, name = path.split(".")
+        inside: Any = given
+        for section in sections:
+            inside = inside.get(section) if isinstance(inside, Mapping) else None
+        # A section may have the name of an old option.
+        if isinstance(inside, Mapping) and name in inside and path not in ShopConfig.model_fields:
+            raise InputError(f"{path} is no longer an option", f"set {place} instead")
     config = ShopConfig.read(given, "")
-    if config.strategy == "guarded":
-        config.rollout.check()
+    config.rollout.check(config.strategy)
 
 
 def _file(path: Path) -> dict[str, Any]:

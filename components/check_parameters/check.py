@@ -79,11 +79,7 @@ def _release(flat: Mapping[str, Any], sections: Sections) -> None:
     from components.shared.release.config import ReleaseOptions
 
     ReleaseOptions.read(sections["release"], "release")
-    rollout = RolloutOptions.read(sections["rollout"], "rollout")
-    if flat["strategy"] not in ("direct", "guarded"):
-        raise InputError(f"strategy is '{flat['strategy']}'", "use one of: direct, guarded")
-    if flat["strategy"] == "guarded":
-        rollout.check()
+    RolloutOptions.read(sections["rollout"], "rollout").check(flat["strategy"])
 
 
 def _tuning(flat: Mapping[str, Any], sections: Sections) -> None:

@@ -9,6 +9,9 @@ from components.rollout_model.guards import GuardConfig
 from components.shared.errors import InputError
 from components.shared.options import Count, Limit, Options, refused
 
+STRATEGIES = ("direct", "guarded")
+"""Deploy at once, or roll out step by step."""
+
 Percentage = Annotated[int, Field(ge=1, le=100)]
 
 
@@ -57,12 +60,16 @@ class RolloutOptions(RolloutSchedule):
             steps=self.steps, guards=self.guards, poll_s=self.poll_s, unready_looks=self.unready_looks, model=service
         )  # fmt: skip
 
-    def check(self) -> None:
-        """Validate the sources of evidence without accessing them.
+    def check(self, strategy: str = "guarded") -> None:
+        """Validate the sources of evidence without accessing them; `direct` needs none.
 
         Raises:
-            InputError: evidence is neither an address nor a folder, or events are given without an inference log.
+            InputError: the strategy does not exist, evidence is empty, or events are given without an inference log.
         """
+        if strategy not in STRATEGIES:
+            raise InputError(f"strategy is '{strategy}'", f"use one of: {', '.join(STRATEGIES)}")
+        if strategy == "direct":
+            return
         if not self.evidence:
             raise InputError("rollout.evidence is empty, but strategy is guarded",
                              "give a Prometheus server (http://...) or the folder of an inference log")  # fmt: skip

@@ -93,8 +93,7 @@ def validate(
     if findings:
         _write({"version": LAYOUT}, findings, schema_page(findings), target, html)
         raise _refusal(findings, html)
-    given = {"options": options, "now": now or datetime.now(UTC), "previous": earlier}
-    found, findings, page = _judge(folders, rejected, given)
+    found, findings, page = _judge(folders, rejected, options, earlier, now or datetime.now(UTC))
     _write(found, findings, page, target, html)
     if any(finding.level == "error" for finding in findings):
         raise _refusal(findings, html)
@@ -104,15 +103,18 @@ def validate(
 
 
 def _judge(
-    folders: dict[str, Path], rejected: Path | None, given: dict[str, Any]
-) -> tuple[dict[str, Any], list[Finding], Page]:
+    folders: dict[str, Path], rejected: Path | None, options: ValidationOptions, earlier: dict[str, Any] | None,
+    now: datetime,
+) -> tuple[dict[str, Any], list[Finding], Page]:  # fmt: skip
     """Compute the statistics, apply every rule and build the page."""
     try:
         with opened(folders) as tables:
             found = profile(tables)
             report(STAGE, 0.5, "checking")
             refused = rejected_reasons(tables, rejected) if rejected else {}
-            context = Context(tables=tables, statistics=found, rejected=refused, **given)
+            context = Context(
+                tables=tables, statistics=found, options=options, now=now, previous=earlier, rejected=refused
+            )
             findings = [finding for rule in RULES for finding in rule(context)]
             report(STAGE, 0.8, "drawing")
             return found, findings, build_page(context, findings)

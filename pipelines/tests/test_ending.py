@@ -5,11 +5,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import psutil
 import pytest
 
+from components.shared.tests.waiting import eventually
 from pipelines.local import processes
 from pipelines.local.processes import MARK, Terminated, delayed_signals, end_run, of_run, terminated_by_signal
 from pipelines.local.runs import exclusive
@@ -36,15 +36,6 @@ def of_folder(out) -> list[psutil.Process]:
     return found
 
 
-def eventually(found, seconds: float):
-    """Return the value of `found` as soon as it is true; fail after the limit."""
-    limit = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < limit, "did not happen in time"
-        time.sleep(0.1)
-    return value
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_signal_during_training_ends_every_process_of_the_run(tmp_path, number):
@@ -65,7 +56,7 @@ def test_signal_during_training_ends_every_process_of_the_run(tmp_path, number):
 
     with (tmp_path / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as run:
         try:
-            eventually(workers, 300)
+            assert eventually(workers, 300)
             assert len(of_folder(out)) >= 4  # the pipeline, the step, torchrun and its workers
             run.send_signal(number)
             assert run.wait(60) == 128 + number

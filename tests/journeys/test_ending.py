@@ -1,14 +1,15 @@
 """`shoprank serve` and the requests of the demo end their predictor on a signal."""
 
+import contextlib
 import signal
 import subprocess
 import sys
-import time
 
 import httpx
 import psutil
 import pytest
 
+from components.shared.tests.waiting import eventually
 from tests.ports import free_port
 from tests.signals import default_signals  # noqa: F401
 
@@ -46,21 +47,19 @@ def test_serve_ends_its_predictor_on_a_signal(demo, number):
     port = free_port()
     arguments = ["serve", str(demo.out), "--clock", "bundle", "--port", str(port), "--grpc-port", str(free_port())]
     with subprocess.Popen([sys.executable, "-c", MAIN, *arguments]) as process, httpx.Client(trust_env=False) as client:
-        limit = time.monotonic() + 120
-        while True:
-            assert process.poll() is None and time.monotonic() < limit
-            try:
-                if client.get(f"http://127.0.0.1:{port}/v2/models/shoprank/ready").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
+
+        def ready() -> bool:
+            assert process.poll() is None
+            with contextlib.suppress(httpx.TransportError):
+                return client.get(f"http://127.0.0.1:{port}/v2/models/shoprank/ready").status_code == 200
+            return False
+
+        assert eventually(ready, 120)
         assert exit_code_after(process, number) == 0
 
 
 def test_demo_ends_its_predictor_on_a_signal(demo):
     with subprocess.Popen([sys.executable, "-c", ASKING, "demo", "--out", str(demo.out)]) as process:
-        limit = time.monotonic() + 120
-        while not psutil.Process(process.pid).children():
-            assert process.poll() is None and time.monotonic() < limit
-            time.sleep(0.1)
+        assert eventually(lambda: process.poll() is not None or psutil.Process(process.pid).children(), 120)
+        assert process.poll() is None
         assert exit_code_after(process, signal.SIGTERM) == 128 + signal.SIGTERM

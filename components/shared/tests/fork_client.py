@@ -69,7 +69,7 @@ def _ranks_lock(words):
     ranks = [word.partition("=")[2] for word in words if word.startswith("--nproc")]
     if not ranks or ranks == ["1"]:
         return contextlib.nullcontext()
-    lock = Path(os.environ.get("TMPDIR", "/tmp"), "shoprank-tests-several-ranks.lock").open("w")
+    lock = Path(os.environ.get("TMPDIR", "/tmp"), f"shoprank-tests-several-ranks-{os.getuid()}.lock").open("w")
     fcntl.flock(lock, fcntl.LOCK_EX)
     return lock
 

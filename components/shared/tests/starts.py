@@ -17,7 +17,7 @@ REAL = {process: process.PROGRAM, predictor: predictor.PROGRAM}
 SERVERS = {process: "workers", predictor: "serving"}
 """Module that starts something -> name of its fork server."""
 
-SEVERAL_RANKS = Path(tempfile.gettempdir(), "shoprank-tests-several-ranks.lock")
+SEVERAL_RANKS = Path(tempfile.gettempdir(), f"shoprank-tests-several-ranks-{os.getuid()}.lock")
 """Lock of this machine: two trainings with several ranks on two cores slow each other down. See fork_client.py."""
 
 
