@@ -1,6 +1,5 @@
 """The real predictor process over real HTTP and gRPC: answers, refusals (never a 500), metrics, probes under load."""
 
-import itertools
 import json
 import statistics
 import threading
@@ -11,6 +10,8 @@ import httpx
 import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+
+from components.shared.tests.waiting import eventually
 
 PREDICT, EXPLAIN, INFER = "/v1/models/shoprank:predict", "/v1/models/shoprank:explain", "/v2/models/shoprank/infer"
 
@@ -237,22 +238,26 @@ def test_metrics_count_by_stage_and_kind(http):
 
 
 def test_probes_do_not_wait_for_earlier_requests(predictor, http):
-    stop, answered, answered_first = threading.Event(), itertools.count(), []
+    stop, answers, answered_first = threading.Event(), [], []
 
     def load():
         with httpx.Client(base_url=predictor.url, trust_env=False, timeout=60) as client:
             while not stop.is_set():
-                assert client.post(PREDICT, json={"instances": [{"user_id": "ann", "k": 40}] * 64}).status_code == 200
-                next(answered)
+                assert client.post(PREDICT, json={"instances": [{"user_id": "ann", "k": 40}] * 16}).status_code == 200
+                answers.append(1)
 
     with ThreadPoolExecutor(8) as pool:
         work = [pool.submit(load) for _ in range(8)]
-        for _ in range(20):
-            before = next(answered)
-            assert http.get("/v2/models/shoprank/ready").status_code == 200
-            answered_first.append(next(answered) - before - 1)
-        stop.set()
+        try:
+            for _ in range(10):
+                before = len(answers)
+                assert eventually(lambda before=before: len(answers) >= before + 8, poll_s=0.001), "no load"
+                before = len(answers)
+                assert http.get("/v2/models/shoprank/ready").status_code == 200
+                answered_first.append(len(answers) - before)
+        finally:
+            stop.set()
         for one in work:
             one.result()
-    # A probe that waited for them would see seven or eight answers first.
-    assert statistics.median(answered_first) <= 3, answered_first
+    # Answered in the thread of the probes, seven or eight answers come first.
+    assert statistics.median(answered_first) <= 4, answered_first
