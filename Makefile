@@ -23,6 +23,7 @@ test: .venv/ready            ## style, types and all tests
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/shoprank compile --check
+	$(BIN)/python -m tests.cluster.platform build
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 test-benchmarks: .venv/ready ## the tests of tests/benchmarks, which `make test` leaves out
@@ -33,8 +34,9 @@ test-containers: .venv/ready ## build the images and run the tiny pipeline in th
 	  { apt-get update -qq && apt-get install -qq -y --no-install-recommends docker.io mmdebstrap; } || true
 	$(BIN)/python -m pytest tests/containers -m containers
 
-test-cluster: .venv/ready    ## the same checks against a cluster: make test-cluster CONTEXT=kind-shoprank
-	$(BIN)/python -m pytest tests/cluster --kube-context "$(CONTEXT)"
+test-cluster: .venv/ready    ## the tests on Kubernetes alone; some of them on another cluster: CONTEXT=kind-shoprank
+	$(BIN)/python -m tests.cluster.platform build
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/cluster --kube-context "$(CONTEXT)"
 
 kind-up: .venv/ready         ## a local cluster with KFP, KServe, Trainer, our images and manifests (needs docker, kind, kubectl)
 	$(BIN)/shoprank kind up

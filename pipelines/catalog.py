@@ -11,7 +11,7 @@ from components.refresh_catalog.component import refresh_catalog
 from components.register_model.component import register_model
 from components.validate_serving.component import validate_serving
 from pipelines import resources
-from pipelines.resources import REGISTRY_MOUNT, apply
+from pipelines.resources import PUBLIC_KEY, REGISTRY_MOUNT, SIGNING_KEY, apply
 
 
 @dsl.pipeline(
@@ -23,28 +23,32 @@ def catalog(
     items_source: str,
     registry: str = f"{REGISTRY_MOUNT}/registry",
     model_name: str = "shop",
-    signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
+    signing_key: str = SIGNING_KEY,
+    public_key: str = PUBLIC_KEY,
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ):
     """Refresh the champion, register the result as a new version, verify it and deploy it.
 
     Args:
         items_source: Parquet file or folder, or its URI, with the columns of ingest_events' items output.
-        registry: Folder of the model registry.
+        registry: Folder or s3:// URI of the model registry.
         model_name: Name in the registry.
-        signing_key: Ed25519 private key.
+        signing_key: PEM file of the Ed25519 private key.
+        public_key: PEM file of its public half, which predictors trust.
         release: Registration, limits of the served model, deployment (see `shoprank config`).
     """
     what = {"registry": registry, "model_name": model_name}
-    checked = apply(check_parameters(release=release), resources.CHECK)
-    task = refresh_catalog(items_source=items_source, **what, public_key=f"{signing_key}.pub")
+    keys = {"signing_key": signing_key, "public_key": public_key}
+    checked = apply(check_parameters(**keys, release=release), resources.CHECK)
+    task = refresh_catalog(items_source=items_source, **what, public_key=public_key)
     refreshed = apply(task, resources.REFRESH).after(checked).outputs
     task = register_model(
-        compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], **what, signing_key=signing_key,
+        compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], **what, **keys,
         release=release,
     )  # fmt: skip
-    registered = apply(task, resources.RELEASE).outputs
-    proof = apply(validate_serving(bundle=registered["bundle"], release=release), resources.SERVE).outputs["proof"]
+    registered = apply(task, resources.REGISTER).outputs
+    task = validate_serving(bundle=registered["bundle"], public_key=public_key, release=release)
+    proof = apply(task, resources.SERVE).outputs["proof"]
     task = deploy_model(
         proof=proof, evaluation=refreshed["evaluation"], **what, version=registered["Output"], release=release
     )  # fmt: skip

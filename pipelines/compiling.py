@@ -4,13 +4,14 @@ import importlib
 import tempfile
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import yaml
 from kfp.compiler import Compiler
 from kfp.compiler.compiler_utils import KubernetesManifestOptions
 from kfp.dsl.base_component import BaseComponent
 
+from components.shared import images
 from components.shared.errors import InputError
 from components.shared.storage import write_text
 from components.shared.version import VERSION
@@ -21,6 +22,14 @@ from pipelines.tuning import tuning
 
 COMPILED = Path(__file__).parent / "compiled"
 STAGES = Path(__file__).parents[1] / "components"
+IMAGES = Path(__file__).parents[1] / "manifests" / "components" / "images" / "kustomization.yaml"
+"""Written only in a checkout: the wheel has no manifests."""
+
+POD_SPECS = {
+    "ServingRuntime": "/spec",
+    "ClusterTrainingRuntime": "/spec/template/spec/replicatedJobs/0/template/spec/template/spec",
+}
+"""Kinds of manifests that start pods of ours -> path of the pod's specification."""
 
 PIPELINES: dict[str, BaseComponent] = {
     "training": cast(BaseComponent, training),
@@ -88,8 +97,29 @@ def stage_components() -> dict[str, BaseComponent]:
     return found
 
 
+def image_settings() -> str:
+    """A kustomize component that sets registry, tag and pull secret of the images in the manifests."""
+    chosen = {"train": images.TRAIN_IMAGE, "predictor": images.PREDICTOR_IMAGE}
+    settings: dict[str, Any] = {
+        "apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component",
+        "images": [
+            {"name": f"{images.DEFAULT_REGISTRY}/{name}", "newName": image.rpartition(":")[0], "newTag": images.TAG}
+            for name, image in chosen.items()
+        ],
+    }  # fmt: skip
+    if images.PULL_SECRET:
+        settings["patches"] = [
+            {"target": {"kind": kind}, "patch": yaml.safe_dump(
+                [{"op": "add", "path": f"{path}/imagePullSecrets", "value": [{"name": images.PULL_SECRET}]}])}
+            for kind, path in POD_SPECS.items()
+        ]  # fmt: skip
+    return (
+        f"# written by `shoprank compile` from components/shared/images.py\n{yaml.safe_dump(settings, sort_keys=False)}"
+    )
+
+
 def compile_all(check: bool) -> list[Path]:
-    """Write (or, with `check`, only compare) pipelines/compiled/*.yaml in both forms and components/*/component.yaml.
+    """Write (or, with `check`, only compare) the pipelines in both forms, the stages' component.yaml and the images.
 
     Raises:
         InputError: with `check`, a file is stale; or the lint reports findings.
@@ -101,6 +131,8 @@ def compile_all(check: bool) -> list[Path]:
     for path, text in texts.items():
         if findings := lint(text):
             raise InputError(f"{path.name}: {findings[0]}", f"fix all {len(findings)} findings")
+    if IMAGES.parent.exists():
+        texts[IMAGES] = image_settings()
     for name, component in stage_components().items():
         texts[STAGES / name / "component.yaml"] = compiled_yaml(component)
     for path, text in texts.items():

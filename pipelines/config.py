@@ -13,7 +13,8 @@ from components.compile_model.config import CompileOptions
 from components.evaluate_model.config import EvaluationOptions
 from components.rollout_model.config import RolloutOptions
 from components.shared.errors import InputError
-from components.shared.options import Options, merged
+from components.shared.options import Options, check_size, merged
+from components.shared.quantities import Cpu, DeviceCount, Memory, StepResources
 from components.shared.release.config import ReleaseOptions
 from components.shared.schema.data_options import DataOptions
 from components.shared.schema.sizes import Size, size_named
@@ -21,11 +22,8 @@ from components.shared.training.launch import TrainingOptions
 from components.train_ranker.config import RankerOptions, RankerTraining
 from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 from components.tune_hyperparameters.config import TuningOptions
-from pipelines.resources import REGISTRY_MOUNT
+from pipelines.resources import OWN, PUBLIC_KEY, REGISTRY_MOUNT, SIGNING_KEY
 from pipelines.yaml_text import read_yaml
-
-Quantity = Annotated[str, Field(pattern=r"^\d+$")]
-"""A whole number as a string: KFP resolves only string parameters in resource fields."""
 
 
 class ShopConfig(Options):
@@ -37,15 +35,20 @@ class ShopConfig(Options):
     """Sets the defaults of batch sizes, dimensions and epochs."""
     seed: int = 0
     """Seed of all random numbers."""
-    gpus: Quantity = "1"
-    """GPUs of a training step's pod, as a string; "0" with training.launch=trainjob, where the pod only prepares the
-    data and waits. Ignored without a cluster."""
+    gpus: DeviceCount = OWN.gpus
+    """GPUs of a training step's pod, as a string. Ignored without a cluster, as are cpu and memory."""
+    cpu: Cpu = OWN.cpu
+    """CPU request and limit of a training step's pod. The nodes of a TrainJob have their own: training.node_cpu."""
+    memory: Memory = OWN.memory
+    """Memory request and limit of a training step's pod. The nodes of a TrainJob have training.node_memory."""
     model_name: str = "shop"
     """Name of the model in the registry."""
     registry: str = f"{REGISTRY_MOUNT}/registry"
-    """Folder of the model registry."""
-    signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem"
-    """PEM file of the Ed25519 private key; created if it does not exist."""
+    """Folder or s3:// URI of the model registry."""
+    signing_key: str = SIGNING_KEY
+    """PEM file of the Ed25519 private key; it must exist (`shoprank keys create`)."""
+    public_key: str = PUBLIC_KEY
+    """PEM file of its public half, which predictors trust; never from the registry's volume."""
     strategy: Literal["direct", "guarded"] = "direct"
     """`direct`: deploy at once. `guarded`: roll out step by step against the champion."""
     data: DataOptions = DataOptions()
@@ -69,6 +72,10 @@ class ShopConfig(Options):
     tuning: TuningOptions = TuningOptions()
     """Search for hyperparameters; only the tuning pipeline reads it."""
 
+
+WAITING = StepResources(gpus="0", cpu="1", memory="4Gi")
+"""A training step's pod with training.launch=trainjob: it loads torch, and the ranker's step writes the candidate pairs
+before it waits."""
 
 SECTIONS: Mapping[str, type[Options]] = {
     name: field.annotation for name, field in ShopConfig.model_fields.items()
@@ -138,7 +145,8 @@ def check(given: Mapping[str, Any]) -> None:
     """Validate options.
 
     Raises:
-        InputError: names the path, the given and the allowed values; for an old flat name, its replacement.
+        InputError: names the path, the given and the allowed values; for an old flat name, its replacement; for a
+            section that is too large, its size.
     """
     for path, place in _MOVED.items():
         *sections, name = path.split(".")
@@ -149,7 +157,9 @@ def check(given: Mapping[str, Any]) -> None:
         if isinstance(inside, Mapping) and name in inside and path not in ShopConfig.model_fields:
             raise InputError(f"{path} is no longer an option", f"set {place} instead")
     config = ShopConfig.read(given, "")
-    config.rollout.check(config.strategy)
+    config.rollout.check(config.strategy, config.release.mode)
+    for name in SECTIONS.keys() & given.keys():
+        check_size(given[name], name)
 
 
 def _file(path: Path) -> dict[str, Any]:
@@ -218,6 +228,8 @@ def pipeline_arguments(
 ) -> dict[str, Any]:
     """The arguments of a pipeline from the given options; a file may also contain options of other pipelines.
 
+    With training.launch=trainjob, the resources of the step's own pod that are not given become those of WAITING.
+
     Args:
         given: See given_options.
         parameters: Names of the pipeline's parameters.
@@ -230,7 +242,17 @@ def pipeline_arguments(
         if name not in parameters:
             raise InputError(f"this pipeline has no option {name}",
                              f"remove it; the options of this pipeline are: {', '.join(parameters)}")  # fmt: skip
-    return {name: value for name, value in given.items() if name in parameters}
+    own = {**_of_a_waiting_step(given), **given}
+    return {name: value for name, value in own.items() if name in parameters}
+
+
+def _of_a_waiting_step(given: Mapping[str, Any]) -> dict[str, str]:
+    """Resources of a training step's pod whose training runs on the nodes of a TrainJob; {} if it trains itself."""
+    training = TrainingOptions.read(given.get("training") or {}, "training")
+    if training.launch == "process":
+        return {}
+    # Without node_gpus, the step's own number of GPUs is that of the nodes.
+    return {"cpu": WAITING.cpu, "memory": WAITING.memory} | ({"gpus": WAITING.gpus} if training.node_gpus else {})
 
 
 def named_in(words: Sequence[str]) -> set[str]:

@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -20,14 +19,19 @@ import typer
 
 from components.shared.errors import InputError, ServingError
 from components.shared.images import DATA_IMAGE, PREDICTOR_IMAGE, SERVE_IMAGE, TRAIN_IMAGE
-from components.shared.release.signing import load_or_create_key, public_path
+from components.shared.release.signing import load_or_create_key
+from pipelines import keys
 from pipelines.cli.console import console
+from pipelines.installing import MANIFESTS
+from pipelines.kind_steps import Step, apply, own_steps, platform_steps, versions
+from pipelines.resources import KEY_NAME
 
 ROOT = Path(__file__).parents[1]
-MANIFESTS = ROOT / "manifests"
 CLUSTER, CONTEXT, NAMESPACE = "shoprank", "kind-shoprank", "shoprank"
 SHARED = Path("/tmp/shoprank-kind")
-"""Mounted into every worker (kind-cluster.yaml): registry, keys and inference log."""
+"""Mounted into every worker (kind-cluster.yaml): registry and inference log."""
+KEY = Path("/tmp/shoprank-kind-keys/signing.pem")
+"""Signs the bundles of that registry, also in a later cluster; mounted nowhere."""
 
 DEMO_GUARDS = {
     "min_sample": 200, "min_duration_s": 30.0, "max_duration_s": 600.0, "error_tolerance": 5.0, "slow_tolerance": 20.0,
@@ -36,32 +40,6 @@ DEMO_GUARDS = {
 """Loose limits: a few hundred requests on a laptop show that the rollout works, not which model is better."""
 
 app = typer.Typer(no_args_is_help=True, help="A local kind cluster with KFP, KServe, Trainer and shoprank.")
-
-
-def versions() -> dict[str, str]:
-    """Versions pinned in manifests/versions.env."""
-    lines = (MANIFESTS / "versions.env").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
-
-
-def addresses() -> dict[str, list[str]]:
-    """Arguments of `kubectl apply` for each component, in order."""
-    pinned = versions()
-    kfp = f"https://github.com/kubeflow/pipelines/manifests/kustomize/{{}}?ref={pinned['KFP']}"
-    kserve = f"https://github.com/kserve/kserve/raw/{pinned['KSERVE']}/install/{pinned['KSERVE']}"
-    trainer = f"https://github.com/kubeflow/trainer.git/manifests/overlays/{{}}?ref={pinned['TRAINER']}"
-    release = "https://github.com/{}/releases/download/{}"
-    manager, gateway, envoy = pinned["CERT_MANAGER"], pinned["GATEWAY_API"], pinned["ENVOY_GATEWAY"]
-    return {
-        "cert-manager": ["-f", release.format("cert-manager/cert-manager", f"{manager}/cert-manager.yaml")],
-        "gateway-api": ["-f", release.format("kubernetes-sigs/gateway-api", f"{gateway}/standard-install.yaml")],
-        "envoy-gateway": ["-f", release.format("envoyproxy/gateway", f"{envoy}/install.yaml")],
-        "pipelines-crds": ["-k", kfp.format("cluster-scoped-resources")],
-        "pipelines": ["-k", kfp.format("env/platform-agnostic")],
-        "kserve-crds": ["-f", f"{kserve}/kserve-crds.yaml"],
-        "kserve": ["-f", f"{kserve}/kserve.yaml"],
-        "trainer": ["-k", trainer.format("manager")],
-    }  # fmt: skip
 
 
 @app.command()
@@ -74,16 +52,11 @@ def up() -> None:
     _cluster()
     _registry()
     _gpus()
-    for part, words in addresses().items():
-        # Server-side, because KServe's CRDs are too large for the annotation that a client-side apply writes.
-        _retry(part, "kubectl", "--context", CONTEXT, "apply", "--server-side", "--force-conflicts", *words)
-        _wait(part)
+    _apply(platform_steps())
     _standard_mode()
     _images()
     _keys()
-    for overlay in ("cluster", "overlays/kind", "overlays/kind/kubeflow"):
-        _run("kubectl", "--context", CONTEXT, "apply", "-k", str(MANIFESTS / overlay))
-    _kubectl("label", "namespace", "kubeflow", "shoprank.example/may-ask=true", "--overwrite")
+    _apply(own_steps())
     console.print(f"the cluster is up: kubectl --context {CONTEXT} get pods -A")
 
 
@@ -92,8 +65,8 @@ def demo(size: Annotated[str, typer.Option(help="tiny, small or full")] = "tiny"
     """Train and deploy a model, roll out a second one under live load, and query the endpoint."""
     from pipelines.cli.asking import ask
 
-    common = ["release.backend=kserve", f"release.namespace={NAMESPACE}", f"size={size}",
-              "signing_key=/mnt/shoprank/keys/signing.pem"]  # fmt: skip
+    common = ["release.backend=kserve", f"release.namespace={NAMESPACE}", f"size={size}", "cpu='2'",
+              "memory=4Gi"]  # fmt: skip
     guarded = ["seed=1", "strategy=guarded", "rollout.gateway=shoprank",
                "rollout.evidence=/mnt/shoprank/inference-log",
                f"rollout.guards={json.dumps(DEMO_GUARDS)}"]  # fmt: skip
@@ -157,15 +130,16 @@ def _forwarded(namespace: str, target: str, port: int) -> Iterator[str]:
 
 def _submit(api: str, arguments: list[str]) -> None:
     words = [word for one in arguments for word in ("--set", one)]
-    _run(sys.executable, "-m", "pipelines.cli.app", "submit", "training", "--host", api, "--wait", *words)
+    _run(sys.executable, "-m", "pipelines.cli.app", "submit", "training", "--host", api, "--wait",
+         "--kube-context", CONTEXT, "--max-cpu", "2", "--max-memory", "4Gi", *words)  # fmt: skip
 
 
 @app.command()
 def down() -> None:
-    """Remove the cluster and its image registry; the folder with the model registry and keys is kept."""
+    """Remove the cluster and its image registry; the folders with the model registry and the key are kept."""
     _run("kind", "delete", "cluster", "--name", CLUSTER)
     subprocess.run(["docker", "rm", "-f", "kind-registry"], check=False, capture_output=True)
-    console.print(f"{SHARED} is kept; delete it to start from scratch")
+    console.print(f"{SHARED} and {KEY.parent} are kept; delete them to start from scratch")
 
 
 def _check_programs() -> None:
@@ -200,15 +174,9 @@ def _gpus(count: int = 2) -> None:
         _kubectl("patch", node, "--subresource=status", "--type=json", "-p", json.dumps(patch))
 
 
-def _wait(part: str) -> None:
-    """Wait for the resources that the next component needs."""
-    namespaces = {"cert-manager": "cert-manager", "envoy-gateway": "envoy-gateway-system", "kserve": "kserve",
-                  "pipelines": "kubeflow", "trainer": "kubeflow-system"}  # fmt: skip
-    if part == "pipelines-crds":
-        _kubectl("wait", "--for=condition=established", "--timeout=120s", "crd/applications.app.k8s.io")
-    if part in namespaces:
-        _run("kubectl", "--context", CONTEXT, "-n", namespaces[part], "wait", "deployment", "--all",
-             "--for=condition=Available", "--timeout=900s")  # fmt: skip
+def _apply(steps: list[Step]) -> None:
+    for step in steps:
+        apply(step, CONTEXT, lambda line: console.print(f"[dim]{line}[/]", highlight=False, soft_wrap=True))
 
 
 def _standard_mode() -> None:
@@ -235,16 +203,10 @@ def _images() -> None:
 
 
 def _keys() -> None:
-    """Create the signing key in the shared folder and publish its public key as the predictors' ConfigMap."""
-    key = SHARED / "keys" / "signing.pem"
-    load_or_create_key(key)
-    key.parent.chmod(0o1777)
-    # Created by the current user but read by user 1000 in the pods; acceptable in a local folder.
-    key.chmod(0o644)
+    """Give the cluster the key pair: the private half to the step that signs, the public one to all that verify."""
     _kubectl("apply", "-k", str(MANIFESTS / "namespace"))
-    made = _kubectl("-n", NAMESPACE, "create", "configmap", "shoprank-signing-key", "--dry-run=client", "-o", "yaml",
-                    f"--from-file=signing.pem.pub={public_path(key)}")  # fmt: skip
-    subprocess.run(["kubectl", "--context", CONTEXT, "apply", "-f", "-"], input=made, text=True, check=True)
+    if not _kubectl("-n", "kubeflow", "get", "secret", KEY_NAME, "--ignore-not-found", "-o", "name").strip():
+        keys.apply(load_or_create_key(KEY), "kubeflow", NAMESPACE, CONTEXT)
 
 
 def _kubectl(*words: str) -> str:
@@ -264,15 +226,3 @@ def _said(*command: str) -> str:
         raise ServingError(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[-500:]}",
                            "fix that error and run the command again")  # fmt: skip
     return done.stdout
-
-
-def _retry(part: str, *command: str, attempts: int = 5) -> None:
-    """Apply with retries: a webhook or CRD of an earlier component may still be starting."""
-    for attempt in range(1, attempts + 1):
-        try:
-            return _run(*command)
-        except ServingError:
-            if attempt == attempts:
-                raise
-            console.print(f"{part}: attempt {attempt} of {attempts} failed; retrying in 15 s")
-            time.sleep(15)

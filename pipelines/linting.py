@@ -1,4 +1,4 @@
-"""A lint for compiled pipelines: images, resources, scheduling, secrets and caching.
+"""A lint for compiled pipelines: images, resources, scheduling, security, retries, secrets and caching.
 
 Reads both of KFP's output formats: the pipeline spec with its platform spec, and Kubernetes-native objects.
 """
@@ -16,7 +16,14 @@ GPU_SUFFIX = "/gpu"
 RELEASING = ("deploy", "rollout", "register", "launch", "rollback")
 """Name prefixes of steps with side effects outside a run; a cached one would be skipped yet reported as done."""
 
-_SECRET_NAME = re.compile(r"passw(or)?d|secret|token$|api_?key|access_?key|private_?key|credential", re.IGNORECASE)
+MIN_RETRY_S = {False: 86_400, True: 7 * 86_400}
+"""Least backoffMaxDuration of a step in seconds, and of one that may train or roll out for days."""
+
+_STRING = "STRING"
+_PLACEHOLDER = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
+_SECRET_NAME = re.compile(
+    r"passw(or)?d|(?<!pull_)secret|token$|api_?key|access_?key|private_?key|credential", re.IGNORECASE
+)
 _SECRET_VALUE = re.compile(r"-----BEGIN|AKIA[0-9A-Z]{16}|(?<![\w/.-])[A-Za-z0-9+/]{40,}={0,2}(?![\w/.-])")
 
 
@@ -35,6 +42,26 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.rule}: {self.where}: {self.what}; {self.fix}"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that runs a container.
+
+    Attributes:
+        name: of the task. entry: its entry in `graph`. component: its component. graph: the component with the tasks.
+    """
+
+    name: str
+    entry: dict[str, Any]
+    component: dict[str, Any]
+    graph: dict[str, Any]
+
+    @property
+    def launches(self) -> bool:
+        """Whether it may launch jobs: such a step has a TaskConfig parameter."""
+        parameters = self.component.get("inputDefinitions", {}).get("parameters", {}).values()
+        return any(entry.get("parameterType") == "TASK_CONFIG" for entry in parameters)
 
 
 @dataclass(frozen=True)
@@ -75,16 +102,26 @@ class Compiled:
             if "container" in executor:
                 yield name, executor["container"]
 
-    def tasks(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """(task, its entry, its component) of every task that runs a container, in nested graphs too."""
-        graphs = [self.specification["root"].get("dag", {})]
+    def tasks(self) -> Iterator[Task]:
+        """Every task that runs a container, in nested graphs too."""
+        graphs = [self.specification["root"]]
         while graphs:
-            for name, task in graphs.pop().get("tasks", {}).items():
-                component = self.specification["components"][task["componentRef"]["name"]]
+            graph = graphs.pop()
+            for name, entry in graph.get("dag", {}).get("tasks", {}).items():
+                component = self.component_of(entry)
                 if "dag" in component:
-                    graphs.append(component["dag"])
-                else:
-                    yield name, task, component
+                    graphs.append(component)
+                elif self.container(component):
+                    yield Task(name, entry, component, graph)
+
+    def component_of(self, entry: dict[str, Any]) -> dict[str, Any]:
+        """The component of a task."""
+        return self.specification["components"][entry["componentRef"]["name"]]
+
+    def container(self, component: dict[str, Any]) -> dict[str, Any]:
+        """The container of a component; {} for an importer."""
+        executors = self.specification["deploymentSpec"].get("executors", {})
+        return executors.get(component.get("executorLabel"), {}).get("container", {})
 
 
 def lint(text: str) -> list[Finding]:
@@ -94,7 +131,7 @@ def lint(text: str) -> list[Finding]:
         InputError: the text is not a compiled pipeline.
     """
     compiled = Compiled.parse(text)
-    rules = (_installs, _images, _resources, _accelerators, _secrets, _caching)
+    rules = (_installs, _images, _resources, _quantities, _accelerators, _security, _retries, _secrets, _caching)
     return [finding for rule in rules for finding in rule(compiled)]
 
 
@@ -124,6 +161,58 @@ def _resources(compiled: Compiled) -> Iterator[Finding]:
         if missing:
             what = f"{', '.join(missing)} not set"
             yield Finding("no resources", name, what, "give the task a profile (resources.py)")
+
+
+def _quantities(compiled: Compiled) -> Iterator[Finding]:
+    for task in compiled.tasks():
+        given = compiled.container(task.component).get("resources", {})
+        fields = {**given, **{f"accelerator.{name}": value for name, value in given.get("accelerator", {}).items()}}
+        wrong = {}
+        for field, value in fields.items():
+            for name in _PLACEHOLDER.findall(value) if isinstance(value, str) else ():
+                parameter, kind = _origin(compiled, task, name)
+                if kind != _STRING:
+                    wrong.setdefault((parameter, kind), []).append(field)
+        for (parameter, kind), names in wrong.items():
+            yield Finding("quantity", task.name, f"{', '.join(names)} take parameter {parameter}, which is a {kind}",
+                          "make the parameter a string: for another type KFP requests nothing")  # fmt: skip
+
+
+def _origin(compiled: Compiled, task: Task, name: str) -> tuple[str, str]:
+    """Name and type of the parameter of the surrounding graph, or of the other task's output, behind a task's input."""
+    given = task.entry.get("inputs", {}).get("parameters", {}).get(name, {})
+    if "componentInputParameter" in given:
+        name = given["componentInputParameter"]
+        defined = task.graph.get("inputDefinitions", {})
+    elif "taskOutputParameter" in given:
+        source = given["taskOutputParameter"]
+        name = source["outputParameterKey"]
+        defined = compiled.component_of(task.graph["dag"]["tasks"][source["producerTask"]]).get("outputDefinitions", {})
+    else:
+        value = given.get("runtimeValue", {}).get("constant")
+        return name, _STRING if isinstance(value, str) else type(value).__name__
+    return name.removeprefix("pipelinechannel--"), defined.get("parameters", {}).get(name, {}).get("parameterType", "?")
+
+
+def _security(compiled: Compiled) -> Iterator[Finding]:
+    for name, _ in compiled.containers():
+        context = compiled.platform.get(name, {}).get("securityContext", {})
+        if context.get("runAsNonRoot") is not True or str(context.get("runAsUser", "")) == "0":
+            yield Finding("may run as root", name, "no securityContext with runAsNonRoot and an ordinary user",
+                          "set it (resources.py); Pod Security restricted refuses the pod")  # fmt: skip
+
+
+def _retries(compiled: Compiled) -> Iterator[Finding]:
+    for task in compiled.tasks():
+        policy = task.entry.get("retryPolicy", {})
+        trains = "accelerator" in compiled.container(task.component).get("resources", {})
+        least = MIN_RETRY_S[trains or task.launches or task.name.startswith("rollout")]
+        lasts = float(policy.get("backoffMaxDuration", "0s").removesuffix("s"))
+        if not policy.get("maxRetryCount"):
+            yield Finding("no retries", task.name, "maxRetryCount not set", "set_retry with all four arguments")
+        elif lasts < least:
+            what = f"backoffMaxDuration is {lasts:.0f} s, counted from the step's first start"
+            yield Finding("short retries", task.name, what, f"set {least}s or more: nothing later is retried")
 
 
 def _accelerators(compiled: Compiled) -> Iterator[Finding]:
@@ -158,20 +247,18 @@ def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:
     """(name, value) of the pipeline's parameters and of constants passed to tasks."""
     inputs = compiled.specification["root"].get("inputDefinitions", {}).get("parameters", {})
     yield from ((name, entry.get("defaultValue")) for name, entry in inputs.items())
-    for task, entry, _ in compiled.tasks():
-        for name, given in entry.get("inputs", {}).get("parameters", {}).items():
+    for task in compiled.tasks():
+        for name, given in task.entry.get("inputs", {}).get("parameters", {}).items():
             constant = given.get("runtimeValue", {}).get("constant")
             if constant is not None:
-                yield f"{task}.{name}", constant
+                yield f"{task.name}.{name}", constant
 
 
 def _caching(compiled: Compiled) -> Iterator[Finding]:
-    for name, task, component in compiled.tasks():
-        parameters = component.get("inputDefinitions", {}).get("parameters", {}).values()
-        # Steps that launch jobs have a TaskConfig parameter; KFP's cache may return deleted artifacts (#7939).
-        launches = any(entry.get("parameterType") == "TASK_CONFIG" for entry in parameters)
-        if not launches and name.split("-")[0] not in RELEASING:
+    for task in compiled.tasks():
+        # KFP's cache may return deleted artifacts of a step that launches jobs (#7939).
+        if not task.launches and task.name.split("-")[0] not in RELEASING:
             continue
-        if task.get("cachingOptions", {}).get("enableCache"):
-            yield Finding("cached release", name, "a cached run would skip the step and report success",
+        if task.entry.get("cachingOptions", {}).get("enableCache"):
+            yield Finding("cached release", task.name, "a cached run would skip the step and report success",
                           "set_caching_options(False) (resources.py: cached=False)")  # fmt: skip

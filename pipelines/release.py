@@ -25,6 +25,7 @@ def release(
     registry: str,
     model_name: str,
     signing_key: str,
+    public_key: str,
     strategy: str,
     compile: dict,
     release: dict,
@@ -38,9 +39,10 @@ def release(
         ranker: Output of train_ranker.
         statistics: Output of validate_data.
         evaluation: Output of evaluate_model.
-        registry: Folder of the model registry.
+        registry: Folder or s3:// URI of the model registry.
         model_name: Name in the registry.
-        signing_key: Ed25519 private key.
+        signing_key: PEM file of the Ed25519 private key.
+        public_key: PEM file of its public half, which predictors trust.
         strategy: `direct` or `guarded`.
         compile: Compression and compilation.
         release: Registration, limits of the served model, deployment.
@@ -50,11 +52,10 @@ def release(
     task = compile_model(**models, statistics=statistics, options=compile)
     compiled = apply(task, resources.COMPILE).outputs["compiled"]
     what = {"registry": registry, "model_name": model_name}
-    task = register_model(
-        compiled=compiled, evaluation=evaluation, **what, signing_key=signing_key, release=release
-    )  # fmt: skip
-    registered = apply(task, resources.RELEASE).outputs
-    task = validate_serving(bundle=registered["bundle"], release=release)
+    keys = {"signing_key": signing_key, "public_key": public_key}
+    task = register_model(compiled=compiled, evaluation=evaluation, **what, **keys, release=release)
+    registered = apply(task, resources.REGISTER).outputs
+    task = validate_serving(bundle=registered["bundle"], public_key=public_key, release=release)
     gates = {"proof": apply(task, resources.SERVE).outputs["proof"], "evaluation": evaluation}
     version = {**what, "version": registered["Output"], "release": release}
     with dsl.If(strategy == "guarded", name="guarded"):

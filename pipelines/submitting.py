@@ -1,92 +1,229 @@
-"""Submit a compiled pipeline to a Kubeflow Pipelines server."""
+"""Give compiled pipelines to a Kubeflow Pipelines server: submit a run, upload a version, schedule recurring runs."""
 
-import time
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+import datetime
+import hashlib
+import json
+import re
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from components.shared.errors import InputError, ServingError
+from components.shared.errors import InputError
+from components.shared.version import VERSION
+from pipelines.capping import Cap
 from pipelines.compiling import COMPILED, pipeline_named
+from pipelines.connecting import Server
+
+INTERVAL = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+"""Seconds of the units of an interval."""
+MOST_CONCURRENT_RUNS = 10
+"""KFP's limit for one schedule."""
+_EQUALS = 1
+"""KFP's number of the operation EQUALS in a filter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """A pipeline run to submit."""
+    """What every run of a pipeline gets, whether submitted or scheduled."""
 
     pipeline: str
     """Name of the pipeline."""
-    host: str
-    """Address of the KFP API or UI."""
-    namespace: str
-    """Namespace of the run; empty for a single-user server."""
-    experiment: str
-    """Experiment the run belongs to."""
     arguments: dict[str, Any]
     """Pipeline arguments; the rest keep their defaults."""
-    wait: bool = False
-    """Whether to wait for the end of the run."""
-    poll_s: float = 5.0
-    """Seconds between two queries of the run's state."""
+    name: str = ""
+    """Name of the run or the schedule; empty: the pipeline's, for a run with the time."""
+    experiment: str = "shoprank"
+    """Experiment of the runs."""
+    service_account: str = ""
+    """Service account of the steps; empty: the server's default."""
+    pipeline_root: str = ""
+    """Where artifacts go; empty: the server's default."""
+    cap: Cap = field(default_factory=Cap)
+    """The most that one step of a submitted run asks for."""
+
+    def package(self) -> str:
+        """Path of the compiled pipeline.
+
+        Raises:
+            InputError: there is no such pipeline, or it is not compiled.
+        """
+        return str(compiled(self.pipeline))
 
 
-def submit(submission: Submission, on_state: Callable[[str], None] = print) -> str:
-    """Create the run and return its address.
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """When a schedule starts its runs."""
 
-    Args:
-        submission: The run to submit.
-        on_state: Called with the run's state whenever it changes, while waiting.
+    cron: str = ""
+    """Crontab of 5 fields, KFP's of 6 (seconds first), or such as @daily; in the time zone of KFP's controller."""
+    every: str = ""
+    """Interval with its unit: 30m, 6h, 1d."""
+    catch_up: bool = False
+    """Whether to start the runs that were missed while the schedule or the server was off."""
+    max_concurrency: int = 1
+    """Runs at the same time, 1 to 10."""
+    enabled: bool = True
+    """Whether it starts runs at once, or after it has been enabled."""
+
+    def fields(self) -> dict[str, Any]:
+        """The arguments of kfp.Client.create_recurring_run.
+
+        Raises:
+            InputError: neither or both of cron and interval are given, or one is invalid.
+        """
+        if bool(self.cron) == bool(self.every):
+            given = "--cron and --every are both given" if self.cron else "--cron or --every is missing"
+            raise InputError(given, 'give one of them, such as --cron "0 2 * * *" or --every 6h')
+        if not 1 <= self.max_concurrency <= MOST_CONCURRENT_RUNS:
+            raise InputError(f"--max-concurrency is {self.max_concurrency}", f"give 1 to {MOST_CONCURRENT_RUNS}")
+        when = {"cron_expression": _cron(self.cron)} if self.cron else {"interval_second": _seconds(self.every)}
+        limits = {"no_catchup": not self.catch_up, "max_concurrency": self.max_concurrency, "enabled": self.enabled}
+        return {**when, **limits}
+
+
+def compiled(pipeline: str) -> Path:
+    """Path of a compiled pipeline.
+
+    Raises:
+        InputError: there is no such pipeline, or it is not compiled.
+    """
+    pipeline_named(pipeline)
+    path = COMPILED / f"{pipeline}.yaml"
+    if not path.exists():
+        raise InputError(f"{path} does not exist", "run `shoprank compile`")
+    return path
+
+
+def submit(server: Server, submission: Submission) -> str:
+    """Create a run and return its ID.
 
     Raises:
         InputError: the compiled pipeline is missing.
-        ServingError: the KFP server is unreachable or rejects the run, or the awaited run failed.
+        KfpError: the server is unreachable or rejects the run.
     """
-    path = COMPILED / f"{submission.pipeline}.yaml"
-    pipeline_named(submission.pipeline)
-    if not path.exists():
-        raise InputError(f"{path} does not exist", "run `shoprank compile`")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import kfp
-        import kfp_server_api
-        import urllib3
-
-        try:
-            client = kfp.Client(host=submission.host, namespace=submission.namespace or "kubeflow")
-            result = client.create_run_from_pipeline_package(
-                str(path), arguments=submission.arguments, experiment_name=submission.experiment,
-                namespace=submission.namespace or None, enable_caching=None,
-            )  # fmt: skip
-        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError, RuntimeError) as error:
-            reason = getattr(error, "reason", None) or str(error).splitlines()[0]
-            raise ServingError(
-                f"--host {submission.host}: {reason}",
-                "check the address (kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80) and your access",
-            ) from error
-        address = f"{submission.host.rstrip('/')}/#/runs/details/{result.run_id}"
-        if submission.wait:
-            _follow(client, str(result.run_id), address, on_state, submission.poll_s)
-    return address
+    now = datetime.datetime.now().astimezone()
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(submission.package())
+        if submission.cap != Cap():
+            submission.cap.write(package, capped := Path(folder, package.name))
+            package = capped
+        run = server.ask(
+            server.client.create_run_from_pipeline_package, str(package), arguments=submission.arguments,
+            run_name=submission.name or f"{submission.pipeline} {now:%Y-%m-%d %H:%M:%S}",
+            experiment_name=submission.experiment, namespace=server.namespace,
+            pipeline_root=submission.pipeline_root or None, service_account=submission.service_account or None,
+        )  # fmt: skip
+    return str(run.run_id)
 
 
-def _follow(client: Any, run_id: str, address: str, on_state: Callable[[str], None], poll_s: float) -> None:
-    """Report every change of the run's state until it ends; tolerates temporary loss of the server."""
-    import kfp_server_api
-    import urllib3
+def upload(server: Server, pipeline: str, name: str = "", version: str = "") -> tuple[str, bool]:
+    """Upload a compiled pipeline: the first time as a pipeline, later as a new version of it.
 
-    last, away = "", 0
-    while last not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
-        try:
-            state, away = str(client.get_run(run_id).state), 0
-        except (kfp_server_api.ApiException, urllib3.exceptions.HTTPError, OSError) as error:
-            away += 1
-            if away > 24:
-                raise ServingError(f"run {run_id}: the KFP server is unreachable: {error}", f"see {address}") from error
-            state = last
-        if state != last:
-            on_state(f"run {run_id}: {state}")
-        last = state
-        if last not in ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"):
-            time.sleep(poll_s)
-    if last != "SUCCEEDED":
-        raise ServingError(f"run {run_id} ended as {last}", f"see {address}")
+    Args:
+        server: The server.
+        pipeline: Name of the pipeline.
+        name: Its name on the server; empty: shoprank-PIPELINE.
+        version: Name of the version; empty: the version of shoprank and a digest of the compiled pipeline.
+
+    Returns:
+        The page of the pipeline or version, and whether it was uploaded: a version named by its digest is there once.
+
+    Raises:
+        InputError: a version of the given name is there, or the compiled pipeline is missing.
+        KfpError: the server is unreachable or rejects the pipeline.
+    """
+    path, client = compiled(pipeline), server.client
+    name = name or f"shoprank-{pipeline}"
+    listed = server.ask(client.list_pipelines, filter=_named(name), namespace=server.namespace)
+    if not listed.pipelines:
+        made = server.ask(client.upload_pipeline, str(path), pipeline_name=name, namespace=server.namespace)
+        return server.page(f"pipelines/details/{made.pipeline_id}"), True
+    pipeline_id = listed.pipelines[0].pipeline_id
+    called = version or f"{VERSION}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}"
+    there = server.ask(client.list_pipeline_versions, pipeline_id, filter=_named(called)).pipeline_versions
+    if there and version:
+        raise InputError(f"--version {version}: the pipeline {name} has such a version", "give another name")
+    found = there[0] if there else server.ask(
+        client.upload_pipeline_version, str(path), pipeline_version_name=called, pipeline_id=pipeline_id
+    )  # fmt: skip
+    return server.page(f"pipelines/details/{pipeline_id}/version/{found.pipeline_version_id}"), not there
+
+
+def schedule(server: Server, submission: Submission, trigger: Trigger, replace: bool = False) -> str:
+    """Create a schedule of runs and return its page.
+
+    Raises:
+        InputError: the trigger is invalid, or the experiment has a schedule of this name and `replace` is False.
+        KfpError: the server is unreachable or rejects the schedule.
+    """
+    package, fields, client = submission.package(), trigger.fields(), server.client
+    name = submission.name or submission.pipeline
+    experiment, present = _schedules(server, submission.experiment)
+    old = [one for one in present if one.display_name == name]
+    if old and not replace:
+        raise InputError(f"--name {name}: experiment {submission.experiment} has such a schedule",
+                         "give --replace, --enable or --disable, or another name")  # fmt: skip
+    made = server.ask(
+        client.create_recurring_run, experiment, name, pipeline_package_path=package, params=submission.arguments,
+        pipeline_root=submission.pipeline_root or None, service_account=submission.service_account or None, **fields,
+    )  # fmt: skip
+    for one in old:
+        server.ask(client.delete_recurring_run, one.recurring_run_id)
+    return server.page(f"recurringrun/details/{made.recurring_run_id}")
+
+
+def switch(server: Server, experiment: str, name: str, enabled: bool) -> str:
+    """Enable or disable the schedule called `name`, and return its page.
+
+    Raises:
+        InputError: the experiment has no such schedule.
+        KfpError: the server is unreachable or rejects the request.
+    """
+    _, present = _schedules(server, experiment)
+    found = [one for one in present if one.display_name == name]
+    if not found:
+        names = ", ".join(sorted({one.display_name for one in present})) or "none"
+        raise InputError(f"--name {name}: experiment {experiment} has no such schedule", f"use one of: {names}")
+    change = server.client.enable_recurring_run if enabled else server.client.disable_recurring_run
+    for one in found:
+        server.ask(change, one.recurring_run_id)
+    return server.page(f"recurringrun/details/{found[0].recurring_run_id}")
+
+
+def _schedules(server: Server, experiment: str) -> tuple[str, list[Any]]:
+    """ID of the experiment, which is made if it is missing, and all its schedules."""
+    made = server.ask(server.client.create_experiment, experiment, namespace=server.namespace)
+    found: list[Any] = []
+    token = ""
+    while True:
+        page = server.ask(
+            server.client.list_recurring_runs, page_token=token, page_size=100, experiment_id=made.experiment_id
+        )
+        found += page.recurring_runs or []
+        token = page.next_page_token or ""
+        if not token:
+            return str(made.experiment_id), found
+
+
+def _named(name: str) -> str:
+    """KFP's filter for one display name."""
+    return json.dumps({"predicates": [{"operation": _EQUALS, "key": "display_name", "stringValue": name}]})
+
+
+def _cron(text: str) -> str:
+    """KFP's cron, which begins with seconds; it would read the minutes of a crontab as seconds."""
+    fields = text.split()
+    if re.fullmatch(r"@(yearly|annually|monthly|weekly|daily|midnight|hourly)", text):
+        return text
+    if len(fields) not in (5, 6) or not all(re.fullmatch(r"[\w*/,?-]+", field) for field in fields):
+        raise InputError(f"--cron {text}", "give 5 fields (minute, hour, day, month, weekday), 6 with seconds first, "
+                         "or such as @daily")  # fmt: skip
+    return " ".join(fields if len(fields) == 6 else ["0", *fields])
+
+
+def _seconds(text: str) -> int:
+    found = re.fullmatch(r"(\d+)([smhd])", text)
+    if not found or not int(found[1]):
+        raise InputError(f"--every {text}", "give a number and its unit, such as 90s, 30m, 6h or 1d")
+    return int(found[1]) * INTERVAL[found[2]]

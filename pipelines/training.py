@@ -15,15 +15,15 @@ from components.train_retriever.component import train_retriever
 from pipelines import resources
 from pipelines.preparation import prepare
 from pipelines.release import release as release_model
-from pipelines.resources import REGISTRY_MOUNT, apply
+from pipelines.resources import OWN, PUBLIC_KEY, REGISTRY_MOUNT, SIGNING_KEY, apply
 
 
-def _trained(features: Any, gpus: Any, shared: dict[str, Any], retriever: Any, ranker: Any) -> dict[str, Any]:
+def _trained(features: Any, own: dict[str, Any], shared: dict[str, Any], retriever: Any, ranker: Any) -> dict[str, Any]:
     """The retriever, then the ranker on its candidates: returns the inputs of the later steps."""
     first = train_retriever(features=features, **shared, retriever=retriever)
-    models = {"features": features, "retriever": apply(first, resources.TRAIN, gpus).outputs["model"]}
+    models = {"features": features, "retriever": apply(first, resources.TRAIN, own).outputs["model"]}
     second = train_ranker(**models, **shared, ranker=ranker)
-    return {**models, "ranker": apply(second, resources.TRAIN, gpus).outputs["model"]}
+    return {**models, "ranker": apply(second, resources.TRAIN, own).outputs["model"]}
 
 
 @dsl.pipeline(
@@ -35,10 +35,13 @@ def training(
     source: str = "complete-journey",
     size: str = "small",
     seed: int = 0,
-    gpus: str = "1",
+    gpus: str = OWN.gpus,
+    cpu: str = OWN.cpu,
+    memory: str = OWN.memory,
     model_name: str = "shop",
     registry: str = f"{REGISTRY_MOUNT}/registry",
-    signing_key: str = f"{REGISTRY_MOUNT}/keys/signing.pem",
+    signing_key: str = SIGNING_KEY,
+    public_key: str = PUBLIC_KEY,
     strategy: str = "direct",
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
     features: dict = {},  # noqa: B006
@@ -58,10 +61,13 @@ def training(
         source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
         size: tiny, small or full.
         seed: Seed of all random numbers.
-        gpus: GPUs of a training step's pod, as a string; "0" with training.launch=trainjob.
+        gpus: GPUs of a training step's pod, as a string; "0" with training.launch=trainjob and training.node_gpus.
+        cpu: CPUs of a training step's pod; "1" is enough with training.launch=trainjob (nodes: training.node_cpu).
+        memory: Memory of a training step's pod; "4Gi" is enough with training.launch=trainjob (training.node_memory).
         model_name: Name of the model in the registry.
-        registry: Folder of the model registry.
-        signing_key: Ed25519 private key; created if it does not exist.
+        registry: Folder or s3:// URI of the model registry.
+        signing_key: PEM file of the Ed25519 private key; it must exist (`shoprank keys create`).
+        public_key: PEM file of its public half, which predictors trust.
         strategy: direct (deploy at once) or guarded (roll out step by step against the champion).
         data: Tables and column names.
         features: Cleaning, vocabularies, interests, sequences.
@@ -75,19 +81,22 @@ def training(
     """
     models = {"retriever": retriever, "ranker": ranker, "training": training, "evaluation": evaluation}
     releasing = {"compile": compile, "release": release, "rollout": rollout}
-    flat = {"size": size, "seed": seed, "strategy": strategy}
-    checked = apply(check_parameters(**flat, data=data, features=features, **models, **releasing), resources.CHECK)
+    own = {"gpus": gpus, "cpu": cpu, "memory": memory}
+    flat = {"size": size, "seed": seed, "strategy": strategy, **own}
+    keys = {"signing_key": signing_key, "public_key": public_key}
+    task = check_parameters(**flat, **keys, data=data, features=features, **models, **releasing)
+    checked = apply(task, resources.CHECK)
     built, statistics = prepare(source, size, data, features, checked)
     shared = {"size": size, "seed": seed, "training": training}
-    trained = _trained(built, gpus, shared, retriever, ranker)
+    trained = _trained(built, own, shared, retriever, ranker)
     registered = {"registry": registry, "model_name": model_name}
     # A champion is only opened if it is signed with this key.
-    known = {**registered, "public_key": f"{signing_key}.pub"}
+    known = {**registered, "public_key": public_key}
     task = evaluate_model(**trained, **known, size=size, options=evaluation)
     judged = apply(task, resources.EVALUATE).outputs["evaluation"]
     blessed = apply(read_blessing(evaluation=judged), resources.GATE).output
     with dsl.If(blessed == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
         release_model(
-            **trained, statistics=statistics, evaluation=judged, **registered, signing_key=signing_key,
+            **trained, statistics=statistics, evaluation=judged, **registered, **keys,
             strategy=strategy, **releasing,
         )  # fmt: skip

@@ -15,15 +15,15 @@ from components.train_retriever.component import train_retriever
 from components.tune_hyperparameters.component import tune_hyperparameters
 from pipelines import resources
 from pipelines.preparation import prepare
-from pipelines.resources import apply
+from pipelines.resources import OWN, apply
 
 
-def _searched(search: dict[str, Any], workers: Any, gpus: Any) -> Any:
+def _searched(search: dict[str, Any], workers: Any, own: dict[str, Any]) -> Any:
     """Workers that share a study, then one step that completes unfinished trials and returns the best result."""
     with dsl.ParallelFor(items=workers) as worker:
-        one = apply(tune_hyperparameters(**search, worker=worker), resources.TUNE, gpus)
+        one = apply(tune_hyperparameters(**search, worker=worker), resources.TUNE, own)
     last = tune_hyperparameters(**search, worker="last", ended=dsl.Collected(one.outputs["Output"]))
-    return apply(last, resources.TUNE, gpus).outputs["Output"]
+    return apply(last, resources.TUNE, own).outputs["Output"]
 
 
 @dsl.pipeline(
@@ -35,7 +35,9 @@ def tuning(
     source: str = "complete-journey",
     size: str = "small",
     seed: int = 0,
-    gpus: str = "1",
+    gpus: str = OWN.gpus,
+    cpu: str = OWN.cpu,
+    memory: str = OWN.memory,
     workers: list = ["worker-0", "worker-1"],  # noqa: B006 - KFP takes the default as a constant
     data: dict = {},  # noqa: B006
     features: dict = {},  # noqa: B006
@@ -53,6 +55,8 @@ def tuning(
         size: tiny, small or full; sets the defaults, which are each study's first trial.
         seed: Seed of the sampler and of the training of every trial.
         gpus: GPUs of a worker's pod, as a string.
+        cpu: CPUs of a worker's pod.
+        memory: Memory of a worker's pod.
         workers: Names of the workers; one pod each.
         data: Tables and column names.
         features: Cleaning, vocabularies, interests, sequences.
@@ -62,12 +66,13 @@ def tuning(
         tuning: Budget, objective, pruning, finalists, storage.
     """
     sections = {"training": training, "retriever": retriever, "ranker": ranker, "tuning": tuning}
-    task = check_parameters(size=size, seed=seed, data=data, features=features, **sections)
+    own = {"gpus": gpus, "cpu": cpu, "memory": memory}
+    task = check_parameters(size=size, seed=seed, **own, data=data, features=features, **sections)
     built, _ = prepare(source, size, data, features, apply(task, resources.CHECK))
     search = {"features": built, "size": size, "seed": seed, **sections}
-    found = _searched({**search, "model": "retriever"}, workers, gpus)
+    found = _searched({**search, "model": "retriever"}, workers, own)
     task = train_retriever(
         features=built, size=size, seed=seed, training=training, retriever=retriever, hyperparameters=found
     )  # fmt: skip
-    best = apply(task, resources.TRAIN, gpus).outputs["model"]
-    _searched({**search, "model": "ranker", "retriever_model": best}, workers, gpus)
+    best = apply(task, resources.TRAIN, own).outputs["model"]
+    _searched({**search, "model": "ranker", "retriever_model": best}, workers, own)

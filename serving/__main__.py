@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--explore_pool", type=int, default=20, help="Number of candidates for the last position.")
     shadow = "Address of another version's predictor that answers copies of live requests. Default: none."
     parser.add_argument("--shadow_url", default="", help=shadow)
+    drain = "While this file exists, connections are closed after each answer; a preStop hook makes it. Default: none."
+    parser.add_argument("--drain_file", type=Path, default=None, help=drain)
     return parser
 
 
@@ -91,7 +93,7 @@ def _serve(options: argparse.Namespace) -> None:
     )  # fmt: skip
     server.dataplane = StrictDataPlane(server.registered_models)
     server.model_repository_extension = FixedRepository(server.registered_models)
-    install(app)
+    install(app, options.drain_file)
     server.start([model])
 
 

@@ -1,5 +1,6 @@
 """Extensions of kserve's HTTP application: a size limit of bodies, and errors that name the field."""
 
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -8,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.draining import Draining
 from serving.metrics import REFUSED
 from serving.model import RefusedRequest
 
@@ -53,9 +55,11 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
 
-def install(app: FastAPI) -> None:
-    """Add the body limit and error handlers to kserve's application, before it serves."""
+def install(app: FastAPI, drain_file: Path | None = None) -> None:
+    """Add the body limit, draining and error handlers to kserve's application, before it serves."""
     app.add_middleware(BodyLimit)
+    if drain_file:
+        app.add_middleware(Draining, flag=drain_file)
     app.add_exception_handler(RefusedRequest, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _plain)

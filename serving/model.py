@@ -171,6 +171,11 @@ class ShoprankModel(kserve.Model):
         return [{"name": name, "datatype": datatype, "shape": [-1, -1] if position < per_item else [-1]}
                 for position, (name, datatype) in enumerate(V2_OUTPUTS.items())]  # fmt: skip
 
+    @property
+    def served_version(self) -> str:
+        """Version of the served bundle; it ends with the first digits of its digest."""
+        return self._loaded().version
+
     def _loaded(self) -> Engine:
         if self._engine is None:
             raise ServerNotReady("The bundle is not loaded.")
@@ -198,7 +203,13 @@ class ShoprankModel(kserve.Model):
 
 
 class StrictDataPlane(DataPlane):
-    """kserve's data plane, but malformed V2 bodies give 400 instead of 500."""
+    """kserve's data plane, but malformed V2 bodies give 400 instead of 500, and V2 metadata names the served bundle."""
+
+    async def model_metadata(self, model_name: str) -> dict[str, Any]:
+        """V2 metadata; `versions` is the version of the bundle, which a rollout compares with the one it asked for."""
+        model = self.get_model_from_registry(model_name)
+        versions = [model.served_version] if isinstance(model, ShoprankModel) else []
+        return {**await super().model_metadata(model_name), "versions": versions}
 
     def decode_inference_request(self, body: Any, headers: dict[str, str], model_name: str) -> InferRequest:
         """See DataPlane."""

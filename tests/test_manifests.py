@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from components.shared.cluster.inference_service import ServiceSpec, manifest
-from components.shared.cluster.traffic import CANDIDATE
+from components.shared.cluster.route import candidate_service
 from components.shared.images import PREDICTOR_IMAGE
 from components.shared.release.bundle import FORMAT_VERSION
 from components.shared.release.registry import Registry
@@ -27,11 +27,14 @@ MANIFESTS = ROOT / "manifests"
 BASE = MANIFESTS / "base"
 CORE = {"PersistentVolumeClaim", "ServiceAccount"}
 KUBERNETES = "1.35"
+NAME = "{{.Name}}"
+"""KServe puts the name of the InferenceService here."""
 
 
 def load() -> dict[str, dict]:
     """Resources of the endpoint by kind, read without kubectl; tests/test_overlays.py checks the others."""
-    files = [BASE / name for name in ("registry.yaml", "service-account.yaml", "serving-runtime.yaml")]
+    files = [MANIFESTS / "components/registry-volume/registry.yaml"]
+    files += [BASE / name for name in ("service-account.yaml", "serving-runtime.yaml")]
     documents = [yaml.safe_load(path.read_text()) for path in (*files, MANIFESTS / "endpoint/inference-service.yaml")]
     return {document["kind"]: document for document in documents}
 
@@ -80,7 +83,7 @@ def differences(resources: dict[str, dict]) -> list[str]:
         "readiness": (probes["readiness"]["path"], f"/v2/models/{name}/ready"),
         "startup": (probes["startup"]["path"], f"/v2/models/{name}/ready"),
         "scraped port": (runtime["spec"]["annotations"]["prometheus.io/port"], arguments["http_port"]),
-        "service name": (service["name"], name),
+        "model name, which KServe fills in": (name, NAME),
         "format": (model["modelFormat"]["name"], runtime["spec"]["supportedModelFormats"][0]["name"]),
         "format version": (model["modelFormat"]["version"], str(FORMAT_VERSION)),
         "supported version": (runtime["spec"]["supportedModelFormats"][0]["version"], str(FORMAT_VERSION)),
@@ -92,7 +95,7 @@ def differences(resources: dict[str, dict]) -> list[str]:
         "claim of the pipelines": (claim["metadata"]["name"], REGISTRY_VOLUME),
         "folder of the version": (str(Path(folder).parent), str(versions)),
         "mode": (service["annotations"]["serving.kserve.io/deploymentMode"], "Standard"),
-        "shadow": (arguments["shadow_url"], f"http://{service['name']}-{CANDIDATE}-predictor"),
+        "shadow": (arguments["shadow_url"], f"http://{candidate_service(NAME)}"),
         "key": (arguments["public_key"], f"{mounts['signing-key']['mountPath']}/signing.pem.pub"),
         "clock": (arguments["clock"], "system"),
         "threads, which follow the limit of CPUs": ("threads" in arguments, False),
@@ -157,7 +160,7 @@ def with_mistake(resources, kind, path, value):
     if value is None:
         del target[last]
     else:
-        target[last] = value
+        target[int(last) if last.isdigit() else last] = value
     return changed
 
 
@@ -190,7 +193,8 @@ def test_invalid_fields_are_caught(resources, kind, path, value):
         ("ServingRuntime", "spec/containers/0/readinessProbe/httpGet/path", "/v2/health/ready", "readiness"),
         ("ServingRuntime", "spec/supportedModelFormats/0/name", "torch", "format"),
         ("ServingRuntime", "metadata/name", "other", "runtime"),
-        ("InferenceService", "metadata/name", "shop", "service name"),
+        ("ServingRuntime", "spec/containers/0/args/0", "--model_name=shoprank", "model name"),
+        ("ServingRuntime", "spec/containers/0/args/6", "--shadow_url=http://shoprank-candidate-predictor", "shadow"),
         ("InferenceService", "spec/predictor/model/storageUri", "pvc://registry/x/VERSION", "claim of the service"),
         ("InferenceService", "spec/predictor/serviceAccountName", "default", "account"),
         ("PersistentVolumeClaim", "metadata/name", "models", "claim of the pipelines"),

@@ -16,14 +16,15 @@ def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
     """Validate the options of all steps.
 
     Args:
-        flat: size, seed and strategy of the pipeline.
+        flat: size, seed, strategy, gpus, cpu, memory and, if it registers, registry, signing_key and public_key of the
+            pipeline.
         sections: Every section; {} for sections that the pipeline does not have.
 
     Raises:
         InputError: lists the first error of each section.
     """
     checks: tuple[Callable[[Mapping[str, Any], Sections], None], ...] = (
-        _data, _features, _retriever, _ranker, _evaluation, _compile, _release, _tuning,
+        _sizes, _resources, _data, _features, _retriever, _ranker, _evaluation, _compile, _release, _tuning, _keys,
     )  # fmt: skip
     wrong: dict[str, str] = {}
     for check in checks:
@@ -34,6 +35,19 @@ def check_parameters(flat: Mapping[str, Any], sections: Sections) -> None:
             wrong[error.headline] = error.fix
     if wrong:
         raise InputError("; ".join(wrong), "; ".join(wrong.values()))
+
+
+def _sizes(flat: Mapping[str, Any], sections: Sections) -> None:
+    from components.shared.options import check_size
+
+    for name, section in sections.items():
+        check_size(section, name)
+
+
+def _resources(flat: Mapping[str, Any], sections: Sections) -> None:
+    from components.shared.quantities import StepResources
+
+    StepResources.read({name: flat[name] for name in StepResources.model_fields if name in flat}, "")
 
 
 def _data(flat: Mapping[str, Any], sections: Sections) -> None:
@@ -78,11 +92,30 @@ def _release(flat: Mapping[str, Any], sections: Sections) -> None:
     from components.rollout_model.config import RolloutOptions
     from components.shared.release.config import ReleaseOptions
 
-    ReleaseOptions.read(sections["release"], "release")
-    RolloutOptions.read(sections["rollout"], "rollout").check(flat["strategy"])
+    release = ReleaseOptions.read(sections["release"], "release")
+    RolloutOptions.read(sections["rollout"], "rollout").check(flat["strategy"], release.mode)
 
 
 def _tuning(flat: Mapping[str, Any], sections: Sections) -> None:
     from components.tune_hyperparameters.config import TuningOptions
 
     TuningOptions.read(sections["tuning"], "tuning")
+
+
+def _keys(flat: Mapping[str, Any], sections: Sections) -> None:
+    """The key that signs exists and is the one that predictors trust; only its public half need be in this pod."""
+    import os
+    from pathlib import Path
+
+    from components.shared.release.signing import PUBLIC_VARIABLE, check_pair, load_key, parse_public_key
+
+    private, public = Path(flat.get("signing_key", "")), flat.get("public_key", "")
+    if not flat.get("signing_key"):
+        return
+    given = os.environ.get(PUBLIC_VARIABLE, "")
+    if given and not private.exists():
+        signer, signing = f"{private} of the Secret", parse_public_key(given.encode(), PUBLIC_VARIABLE)
+    else:
+        signer, signing = str(private), load_key(private).public_key()
+    if public:
+        check_pair(signing, Path(public), signer)

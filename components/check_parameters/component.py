@@ -10,6 +10,11 @@ def check_parameters(
     size: str = "small",
     seed: int = 0,
     strategy: str = "direct",
+    gpus: str = "1",
+    cpu: str = "8",
+    memory: str = "32Gi",
+    signing_key: str = "",
+    public_key: str = "",
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
     features: dict = {},  # noqa: B006
     retriever: dict = {},  # noqa: B006
@@ -29,6 +34,11 @@ def check_parameters(
         size: tiny, small or full.
         seed: Seed of all random numbers.
         strategy: direct or guarded.
+        gpus: GPUs of a training step's pod.
+        cpu: CPUs of a training step's pod.
+        memory: Memory of a training step's pod.
+        signing_key: PEM file of the private key, which the step that registers has; empty: no key is needed.
+        public_key: PEM file of the public key that predictors trust; empty: not compared.
         data: Section `data` of ShopConfig (pipelines/config.py).
         features: Section.
         retriever: Section.
@@ -44,5 +54,6 @@ def check_parameters(
 
     models = {"retriever": retriever, "ranker": ranker, "training": training, "evaluation": evaluation}
     sections = {"data": data, "features": features, **models, "compile": compile, "release": release}
-    flat = {"size": size, "seed": seed, "strategy": strategy}
+    flat = {"size": size, "seed": seed, "strategy": strategy, "gpus": gpus, "cpu": cpu, "memory": memory,
+            "signing_key": signing_key, "public_key": public_key}  # fmt: skip
     stage.check_parameters(flat, {**sections, "rollout": rollout, "tuning": tuning})

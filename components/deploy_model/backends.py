@@ -1,11 +1,10 @@
 """Release targets: the registry's champion only, or an InferenceService (kserve.KServeBackend)."""
 
-from pathlib import Path
 from typing import Protocol
 
 from components.deploy_model.kserve import KServeBackend, KServeTarget
 from components.shared.errors import InputError
-from components.shared.release.registry import CHAMPION, Registry
+from components.shared.release.registry import CHAMPION, Registry, Root
 
 
 class Backend(Protocol):
@@ -28,10 +27,10 @@ class LocalBackend:
     """The registry's `champion` alias: users of `name/champion` get the released version.
 
     Args:
-        registry: Folder of the registry.
+        registry: Folder or s3:// URI of the registry.
     """
 
-    def __init__(self, registry: Path):
+    def __init__(self, registry: Root):
         self._registry = Registry(registry)
 
     def current(self, name: str) -> str:
@@ -47,12 +46,12 @@ class LocalBackend:
         return self._registry.rollback(name)
 
 
-def backend_named(name: str, registry: Path, target: KServeTarget | None = None) -> Backend:
+def backend_named(name: str, registry: Root, target: KServeTarget | None = None) -> Backend:
     """Return the backend called `name`.
 
     Args:
         name: local or kserve.
-        registry: Folder of the registry.
+        registry: Folder or s3:// URI of the registry.
         target: Service of the backend kserve.
 
     Raises:

@@ -21,7 +21,7 @@ def deploy_model(
     Args:
         proof: Output of validate_serving for this version.
         evaluation: Output of evaluate_model with its decision.
-        registry: Folder of the registry.
+        registry: Folder or s3:// URI of the registry.
         model_name: Name of the model in the registry.
         version: Output of register_model.
         release: Options of components/shared/release/config.py, ReleaseOptions: backend and the service.
@@ -37,8 +37,8 @@ def deploy_model(
 
     options = ReleaseOptions.read(release, "release")
     wanted = stage.Release(
-        registry=Path(registry), name=model_name, version=version, backend=options.backend,
-        target=stage.kserve_target(model_name, options),
+        registry=registry, name=model_name, version=version, backend=options.backend,
+        target=stage.kserve_target(model_name, options, registry),
     )  # fmt: skip
     deployment = stage.deploy(wanted, Path(proof.path), Path(evaluation.path))
     result.log_metric("changed", float(deployment.changed))

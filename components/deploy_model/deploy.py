@@ -9,7 +9,7 @@ from components.shared.cluster.inference_service import ServiceSpec
 from components.shared.evaluation.decision import read_decision
 from components.shared.release.config import ReleaseOptions
 from components.shared.release.proof import check_release_gates, read_proof
-from components.shared.release.registry import Registry
+from components.shared.release.registry import Registry, Root
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Deployment:
 class Release:
     """A version and its release target."""
 
-    registry: Path
-    """Folder of the registry."""
+    registry: Root
+    """Folder or s3:// URI of the registry."""
     name: str
     """Model name."""
     version: str
@@ -62,12 +62,12 @@ def deploy(release: Release, proof: Path, evaluation: Path) -> Deployment:
     return _release(backend, release)
 
 
-def kserve_target(model: str, release: ReleaseOptions) -> KServeTarget:
-    """Return the InferenceService of a model from the options in section `release`."""
-    return KServeTarget(service=ServiceSpec.of(release, model), namespace=release.namespace)
+def kserve_target(model: str, release: ReleaseOptions, registry: str = "") -> KServeTarget:
+    """Return the InferenceService of a model from the options in section `release`, and an s3:// registry."""
+    return KServeTarget(service=ServiceSpec.of(release, model, registry), namespace=release.namespace)
 
 
-def rollback(registry: Path, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:
+def rollback(registry: Root, name: str, backend: str = "local", target: KServeTarget | None = None) -> Deployment:
     """Serve the previous version again; its bundle includes weights, indexes, feature spec and thresholds.
 
     Raises:

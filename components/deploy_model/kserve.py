@@ -1,27 +1,27 @@
 """Release on KServe: updates the InferenceService, checks golden requests through its URL, reverts on failure."""
 
-import contextlib
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from components.shared.cluster.api import Cluster, Manifest, connect
 from components.shared.cluster.inference_service import (
-    VERSION_ANNOTATION,
     ServiceSpec,
     address,
     check_mode,
-    is_ready,
     manifest,
     served_model,
     wait_ready,
 )
 from components.shared.cluster.kinds import INFERENCE_SERVICE
+from components.shared.cluster.predictor_pods import Predictor, wait_until_serving
+from components.shared.cluster.route import Route, stable_service
+from components.shared.cluster.standard import end_candidate
+from components.shared.cluster.versions import Versions, note_versions, stable_uri
 from components.shared.errors import ClusterError, ServingError
 from components.shared.features.spec import FeatureSpec
 from components.shared.release.golden import read_golden
-from components.shared.release.registry import PREVIOUS, Registry
-from components.shared.telemetry.endpoint import Endpoint, endpoint
+from components.shared.release.registry import PREVIOUS, Registry, Root
+from components.shared.telemetry.endpoint import endpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,10 +47,10 @@ class KServeBackend:
     """The Backend of an InferenceService.
 
     Attributes:
-        registry: folder of the registry. target: the service. cluster: connected on first use.
+        registry: folder or URI of the registry. target: the service. cluster: connected on first use.
     """
 
-    registry: Path
+    registry: Root
     target: KServeTarget
     cluster: Cluster | None = field(default=None)
 
@@ -70,6 +70,7 @@ class KServeBackend:
         changed = before != version
         try:
             self._verify(name, version, self._write(version))
+            note_versions(self._cluster(), self.target.service, Versions(version))
         except (ServingError, ClusterError) as error:
             if changed:
                 self._revert(name, version, before, error)
@@ -92,6 +93,7 @@ class KServeBackend:
             return registry.rollback(name)
         started, failed = time.monotonic(), self.current(name)
         self._verify(name, previous, self._write(previous))
+        note_versions(self._cluster(), self.target.service, Versions(previous))
         registry.rollback(name)
         self._log(name, "rollback_served", version=previous, replaced=failed,
                   seconds=round(time.monotonic() - started, 2))  # fmt: skip
@@ -103,45 +105,43 @@ class KServeBackend:
         return self.cluster
 
     def _version(self, service: Manifest) -> str:
-        """Version of the stable predictor, from its storageUri instead of the annotation."""
-        model = service["spec"]["predictor"].get("model", {})
-        return self.target.service.version_of(model.get("storageUri", ""))
+        """Version of the stable predictor."""
+        return self.target.service.version_of(stable_uri(service))
 
     def _write(self, version: str) -> Manifest:
         """Create the service, or let its stable predictor serve only `version`; no change if it already does."""
         spec, cluster = self.target.service, self._cluster()
-        if cluster.find(INFERENCE_SERVICE, spec.name) is None:
+        present = cluster.find(INFERENCE_SERVICE, spec.name)
+        if present is None:
             return cluster.create(INFERENCE_SERVICE, manifest(spec, version))
-
-        def change(present: Manifest) -> Manifest | None:
-            check_mode(present, spec)
-            split = present["spec"].get("canary") or "canaryTrafficPercent" in present["spec"]["predictor"]
-            recorded = present["metadata"].get("annotations", {}).get(VERSION_ANNOTATION)
-            if self._version(present) == recorded == version and not split:
-                return None
-            stable = {"model": served_model(spec, version), "canaryTrafficPercent": None}
-            return {
-                "metadata": {"annotations": {VERSION_ANNOTATION: version}},
-                "spec": {"predictor": stable, "canary": None},
-            }
-
-        return cluster.update(INFERENCE_SERVICE, spec.name, change)
+        check_mode(present, spec)
+        # An interrupted rollout may have left weights for a candidate, and the candidate.
+        Route(cluster, spec.name).set(0)
+        split = present["spec"].get("canary") or "canaryTrafficPercent" in present["spec"]["predictor"]
+        if self._version(present) == version and not split:
+            return present
+        return end_candidate(cluster, spec, {"model": served_model(spec, version), "canaryTrafficPercent": None})
 
     def _verify(self, name: str, version: str, written: Manifest) -> None:
-        """Wait until the written generation is ready and check the golden requests of the version."""
-        spec, cluster = self.target.service, self._cluster()
-        generation = written["metadata"].get("generation", 0)
-        ready = wait_ready(cluster, spec.name, generation, self.target.ready_s)
+        """Wait until every pod serves the version, check its golden requests, and look at the pods again."""
+        inside = self._wait(version, written)
         bundle = Registry(self.registry).resolve(f"{name}/{version}")
-        url = self.target.url or address(ready)
-        if not url:
-            raise ServingError(f"InferenceService {spec.name} has no address", "check its status, or give the url")
-        with endpoint(url, spec.name) as deployed:
-            _wait_for_version(deployed, version, self.target.settle_s)
+        with endpoint(self.target.url or inside, self.target.service.name) as deployed:
+            deployed.wait_for_version(version, self.target.settle_s)
             deployed.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)
-        # A pod may crash under its first requests, so the service must still be ready after the answers.
-        if not is_ready(cluster.get(INFERENCE_SERVICE, spec.name)):
-            wait_ready(cluster, spec.name, generation, self.target.ready_s)
+        # A pod may crash under its first requests.
+        self._wait(version, written)
+
+    def _wait(self, version: str, written: Manifest) -> str:
+        """Wait until the stable predictor serves a version, and return its address inside the cluster."""
+        spec, cluster = self.target.service, self._cluster()
+        if spec.mode == "Knative":
+            ready = wait_ready(cluster, spec.name, written["metadata"].get("generation", 0), self.target.ready_s)
+            return address(ready)
+        deployment = stable_service(spec.name)
+        wanted = Predictor(service=spec.name, deployment=deployment, uri=spec.uri(version), version=version)
+        wait_until_serving(cluster, wanted, self.target.ready_s)
+        return f"http://{deployment}.{cluster.namespace}.svc.cluster.local"
 
     def _revert(self, name: str, version: str, before: str, error: ServingError | ClusterError) -> None:
         # A rejected write (quota, webhook) changed nothing, so only the failure is recorded and nothing is reverted.
@@ -155,13 +155,3 @@ class KServeBackend:
     def _log(self, name: str, action: str, **facts: str | float) -> None:
         service = {"service": self.target.service.name, "namespace": self._cluster().namespace}
         Registry(self.registry).audit(name).append(action, **service, **facts)
-
-
-def _wait_for_version(deployed: Endpoint, version: str, seconds: float) -> None:
-    """Wait for the end of a rolling update, as pods of the previous version answer until they are gone."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ServingError):
-            if deployed.version() == version:
-                return
-        time.sleep(0.5)

@@ -35,9 +35,9 @@ class ChampionAnswers:
 
 def champion_of(registry: str, model_name: str) -> Path | None:
     """The champion's bundle, or None when there is no registry, no such model or no champion yet."""
-    if not registry or not model_name or not Path(registry).is_dir():
+    if not registry or not model_name:
         return None
-    found = Registry(Path(registry))
+    found = Registry(registry)
     return found.resolve(f"{model_name}/{CHAMPION}") if CHAMPION in found.aliases(model_name) else None
 
 

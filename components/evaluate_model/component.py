@@ -27,7 +27,7 @@ def evaluate_model(
         features: Output of build_features.
         retriever: Output of train_retriever.
         ranker: Output of train_ranker.
-        registry: Folder of the registry with the champion; empty: no champion.
+        registry: Folder or s3:// URI of the registry with the champion; empty: no champion.
         model_name: Name in the registry.
         public_key: Public key to verify the champion; without one, native code is not run.
         size: tiny, small or full; sets the number of bootstrap resamples.

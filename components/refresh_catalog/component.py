@@ -20,7 +20,7 @@ def refresh_catalog(
 
     Args:
         items_source: Parquet file or folder, or its URI, with the columns of ingest_events' items output.
-        registry: Folder of the registry.
+        registry: Folder or s3:// URI of the registry.
         model_name: Name in the registry.
         public_key: Public key to verify the champion; without one, native code is not run.
 
@@ -33,7 +33,7 @@ def refresh_catalog(
 
     from components.refresh_catalog import refresh as stage
 
-    bundle = stage.champion(Path(registry), model_name)
+    bundle = stage.champion(registry, model_name)
     result = stage.refresh(bundle, items_source, Path(compiled.path), public_key)
     stage.blessing(bundle).write(Path(evaluation.path))
     for name, value in result.metrics().items():

@@ -27,7 +27,7 @@ from components.shared.recommender.recommender import Recommender, concatenated,
 from components.shared.recommender.vector_index import VectorIndex
 from components.shared.release.bundle import MANIFEST, SIGNATURE, verify
 from components.shared.release.golden import GOLDEN, read_golden
-from components.shared.release.registry import CHAMPION, Registry
+from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.trust import trusted
 from components.shared.schema.tables import ITEMS
 from components.shared.storage import atomic_directory, write_json
@@ -41,7 +41,7 @@ _NOT_COPIED = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
 """Files of a bundle that are not copied."""
 
 
-def champion(registry: Path, name: str) -> Path:
+def champion(registry: Root, name: str) -> Path:
     """Return the bundle of the champion.
 
     Raises:

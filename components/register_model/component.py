@@ -14,6 +14,7 @@ def register_model(
     registry: str,
     model_name: str,
     signing_key: str,
+    public_key: str = "",
     release: dict = {},  # noqa: B006 - KFP takes the default as a constant
 ) -> str:
     """Build a signed bundle of a compiled model and register it as the candidate.
@@ -21,9 +22,10 @@ def register_model(
     Args:
         compiled: Output of compile_model.
         evaluation: Output of evaluate_model; its metrics are stored in the manifest.
-        registry: Folder of the registry, on a volume that all runs share.
+        registry: s3:// URI of the registry, or its folder on a volume that all runs share.
         model_name: Name in the registry.
-        signing_key: PEM file of the Ed25519 private key; created if it does not exist.
+        signing_key: PEM file of the Ed25519 private key; it must exist (`shoprank keys create`).
+        public_key: PEM file of the public key that predictors trust; empty: not compared.
         release: Options of components/shared/release/config.py, ReleaseOptions: lineage, publish, storage.
 
     Returns:
@@ -37,9 +39,10 @@ def register_model(
 
     options = ReleaseOptions.read(release, "release")
     config = stage.RegisterConfig(
-        registry=Path(registry), name=model_name, signing_key=Path(signing_key), lineage=options.lineage
-    )
+        registry=registry, name=model_name, signing_key=Path(signing_key), lineage=options.lineage,
+        public_key=Path(public_key) if public_key else None,
+    )  # fmt: skip
     result = stage.register(Path(compiled.path), Path(evaluation.path), Path(bundle.path), config)
-    stage.publish(Path(bundle.path), config, options.publish, options.storage)
+    stage.publish(Path(bundle.path), config, options.publish, options.storage_of(registry))
     bundle.metadata.update({"version": result.version, "bytes": result.bytes, "files": result.files})
     return result.version

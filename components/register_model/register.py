@@ -4,6 +4,8 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from components.register_model.publishing import publisher_at
 from components.shared.errors import BundleError
 from components.shared.evaluation.decision import read_decision
@@ -11,8 +13,8 @@ from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import BundleFacts, read_manifest, sign, verify, write_manifest
 from components.shared.release.golden import GOLDEN, read_golden
-from components.shared.release.registry import CANDIDATE, Registry
-from components.shared.release.signing import load_or_create_key
+from components.shared.release.registry import CANDIDATE, Registry, Root
+from components.shared.release.signing import check_pair, load_key
 from components.shared.storage import atomic_directory, read_json
 from components.shared.version import VERSION
 
@@ -29,12 +31,14 @@ REQUIRED = (
 class RegisterConfig:
     """Registry, name and signing key of the bundle."""
 
-    registry: Path
-    """Folder of the registry."""
+    registry: Root
+    """Folder or s3:// URI of the registry."""
     name: str
     """Model name in the registry."""
     signing_key: Path
-    """PEM file of the Ed25519 private key; created, with a .pub file beside it, if it does not exist."""
+    """PEM file of the Ed25519 private key; it must exist."""
+    public_key: Path | None = None
+    """PEM file of the public key that predictors trust; a bundle that they would refuse is not registered."""
     lineage: dict[str, str] = field(default_factory=dict)
     """Run, data and code that made the model, free text by name; the code version is added."""
 
@@ -65,7 +69,7 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
 
     Raises:
         BundleError: a file of the compiled model is missing, or it contains a link.
-        InputError: key, name or registry cannot be used.
+        InputError: the key is missing or is not the one that predictors trust, or name or registry cannot be used.
         RegistryError: the version exists with other content.
     """
     runtime = RuntimeRecord.read(compiled)
@@ -73,7 +77,7 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
         if not path.exists():
             raise BundleError(f"{path} is missing", "run compile_model again")
     read_golden(compiled)
-    key, spec = load_or_create_key(config.signing_key), FeatureSpec.read(compiled / "spec.json")
+    key, spec = _signing_key(config), FeatureSpec.read(compiled / "spec.json")
     facts = BundleFacts(
         name=config.name, as_of=spec.as_of, schema_hash=spec.schema_hash,
         tasks=tuple(read_json(compiled / "ranker" / "ranker.json")["tasks"]),
@@ -90,6 +94,13 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
     version = registry.add(bundle)
     registry.set_alias(config.name, CANDIDATE, version)
     return Registered(version, manifest.size, len(manifest.files))
+
+
+def _signing_key(config: RegisterConfig) -> Ed25519PrivateKey:
+    key = load_key(config.signing_key)
+    if config.public_key:
+        check_pair(key.public_key(), config.public_key, str(config.signing_key))
+    return key
 
 
 def publish(bundle: Path, config: RegisterConfig, target: str, storage: str) -> str:

@@ -40,7 +40,7 @@ def rollout_model(
 
     from components.rollout_model import run as stage
 
-    config = stage.rollout_of(Path(registry), (model_name, version), release, rollout)
+    config = stage.rollout_of(registry, (model_name, version), release, rollout)
     done = stage.roll_out(config, (Path(proof.path), Path(evaluation.path)), Path(record.path), Path(page.path))
     result.log_metric("promoted", float(done.promoted))
     result.log_metric("seconds_to_move_traffic", done.moved - done.decided)

@@ -1,7 +1,7 @@
 """Options of a guarded rollout: steps of live traffic, source of metrics, limits."""
 
 import itertools
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -50,9 +50,12 @@ class RolloutOptions(RolloutSchedule):
     """Folder of the shop's events with request_id, for guards on clicks and purchases; requires an inference log.
     Empty: no such guards."""
     gateway: str = ""
-    """Gateway of the HTTPRoute that splits traffic in Standard mode; empty: split by KServe."""
+    """Gateway of the HTTPRoute that splits traffic; needed in Standard mode, where KServe 0.20 splits none itself."""
     ready_s: Limit = 600.0
     """Timeout for a predictor to become ready, in seconds."""
+    decide_in: Literal["job", "step"] = "job"
+    """Where decisions are made on a cluster: in a Job, which outlives the pipeline's pod, or in the step itself.
+    Outside a cluster always in the step."""
 
     def plan(self, service: str) -> RolloutPlan:
         """Return the schedule for a service."""
@@ -60,16 +63,33 @@ class RolloutOptions(RolloutSchedule):
             steps=self.steps, guards=self.guards, poll_s=self.poll_s, unready_looks=self.unready_looks, model=service
         )  # fmt: skip
 
-    def check(self, strategy: str = "guarded") -> None:
-        """Validate the sources of evidence without accessing them; `direct` needs none.
+    def check(self, strategy: str, mode: str) -> None:
+        """Validate what a guarded rollout needs without accessing it; `direct` needs none of it.
+
+        Args:
+            strategy: One of STRATEGIES.
+            mode: KServe's deployment mode of the service.
 
         Raises:
-            InputError: the strategy does not exist, evidence is empty, or events are given without an inference log.
+            InputError: the strategy does not exist, nothing splits the traffic, or see check_evidence.
         """
         if strategy not in STRATEGIES:
             raise InputError(f"strategy is '{strategy}'", f"use one of: {', '.join(STRATEGIES)}")
         if strategy == "direct":
             return
+        self.check_evidence()
+        if mode == "Standard" and not self.gateway:
+            raise InputError(
+                "rollout.gateway is empty, but KServe 0.20 does not split traffic in Standard mode",
+                "give the name of a Gateway in the namespace of the service (manifests/components/gateway makes one)",
+            )
+
+    def check_evidence(self) -> None:
+        """Validate the sources of evidence without accessing them.
+
+        Raises:
+            InputError: evidence is empty, or events are given without an inference log.
+        """
         if not self.evidence:
             raise InputError("rollout.evidence is empty, but strategy is guarded",
                              "give a Prometheus server (http://...) or the folder of an inference log")  # fmt: skip

@@ -17,14 +17,17 @@ from components.rollout_model.evidence import Evidence
 from components.rollout_model.guards import Action, Interval, Verdict
 from components.rollout_model.judge import Judge
 from components.rollout_model.record import PROMOTED, ROLLED_BACK, Observation, RolloutRecord, downsampled
+from components.shared.cluster.lease import LostLease, RolloutLease
 from components.shared.cluster.traffic import Traffic
 from components.shared.errors import ClusterError, ServingError
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report
 from components.shared.release.golden import read_golden
 from components.shared.release.registry import Registry
-from components.shared.storage import read_json, write_json
 from components.shared.telemetry.endpoint import endpoint
+
+ADDRESS_S = 30.0
+"""Seconds for a candidate's address to lead to its pods."""
 
 
 class Stopped(BaseException):
@@ -38,6 +41,8 @@ class Rollout:
     Attributes:
         registry: model registry. name: model name. version: version of the candidate. plan: steps and limits.
         traffic: traffic split of the service. evidence: source of the counts of champion and candidate.
+        lease: lets one process decide at a time, and carries a person's wish to abort.
+        ends_with_process: whether a signal rolls back; False where another process goes on, as in a Job.
     """
 
     registry: Registry
@@ -46,6 +51,8 @@ class Rollout:
     plan: RolloutPlan
     traffic: Traffic
     evidence: Evidence
+    lease: RolloutLease
+    ends_with_process: bool = True
     _judge: Judge = field(init=False)
     _state: dict[str, Any] = field(default_factory=dict, init=False)
     _seen: list[Observation] = field(default_factory=list, init=False)
@@ -57,15 +64,24 @@ class Rollout:
             Observations and decision.
 
         Raises:
+            LostLease: another process decides this rollout; nothing was changed.
             ClusterError: the rollback failed because the API rejected it or is unavailable; run it again to resume.
             Stopped: the step was stopped by a signal; all traffic is back on the champion.
         """
+        with self.lease.held():
+            return self._run()
+
+    def _run(self) -> RolloutRecord:
         self._resume_or_begin()
+        if self.traffic.champion() == self.version:
+            return self._finish(PROMOTED, [])
         try:
-            with _stop_on_signals():
+            with _stop_on_signals() if self.ends_with_process else contextlib.nullcontext():
                 why = self._dark_launch() or self._steps()
         except Stopped:
             self._finish(ROLLED_BACK, ["the step was stopped before the end of the rollout"])
+            raise
+        except LostLease:
             raise
         except ClusterError as error:
             # If traffic cannot be increased, return it rather than leave it unmonitored.
@@ -73,9 +89,10 @@ class Rollout:
         return self._finish(ROLLED_BACK if why else PROMOTED, why)
 
     def _resume_or_begin(self) -> None:
-        path = self.registry.open_rollout(self.name)
-        state = read_json(path) if path.exists() else {}
-        if state.get("candidate") == self.version and state.get("champion") == self.traffic.champion():
+        state = self.registry.rollout_state(self.name)
+        known = state.get("candidate") == self.version
+        # Without its candidate, somebody has aborted it; as champion, only the books are left to be written.
+        if known and self.version in (self.traffic.candidate(), self.traffic.champion()):
             self._state, self._judge = state, Judge.from_json(state["judge"])
             self._seen = [Observation.from_json(one) for one in state["seen"]]
             self.evidence.restore(state["evidence"])
@@ -94,6 +111,7 @@ class Rollout:
             self.traffic.launch(self.version)
             bundle = self.registry.resolve(f"{self.name}/{self.version}")
             with endpoint(self.traffic.urls()[1], self.plan.model) as candidate_endpoint:
+                candidate_endpoint.wait_for_version(self.version, ADDRESS_S)
                 now = FeatureSpec.read(bundle / "spec.json").as_of
                 candidate_endpoint.replay(read_golden(bundle), now=now, version=self.version)
             slow = self.evidence.p99()
@@ -125,6 +143,9 @@ class Rollout:
         down = 0
         while True:
             time.sleep(self.plan.poll_s)
+            wish = self.lease.check()
+            if wish:
+                return [f"aborted at {percent} %: {wish}"]
             interval = self.evidence.read(self._state["slow"])
             verdict = self._judge.observe(interval)
             self._record(percent, interval, verdict)
@@ -162,11 +183,11 @@ class Rollout:
             slow=self._state.get("slow"), steps=self.plan.steps, guards=self.plan.guards, seen=tuple(self._seen),
         )  # fmt: skip
         self._log(action, reasons=list(record.reasons), seconds_to_move=round(moved - decided, 2))
-        self.registry.open_rollout(self.name).unlink(missing_ok=True)
+        self.registry.end_rollout(self.name)
         return record
 
     def _save(self) -> None:
-        write_json(self.registry.open_rollout(self.name), {
+        self.registry.save_rollout(self.name, {
             **self._state, "judge": self._judge.to_json(), "evidence": self.evidence.to_json(),
             "seen": [one.to_json() for one in self._seen],
         })  # fmt: skip

@@ -1,22 +1,41 @@
-"""Container images of the stages; tags follow the version and are never `latest`.
+"""Container images of all our pods: registry, tag and pull secret are set here, by environment variables.
 
-KFP's cache key contains the image string, so an unchanged tag with changed code would return stale results.
+They are read when pipelines are compiled (`shoprank compile`), which also writes them into the manifests. Tags are
+never `latest`: KFP's cache key contains the image string, so an unchanged tag with changed code would return stale
+results.
 """
 
 import os
 
 from components.shared.version import VERSION
 
-_REGISTRY = os.environ.get("SHOPRANK_IMAGE_REGISTRY", "localhost:5001/shoprank")
+DEFAULT_REGISTRY = "localhost:5001/shoprank"
+"""Registry of `shoprank kind up`, and the one written in manifests/."""
 
-DATA_IMAGE = f"{_REGISTRY}/data:{VERSION}"
+_DEFAULTS = {
+    "SHOPRANK_IMAGE_REGISTRY": DEFAULT_REGISTRY,
+    "SHOPRANK_IMAGE_TAG": VERSION,
+    "SHOPRANK_IMAGE_PULL_SECRET": "",
+}
+
+
+def environment() -> dict[str, str]:
+    """The variables and their values; an image that starts pods of the same registry is given them."""
+    return {name: os.environ.get(name) or default for name, default in _DEFAULTS.items()}
+
+
+REGISTRY, TAG, PULL_SECRET = environment().values()
+"""Registry with an optional path, tag, and name of the Secret (type kubernetes.io/dockerconfigjson) to pull with; the
+Secret is in the namespaces of the pods, and '' means none."""
+
+DATA_IMAGE = f"{REGISTRY}/data:{TAG}"
 """pyarrow, duckdb, matplotlib: ingest, validate, features, register, deploy."""
 
-TRAIN_IMAGE = f"{_REGISTRY}/train:{VERSION}"
+TRAIN_IMAGE = f"{REGISTRY}/train:{TAG}"
 """The data image plus torch, torchrec, faiss, onnx and g++: train, evaluate, compile."""
 
-SERVE_IMAGE = f"{_REGISTRY}/prove:{VERSION}"
+SERVE_IMAGE = f"{REGISTRY}/prove:{TAG}"
 """The predictor image plus kfp's executor: validate_serving, with exactly the packages of the predictor."""
 
-PREDICTOR_IMAGE = f"{_REGISTRY}/predictor:{VERSION}"
+PREDICTOR_IMAGE = f"{REGISTRY}/predictor:{TAG}"
 """kserve, onnxruntime, torch, faiss and bm25s, without kfp: the image of the ServingRuntime in manifests/base."""

@@ -37,6 +37,8 @@ Rate = Annotated[float, Field(ge=0)]
 Limit = Annotated[float, Field(gt=0)]
 """A positive number."""
 
+MAX_SECTION_BYTES = 100_000
+"""Largest section as UTF-8 JSON; tables belong in files and artifacts."""
 
 _REFUSED = "refused"
 _MAX_DEPTH = 50
@@ -97,6 +99,24 @@ class Options(BaseModel):
     def set_fields(self) -> dict[str, Any]:
         """The fields that were set, as JSON values."""
         return self.model_dump(mode="json", exclude_unset=True)
+
+
+def check_size(section: Mapping[str, Any], path: str) -> None:
+    """Check that a section can be a parameter of a pipeline; Kubeflow Pipelines fails on larger ones.
+
+    Args:
+        section: JSON values.
+        path: Name of the section, such as `data`.
+
+    Raises:
+        InputError: it is larger than MAX_SECTION_BYTES.
+    """
+    size = len(json.dumps(section, ensure_ascii=False).encode())
+    if size > MAX_SECTION_BYTES:
+        raise InputError(
+            f"{path} is {size:,} bytes as JSON, more than the {MAX_SECTION_BYTES:,} of a pipeline's parameter",
+            "give the path or URI of a file instead of its contents, where the option takes one",
+        )
 
 
 def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Atomic writes: files and folders appear under their name only when complete."""
+"""Atomic writes: files and folders appear under their name only when complete, with modes that no umask widens.
+
+Kubeflow Pipelines runs steps with umask 0, which would make every file writable for every user of a shared volume.
+"""
 
 import contextlib
 import json
@@ -9,6 +12,37 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.errors import InputError
+
+READABLE, PRIVATE = 0o644, 0o600
+"""Modes of files that others read, and of keys."""
+_FOLDER = 0o755
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder and its missing parents, mode 0755 whatever the umask is.
+
+    Raises:
+        OSError: a parent is a file or not writable.
+    """
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        # Another process was faster, or it is a file.
+        if not path.is_dir():
+            raise
+        return
+    path.chmod(_FOLDER)
+
+
+def make_readable(folder: Path) -> None:
+    """Set the modes of a folder's contents to 0755 and 0644, so that only their owner can change them."""
+    folder.chmod(_FOLDER)
+    for path in folder.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(_FOLDER if path.is_dir() else READABLE)
 
 
 @contextlib.contextmanager
@@ -38,8 +72,22 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = READABLE) -> None:
     """Write `text` to a temporary name beside `path`, flush it to disk, then rename.
+
+    Args:
+        path: The file.
+        text: Its content, written as UTF-8.
+        mode: Mode of the file, set before anything is written.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    write_bytes(path, text.encode(), mode)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = READABLE) -> None:
+    """Write `content` as `write_text` does.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -47,8 +95,10 @@ def write_text(path: Path, text: str) -> None:
     temporary = path.parent / f".{path.name}.partial-{os.getpid()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as stream:
-            stream.write(text)
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+            os.fchmod(stream.fileno(), mode)
+            stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

@@ -7,22 +7,26 @@ import typer
 
 from components.shared.errors import InputError, ShoprankError
 from components.shared.version import VERSION
-from pipelines.cli import configuring, counterfactual, registry, running, serving, submission
+from pipelines.cli import cluster, configuring, counterfactual, keys, registry, rollouts, running, serving, submission
 from pipelines.cli.console import console, show_error
 from pipelines.kind import app as kind
 from pipelines.local.processes import Terminated, terminated_by_signal
+from pipelines.refusals import CancelledRun
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 for function in (
     running.run, running.demo, running.tune, running.refresh, serving.serve, serving.ask, serving.report,
     registry.promote, registry.rollback, configuring.config, submission.lint, submission.submit,
-    counterfactual.counterfactual,
+    submission.upload, submission.schedule, cluster.install, cluster.doctor, counterfactual.counterfactual,
 ):  # fmt: skip
     app.command(function.__name__)(function)
 app.command("compile")(submission.compile_)
+app.add_typer(registry.versions, name="registry")
+app.add_typer(keys.keys, name="keys")
 app.add_typer(registry.bundle, name="bundle")
 app.add_typer(registry.audit, name="audit")
+app.add_typer(rollouts.rollout, name="rollout")
 app.add_typer(kind, name="kind")
 
 
@@ -38,13 +42,16 @@ def root(version: Annotated[bool, typer.Option("--version", callback=_version, i
 
 
 def main() -> None:
-    """Entry point: exits with 2 for invalid input, 1 for other errors, 130 after Ctrl-C and 143 after SIGTERM."""
+    """Entry point: exits with 2 for invalid input, 3 if the run was cancelled, 1 for other errors, 128 + signal."""
     try:
         with terminated_by_signal():
             app()
     except InputError as error:
         show_error(error)
         sys.exit(2)
+    except CancelledRun as error:
+        show_error(error)
+        sys.exit(3)
     except ShoprankError as error:
         show_error(error)
         sys.exit(1)

@@ -1,4 +1,4 @@
-"""`shoprank promote`, `rollback`, `bundle` and `audit`: champions, bundles and the audit log."""
+"""`shoprank promote`, `rollback`, `registry`, `bundle` and `audit`: champions, versions, bundles and the audit log."""
 
 import time
 from pathlib import Path
@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from components.shared.errors import InputError
-from components.shared.release.audit import AuditLog
-from components.shared.release.registry import Registry
+from components.shared.release.audit import OWN_FIELDS, AuditLog
+from components.shared.release.config import VOLUME
+from components.shared.release.registry import Registry, Root
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Json, ModelName, Out, emit
 
@@ -22,19 +23,22 @@ Target = Annotated[Path, typer.Argument(help="folder to write")]
 Key = Annotated[Path, typer.Option("--key", help="JWK file (shoprank bundle key)")]
 
 
-STORAGE = "pvc://shoprank-registry/registry"
+versions = typer.Typer(no_args_is_help=True, help="Look after the versions of a registry.")
+
+Where = Annotated[str, typer.Option("--registry", help="Folder or s3:// URI; empty: OUT/registry.")]
 
 
 def promote(
     version: Annotated[str, typer.Argument(help="A registered version, or `candidate`.")] = "candidate",
     out: Out = Path("out"),
     model_name: ModelName = "shop",
+    registry: Where = "",
     as_json: Json = False,
 ) -> None:
     """Make a version the registry's champion; the previous one is kept for rollback. Cluster traffic is unchanged."""
-    registry = Registry(out / "registry")
-    chosen = registry.resolve(f"{model_name}/{version}").name
-    registry.promote(model_name, chosen)
+    found = Registry(_root(out, registry))
+    chosen = found.version_of(f"{model_name}/{version}")
+    found.promote(model_name, chosen)
     if as_json:
         return emit({"champion": chosen})
     console.print(f"champion is {chosen}")
@@ -46,9 +50,10 @@ def rollback(
     service: Annotated[str, typer.Option(help="InferenceService to roll back; empty: only the registry.")] = "",
     namespace: Annotated[str, typer.Option(help="Namespace of the service; empty: the context's.")] = "",
     context: Annotated[str, typer.Option("--kube-context", help="kubeconfig context.")] = "",
-    storage: Annotated[str, typer.Option(help="URI under which KServe reads the registry.")] = STORAGE,
+    storage: Annotated[str, typer.Option(help="URI under which KServe reads the registry.")] = VOLUME,
     mode: Annotated[str, typer.Option(help="KServe's deployment mode.")] = "Standard",
     url: Annotated[str, typer.Option(help="Address of the service; empty: the URL in its status.")] = "",
+    registry: Where = "",
     as_json: Json = False,
 ) -> None:
     """Serve the previous champion again: weights, indexes, feature spec and thresholds together."""
@@ -61,12 +66,36 @@ def rollback(
     started, target = time.monotonic(), None
     if service:
         given = {"service": service, "namespace": namespace, "storage": storage, "mode": mode}
-        named = kserve_target(model_name, ReleaseOptions.read(given, ""))
+        named = kserve_target(model_name, ReleaseOptions.read(given, ""), registry)
         target = dataclasses.replace(named, context=context, url=url)
-    done = back(out / "registry", model_name, "kserve" if service else "local", target)
+    done = back(_root(out, registry), model_name, "kserve" if service else "local", target)
     if as_json:
         return emit({"champion": done.version, "previous": done.previous})
     console.print(f"champion is {done.version} again ({time.monotonic() - started:.2f} s)")
+
+
+@versions.command("gc")
+def gc_(
+    keep: Annotated[int, typer.Option(help="Number of newest versions to keep, beside those in use.")],
+    apply: Annotated[bool, typer.Option("--apply", help="Remove them; without it they are only listed.")] = False,
+    out: Out = Path("out"),
+    model_name: ModelName = "shop",
+    registry: Where = "",
+    as_json: Json = False,
+) -> None:
+    """Remove old versions; champion, candidate, previous and the versions of an open rollout stay."""
+    from components.shared.release.collection import collect, planned
+
+    found = Registry(_root(out, registry))
+    done = (collect if apply else planned)(found, model_name, keep)
+    if as_json:
+        return emit({"kept": done.kept, "removed": list(done.removed), "bytes": done.size, "applied": apply})
+    for version, why in done.kept.items():
+        console.print(f"{version} stays: {why}", highlight=False)
+    for version in done.removed:
+        console.print(f"{version} {'removed' if apply else 'would be removed'}", highlight=False)
+    total = f"{len(done.removed)} versions, {done.size / 1e6:.1f} MB"
+    console.print(f"{total} removed" if apply else f"{total}; remove them with --apply", highlight=False)
 
 
 @bundle.command("key")
@@ -108,32 +137,39 @@ def oci_(source: Source, target: Target) -> None:
 
 @audit.command("verify")
 def verify_(
-    out: Out = Path("out"), model_name: ModelName = "shop",
+    out: Out = Path("out"), model_name: ModelName = "shop", registry: Where = "",
     head: Annotated[str, typer.Option(help="Expected hash of the last line, from a separately kept copy.")] = "",
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Verify the hash chain; an error names the first changed, removed, added or reordered line."""
-    lines = _log(out, model_name).verify(head)
+    lines = _log(_root(out, registry), model_name).verify(head)
     if as_json:
         return emit({"lines": lines})
     console.print(f"{lines} lines verified", highlight=False)
 
 
 @audit.command("log")
-def log_(out: Out = Path("out"), model_name: ModelName = "shop", as_json: Json = False) -> None:
+def log_(
+    out: Out = Path("out"), model_name: ModelName = "shop", registry: Where = "", as_json: Json = False
+) -> None:  # fmt: skip
     """Print every entry, oldest first."""
+    entries = _log(_root(out, registry), model_name).entries()
     if as_json:
-        return emit(list(_log(out, model_name).entries()))
-    for entry in _log(out, model_name).entries():
-        facts = {key: value for key, value in entry.items()
-                 if key not in ("seq", "when", "who", "action", "previous", "hash")}  # fmt: skip
+        return emit(entries)
+    for entry in entries:
+        facts = {key: value for key, value in entry.items() if key not in OWN_FIELDS}
         shown = " ".join(f"{key}={value}" for key, value in facts.items())
         console.print(f"{entry['when']} {entry['who']} {entry['action']} {shown}", highlight=False, soft_wrap=True)
 
 
-def _log(out: Path, model: str) -> AuditLog:
-    registry = Registry(out / "registry")
-    log = registry.audit(model)
-    if not log.path.exists():
-        raise InputError(f"{log.path} does not exist", "give the output folder and the model (--out, --model-name)")
+def _root(out: Path, registry: str) -> Root:
+    return registry or out / "registry"
+
+
+def _log(root: Root, model: str) -> AuditLog:
+    log = Registry(root).audit(model)
+    if not log.entries():
+        raise InputError(
+            f"{log.location} does not exist", "give the registry (--registry, or --out) and the model (--model-name)"
+        )
     return log

@@ -12,8 +12,8 @@ import typer
 from rich.table import Table
 
 from components.shared.errors import InputError
-from components.shared.release.registry import CHAMPION, Registry
-from components.shared.release.signing import public_path
+from components.shared.release.registry import CHAMPION, Registry, Root
+from components.shared.release.signing import PRIVATE_FILE, create_key, public_path
 from components.shared.tuning.hyperparameters import FILE, Hyperparameters, read_hyperparameters
 from pipelines.cli.console import StageProgress, console, show_answer
 from pipelines.cli.parameters import Config, Data, Items, Json, Mapping, Out, Set, Size, Users, emit
@@ -39,7 +39,7 @@ def run(
     finished = train(pipeline, given, out, as_json, set_)
     name = str(given.get("model_name", "shop"))
     if as_json:
-        champion = Registry(out / "registry").aliases(name).get(CHAMPION)
+        champion = Registry(_registry(given, out)).aliases(name).get(CHAMPION)
         emit({"run": finished.folder, "champion": champion, "stages": dict(finished.stages)})
 
 
@@ -115,7 +115,7 @@ def refresh(
     given = _given(config, set_)
     folder = out.resolve()
     _run("catalog", {**given, "items_source": absolute_source(items)}, folder, as_json, set_)
-    version = Registry(folder / "registry").aliases(str(given.get("model_name", "shop")))[CHAMPION]
+    version = Registry(_registry(given, folder)).aliases(str(given.get("model_name", "shop")))[CHAMPION]
     if as_json:
         return emit({"champion": version})
     console.print(f"champion is {version}")
@@ -149,6 +149,13 @@ def train(
     return finished
 
 
+def _registry(given: MappingOf[str, Any], out: Path) -> Root:
+    """The registry of a local run: the given one, or the output folder's."""
+    from pipelines.config import without_defaults
+
+    return without_defaults(given, "registry").get("registry", out / "registry")
+
+
 def absolute_source(data: str) -> str:
     """A data source given by the user, with paths made absolute because steps run in other folders."""
     return data if "://" in data or data == "complete-journey" else str(Path(data).resolve())
@@ -162,11 +169,15 @@ def _run(
     from pipelines.local.runs import exclusive, run_local
 
     known = parameters_of(pipeline)
-    here = {"registry": str(folder / "registry"), "signing_key": str(folder / "keys" / "signing.pem")}
+    key, given = folder / "keys" / PRIVATE_FILE, without_defaults(given, "registry", "signing_key", "public_key")
+    public = public_path(Path(given.get("signing_key", key)))
+    here = {"registry": str(folder / "registry"), "signing_key": str(key), "public_key": str(public)}
     here = {name: value for name, value in here.items() if name in known}
-    given = without_defaults(given, *here)
     arguments = {**here, **pipeline_arguments(given, known, named_in(words or ()))}
     with exclusive(folder), StageProgress(quiet) as progress:
+        if arguments.get("signing_key") == str(key):
+            # A machine of one's own has its own key; a cluster's is made by `shoprank keys create`.
+            create_key(key)
         return run_local(pipeline, arguments, folder, progress.watch)
 
 

@@ -50,7 +50,7 @@ def test_the_audit_log_is_printed_and_verified(shoprank, registry, tmp_path):
     assert done.code == 0 and f"promote version={version}" in done.out and len(done.out.splitlines()) == 2
     entries = json.loads(shoprank("audit", "log", "--out", tmp_path, "--json").out)
     assert [entry["action"] for entry in entries][-1] == "promote" and entries[-1]["version"] == version
-    log = registry.audit("shop").path
+    log = registry.audit("shop").location
     log.write_text(log.read_text().replace("promote", "demoted"))
     done = shoprank("audit", "verify", "--out", tmp_path)
     assert done.code == 1 and "line 2 was changed" in done.err
@@ -71,3 +71,23 @@ def test_version_is_promoted_and_the_previous_one_restored(shoprank, registry, t
     assert json.loads(shoprank("promote", second, "--out", tmp_path, "--json").out) == {"champion": second}
     done = shoprank("promote", "v9", "--out", tmp_path)
     assert done.code == 1 and "v9" in done.err and second in done.err
+
+
+def test_old_versions_are_listed_and_then_removed(shoprank, registry, tmp_path):
+    first = registry.aliases("shop")["champion"]
+    versions = []
+    for number in range(3):
+        other = tmp_path / f"other-{number}"
+        other.mkdir()
+        (other / "model.bin").write_text(f"other weights {number}")
+        write_manifest(other, BundleFacts(name="shop", as_of=1_700_000_000, schema_hash="x"))
+        sign(other, load_or_create_key(tmp_path / "key.pem"))
+        versions.append(registry.add(other))
+    done = shoprank("registry", "gc", "--keep", 1, "--out", tmp_path)
+    assert done.code == 0 and f"{first} stays: champion" in done.out and "remove them with --apply" in done.out
+    assert len(registry.versions("shop")) == 4
+    done = json.loads(shoprank("registry", "gc", "--keep", 1, "--apply", "--out", tmp_path, "--json").out)
+    assert done["removed"] == versions[:2] and done["kept"] == {first: "champion", versions[2]: "newest"}
+    assert registry.versions("shop") == sorted([first, versions[2]])
+    assert shoprank("audit", "verify", "--registry", tmp_path / "registry").out == "7 lines verified\n"
+    assert shoprank("registry", "gc", "--keep", 0, "--out", tmp_path).code == 2

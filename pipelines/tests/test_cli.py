@@ -1,18 +1,12 @@
 """The `shoprank` command, as a separate process or as a call of main()."""
 
 import fcntl
-import functools
 import json
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
-
-import pytest
 
 from components.validate_serving.predictor import PredictorConfig, running
-from pipelines import submitting
+from pipelines.compiling import COMPILED
 from serving.tests.handmade import write_bundle
 
 
@@ -60,75 +54,9 @@ def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
     assert first["item_id"] == "oat" and first["contributions"]["own history with the item"] > 0
 
 
-class _Kfp(BaseHTTPRequestHandler):
-    """The responses of the KFP API that kfp.Client needs to create a run."""
-
-    runs: ClassVar[list[dict]] = []
-    states: ClassVar[list[str]] = []
-
-    def _answer(self, body: dict) -> None:
-        text = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-    def do_GET(self):
-        if "/runs/" in self.path:
-            state = self.states.pop(0)
-            return self.send_error(503) if state == "away" else self._answer({"run_id": "r1", "state": state})
-        self._answer({"experiments": [{"experiment_id": "e1", "display_name": "shoprank"}]}
-                     if "experiments" in self.path else {"multi_user": False})  # fmt: skip
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path.endswith("/runs"):
-            self.runs.append(body)
-        self._answer({"run_id": "r1", "experiment_id": "e1", "display_name": "x"})
-
-    def log_message(self, *_):
-        pass
-
-
-def test_submit_sends_both_documents_and_the_arguments():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Kfp)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        host = f"http://127.0.0.1:{server.server_port}"
-        done = run_command("submit", "training", "--host", host, "--set", "size=tiny", "--set", "seed=7",
-                       "--set", "ranker.hot_candidates=20", "--set", "gpus='2'")  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert f"{host}/#/runs/details/r1" in done.stdout
-    finally:
-        server.shutdown()
-        server.server_close()
-    sent = _Kfp.runs[-1]
-    assert sent["runtime_config"]["parameters"] == {
-        "size": "tiny", "seed": 7, "ranker": {"hot_candidates": 20}, "gpus": "2",
-    }  # fmt: skip
-    assert set(sent["pipeline_spec"]) == {"pipeline_spec", "platform_spec"}
-    assert sent["pipeline_spec"]["pipeline_spec"]["pipelineInfo"]["name"] == "shoprank-training"
-
-
-@pytest.mark.parametrize(("end", "code"), [("SUCCEEDED", 0), ("FAILED", 1)])
-def test_submit_waits_for_the_end_despite_a_server_error(shoprank, monkeypatch, end, code):
-    monkeypatch.setattr(submitting, "Submission", functools.partial(submitting.Submission, poll_s=0.01))
-    _Kfp.states[:] = ["PENDING", "away", "RUNNING", end]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Kfp)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        done = shoprank("submit", "training", "--host", f"http://127.0.0.1:{server.server_port}", "--wait")
-    finally:
-        server.shutdown()
-        server.server_close()
-    assert done.code == code, done.err
-    states = ["PENDING", "RUNNING", end]
-    assert [state for state in states if f"run r1: {state}" in done.out] == states
-    assert code == 0 or "run r1 ended as FAILED" in done.err
-
-
-def test_submit_to_an_unreachable_host_names_it(shoprank):
-    done = shoprank("submit", "training", "--host", "http://127.0.0.1:9")
-    assert done.code == 1 and "--host http://127.0.0.1:9" in done.err and "fix:" in done.err
-    assert "Traceback" not in done.err
+def test_lint_says_what_the_kubernetes_native_form_needs(shoprank):
+    native, plain = COMPILED / "tuning.kubernetes.yaml", COMPILED / "tuning.yaml"
+    done = shoprank("lint", native, plain)
+    assert done.code == 0 and f"{native}: note:" in done.out and "Pipeline CRDs" in done.out
+    assert f"{plain}: note:" not in done.out
+    assert json.loads(shoprank("lint", native, "--json").out) == {"files": 1, "findings": []}

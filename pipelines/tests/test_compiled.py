@@ -1,13 +1,16 @@
 """The compiled pipeline as a cluster gets it; parts of the YAML that kfp.local ignores are checked here."""
 
+import json
 import shutil
 
 import pytest
 import yaml
 
 from components.shared.errors import InputError
+from components.shared.quantities import StepResources
 from pipelines import resources
-from pipelines.compiling import COMPILED, PIPELINES, STAGES, compile_all, compiled_yaml
+from pipelines.compiling import COMPILED, IMAGES, PIPELINES, STAGES, compile_all, compiled_yaml
+from pipelines.resources import KEY_NAME, REGISTRY_MOUNT
 from tests.pictures.drawing import depths, draw_pipeline, needed_arrows, tasks_of
 
 TEXT = (COMPILED / "training.yaml").read_text()
@@ -22,6 +25,7 @@ def test_the_checked_in_yaml_is_current():
     stages = sorted(path.parent for path in STAGES.glob("*/component.py"))
     assert compile_all(check=True) == [
         *(COMPILED / name for name in names),
+        IMAGES,
         *(one / "component.yaml" for one in stages),
     ]
     assert sorted(path.name for path in COMPILED.glob("*.yaml")) == sorted(names)
@@ -29,6 +33,7 @@ def test_the_checked_in_yaml_is_current():
 
 def test_stale_file_is_refused_until_it_is_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr("pipelines.compiling.COMPILED", tmp_path)
+    monkeypatch.setattr("pipelines.compiling.IMAGES", tmp_path / "images.yaml")
     for path in STAGES.glob("*/component.py"):
         (tmp_path / path.parent.name).mkdir()
         shutil.copyfile(path, tmp_path / path.parent.name / "component.py")
@@ -49,10 +54,40 @@ def test_nothing_is_installed_at_run_time():
     }
 
 
+def placeholder(parameter):
+    return f"{{{{$.inputs.parameters['pipelinechannel--{parameter}']}}}}"
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_resources_of_the_training_steps_are_strings_and_checked_first(pipeline):
+    specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
+    parameters = specification["root"]["inputDefinitions"]["parameters"]
+    own = {name for name in StepResources.model_fields if name in parameters}
+    assert own == (set() if pipeline == "catalog" else {"gpus", "cpu", "memory"})
+    defaults = StepResources()
+    for name in own:
+        assert (parameters[name]["parameterType"], parameters[name]["defaultValue"]) == (
+            "STRING", getattr(defaults, name),
+        )  # fmt: skip
+        given = specification["root"]["dag"]["tasks"]["check-parameters"]["inputs"]["parameters"][name]
+        assert given == {"componentInputParameter": name}
+
+
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_no_step_runs_as_root(pipeline):
+    specification, platform = yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for name in specification["deploymentSpec"]["executors"]:
+        assert executors[name]["securityContext"] == {"runAsNonRoot": True, "runAsUser": "1000", "runAsGroup": "1000"}
+
+
 def test_every_step_has_limits_and_retries():
     for name, executor in EXECUTORS.items():
         limits = executor["container"]["resources"]
         assert limits["resourceCpuLimit"] and limits["resourceMemoryLimit"], name
+        if name in TRAINING:
+            assert limits["resourceCpuLimit"] == limits["resourceCpuRequest"] == placeholder("cpu")
+            assert limits["resourceMemoryLimit"] == limits["resourceMemoryRequest"] == placeholder("memory")
 
     def walk(dag):
         for name, task in dag["tasks"].items():
@@ -61,6 +96,8 @@ def test_every_step_has_limits_and_retries():
                 walk(component["dag"])
             else:
                 assert task["retryPolicy"]["maxRetryCount"] == (5 if name == "rollout-model" else 2)
+                days = 14 if name in ("train-retriever", "train-ranker", "rollout-model") else 1
+                assert task["retryPolicy"]["backoffMaxDuration"] == f"{days * 86_400}s", "counts from the first start"
 
     walk(SPECIFICATION["root"]["dag"])
 
@@ -132,7 +169,7 @@ def test_training_passes_its_pod_settings_to_the_nodes_of_a_train_job():
         assert all(entry["applyToTask"] for entry in passed), "with launch=process the pod itself trains"
         assert component["inputDefinitions"]["parameters"]["task_config"]["parameterType"] == "TASK_CONFIG"
         accelerator = EXECUTORS[name]["container"]["resources"]["accelerator"]
-        assert accelerator["resourceCount"] == "{{$.inputs.parameters['pipelinechannel--gpus']}}"
+        assert accelerator["resourceCount"] == placeholder("gpus")
         assert all(entry["optional"] for entry in platform[name]["secretAsEnv"])
         assert platform[name]["fieldPathAsEnv"][0]["name"] == "KFP_RUN_ID"
 
@@ -165,8 +202,32 @@ def test_pipeline_parameters_reach_every_step_that_accepts_them(pipeline):
 
 
 @pytest.mark.parametrize(("pipeline", "step"), [("training", "evaluate-model"), ("catalog", "refresh-catalog")])
-def test_champion_is_verified_with_the_public_key_of_the_signing_key(pipeline, step):
+def test_champion_is_verified_with_the_key_of_the_config_map(pipeline, step):
     specification = next(yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text()))
     (task,) = (task for name, task, _ in steps(specification) if name == step)
-    key = task["inputs"]["parameters"]["public_key"]["runtimeValue"]["constant"]
-    assert key == "{{$.inputs.parameters['pipelinechannel--signing_key']}}.pub"
+    assert task["inputs"]["parameters"]["public_key"] == {"componentInputParameter": "public_key"}
+    defaults = specification["root"]["inputDefinitions"]["parameters"]
+    for name in ("public_key", "signing_key"):
+        assert not defaults[name]["defaultValue"].startswith(REGISTRY_MOUNT), "what is trusted is not on that volume"
+
+
+@pytest.mark.parametrize("pipeline", ["training", "catalog"])
+def test_only_the_step_that_signs_can_read_the_private_key(pipeline):
+    _, platform = yaml.safe_load_all((COMPILED / f"{pipeline}.yaml").read_text())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+    def mounting(kind):
+        return {name: one[kind] for name, one in executors.items()
+                if any(KEY_NAME in json.dumps(mount) for mount in one.get(kind, []))}  # fmt: skip
+
+    (mounts,) = mounting("secretAsVolume").values()
+    assert set(mounting("secretAsVolume")) == {"exec-register-model"}
+    assert [(mount["mountPath"], mount["optional"]) for mount in mounts] == [("/etc/shoprank/signing", True)]
+    # The first step gets the public half of the Secret only.
+    (given,) = mounting("secretAsEnv").values()
+    assert set(mounting("secretAsEnv")) == {"exec-check-parameters"}
+    (keys,) = (one["keyToEnv"] for one in given if KEY_NAME in json.dumps(one))
+    assert keys == [{"secretKey": "signing.pem.pub", "envVar": "SHOPRANK_SIGNING_PUBLIC_KEY"}]
+    verifying = {"exec-check-parameters", "exec-register-model", "exec-validate-serving"}
+    verifying.add("exec-evaluate-model" if pipeline == "training" else "exec-refresh-catalog")
+    assert set(mounting("configMapAsVolume")) == verifying

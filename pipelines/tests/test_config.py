@@ -50,7 +50,14 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         ),
         (("run", "training", "--set", ".=3"), "--set .=3", "path=value"),
         (("run", "training", "--set", "source="), "source is ''", "not empty"),
-        (("run", "training", "--set", "gpus=a"), "gpus is 'a'", "matches"),
+        (("run", "training", "--set", "gpus=two"), "gpus is 'two'", 'a whole number as a string, such as "1"'),
+        (("config", "--set", "cpu=8"), "cpu is 8", '"250m"'),
+        (("config", "--set", "memory=32"), "memory is 32", '"32Gi"'),
+        (
+            ("submit", "training", "--host", "http://127.0.0.1:9", "--set", "memory=32GB"),
+            "memory is '32GB'",
+            "with its unit",
+        ),
         (("run", "training", "--set", "ranker.refit=null"), "ranker.refit is null", "true or false"),
         (
             ("submit", "training", "--host", "http://127.0.0.1:9", "--set", "strategy=guarded"),
@@ -141,6 +148,22 @@ def test_every_parameter_of_a_pipeline_is_an_option(pipeline):
     assert pipeline_arguments({"nothing": 1}, sorted(parameters)) == {}, "a file may serve several pipelines"
     with pytest.raises(InputError, match="this pipeline has no option"):
         pipeline_arguments({"nothing": 1}, sorted(parameters), ["nothing"])
+
+
+def test_step_that_waits_for_a_train_job_asks_for_little():
+    nodes = ["training.launch=trainjob", "training.exchange=s3://bucket/exchange"]
+    parameters = parameters_of("training")
+
+    def own(*words):
+        arguments = pipeline_arguments(given_options(None, [*nodes, *words]), parameters)
+        return {name: arguments[name] for name in ("gpus", "cpu", "memory") if name in arguments}
+
+    assert own() == {"cpu": "1", "memory": "4Gi"}, "its GPUs are the number of the nodes'"
+    assert own("training.node_gpus=8") == {"cpu": "1", "memory": "4Gi", "gpus": "0"}
+    assert own("training.node_gpus=8", "memory=16Gi", "gpus='1'") == {"cpu": "1", "memory": "16Gi", "gpus": "1"}
+    assert pipeline_arguments(given_options(None, ["training.processes=2"]), parameters) == {
+        "training": {"processes": 2}
+    }, "a step that trains in its own pod keeps the defaults of the pipeline"
 
 
 def test_new_option_needs_only_one_field(monkeypatch, shoprank):

@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import yaml
+from kfp import dsl
 
 from components.shared.errors import InputError
+from pipelines import resources
 from pipelines.cli.app import main
-from pipelines.compiling import COMPILED
+from pipelines.compiling import COMPILED, compiled_yaml
 from pipelines.linting import lint
+from pipelines.resources import apply
 from tests import custom_resources
 
 TEXT = (COMPILED / "training.yaml").read_text()
@@ -24,13 +27,16 @@ def platform(documents, name="exec-train-ranker"):
 
 
 def task(documents, name="deploy-model"):
-    blessed = next(part for part in documents[0]["components"].values() if name in part.get("dag", {}).get("tasks", {}))
-    return blessed["dag"]["tasks"][name]
+    graphs = [documents[0]["root"], *documents[0]["components"].values()]
+    return next(graph for graph in graphs if name in graph.get("dag", {}).get("tasks", {}))["dag"]["tasks"][name]
 
 
 def inputs(documents):
     return documents[0]["root"]["inputDefinitions"]["parameters"]
 
+
+MEMORY_LIMITS = ("memoryLimit", "resourceMemoryLimit")
+"""A constant is written in both forms, a parameter only in the second."""
 
 MISTAKES = {
     "run-time install": [
@@ -42,11 +48,28 @@ MISTAKES = {
         lambda d: container(d).update(image="localhost:5001/shoprank/train"),
     ],
     "no resources": [
-        lambda d: [container(d)["resources"].pop(part) for part in ("resourceMemoryLimit", "memoryLimit")],
+        lambda d: container(d)["resources"].pop("resourceMemoryLimit"),
+        lambda d: [container(d, "exec-build-features")["resources"].pop(part) for part in MEMORY_LIMITS],
         lambda d: container(d).pop("resources") and platform(d).pop("tolerations"),
     ],
     "accelerator without toleration": [lambda d: platform(d).pop("tolerations")],
     "toleration without accelerator": [lambda d: container(d)["resources"].pop("accelerator")],
+    "may run as root": [
+        lambda d: platform(d).pop("securityContext"),
+        lambda d: platform(d)["securityContext"].pop("runAsNonRoot"),
+        lambda d: platform(d)["securityContext"].update(runAsUser="0"),
+    ],
+    "no retries": [lambda d: task(d).pop("retryPolicy")],
+    "short retries": [
+        lambda d: task(d)["retryPolicy"].update(backoffMaxDuration="3600s"),
+        lambda d: task(d, "train-ranker")["retryPolicy"].update(backoffMaxDuration="86400s"),
+        lambda d: task(d, "rollout-model")["retryPolicy"].update(backoffMaxDuration="86400s"),
+    ],
+    "quantity": [
+        lambda d: container(d, "exec-build-features")["resources"].update(
+            resourceMemoryLimit="{{$.inputs.parameters['size']}}"
+        ) or task(d, "build-features")["inputs"]["parameters"].update(size={"componentInputParameter": "seed"}),
+    ],
     "secret": [
         lambda d: inputs(d).update(registry_password={"parameterType": "STRING"}),
         lambda d: inputs(d)["signing_key"].update(defaultValue="-----BEGIN PRIVATE KEY-----"),
@@ -71,6 +94,41 @@ def test_each_mistake_is_the_only_finding(rule, plant):
     found = lint(yaml.safe_dump_all(documents))
     assert [finding.rule for finding in found] == [rule], found
     assert found[0].where and found[0].fix
+
+
+@dsl.component(base_image="image:1", install_kfp_package=False)
+def count() -> int:
+    """Number of accelerators, as a number."""
+    return 2
+
+
+@dsl.component(base_image="image:1", install_kfp_package=False)
+def work(gpus: str = "1"):
+    """Does nothing."""
+
+
+@pytest.mark.parametrize("source", ["parameter", "output"])
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ("set_accelerator_limit", "accelerator.resourceCount"), ("set_cpu_limit", "resourceCpuLimit"),
+        ("set_memory_request", "resourceMemoryRequest"),
+    ],
+)  # fmt: skip
+def test_a_number_in_a_resource_field_is_found_with_task_and_parameter(source, field, names):
+    @dsl.pipeline(name="numbers")
+    def numbers(amount: int = 1, text: str = "1"):
+        first = apply(count(), resources.GATE)
+        with dsl.ParallelFor(items=["a"]):
+            task = apply(work(), resources.TRAIN, {"gpus": text})
+            chosen = amount if source == "parameter" else first.output
+            getattr(task, field)(chosen)
+            task.register_pipeline_channels([chosen])
+
+    (found,) = lint(compiled_yaml(numbers))
+    assert (found.rule, found.where) == ("quantity", "work")
+    assert names in found.what and "NUMBER_INTEGER" in found.what and "string" in found.fix
+    assert ("amount" if source == "parameter" else "Output") in found.what
 
 
 def test_a_mistake_in_the_native_form_is_found():

@@ -44,12 +44,13 @@ def test_workers_share_a_study_and_one_step_closes_it(loop):
     assert not worker["cachingOptions"].get("enableCache") and not last["cachingOptions"].get("enableCache")
 
 
-def test_loops_receive_the_number_of_gpus():
+@pytest.mark.parametrize("parameter", ["gpus", "cpu", "memory"])
+def test_loops_receive_the_resources_of_the_workers(parameter):
+    channel = f"pipelinechannel--{parameter}"
     for loop in LOOPS:
-        assert ROOT[loop]["inputs"]["parameters"]["pipelinechannel--gpus"] == {"componentInputParameter": "gpus"}
-        assert SPECIFICATION["components"][ROOT[loop]["componentRef"]["name"]]["inputDefinitions"]["parameters"][
-            "pipelinechannel--gpus"
-        ]
+        assert ROOT[loop]["inputs"]["parameters"][channel] == {"componentInputParameter": parameter}
+        component = SPECIFICATION["components"][ROOT[loop]["componentRef"]["name"]]
+        assert component["inputDefinitions"]["parameters"][channel]["parameterType"] == "STRING"
 
 
 def test_ranker_is_tuned_on_the_retriever_with_the_best_hyperparameters():

@@ -1,95 +1,106 @@
-"""Fixtures with a real API server: any cluster that has the custom resources, or the one for tests beside the project.
+"""Fixtures with the platform's API server, behind a proxy of the test's own that can hang and be away.
 
-KUBECONFIG or `--kube-context` names a cluster; else ../shared/tools/crd_apiserver.py is started (SHOPRANK_CRD_APISERVER
-names it elsewhere). It stores, validates, patches and watches; nothing acts on its objects but the tests.
+The platform is shared by all tests, so nothing is done to its server; each test gets namespaces that end with it.
 """
 
+import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import kubernetes
 import pytest
 
 from components.shared.cluster.api import Cluster, RetryPolicy, connect
+from tests.cluster.platform.client import Platform
+from tests.cluster.platform.layout import CHECKOUT
+from tests.cluster.tcp_proxy import TcpProxy
 
-TOOL = Path(os.environ.get("SHOPRANK_CRD_APISERVER", Path(__file__).parents[3] / "shared/tools/crd_apiserver.py"))
 QUICK = RetryPolicy(connects=12, statuses=2, unknown_kind_s=2.0)
+_RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
 
 @dataclass
 class ApiServer:
-    """A started API server, which tests can pause and restart.
+    """The platform's API server, as seen through a proxy.
 
     Attributes:
-        folder: its files. kubeconfig: how to reach it.
+        platform: whose server it is. kubeconfig: how to reach the proxy. proxy: in front of the server.
+        connected: connections of the test, each to a namespace of its own.
     """
 
-    folder: Path
+    platform: Platform
     kubeconfig: Path
-    revived: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    proxy: TcpProxy
     connected: list[Cluster] = field(default_factory=list)
 
+    @classmethod
+    def of(cls, platform: Platform, folder: Path) -> "ApiServer":
+        """Put a proxy in front of the platform's server; `folder` gets a kubeconfig with its address."""
+        content = json.loads(platform.kubeconfig.read_text())
+        cluster = content["clusters"][0]["cluster"]
+        address = urlsplit(cluster["server"])
+        proxy = TcpProxy((address.hostname or "", address.port or 443))
+        # The certificate of the server names 127.0.0.1 too.
+        cluster["server"] = f"https://127.0.0.1:{proxy.port}"
+        path = folder / "kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(content))
+        return cls(platform, path, proxy)
+
     def connect(self, patience: RetryPolicy = QUICK) -> Cluster:
-        """Connect to a new namespace."""
+        """Connect to a new namespace, through the proxy."""
+        name = f"t-{uuid.uuid4().hex[:12]}"
         before = os.environ.get("KUBECONFIG")
         os.environ["KUBECONFIG"] = str(self.kubeconfig)
         try:
-            self.connected.append(connect(namespace=f"t-{uuid.uuid4().hex[:12]}", patience=patience))
-            return self.connected[-1]
+            found = connect(namespace=name, patience=patience)
         finally:
             os.environ.pop("KUBECONFIG") if before is None else os.environ.update(KUBECONFIG=before)
+        self.connected.append(found)
+        body = {"metadata": {"name": name, "labels": _RESTRICTED}}
+        kubernetes.client.CoreV1Api(found.client).create_namespace(body)
+        return found
 
     def pause(self) -> None:
         """Stop answering: connections hang, as behind a dead load balancer."""
-        os.kill(self._pid(), signal.SIGSTOP)
+        self.proxy.pause()
 
     def go_on(self) -> None:
         """Answer again."""
-        os.kill(self._pid(), signal.SIGCONT)
+        self.proxy.go_on()
 
     def restart(self, away_s: float) -> None:
-        """Kill the server, and start it again later on the same port with the same objects."""
-        command = [os.fsdecode(word) for word in Path(f"/proc/{self._pid()}/cmdline").read_bytes().split(b"\0") if word]
-        os.kill(self._pid(), signal.SIGKILL)
-        time.sleep(away_s)
-        with (self.folder / "apiserver.log").open("a") as log:
-            process = subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
-        self.revived.append(process)
-        (self.folder / "apiserver.pid").write_text(str(process.pid))
+        """End all connections and watches, and refuse new ones for a while."""
+        self.proxy.away(away_s)
 
     def stop(self) -> None:
-        """End server and store."""
+        """Close all connections, and delete the namespaces without waiting for their end."""
+        self.go_on()
         for cluster in self.connected:
             cluster.close()
-        subprocess.run([sys.executable, TOOL, "stop", "--dir", self.folder], check=False, timeout=60)
-        for process in self.revived:
-            process.wait(30)
-
-    def _pid(self) -> int:
-        return int((self.folder / "apiserver.pid").read_text())
+        self.proxy.close()
+        if self.connected:
+            names = [cluster.namespace for cluster in self.connected]
+            self.platform.kubectl("delete", "namespace", "--wait=false", "--ignore-not-found", *names)
 
 
 @pytest.fixture(scope="session")
-def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """The API server for tests; skipped with a reason where it cannot start."""
-    missing = [program for program in ("etcd", "zstd", "openssl") if shutil.which(program) is None]
-    if missing or not TOOL.exists():
-        lack = f"no {', '.join(missing)} (Debian: etcd-server, zstd, openssl)" if missing else f"no {TOOL}"
-        pytest.skip(f"no API server for custom resources: {lack}")
-    folder = tmp_path_factory.mktemp("api-server")
-    server = ApiServer(folder, folder / "kubeconfig")
+def training_runtime(platform: Platform) -> None:
+    """The ClusterTrainingRuntime of manifests/cluster; without it Trainer refuses every TrainJob of ours."""
+    platform.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(CHECKOUT / "manifests/cluster"))
+
+
+@pytest.fixture
+def api_server(
+    platform: Platform, training_runtime: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ApiServer]:
+    """The platform's API server behind a proxy of this test; skipped with a reason where the platform cannot run."""
+    server = ApiServer.of(platform, tmp_path_factory.mktemp("api-server"))
     try:
-        started = subprocess.run(
-            [sys.executable, TOOL, "start", "--dir", folder], capture_output=True, text=True, check=False, timeout=120
-        )
-        assert started.returncode == 0, started.stderr
         yield server
     finally:
         server.stop()
@@ -97,5 +108,5 @@ def api_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
 
 @pytest.fixture
 def cluster(api_server: ApiServer) -> Cluster:
-    """An empty namespace of the API server."""
+    """A new namespace of the platform."""
     return api_server.connect()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.shared.release.registry import Registry
+from components.shared.release.signing import create_key
 from tests.containers import base_image, building
 from tests.containers.engine import EngineMissing, engine
 
@@ -78,8 +79,11 @@ def pipeline(images):
         root = Path(folder)
         # The steps are user 1000, whoever runs the tests; the runner mounts this folder, and only this one.
         root.chmod(0o777)
+        key = root / "keys" / "signing.pem"
+        create_key(key)
+        key.chmod(0o644)
         arguments = {
-            "size": "tiny", "registry": f"{root}/registry", "signing_key": f"{root}/keys/signing.pem",
+            "size": "tiny", "registry": f"{root}/registry", "signing_key": str(key), "public_key": f"{key}.pub",
             "release": {"max_p99_ms": 2000.0},
         }  # fmt: skip
         with tempfile.NamedTemporaryFile("w", suffix=".json") as job:

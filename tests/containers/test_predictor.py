@@ -40,9 +40,11 @@ COMPILE = textwrap.dedent("""
     from pathlib import Path
     from components.compile_model.compile import CompileOptions, compile_model
     from components.register_model.register import RegisterConfig, register
+    from components.shared.release.signing import create_key
     *models, out = map(Path, sys.argv[1:])
     compile_model(*models, out / "compiled", CompileOptions(runtime="aotinductor"))
     where = RegisterConfig(registry=out / "registry", name="native", signing_key=out / "key.pem")
+    create_key(where.signing_key)
     register(out / "compiled", None, out / "bundle", where)
 """)
 

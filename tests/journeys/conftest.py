@@ -10,7 +10,7 @@ import pytest
 
 from tests.journeys.journey import Journey
 
-EARLY = ("tests/journeys/test_demo.py", "components/rollout_model/", "tests/journeys/")
+EARLY = ("tests/journeys/test_demo.py", "tests/cluster/", "tests/journeys/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,15 +9,16 @@ import pytest
 
 from components.check_parameters.component import check_parameters
 from components.shared.errors import InputError
+from components.shared.quantities import StepResources
 from pipelines.catalog import catalog
 from pipelines.training import training
 from pipelines.tuning import tuning
 
 GIVEN = {name: field.default for name, field in inspect.signature(check_parameters.python_func).parameters.items()}
-UNCHECKED = {"source", "gpus", "model_name", "registry", "signing_key", "items_source", "workers"}
+UNCHECKED = {"source", "model_name", "registry", "items_source", "workers"}
 """Parameters that take any text, and the names of the tuning workers."""
 SECTIONS = {name: value for name, value in GIVEN.items() if isinstance(value, dict)}
-GUARDED = {"strategy": "guarded", "rollout": {"evidence": "http://prometheus:9090"}}
+GUARDED = {"strategy": "guarded", "rollout": {"evidence": "http://prometheus:9090", "gateway": "shoprank"}}
 
 
 def rollout(**options):
@@ -26,6 +27,10 @@ def rollout(**options):
 
 WRONG = [
     ({"size": "huge"}, "size is 'huge'"),
+    ({"gpus": "two"}, "gpus is 'two'"),
+    ({"gpus": "-1"}, "gpus is '-1'"),
+    ({"cpu": "eight"}, "cpu is 'eight'"),
+    ({"memory": "32"}, "memory is '32'"),
     ({"data": {"mapping": [1]}}, "data.mapping is [1]"),
     ({"data": {"mapping": {"user": "visitor"}}}, "data: mapping: 'user' is not a column of the data contract"),
     ({"data": {"validation": {"orphan_error": 2}}}, "data.validation.orphan_error is 2"),
@@ -72,6 +77,7 @@ def check(**changes):
 
 def test_the_defaults_pass():
     check()
+    assert {name: GIVEN[name] for name in StepResources.model_fields} == StepResources().to_json()
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG, ids=lambda value: value if isinstance(value, str) else None)
@@ -125,3 +131,34 @@ check_parameters(flat, {SECTIONS!r})
 assert not {{"torch", "matplotlib", "kubernetes", "duckdb"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Two key pairs: paths of the private keys."""
+    from components.shared.release.signing import create_key
+
+    for name in ("ours.pem", "other.pem"):
+        create_key(tmp_path / name)
+    return tmp_path / "ours.pem", tmp_path / "other.pem"
+
+
+def test_key_that_predictors_do_not_trust_is_named_before_anything_runs(pairs):
+    ours, other = pairs
+    check_parameters.python_func(signing_key=str(ours), public_key=f"{ours}.pub")
+    with pytest.raises(InputError, match=r"the key .*ours\.pem .* does not belong to the public key .*other\.pem\.pub"):
+        check_parameters.python_func(signing_key=str(ours), public_key=f"{other}.pub")
+    with pytest.raises(InputError, match="cannot read the public key"):
+        check_parameters.python_func(signing_key=str(ours), public_key=f"{ours}.none")
+
+
+def test_public_half_of_the_secret_is_compared_where_the_private_key_is_not_mounted(pairs, monkeypatch):
+    ours, other = pairs
+    secret = "/etc/shoprank/signing/signing.pem"
+    with pytest.raises(InputError, match=f"cannot read the signing key {secret}") as refused:
+        check_parameters.python_func(signing_key=secret, public_key=f"{ours}.pub")
+    assert "shoprank keys create" in refused.value.fix
+    monkeypatch.setenv("SHOPRANK_SIGNING_PUBLIC_KEY", ours.with_name("ours.pem.pub").read_text())
+    check_parameters.python_func(signing_key=secret, public_key=f"{ours}.pub")
+    with pytest.raises(InputError, match=f"the key {secret} of the Secret .* does not belong to"):
+        check_parameters.python_func(signing_key=secret, public_key=f"{other}.pub")

@@ -52,6 +52,7 @@ def bundles(tiny_run, native, tmp_path_factory) -> tuple[Path, Path, Path]:
     """Bundles of the same model for onnxruntime and as native code, and the public key of both."""
     folder = tmp_path_factory.mktemp("bundles")
     config = RegisterConfig(registry=folder / "registry", name="shop", signing_key=folder / "key.pem")
+    load_or_create_key(config.signing_key)
     for compiled, name in ((tiny_run.compiled, "onnx"), (native, "native")):
         register(compiled, None, folder / name, config)
     return folder / "onnx", folder / "native", folder / "key.pem.pub"

@@ -1,5 +1,6 @@
 """Registering a compiled model: a signed bundle, a reproducible version, and nothing for an incomplete model."""
 
+import dataclasses
 import re
 import shutil
 
@@ -13,7 +14,7 @@ from components.shared.evaluation.decision import Decision
 from components.shared.release.bundle import verify
 from components.shared.release.config import ReleaseOptions
 from components.shared.release.registry import Registry
-from components.shared.release.signing import load_public_key
+from components.shared.release.signing import create_key, load_public_key
 from serving.tests.handmade import write_compiled, write_golden
 
 
@@ -33,6 +34,7 @@ def evaluation(tmp_path):
 
 @pytest.fixture
 def config(tmp_path):
+    create_key(tmp_path / "key.pem")
     return RegisterConfig(registry=tmp_path / "registry", name="shop", signing_key=tmp_path / "key.pem",
                           lineage={"run": "r1"})  # fmt: skip
 
@@ -83,9 +85,31 @@ def test_invalid_release_options_are_refused_by_their_path():
 
 def test_component_writes_a_signed_bundle_with_its_version(compiled, evaluation, tmp_path):
     bundle = Model(uri=str(tmp_path / "bundle"))
+    create_key(tmp_path / "key.pem")
     version = register_model.python_func(
         compiled=Model(uri=str(compiled)), evaluation=Artifact(uri=str(evaluation)), bundle=bundle,
         registry=str(tmp_path / "registry"), model_name="shop", signing_key=str(tmp_path / "key.pem"),
+        public_key=str(tmp_path / "key.pem.pub"),
         release={"lineage": {"run": "r1"}},
     )  # fmt: skip
     assert bundle.metadata["version"] == version and (tmp_path / "bundle" / "bundle.sig").exists()
+
+
+def test_a_step_makes_no_key_and_signs_with_no_other_than_the_trusted_one(compiled, config, tmp_path):
+    missing = dataclasses.replace(config, signing_key=tmp_path / "none.pem")
+    with pytest.raises(InputError, match=r"cannot read the signing key .*none\.pem") as refused:
+        register(compiled, None, tmp_path / "bundle", missing)
+    assert "shoprank keys create" in refused.value.fix
+    assert not list(tmp_path.glob("none*")) and not (tmp_path / "bundle").exists()
+    create_key(tmp_path / "other.pem")
+    other = dataclasses.replace(config, public_key=tmp_path / "other.pem.pub")
+    with pytest.raises(InputError, match="does not belong to the public key"):
+        register(compiled, None, tmp_path / "bundle", other)
+    assert not (tmp_path / "registry").exists()
+
+
+def test_kserve_reads_a_registry_in_an_object_store_under_its_own_uri():
+    read = ReleaseOptions.read
+    assert read({}, "release").storage_of("s3://shop/models") == "s3://shop/models"
+    assert read({}, "release").storage_of("/mnt/shoprank/registry") == "pvc://shoprank-registry/registry"
+    assert read({"storage": "s3://encrypted/models"}, "").storage_of("s3://a/b") == "s3://encrypted/models"

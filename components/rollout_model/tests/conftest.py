@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from components.shared.release.registry import Registry
-from tests.cluster.api_server import api_server, cluster  # noqa: F401
+from tests.cluster.api_server import api_server, cluster, training_runtime  # noqa: F401
+from tests.cluster.platform.fixture import platform  # noqa: F401
 from tests.cluster.shelves import two_versions
 
 

@@ -41,7 +41,9 @@ def rollout_stage(registered_versions, cluster, api_server, tmp_path, monkeypatc
         Decision(blessed, ("worse than popularity",), {}).write(tmp_path / "evaluation")
         outputs = {"record": Artifact(uri=f"{tmp_path}/record"), "page": HTML(uri=f"{tmp_path}/page.html"),
                    "result": Metrics(uri=f"{tmp_path}/result")}  # fmt: skip
-        rollout = {"evidence": f"{tmp_path}/log"} | {name: value for name, value in further.items() if name != "mode"}
+        rollout = {"evidence": f"{tmp_path}/log", "gateway": "shoprank"} | {
+            name: value for name, value in further.items() if name != "mode"
+        }
         release = {"namespace": cluster.namespace} | {name: further[name] for name in ("mode",) if name in further}
         done = rollout_model.python_func(
             proof=Artifact(uri=f"{tmp_path}/proof"), evaluation=Artifact(uri=f"{tmp_path}/evaluation"),
@@ -56,7 +58,7 @@ def rollout_stage(registered_versions, cluster, api_server, tmp_path, monkeypatc
 def test_record_is_written_to_the_registry_and_the_outputs(rollout_stage, cluster, tmp_path):
     call, registry, (champion, candidate) = rollout_stage
     cluster.create(INFERENCE_SERVICE, manifest(ServiceSpec(model="handmade"), champion))
-    # No KServe controller runs here: the candidate never gets ready, so the rollout is rolled back.
+    # The namespace has no ServingRuntime: the candidate never gets ready, so the rollout is rolled back.
     done, outputs = call(candidate, steps=[50, 100], guards={"min_sample": 5}, ready_s=2.0)
     assert done == "rolled_back" and outputs["result"].metadata["promoted"] == 0.0
     record = read_record(tmp_path / "record")
@@ -81,7 +83,9 @@ def test_refused_rollouts_do_not_change_the_service(rollout_stage, cluster):
         call(candidate, mode="Knative")
     with pytest.raises(InputError, match=r"rollout.evidence is empty"):
         call(candidate, evidence="")
-    assert cluster.get(INFERENCE_SERVICE, "shoprank") == service
+    with pytest.raises(InputError, match=r"rollout.gateway is empty.*Standard mode"):
+        call(candidate, gateway="")
+    assert cluster.get(INFERENCE_SERVICE, "shoprank")["spec"] == service["spec"]
 
 
 @pytest.mark.parametrize(
@@ -97,11 +101,13 @@ def test_refused_rollouts_do_not_change_the_service(rollout_stage, cluster):
         ({"guards": {"alpha": 2}}, "rollout.guards.alpha is 2"),
         ({"poll_s": 0}, "rollout.poll_s is 0"),
         ({"evidence": ""}, "rollout.evidence is empty"),
+        ({"gateway": ""}, "rollout.gateway is empty"),
     ],
 )
 def test_invalid_options_are_refused_by_their_path(options, message, tmp_path):
     with pytest.raises(InputError, match=re.escape(message)):
-        rollout_of(tmp_path, ("shop", "v1"), {}, {"evidence": "http://prometheus:9090", **options})
+        given = {"evidence": "http://prometheus:9090", "gateway": "shoprank", **options}
+        rollout_of(tmp_path, ("shop", "v1"), {}, given)
 
 
 def test_kind_of_evidence_follows_from_its_address(tmp_path):

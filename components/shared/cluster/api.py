@@ -4,7 +4,6 @@ A thin layer on the kubernetes client that adds retries, and errors that include
 """
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable, Generator
@@ -16,7 +15,8 @@ import kubernetes
 import urllib3
 from kubernetes.client import ApiException, CustomObjectsApi
 
-from components.shared.cluster.kinds import Kind
+from components.shared.cluster.kinds import POD, Kind
+from components.shared.cluster.rejection import reason_of, rejected
 from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
 
 Manifest = dict[str, Any]
@@ -58,13 +58,13 @@ def connect(context: str = "", namespace: str = "", patience: RetryPolicy | None
         InputError: this is not a pod and there is no usable kubeconfig.
     """
     configuration = kubernetes.client.Configuration()
-    own = "default"
+    own, inside = "default", False
     # The client reads KUBECONFIG on import; it may be set later.
     path = os.environ.get("KUBECONFIG", "")
     try:
         if not context and not path and "KUBERNETES_SERVICE_HOST" in os.environ:
             kubernetes.config.load_incluster_config(client_configuration=configuration)
-            own = _NAMESPACE.read_text(encoding="utf-8").strip()
+            own, inside = _NAMESPACE.read_text(encoding="utf-8").strip(), True
         else:
             kubernetes.config.load_kube_config(path or None, context or None, configuration)
             contexts, current = cast(
@@ -79,7 +79,7 @@ def connect(context: str = "", namespace: str = "", patience: RetryPolicy | None
         ) from error
     patience = patience or RetryPolicy()
     configuration.retries = patience.retries()  # pyright: ignore[reportAttributeAccessIssue]
-    return Cluster(kubernetes.client.ApiClient(configuration), namespace or own, patience)
+    return Cluster(kubernetes.client.ApiClient(configuration), namespace or own, patience, inside)
 
 
 class Cluster:
@@ -89,10 +89,13 @@ class Cluster:
         client: A connected client.
         namespace: Namespace of the objects.
         patience: How long an unknown kind is retried; the client's own retries are set by `connect`.
+        inside: Whether this process runs in a pod of the cluster and so reaches its Services and pods.
     """
 
-    def __init__(self, client: kubernetes.client.ApiClient, namespace: str, patience: RetryPolicy):
-        self.client, self.namespace, self._patience = client, namespace, patience
+    def __init__(
+        self, client: kubernetes.client.ApiClient, namespace: str, patience: RetryPolicy, inside: bool = False
+    ):
+        self.client, self.namespace, self._patience, self.inside = client, namespace, patience, inside
         self._objects = CustomObjectsApi(client)
 
     def close(self) -> None:
@@ -107,6 +110,24 @@ class Cluster:
             ClusterError: the API rejected the request or is unavailable.
         """
         return self._call(kind, name, "get", {"name": name})
+
+    def read(self, path: str, **query: str) -> Any:
+        """Return what a path of the core API below the namespace answers: `pods`, `events`, `pods/NAME:8080/proxy/...`.
+
+        Raises:
+            MissingObject: it does not exist.
+            ClusterError: the API rejected the request or is unavailable.
+        """
+        try:
+            return self.client.call_api(
+                f"/api/v1/namespaces/{self.namespace}/{path}", "GET", query_params=list(query.items()),
+                header_params={"Accept": "application/json"}, auth_settings=["BearerToken"], response_type="object",
+                _return_http_data_only=True, _request_timeout=30,
+            )  # fmt: skip
+        except ApiException as error:
+            raise rejected(error, POD, path, "get") from error
+        except _TRANSPORT as error:
+            raise self._unreachable(error) from error
 
     def find(self, kind: Kind, name: str) -> Manifest | None:
         """Return the current object, or None if it does not exist.
@@ -235,7 +256,7 @@ class Cluster:
         except ApiException as error:
             # 410: the resourceVersion expired; 404: a restarted server has not loaded the kind yet.
             if error.status not in (404, 410):
-                raise _refused(error, kind, name, "watch") from error
+                raise rejected(error, kind, name, "watch") from error
         except _TRANSPORT:
             time.sleep(0.2)
 
@@ -254,46 +275,14 @@ class Cluster:
                 return method(**coordinates, **given)
             except ApiException as error:
                 deadline = deadline or time.monotonic() + self._patience.unknown_kind_s
-                if error.status != 404 or _reason(error) == "NotFound" or time.monotonic() > deadline:
-                    raise _refused(error, kind, name, verb) from error
+                if error.status != 404 or reason_of(error) == "NotFound" or time.monotonic() > deadline:
+                    raise rejected(error, kind, name, verb) from error
             except _TRANSPORT as error:
-                raise ClusterError(
-                    f"the API server {self.client.configuration.host} is unreachable: {error}",
-                    "check the cluster and the kubeconfig context, then retry",
-                ) from error
+                raise self._unreachable(error) from error
             time.sleep(0.5)
 
-
-def _said(error: ApiException) -> dict[str, Any]:
-    """The Status object of an error response, or {}."""
-    try:
-        body = json.loads(error.body or "{}")
-    except json.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
-
-
-def _reason(error: ApiException) -> str:
-    return _said(error).get("reason", "")
-
-
-def _refused(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterError:
-    """Convert an error response to an exception with a fix for its reason."""
-    reason, message = _reason(error), _said(error).get("message") or (error.body or error.reason or "").strip()
-    what = f"{verb} {kind.kind} {name}".strip()
-    if error.status == 404 and reason != "NotFound":
-        return MissingObject(f"{what}: the cluster does not know {kind.plural}.{kind.group}", f"install {kind.needs}")
-    if error.status == 404:
-        return MissingObject(f"{what}: not found", f"check name and namespace (kubectl get {kind.plural})")
-    if error.status == 409:
-        return ChangedObject(f"{what}: {message}", "run it again; it starts from the current state")
-    fixes = {
-        401: "log in again, or use a context with credentials",
-        400: "fix the problem reported by the webhook",
-        403: "grant the service account the permission, or the namespace the quota, named above",
-        422: f"correct the field named above to match the schema of {kind.kind} {kind.api_version}",
-    }
-    return ClusterError(
-        f"{what}: {error.status} {message}",
-        fixes.get(error.status or 0, "check the log of the API server and of any webhook named above"),
-    )
+    def _unreachable(self, error: Exception) -> ClusterError:
+        return ClusterError(
+            f"the API server {self.client.configuration.host} is unreachable: {error}",
+            "check the cluster and the kubeconfig context, then retry",
+        )

@@ -13,8 +13,6 @@ from components.shared.release.config import ReleaseOptions
 
 Mode = Literal["Standard", "Knative"]
 
-VERSION_ANNOTATION = "shoprank.example/version"
-"""Version of the registry that the stable predictor serves."""
 MODEL_ANNOTATION = "shoprank.example/model"
 """Name of the model in the registry."""
 _MODE = "serving.kserve.io/deploymentMode"
@@ -44,10 +42,10 @@ class ServiceSpec:
     """Maximum number of pods, scaled by CPU utilisation."""
 
     @classmethod
-    def of(cls, release: ReleaseOptions, model: str) -> "ServiceSpec":
-        """The spec from the options in section `release`."""
+    def of(cls, release: ReleaseOptions, model: str, registry: str = "") -> "ServiceSpec":
+        """The spec from the options in section `release`; predictors read an s3:// registry itself."""
         return cls(
-            name=release.service, model=model, storage=release.storage, mode=release.mode,
+            name=release.service, model=model, storage=release.storage_of(registry), mode=release.mode,
             confidential=release.confidential,
         )  # fmt: skip
 
@@ -63,6 +61,20 @@ class ServiceSpec:
         return version if folder.endswith(f"/{self.model}/versions") else ""
 
 
+def spec_of(service: Manifest) -> ServiceSpec:
+    """The spec of a service that exists, from its annotations and the `storageUri` of its stable predictor."""
+    annotations = service["metadata"].get("annotations", {})
+    stable = service["spec"]["predictor"]
+    model = annotations.get(MODEL_ANNOTATION, "")
+    storage = stable.get("model", {}).get("storageUri", "").partition(f"/{model}/versions/")[0]
+    return ServiceSpec(
+        name=service["metadata"]["name"], model=model, storage=storage,
+        mode="Knative" if annotations.get(_MODE) in ("Knative", "Serverless") else "Standard",
+        min_replicas=stable.get("minReplicas", 1),
+        max_replicas=stable.get("maxReplicas") or stable.get("minReplicas", 1),
+    )  # fmt: skip
+
+
 def predictor(spec: ServiceSpec, version: str) -> Manifest:
     """Manifest of the stable predictor; the security settings repeat those of the runtime for the pod."""
     return {
@@ -72,6 +84,8 @@ def predictor(spec: ServiceSpec, version: str) -> Manifest:
         "maxReplicas": spec.max_replicas,
         "scaleMetric": "cpu",
         "scaleTarget": 70,
+        # A new version is available before a pod of the old one ends.
+        "deploymentStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "securityContext": {
             "runAsNonRoot": True, "runAsUser": 1000, "runAsGroup": 1000, "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -94,7 +108,9 @@ def manifest(spec: ServiceSpec, version: str) -> Manifest:
     scaling = {"serving.kserve.io/autoscalerClass": "hpa"} if spec.mode == "Standard" else {}
     stable = predictor(spec, version)
     if spec.mode == "Knative":
-        del stable["scaleMetric"], stable["scaleTarget"]
+        # Knative refuses a security context of the pod; that of the runtime's container says the same.
+        for name in ("scaleMetric", "scaleTarget", "deploymentStrategy", "securityContext"):
+            del stable[name]
         scaling = {"serving.kserve.io/enable-tag-routing": "true"}
     return {
         "apiVersion": INFERENCE_SERVICE.api_version,
@@ -102,7 +118,7 @@ def manifest(spec: ServiceSpec, version: str) -> Manifest:
         "metadata": {
             "name": spec.name,
             "labels": {"app.kubernetes.io/part-of": "shoprank"},
-            "annotations": {_MODE: spec.mode, MODEL_ANNOTATION: spec.model, VERSION_ANNOTATION: version, **scaling},
+            "annotations": {_MODE: spec.mode, MODEL_ANNOTATION: spec.model, **scaling},
         },
         "spec": {"predictor": stable},
     }
@@ -185,7 +201,7 @@ def status_message(service: Manifest, kind: str = "Ready") -> str:
 
 
 def address(service: Manifest) -> str:
-    """Return the URL inside the cluster, '' if the status has none yet."""
+    """URL inside the cluster, '' if the status has none yet."""
     status: dict[str, Any] = service.get("status", {})
     return status.get("address", {}).get("url") or status.get("url", "")
 

@@ -1,4 +1,4 @@
-"""The custom resources that shoprank reads or writes (KServe 0.20, Trainer 2.3)."""
+"""The resources that shoprank reads or writes (KServe 0.20, Trainer 2.3)."""
 
 from dataclasses import dataclass
 
@@ -26,8 +26,14 @@ class Kind:
         return f"{self.group}/{self.version}"
 
 
+POD = Kind("", "v1", "pods", "Pod", "Kubernetes 1.30")
+DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment", "Kubernetes 1.30")
+JOB = Kind("batch", "v1", "jobs", "Job", "Kubernetes 1.30")
+LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", "Kubernetes 1.30")
+AUTOSCALER = Kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", "Kubernetes 1.30")
 INFERENCE_SERVICE = Kind("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService", "KServe 0.20")
 HTTP_ROUTE = Kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", "the Gateway API's CRDs")
+GATEWAY = Kind("gateway.networking.k8s.io", "v1", "gateways", "Gateway", "the Gateway API's CRDs")
 TRAIN_JOB = Kind("trainer.kubeflow.org", "v1alpha1", "trainjobs", "TrainJob", "Kubeflow Trainer 2.3")
 CLUSTER_TRAINING_RUNTIME = Kind(
     "trainer.kubeflow.org", "v1alpha1", "clustertrainingruntimes", "ClusterTrainingRuntime", "Kubeflow Trainer 2.3",

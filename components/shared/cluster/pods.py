@@ -1,42 +1,21 @@
-"""Pods of a TrainJob: streams their logs line by line and reports why pods have not started."""
+"""Logs of a TrainJob's pods, streamed line by line, each line once."""
 
 import contextlib
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import urllib3
 from kubernetes.client import ApiException, CoreV1Api
 
 from components.shared.cluster.api import Cluster
-
-JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
-"""Label of every pod of a JobSet; a TrainJob's JobSet has its name."""
-
-NODE_LABEL = "batch.kubernetes.io/job-completion-index"
-"""Label with the number of a node."""
-
-CONTAINER = "node"
-"""Container in which Kubeflow Trainer runs the workers."""
+from components.shared.cluster.worker_pods import CONTAINER, JOB_LABEL, NODE_LABEL
 
 _TRANSPORT = (urllib3.exceptions.HTTPError, OSError)
-
-
-class WorkerLogs(Protocol):
-    """Source of the log lines of a TrainJob's workers."""
-
-    def opened(self, job: str, emit: Callable[[str], None]) -> AbstractContextManager[None]:
-        """Pass every new line of every node to `emit` while open; closing waits for lines already written."""
-        ...
-
-    def why_waiting(self, job: str) -> str:
-        """Return why nodes of the job are not running yet, '' if unknown."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,14 +46,6 @@ class PodLogs:
             deadline = time.monotonic() + self.drain_s
             for reader in follower.readers.values():
                 reader.join(max(0.0, deadline - time.monotonic()))
-
-    def why_waiting(self, job: str) -> str:
-        """Return messages of scheduler and kubelet about pods that are not running."""
-        try:
-            pods = self.pods(job)
-        except (ApiException, *_TRANSPORT) as error:
-            return f"pods cannot be listed ({_reason(error)})"
-        return "; ".join(f"{pod.metadata.name}: {reason}" for pod in pods if (reason := _waiting(pod)))
 
     def pods(self, job: str) -> list[Any]:
         """List the pods of the job."""
@@ -163,14 +134,6 @@ def _lines(stream: Any) -> Iterator[tuple[str, str]]:
 def _seconds_since(stamp: str) -> int:
     then = datetime.fromisoformat(stamp[:19] + "+00:00").timestamp()
     return max(1, math.ceil(time.time() - then) + 1)
-
-
-def _waiting(pod: Any) -> str:
-    for status in pod.status.container_statuses or []:
-        if status.state.waiting:
-            return f"{status.state.waiting.reason}: {status.state.waiting.message or ''}".rstrip(": ")
-    conditions = [one for one in pod.status.conditions or [] if one.status == "False" and one.message]
-    return conditions[0].message if pod.status.phase == "Pending" and conditions else ""
 
 
 def _reason(error: Exception) -> str:

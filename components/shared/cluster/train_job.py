@@ -8,9 +8,9 @@ from typing import Any
 
 from components.shared.cluster.api import Manifest
 from components.shared.cluster.kinds import TRAIN_JOB
-from components.shared.cluster.pods import CONTAINER
+from components.shared.cluster.worker_pods import CONTAINER
 from components.shared.errors import InputError
-from components.shared.images import TRAIN_IMAGE
+from components.shared.images import PULL_SECRET, TRAIN_IMAGE
 from components.shared.training.exchange import SharedFolder
 from components.shared.training.launch import KEPT_MEMORY, LaunchConfig, PodSettings, WorkerTask
 
@@ -53,6 +53,7 @@ def train_job(task: WorkerTask, config: LaunchConfig, name: str, job: str, run_s
     """
     pod = config.pod
     patch = {
+        "imagePullSecrets": [{"name": PULL_SECRET}] if PULL_SECRET else [],
         "tolerations": list(pod.tolerations), "nodeSelector": dict(pod.node_selector), "affinity": dict(pod.affinity),
         "volumes": list(pod.volumes),
         "containers": [{"name": CONTAINER, "volumeMounts": list(pod.volume_mounts)}] if pod.volume_mounts else [],
@@ -63,7 +64,7 @@ def train_job(task: WorkerTask, config: LaunchConfig, name: str, job: str, run_s
     trainer = {
         "image": TRAIN_IMAGE, "command": ["python", "-m", "torch.distributed.run", "-m", task.module],
         "args": ["--job", job], "env": _env(pod, config), "numNodes": config.nodes,
-        "numProcPerNode": config.processes, "resourcesPerNode": _resources(pod, config.node_gpus),
+        "numProcPerNode": config.processes, "resourcesPerNode": _resources(config),
     }  # fmt: skip
     return {
         "apiVersion": TRAIN_JOB.api_version, "kind": TRAIN_JOB.kind,
@@ -91,21 +92,21 @@ def _env(pod: PodSettings, config: LaunchConfig) -> list[dict[str, Any]]:
     return inherited + [{"name": name, "value": value} for name, value in own.items()]
 
 
-def _resources(pod: PodSettings, gpus: int) -> dict[str, Any]:
-    """Resources of the step; with `gpus`, that many of its accelerator type, even if the step's limit is 0."""
-    kept: dict[str, dict[str, Any]] = {}
+def _resources(config: LaunchConfig) -> dict[str, Any]:
+    """CPU and memory of a node, and accelerators of the step's type: `node_gpus`, or as many as the step has."""
+    gpus, kept = config.node_gpus, {}
     for part in ("requests", "limits"):
-        kept[part] = dict(pod.resources.get(part) or {})
-        for name in [name for name in kept[part] if "/" in name]:
-            kept[part][name] = str(gpus) if gpus else kept[part][name]
-            if kept[part][name] in ("0", 0):
-                del kept[part][name]
+        step = dict(config.pod.resources.get(part) or {})
+        devices = {name: str(gpus or count) for name, count in step.items() if "/" in name}
+        kept[part] = {"cpu": config.node_cpu, "memory": config.node_memory} | {
+            name: count for name, count in devices.items() if count != "0"
+        }
     if gpus and not any("/" in name for name in kept["limits"]):
         raise InputError(
             f"node_gpus is {gpus}, but the step has no accelerator type",
             "set the accelerator's type on the task (its own limit may be 0), or node_gpus to 0",
         )
-    return _given(kept)
+    return kept
 
 
 def _owners() -> list[dict[str, Any]]:
@@ -114,8 +115,8 @@ def _owners() -> list[dict[str, Any]]:
     return [{"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid}] if name and uid else []
 
 
-def check_exchange(config: LaunchConfig) -> None:
-    """Check that the nodes can access the exchange.
+def check_exchange(config: LaunchConfig) -> Path | None:
+    """Check that the nodes can access the exchange, and return where its volume is mounted; None for an object store.
 
     Raises:
         InputError: the exchange is empty, or is a path that is not on a shared volume of the step.
@@ -127,13 +128,15 @@ def check_exchange(config: LaunchConfig) -> None:
         )
     claims = {one["name"] for one in config.pod.volumes if "persistentVolumeClaim" in one or "nfs" in one}
     mounts = [one["mountPath"] for one in config.pod.volume_mounts if one["name"] in claims]
-    if not SharedFolder(config.exchange).remote and not any(
-        Path(config.exchange).is_relative_to(mount) for mount in mounts
-    ):
-        raise InputError(
-            f"exchange is {config.exchange}, which is not on a volume shared with the nodes",
-            f"give a folder below one of: {', '.join(mounts) or 'none is mounted'}; or s3://bucket/prefix",
-        )
+    if SharedFolder(config.exchange).remote:
+        return None
+    for mount in mounts:
+        if Path(config.exchange).is_relative_to(mount):
+            return Path(mount)
+    raise InputError(
+        f"exchange is {config.exchange}, which is not on a volume shared with the nodes",
+        f"give a folder below one of: {', '.join(mounts) or 'none is mounted'}; or s3://bucket/prefix",
+    )
 
 
 def ended(job: Manifest) -> tuple[str, str, str]:
@@ -144,6 +147,6 @@ def ended(job: Manifest) -> tuple[str, str, str]:
     return "", "", ""
 
 
-def runs(job: Manifest) -> bool:
-    """Whether at least one node is running."""
-    return any(one["active"] or one["ready"] for one in job.get("status", {}).get("jobsStatus", []))
+def all_ready(job: Manifest) -> bool:
+    """Whether all pods of the TrainJob are ready or have succeeded; `active` would count pods that wait for a node."""
+    return any(one["ready"] or one["succeeded"] for one in job.get("status", {}).get("jobsStatus", []))

@@ -16,11 +16,14 @@ from typing import Any
 
 from components.shared.cluster.api import Cluster, Manifest
 from components.shared.cluster.kinds import TRAIN_JOB
-from components.shared.cluster.pods import WorkerLogs
-from components.shared.cluster.train_job import RUN_VARIABLE, RUNTIME, check_exchange, ended, job_name, runs, train_job
+from components.shared.cluster.pods import PodLogs
+from components.shared.cluster.start_limit import NodesWaiting
+from components.shared.cluster.train_job import RUN_VARIABLE, RUNTIME, check_exchange, ended, job_name, train_job
+from components.shared.cluster.worker_pods import JOB_LABEL, has_pods
 from components.shared.errors import ChangedObject, ClusterError, MissingObject, TrainingError
 from components.shared.training.exchange import SharedFolder
 from components.shared.training.launch import LaunchConfig, WorkerTask, failure
+from components.shared.training.sharing import share_with_workers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,7 @@ class TrainJobLimits:
     """Timeouts of a TrainJob in seconds."""
 
     start_s: float = 3600.0
-    """Until the first worker runs, including time in a queue."""
+    """Until all nodes run, at the start and after each restart, including time in a queue."""
     run_s: int = 7 * 86_400
     """From start to end; enforced by the cluster."""
     gone_s: float = 120.0
@@ -47,7 +50,7 @@ class TrainJobLauncher:
     """
 
     cluster: Cluster
-    logs: WorkerLogs
+    logs: PodLogs
     config: LaunchConfig
     limits: TrainJobLimits = TrainJobLimits()
 
@@ -59,39 +62,41 @@ class TrainJobLauncher:
             TrainingError: training failed, did not start in time or was deleted; with the worker's last output.
             ClusterError: the API rejected the TrainJob or is unavailable; a retried step finds the TrainJob again.
         """
-        check_exchange(self.config)
+        volume = check_exchange(self.config)
         name = job_name(task, os.environ.get(RUN_VARIABLE, ""))
         folder = SharedFolder(self.config.exchange) / task.stage / name
         self._hand_over(task, folder)
+        if volume:
+            files = [f"{field}/{file}" for field, inputs in task.inputs.items() for file in inputs.files]
+            share_with_workers(volume, Path(f"{folder}"), ["job.json", *task.inputs, *files])
         body = train_job(task, self.config, name, f"{folder}/job.json", self.limits.run_s)
         with self._deleted_when_cancelled(name):
             self._submit(body, folder, task)
             self._follow(name, task)
         for result in task.results:
             (folder / "run").take(result, work / result)
+        # Pods of finished TrainJobs would stay; the step has their logs. Last the folder, so that a retry finds both.
+        self.cluster.delete(TRAIN_JOB, name)
         folder.remove()
 
     def _hand_over(self, task: WorkerTask, folder: SharedFolder) -> None:
         """Copy the inputs, then the job file, whose presence means that all inputs were copied."""
-        if folder.exists("job.json"):
-            return
-        for field, inputs in task.inputs.items():
-            for file in inputs.files:
-                (folder / field).put(inputs.folder / file, file)
-        folders = {field: str(folder / field) for field in task.inputs}
-        folder.write_json("job.json", {**task.settings, **folders, "folder": str(folder / "run")})
+        if not folder.exists("job.json"):
+            for field, inputs in task.inputs.items():
+                for file in inputs.files:
+                    (folder / field).put(inputs.folder / file, file)
+            folders = {field: str(folder / field) for field in task.inputs}
+            folder.write_json("job.json", {**task.settings, **folders, "folder": str(folder / "run")})
 
     def _submit(self, body: Manifest, folder: SharedFolder, task: WorkerTask) -> None:
         """Create the TrainJob, or resume that of an earlier attempt unless it failed."""
         name, labels = body["metadata"]["name"], body["metadata"]["labels"]
         deadline = time.monotonic() + self.limits.gone_s
         while time.monotonic() < deadline:
-            with contextlib.suppress(ChangedObject):
-                self.cluster.create(TRAIN_JOB, body)
-                print(f"TrainJob {name}: {self.config.nodes} nodes with {self.config.processes} processes", flush=True)
-                return
             present = self.cluster.find(TRAIN_JOB, name)
             if present is None:
+                if self._created(body):
+                    return
                 continue
             if not labels.items() <= present["metadata"].get("labels", {}).items():
                 raise ClusterError(
@@ -110,9 +115,24 @@ class TrainJobLauncher:
                 print(f"TrainJob {name} of an earlier attempt is resumed", flush=True)
                 return
         raise ClusterError(
-            f"TrainJob {name} of an earlier attempt was not deleted within {self.limits.gone_s:.0f} s",
-            f"check which finalizer blocks it: kubectl get trainjob {name} -o yaml",
+            f"TrainJob {name} of an earlier attempt and its pods were not gone within {self.limits.gone_s:.0f} s",
+            f"check what keeps them: kubectl get -o yaml trainjob {name}; kubectl get pods -l {JOB_LABEL}={name}",
         )
+
+    def _created(self, body: Manifest) -> bool:
+        """Create the TrainJob; False if it cannot be created yet, or exists."""
+        name = body["metadata"]["name"]
+        if has_pods(self.cluster, name):
+            # Trainer 2.3 would take the end of the JobSet that is left for that of a new TrainJob. Deletion in the
+            # foreground is no help: it makes the JobSet anew while the TrainJob waits for its end.
+            time.sleep(0.5)
+            return False
+        try:
+            self.cluster.create(TRAIN_JOB, body)
+        except ChangedObject:
+            return False
+        print(f"TrainJob {name}: {self.config.nodes} nodes with {self.config.processes} processes", flush=True)
+        return True
 
     def _follow(self, name: str, task: WorkerTask) -> None:
         """Emit the workers' log lines until the TrainJob ends."""
@@ -123,7 +143,7 @@ class TrainJobLauncher:
             last.append(line)
 
         with self.logs.opened(name, emit):
-            end, reason, message = self._end(name, last)
+            end, reason, message = self._end(name)
         if end == "Complete":
             return
         if reason == "DeadlineExceeded":
@@ -136,19 +156,18 @@ class TrainJobLauncher:
         why = f" (TrainJob {name}: {message})" if found.headline.startswith(task.module) else ""
         raise TrainingError(found.headline + why, found.fix)
 
-    def _end(self, name: str, last: deque[str]) -> tuple[str, str, str]:
+    def _end(self, name: str) -> tuple[str, str, str]:
         """Wait for the end of the TrainJob and return its result."""
-        begun, started = time.monotonic(), False
+        waiting = NodesWaiting(self.cluster, name, self.config.nodes)
         while True:
             try:
                 for present in self.cluster.follow(TRAIN_JOB, name, min(10.0, self.limits.start_s)):
                     if ended(present)[0]:
                         return ended(present)
-                    started = started or runs(present) or bool(last)
             except MissingObject:
                 self._check_deleted(name)
-            if not started and not last and time.monotonic() - begun > self.limits.start_s:
-                self._never_started(name)
+            if waiting.seconds() > self.limits.start_s:
+                self._never_started(name, waiting)
 
     def _check_deleted(self, name: str) -> None:
         """Raise if the TrainJob was deleted; a restarted API server may not serve TrainJobs yet."""
@@ -168,13 +187,12 @@ class TrainJobLauncher:
                 )
             return
 
-    def _never_started(self, name: str) -> None:
-        conditions = self.cluster.get(TRAIN_JOB, name).get("status", {}).get("conditions", [])
-        messages = [one["message"] for one in conditions if one["status"] == "True"] + [self.logs.why_waiting(name)]
+    def _never_started(self, name: str, waiting: NodesWaiting) -> None:
+        reasons = waiting.reasons() or "no reason reported"
         self.cluster.delete(TRAIN_JOB, name)
         raise TrainingError(
-            f"no worker of TrainJob {name} ran within {self.limits.start_s:.0f} s: "
-            f"{'; '.join(part for part in messages if part) or 'no reason reported'}",
+            f"{waiting.running} of {self.config.nodes} nodes of TrainJob {name} ran after {self.limits.start_s:.0f} s: "
+            f"{reasons}",
             f"check that {self.config.nodes} nodes with these resources are free, that Kubeflow Trainer's controller "
             f"runs, and that the ClusterTrainingRuntime {RUNTIME} is installed (kubectl apply -k manifests/cluster)",
         )

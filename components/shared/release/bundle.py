@@ -86,11 +86,16 @@ def check_name(name: str, what: str) -> str:
     Raises:
         InputError: names `what` and the allowed characters.
     """
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise InputError(
             f"{what} is '{name}'", "use 1 to 63 of a-z, 0-9, dot, dash and underscore, a letter or digit first"
         )
     return name
+
+
+def is_name(text: str) -> bool:
+    """Whether `check_name` accepts it."""
+    return bool(_NAME.fullmatch(text))
 
 
 def write_manifest(folder: Path, facts: BundleFacts) -> Manifest:
@@ -137,7 +142,7 @@ def verify(folder: Path, key: Ed25519PublicKey | None) -> Manifest:
     signature = _read(folder / SIGNATURE)
     if key is not None:
         check_signature(manifest_bytes, signature, key, folder / SIGNATURE)
-    manifest = _parse(manifest_bytes, folder / MANIFEST)
+    manifest = parse_manifest(manifest_bytes, folder / MANIFEST)
     found = _walk(folder) - {MANIFEST, SIGNATURE}
     for path in sorted(manifest.files.keys() - found):
         raise BundleError(f"{folder / path} is missing", _COPY)
@@ -158,7 +163,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raises:
         BundleError: bundle.json is missing, broken or of another format.
     """
-    return _parse(_read(folder / MANIFEST), folder / MANIFEST)
+    return parse_manifest(_read(folder / MANIFEST), folder / MANIFEST)
 
 
 def _read(path: Path) -> bytes:
@@ -193,7 +198,12 @@ def _walk(folder: Path) -> set[str]:
     return found
 
 
-def _parse(raw: bytes, where: Path) -> Manifest:
+def parse_manifest(raw: bytes, where: Path | str) -> Manifest:
+    """Read the manifest from the bytes of bundle.json, of which `where` is the path or URI.
+
+    Raises:
+        BundleError: it is broken or of another format.
+    """
     try:
         value = json.loads(raw)
         version = value["format_version"]
@@ -212,7 +222,7 @@ def _parse(raw: bytes, where: Path) -> Manifest:
     return manifest
 
 
-def _check_entry(path: str, entry: dict[str, Any], where: Path) -> None:
+def _check_entry(path: str, entry: dict[str, Any], where: Path | str) -> None:
     parts = PurePosixPath(path)
     unsafe = parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path or parts.as_posix() != path
     if unsafe or path in {"", ".", MANIFEST, SIGNATURE}:

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from components.shared.options import Limit, Options, refused
 
+VOLUME = "pvc://shoprank-registry/registry"
+"""The registry's folder on the volume of manifests/base/registry.yaml."""
+
 SCHEMES = ("pvc", "s3", "gs", "minio", "https", "hdfs", "oci")
 """URI schemes of KServe's storage initializer; minio:// is KFP's form of s3://."""
 
@@ -27,12 +30,17 @@ class ReleaseOptions(Options):
     """Name of the InferenceService."""
     namespace: str = ""
     """Namespace of the InferenceService; empty: that of the step."""
-    storage: str = "pvc://shoprank-registry/registry"
-    """URI under which KServe reads the registry's folder: pvc://, s3:// or KFP's minio://."""
+    storage: str = VOLUME
+    """URI under which KServe reads the registry's folder: pvc://, s3:// or KFP's minio://. A registry at s3:// is
+    read under its own URI, unless another one is given."""
     mode: Literal["Standard", "Knative"] = "Standard"
     """KServe's deployment mode; it cannot be changed after the service was created."""
     confidential: str = ""
     """Resource id (kbs:///...) of the key of encrypted bundles in `storage`; empty if they are not encrypted."""
+
+    def storage_of(self, registry: str) -> str:
+        """URI under which KServe reads a registry: an s3:// registry's own, unless `storage` names another place."""
+        return registry if registry.startswith("s3://") and self.storage == VOLUME else self.storage
 
     @model_validator(mode="after")
     def _addresses_have_known_forms(self) -> Self:

@@ -5,14 +5,13 @@ provides to the storage initializer. The decrypted result is the signed bundle, 
 """
 
 import json
-import os
 from pathlib import Path
 
 from jwcrypto import jwe, jwk
 from jwcrypto.common import JWException, base64url_decode
 
 from components.shared.errors import BundleError, InputError
-from components.shared.storage import atomic_directory, write_text
+from components.shared.storage import PRIVATE, atomic_directory, write_text
 
 SUFFIX = ".jwe"
 _PROTECTED = {"alg": "dir", "enc": "A256GCM"}
@@ -27,11 +26,7 @@ def create_key(path: Path) -> jwk.JWK:
     if path.exists():
         raise InputError(f"{path} exists", "choose another file; overwriting a key makes its bundles unreadable")
     key = jwk.JWK.generate(kty="oct", size=256)
-    previous = os.umask(0o077)
-    try:
-        write_text(path, key.export_symmetric() + "\n")
-    finally:
-        os.umask(previous)
+    write_text(path, key.export_symmetric() + "\n", PRIVATE)
     return key
 
 

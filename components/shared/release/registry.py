@@ -1,40 +1,56 @@
-"""A model registry of plain files: immutable versions, movable aliases and an audit log.
+"""A model registry of plain files, in a folder or an object store: immutable versions, movable aliases, an audit log.
 
     <root>/<name>/versions/<version>/    bundles
-    <root>/<name>/aliases.json           candidate, champion, previous, earlier (older champions, newest last)
+    <root>/<name>/aliases.json           candidate, champion, previous, earlier (older champions, newest last), change
     <root>/<name>/rollouts/<version>/    records of its rollouts, one folder each
     <root>/<name>/rollout.json           state of the current rollout
     <root>/<name>/audit.jsonl            one line per change, hash-chained (see audit)
 
-Writers hold an advisory lock on <root>/<name>/.lock; aliases.json is replaced atomically, so readers need no lock.
+Every shared file is replaced by compare-and-swap: under an advisory lock in a folder, by conditional puts in an object
+store (versions, s3_versions, aliases).
 """
 
-import contextlib
-import fcntl
-import shutil
-from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
 from components.shared.errors import InputError, RegistryError
-from components.shared.release.audit import AuditLog
-from components.shared.release.bundle import check_name, read_manifest, verify
-from components.shared.storage import atomic_directory, read_json, write_json
+from components.shared.release.aliases import (
+    ALIASES,
+    CANDIDATE,
+    CHAMPION,
+    EARLIER,
+    PREVIOUS,
+    REMOVING,
+    AliasFile,
+    Decision,
+    State,
+)
+from components.shared.release.audit import AuditLog, noted
+from components.shared.release.bundle import check_name, is_name, verify
+from components.shared.release.documents import replace
+from components.shared.release.versions import FolderVersions, Versions
 
-CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
-ALIASES = (CANDIDATE, CHAMPION, PREVIOUS)
-_EARLIER = "earlier"
+__all__ = ["ALIASES", "CANDIDATE", "CHAMPION", "PREVIOUS", "Registry", "Root", "is_object_store"]
+
+Root = Path | str
+"""Folder of a registry, or its s3:// URI."""
 
 
 class Registry:
     """Versions and aliases of any number of models.
 
     Args:
-        root: Folder of the registry; created on the first write.
+        root: Folder of the registry, created on the first write, or s3://bucket/prefix. A URI that went through
+            pathlib.Path (s3:/bucket/prefix) means the same.
+
+    Raises:
+        InputError: it is a URI of another scheme.
     """
 
-    def __init__(self, root: Path):
-        self.root = root
+    def __init__(self, root: Root):
+        self._versions = _versions(root)
+        self.root = self._versions.root
 
     def add(self, bundle: Path) -> str:
         """Copy a bundle into the registry under the version in its manifest; idempotent for equal content.
@@ -44,40 +60,63 @@ class Registry:
 
         Raises:
             BundleError: the bundle is incomplete.
-            RegistryError: the version exists with other content.
+            RegistryError: the version exists with other content, is being removed, or the store does not answer.
         """
         manifest = verify(bundle, None)
-        with self._changing(manifest.name):
-            target = self._version_folder(manifest.name, manifest.version)
-            if target.exists():
-                if read_manifest(target).content != manifest.content:
-                    raise RegistryError(
-                        f"{manifest.name}/{manifest.version} is registered with other content",
-                        "versions are immutable; build the bundle again to get a new version",
-                    )
-                return manifest.version
-            with atomic_directory(target) as folder:
-                shutil.copytree(bundle, folder, dirs_exist_ok=True)
-            self.audit(manifest.name).append("add", version=manifest.version)
-        return manifest.version
+        name, version = manifest.name, manifest.version
+        log = self.audit(name)
+        if version in self._state(name).get(REMOVING, []):
+            raise RegistryError(f"{name}/{version} is being removed", "finish that first: shoprank registry gc")
+        self._versions.add(bundle, manifest)
+        if version not in self.registered(name):
+            # Of two processes that add the same version at once, one writes the line.
+            removals = sum(entry["action"] == "remove" and version in entry["versions"] for entry in log.entries())
+            log.append_once({**noted("add", version=version), "id": f"add-{version}-{removals}"})
+        return version
 
     def resolve(self, reference: str) -> Path:
-        """Return the folder of `name/version` or `name/alias`.
+        """Return a local folder with `name/version` or `name/alias`, downloaded if the registry is an object store.
+
+        Raises:
+            RegistryError: it does not exist; the message lists existing versions and aliases.
+            BundleError: what was downloaded is not complete.
+        """
+        return self._versions.bundle(reference.partition("/")[0], self.version_of(reference))
+
+    def version_of(self, reference: str) -> str:
+        """Return the version of `name/version` or `name/alias`.
 
         Raises:
             RegistryError: it does not exist; the message lists existing versions and aliases.
         """
         name, _, which = reference.partition("/")
         version = self.aliases(name).get(which, which)
-        if version not in self.versions(name):
-            raise self._unknown(name, which)
-        return self._version_folder(name, version)
+        self._known(name, version, self._state(name), which)
+        return version
+
+    def uri(self, name: str, version: str) -> str:
+        """Path or URI of a version, whether it exists or not."""
+        return self._versions.uri(name, version)
+
+    def size(self, name: str, version: str) -> int:
+        """Size of a version's files in bytes."""
+        return self._versions.manifest(name, version).size
 
     def versions(self, name: str) -> list[str]:
         """All versions of `name`, oldest data first."""
-        folder = self._folder(name) / "versions"
-        found = folder.iterdir() if folder.is_dir() else ()
-        return sorted(path.name for path in found if not path.name.startswith("."))
+        removing = self._state(name).get(REMOVING, [])
+        return [version for version in self._versions.names(name) if version not in removing]
+
+    def registered(self, name: str) -> list[str]:
+        """Versions that the audit log has as added and not removed, in the order of their registration."""
+        order: dict[str, None] = {}
+        for entry in self.audit(name).entries():
+            if entry["action"] == "add":
+                order.pop(entry["version"], None)
+                order[entry["version"]] = None
+            for version in entry.get("versions", ()) if entry["action"] == "remove" else ():
+                order.pop(version, None)
+        return list(order)
 
     def aliases(self, name: str) -> dict[str, str]:
         """Version by alias; only aliases that were set."""
@@ -91,11 +130,14 @@ class Registry:
         """
         if alias != CANDIDATE:
             raise RegistryError(f"alias '{alias}' cannot be set", f"set '{CANDIDATE}', or use promote and rollback")
-        with self._changing(name):
-            self._known(name, version)
-            state = self._state(name)
-            if state.get(CANDIDATE) != version:
-                self._write(name, {**state, CANDIDATE: version}, "candidate", version=version)
+
+        def decide(state: State) -> Decision | None:
+            self._known(name, version, state)
+            if state.get(CANDIDATE) == version:
+                return None
+            return {**state, CANDIDATE: version}, noted("candidate", version=version)
+
+        self.aliases_of(name).change(decide)
 
     def promote(self, name: str, version: str) -> None:
         """Make `version` the champion, keeping the previous one for rollback; idempotent.
@@ -103,15 +145,17 @@ class Registry:
         Raises:
             RegistryError: the version is unknown.
         """
-        with self._changing(name):
-            self._known(name, version)
-            state = self._state(name)
+
+        def decide(state: State) -> Decision | None:
+            self._known(name, version, state)
             champion = state.get(CHAMPION)
             if champion == version:
-                return
-            earlier = [*state.get(_EARLIER, []), *([state[PREVIOUS]] if PREVIOUS in state else [])]
-            changed = {**state, CHAMPION: version, _EARLIER: earlier, **({PREVIOUS: champion} if champion else {})}
-            self._write(name, changed, "promote", version=version, replaced=champion)
+                return None
+            earlier = [*state.get(EARLIER, []), *([state[PREVIOUS]] if PREVIOUS in state else [])]
+            changed = {**state, CHAMPION: version, EARLIER: earlier, **({PREVIOUS: champion} if champion else {})}
+            return changed, noted("promote", version=version, replaced=champion)
+
+        self.aliases_of(name).change(decide)
 
     def rollback(self, name: str) -> str:
         """Make the previous champion the champion again; repeatable for older champions.
@@ -122,23 +166,32 @@ class Registry:
         Raises:
             RegistryError: there is no previous champion.
         """
-        with self._changing(name):
-            state = self._state(name)
+
+        def decide(state: State) -> Decision:
             if PREVIOUS not in state:
                 raise RegistryError(f"model '{name}' has no previous champion", "promote a version instead")
-            failed, champion = state[CHAMPION], state.pop(PREVIOUS)
-            earlier = list(state.get(_EARLIER, []))
+            state = dict(state)
+            failed, champion, earlier = state[CHAMPION], state.pop(PREVIOUS), list(state.get(EARLIER, []))
             if earlier:
                 state[PREVIOUS] = earlier.pop()
-            self._write(name, {**state, CHAMPION: champion, _EARLIER: earlier}, "rollback", version=champion,
-                        replaced=failed)  # fmt: skip
-            return champion
+            changed = {**state, CHAMPION: champion, EARLIER: earlier}
+            return changed, noted("rollback", version=champion, replaced=failed)
+
+        return self.aliases_of(name).change(decide)["version"]
+
+    def aliases_of(self, name: str) -> AliasFile:
+        """The file of a model's aliases, for changes beside those of this class."""
+        return AliasFile(self._versions.documents, check_name(name, "model name"))
+
+    def remove(self, name: str, version: str) -> None:
+        """Remove a version's files; only for garbage collection (collection), which has marked it."""
+        self._versions.remove(name, version)
 
     def audit(self, name: str) -> AuditLog:
         """The audit log of a model: registry changes, deployments and rollouts."""
-        return AuditLog(self._folder(name) / "audit.jsonl")
+        return self.aliases_of(name).log
 
-    def attach(self, name: str, version: str, record: Path, rollout: str) -> Path:
+    def attach(self, name: str, version: str, record: Path, rollout: str) -> Path | str:
         """Store the record of a rollout with its version.
 
         Args:
@@ -148,62 +201,66 @@ class Registry:
             rollout: Name of the stored record.
 
         Returns:
-            Path of the stored record.
+            Path or URI of the stored record.
 
         Raises:
             RegistryError: the version is unknown.
         """
-        self._known(name, version)
-        target = self._folder(name) / "rollouts" / version / check_name(rollout, "rollout")
-        with self._changing(name), atomic_directory(target) as folder:
-            shutil.copytree(record, folder, dirs_exist_ok=True)
-        return target
-
-    def open_rollout(self, name: str) -> Path:
-        """Path of the state of the current rollout, from which a retried step resumes."""
-        return self._folder(name) / "rollout.json"
+        self._known(name, version, self._state(name))
+        return self._versions.attach(record, name, version, rollout)
 
     def rollouts(self, name: str, version: str) -> list[Path]:
-        """Records of a version's rollouts, oldest first."""
-        folder = self._folder(name) / "rollouts" / check_name(version, "version")
-        return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
+        """Records of a version's rollouts, oldest first, as local folders."""
+        return self._versions.records(name, version)
 
-    def _folder(self, name: str) -> Path:
-        return self.root / check_name(name, "model name")
+    def rollout_state(self, name: str) -> dict[str, Any]:
+        """State of the current rollout, from which a retried step resumes; {} if there is none."""
+        stored = self._versions.documents.read(self._rollout(name))
+        return json.loads(stored.content) if stored else {}
 
-    def _version_folder(self, name: str, version: str) -> Path:
-        return self._folder(name) / "versions" / check_name(version, "version")
+    def save_rollout(self, name: str, state: dict[str, Any]) -> None:
+        """Replace the state of the current rollout."""
+        content = json.dumps(state, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+        replace(self._versions.documents, self._rollout(name), content.encode())
 
-    def _state(self, name: str) -> dict[str, Any]:
-        path = self._folder(name) / "aliases.json"
-        return read_json(path) if path.exists() else {}
+    def end_rollout(self, name: str) -> None:
+        """Forget the state of the current rollout."""
+        self._versions.documents.remove(self._rollout(name))
 
-    def _known(self, name: str, version: str) -> None:
-        if version not in self.versions(name):
-            raise self._unknown(name, version)
+    def _rollout(self, name: str) -> str:
+        return f"{check_name(name, 'model name')}/rollout.json"
 
-    def _unknown(self, name: str, which: str) -> RegistryError:
+    def _state(self, name: str) -> State:
+        return self.aliases_of(name).state()
+
+    def _known(self, name: str, version: str, state: State, which: str = "") -> None:
+        """Check that a version exists and is not being removed.
+
+        Raises:
+            RegistryError: it does not; the message lists existing versions and aliases.
+        """
+        if is_name(version) and version not in state.get(REMOVING, []) and self._versions.has(name, version):
+            return
         versions, aliases = self.versions(name), self.aliases(name)
         if not versions:
-            return RegistryError(f"{self.root} has no model '{name}'", "register one first (register_model)")
+            raise RegistryError(f"{self.root} has no model '{name}'", "register one first (register_model)")
         known = [*(f"{alias} ({version})" for alias, version in aliases.items()), *versions[-5:]]
-        return RegistryError(f"model '{name}' has no version or alias '{which}'", f"it has: {', '.join(known)}")
+        raise RegistryError(
+            f"model '{name}' has no version or alias '{which or version}'", f"it has: {', '.join(known)}"
+        )
 
-    @contextlib.contextmanager
-    def _changing(self, name: str) -> Iterator[None]:
-        """Hold the model's lock, which the kernel releases if the process dies."""
-        folder = self._folder(name)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            stream = (folder / ".lock").open("a")
-        except OSError as error:
-            raise InputError(
-                f"cannot write the registry {folder}: {error.strerror}", "choose a writable folder"
-            ) from error
-        with stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
-            yield
 
-    def _write(self, name: str, state: dict[str, Any], action: str, **facts: Any) -> None:
-        write_json(self._folder(name) / "aliases.json", state)
-        self.audit(name).append(action, **facts)
+def is_object_store(root: Root) -> bool:
+    """Whether the registry is an object store's prefix and not a folder."""
+    return str(root).startswith("s3:/")
+
+
+def _versions(root: Root) -> Versions:
+    if is_object_store(root):
+        from components.shared.release.s3_versions import S3Versions
+
+        text = str(root)
+        return S3Versions(text if text.startswith("s3://") else text.replace("s3:/", "s3://", 1))
+    if "://" in str(root):
+        raise InputError(f"registry is '{root}'", "give a folder or s3://bucket/prefix")
+    return FolderVersions(Path(root))

@@ -16,38 +16,88 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from components.shared.errors import BundleError, InputError
+from components.shared.storage import PRIVATE, make_folder, write_bytes
 
 ALGORITHM = "ed25519"
 
 
-def load_or_create_key(path: Path) -> Ed25519PrivateKey:
-    """Read the PEM private key at `path`; create it (mode 0600, public half in `path`.pub) if it does not exist.
+PRIVATE_FILE = "signing.pem"
+"""Name of the private key in its Secret and in a folder; the public half is `public_path` of it."""
 
-    Safe for concurrent creation: all processes get the same key.
+PUBLIC_VARIABLE = "SHOPRANK_SIGNING_PUBLIC_KEY"
+"""Environment variable with the public half that the Secret of the private key holds, for steps that do not sign."""
+
+_CREATE = "create the pair with: shoprank keys create"
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Read a PEM private key.
 
     Raises:
-        InputError: the file is not an Ed25519 private key, or is not writable.
+        InputError: the file is missing or is not an unencrypted Ed25519 private key.
     """
     try:
-        if not path.exists():
-            _create(path)
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
-        raise InputError(
-            f"cannot read or create the signing key {path}: {error.strerror}", "choose a file in a writable folder"
-        ) from error
+        raise InputError(f"cannot read the signing key {path}: {error.strerror}",
+                         f"{_CREATE}, and mount its Secret") from error  # fmt: skip
     except (ValueError, TypeError) as error:
-        raise InputError(
-            f"{path} is not an unencrypted PEM private key", "remove it to create a new key, or choose another file"
-        ) from error
+        raise InputError(f"{path} is not an unencrypted PEM private key", _CREATE) from error
     if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{path} is not an Ed25519 key", "create one with: openssl genpkey -algorithm ed25519")
-    public = public_path(path)
-    if not public.exists():
-        # A key may be mounted read-only; its public key is then written when needed.
-        with contextlib.suppress(OSError):
-            public.write_bytes(_public_pem(key.public_key()))
+        raise InputError(f"{path} is not an Ed25519 key", _CREATE)
     return key
+
+
+def create_key(path: Path) -> bool:
+    """Write a new key (mode 0600) and its public half (`path`.pub, 0644), unless the key exists.
+
+    Safe for concurrent creation: all processes find the same key. Only commands on a machine of one's own create keys;
+    the steps of a pipeline do not.
+
+    Returns:
+        Whether it was created.
+
+    Raises:
+        InputError: the folder cannot be written, or the existing key cannot be read.
+    """
+    try:
+        created = not path.exists() and _create(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot create the signing key {path}: {error.strerror}", "choose a file in a writable folder"
+        ) from error
+    key = load_key(path)
+    if not public_path(path).exists():
+        # A key may be mounted read-only; its public half is then mounted from elsewhere.
+        with contextlib.suppress(InputError):
+            write_bytes(public_path(path), public_pem(key.public_key()))
+    return created
+
+
+def load_or_create_key(path: Path) -> Ed25519PrivateKey:
+    """Read a private key after `create_key`. Errors: see there."""
+    create_key(path)
+    return load_key(path)
+
+
+def check_pair(signing: Ed25519PublicKey, public_key: Path, signer: str) -> None:
+    """Check that bundles of a signer are accepted where a public key is trusted.
+
+    Args:
+        signing: Public half of the key that signs.
+        public_key: PEM file of the trusted key.
+        signer: Where the key that signs is, for the message.
+
+    Raises:
+        InputError: the files do not belong together, or the trusted key cannot be read.
+    """
+    trusted = load_public_key(public_key)
+    if fingerprint(trusted) != fingerprint(signing):
+        raise InputError(
+            f"the key {signer} (public half {fingerprint(signing)[:16]}) does not belong to the public key "
+            f"{public_key} ({fingerprint(trusted)[:16]}): predictors would refuse its bundles",
+            "make Secret and ConfigMap of one pair: shoprank keys create --namespace NAMESPACE --apply",
+        )
 
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
@@ -57,15 +107,26 @@ def load_public_key(path: Path) -> Ed25519PublicKey:
         InputError: the file is missing or is not an Ed25519 public key.
     """
     try:
-        key = serialization.load_pem_public_key(path.read_bytes())
+        pem = path.read_bytes()
     except OSError as error:
         raise InputError(
             f"cannot read the public key {path}: {error.strerror}", "give the .pub file of the signing key"
         ) from error
+    return parse_public_key(pem, path)
+
+
+def parse_public_key(pem: bytes, where: Path | str) -> Ed25519PublicKey:
+    """Read a PEM public key from bytes; `where` is where they come from.
+
+    Raises:
+        InputError: they are not an Ed25519 public key.
+    """
+    try:
+        key = serialization.load_pem_public_key(pem)
     except ValueError as error:
-        raise InputError(f"{path} is not a PEM public key", "give the .pub file of the signing key") from error
+        raise InputError(f"{where} is not a PEM public key", "give the .pub file of the signing key") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{path} is not an Ed25519 key", "give the .pub file of an Ed25519 signing key")
+        raise InputError(f"{where} is not an Ed25519 key", "give the .pub file of an Ed25519 signing key")
     return key
 
 
@@ -113,22 +174,27 @@ def check_signature(manifest: bytes, text: bytes, key: Ed25519PublicKey, where: 
         raise BundleError(f"{where} does not match bundle.json: one of them was changed", fix) from error
 
 
-def _public_pem(key: Ed25519PublicKey) -> bytes:
+def public_pem(key: Ed25519PublicKey) -> bytes:
+    """PEM of a public key."""
     return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _create(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pem = Ed25519PrivateKey.generate().private_bytes(
+def private_pem(key: Ed25519PrivateKey) -> bytes:
+    """PEM of a private key, unencrypted."""
+    return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def _create(path: Path) -> bool:
+    make_folder(path.parent)
+    pem = private_pem(Ed25519PrivateKey.generate())
     temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(pem)
+    write_bytes(temporary, pem, PRIVATE)
     try:
         os.link(temporary, path)
     except FileExistsError:
-        return
+        return False
     finally:
         temporary.unlink()
+    return True

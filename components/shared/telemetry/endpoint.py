@@ -1,6 +1,7 @@
 """A client of the V1 endpoint that checks golden requests."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,18 @@ class Endpoint:
             ServingError: the predictor does not answer.
         """
         return self.answer({"k": 1})["model_version"]
+
+    def wait_for_version(self, version: str, seconds: float) -> None:
+        """Wait until this version answers, or the time is over.
+
+        An address follows its pods within seconds: until then it may refuse connections, or lead to ending pods.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ServingError):
+                if self.version() == version:
+                    return
+            time.sleep(0.5)
 
     def replay(
         self, golden: Sequence[Golden], tolerance: float = TOLERANCE, now: int | None = None, version: str = ""

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from components.shared.errors import AuditError, InputError
 from components.shared.release.audit import AuditLog
+from components.shared.release.documents import FolderDocuments
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    log = AuditLog(tmp_path_factory.mktemp("log") / "audit.jsonl")
+    log = AuditLog(FolderDocuments(tmp_path_factory.mktemp("log")))
     for number in range(6):
         log.append("promote", version=f"v{number}", note="燕麦")
     return log
@@ -23,10 +24,10 @@ def written(tmp_path_factory):
 def tampered(written, folder, change):
     """A copy of the log with `change` applied to its lines."""
     folder.mkdir(exist_ok=True)
-    copy = AuditLog(folder / "audit.jsonl")
-    shutil.copy(written.path.with_suffix(".head"), copy.path.with_suffix(".head"))
-    lines = written.path.read_text().splitlines()
-    copy.path.write_text("".join(line + "\n" for line in change(lines)))
+    copy = AuditLog(FolderDocuments(folder))
+    shutil.copy(written.location.with_suffix(".head"), copy.location.with_suffix(".head"))
+    lines = written.location.read_text().splitlines()
+    copy.location.write_text("".join(line + "\n" for line in change(lines)))
     return copy
 
 
@@ -62,7 +63,7 @@ def test_tampering_is_detected(written, tmp_path, change, message):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_every_changed_character_is_detected(written, tmp_path_factory, data):
-    text = written.path.read_text()
+    text = written.location.read_text()
     number = data.draw(st.integers(0, len(text) - 2))
     letter = data.draw(st.sampled_from('0aZ}"燕 '))
     changed = text[:number] + letter + text[number + 1 :]
@@ -77,7 +78,7 @@ def test_every_changed_character_is_detected(written, tmp_path_factory, data):
 
 
 def test_rewritten_chain_is_detected_with_a_separately_stored_head(written, tmp_path):
-    forged = AuditLog(tmp_path / "audit.jsonl")
+    forged = AuditLog(FolderDocuments(tmp_path))
     for entry in written.entries()[:5]:
         forged.append("promote", version=entry["version"])
     assert forged.verify() == 5
@@ -86,11 +87,11 @@ def test_rewritten_chain_is_detected_with_a_separately_stored_head(written, tmp_
 
 
 def test_stale_head_after_a_crash_is_repaired_by_the_next_append(written, tmp_path):
-    log = AuditLog(tmp_path / "audit.jsonl")
+    log = AuditLog(FolderDocuments(tmp_path))
     log.append("add")
-    old = log.path.with_suffix(".head").read_text()
+    old = log.location.with_suffix(".head").read_text()
     log.append("promote")
-    log.path.with_suffix(".head").write_text(old)
+    log.location.with_suffix(".head").write_text(old)
     assert log.verify() == 2
     log.append("rollback")
     assert log.verify() == 3
@@ -105,17 +106,17 @@ def test_appending_to_a_truncated_log_is_refused(written, tmp_path):
 def test_concurrent_writers_produce_one_chain(tmp_path):
     def write(number):
         for _ in range(5):
-            AuditLog(tmp_path / "audit.jsonl").append("promote", writer=number)
+            AuditLog(FolderDocuments(tmp_path)).append("promote", writer=number)
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert AuditLog(tmp_path / "audit.jsonl").verify() == 30
+    assert AuditLog(FolderDocuments(tmp_path)).verify() == 30
 
 
 def test_unwritable_path_raises_input_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
-        AuditLog(tmp_path / "file" / "audit.jsonl").append("add")
+        AuditLog(FolderDocuments(tmp_path / "file")).append("add")

@@ -15,6 +15,7 @@ from pydantic import model_validator
 
 from components.shared.errors import InputError, TrainingError
 from components.shared.options import Amount, Count, Options, refused
+from components.shared.quantities import Cpu, Memory
 
 _PREFIX = re.compile(r"^(?:\[node \d+\] )?(?:\[rank\d+\]: ?)?")
 _OWN = re.compile(r"^components\.shared\.errors\.\w+: (?P<headline>.*)$")
@@ -68,6 +69,10 @@ class TrainingOptions(Options):
     """Folder shared by the step and a TrainJob's nodes: a path on a volume, or s3://bucket/prefix."""
     node_gpus: Amount = 0
     """GPUs per node of a TrainJob; 0: as many as the step's pod has."""
+    node_cpu: Cpu = "8"
+    """CPU request and limit per node of a TrainJob; the step's own pod has the pipeline's parameter `cpu`."""
+    node_memory: Memory = "32Gi"
+    """Memory request and limit per node of a TrainJob; the step's own pod has the pipeline's parameter `memory`."""
     checkpoints: str = ""
     """Folder for checkpoints on a persistent volume, so that a retried step can resume; empty: not kept."""
 

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Protocol, TypeVar
 
@@ -54,6 +55,8 @@ def worker(job_class: type[AnyJob]) -> Iterator[tuple[AnyJob, Group, SharedFolde
     parser.add_argument("--job", required=True)
     folder, _, name = parser.parse_args().job.rpartition("/")
     job = job_class(**SharedFolder(folder).read_json(name))
+    # The step, which may run as another user of the group, removes checkpoints.
+    os.umask(0o002)
     quiet_third_parties()
     with process_group() as group:
         yield job, group, SharedFolder(job.folder)

@@ -26,6 +26,7 @@ from components.shared.models.encoders.config import GruConfig
 from components.shared.models.retriever import RetrieverConfig
 from components.shared.recommender.offline import item_vectors, load_retriever
 from components.shared.recommender.recommender import Recommender
+from components.shared.release.signing import create_key
 from components.shared.schema.sizes import size_named
 from components.shared.schema.tables import EVENTS, ITEMS
 from components.shared.storage import read_json
@@ -186,6 +187,7 @@ def bundle(shops, tmp_path_factory):
     models = (features, retriever, folder / "ranker", folder / "statistics")
     compile_model(*models, folder / "compiled", LOOSE)
     config = RegisterConfig(registry=folder / "registry", name="shop", signing_key=folder / "key.pem")
+    create_key(config.signing_key)
     register(folder / "compiled", None, folder / "bundle", config)
     return folder / "bundle"
 

@@ -197,6 +197,7 @@ def prepare(folder: Path) -> None:
     from components.compile_model.compile import compile_model
     from components.compile_model.config import CompileOptions
     from components.register_model.register import RegisterConfig, register
+    from components.shared.release.signing import create_key
     from components.train_ranker.config import RankerTraining
     from components.train_ranker.train import train as train_ranker
     from components.train_retriever.config import RetrieverTraining
@@ -211,6 +212,7 @@ def prepare(folder: Path) -> None:
     models = (features, folder / "retriever", folder / "ranker", folder / "statistics")
     compile_model(*models, folder / "compiled", CompileOptions())
     release = RegisterConfig(registry=folder / "registry", name="bench", signing_key=folder / "key.pem")
+    create_key(release.signing_key)
     register(folder / "compiled", None, folder / "bundle", release)
 
 

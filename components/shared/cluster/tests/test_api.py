@@ -1,4 +1,4 @@
-"""Objects of a real API server: conflicts, errors, watches, and a server that is down."""
+"""Objects of a real API server with Trainer's webhooks: conflicts, errors, watches, and a server that is down."""
 
 import dataclasses
 import threading
@@ -11,8 +11,6 @@ from components.shared.cluster.kinds import CLUSTER_TRAINING_RUNTIME, INFERENCE_
 from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
 from tests.cluster.faults import log_fault
 from tests.cluster.jobs import job, labels_seen
-
-pytestmark = pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 
 
 def test_object_is_created_read_patched_and_deleted(cluster):
@@ -34,8 +32,14 @@ def test_errors_name_their_cause(cluster):
     cluster.create(TRAIN_JOB, job())
     with pytest.raises(ChangedObject, match="already exists"):
         cluster.create(TRAIN_JOB, job())
-    with pytest.raises(ClusterError, match=r"422 .*spec\.trainer\.numNodes"):
+    with pytest.raises(ClusterError, match=r"422 .*spec\.activeDeadlineSeconds") as refusal:
+        cluster.create(TRAIN_JOB, job("two", activeDeadlineSeconds=0))
+    assert "match the schema of TrainJob" in refusal.value.fix
+    with pytest.raises(ClusterError, match=r"create TrainJob two: 400 .*numNodes") as refusal:
         cluster.create(TRAIN_JOB, job("two", "many"))
+    with pytest.raises(ClusterError, match=r"403 .*denied the request: .*\"nobody\" not found") as refusal:
+        cluster.create(TRAIN_JOB, job("two", runtimeRef={"name": "nobody"}))
+    assert refusal.value.fix == "fix the problem reported by the webhook"
     unknown = Kind("serving.kserve.io", "v1beta1", "moons", "Moon", "the moon")
     with pytest.raises(MissingObject, match=r"does not know moons\.serving\.kserve\.io") as refusal:
         cluster.find(unknown, "full")
@@ -96,6 +100,18 @@ def test_client_waits_for_a_server_that_is_down_for_twenty_seconds(api_server):
     log_fault("API server away for 20 s", "writes and watches waited and went on", time.monotonic() - back)
     watcher.join(60)
     assert followed == [True]
+
+
+def test_client_waits_for_a_server_that_hangs(api_server):
+    cluster = api_server.connect()
+    cluster.create(TRAIN_JOB, job())
+    api_server.pause()
+    timer = threading.Timer(3, api_server.go_on)
+    timer.start()
+    started = time.monotonic()
+    assert cluster.get(TRAIN_JOB, "one")["metadata"]["name"] == "one"
+    assert time.monotonic() - started > 2
+    timer.join()
 
 
 def test_unreachable_server_raises_cluster_error(api_server):

@@ -1,176 +1,148 @@
-"""Pod logs, read by the real client from a loopback server that responds as the API does for pods."""
+"""Logs and states of real pods: streamed line by line, with cut connections, restarts, and pods that cannot run."""
 
 import contextlib
-import http.server
 import json
-import threading
 import time
-import urllib.parse
 
 import pytest
-from kubernetes.client import ApiClient, Configuration
 
-from components.shared.cluster.api import Cluster, RetryPolicy
-from components.shared.cluster.pods import CONTAINER, JOB_LABEL, NODE_LABEL, PodLogs
+from components.shared.cluster.pods import PodLogs
+from components.shared.cluster.worker_pods import CONTAINER, JOB_LABEL, NODE_LABEL, has_pods, why_no_pods, worker_pods
+from components.shared.errors import ClusterError
+from components.shared.images import TRAIN_IMAGE
+from components.shared.tests.waiting import eventually
 
-STAMP = "2026-11-24T10:00:{:02d}.000000000Z"
+pytestmark = pytest.mark.slow
 
-
-def pod(name: str, node: int, restarts: int = 0, waiting: dict | None = None) -> dict:
-    state = {"waiting": waiting} if waiting else {"running": {}}
-    status = {"name": CONTAINER, "restartCount": restarts, "state": state, "image": "", "imageID": "", "ready": False}
-    labels = {JOB_LABEL: "one", NODE_LABEL: str(node)}
-    return {
-        "metadata": {"name": name, "uid": f"uid-{name}", "labels": labels},
-        "status": {"phase": "Pending" if waiting else "Running", "containerStatuses": [status]},
-    }
+_SECURE = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True,
+           "seccompProfile": {"type": "RuntimeDefault"}}  # fmt: skip
 
 
 class Pods:
-    """Pods and their logs; a log in `cut_after` loses its connection within a line."""
+    """Pods with the labels of a TrainJob `one`, without its controllers."""
 
-    def __init__(self):
-        self.pods: list[dict] = []
-        self.lines: dict[str, list[str]] = {}
-        self.open: set[str] = set()
-        self.cut_after: dict[str, int] = {}
-        self.queries: list[dict] = []
-        self.denied = False
+    def __init__(self, node, cluster):
+        self.node, self.cluster = node, cluster
+        assert eventually(self._has_account)
 
-    def respond(self, handler: http.server.BaseHTTPRequestHandler) -> None:
-        url = urllib.parse.urlparse(handler.path)
-        query = {key: values[0] for key, values in urllib.parse.parse_qs(url.query).items()}
-        if self.denied:
-            handler.send_error(403, "Forbidden")
-        elif url.path.endswith("/pods"):
-            assert query["labelSelector"] == f"{JOB_LABEL}=one"
-            content = json.dumps({"items": self.pods}).encode()
-            handler.send_response(200)
-            handler.send_header("content-type", "application/json")
-            handler.send_header("content-length", str(len(content)))
-            handler.end_headers()
-            handler.wfile.write(content)
-        else:
-            self._log(handler, url.path.split("/")[-2], query)
+    def start(self, name, number=0, script="true", **changes):
+        """Start a pod that runs a shell script; `changes` are of its container."""
+        container = {"name": CONTAINER, "image": TRAIN_IMAGE, "command": ["sh", "-c", script],
+                     "securityContext": _SECURE, **changes}  # fmt: skip
+        self._create({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": name, "labels": {JOB_LABEL: "one", NODE_LABEL: str(number)}},
+            "spec": {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]},
+        })  # fmt: skip
 
-    def _log(self, handler: http.server.BaseHTTPRequestHandler, name: str, query: dict) -> None:
-        self.queries.append(query)
-        handler.send_response(200)
-        handler.send_header("transfer-encoding", "chunked")
-        handler.end_headers()
-        sent = 0
-        while True:
-            for line in self.lines[name][sent:]:
-                if self.cut_after.get(name) == sent:
-                    del self.cut_after[name]
-                    handler.wfile.write(b"10\r\nhalf a")
-                    handler.close_connection = True
-                    return
-                content = f"{line}\n".encode()
-                handler.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
-                sent += 1
-            if name not in self.open:
-                break
-            time.sleep(0.01)
-        handler.wfile.write(b"0\r\n\r\n")
+    def kubectl(self, *words, given=""):
+        return self.node.kubectl("-n", self.cluster.namespace, *words, given=given)
+
+    def _create(self, body):
+        self.kubectl("create", "-f", "-", given=json.dumps(body))
+
+    def _has_account(self):
+        return self.cluster.read("serviceaccounts")["items"]
 
 
 @pytest.fixture
-def pods():
-    return Pods()
+def pods(node, cluster):
+    return Pods(node, cluster)
 
 
 @pytest.fixture
-def logs(pods):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            pods.respond(self)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    configuration = Configuration(host=f"http://127.0.0.1:{server.server_port}")
-    yield PodLogs(Cluster(ApiClient(configuration), "shop", RetryPolicy(connects=2)), every_s=0.05, drain_s=5)
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def logs(cluster):
+    return PodLogs(cluster, every_s=0.1, drain_s=5)
 
 
 @contextlib.contextmanager
-def collected(logs: PodLogs):
+def collected(logs):
     found: list[str] = []
     with logs.opened("one", found.append):
         yield found
 
 
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def counting(lines, pause_s):
+    return f"for at in $(seq {lines}); do echo line $at: ü; sleep {pause_s}; done"
 
 
 def test_lines_of_all_nodes_are_streamed_as_they_are_written(logs, pods):
-    pods.lines = {"a": [f"{STAMP.format(1)} from a"], "b": [f"{STAMP.format(1)} from b: ü"]}
-    pods.pods, pods.open = [pod("a", 0), pod("b", 1)], {"a", "b"}
+    pods.start("a", 0, "echo from a; sleep 2; echo progress train_ranker 0.500 half; sleep 600")
+    pods.start("b", 1, "echo 'from b: ü'; sleep 2; echo the end")
     with collected(logs) as found:
-        wait_for(lambda: len(found) == 2)
-        assert sorted(found) == ["[node 0] from a", "[node 1] from b: ü"]
-        pods.lines["a"].append(f"{STAMP.format(2)} progress train_ranker 0.500 half")
-        wait_for(lambda: len(found) == 3)
-        pods.lines["b"].append(f"{STAMP.format(3)} the end")
-        pods.open.clear()
-    assert found[2:] == ["[node 0] progress train_ranker 0.500 half", "[node 1] the end"]
+        assert eventually(lambda: len(found) == 4)
+        assert logs.cluster.read("pods/a")["status"]["phase"] == "Running", "its log is not at its end"
+    assert [line for line in found if "node 0" in line] == [
+        "[node 0] from a", "[node 0] progress train_ranker 0.500 half"
+    ]  # fmt: skip
+    assert [line for line in found if "node 1" in line] == ["[node 1] from b: ü", "[node 1] the end"]
 
 
-def test_interrupted_log_resumes_with_each_line_once(logs, pods):
-    pods.lines = {"a": [f"{STAMP.format(at)} line {at}" for at in range(6)]}
-    pods.pods, pods.cut_after = [pod("a", 0)], {"a": 3}
+def test_interrupted_log_resumes_with_each_line_once(logs, pods, api_server):
+    pods.start("a", 0, counting(30, 0.2))
     with collected(logs) as found:
-        wait_for(lambda: len(found) == 6)
-    assert found == [f"[node 0] line {at}" for at in range(6)]
-    assert "sinceSeconds" not in pods.queries[0] and int(pods.queries[1]["sinceSeconds"]) > 0
-    assert {query["container"] for query in pods.queries} == {CONTAINER}
+        for seen in (5, 15):
+            assert eventually(lambda seen=seen: len(found) >= seen)
+            api_server.proxy.cut()
+        assert eventually(lambda: len(found) == 30)
+        time.sleep(0.5)
+    assert found == [f"[node 0] line {at}: ü" for at in range(1, 31)]
 
 
 def test_pods_created_by_a_restart_are_followed(logs, pods):
-    pods.lines = {"a": [f"{STAMP.format(1)} first life"], "a2": [f"{STAMP.format(2)} second life"]}
-    pods.pods = [pod("a", 0)]
+    pods.start("a", 0, "echo first life; exit 1")
     with collected(logs) as found:
-        wait_for(lambda: found)
-        pods.pods = [pod("a2", 0)]
-        wait_for(lambda: len(found) == 2)
+        assert eventually(lambda: found)
+        pods.kubectl("delete", "pod", "a")
+        pods.start("a", 0, "echo second life")
+        assert eventually(lambda: len(found) == 2)
     assert found == ["[node 0] first life", "[node 0] second life"]
 
 
-def test_log_of_a_short_lived_pod_is_read_on_close(logs, pods):
-    with collected(logs) as found:
-        time.sleep(0.2)
-        pods.lines = {"a": [f"{STAMP.format(1)} ValueError: last words"]}
-        pods.pods = [pod("a", 0)]
+def test_log_of_a_short_lived_pod_is_read_on_close(pods, cluster):
+    with collected(PodLogs(cluster, every_s=30, drain_s=5)) as found:
+        time.sleep(0.5)
+        pods.start("a", 0, "echo 'ValueError: last words'; exit 1")
+        assert eventually(lambda: cluster.read("pods/a")["status"]["phase"] == "Failed")
     assert found == ["[node 0] ValueError: last words"]
 
 
-def test_missing_permission_is_reported_once_without_an_error(logs, pods):
-    pods.denied = True
-    with collected(logs) as found:
-        time.sleep(0.3)
+def test_missing_permission_is_reported_once_without_an_error(logs, cluster):
+    cluster.client.set_default_header("Impersonate-User", "nobody")
+    try:
+        with collected(logs) as found:
+            time.sleep(0.5)
+        with pytest.raises(ClusterError, match="403 pods is forbidden"):
+            worker_pods(cluster, "one")
+        assert not has_pods(cluster, "one")
+    finally:
+        del cluster.client.default_headers["Impersonate-User"]
     assert found == ["the workers' pods cannot be listed: 403 Forbidden"]
-    assert logs.why_waiting("one") == "pods cannot be listed (403 Forbidden)"
 
 
-def test_why_waiting_lists_the_reasons_of_pending_pods(logs, pods):
-    pods.pods = [pod("a", 0, waiting={"reason": "ImagePullBackOff", "message": "no such image"}), pod("b", 1)]
-    unscheduled = pod("c", 2)
-    unscheduled["status"] = {
-        "phase": "Pending",
-        "conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}],
-    }
-    pods.pods.append(unscheduled)
-    assert logs.why_waiting("one") == "a: ImagePullBackOff: no such image; c: 0/3 nodes are available"
+def test_running_pulling_unschedulable_and_waiting_pods_are_told_apart(pods, cluster):
+    pods.start("running", script="sleep 60")
+    pods.start("absent", image="localhost:5001/shoprank/absent:1")
+    pods.start("large", resources={"requests": {"memory": "10Ti"}, "limits": {"memory": "10Ti"}})
+    pods.start("keyless", env=[{"name": "K", "valueFrom": {"secretKeyRef": {"name": "no-secret", "key": "k"}}}])
+    pods.start("ended")
+    wanted = {"running": "running", "absent": "pulling", "large": "unschedulable", "keyless": "waiting",
+              "ended": "running"}  # fmt: skip
+
+    def states():
+        return {pod.name: pod.state for pod in worker_pods(cluster, "one")}
+
+    assert eventually(lambda: states() == wanted), states()
+    said = {pod.name: str(pod) for pod in worker_pods(cluster, "one")}
+    assert said["running"] == "running is running" and has_pods(cluster, "one")
+    assert said["absent"].startswith("absent is waiting for its image: ErrImagePull: ") or "BackOff" in said["absent"]
+    assert said["large"].startswith("large fits on no node: 0/1 nodes are available: 1 Insufficient memory")
+    missing = 'keyless is waiting: CreateContainerConfigError: secret "no-secret" not found'
+    assert eventually(lambda: missing in map(str, worker_pods(cluster, "one")))
+
+
+def test_job_that_may_create_no_pods_tells_why(pods, cluster):
+    pods.kubectl("create", "quota", "none", "--hard=pods=0")
+    pods.kubectl("create", "job", "one-node-0", f"--image={TRAIN_IMAGE}", "--", "true")
+    assert eventually(lambda: "FailedCreate: " in why_no_pods(cluster, "one"))
+    assert "forbidden" in why_no_pods(cluster, "one") and worker_pods(cluster, "one") == []

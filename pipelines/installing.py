@@ -1,0 +1,154 @@
+"""What a run needs in the user's own namespaces: the kustomize components of manifests/, rendered or applied."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.shared.errors import ClusterError, InputError
+
+MANIFESTS = Path(__file__).parents[1] / "manifests"
+STEPS_ACCOUNT = "pipeline-runner"
+"""Service account of the steps in KFP's own namespace, unless a run names another."""
+PROFILE_ACCOUNT = "default-editor"
+"""That of the steps in a profile."""
+TRAINING_ROLE, SERVING_ROLE = "shoprank-training", "shoprank-serving"
+"""Roles and their bindings, of manifests/components."""
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+Kustomization = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """Where a run's steps run and where they deploy."""
+
+    namespace: str
+    """Namespace of the pipeline's steps and of the TrainJobs that they start."""
+    serving_namespace: str
+    """Namespace of the InferenceService."""
+    service_account: str = STEPS_ACCOUNT
+    """Service account of the steps."""
+    public_key: Path | None = None
+    """PEM file whose bundles predictors accept; without one the ConfigMap stays as it is."""
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: a name is invalid, or the key cannot be read.
+        """
+        for flag, name in (("--namespace", self.namespace), ("--serving-namespace", self.serving_namespace),
+                           ("--service-account", self.service_account)):  # fmt: skip
+            if not _NAME.fullmatch(name):
+                raise InputError(f"{flag} {name!r} is not a name in Kubernetes", "use a-z, 0-9 and -, at most 63")
+        if self.public_key and "BEGIN PUBLIC KEY" not in _text(self.public_key):
+            raise InputError(
+                f"--public-key {self.public_key} holds no public key", "give the file signing.pem.pub of the registry"
+            )
+
+    def kustomizations(self) -> list[Kustomization]:
+        """One kustomization for each namespace; paths are those in manifests/."""
+        training = {
+            "namespace": self.namespace,
+            "components": ["components/training-rights", "components/training-network"],
+            "patches": [self._subject(TRAINING_ROLE)],
+        }
+        asks = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": self.namespace}}}
+        serving = {
+            "namespace": self.serving_namespace,
+            "resources": ["base"],
+            "components": ["components/serving-rights"],
+            "patches": [
+                self._subject(SERVING_ROLE),
+                _patch("NetworkPolicy", "shoprank-predictor-steps", ("replace", "/spec/ingress/0/from/0", asks)),
+            ],
+        }
+        if self.public_key:
+            text = _text(self.public_key)
+            serving["components"].append("components/signing-key")
+            serving["patches"].append(
+                _patch("ConfigMap", "shoprank-signing-key", ("replace", "/data/signing.pem.pub", text))
+            )
+        if self.namespace == self.serving_namespace:
+            return [{**serving, **{part: training[part] + serving[part] for part in ("components", "patches")}}]
+        training["components"].append("components/registry-volume")
+        return [training, serving]
+
+    def _subject(self, binding: str) -> Kustomization:
+        subject = {"kind": "ServiceAccount", "name": self.service_account, "namespace": self.namespace}
+        return _patch("RoleBinding", binding, ("replace", "/subjects/0", subject))
+
+
+def render(installation: Installation) -> str:
+    """Render everything as YAML.
+
+    Raises:
+        InputError: a name or key is invalid, kubectl is missing, or this is not a checkout.
+    """
+    installation.check()
+    if not MANIFESTS.is_dir():
+        raise InputError(f"{MANIFESTS} does not exist", "run it in a checkout: the wheel holds no manifests")
+    return "---\n".join(_kustomize(one) for one in installation.kustomizations())
+
+
+def apply(installation: Installation, context: str = "") -> str:
+    """Apply everything server-side and return what kubectl prints.
+
+    Raises:
+        InputError: see `render`.
+        ClusterError: the cluster refused it.
+    """
+    text = render(installation)
+    words = ["apply", "--server-side", "--field-manager=shoprank-install", "-f", "-"]
+    done = kubectl(*(["--context", context] if context else []), *words, given=text)
+    if done.returncode:
+        raise ClusterError(
+            f"kubectl apply failed: {done.stderr.strip()[-1000:]}",
+            "fix that error and run the command again; without --apply it prints what it would apply",
+        )
+    return done.stdout
+
+
+def kubectl(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Run kubectl.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return subprocess.run(["kubectl", *words], input=given, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise InputError("kubectl is not on the PATH", "install kubectl >= 1.27") from error
+
+
+def _kustomize(parts: Kustomization) -> str:
+    with tempfile.TemporaryDirectory() as made:
+        # Kustomize takes no absolute paths.
+        folder = Path(made).resolve()
+        up = os.path.relpath(MANIFESTS.resolve(), folder)
+        paths = {part: [f"{up}/{one}" for one in parts[part]] for part in ("resources", "components") if part in parts}
+        (folder / "kustomization.yaml").write_text(
+            json.dumps(parts | paths | {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"})
+        )
+        done = kubectl("kustomize", str(folder))
+    if done.returncode:
+        raise InputError(f"kubectl kustomize failed: {done.stderr.strip()[-500:]}", "use kubectl >= 1.27")
+    return done.stdout
+
+
+def _patch(kind: str, name: str, *operations: tuple[str, str, Any]) -> Kustomization:
+    """A JSON patch (RFC 6902) of one object."""
+    words = [{"op": op, "path": path, "value": value} for op, path, value in operations]
+    return {"target": {"kind": kind, "name": name}, "patch": json.dumps(words)}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--public-key {path} cannot be read: {error}", "give a PEM file") from error

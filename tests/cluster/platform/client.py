@@ -1,0 +1,218 @@
+"""Starts the platform of this checkout, or joins a running one, and ends it with the last that needs it."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cluster.platform import node
+from tests.cluster.platform.layout import CHECKOUT, Network, cache, free_network, state_folder
+from tests.cluster.platform.manifests import render
+from tests.cluster.platform.programs import binary, build, missing
+from tests.cluster.platform.wheels import fetch
+
+START_S = 180.0
+
+
+class Unavailable(RuntimeError):
+    """The platform cannot run here; the message names what is missing."""
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running platform.
+
+    Attributes:
+        folder: its files. facts: what the supervisor says of it.
+    """
+
+    folder: Path
+    facts: dict[str, Any]
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Credentials of the administrator."""
+        return Path(self.facts["kubeconfig"])
+
+    @property
+    def has_node(self) -> bool:
+        """Whether pods run."""
+        return bool(self.facts["node"])
+
+    def kubectl(self, *words: str, given: str = "") -> str:
+        """Run kubectl as the administrator.
+
+        Raises:
+            AssertionError: it failed; the message is kubectl's.
+        """
+        command = [binary("kubernetes"), "kubectl", "--kubeconfig", self.kubeconfig, *words]
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    def log(self, program: str) -> str:
+        """What a program of the platform has logged."""
+        return (self.folder / "logs" / f"{program}.log").read_text(errors="replace")
+
+
+def lacks() -> str:
+    """What the platform lacks on this machine, '' if nothing; without root there is no node and less is needed."""
+    if missing(node_possible() == "") and shutil.which("go") is None:
+        return "no Go, which builds the platform's programs"
+    return ""
+
+
+def node_possible() -> str:
+    """Why no node can run here, '' if one can."""
+    if os.geteuid() != 0:
+        return "pods need root"
+    absent = [name for name in node.PROGRAMS if shutil.which(name) is None]
+    if not node.PLUGINS.exists():
+        absent.append("containernetworking-plugins")
+    return f"pods need {', '.join(absent)}" if absent else ""
+
+
+@contextlib.contextmanager
+def running(tell: Callable[[str], None] = print) -> Iterator[Platform]:
+    """The platform, while the body runs; others may use it at the same time.
+
+    Raises:
+        Unavailable: it cannot run here, or did not start.
+    """
+    with contextlib.closing(_join(tell, keep=False)) as connection:
+        yield _facts(state_folder(), connection)
+
+
+def up(tell: Callable[[str], None] = print) -> Platform:
+    """Start the platform if it does not run; it stays until `down`."""
+    with contextlib.closing(_join(tell, keep=True)) as connection:
+        return _facts(state_folder(), connection)
+
+
+def down() -> bool:
+    """End the platform, whoever uses it, and remove what a killed one left; False if there was none."""
+    folder = state_folder()
+    if not folder.exists():
+        return False
+    connection = _connect(folder)
+    if connection:
+        with contextlib.closing(connection):
+            connection.sendall(b"down")
+    deadline = time.monotonic() + 30
+    while folder.exists() and _alive(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    _clean(folder)
+    return True
+
+
+def status() -> dict[str, Any] | None:
+    """What the supervisor says of a running platform; None if there is none."""
+    folder = state_folder()
+    connection = _connect(folder)
+    if connection is None:
+        return None
+    with contextlib.closing(connection):
+        return _facts(folder, connection).facts
+
+
+def prepare(tell: Callable[[str], None]) -> None:
+    """Build and fetch what is not in the cache yet."""
+    build(node_possible() == "", tell)
+    render()
+    if node_possible() == "":
+        fetch()
+
+
+def _join(tell: Callable[[str], None], keep: bool) -> socket.socket:
+    folder = state_folder()
+    lack = lacks()
+    if lack:
+        raise Unavailable(lack)
+    with _kept(folder, "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        connection = _connect(folder)
+        if connection is None:
+            prepare(tell)
+            _clean(folder)
+            _launch(folder, keep)
+            deadline = time.monotonic() + 20
+            while (connection := _connect(folder)) is None:
+                if time.monotonic() > deadline:
+                    raise Unavailable(f"the platform's supervisor did not start: {_failure(folder)}")
+                time.sleep(0.05)
+        return connection
+
+
+def _launch(folder: Path, keep: bool) -> None:
+    network = free_network() if node_possible() == "" else None
+    folder.mkdir(mode=0o711)
+    words = [str(folder), str(network.number) if network else "", "keep" if keep else ""]
+    with _kept(folder, "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.cluster.platform", "supervise", *words], cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    (folder / "owner.json").write_text(json.dumps({"pid": process.pid, "network": network.number if network else None}))
+
+
+def _connect(folder: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(folder / "socket"))
+    except OSError:
+        connection.close()
+        return None
+    return connection
+
+
+def _facts(folder: Path, connection: socket.socket) -> Platform:
+    """Wait until the supervisor has started everything."""
+    connection.setblocking(False)
+    deadline = time.monotonic() + START_S
+    while not (folder / "facts.json").exists():
+        with contextlib.suppress(BlockingIOError):
+            if connection.recv(1) == b"":
+                raise Unavailable(f"the platform did not start: {_failure(folder)}")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"the platform was not up within {START_S:.0f} s; its logs are in {folder / 'logs'}")
+        time.sleep(0.1)
+    return Platform(folder, json.loads((folder / "facts.json").read_text()))
+
+
+def _failure(folder: Path) -> str:
+    log = _kept(folder, "log")
+    return log.read_text(errors="replace")[-3000:] if log.exists() else "no log"
+
+
+def _kept(folder: Path, kind: str) -> Path:
+    """A file about the platform in a folder that stays when it ends."""
+    path = cache() / "platforms" / f"{folder.name}.{kind}"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _alive(folder: Path) -> bool:
+    try:
+        owner = json.loads((folder / "owner.json").read_text())
+        os.kill(owner["pid"], 0)
+    except (OSError, ValueError):
+        return False
+    return "tests.cluster.platform" in Path(f"/proc/{owner['pid']}/cmdline").read_text()
+
+
+def _clean(folder: Path) -> None:
+    """Remove the files and control groups of a platform whose processes are gone."""
+    with contextlib.suppress(OSError, ValueError):
+        network = json.loads((folder / "owner.json").read_text())["network"]
+        if network:
+            node.remove_cgroups(Network(network))
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,3 @@
+module shoprank.test/pause
+
+go 1.26.0
