@@ -26,6 +26,8 @@ PROGRAMS = "/opt/platform"
 PAUSE = "localhost/shoprank/pause:platform"
 """Holds the namespaces of a pod."""
 
+_CHECKOUT, _ENVIRONMENT = "/opt/shoprank/checkout", "/opt/shoprank/environment"
+
 UNNAMED = "docker" + ".io"
 """Registry that an image name without one means to containerd; an archive must name it."""
 
@@ -61,12 +63,14 @@ IMAGES = (
 
 
 def mounts() -> list[dict[str, Any]]:
-    """Mounts of every container, all read-only: system, interpreter, environment, checkout, programs."""
+    """Mounts of every container, all read-only: system, interpreter, environment, checkout, programs.
+
+    Environment and checkout have places of their own, as a pod mounts an empty folder over /tmp, where they may lie.
+    """
     found = [path for path in _SYSTEM if Path(path).exists() and not Path(path).is_symlink()]
-    for path in (sys.base_prefix, sys.prefix, str(CHECKOUT)):
-        if not any(Path(path).is_relative_to(one) for one in found):
-            found.append(path)
-    pairs = {path: path for path in found}
+    if not any(Path(sys.base_prefix).is_relative_to(one) for one in found):
+        found.append(sys.base_prefix)
+    pairs = {path: path for path in found} | {_CHECKOUT: str(CHECKOUT), _ENVIRONMENT: sys.prefix}
     for name, path in (("envoy", envoy()), ("envoy-gateway", binary("envoy-gateway")), (INITIALIZER, initializer())):
         pairs[f"{PROGRAMS}/{name}"] = str(path)
     return [
@@ -103,10 +107,10 @@ def write_images(path: Path, images: tuple[Image, ...] = IMAGES) -> Path:
 
 
 def _environment() -> list[str]:
-    path = f"{sys.prefix}/bin:{PROGRAMS}:/usr/local/bin:/usr/bin:/bin"
+    path = f"{_ENVIRONMENT}/bin:{PROGRAMS}:/usr/local/bin:/usr/bin:/bin"
     # One thread of torch for each pod of a small machine: more would only take turns.
     return [f"PATH={path}", "HOME=/tmp", "PYTHONDONTWRITEBYTECODE=1", "PYTHONUNBUFFERED=1", "OMP_NUM_THREADS=1",
-            f"PYTHONPATH={CHECKOUT}"]  # fmt: skip
+            f"PYTHONPATH={_CHECKOUT}"]  # fmt: skip
 
 
 def _root() -> bytes:
