@@ -71,7 +71,8 @@ def test_a_first_version_that_fails_leaves_no_service(empty_shop, registered):
     foreign = signed_by_another(empty_shop.root, registered[1])
     with pytest.raises(ServingError, match="made with another key"):
         empty_shop.deploy(foreign)
-    assert empty_shop.cluster.find(INFERENCE_SERVICE, "shoprank") is None
+    # Its finalizer takes a moment.
+    assert eventually(lambda: empty_shop.cluster.find(INFERENCE_SERVICE, "shoprank") is None)
     assert "champion" not in empty_shop.registry.aliases("handmade")
 
 

@@ -1,9 +1,8 @@
-"""Reads, writes and watches custom resources, retrying after conflicts, interrupted watches and server outages.
-
-A thin layer on the kubernetes client that adds retries, and errors that include a fix.
-"""
+"""Reads, writes and watches resources: the kubernetes client, with retries and with errors that include a fix."""
 
 import contextlib
+import copy
+import functools
 import os
 import time
 from collections.abc import Callable, Generator
@@ -101,6 +100,15 @@ class Cluster:
     def close(self) -> None:
         """Close all connections."""
         self.client.rest_client.pool_manager.clear()
+        if "_client_once" in self.__dict__:
+            self._client_once.rest_client.pool_manager.clear()
+
+    @functools.cached_property
+    def _client_once(self) -> kubernetes.client.ApiClient:
+        """A client that asks once."""
+        configuration = copy.deepcopy(self.client.configuration)
+        configuration.retries = urllib3.Retry(0, raise_on_status=False)  # pyright: ignore[reportAttributeAccessIssue]
+        return kubernetes.client.ApiClient(configuration)
 
     def get(self, kind: Kind, name: str) -> Manifest:
         """Return the current object.
@@ -111,15 +119,17 @@ class Cluster:
         """
         return self._call(kind, name, "get", {"name": name})
 
-    def read(self, path: str, **query: str) -> Any:
+    def read(self, path: str, patient: bool = True, **query: str) -> Any:
         """Return what a path of the core API below the namespace answers: `pods`, `events`, `pods/NAME:8080/proxy/...`.
+
+        Errors such as 503 are retried only if `patient`: a pod that is asked may be ending.
 
         Raises:
             MissingObject: it does not exist.
             ClusterError: the API rejected the request or is unavailable.
         """
         try:
-            return self.client.call_api(
+            return (self.client if patient else self._client_once).call_api(
                 f"/api/v1/namespaces/{self.namespace}/{path}", "GET", query_params=list(query.items()),
                 header_params={"Accept": "application/json"}, auth_settings=["BearerToken"], response_type="object",
                 _return_http_data_only=True, _request_timeout=30,

@@ -116,7 +116,7 @@ def reported_version(cluster: Cluster, pod: Manifest, model: str) -> str:
             with httpx.Client(trust_env=False, timeout=5) as client:
                 answer = client.get(f"http://{pod['status']['podIP']}:{PORT}/{path}").raise_for_status().json()
         else:
-            answer = cluster.read(f"pods/{pod['metadata']['name']}:{PORT}/proxy/{path}")
+            answer = cluster.read(f"pods/{pod['metadata']['name']}:{PORT}/proxy/{path}", patient=False)
         return (answer.get("versions") or [""])[0]
     except (httpx.HTTPError, ClusterError, ValueError):
         return ""

@@ -21,6 +21,8 @@ from tests.cluster.platform.programs import binary, build, missing
 from tests.cluster.platform.wheels import fetch
 
 START_S = 180.0
+_launched: list[subprocess.Popen[bytes]] = []
+"""Supervisors of this process, which outlive it if others use the platform; an object that is gone would warn."""
 
 
 class Unavailable(RuntimeError):
@@ -88,14 +90,18 @@ def running(tell: Callable[[str], None] = print) -> Iterator[Platform]:
     Raises:
         Unavailable: it cannot run here, or did not start.
     """
-    with contextlib.closing(_join(tell, keep=False)) as connection:
-        yield _facts(state_folder(), connection)
+    connection, platform = _joined(tell, keep=False)
+    with contextlib.closing(connection):
+        yield platform
 
 
 def up(tell: Callable[[str], None] = print) -> Platform:
     """Start the platform if it does not run; it stays until `down`."""
-    with contextlib.closing(_join(tell, keep=True)) as connection:
-        return _facts(state_folder(), connection)
+    connection, platform = _joined(tell, keep=True)
+    with contextlib.closing(connection):
+        # It may have been started by tests, with which it would end.
+        connection.sendall(b"keep")
+    return platform
 
 
 def down() -> bool:
@@ -120,8 +126,28 @@ def status() -> dict[str, Any] | None:
     connection = _connect(folder)
     if connection is None:
         return None
-    with contextlib.closing(connection):
+    with contextlib.closing(connection), contextlib.suppress(_Ended):
         return _facts(folder, connection).facts
+    return None
+
+
+class _Ended(Exception):
+    """The platform was just ending."""
+
+
+def _joined(tell: Callable[[str], None], keep: bool) -> tuple[socket.socket, Platform]:
+    """Connect to the platform and wait until it serves; one that is just ending is started anew."""
+    folder = state_folder()
+    for _ in range(5):
+        connection = _join(tell, keep)
+        try:
+            return connection, _facts(folder, connection)
+        except _Ended:
+            connection.close()
+            deadline = time.monotonic() + 20
+            while folder.exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+    raise Unavailable("the platform ended each time while this process joined it")
 
 
 def prepare(tell: Callable[[str], None]) -> None:
@@ -161,6 +187,7 @@ def _launch(folder: Path, keep: bool) -> None:
             [sys.executable, "-m", "tests.cluster.platform", "supervise", *words], cwd=CHECKOUT,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
+    _launched.append(process)
     (folder / "owner.json").write_text(json.dumps({"pid": process.pid, "network": network.number if network else None}))
 
 
@@ -175,22 +202,25 @@ def _connect(folder: Path) -> socket.socket | None:
 
 
 def _facts(folder: Path, connection: socket.socket) -> Platform:
-    """Wait until the supervisor has started everything."""
-    connection.setblocking(False)
-    deadline = time.monotonic() + START_S
-    while not (folder / "facts.json").exists():
-        with contextlib.suppress(BlockingIOError):
-            if connection.recv(1) == b"":
-                raise Unavailable(f"the platform did not start: {_failure(folder)}")
-        if time.monotonic() > deadline:
-            raise Unavailable(f"the platform was not up within {START_S:.0f} s; its logs are in {folder / 'logs'}")
-        time.sleep(0.1)
-    return Platform(folder, json.loads((folder / "facts.json").read_text()))
+    """Wait until the supervisor has started everything and greets; it greets when it serves."""
+    connection.settimeout(START_S)
+    try:
+        greeting = connection.recv(2)
+    except TimeoutError as error:
+        raise Unavailable(f"the platform was not up within {START_S:.0f} s; logs: {folder / 'logs'}") from error
+    except ConnectionResetError:
+        greeting = b""
+    if greeting == b"ok":
+        return Platform(folder, json.loads((folder / "facts.json").read_text()))
+    said = _failure(folder)
+    if said:
+        raise Unavailable(f"the platform did not start: {said}")
+    raise _Ended
 
 
 def _failure(folder: Path) -> str:
     log = _kept(folder, "log")
-    return log.read_text(errors="replace")[-3000:] if log.exists() else "no log"
+    return log.read_text(errors="replace")[-3000:] if log.exists() else ""
 
 
 def _kept(folder: Path, kind: str) -> Path:

@@ -102,7 +102,7 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _serve(listening: socket.socket, processes: Processes, keep: bool) -> None:
-    """Each open connection is a client; a client that sends 'down' ends the platform."""
+    """Each open connection is a client; one may say 'keep', for the time without clients, or 'down'."""
     clients, idle_since = set[socket.socket](), time.monotonic()
     with selectors.DefaultSelector() as selector:
         selector.register(listening, selectors.EVENT_READ)
@@ -110,6 +110,7 @@ def _serve(listening: socket.socket, processes: Processes, keep: bool) -> None:
             for key, _ in selector.select(0.5):
                 if key.fileobj is listening:
                     client, _ = listening.accept()
+                    client.sendall(b"ok")
                     clients.add(client)
                     selector.register(client, selectors.EVENT_READ)
                     continue
@@ -118,6 +119,7 @@ def _serve(listening: socket.socket, processes: Processes, keep: bool) -> None:
                 said = client.recv(100)
                 if said == b"down":
                     return
+                keep = keep or said == b"keep"
                 if said in (b"", b"bye"):
                     selector.unregister(client)
                     clients.discard(client)

@@ -133,9 +133,15 @@ def test_running_pulling_unschedulable_and_waiting_pods_are_told_apart(pods, clu
         return {pod.name: pod.state for pod in worker_pods(cluster, "one")}
 
     assert eventually(lambda: states() == wanted), states()
-    said = {pod.name: str(pod) for pod in worker_pods(cluster, "one")}
+
+    def told():
+        return {pod.name: str(pod) for pod in worker_pods(cluster, "one")}
+
+    # The first pull is under way for a while.
+    assert eventually(lambda: "ErrImagePull: " in told()["absent"] or "BackOff" in told()["absent"]), told()
+    said = told()
     assert said["running"] == "running is running" and has_pods(cluster, "one")
-    assert said["absent"].startswith("absent is waiting for its image: ErrImagePull: ") or "BackOff" in said["absent"]
+    assert said["absent"].startswith("absent is waiting for its image: ")
     assert said["large"].startswith("large fits on no node: 0/1 nodes are available: 1 Insufficient memory")
     missing = 'keyless is waiting: CreateContainerConfigError: secret "no-secret" not found'
     assert eventually(lambda: missing in map(str, worker_pods(cluster, "one")))
