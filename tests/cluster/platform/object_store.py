@@ -26,7 +26,7 @@ def start_object_store(plane: ControlPlane, network: Network) -> None:
     ports = plane.ports
     plane.processes.start("seaweedfs", [
         binary("seaweedfs"), "server", f"-ip={network.node}", f"-ip.bind={network.node}", f"-dir={folder}",
-        "-master.volumeSizeLimitMB=64", "-volume.max=0",
+        "-master.volumeSizeLimitMB=64", "-volume.max=300",
         f"-master.port={ports['s3-master']}", f"-volume.port={ports['s3-volume']}",
         f"-filer.port={ports['s3-filer']}", "-s3", f"-s3.port={ports['s3']}",
         f"-s3.config={folder / 'identities.json'}",
