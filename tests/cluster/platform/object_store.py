@@ -24,6 +24,7 @@ def start_object_store(plane: ControlPlane, network: Network) -> None:
     }
     (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
     ports = plane.ports
+    # A number of volumes: the one that it finds itself was too small at times.
     plane.processes.start("seaweedfs", [
         binary("seaweedfs"), "server", f"-ip={network.node}", f"-ip.bind={network.node}", f"-dir={folder}",
         "-master.volumeSizeLimitMB=64", "-volume.max=300",

@@ -65,7 +65,7 @@ def running(folder: Path) -> Iterator[S3Server]:
     processes = Processes(folder / "logs")
     processes.start("seaweedfs", [
         binary("seaweedfs"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3",
-        f"-s3.config={folder / 'identities.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=0",
+        f"-s3.config={folder / 'identities.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=100",
         "-s3.port.iceberg=0", "-s3.port.lance=0",
         *(f"-{name}={port}" for name, port in ports.items()),
     ])  # fmt: skip
