@@ -126,16 +126,13 @@ def test_rollout_without_traffic_is_rolled_back(shop, registered):
 
 def test_deciding_process_killed_at_every_step_is_resumed(shop, registered, tmp_path):
     candidate, seen = registered[2], []
-    base = f"{shop.namespace.name}.svc.cluster.local"
-    addresses = {
-        role: shop.namespace.kubectl("get", "service", name, "-o", "jsonpath={.spec.clusterIP}") if exists else ""
-        for role, name, exists in (("champion_url", "shoprank-predictor", True),)
-    }  # fmt: skip
-    assert base and addresses["champion_url"]
+    champion_address = shop.namespace.kubectl(
+        "get", "service", "shoprank-predictor", "-o", "jsonpath={.spec.clusterIP}"
+    )
     told = {
         "service": "shoprank", "namespace": shop.namespace.name, "registry": str(shop.root), "steps": [20, 60, 100],
         "log": str(shop.namespace.folder / "inference-log"), "champion": shop.champion, "candidate": candidate,
-        "champion_url": f"http://{addresses['champion_url']}", "candidate_url": "",
+        "champion_url": f"http://{champion_address}", "candidate_url": "",
     }  # fmt: skip
 
     def candidate_address():
