@@ -28,6 +28,11 @@ def state_folder() -> Path:
     return Path("/tmp") / f"shoprank-platform-{digest}"
 
 
+def kept_logs(folder: Path) -> Path:
+    """Where the logs of a platform's programs lie after its end."""
+    return cache() / "platforms" / f"{folder.name}.logs"
+
+
 @dataclass(frozen=True)
 class Network:
     """The /16 of a platform with a node: the machine keeps .0.2, the node has .0.1, Services .64.0/18, pods .128.0/17.

@@ -21,7 +21,7 @@ from tests.cluster.platform import node
 from tests.cluster.platform.control_plane import start_control_plane
 from tests.cluster.platform.controllers import apply_parts, start_controllers
 from tests.cluster.platform.gateway import start_gateway
-from tests.cluster.platform.layout import Layout, Network
+from tests.cluster.platform.layout import Layout, Network, kept_logs
 from tests.cluster.platform.node import start_containerd, start_node
 from tests.cluster.platform.object_store import start_object_store, wait_object_store
 from tests.cluster.platform.ports import FIXED, free_ports
@@ -159,7 +159,7 @@ def launch(folder: Path, network: Network | None, keep: bool) -> int:
     ]
     if network is None:
         code = subprocess.run(arguments).returncode
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_files(folder)
         return code
     # --kill-child: the kernel ends process 1, and so the namespaces, when `unshare` ends for whatever reason.
     spaces = [
@@ -204,6 +204,15 @@ def _remove(folder: Path, network: Network) -> None:
         except OSError:
             # The kernel is still ending processes of the namespace.
             time.sleep(0.1)
+    _remove_files(folder)
+
+
+def _remove_files(folder: Path) -> None:
+    """Remove the state; the programs' logs are kept until the next platform of this name has ended."""
+    kept = kept_logs(folder)
+    shutil.rmtree(kept, ignore_errors=True)
+    if (folder / "logs").is_dir():
+        shutil.move(folder / "logs", kept)
     shutil.rmtree(folder, ignore_errors=True)
 
 
