@@ -16,6 +16,7 @@ from components.shared.errors import InputError
 from components.shared.storage import write_text
 from components.shared.version import VERSION
 from pipelines.catalog import catalog
+from pipelines.compacting import shortened
 from pipelines.linting import lint
 from pipelines.training import training
 from pipelines.tuning import tuning
@@ -68,6 +69,11 @@ def compiled_yaml(pipeline: BaseComponent) -> str:
         return path.read_text(encoding="utf-8")
 
 
+def pipeline_yaml(pipeline: BaseComponent) -> str:
+    """The YAML of a pipeline as it is submitted, without what a run does not need (compacting.py)."""
+    return shortened(compiled_yaml(pipeline))
+
+
 def native_yaml(name: str, pipeline: BaseComponent) -> str:
     """The same pipeline as Kubernetes objects: `Pipeline` and `PipelineVersion`, for KFP in native mode.
 
@@ -81,11 +87,8 @@ def native_yaml(name: str, pipeline: BaseComponent) -> str:
         Compiler().compile(
             pipeline, str(path), kubernetes_manifest_format=True, kubernetes_manifest_options=options
         )  # fmt: skip
-        documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    for document in documents:
-        # KFP writes null, which the API server rejects for a string field.
-        document["metadata"] = {key: value for key, value in document["metadata"].items() if value is not None}
-    return yaml.safe_dump_all(documents, sort_keys=True)
+        text = path.read_text(encoding="utf-8")
+    return shortened(text)
 
 
 def stage_components() -> dict[str, BaseComponent]:
@@ -126,7 +129,7 @@ def compile_all(check: bool) -> list[Path]:
     """
     texts = {}
     for name, pipeline in PIPELINES.items():
-        texts[COMPILED / f"{name}.yaml"] = compiled_yaml(pipeline)
+        texts[COMPILED / f"{name}.yaml"] = pipeline_yaml(pipeline)
         texts[COMPILED / f"{name}.kubernetes.yaml"] = native_yaml(name, pipeline)
     for path, text in texts.items():
         if findings := lint(text):

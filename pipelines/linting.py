@@ -256,9 +256,6 @@ def _parameters(compiled: Compiled) -> Iterator[tuple[str, Any]]:
 
 def _caching(compiled: Compiled) -> Iterator[Finding]:
     for task in compiled.tasks():
-        # KFP's cache may return deleted artifacts of a step that launches jobs (#7939).
-        if not task.launches and task.name.split("-")[0] not in RELEASING:
-            continue
-        if task.entry.get("cachingOptions", {}).get("enableCache"):
+        if task.name.split("-")[0] in RELEASING and task.entry.get("cachingOptions", {}).get("enableCache"):
             yield Finding("cached release", task.name, "a cached run would skip the step and report success",
                           "set_caching_options(False) (resources.py: cached=False)")  # fmt: skip

@@ -20,15 +20,16 @@ def prepare(source: Any, size: Any, data: Any, features: Any, checked: Any) -> t
         size: tiny, small or full.
         data: Section `data`.
         features: Section `features`.
-        checked: Task of check_parameters, which must succeed before data is read.
+        checked: Task of check_parameters, which fingerprints the files before they are read.
 
     Returns:
         The artifacts of the features and of the data's statistics.
     """
-    first = ingest_events(source=source, size=size, data=data)
-    raw = apply(first.after(checked), resources.SOURCE).outputs
+    files = checked.outputs
+    first = ingest_events(source=source, size=size, data=data, fingerprint=files["ingest_events"])
+    raw = apply(first, resources.SOURCE).outputs
     tables = {name: raw[name] for name in ("events", "items", "users", "rejected")}
-    valid = apply(validate_data(**tables, data=data), resources.DATA).outputs
+    valid = apply(validate_data(**tables, data=data, fingerprint=files["validate_data"]), resources.SOURCE).outputs
     built = apply(
         build_features(
             events=raw["events"], items=raw["items"], statistics=valid["statistics"], size=size, options=features

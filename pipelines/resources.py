@@ -64,7 +64,8 @@ class Profile:
     retried_for: str = DAY
     """Time since the first start in which the step may be retried; Argo also ends a retry that runs beyond it."""
     cached: bool = True
-    """Whether KFP may reuse an earlier result of the same inputs."""
+    """Whether KFP may reuse an earlier result of the same inputs; the artifacts may be deleted since (pipelines #7939),
+    for which `shoprank submit` has --no-cache."""
     registry: bool = False
     """Whether the registry's volume is mounted, and the object store's credentials are set."""
     verifies: bool = False
@@ -77,11 +78,10 @@ class Profile:
 
 DATA = Profile(cpu="4", memory="8Gi")
 CHECK = Profile(cpu="1", memory="4Gi", registry=True, cached=False, verifies=True, checks_keys=True)
-"""Mounts the volume because results of tuning may be stored there; not cached because they may change."""
-SOURCE = Profile(cpu="4", memory="8Gi", cached=False)
-"""Not cached: the content behind a URI may change."""
-TRAIN = Profile(cpu=OWN.cpu, memory=OWN.memory, trains=True, registry=True, cached=False, retried_for=FORTNIGHT)
-"""Never cached: it may launch a TrainJob, and KFP's cache may return deleted artifacts (pipelines #7939)."""
+"""Mounts the volume because files that steps read may be there; not cached because it looks whether they changed."""
+SOURCE = dataclasses.replace(DATA, registry=True)
+"""Reads files from outside, perhaps from the volume or an object store; an input holds their fingerprint."""
+TRAIN = Profile(cpu=OWN.cpu, memory=OWN.memory, trains=True, registry=True, retried_for=FORTNIGHT)
 TUNE = Profile(cpu=OWN.cpu, memory=OWN.memory, trains=True, registry=True, cached=False, retried_for=FORTNIGHT)
 """Never cached: the study on the volume grows under the same name."""
 EVALUATE = Profile(cpu="4", memory="16Gi", registry=True, cached=False, verifies=True)
@@ -93,7 +93,6 @@ RELEASE = Profile(cpu="1", memory="2Gi", cached=False, registry=True)
 REGISTER = dataclasses.replace(RELEASE, verifies=True, signs=True)
 ROLLOUT = Profile(cpu="1", memory="2Gi", cached=False, registry=True, retries=5, retried_for=FORTNIGHT)
 """Runs for as long as the rollout takes; a retry resumes it after the loss of a pod."""
-GATE = Profile(cpu="1", memory="512Mi", cached=False)
 
 
 def apply(task: dsl.PipelineTask, profile: Profile, own: Mapping[str, Any] | None = None) -> dsl.PipelineTask:

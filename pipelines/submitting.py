@@ -1,19 +1,21 @@
 """Give compiled pipelines to a Kubeflow Pipelines server: submit a run, upload a version, schedule recurring runs."""
 
+import contextlib
 import datetime
 import hashlib
 import json
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from components.shared.errors import InputError
 from components.shared.version import VERSION
-from pipelines.capping import Cap
 from pipelines.compiling import COMPILED, pipeline_named
 from pipelines.connecting import Server
+from pipelines.overrides import Overrides
 
 INTERVAL = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 """Seconds of the units of an interval."""
@@ -39,16 +41,23 @@ class Submission:
     """Service account of the steps; empty: the server's default."""
     pipeline_root: str = ""
     """Where artifacts go; empty: the server's default."""
-    cap: Cap = field(default_factory=Cap)
-    """The most that one step of a submitted run asks for."""
+    overrides: Overrides = field(default_factory=Overrides)
+    """What differs from the compiled pipeline."""
 
-    def package(self) -> str:
-        """Path of the compiled pipeline.
+    @contextlib.contextmanager
+    def package(self) -> Iterator[str]:
+        """Yield the path of the compiled pipeline with the overrides.
 
         Raises:
             InputError: there is no such pipeline, or it is not compiled.
         """
-        return str(compiled(self.pipeline))
+        path = compiled(self.pipeline)
+        if self.overrides == Overrides():
+            yield str(path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            self.overrides.write(path, changed := Path(folder, path.name))
+            yield str(changed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +112,9 @@ def submit(server: Server, submission: Submission) -> str:
         KfpError: the server is unreachable or rejects the run.
     """
     now = datetime.datetime.now().astimezone()
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(submission.package())
-        if submission.cap != Cap():
-            submission.cap.write(package, capped := Path(folder, package.name))
-            package = capped
+    with submission.package() as package:
         run = server.ask(
-            server.client.create_run_from_pipeline_package, str(package), arguments=submission.arguments,
+            server.client.create_run_from_pipeline_package, package, arguments=submission.arguments,
             run_name=submission.name or f"{submission.pipeline} {now:%Y-%m-%d %H:%M:%S}",
             experiment_name=submission.experiment, namespace=server.namespace,
             pipeline_root=submission.pipeline_root or None, service_account=submission.service_account or None,
@@ -157,17 +162,19 @@ def schedule(server: Server, submission: Submission, trigger: Trigger, replace: 
         InputError: the trigger is invalid, or the experiment has a schedule of this name and `replace` is False.
         KfpError: the server is unreachable or rejects the schedule.
     """
-    package, fields, client = submission.package(), trigger.fields(), server.client
+    fields, client = trigger.fields(), server.client
     name = submission.name or submission.pipeline
     experiment, present = _schedules(server, submission.experiment)
     old = [one for one in present if one.display_name == name]
     if old and not replace:
         raise InputError(f"--name {name}: experiment {submission.experiment} has such a schedule",
                          "give --replace, --enable or --disable, or another name")  # fmt: skip
-    made = server.ask(
-        client.create_recurring_run, experiment, name, pipeline_package_path=package, params=submission.arguments,
-        pipeline_root=submission.pipeline_root or None, service_account=submission.service_account or None, **fields,
-    )  # fmt: skip
+    with submission.package() as package:
+        made = server.ask(
+            client.create_recurring_run, experiment, name, pipeline_package_path=package, params=submission.arguments,
+            pipeline_root=submission.pipeline_root or None, service_account=submission.service_account or None,
+            **fields,
+        )  # fmt: skip
     for one in old:
         server.ask(client.delete_recurring_run, one.recurring_run_id)
     return server.page(f"recurringrun/details/{made.recurring_run_id}")

@@ -8,21 +8,22 @@ from typing import Any
 from kfp import dsl
 
 from components.check_parameters.component import check_parameters
-from components.evaluate_model.blessing import read_blessing
 from components.evaluate_model.component import evaluate_model
 from components.train_ranker.component import train_ranker
 from components.train_retriever.component import train_retriever
 from pipelines import resources
 from pipelines.preparation import prepare
-from pipelines.release import release as release_model
+from pipelines.release import release as add_release
 from pipelines.resources import OWN, PUBLIC_KEY, REGISTRY_MOUNT, SIGNING_KEY, apply
 
 
-def _trained(features: Any, own: dict[str, Any], shared: dict[str, Any], retriever: Any, ranker: Any) -> dict[str, Any]:
+def _trained(
+    features: Any, files: Any, own: dict[str, Any], shared: dict[str, Any], retriever: Any, ranker: Any
+) -> dict[str, Any]:
     """The retriever, then the ranker on its candidates: returns the inputs of the later steps."""
-    first = train_retriever(features=features, **shared, retriever=retriever)
+    first = train_retriever(features=features, **shared, retriever=retriever, fingerprint=files["train_retriever"])
     models = {"features": features, "retriever": apply(first, resources.TRAIN, own).outputs["model"]}
-    second = train_ranker(**models, **shared, ranker=ranker)
+    second = train_ranker(**models, **shared, ranker=ranker, fingerprint=files["train_ranker"])
     return {**models, "ranker": apply(second, resources.TRAIN, own).outputs["model"]}
 
 
@@ -61,14 +62,14 @@ def training(
         source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
         size: tiny, small or full.
         seed: Seed of all random numbers.
-        gpus: GPUs of a training step's pod, as a string; "0" with training.launch=trainjob and training.node_gpus.
-        cpu: CPUs of a training step's pod; "1" is enough with training.launch=trainjob (nodes: training.node_cpu).
-        memory: Memory of a training step's pod; "4Gi" is enough with training.launch=trainjob (training.node_memory).
-        model_name: Name of the model in the registry.
+        gpus: GPUs of a training step's pod; "0" with training.launch=trainjob and training.node_gpus.
+        cpu: CPUs of a training step's pod; "1" with training.launch=trainjob and training.node_cpu.
+        memory: Memory of a training step's pod; "4Gi" with training.launch=trainjob and training.node_memory.
+        model_name: Name in the registry.
         registry: Folder or s3:// URI of the model registry.
-        signing_key: PEM file of the Ed25519 private key; it must exist (`shoprank keys create`).
+        signing_key: PEM file of the Ed25519 private key (`shoprank keys create`).
         public_key: PEM file of its public half, which predictors trust.
-        strategy: direct (deploy at once) or guarded (roll out step by step against the champion).
+        strategy: direct (deploy at once) or guarded (step by step against the champion).
         data: Tables and column names.
         features: Cleaning, vocabularies, interests, sequences.
         retriever: The two-tower retriever.
@@ -76,7 +77,7 @@ def training(
         training: Training of both models: processes, nodes, checkpoints.
         evaluation: Release gates.
         compile: Compression and compilation.
-        release: Registration, limits of the served model, deployment.
+        release: Registration and deployment.
         rollout: Guarded rollout.
     """
     models = {"retriever": retriever, "ranker": ranker, "training": training, "evaluation": evaluation}
@@ -84,19 +85,15 @@ def training(
     own = {"gpus": gpus, "cpu": cpu, "memory": memory}
     flat = {"size": size, "seed": seed, "strategy": strategy, **own}
     keys = {"signing_key": signing_key, "public_key": public_key}
-    task = check_parameters(**flat, **keys, data=data, features=features, **models, **releasing)
+    task = check_parameters(**flat, **keys, source=source, data=data, features=features, **models, **releasing)
     checked = apply(task, resources.CHECK)
     built, statistics = prepare(source, size, data, features, checked)
     shared = {"size": size, "seed": seed, "training": training}
-    trained = _trained(built, own, shared, retriever, ranker)
+    trained = _trained(built, checked.outputs, own, shared, retriever, ranker)
     registered = {"registry": registry, "model_name": model_name}
     # A champion is only opened if it is signed with this key.
     known = {**registered, "public_key": public_key}
     task = evaluate_model(**trained, **known, size=size, options=evaluation)
-    judged = apply(task, resources.EVALUATE).outputs["evaluation"]
-    blessed = apply(read_blessing(evaluation=judged), resources.GATE).output
-    with dsl.If(blessed == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
-        release_model(
-            **trained, statistics=statistics, evaluation=judged, **registered, **keys,
-            strategy=strategy, **releasing,
-        )  # fmt: skip
+    judged = apply(task, resources.EVALUATE).outputs
+    with dsl.If(judged["Output"] == True, name="blessed"):  # noqa: E712 - KFP overloads the comparison
+        add_release(trained, statistics, judged["evaluation"], registered, keys, strategy, releasing)

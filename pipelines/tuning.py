@@ -67,12 +67,14 @@ def tuning(
     """
     sections = {"training": training, "retriever": retriever, "ranker": ranker, "tuning": tuning}
     own = {"gpus": gpus, "cpu": cpu, "memory": memory}
-    task = check_parameters(size=size, seed=seed, **own, data=data, features=features, **sections)
-    built, _ = prepare(source, size, data, features, apply(task, resources.CHECK))
+    task = check_parameters(size=size, seed=seed, **own, source=source, data=data, features=features, **sections)
+    checked = apply(task, resources.CHECK)
+    built, _ = prepare(source, size, data, features, checked)
     search = {"features": built, "size": size, "seed": seed, **sections}
     found = _searched({**search, "model": "retriever"}, workers, own)
     task = train_retriever(
-        features=built, size=size, seed=seed, training=training, retriever=retriever, hyperparameters=found
+        features=built, size=size, seed=seed, training=training, retriever=retriever, hyperparameters=found,
+        fingerprint=checked.outputs["train_retriever"],
     )  # fmt: skip
     best = apply(task, resources.TRAIN, own).outputs["model"]
     _searched({**search, "model": "ranker", "retriever_model": best}, workers, own)

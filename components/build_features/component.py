@@ -1,12 +1,12 @@
 """KFP component of the feature stage."""
 
-from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Output
 
+from components.image_component import image_component
 from components.shared.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+@image_component(DATA_IMAGE)
 def build_features(
     events: Input[Dataset],
     items: Input[Dataset],

@@ -1,12 +1,12 @@
 """KFP component of the compile stage."""
 
-from kfp import dsl
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
+from components.image_component import image_component
 from components.shared.images import TRAIN_IMAGE
 
 
-@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+@image_component(TRAIN_IMAGE)
 def compile_model(
     features: Input[Dataset],
     retriever: Input[Model],

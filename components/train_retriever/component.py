@@ -3,17 +3,11 @@
 from kfp import dsl
 from kfp.dsl import Dataset, Input, Metrics, Model, Output
 
+from components.image_component import image_component
 from components.shared.images import TRAIN_IMAGE
 
 
-@dsl.component(
-    base_image=TRAIN_IMAGE,
-    install_kfp_package=False,
-    # apply_to_task: the step's pod needs them too; with launch=process it trains, otherwise it prepares and waits.
-    task_config_passthroughs=[
-        dsl.TaskConfigPassthrough(field=field, apply_to_task=True) for field in dsl.TaskConfigField
-    ],
-)
+@image_component(TRAIN_IMAGE, passes_task_config=True)
 def train_retriever(
     features: Input[Dataset],
     model: Output[Model],
@@ -24,6 +18,7 @@ def train_retriever(
     training: dict = {},  # noqa: B006 - KFP takes the default as a constant
     retriever: dict = {},  # noqa: B006
     hyperparameters: str = "",
+    fingerprint: str = "",
 ):
     """Train the two-tower retriever with TorchRec, in this pod or as a TrainJob of several nodes.
 
@@ -35,6 +30,7 @@ def train_retriever(
         training: Options of components/shared/training/launch.py, TrainingOptions; {}: in this pod.
         retriever: Options of components/train_retriever/config.py, RetrieverOptions; {}: the defaults.
         hyperparameters: Result of a tuning step, replaces the option of that name; empty: none.
+        fingerprint: Fingerprint of the file of `retriever.hyperparameters`, for KFP's cache; the step does not read it.
 
     Returns:
         model: Weights (safetensors), shape and learning curve.

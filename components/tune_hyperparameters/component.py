@@ -1,12 +1,12 @@
 """KFP component of the tuning stage: one worker of a study, or the step that finishes it."""
 
-from kfp import dsl
 from kfp.dsl import HTML, Dataset, Input, Metrics, Model, Output
 
+from components.image_component import image_component
 from components.shared.images import TRAIN_IMAGE
 
 
-@dsl.component(base_image=TRAIN_IMAGE, install_kfp_package=False)
+@image_component(TRAIN_IMAGE)
 def tune_hyperparameters(
     features: Input[Dataset],
     best: Output[Dataset],

@@ -1,12 +1,12 @@
 """KFP component of the validation stage."""
 
-from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Output
 
+from components.image_component import image_component
 from components.shared.images import DATA_IMAGE
 
 
-@dsl.component(base_image=DATA_IMAGE, install_kfp_package=False)
+@image_component(DATA_IMAGE)
 def validate_data(
     events: Input[Dataset],
     items: Input[Dataset],
@@ -16,6 +16,7 @@ def validate_data(
     report: Output[HTML],
     summary: Output[Metrics],
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    fingerprint: str = "",
 ):
     """Check the ingested tables against the rules; an error stops the pipeline after the report was written.
 
@@ -25,6 +26,7 @@ def validate_data(
         users: Output of ingest_events.
         rejected: Output of ingest_events.
         data: Options of components/shared/schema/data_options.py, DataOptions; only its validation is read.
+        fingerprint: Fingerprint of the earlier run's statistics, for KFP's cache; the step does not read it.
 
     Returns:
         statistics: Folder with statistics.json: every column's profile, the drift baseline, and the findings.

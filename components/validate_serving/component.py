@@ -1,12 +1,12 @@
 """KFP component of the serving proof."""
 
-from kfp import dsl
 from kfp.dsl import Artifact, Input, Metrics, Model, Output
 
+from components.image_component import image_component
 from components.shared.images import SERVE_IMAGE
 
 
-@dsl.component(base_image=SERVE_IMAGE, install_kfp_package=False)
+@image_component(SERVE_IMAGE)
 def validate_serving(
     bundle: Input[Model],
     proof: Output[Artifact],

@@ -56,6 +56,9 @@ ServiceAccount = Annotated[
 PipelineRoot = Annotated[
     str, typer.Option("--pipeline-root", help="Where artifacts go, such as s3://bucket/prefix. Default: the server's.")
 ]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Run every step, also where KFP has a result of the same inputs.")
+]
 CatalogItems = Annotated[str, typer.Option("--items", help="items_source of the catalog pipeline.")]
 
 
@@ -115,6 +118,7 @@ def submit(
     pipeline_root: PipelineRoot = "",
     max_cpu: Annotated[str, typer.Option("--max-cpu", help="CPUs that a step asks for at most, such as 2.")] = "",
     max_memory: Annotated[str, typer.Option("--max-memory", help="Memory that a step asks for at most: 4Gi.")] = "",
+    no_cache: NoCache = False,
     token: Token = "",
     token_file: TokenFile = None,
     cookies: Cookies = "",
@@ -127,17 +131,18 @@ def submit(
     as_json: Json = False,
 ) -> None:
     """Submit the compiled pipeline to a Kubeflow Pipelines server and print the run's address."""
-    from pipelines.capping import Cap
     from pipelines.connecting import connect
     from pipelines.doctor.diagnosis import has_kubeconfig, plan_of
-    from pipelines.submitting import Submission
+    from pipelines.overrides import Overrides
+    from pipelines.submitting import Submission, compiled
     from pipelines.submitting import submit as send
 
     submission = Submission(
         pipeline=pipeline, arguments=_arguments(pipeline, items, config, set_), name=name, experiment=experiment,
-        service_account=service_account, pipeline_root=pipeline_root, cap=Cap(cpu=max_cpu, memory=max_memory),
+        service_account=service_account, pipeline_root=pipeline_root,
+        overrides=Overrides(max_cpu=max_cpu, max_memory=max_memory, no_cache=no_cache),
     )  # fmt: skip
-    submission.package()
+    compiled(pipeline)
     server = connect(Connection(
         host=host, namespace=namespace, token=token, token_file=token_file, cookies=cookies, ca=ca,
         verify=not no_verify, ui=ui,
@@ -205,6 +210,7 @@ def schedule(
     items: CatalogItems = "",
     config: Config = None,
     set_: Set = None,
+    no_cache: NoCache = False,
     service_account: ServiceAccount = "",
     pipeline_root: PipelineRoot = "",
     token: Token = "",
@@ -217,14 +223,16 @@ def schedule(
 ) -> None:
     """Run the compiled pipeline again and again on a Kubeflow Pipelines server, by crontab or interval."""
     from pipelines.connecting import connect
-    from pipelines.submitting import Submission, Trigger, switch
+    from pipelines.overrides import Overrides
+    from pipelines.submitting import Submission, Trigger, compiled, switch
     from pipelines.submitting import schedule as send
 
     submission = Submission(
         pipeline=pipeline, arguments=_arguments(pipeline, items, config, set_), name=name, experiment=experiment,
         service_account=service_account, pipeline_root=pipeline_root,
+        overrides=Overrides(no_cache=no_cache),
     )  # fmt: skip
-    submission.package()
+    compiled(pipeline)
     trigger = Trigger(
         cron=cron, every=every, catch_up=catch_up, max_concurrency=max_concurrency, enabled=enable is not False
     )  # fmt: skip
@@ -237,14 +245,11 @@ def schedule(
         host=host, namespace=namespace, token=token, token_file=token_file, cookies=cookies, ca=ca,
         verify=not no_verify, ui=ui,
     ))  # fmt: skip
-    address = (
-        switch(server, experiment, name or pipeline, bool(enable))
-        if switched
-        else send(server, submission, trigger, replace)
-    )
-    if as_json:
-        return emit({"schedule": address})
-    console.print(address, soft_wrap=True)
+    if switched:
+        address = switch(server, experiment, name or pipeline, bool(enable))
+    else:
+        address = send(server, submission, trigger, replace)
+    emit({"schedule": address}) if as_json else console.print(address, soft_wrap=True)
 
 
 def _arguments(pipeline: str, items: str, config: Path | None, words: Sequence[str] | None) -> dict[str, Any]:

@@ -35,9 +35,6 @@ def inputs(documents):
     return documents[0]["root"]["inputDefinitions"]["parameters"]
 
 
-MEMORY_LIMITS = ("memoryLimit", "resourceMemoryLimit")
-"""A constant is written in both forms, a parameter only in the second."""
-
 MISTAKES = {
     "run-time install": [
         lambda d: container(d).update(command=["sh", "-c", "python3 -m pip install kfp && exec $0"]),
@@ -49,7 +46,7 @@ MISTAKES = {
     ],
     "no resources": [
         lambda d: container(d)["resources"].pop("resourceMemoryLimit"),
-        lambda d: [container(d, "exec-build-features")["resources"].pop(part) for part in MEMORY_LIMITS],
+        lambda d: container(d, "exec-build-features")["resources"].pop("resourceMemoryLimit"),
         lambda d: container(d).pop("resources") and platform(d).pop("tolerations"),
     ],
     "accelerator without toleration": [lambda d: platform(d).pop("tolerations")],
@@ -118,7 +115,7 @@ def work(gpus: str = "1"):
 def test_a_number_in_a_resource_field_is_found_with_task_and_parameter(source, field, names):
     @dsl.pipeline(name="numbers")
     def numbers(amount: int = 1, text: str = "1"):
-        first = apply(count(), resources.GATE)
+        first = apply(count(), resources.CHECK)
         with dsl.ParallelFor(items=["a"]):
             task = apply(work(), resources.TRAIN, {"gpus": text})
             chosen = amount if source == "parameter" else first.output

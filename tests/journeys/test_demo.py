@@ -15,7 +15,7 @@ def test_progress_of_every_stage_is_printed(demo):
     stages = re.findall(r"^✓ ([\w-]+) +\d+\.\d s", demo.printed, re.MULTILINE)
     assert stages == [
         "check-parameters", "ingest-events", "validate-data", "build-features", "train-retriever", "train-ranker",
-        "evaluate-model", "read-blessing", "compile-model", "register-model", "validate-serving", "deploy-model",
+        "evaluate-model", "compile-model", "register-model", "validate-serving", "deploy-model",
     ]  # fmt: skip
     assert stages == [name for name, _ in Run.read(demo.out).stages]
 

@@ -104,7 +104,7 @@ def test_valid_parameters_pass(tmp_path):
         **rollout(steps=[10, 100], guards={"min_sample": 500}),
     )  # fmt: skip
     check(
-        ranker={"architecture": {"positions": 10}, "inference_log": "/logs"},
+        ranker={"architecture": {"positions": 10}, "inference_log": str(tmp_path)},
         release={"backend": "kserve", "storage": "s3://bucket/registry"},
     )
 

@@ -1,4 +1,4 @@
-"""Smaller resources for the steps of a compiled pipeline: what a laptop or a test cluster has."""
+"""Changes of a compiled pipeline for one submission: smaller steps for a laptop, or a run without KFP's cache."""
 
 import re
 from dataclasses import dataclass
@@ -8,42 +8,49 @@ from typing import Any
 import yaml
 
 from components.shared.errors import InputError
+from pipelines.compacting import tasks_of
 
 _UNITS = {"m": 1e-3, "": 1.0, **{f"{unit}i": 1024.0**power for power, unit in enumerate("KMGT", 1)},
           **{unit: 1000.0**power for power, unit in enumerate("MGT", 2)}}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cap:
-    """The most that one step's pod may ask for; empty: as compiled."""
+class Overrides:
+    """What differs from the compiled pipeline."""
 
-    cpu: str = ""
-    """CPUs, such as 2 or 500m."""
-    memory: str = ""
-    """Memory with its unit, such as 4Gi."""
+    max_cpu: str = ""
+    """CPUs that a step asks for at most, such as 2 or 500m; empty: as compiled."""
+    max_memory: str = ""
+    """Memory that a step asks for at most, with its unit, such as 4Gi; empty: as compiled."""
+    no_cache: bool = False
+    """Whether every step runs, also where KFP knows a result of the same inputs."""
 
     def __post_init__(self) -> None:
-        for flag, given in (("--max-cpu", self.cpu), ("--max-memory", self.memory)):
+        for flag, given in (("--max-cpu", self.max_cpu), ("--max-memory", self.max_memory)):
             if given and not _number(given):
                 raise InputError(f"{flag} {given}", "give a quantity, such as 2 or 500m of CPU, or 4Gi of memory")
 
     def write(self, compiled: Path, to: Path) -> None:
-        """Write a compiled pipeline whose steps ask for no more; what parameters say is left to the parameters."""
+        """Write the changed pipeline; resources that are parameters stay, as their values are given by parameters."""
         documents = list(yaml.load_all(compiled.read_text(encoding="utf-8"), yaml.CSafeLoader))
-        for executor in documents[0]["deploymentSpec"]["executors"].values():
+        specification = documents[0]
+        for executor in specification["deploymentSpec"]["executors"].values():
             resources = executor.get("container", {}).get("resources", {})
-            _lower(resources, "resourceCpu", "cpu", self.cpu, 1.0)
-            _lower(resources, "resourceMemory", "memory", self.memory, 1e9)
+            _lower(resources, "resourceCpu", self.max_cpu)
+            _lower(resources, "resourceMemory", self.max_memory)
+        if self.no_cache:
+            # kfp.Client's own switch does not reach the tasks of conditions and loops.
+            for task in tasks_of(specification):
+                task["cachingOptions"] = {}
         to.write_text(yaml.safe_dump_all(documents, sort_keys=False), encoding="utf-8")
 
 
-def _lower(resources: dict[str, Any], field: str, number: str, most: str, unit: float) -> None:
-    """Lower request and limit, in both forms that KFP writes: a string, and a number in CPUs or GB."""
+def _lower(resources: dict[str, Any], field: str, most: str) -> None:
+    """Lower request and limit."""
     for kind in ("Request", "Limit"):
         value = _number(str(resources.get(field + kind, "")))
         if most and value and value > _number(most):
             resources[field + kind] = most
-            resources[number + kind] = _number(most) / unit
 
 
 def _number(quantity: str) -> float:

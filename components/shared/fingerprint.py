@@ -1,0 +1,67 @@
+"""A fingerprint of files outside a pipeline, so that KFP's cache sees that they have changed."""
+
+import hashlib
+import uuid
+from typing import Any
+
+import fsspec
+
+from components.shared.errors import InputError
+
+_VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "mtime", "LastModified", "last_modified")
+"""What file systems call the version of a file, the most exact first."""
+
+
+def files_below(uri: str, what: str = "source") -> tuple[Any, dict[str, dict[str, Any]]]:
+    """List the files of a file, folder or URI as they are now.
+
+    Args:
+        uri: Plain path, file://, s3:// or any other scheme that fsspec supports.
+        what: What the error calls it.
+
+    Returns:
+        The file system, and path -> its details (at least `size`), sorted by path; {} if the URI does not exist.
+
+    Raises:
+        InputError: the file system is unknown or does not answer.
+    """
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri)
+        filesystem.invalidate_cache()
+        if filesystem.isfile(root):
+            return filesystem, {root: filesystem.info(root)}
+        found = filesystem.find(root, detail=True)
+    except (ValueError, ImportError, OSError) as error:
+        raise InputError(
+            f"{what} '{uri}' cannot be opened: {error}",
+            "give a path, file://, s3:// or another scheme that fsspec knows",
+        ) from error
+    return filesystem, dict(sorted(found.items()))
+
+
+def fingerprint(*uris: str) -> str:
+    """Digest of the names, sizes and versions of all files below some URIs.
+
+    Where a file system tells no version (ETag, digest or time of change), each call gives another one.
+
+    Args:
+        uris: Files, folders or URIs; '' is none.
+
+    Returns:
+        32 hexadecimal digits; '' if no URI is given.
+
+    Raises:
+        InputError: a URI does not exist or cannot be listed.
+    """
+    lines = []
+    for uri in filter(None, uris):
+        _, files = files_below(uri, "fingerprint of")
+        if not files:
+            raise InputError(f"'{uri}' does not exist or is empty", "give a file, a folder or a URI with files")
+        lines += [_line(path, details) for path, details in files.items()]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32] if lines else ""
+
+
+def _line(path: str, details: dict[str, Any]) -> str:
+    version = next((details[name] for name in _VERSIONS if details.get(name)), None) or uuid.uuid4().hex
+    return f"{path}\t{details.get('size')}\t{version}"
