@@ -131,6 +131,7 @@ class KServeBackend:
             deployed.replay(read_golden(bundle), now=FeatureSpec.read(bundle / "spec.json").as_of, version=version)
         # A pod may crash under its first requests.
         self._wait(version, written)
+        Route(self._cluster(), self.target.service.name).check(version)
 
     def _wait(self, version: str, written: Manifest) -> str:
         """Wait until the stable predictor serves a version, and return its address inside the cluster."""

@@ -14,6 +14,8 @@ ShoprankError
     └── ChangedObject    the object was created or changed concurrently
 """
 
+import sys
+
 
 class ShoprankError(Exception):
     """Base of all errors for users: what is wrong and how to fix it.
@@ -21,12 +23,14 @@ class ShoprankError(Exception):
     Args:
         headline: One line that names the field, flag, file or column.
         fix: One line that says what to do; lists the valid choices where possible.
+        transient: Whether the same call may succeed later, such as when a service did not answer; steps try again.
     """
 
-    def __init__(self, headline: str, fix: str):
+    def __init__(self, headline: str, fix: str, transient: bool = False):
         super().__init__(headline, fix)
         self.headline = headline
         self.fix = fix
+        self.transient = transient
 
     def __str__(self) -> str:
         return f"{self.headline}\n  fix: {self.fix}"
@@ -74,3 +78,14 @@ class MissingObject(ClusterError):
 
 class ChangedObject(ClusterError):
     """The object was created or changed concurrently."""
+
+
+def connection_failed(error: BaseException | None) -> bool:
+    """Whether a lost or refused connection, or a timeout, is behind an error; a missing file or right is not."""
+    # Only a process that uses S3 has botocore.
+    remote = getattr(sys.modules.get("botocore.exceptions"), "HTTPClientError", ConnectionError)
+    while error is not None:
+        if isinstance(error, (ConnectionError, TimeoutError, remote)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

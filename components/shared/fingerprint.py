@@ -6,7 +6,7 @@ from typing import Any
 
 import fsspec
 
-from components.shared.errors import InputError
+from components.shared.errors import InputError, connection_failed
 
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "mtime", "LastModified", "last_modified")
 """What file systems call the version of a file, the most exact first."""
@@ -25,17 +25,19 @@ def files_below(uri: str, what: str = "source") -> tuple[Any, dict[str, dict[str
     Raises:
         InputError: the file system is unknown or does not answer.
     """
+    from botocore.exceptions import BotoCoreError
+
     try:
         filesystem, root = fsspec.core.url_to_fs(uri)
         filesystem.invalidate_cache()
         if filesystem.isfile(root):
             return filesystem, {root: filesystem.info(root)}
         found = filesystem.find(root, detail=True)
-    except (ValueError, ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError, BotoCoreError) as error:
         raise InputError(
             f"{what} '{uri}' cannot be opened: {error}",
-            "give a path, file://, s3:// or another scheme that fsspec knows",
-        ) from error
+            "give a path, file://, s3:// or another scheme that fsspec knows", connection_failed(error),
+        ) from error  # fmt: skip
     return filesystem, dict(sorted(found.items()))
 
 

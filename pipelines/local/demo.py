@@ -60,12 +60,13 @@ def report(run: Run, out: Path, answers: list[tuple[DemoRequest, dict[str, Any]]
     def artifact(task: str, name: str) -> Path | None:
         return run.artifact(task, name) if run.has(task) else None
 
+    size = run.arguments.get("size")
     folders = RunFolders(
         statistics=artifact("validate-data", "statistics"), features=artifact("build-features", "features"),
         retriever=artifact("train-retriever", "model"),
         ranker=artifact("train-ranker", "model"), evaluation=artifact("evaluate-model", "evaluation"),
         compiled=artifact("compile-model", "compiled"), proof=artifact("validate-serving", "proof"),
-        stages=run.stages, command=f"shoprank run {run.pipeline} --size {run.arguments['size']}",
+        stages=run.stages, command=f"shoprank run {run.pipeline}" + (f" --size {size}" if size else ""),
         answers=tuple({"title": q.title, "request": q.request, "items": a["items"]} for q, a in answers),
     )  # fmt: skip
     write_report(folders, out)

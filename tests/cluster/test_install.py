@@ -27,12 +27,13 @@ TRAINING = {
 SERVING = {
     ("serving.kserve.io", "inferenceservices"): EVERYTHING,
     ("gateway.networking.k8s.io", "httproutes"): {"create", "get", "list", "patch"},
+    ("gateway.networking.k8s.io", "gateways"): {"get", "list"},
     ("coordination.k8s.io", "leases"): {"create", "get", "list", "patch"},
     ("apps", "deployments"): {"get"},
     ("autoscaling", "horizontalpodautoscalers"): {"delete"},
     ("", "pods"): {"list"}, ("", "events"): {"list"},
 }  # fmt: skip
-"""... for a deployment or a rollout: standard.py, route.py, versions.py, predictor_pods.py."""
+"""... for a deployment or a rollout: standard.py, route.py, gateway.py, versions.py, predictor_pods.py."""
 
 
 @pytest.fixture(scope="module")

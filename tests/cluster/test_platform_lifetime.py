@@ -6,13 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
+import boto3
 import pytest
 
 from components.shared.tests.waiting import eventually
 from tests.cluster.platform import client
 from tests.cluster.platform.layout import CHECKOUT
+from tests.cluster.platform.object_store import ACCESS_KEY, SECRET_KEY
 
 HOLD = """
 import sys, time
@@ -78,6 +81,28 @@ def test_two_users_share_it_and_it_ends_with_the_second(apart):
         assert not eventually(lambda: not kubeconfig.exists(), seconds=6), "it ended although it was in use"
         second.terminate()
         assert eventually(lambda: not traces(apart, network), seconds=30), traces(apart, network)
+
+
+def test_another_platform_leaves_the_object_store_alone(node, apart):
+    # SeaweedFS keeps its sockets in /tmp under the names of its ports, which are the same in every platform.
+    address = f"http://{node.facts['node']}:{node.facts['ports']['s3']}"
+    store = boto3.client(
+        "s3", endpoint_url=address, aws_access_key_id=ACCESS_KEY, aws_secret_access_key=SECRET_KEY,
+        region_name="us-east-1",
+    )  # fmt: skip
+
+    def stores():
+        bucket = f"apart-{uuid.uuid4().hex[:8]}"
+        store.create_bucket(Bucket=bucket)
+        store.put_object(Bucket=bucket, Key="a", Body=b"1")
+        return store.get_object(Bucket=bucket, Key="a")["Body"].read() == b"1"
+
+    with holder() as (process, _):
+        network = network_of(apart)
+        assert stores()
+        process.terminate()
+    assert eventually(lambda: not traces(apart, network), seconds=30), traces(apart, network)
+    assert stores()
 
 
 def test_nothing_is_left_of_a_killed_test_run(apart):

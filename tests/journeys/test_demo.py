@@ -1,11 +1,13 @@
 """Results of the demo: stages, answers, report, champion and artifacts."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 
 from components.shared.release.registry import Registry
+from pipelines.local.demo import report
 from pipelines.local.runs import Run
 
 pytestmark = pytest.mark.slow
@@ -40,6 +42,12 @@ def test_the_report_is_one_self_contained_page(demo):
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']?(https?:|//)", page)
     for heading in ("Example answers", "Comparison with simple methods", "Decision", "The data", "Compiled model"):
         assert heading in page
+
+
+def test_report_of_a_run_without_a_size_names_none(demo, tmp_path):
+    finished = dataclasses.replace(Run.read(demo.out), arguments={})
+    page = report(finished, tmp_path / "report.html", []).read_text()
+    assert "shoprank run training" in page and "--size" not in page
 
 
 def test_champion_is_signed_and_records_its_lineage(demo):

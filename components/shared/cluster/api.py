@@ -295,4 +295,5 @@ class Cluster:
         return ClusterError(
             f"the API server {self.client.configuration.host} is unreachable: {error}",
             "check the cluster and the kubeconfig context, then retry",
+            transient=True,
         )

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from components.shared.cluster.api import Cluster, Manifest
+from components.shared.cluster.gateway import check_served
 from components.shared.cluster.kinds import HTTP_ROUTE, INFERENCE_SERVICE
 from components.shared.cluster.versions import owner
 from components.shared.errors import ServingError
@@ -92,6 +93,15 @@ class Route:
                 f"HTTPRoute {self.name}: {why}",
                 "check that the Gateway exists in this namespace and its controller runs, and that the Services exist",
             )
+
+    def check(self, *versions: str) -> None:
+        """Ask the gateway until one of these versions answers; nothing where no route is, or it is out of reach.
+
+        Raises:
+            ServingError: the gateway's answers are errors, or come from another version.
+        """
+        if found := self.cluster.find(HTTP_ROUTE, self.name):
+            check_served(self.cluster, found, self.service, versions, self.accepted_s)
 
     def exists(self) -> bool:
         """Whether there is a route."""

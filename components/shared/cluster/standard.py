@@ -46,6 +46,7 @@ class StandardTraffic:
             minimum = noted.min_replicas or present["spec"]["predictor"].get("minReplicas", 1)
             note_versions(self._cluster, self._spec, Versions(noted.champion, version, minimum))
             self._route.set(0)
+            self._route.check(noted.champion)
             self._write({"canary": [self._canary(version, 0)], "predictor": self._raised(present, minimum)})
         self._wait(candidate_service(self._spec.name), version)
 
@@ -69,6 +70,7 @@ class StandardTraffic:
         """
         self._write({"canary": [self._canary(self.candidate(), percent)]})
         self._route.set(percent)
+        self._route.check(self.champion(), self.candidate())
 
     def promote(self) -> None:
         """See Traffic; the candidate has all traffic while the stable predictor is updated to its version.
@@ -86,6 +88,7 @@ class StandardTraffic:
         end_candidate(self._cluster, self._spec)
         # Noted last, because retries and rollbacks need the old champion.
         note_versions(self._cluster, self._spec, Versions(version))
+        self._route.check(version)
 
     def abort(self) -> None:
         """See Traffic.
@@ -100,6 +103,7 @@ class StandardTraffic:
         end_candidate(self._cluster, self._spec)
         if self.candidate():
             note_versions(self._cluster, self._spec, Versions(champion))
+        self._route.check(champion)
 
     def _serve_stable(self, version: str) -> None:
         self._write({"predictor": {"model": served_model(self._spec, version)}})

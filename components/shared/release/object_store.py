@@ -191,6 +191,7 @@ class ObjectStore:
         return RegistryError(
             f"{where}: the object store does not answer: {error}",
             "check AWS_ENDPOINT_URL and the network, then run the step again: what was written is complete or absent",
+            transient=True,
         )
 
     def _refused(self, code: str, where: str, error: Exception) -> InputError | RegistryError:

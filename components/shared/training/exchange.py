@@ -14,7 +14,7 @@ from typing import Any
 
 import fsspec
 
-from components.shared.errors import InputError
+from components.shared.errors import InputError, connection_failed
 from components.shared.storage import atomic_directory, read_json, write_json
 
 
@@ -58,6 +58,7 @@ class SharedFolder:
                 f"{self.address} cannot be read or written: {error}",
                 "give a folder or an s3:// URI that is writable for the step and its workers; for S3 give both "
                 "AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+                connection_failed(error),
             ) from error
 
     def exists(self, name: str) -> bool:

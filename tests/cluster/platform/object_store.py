@@ -5,7 +5,7 @@ import json
 from tests.cluster.platform.control_plane import ControlPlane
 from tests.cluster.platform.layout import Network
 from tests.cluster.platform.processes import answers
-from tests.cluster.platform.programs import binary
+from tests.cluster.platform.seaweedfs import start_seaweedfs
 
 ACCESS_KEY, SECRET_KEY = "minio", "minio123"
 """Those of Kubeflow Pipelines' own store, which are in its manifests."""
@@ -24,14 +24,9 @@ def start_object_store(plane: ControlPlane, network: Network) -> None:
     }
     (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
     ports = plane.ports
-    # A number of volumes: the one that it finds itself was too small at times.
-    plane.processes.start("seaweedfs", [
-        binary("seaweedfs"), "server", f"-ip={network.node}", f"-ip.bind={network.node}", f"-dir={folder}",
-        "-master.volumeSizeLimitMB=64", "-volume.max=300",
-        f"-master.port={ports['s3-master']}", f"-volume.port={ports['s3-volume']}",
-        f"-filer.port={ports['s3-filer']}", "-s3", f"-s3.port={ports['s3']}",
-        f"-s3.config={folder / 'identities.json'}",
-    ])  # fmt: skip
+    named_ports = {"s3.port": ports["s3"], "master.port": ports["s3-master"], "volume.port": ports["s3-volume"],
+                   "filer.port": ports["s3-filer"]}  # fmt: skip
+    start_seaweedfs(plane.processes, folder, network.node, named_ports)
     slice_ports = [{"name": "s3", "port": ports["s3"], "protocol": "TCP"}]
     named = {"name": "seaweedfs", "namespace": NAMESPACE}
     plane.apply([

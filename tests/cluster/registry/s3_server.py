@@ -15,6 +15,7 @@ import pytest
 
 from tests.cluster.platform.processes import Processes, answers
 from tests.cluster.platform.programs import binary, build_one
+from tests.cluster.platform.seaweedfs import start_seaweedfs
 from tests.ports import free_port
 
 _PORTS = ("master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
@@ -60,15 +61,10 @@ def running(folder: Path) -> Iterator[S3Server]:
         "name": "registry", "actions": ["Admin"],
         "credentials": [{"accessKey": server.access_key, "secretKey": server.secret_key}],
     }  # fmt: skip
-    (folder / "data").mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
     processes = Processes(folder / "logs")
-    processes.start("seaweedfs", [
-        binary("seaweedfs"), "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder / 'data'}", "-s3",
-        f"-s3.config={folder / 'identities.json'}", "-master.volumeSizeLimitMB=64", "-volume.max=100",
-        "-s3.port.iceberg=0", "-s3.port.lance=0",
-        *(f"-{name}={port}" for name, port in ports.items()),
-    ])  # fmt: skip
+    start_seaweedfs(processes, folder, "127.0.0.1", ports)
     try:
         pid = processes.pids()["seaweedfs"]
         processes.wait("seaweedfs", lambda: answers(f"http://127.0.0.1:{server.port}/healthz"))

@@ -1,0 +1,78 @@
+"""Requests through the gateway: what a client gets, whatever conditions say."""
+
+import time
+from collections.abc import Collection
+from typing import Any
+
+import httpx
+
+from components.shared.cluster.api import Cluster, Manifest
+from components.shared.cluster.kinds import GATEWAY
+from components.shared.errors import ServingError
+
+_IN_A_ROW = 3
+"""Good answers in a row: a gateway's proxies get a change one after the other."""
+_UNREACHED = 2
+"""Connections that fail before any answer, after which the gateway counts as out of reach from here."""
+
+
+def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collection[str], seconds: float) -> str:
+    """Ask for the model's metadata through the gateway until the answers are right.
+
+    Args:
+        cluster: Namespace of the route.
+        route: The HTTPRoute.
+        model: Name of the model, as in its URL.
+        versions: Versions that may answer.
+        seconds: Time that the gateway has to take over a change.
+
+    Returns:
+        '' if it answers; else why it could not be asked, such as from outside the cluster.
+
+    Raises:
+        ServingError: its answers are errors, or come from another version.
+    """
+    gateway = cluster.find(GATEWAY, route["spec"]["parentRefs"][0]["name"])
+    url = _url(gateway) if gateway else ""
+    if not url:
+        return "the gateway has no address"
+    host = gateway["spec"]["listeners"][0].get("hostname", "") if gateway else ""
+    deadline, good, failed, why = time.monotonic() + seconds, 0, 0, ""
+    with httpx.Client(trust_env=False, timeout=3, verify=False, headers={"host": host} if host else {}) as client:
+        while good < _IN_A_ROW:
+            try:
+                why = _wrong(client.get(f"{url}/v2/models/{model}"), versions)
+                good, failed = (0 if why else good + 1), -1
+            except httpx.TransportError as error:
+                good, failed, why = 0, failed + (failed >= 0), f"no answer: {error!r}"
+            if failed == _UNREACHED:
+                return f"{url} cannot be reached from here"
+            if why and time.monotonic() > deadline:
+                raise ServingError(
+                    f"gateway {gateway['metadata']['name'] if gateway else ''} at {url}: {why}",
+                    "look at its routes (kubectl get httproutes -A) and at the log of its controller",
+                )
+            time.sleep(0.2 if why else 0)
+    return ""
+
+
+def _url(gateway: Manifest) -> str:
+    addresses = gateway.get("status", {}).get("addresses", [])
+    listener: dict[str, Any] = gateway["spec"]["listeners"][0]
+    scheme = "https" if listener["protocol"] == "HTTPS" else "http"
+    return f"{scheme}://{addresses[0]['value']}:{listener['port']}" if addresses else ""
+
+
+def _wrong(answer: httpx.Response, versions: Collection[str]) -> str:
+    """What is wrong with an answer; a predictor that wants a token has been reached."""
+    if answer.status_code in (401, 403):
+        return ""
+    if answer.status_code == 404:
+        return "answered 404: another route on this gateway takes the service's requests"
+    if answer.status_code != 200:
+        return f"answered {answer.status_code}"
+    try:
+        version = (answer.json().get("versions") or [""])[0]
+    except (ValueError, AttributeError):
+        return "another server answered"
+    return "" if version in versions else f"version {version or 'unknown'} answered, not {' or '.join(versions)}"
