@@ -52,8 +52,9 @@ lint: .venv/ready            ## style and types only
 	$(BIN)/ruff format .
 	$(BIN)/basedpyright
 
-pictures: .venv/ready        ## draw the pictures of the README (needs chromium for the report's)
+pictures: .venv/ready        ## draw the pictures of the READMEs (needs chromium for the report's; JOURNEY=FILE of tests/cluster/timeline.py)
 	$(BIN)/python -m tests.pictures.drawing
+	$(if $(JOURNEY),$(BIN)/python -m tests.pictures.journey $(JOURNEY))
 
 bench: .venv/ready           ## speed and memory beside plain baselines, written to tests/benchmarks/*/results
 	$(BIN)/python -m tests.benchmarks.speed.bench

@@ -172,7 +172,7 @@ def test_knative_overlay_has_one_port_and_routes_by_tag():
     assert annotations["serving.kserve.io/deploymentMode"] == "Knative"
     assert annotations["serving.kserve.io/enable-tag-routing"] == "true"
     assert "serving.kserve.io/autoscalerClass" not in annotations
-    assert [port["name"] for port in runtime["spec"]["containers"][0]["ports"]] == ["http"]
+    assert [port["name"] for port in runtime["spec"]["containers"][0]["ports"]] == ["http1"]
     shadows = [word for word in runtime["spec"]["containers"][0]["args"] if word.startswith("--shadow_url=")]
     assert shadows == [f"--shadow_url=http://latest-{stable_service('{{.Name}}')}"]
     predictor = service["spec"]["predictor"]

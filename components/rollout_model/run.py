@@ -136,7 +136,7 @@ def decide(
             raise RegistryError(f"{config.name}/{config.version} is already the champion", "nothing to roll out")
         # Promoted by a process that was killed before it wrote the books.
         champion = state["champion"]
-    evidence = evidence_at(config.evidence, Versions(champion, config.version), config.events)
+    evidence = evidence_at(config.evidence, Versions(champion, config.version), config.events, service.namespace)
     lease = RolloutLease(service, spec, lease_duration(config.plan))
     record = Rollout(
         registry, config.name, config.version, config.plan, traffic, evidence, lease, ends_with_process
@@ -152,13 +152,21 @@ def lease_duration(plan: RolloutPlan) -> float:
     return max(10.0, 2 * plan.poll_s)
 
 
-def evidence_at(source: str, versions: Versions, events: str = "") -> Evidence:
+def evidence_at(source: str, versions: Versions, events: str = "", namespace: str = "") -> Evidence:
     """Return the source of evidence for an address or a folder.
+
+    Args:
+        source: Address of Prometheus, or folder of the inference log.
+        versions: Versions to compare.
+        events: See RolloutOptions.
+        namespace: Of the service; '' counts predictors of all namespaces that Prometheus scrapes.
 
     Raises:
         InputError: see RolloutOptions.check_evidence.
     """
     RolloutOptions(evidence=source, events=events).check_evidence()
     if source.startswith(("http://", "https://")):
-        return PrometheusEvidence(source, versions)
+        # The same version may serve in other namespaces, such as one for trials; `|` also matches series without the
+        # label, of a Prometheus that writes none.
+        return PrometheusEvidence(source, versions, f'namespace=~"{namespace}|"' if namespace else "")
     return LogEvidence(Path(source), versions, Responses(Path(events)) if events else None)

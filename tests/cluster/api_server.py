@@ -16,6 +16,7 @@ import pytest
 
 from components.shared.cluster.api import Cluster, RetryPolicy, connect
 from tests.cluster.platform.client import Platform
+from tests.cluster.platform.fixture import own_only
 from tests.cluster.platform.layout import CHECKOUT
 from tests.cluster.tcp_proxy import TcpProxy
 
@@ -53,17 +54,20 @@ class ApiServer:
 
     def connect(self, patience: RetryPolicy = QUICK) -> Cluster:
         """Connect to a new namespace, through the proxy."""
-        name = f"t-{uuid.uuid4().hex[:12]}"
+        found = self.join(f"t-{uuid.uuid4().hex[:12]}", patience)
+        self.connected.append(found)
+        body = {"metadata": {"name": found.namespace, "labels": _RESTRICTED}}
+        kubernetes.client.CoreV1Api(found.client).create_namespace(body)
+        return found
+
+    def join(self, namespace: str, patience: RetryPolicy | None = None) -> Cluster:
+        """Connect to a namespace of somebody else, through the proxy; None: as patiently as our code does."""
         before = os.environ.get("KUBECONFIG")
         os.environ["KUBECONFIG"] = str(self.kubeconfig)
         try:
-            found = connect(namespace=name, patience=patience)
+            return connect(namespace=namespace, patience=patience)
         finally:
             os.environ.pop("KUBECONFIG") if before is None else os.environ.update(KUBECONFIG=before)
-        self.connected.append(found)
-        body = {"metadata": {"name": name, "labels": _RESTRICTED}}
-        kubernetes.client.CoreV1Api(found.client).create_namespace(body)
-        return found
 
     def pause(self) -> None:
         """Stop answering: connections hang, as behind a dead load balancer."""
@@ -91,6 +95,7 @@ class ApiServer:
 @pytest.fixture(scope="session")
 def training_runtime(platform: Platform) -> None:
     """The ClusterTrainingRuntime of manifests/cluster; without it Trainer refuses every TrainJob of ours."""
+    own_only(platform)
     platform.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(CHECKOUT / "manifests/cluster"))
 
 

@@ -45,9 +45,9 @@ class Namespace:
         self.name = f"t-{uuid.uuid4().hex[:10]}"
         (folder / "inference-log").mkdir(exist_ok=True)
         self.share()
-        self._apply([*_namespace(self.name), _volume(self.name, folder)])
+        self.apply([*restricted(self.name), folder_volume(self.name, folder)])
         self.kubectl("create", "configmap", "shoprank-signing-key", f"--from-file=signing.pem.pub={public_key}")
-        self._apply(self._manifests())
+        self.apply(self.manifests())
 
     def share(self) -> None:
         """Let pods, which run as user 1000, read the folder and write the log."""
@@ -87,11 +87,13 @@ class Namespace:
         ready = {one["type"]: one["status"] for one in found.get("conditions", [])}.get("Programmed") == "True"
         return found["addresses"][0]["value"] if ready else ""
 
-    def _apply(self, documents: list[dict]) -> None:
+    def apply(self, documents: list[dict], *words: str) -> None:
+        """Apply objects, also of other namespaces."""
         given = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents})
-        self.platform.kubectl("apply", "--server-side", "-f", "-", given=given)
+        self.platform.kubectl("apply", "--server-side", *words, "-f", "-", given=given)
 
-    def _manifests(self) -> list[dict]:
+    def manifests(self) -> list[dict]:
+        """manifests/base with inference log and Gateway, for two cores and the volume of this namespace."""
         folder = self._work / self.name
         folder.mkdir(parents=True)
         up = os.path.relpath(MANIFESTS, folder)
@@ -105,17 +107,19 @@ class Namespace:
         return list(yaml.load_all(rendered, yaml.CSafeLoader))
 
 
-def _namespace(name: str) -> list[dict]:
+def restricted(name: str) -> list[dict]:
+    """A namespace that admits restricted pods only, and the class of its Gateway."""
     labels = {"shoprank.example/may-ask": "true", "pod-security.kubernetes.io/enforce": "restricted"}
     gateway_class = [one for one in yaml.safe_load_all((MANIFESTS / "overlays/kind/gateway-class.yaml").read_text())]
     return [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}, *gateway_class]
 
 
-def _volume(name: str, folder: Path) -> dict:
+def folder_volume(name: str, folder: Path, namespace: str = "", claim: str = "shoprank-registry") -> dict:
+    """A folder of this machine as the volume of a claim, by default of the namespace called like the volume."""
     return {
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": name},
         "spec": {"accessModes": ["ReadWriteMany"], "capacity": {"storage": "20Gi"}, "storageClassName": "",
-                 "claimRef": {"namespace": name, "name": "shoprank-registry"}, "hostPath": {"path": str(folder)}},
+                 "claimRef": {"namespace": namespace or name, "name": claim}, "hostPath": {"path": str(folder)}},
     }  # fmt: skip
 
 

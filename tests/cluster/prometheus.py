@@ -1,4 +1,4 @@
-"""A real Prometheus server (from Debian) that scrapes predictors on loopback."""
+"""A real Prometheus 2 (from Debian) that scrapes predictors on loopback; the platform runs version 3."""
 
 import contextlib
 import json

@@ -3,6 +3,7 @@
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -106,15 +107,18 @@ class Shop:
         return [entry["action"] for entry in self.registry.audit("handmade").entries()]
 
 
+REQUESTS = ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"k": 3})
+
+
 class Shoppers:
-    """Clients that send requests to an address until the end of the context.
+    """Clients that send requests to an address until the end of the context, each the next of `requests`.
 
     Attributes:
         answers: number of answers by version; failures are counted under their own text.
     """
 
-    def __init__(self, url: str, model: str = "shoprank", clients: int = 4):
-        self.answers = Counter[str]()
+    def __init__(self, url: str, model: str = "shoprank", clients: int = 4, requests: Sequence[dict] = REQUESTS):
+        self.answers, self._requests = Counter[str](), requests
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._ask, args=(url, model, turn)) for turn in range(clients)]
 
@@ -137,7 +141,7 @@ class Shoppers:
         with httpx.Client(base_url=url, trust_env=False, timeout=10) as client:
             while not self._over.wait(0.03):  # A shop's traffic; without a pause the shoppers take all of a core.
                 turn += 1
-                request = ({"user_id": "ann", "k": 5}, {"query": "milk", "k": 5}, {"k": 3})[turn % 3]
+                request = self._requests[turn % len(self._requests)]
                 try:
                     response = client.post(f"/v1/models/{model}:predict", json={"instances": [request]})
                     response.raise_for_status()

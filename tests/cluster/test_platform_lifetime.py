@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from components.shared.tests.waiting import eventually
 from tests.cluster.platform import client
-from tests.cluster.platform.layout import CHECKOUT
+from tests.cluster.platform.layout import CHECKOUT, cache
 from tests.cluster.platform.object_store import ACCESS_KEY, SECRET_KEY
 
 HOLD = """
@@ -36,6 +37,8 @@ def apart(tmp_path, monkeypatch):
     monkeypatch.setenv("SHOPRANK_PLATFORM", str(folder))
     yield folder
     client.down()
+    for path in (cache() / "platforms").glob(f"{folder.name}.*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @contextlib.contextmanager

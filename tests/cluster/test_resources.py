@@ -22,14 +22,10 @@ from components.shared.errors import MissingObject
 from components.shared.telemetry.endpoint import endpoint
 from pipelines.compiling import COMPILED
 from tests import custom_resources
+from tests.cluster.platform.elsewhere import is_given
 
 ROOT = Path(__file__).parents[2]
 _CUSTOM = (".kserve.io", ".kubeflow.org", ".networking.k8s.io", ".coreos.com")
-
-
-def is_given(config: pytest.Config) -> bool:
-    """Whether a cluster is named, beside that of the tests."""
-    return bool(config.getoption("--kube-context", default="") or os.environ.get("KUBECONFIG"))
 
 
 @pytest.fixture

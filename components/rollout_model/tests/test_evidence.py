@@ -9,11 +9,12 @@ import httpx
 import pytest
 
 from components.rollout_model.evidence import LogEvidence, PrometheusEvidence, Versions
+from components.rollout_model.run import evidence_at
 from components.shared.errors import InputError
 from components.shared.telemetry.inference_log import Answered, Compared, LogWriter
 from components.shared.tests.waiting import eventually
 from components.validate_serving.predictor import PredictorConfig, running
-from tests.cluster.prometheus import scraped, scraping
+from tests.cluster.prometheus import scraped, scrapes, scraping
 
 PREDICT = "/v1/models/shoprank:predict"
 NOTHING = {"filters": {"categories": ["no such category"]}}
@@ -134,6 +135,35 @@ def test_counters_of_a_restarted_pod_are_counted_from_zero(pair, registered_vers
                     client.post(pod.url + PREDICT, json={"instances": [{"k": 1}]})
                 total += sum(arm.requests for arm in read_candidate(evidence, 1.0, count))
         assert total == 7
+    finally:
+        listed.write_text(before)
+
+
+def test_same_version_in_another_namespace_is_not_counted(pair, registered_versions):
+    _, versions, prometheus, listed, _ = pair
+    before = listed.read_text()
+    bundle = registered_versions[0] / "handmade" / "versions" / versions.candidate
+    try:
+        config = PredictorConfig()
+        with (
+            running(bundle, config) as elsewhere, running(bundle, config) as here,
+            httpx.Client(trust_env=False) as client,
+        ):  # fmt: skip
+            addresses = [one.url.removeprefix("http://") for one in (elsewhere, here)]
+            labelled = [{"targets": [address], "labels": {"namespace": name}}
+                        for address, name in zip(addresses, ("staging", "shop"), strict=True)]  # fmt: skip
+            listed.write_text(json.dumps([*json.loads(before), *labelled]))
+            assert eventually(lambda: set(addresses) <= set(scrapes(prometheus)))
+            evidence = evidence_at(prometheus, versions, namespace="shop")
+            evidence.begin(1.0)
+            for pod, count in ((elsewhere, 5), (here, 3)):
+                for _ in range(count):
+                    client.post(pod.url + PREDICT, json={"instances": [{"k": 1}]})
+            scraped(prometheus, targets=4)
+            assert evidence.read(1.0).candidate.requests == 3
+            pair[0][1].post(PREDICT, json={"instances": [{"k": 1}]})
+            scraped(prometheus, targets=4)
+            assert evidence.read(1.0).candidate.requests == 1, "a Prometheus that writes no namespaces"
     finally:
         listed.write_text(before)
 

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tests.cluster.platform import node
-from tests.cluster.platform.layout import CHECKOUT, Network, cache, free_network, state_folder
+from tests.cluster.platform.layout import CHECKOUT, Network, cache, free_network, is_used, state_folder
 from tests.cluster.platform.manifests import render
 from tests.cluster.platform.programs import binary, build, missing
 from tests.cluster.platform.wheels import fetch
 
 START_S = 180.0
+_NETWORKS = Path("/tmp/shoprank-networks.lock")
 _launched: list[subprocess.Popen[bytes]] = []
 """Supervisors of this process, which outlive it if others use the platform; an object that is gone would warn."""
 
@@ -49,6 +50,11 @@ class Platform:
     def has_node(self) -> bool:
         """Whether pods run."""
         return bool(self.facts["node"])
+
+    @property
+    def prometheus(self) -> str:
+        """Address of Prometheus, '' where no pods run."""
+        return self.facts["prometheus"]
 
     def kubectl(self, *words: str, given: str = "") -> str:
         """Run kubectl as the administrator.
@@ -179,7 +185,19 @@ def _join(tell: Callable[[str], None], keep: bool) -> socket.socket:
 
 
 def _launch(folder: Path, keep: bool) -> None:
-    network = free_network() if node_possible() == "" else None
+    if node_possible():
+        _supervise(folder, None, keep)
+        return
+    with _NETWORKS.open("w") as lock:
+        # Of the whole machine: two platforms that start together would choose the same network.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        network = free_network()
+        process, deadline = _supervise(folder, network, keep), time.monotonic() + 10
+        while not is_used(network.number) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+
+def _supervise(folder: Path, network: Network | None, keep: bool) -> subprocess.Popen[bytes]:
     folder.mkdir(mode=0o711)
     words = [str(folder), str(network.number) if network else "", "keep" if keep else ""]
     with _kept(folder, "log").open("wb") as log:
@@ -189,6 +207,7 @@ def _launch(folder: Path, keep: bool) -> None:
         )  # fmt: skip
     _launched.append(process)
     (folder / "owner.json").write_text(json.dumps({"pid": process.pid, "network": network.number if network else None}))
+    return process
 
 
 def _connect(folder: Path) -> socket.socket | None:

@@ -51,6 +51,7 @@ def apply_parts(plane: ControlPlane) -> None:
         # A controller that starts before its kinds are listed ends at once.
         plane.processes.wait("kube-apiserver", lambda path=path: plane.answers(path))
     _standard_mode(plane)
+    _knative_settings(plane)
 
 
 def _order(one: dict[str, Any]) -> int:
@@ -67,6 +68,15 @@ def _standard_mode(plane: ControlPlane) -> None:
     ingress["disableIngressCreation"] = True
     patch = {"data": {"deploy": json.dumps(deploy), "ingress": json.dumps(ingress)}}
     plane.kubectl("-n", "kserve", "patch", "configmap", "inferenceservice-config", "-p", json.dumps(patch))
+
+
+def _knative_settings(plane: ControlPlane) -> None:
+    """What KServe reads of Knative in Knative mode: the autoscaler's settings, with the defaults that Knative ships."""
+    named = {"name": "config-autoscaler", "namespace": "knative-serving"}
+    plane.apply([
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": named["namespace"]}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": named, "data": {}},
+    ])  # fmt: skip
 
 
 def start_controllers(plane: ControlPlane) -> None:

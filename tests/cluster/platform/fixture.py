@@ -6,11 +6,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.platform.client import Platform, Unavailable, node_possible, running
+from tests.cluster.platform.elsewhere import elsewhere, is_given
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Platform]:
-    """The running platform; skipped with a reason where it cannot run."""
+def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The running platform, or the named cluster; skipped with a reason where it cannot run."""
+    if is_given(request.config):
+        context = request.config.getoption("--kube-context", default="")
+        yield elsewhere(str(context), tmp_path_factory.mktemp("cluster"))
+        return
     # Else requests to the cluster would go to a proxy of the machine.
     os.environ["NO_PROXY"] = ",".join(filter(None, (os.environ.get("NO_PROXY"), "10.0.0.0/8,127.0.0.1")))
     try:
@@ -22,9 +27,16 @@ def platform() -> Iterator[Platform]:
         pytest.skip(f"no Kubernetes for tests: {error}")
 
 
+def own_only(platform: Platform) -> None:
+    """Skip on another cluster: its server is not ours to cut off, its runtimes are not ours to replace."""
+    if platform.facts.get("elsewhere"):
+        pytest.skip("needs the tests' own platform: --kube-context or KUBECONFIG names another cluster")
+
+
 @pytest.fixture(scope="session")
 def node(platform: Platform) -> Platform:
     """The platform with pods; skipped with a reason where none run."""
+    own_only(platform)
     if not platform.has_node:
         pytest.skip(f"no pods: {node_possible()}")
     return platform

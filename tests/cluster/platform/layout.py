@@ -106,14 +106,19 @@ class Layout:
         return self.folder / "kubeconfigs" / user
 
 
+def is_used(number: int) -> bool:
+    """Whether a route of this machine leads to a /16."""
+    routes = subprocess.run(["ip", "-4", "route"], capture_output=True, text=True, check=True).stdout
+    return f"10.{number}." in routes
+
+
 def free_network() -> Network:
     """A /16 that no interface or route of this machine uses.
 
     Raises:
         RuntimeError: all of them are used.
     """
-    routes = subprocess.run(["ip", "-4", "route"], capture_output=True, text=True, check=True).stdout
     for number in range(77, 98):
-        if f"10.{number}." not in routes:
+        if not is_used(number):
             return Network(number)
     raise RuntimeError("no free network between 10.77.0.0/16 and 10.97.0.0/16: end other platforms")

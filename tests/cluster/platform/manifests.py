@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,10 @@ from tests.cluster.platform.programs import binary, module
 
 Manifest = dict[str, Any]
 
-PARTS = ("gateway-api", "envoy-gateway", "kserve", "jobset", "trainer")
+PARTS = ("gateway-api", "envoy-gateway", "knative", "kserve", "jobset", "trainer")
+
+_KEPT_S = 86_400
+"""Seconds after which rendered objects of another state of the sources are removed."""
 
 INITIALIZER = "initializer-entrypoint"
 """The script of KServe's image that downloads a model into a pod."""
@@ -56,6 +60,10 @@ def render() -> None:
         "envoy-gateway": _documents(
             module("envoy-gateway", "github.com/envoyproxy/gateway") / "charts/gateway-crds-helm/templates/generated"
         ),
+        # The kind alone, which KServe writes in Knative mode; nothing makes pods of it.
+        "knative": _documents(
+            module("kserve", "knative.dev/serving") / "config" / "core" / "300-resources" / "service.yaml"
+        ),
         "kserve": _documents(module("kserve", "github.com/kserve/kserve") / "install/v0.20.0/kserve.yaml"),
         "jobset": _kustomized(module("jobset", "sigs.k8s.io/jobset") / "config/default"),
         "trainer": _trainer(module("trainer", "github.com/kubeflow/trainer/v2") / "manifests"),
@@ -66,7 +74,9 @@ def render() -> None:
     script = module("kserve", "github.com/kserve/kserve") / "python/storage-initializer/scripts" / INITIALIZER
     shutil.copyfile(script, partial / INITIALIZER)
     for old in folder.parent.glob("manifests-*"):
-        shutil.rmtree(old)
+        # A platform that runs uses its own.
+        if old.stat().st_mtime < time.time() - _KEPT_S:
+            shutil.rmtree(old)
     partial.rename(folder)
 
 

@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.cluster.platform.layout import SOURCES, cache
+
+_DISK_GB = 2
+"""Disk that building one program takes, on average: modules, and compiled packages, which are removed at the end."""
 
 _VERSION = "k8s.io/component-base/version"
 
@@ -24,13 +28,14 @@ class Program:
     Attributes:
         name: of its folder in go/, and of the built file.
         package: what is built; '.' is our own main.go.
-        ldflags: further flags of the linker.
+        ldflags: further flags of the linker. tags: of the build.
         node: whether only a platform with a node needs it.
     """
 
     name: str
     package: str = "."
     ldflags: str = ""
+    tags: str = ""
     node: bool = False
 
 
@@ -42,19 +47,26 @@ PROGRAMS = (
     ),
     Program(name="etcd"),
     Program(name="kserve", package="github.com/kserve/kserve/cmd/manager"),
+    # Built after KServe, from the same packages.
+    Program(name="knative"),
     Program(name="trainer", package="github.com/kubeflow/trainer/v2/cmd/trainer-controller-manager"),
     Program(name="jobset", package="sigs.k8s.io/jobset"),
     Program(name="pause", node=True),
     Program(name="coredns", node=True),
     Program(name="envoy-gateway", package="github.com/envoyproxy/gateway/cmd/envoy-gateway", node=True),
     Program(name="seaweedfs", package="github.com/seaweedfs/seaweedfs/weed", node=True),
+    # Debian's is built without the discovery of pods.
+    Program(
+        name="prometheus", package="github.com/prometheus/prometheus/cmd/prometheus",
+        tags="remove_all_sd,enable_kubernetes_sd", node=True,
+    ),
 )  # fmt: skip
 
 
 def binary(name: str) -> Path:
     """The built file of a program; its name changes with sources and flags."""
     program = next(one for one in PROGRAMS if one.name == name)
-    digest = hashlib.sha256(f"{program.package} {program.ldflags}".encode())
+    digest = hashlib.sha256(f"{program.package} {program.ldflags}{program.tags}".encode())
     for source in sorted((SOURCES / name).iterdir()):
         digest.update(source.read_bytes())
     return cache() / "bin" / f"{name}-{digest.hexdigest()[:12]}"
@@ -89,15 +101,31 @@ def _build_all(wanted: Callable[[], list[Program]], tell: Callable[[str], None])
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for program in wanted():
-            if shutil.which("go") is None:
-                raise RuntimeError("Go is not installed: the platform's programs cannot be built")
+        programs = wanted()
+        _check_disk(folder, len(programs))
+        if programs and shutil.which("go") is None:
+            raise RuntimeError("Go is not installed: the platform's programs cannot be built")
+
+        def told(program: Program) -> None:
             started = time.monotonic()
             tell(f"building {program.name}")
             _build(program)
             tell(f"built {program.name} in {time.monotonic() - started:.0f} s")
+
+        # Two at a time: linking uses one core.
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            list(pool.map(told, programs))
         # Ten GB of compiled packages are of no use afterwards.
         shutil.rmtree(_compiled(), ignore_errors=True)
+
+
+def _check_disk(folder: Path, programs: int) -> None:
+    free, needed = shutil.disk_usage(folder).free, programs * _DISK_GB * 10**9
+    if free < needed:
+        raise RuntimeError(
+            f"{folder} has {free / 1e9:.0f} GB free, and building {programs} programs takes up to {needed / 1e9:.0f}: "
+            "free some, or set XDG_CACHE_HOME and GOMODCACHE"
+        )
 
 
 def _compiled() -> Path:
@@ -116,7 +144,8 @@ def _build(program: Program) -> None:
         "GOWORK": "off",
         "GOCACHE": str(_compiled()),
     }
-    command = ["go", "build", "-ldflags", f"-s -w {program.ldflags}", "-o", str(partial), program.package]
+    flags = ["-ldflags", f"-s -w {program.ldflags}", "-tags", program.tags]
+    command = ["go", "build", *flags, "-o", str(partial), program.package]
     done = subprocess.run(command, cwd=SOURCES / program.name, env=environment, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"`{' '.join(command)}` in {SOURCES / program.name} failed: {done.stderr[-2000:]}")

@@ -22,6 +22,7 @@ from tests.cluster.platform.control_plane import start_control_plane
 from tests.cluster.platform.controllers import apply_parts, start_controllers
 from tests.cluster.platform.gateway import start_gateway
 from tests.cluster.platform.layout import Layout, Network, kept_logs
+from tests.cluster.platform.monitoring import start_monitoring, wait_monitoring
 from tests.cluster.platform.node import start_containerd, start_node
 from tests.cluster.platform.object_store import start_object_store, wait_object_store
 from tests.cluster.platform.ports import FIXED, free_ports
@@ -66,10 +67,12 @@ def _start(layout: Layout, processes: Processes) -> dict[str, object]:
         node.isolate()
         node.configure_network(layout.network)
     times = dict[str, float]()
+    facts: dict[str, object] = {"node": layout.network.node if layout.network else "", "prometheus": ""}
     with _timed(times, "control plane"):
         plane = start_control_plane(layout, FIXED if layout.network else free_ports(), processes)
     if layout.network:
         start_object_store(plane, layout.network)
+        start_monitoring(plane, layout.network)
         start_containerd(plane, layout.network)
     with _timed(times, "custom resources"):
         apply_parts(plane)
@@ -82,8 +85,9 @@ def _start(layout: Layout, processes: Processes) -> dict[str, object]:
             start_gateway(plane, layout.network)
         with _timed(times, "object store"):
             wait_object_store(plane, layout.network)
-    return {"kubeconfig": str(layout.kubeconfig()), "times": times, "ports": plane.ports,
-            "node": layout.network.node if layout.network else ""}  # fmt: skip
+        with _timed(times, "monitoring"):
+            facts["prometheus"] = wait_monitoring(plane, layout.network)
+    return facts | {"kubeconfig": str(layout.kubeconfig()), "times": times, "ports": plane.ports}
 
 
 @contextlib.contextmanager
