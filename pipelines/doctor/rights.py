@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from components.shared.cluster.kinds import (
     AUTOSCALER,
     DEPLOYMENT,
+    GATEWAY,
     HTTP_ROUTE,
     INFERENCE_SERVICE,
     JOB,
@@ -49,7 +50,7 @@ TRAINING = (
 
 SERVING = (
     *_rights(INFERENCE_SERVICE, *_ALL), *_rights(HTTP_ROUTE, "create", "get", "list", "patch"),
-    *_rights(LEASE, "create", "get", "list", "patch"), *_rights(DEPLOYMENT, "get"), *_rights(AUTOSCALER, "delete"),
-    *_PODS,
+    *_rights(GATEWAY, "get", "list"), *_rights(LEASE, "create", "get", "list", "patch"),
+    *_rights(DEPLOYMENT, "get"), *_rights(AUTOSCALER, "delete"), *_PODS,
 )  # fmt: skip
 """Where steps deploy."""

@@ -17,9 +17,11 @@ from components.rollout_model.guards import Metric
 from components.rollout_model.record import RolloutRecord, read_record
 from components.shared.cluster.worker_pods import JOB_LABEL, NODE_LABEL
 from components.shared.progress import parse
+from components.shared.release.signing import PRIVATE_FILE
 from components.shared.tests.waiting import eventually
 from pipelines.compiling import COMPILED
 from pipelines.overrides import Overrides
+from pipelines.resources import KEY_NAME
 from serving.tests.handmade import write_golden
 from tests.cluster.compiled_steps import CompiledPipeline, Step
 from tests.cluster.journey_place import MODEL, Place, StoredShop, write_events
@@ -162,7 +164,22 @@ def test_a_models_whole_way(place, service_names, bucket, tmp_path):
     timeline.write({one: "first", two: "second", three: "third, sold out"})
     assert shoppers.failed == {} and shoppers.answers[three] > 0
     assert shop.registry.aliases(MODEL)["champion"] == one
+    assert with_private_key(place) == {f"{run}-register-model" for run in ("first", "second", "third")}
     assert shop.registry.audit(MODEL).entries()[-1]["action"] == "rollback_served"
+
+
+def with_private_key(place: Place) -> set[str]:
+    """Pods of steps and predictors that can read the private key."""
+    found = set[str]()
+    for pod in json.loads(place.kubectl("get", "pods", "-o", "json"))["items"]:
+        mounted = [one.get("secret", {}).get("secretName") for one in pod["spec"]["volumes"]]
+        containers = [*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]]
+        keys = [one.get("valueFrom", {}).get("secretKeyRef", {}) for each in containers for one in each.get("env", [])]
+        from_all = [one.get("secretRef", {}).get("name") for each in containers for one in each.get("envFrom", [])]
+        by_variable = any(one.get("name") == KEY_NAME and one["key"] != f"{PRIVATE_FILE}.pub" for one in keys)
+        if KEY_NAME in (*mounted, *from_all) or by_variable:
+            found.add(pod["metadata"]["name"])
+    return found
 
 
 def break_artifact(place: Place, steps: dict[str, Step]) -> None:

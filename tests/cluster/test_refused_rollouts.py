@@ -38,13 +38,15 @@ def denied(namespace, expression, message):
     }  # fmt: skip
     both = {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
     namespace.kubectl("apply", "-f", "-", given=json.dumps(both))
+    probe = ("annotate", "isvc", "shoprank", "--dry-run=server", "probe=1")
     try:
-        probe = ("annotate", "isvc", "shoprank", "--dry-run=server", "probe=1")
         assert eventually(lambda: _refused(namespace, *probe))
         yield
     finally:
         kinds = "validatingadmissionpolicybinding,validatingadmissionpolicy"
         namespace.kubectl("delete", kinds, name, "--ignore-not-found")
+        # The API server takes a moment to forget it.
+        assert eventually(lambda: not _refused(namespace, *probe), 60)
 
 
 def _refused(namespace, *words):

@@ -69,13 +69,12 @@ def predictor_state(cluster: Cluster, wanted: Predictor) -> State:
     if deployment is None:
         said = _service_failure(cluster, wanted)
         return State(False, said or f"KServe has not made Deployment {wanted.deployment} yet", said)
-    refused = _condition(deployment, "ReplicaFailure")
     if _source(deployment) != wanted.uri:
         return State(False, f"KServe has not updated Deployment {wanted.deployment} to {wanted.uri} yet")
     pods = _pods(cluster, wanted)
     failures = [found for pod in pods if (found := _failure(pod))]
-    if refused.get("status") == "True" or failures:
-        return State(False, said := "; ".join(failures) or str(refused.get("message")), said)
+    if said := "; ".join(failures) or _refused(deployment):
+        return State(False, said, said)
     missing = _missing(deployment)
     if missing:
         waiting = [found for pod in pods if (found := _waiting(cluster, pod))]
@@ -143,6 +142,17 @@ def _service_failure(cluster: Cluster, wanted: Predictor) -> str:
 
 def _condition(deployment: Manifest, kind: str) -> Manifest:
     return next((one for one in deployment.get("status", {}).get("conditions", []) if one["type"] == kind), {})
+
+
+def _refused(deployment: Manifest) -> str:
+    """Why admission refuses pods that a Deployment lacks, '' if it does not."""
+    status = deployment.get("status", {})
+    lacks = status.get("updatedReplicas", 0) < deployment["spec"].get("replicas", 1)
+    # The condition also tells of the version before, until the controller has looked again and that one has no pods.
+    if status.get("observedGeneration", 0) < deployment["metadata"]["generation"] or not lacks:
+        return ""
+    refused = _condition(deployment, "ReplicaFailure")
+    return str(refused.get("message")) if refused.get("status") == "True" else ""
 
 
 def _missing(deployment: Manifest) -> str:
