@@ -34,14 +34,18 @@ def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collec
     """
     gateway = cluster.find(GATEWAY, route["spec"]["parentRefs"][0]["name"])
     url = _url(gateway) if gateway else ""
-    if not url:
+    if not gateway or not url:
         return "the gateway has no address"
-    host = gateway["spec"]["listeners"][0].get("hostname", "") if gateway else ""
+    host = _host(route, gateway["spec"]["listeners"][0])
     deadline, good, failed, why = time.monotonic() + seconds, 0, 0, ""
-    with httpx.Client(trust_env=False, timeout=3, verify=False, headers={"host": host} if host else {}) as client:
+    named = {"headers": {"host": host}, "extensions": {"sni_hostname": host}} if host else {}
+    with httpx.Client(trust_env=False, timeout=3, verify=False) as client:
         while good < _IN_A_ROW:
             try:
-                why = _wrong(client.get(f"{url}/v2/models/{model}"), versions)
+                answer = client.get(f"{url}/v2/models/{model}", **named)
+                if answer.is_redirect:
+                    return f"{url} redirects to {answer.headers.get('location')}"
+                why = _wrong(answer, versions)
                 good, failed = (0 if why else good + 1), -1
             except httpx.TransportError as error:
                 good, failed, why = 0, failed + (failed >= 0), f"no answer: {error!r}"
@@ -49,7 +53,7 @@ def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collec
                 return f"{url} cannot be reached from here"
             if why and time.monotonic() > deadline:
                 raise ServingError(
-                    f"gateway {gateway['metadata']['name'] if gateway else ''} at {url}: {why}",
+                    f"gateway {gateway['metadata']['name']} at {url}: {why}",
                     "look at its routes (kubectl get httproutes -A) and at the log of its controller",
                 )
             time.sleep(0.2 if why else 0)
@@ -60,7 +64,16 @@ def _url(gateway: Manifest) -> str:
     addresses = gateway.get("status", {}).get("addresses", [])
     listener: dict[str, Any] = gateway["spec"]["listeners"][0]
     scheme = "https" if listener["protocol"] == "HTTPS" else "http"
-    return f"{scheme}://{addresses[0]['value']}:{listener['port']}" if addresses else ""
+    if not addresses:
+        return ""
+    address = addresses[0]["value"]
+    return f"{scheme}://{f'[{address}]' if ':' in address else address}:{listener['port']}"
+
+
+def _host(route: Manifest, listener: dict[str, Any]) -> str:
+    """Name that a request must have to meet the route, '' for any."""
+    name = (route["spec"].get("hostnames") or [listener.get("hostname", "")])[0]
+    return name.replace("*", "any", 1)
 
 
 def _wrong(answer: httpx.Response, versions: Collection[str]) -> str:
