@@ -30,7 +30,7 @@ def catalog(
     """Refresh the champion, register the result as a new version, verify it and deploy it.
 
     Args:
-        items_source: Parquet file or folder, or its URI, with the columns of ingest_events' items output.
+        items_source: File, folder, URI or glob of Parquet, CSV or JSON with the columns of the data contract.
         registry: Folder or s3:// URI of the model registry.
         model_name: Name in the registry.
         signing_key: PEM file of the Ed25519 private key.

@@ -176,7 +176,7 @@ def _gpus(count: int = 2) -> None:
 
 def _apply(steps: list[Step]) -> None:
     for step in steps:
-        apply(step, CONTEXT, lambda line: console.print(f"[dim]{line}[/]", highlight=False, soft_wrap=True))
+        apply(step, CONTEXT, lambda line: console.print(line, style="dim", soft_wrap=True))
 
 
 def _standard_mode() -> None:
@@ -214,7 +214,7 @@ def _kubectl(*words: str) -> str:
 
 
 def _run(*command: str) -> None:
-    console.print(f"[dim]$ {' '.join(command)}[/]", highlight=False, soft_wrap=True)
+    console.print(f"$ {' '.join(command)}", style="dim", soft_wrap=True)
     code = subprocess.run(command, check=False).returncode
     if code:
         raise ServingError(f"`{' '.join(command)}` ended with {code}", "fix the error above and run the command again")

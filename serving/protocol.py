@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from components.shared.errors import InputError
+from components.shared.schema.identifiers import identifier
 
 MAX_K = 500
 MAX_INSTANCES = 64
@@ -52,6 +53,8 @@ def _epoch(value: object) -> object:
 
 
 Text = Annotated[str, Field(max_length=512), AfterValidator(_whole_text)]
+Identifier = Annotated[Text, BeforeValidator(identifier)]
+"""An id in the form of ingest_events: 10, 10.0 and " 10 " are "10"."""
 Moment = Annotated[int, BeforeValidator(_epoch), Field(ge=0, le=_LATEST)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -83,7 +86,7 @@ class Filters(_Part):
 class Event(_Part):
     """One event of an inline history."""
 
-    item_id: Text
+    item_id: Identifier
     event_type: Literal["search", "impression", "view", "cart", "purchase"]
     timestamp: Moment
     price: Price | None = None
@@ -98,14 +101,14 @@ class Context(_Part):
 class Instance(_Part):
     """One instance of a request to the predictor."""
 
-    user_id: Text | None = None
+    user_id: Identifier | None = None
     query: Annotated[str, Field(max_length=MAX_QUERY), AfterValidator(_whole_text)] | None = None
     k: int = Field(default=10, ge=1, le=MAX_K)
     filters: Filters = Filters()
     context: Context = Context()
     history: list[Event] | None = Field(default=None, max_length=MAX_LIST)
     """Replaces the stored history of the user; [] means a shopper without events."""
-    exclude: list[Text] = Field(default=[], max_length=MAX_LIST)
+    exclude: list[Identifier] = Field(default=[], max_length=MAX_LIST)
 
 
 class Item(BaseModel):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.build_features import encode
-from components.build_features.cleaning import clean, limit_outliers
+from components.build_features.cleaning import clean, dropped, limit_outliers
 from components.build_features.config import FeatureOptions
 from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
@@ -28,7 +28,7 @@ from components.shared.features.query import query_features
 from components.shared.features.rows import RATINGS, REQUESTS
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec, SparseFeature
-from components.shared.progress import report
+from components.shared.progress import report, tell
 from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.schema.timeline import Timeline
 from components.shared.storage import atomic_directory, write_json
@@ -90,6 +90,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
         database.execute(f"SET threads = {min(2, usable_cpus())}; SET memory_limit = '1500MB'; SET TimeZone = 'UTC'")
         database.execute(f"SET temp_directory = {literal(folder / 'spill')}")
         counts = clean(database, events, items, config.cleaning)
+        for sentence in dropped(counts, config.cleaning):
+            tell("build_features", sentence)
         report("build_features", 0.2, f"{counts['events_kept']:,} events kept")
         target = encode.strongest_event(database)
         timeline = Timeline.plan(*encode.span(database, target), config.horizon_days, config.snapshots)

@@ -39,6 +39,7 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
         [config.robot_events_per_day],
     )
     counts["robot_events_dropped"] = count(database, "single") - count(database, "human")
+    counts["robots"] = count(database, "(SELECT DISTINCT user_id FROM single ANTI JOIN human USING (user_id))")
     database.execute("CREATE TABLE clean AS SELECT * FROM human WHERE item_id IS NULL OR item_id IN "
                      "(SELECT item_id FROM items)")  # fmt: skip
     counts["orphan_events_dropped"] = count(database, "human") - count(database, "clean")
@@ -51,6 +52,17 @@ def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config
             "check the events and items; the counts show which rule dropped them",
         )
     return counts
+
+
+def dropped(counts: dict[str, int], config: CleaningConfig) -> list[str]:
+    """Sentences about the events that `clean` dropped, with the option that decides it; [] if none."""
+    limit = f"more than {config.robot_events_per_day:,} events on a day (features.cleaning.robot_events_per_day)"
+    rules = {
+        "duplicates_merged": "events repeat another one and are merged",
+        "robot_events_dropped": f"events of {counts['robots']:,} shoppers with {limit} are dropped",
+        "orphan_events_dropped": "events of items that are not in the catalog are dropped",
+    }
+    return [f"{counts[rule]:,} of {counts['events_read']:,} {text}" for rule, text in rules.items() if counts[rule]]
 
 
 def _check_columns(events: Path) -> None:

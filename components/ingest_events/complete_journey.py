@@ -11,6 +11,7 @@ import duckdb
 
 from components.ingest_events import sql
 from components.ingest_events.sources import Selection
+from components.ingest_events.values import map_of
 from components.shared.errors import InputError
 
 NAME = "complete-journey"
@@ -148,4 +149,4 @@ def _path() -> str:
 
 
 def _attributes(*names: str) -> str:
-    return sql.map_of({name: f"raw_{name}" for name in names})
+    return map_of({name: f"raw_{name}" for name in names})

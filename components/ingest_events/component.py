@@ -47,6 +47,10 @@ def ingest_events(
         options.mapping,
         options.items_source,
         options.users_source,
+        stage.Reading(
+            null_words=tuple(word.strip().lower() for word in options.null_words), time_format=options.time_format
+        ),
+        tuple(options.columns),
     )
     for name, artifact in outputs.items():
         artifact.metadata.update(result.metadata(name))

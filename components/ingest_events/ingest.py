@@ -5,21 +5,23 @@ appears; the four outputs appear together or not at all.
 """
 
 import contextlib
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from components.ingest_events import complete_journey, rules, sql
-from components.ingest_events.sources import DerivedItems, DerivedUsers, Selection, Source
+from components.ingest_events import complete_journey, sql
+from components.ingest_events.accounting import table_account
+from components.ingest_events.binding import Binding
+from components.ingest_events.sources import DerivedItems, DerivedUsers, Source
+from components.ingest_events.staging import STAGE, stage, staging
 from components.ingest_events.tabular import TabularFiles
-from components.shared.cgroup import usable_cpus
-from components.shared.disk import disk_errors
+from components.ingest_events.values import Reading
 from components.shared.errors import DataError, InputError
-from components.shared.progress import report
+from components.shared.progress import report, tell
+from components.shared.schema.account import Account, told, write_account
 from components.shared.schema.mapping import SCHEMAS, ColumnMapping, parse_mapping
 from components.shared.schema.sizes import size_named
 from components.shared.schema.tables import schema_hash
@@ -28,14 +30,9 @@ from components.shared.version import VERSION
 
 __all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest"]
 
-STAGE = "ingest_events"
-MEMORY_LIMIT = "1GB"
-"""Beyond this limit DuckDB spills to the staging folder."""
-THREADS = min(4, usable_cpus())
-"""Every thread has its own buffers, so more threads would need more memory."""
+DEFAULT_READING = Reading()
 
 _ORDER = {"events": "timestamp, user_id, rowid", "items": "rowid", "users": "rowid"}
-_SHARES = {"events": (0.0, 0.7), "items": (0.7, 0.8), "users": (0.8, 0.85)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +59,21 @@ class IngestSummary:
     """Rows."""
     users: int
     """Rows."""
-    rejected: dict[str, dict[str, int]]
-    """Table -> reason -> rows."""
+    account: Account
+    """Table -> its rows, by what became of them."""
     first: str
     """Earliest timestamp, ISO 8601 in UTC."""
     last: str
     """Latest timestamp, ISO 8601 in UTC."""
     schema_hash: str = schema_hash(*SCHEMAS.values())
     """Hash of the three schemas."""
+
+    @property
+    def rejected(self) -> dict[str, dict[str, int]]:
+        """Table -> reason -> rows."""
+        return {
+            table: {reason: lost.rows for reason, lost in one.rejected.items()} for table, one in self.account.items()
+        }
 
     @property
     def rejected_rows(self) -> int:
@@ -94,6 +98,8 @@ def ingest(
     mapping: dict[str, Any] | None = None,
     items_source: str = "",
     users_source: str = "",
+    reading: Reading = DEFAULT_READING,
+    columns: tuple[str, ...] = (),
 ) -> IngestSummary:
     """Read a source into events, items and users of the data contract.
 
@@ -104,112 +110,65 @@ def ingest(
         mapping: Contract column -> source column; see `mapping.parse_mapping`.
         items_source: File, folder or URI of the catalog; empty: the items in the events.
         users_source: File, folder or URI of the users; empty: the users in the events.
+        reading: Words for missing values, format of times.
+        columns: Names of the columns of CSV files of events without a header; empty: they have one.
 
     Raises:
         InputError: the source cannot be read or is empty, or the disk is full.
         SchemaError: a mapped column is missing.
         DataError: no event is valid.
     """
-    sources = choose_sources(source, size, parse_mapping(mapping), items_source, users_source)
-    with _staging(outputs.events) as connection:
+    files = {"events": source, "items": items_source, "users": users_source}
+    sources = choose_sources(files, size, parse_mapping(mapping), reading, columns)
+    with staging(outputs.events) as connection:
         for table, chosen in sources.items():
-            _stage(connection, table, chosen)
+            stage(connection, table, chosen)
             _check_rows(connection, table, source)
-        summary = _summary(connection)
-        _write(connection, outputs)
+        summary = _summary(connection, sources)
+        _write(connection, outputs, summary.account)
+    for sentence in told(summary.account):
+        tell(STAGE, sentence)
     report(STAGE, 1.0, f"{summary.events} events, {summary.rejected_rows} rows rejected")
     return summary
 
 
 def choose_sources(
-    source: str, size: str, mapping: ColumnMapping, items_source: str = "", users_source: str = ""
+    files: Mapping[str, str],
+    size: str,
+    mapping: ColumnMapping,
+    reading: Reading = DEFAULT_READING,
+    columns: tuple[str, ...] = (),
 ) -> dict[str, Source]:
     """The source of each table, in the order of staging (items and users may be derived from the events).
+
+    Args:
+        files: Table -> source; '' for items or users that are derived.
+        size: See ingest.
+        mapping: See ingest.
+        reading: See ingest.
+        columns: See ingest.
 
     Raises:
         InputError: the size is unknown, the source is empty, or events of complete-journey have a mapping.
     """
-    shoppers = size_named(size).shoppers
+    shoppers, source = size_named(size).shoppers, files["events"]
     if not source.strip():
         raise InputError("source is empty", f"give '{complete_journey.NAME}', or a file, folder or URI")
     is_demo = source == complete_journey.NAME
     if is_demo and (mapping.columns.get("events") or mapping.constants.get("events") or mapping.event_types):
         raise InputError(f"mapping is given, but source '{source}' already has a fixed mapping", "remove the mapping")
-    events = complete_journey.JourneyEvents(shoppers) if is_demo else TabularFiles(source, "events", mapping)
-    items = complete_journey.JourneyItems() if is_demo else DerivedItems()
-    users = complete_journey.JourneyUsers() if is_demo else DerivedUsers()
+    demo: dict[str, Source] = {
+        "events": complete_journey.JourneyEvents(shoppers), "items": complete_journey.JourneyItems(),
+        "users": complete_journey.JourneyUsers(),
+    }  # fmt: skip
+    derived: dict[str, Source] = {"items": DerivedItems(), "users": DerivedUsers()}
     return {
-        "events": events,
-        "items": TabularFiles(items_source, "items", mapping) if items_source else items,
-        "users": TabularFiles(users_source, "users", mapping) if users_source else users,
-    }
-
-
-@contextlib.contextmanager
-def _staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB file with one staging table per table, in a temporary folder that is always removed.
-
-    Raises:
-        InputError: the disk is full or cannot be written.
-    """
-    with disk_errors(beside):
-        beside.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".ingest-", dir=beside.parent) as folder:
-            with contextlib.closing(duckdb.connect(str(Path(folder) / "staged.duckdb"))) as connection:
-                connection.execute(
-                    f"SET memory_limit = '{MEMORY_LIMIT}'; SET threads = {THREADS}; SET TimeZone = 'UTC'"
-                )
-                connection.execute(f"SET temp_directory = {sql.literal(str(Path(folder) / 'spill'))}")
-                for table, schema in SCHEMAS.items():
-                    columns = ", ".join(f"{column.name} {sql.SQL_TYPES[column.type]}" for column in schema)
-                    extra = "reason VARCHAR, row VARCHAR, source_file VARCHAR"
-                    connection.execute(f"CREATE TABLE staged_{table} ({columns}, {extra})")
-                yield connection
-
-
-def _stage(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> None:
-    """Stage every row of a table, invalid rows with their rejection reason."""
-    start, end = _SHARES[table]
-    report(STAGE, start, f"reading {table}")
-    shown = start
-    connection.execute("BEGIN")
-    for selection in source.selections(connection):
-        connection.execute(_insert(table, selection))
-        done = start + (end - start) * selection.share
-        if done - shown >= 0.01:
-            report(STAGE, done, f"reading {table}")
-            shown = done
-    if table in rules.KEYS:
-        _reject_duplicates(connection, table)
-    connection.execute("COMMIT")
-
-
-def _insert(table: str, selection: Selection) -> str:
-    names = SCHEMAS[table].names
-    values = ", ".join(
-        f"({selection.values.get(column.name, 'NULL')})::{sql.SQL_TYPES[column.type]} AS {column.name}"
-        for column in SCHEMAS[table]
-    )
-    read = f"SELECT *, {values} FROM {selection.relation}"
-    # Serialising raw rows is the most expensive part, so it is limited to rejected events; items and users need it for
-    # all rows, because duplicates are only found at the end.
-    wanted = "true" if table in rules.KEYS else "reason IS NOT NULL"
-    refused = f"SELECT *, CASE WHEN {wanted} THEN {selection.row} END AS raw_row"
-    return (
-        f"INSERT INTO staged_{table} SELECT {', '.join(names)}, reason, raw_row, {sql.literal(selection.source_file)} "
-        f"FROM ({refused} FROM (SELECT *, {rules.reason(table)} AS reason FROM "
-        f"(SELECT *, ({selection.problem})::VARCHAR AS problem FROM ({read}))))"
-    )
-
-
-def _reject_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> None:
-    """Keep the first row of each id and reject the others."""
-    key = rules.KEYS[table]
-    connection.execute(
-        f"UPDATE staged_{table} SET reason = '{rules.duplicate_reason(table)}' "
-        f"FROM (SELECT {key} AS seen, min(rowid) AS first_row FROM staged_{table} WHERE reason IS NULL GROUP BY ALL "
-        f"HAVING count(*) > 1) WHERE {key} = seen AND rowid <> first_row AND reason IS NULL"
-    )
+        table: TabularFiles(
+            uri=uri, binding=Binding(table=table, mapping=mapping, reading=reading),
+            columns=columns if table == "events" else (),
+        ) if uri and uri != complete_journey.NAME else (demo if is_demo else derived)[table]
+        for table, uri in files.items()
+    }  # fmt: skip
 
 
 def _counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str | None, int]:
@@ -230,22 +189,17 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) 
         )
 
 
-def _summary(connection: duckdb.DuckDBPyConnection) -> IngestSummary:
-    counts = {table: _counts(connection, table) for table in SCHEMAS}
-    rejected = {table: {reason: n for reason, n in found.items() if reason} for table, found in counts.items()}
+def _summary(connection: duckdb.DuckDBPyConnection, sources: Mapping[str, Source]) -> IngestSummary:
+    account = {table: table_account(connection, table, source) for table, source in sources.items()}
     span = "SELECT min(timestamp), max(timestamp) FROM staged_events WHERE reason IS NULL"
     first, last = connection.execute(span).fetchall()[0]
     return IngestSummary(
-        events=counts["events"].get(None, 0),
-        items=counts["items"].get(None, 0),
-        users=counts["users"].get(None, 0),
-        rejected=rejected,
-        first=first.isoformat(),
-        last=last.isoformat(),
-    )
+        events=account["events"].kept, items=account["items"].kept, users=account["users"].kept, account=account,
+        first=first.isoformat(), last=last.isoformat(),
+    )  # fmt: skip
 
 
-def _write(connection: duckdb.DuckDBPyConnection, outputs: IngestOutputs) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, outputs: IngestOutputs, account: Account) -> None:
     report(STAGE, 0.85, "writing")
     with contextlib.ExitStack() as stack:
         folders = {
@@ -253,7 +207,9 @@ def _write(connection: duckdb.DuckDBPyConnection, outputs: IngestOutputs) -> Non
         }
         for table, schema in SCHEMAS.items():
             rows = f"FROM staged_{table} WHERE reason IS NULL ORDER BY {_ORDER[table]}"
-            names = ", ".join(schema.names)
+            # An item whose availability is not known can be ordered.
+            names = ", ".join("coalesce(available, true) AS available" if name == "available" else name
+                              for name in schema.names)  # fmt: skip
             if table == "events":
                 _copy(connection, f"SELECT {names}, timestamp::DATE AS date {rows}", folders[table], by_day=True)
             else:
@@ -263,6 +219,7 @@ def _write(connection: duckdb.DuckDBPyConnection, outputs: IngestOutputs) -> Non
             for table in SCHEMAS
         )
         _copy(connection, refused, folders["rejected"] / "part-0.parquet")
+        write_account(account, folders["rejected"])
 
 
 def _copy(connection: duckdb.DuckDBPyConnection, query: str, target: Path, by_day: bool = False) -> None:

@@ -1,10 +1,13 @@
 """Sources of raw tables: their interface, and the tables derived from the events."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import duckdb
+
+UNREAD = "\x1f"
+"""Between a column and its raw value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,12 +20,27 @@ class Selection:
     """Contract column -> SQL expression over the relation; missing columns become null."""
     problem: str = "NULL"
     """SQL expression of the reason why the row cannot be read, or null."""
+    raw: Mapping[str, str] = field(default_factory=dict)
+    """Contract column -> SQL expression of its raw value, which messages show."""
+    unread: str = "NULL"
+    """SQL expression of the optional values that cannot be read, a list of `column + UNREAD + raw value`, or null."""
+    version: str = "NULL"
+    """SQL expression of the row's version, a number: the highest of an id is kept."""
     row: str = "NULL"
     """SQL expression of the raw row as JSON text, for rejected rows."""
     source_file: str = ""
     """File with the row, for messages."""
     share: float = 1.0
     """Share of the table that is staged up to and including this selection."""
+
+
+@dataclass
+class FileCounts:
+    """Files of a source: how many were read, and how many were left out, by reason with some of their names."""
+
+    read: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Source(Protocol):

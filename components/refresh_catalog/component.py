@@ -19,7 +19,7 @@ def refresh_catalog(
     """Update the champion's catalog without training: new items, changed titles, prices and availability.
 
     Args:
-        items_source: Parquet file or folder, or its URI, with the columns of ingest_events' items output.
+        items_source: File, folder, URI or glob of Parquet, CSV or JSON with the columns of the data contract.
         registry: Folder or s3:// URI of the registry.
         model_name: Name in the registry.
         public_key: Public key to verify the champion; without one, native code is not run.

@@ -11,17 +11,17 @@ import numpy as np
 import onnxruntime
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
 from scipy import sparse
 
+from components.ingest_events.items import read_items
 from components.refresh_catalog.encoding import Vocabularies
 from components.refresh_catalog.merging import Refreshed, merge_items
-from components.shared.errors import BundleError, InputError
+from components.shared.errors import BundleError
 from components.shared.evaluation.decision import Decision
 from components.shared.features.catalog import Catalog, catalog_texts
 from components.shared.features.content import CONTENT_COLUMN
 from components.shared.features.spec import FeatureSpec
-from components.shared.progress import report
+from components.shared.progress import report, tell
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import Recommender, concatenated, golden_answer
 from components.shared.recommender.vector_index import VectorIndex
@@ -29,7 +29,7 @@ from components.shared.release.bundle import MANIFEST, SIGNATURE, verify
 from components.shared.release.golden import GOLDEN, read_golden
 from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.trust import trusted
-from components.shared.schema.tables import ITEMS
+from components.shared.schema.account import told
 from components.shared.storage import atomic_directory, write_json
 from components.shared.text.lexical import LexicalIndex
 
@@ -62,21 +62,23 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
 
     Args:
         bundle: Signed bundle of a registry.
-        items: Parquet file or folder, or its URI, in the format of the data contract (schema.ITEMS); missing columns
-            and null values keep the stored values. Items that are not given are kept.
+        items: File, folder, URI or glob of Parquet, CSV or JSON with the columns of the data contract (schema.ITEMS),
+            read as ingest_events reads it; missing columns and null values keep the stored values. Items that are not
+            given are kept.
         out: Folder to write.
         public_key: Public key file to verify the bundle, whose successor is signed again; see trust.trusted.
 
     Raises:
         BundleError: the bundle is incomplete or not trusted, or was compiled by a release without item towers.
-        InputError: the items cannot be read, an item has no id, or a content vector does not fit the model.
+        InputError: the items cannot be read, or a content vector does not fit the model.
+        DataError: no item is valid.
     """
     trusted(bundle, public_key)
     if not (bundle / ITEM_TOWER).exists():
         raise BundleError(f"{bundle / ITEM_TOWER} is missing", "compile the model again with this shoprank version")
     spec = FeatureSpec.read(bundle / "spec.json")
     with atomic_directory(out) as folder:
-        result, read = _write_items(bundle, spec, _given(items), folder)
+        result, read = _write_items(bundle, spec, _given(items, out), folder)
         report(STAGE, 0.3, f"{result.added:,} items added, {result.changed:,} changed")
         shutil.copytree(
             bundle, folder, ignore=lambda at, _: _NOT_COPIED if Path(at) == bundle else (), dirs_exist_ok=True
@@ -88,26 +90,12 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
     return result
 
 
-def _given(items: str | Path) -> pa.Table:
-    """Read the used columns of the data contract, cast to its types."""
-    fix = "give Parquet in the format of ingest_events"
-    try:
-        filesystem, path = url_to_fs(str(items))
-        table = pq.read_table(path, filesystem=filesystem)
-    except (OSError, ValueError) as error:
-        raise InputError(f"items {items}: {str(error).splitlines()[0]}", fix) from error
-    if "item_id" not in table.column_names:
-        raise InputError(f"items {items}: column 'item_id' is missing", f"it has: {', '.join(table.column_names)}")
-    if table["item_id"].null_count:
-        raise InputError(f"items {items}: {table['item_id'].null_count} rows have no item_id", "remove them")
-    columns: dict[str, pa.ChunkedArray] = {}
-    for name in (name for name in _READ if name in table.column_names):
-        kind = ITEMS.field(name).type
-        try:
-            columns[name] = table[name].cast(kind)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise InputError(f"items {items}: column '{name}' is {table[name].type}, not {kind}", fix) from error
-    return pa.table(columns)
+def _given(items: str | Path, beside: Path) -> pa.Table:
+    """Read the used columns of the items; what is left out is told."""
+    table, account = read_items(str(items), beside)
+    for sentence in told({"items": account}):
+        tell(STAGE, sentence)
+    return table.select(_READ)
 
 
 def _write_items(bundle: Path, spec: FeatureSpec, given: pa.Table, folder: Path) -> tuple[Refreshed, np.ndarray]:

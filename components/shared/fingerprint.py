@@ -1,10 +1,13 @@
 """A fingerprint of files outside a pipeline, so that KFP's cache sees that they have changed."""
 
 import hashlib
+import os
 import uuid
+from pathlib import Path
 from typing import Any
 
 import fsspec
+from fsspec.core import has_magic
 
 from components.shared.errors import InputError, connection_failed
 
@@ -16,11 +19,13 @@ def files_below(uri: str, what: str = "source") -> tuple[Any, dict[str, dict[str
     """List the files of a file, folder or URI as they are now.
 
     Args:
-        uri: Plain path, file://, s3:// or any other scheme that fsspec supports.
+        uri: Plain path, file://, s3:// or any other scheme that fsspec supports; `*`, `?` and `[]` are a glob where no
+            file or folder has that name.
         what: What the error calls it.
 
     Returns:
-        The file system, and path -> its details (at least `size`), sorted by path; {} if the URI does not exist.
+        The file system, and path -> its details (at least `size`), sorted by path; {} if the URI does not exist. Links
+        to folders are followed.
 
     Raises:
         InputError: the file system is unknown or does not answer.
@@ -30,15 +35,45 @@ def files_below(uri: str, what: str = "source") -> tuple[Any, dict[str, dict[str
     try:
         filesystem, root = fsspec.core.url_to_fs(uri)
         filesystem.invalidate_cache()
-        if filesystem.isfile(root):
-            return filesystem, {root: filesystem.info(root)}
-        found = filesystem.find(root, detail=True)
+        found = _found(filesystem, root)
     except (ValueError, ImportError, OSError, BotoCoreError) as error:
         raise InputError(
             f"{what} '{uri}' cannot be opened: {error}",
             "give a path, file://, s3:// or another scheme that fsspec knows", connection_failed(error),
         ) from error  # fmt: skip
     return filesystem, dict(sorted(found.items()))
+
+
+def _found(filesystem: Any, root: str) -> dict[str, dict[str, Any]]:
+    if filesystem.isfile(root):
+        return {root: filesystem.info(root)}
+    if has_magic(root) and not filesystem.exists(root):
+        listed = filesystem.glob(root, detail=True)
+        folders = [path for path, details in listed.items() if details["type"] == "directory"]
+        found = {path: details for path, details in listed.items() if details["type"] != "directory"}
+        for folder in folders:
+            found |= filesystem.find(folder, detail=True)
+    else:
+        found = filesystem.find(root, detail=True)
+    links = [path for path, details in found.items() if details.get("islink") and Path(path).is_dir()]
+    for link in links:
+        del found[link]
+        found |= _linked(link, ())
+    return found
+
+
+def _linked(link: str, outer: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Files below a link to a folder on this machine; a link to one of the folders around it is not followed."""
+    target, outer = os.path.realpath(link), (*outer, os.path.realpath(Path(link).parent))
+    if any(folder == target or folder.startswith(f"{target}{os.sep}") for folder in outer):
+        return {}
+    filesystem, found = fsspec.filesystem("file"), dict[str, dict[str, Any]]()
+    for path, details in filesystem.find(link, detail=True).items():
+        if details.get("islink") and Path(path).is_dir():
+            found |= _linked(path, (*outer, target))
+        else:
+            found[path] = details
+    return found
 
 
 def fingerprint(*uris: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from components.shared.schema.account import Account
 from components.shared.schema.data_options import ValidationOptions
 from components.validate_data.tables import Tables
 
@@ -50,6 +51,8 @@ class Context:
     """The statistics of the previous run."""
     rejected: dict[str, int] = field(default_factory=dict)
     """Reason -> number of event rows rejected by ingest_events."""
+    account: Account = field(default_factory=dict)
+    """What ingest_events read, and what became of it."""
 
     def rows(self, table: str) -> int:
         """Number of rows of a table."""

@@ -34,7 +34,7 @@ def build_page(context: Context, findings: list[Finding]) -> Page:
         _prices(page, context.tables, statistics)
         _sessions(page, context.tables)
     _columns(page, statistics)
-    _rejected(page, context.rejected)
+    _account(page, context)
     _previous(page, context)
     return page
 
@@ -182,10 +182,32 @@ def _columns(page: Page, statistics: dict[str, Any]) -> None:
     page.table(["column", "values", "null", "distinct (approx.)", "least", "median", "most"], rows)
 
 
-def _rejected(page: Page, rejected: dict[str, int]) -> None:
-    if rejected:
-        page.section("Rows rejected by ingest_events")
-        page.table(["reason", "event rows"], [[reason, count] for reason, count in rejected.items()])
+def _account(page: Page, context: Context) -> None:
+    """What was read, and what of it was rejected or not understood, with the most common values."""
+    if context.account:
+        page.section("Account of the source", "Rows read are those kept and those rejected.")
+        rows = [
+            [table, one.files or None, sum(one.skipped.values()), one.rows, one.kept, one.rows - one.kept,
+             sum(lost.rows for lost in one.unread.values())]
+            for table, one in context.account.items()
+        ]  # fmt: skip
+        columns = ["table", "files read", "files not read", "rows read", "kept", "rejected", "values not read"]
+        page.table(columns, rows)
+    lost = [
+        [f"{table}: {name}", one.rows, ", ".join(f"{value} ({times:,})" for value, times in one.values.items())]
+        for table, account in context.account.items()
+        for name, one in (
+            *account.rejected.items(),
+            *((f"{name} is unknown", one) for name, one in account.unread.items()),
+        )
+    ] or [[reason, count, ""] for reason, count in context.rejected.items()]
+    if lost:
+        page.section("Rows rejected, and values not read")
+        page.table(["reason", "rows", "most common values"], lost)
+    skipped = [[table, reason, files, ", ".join(one.skipped_names.get(reason, ()))]
+               for table, one in context.account.items() for reason, files in one.skipped.items()]  # fmt: skip
+    if skipped:
+        page.section("Files not read").table(["table", "reason", "files", "such as"], skipped)
 
 
 def _previous(page: Page, context: Context) -> None:

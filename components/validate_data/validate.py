@@ -10,6 +10,7 @@ import duckdb
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report
 from components.shared.report.page import Page
+from components.shared.schema.account import read_account
 from components.shared.schema.data_options import ValidationOptions
 from components.shared.schema.tables import schema_hash
 from components.shared.storage import read_json, write_json
@@ -113,8 +114,9 @@ def _judge(
             report(STAGE, 0.5, "checking")
             refused = rejected_reasons(tables, rejected) if rejected else {}
             context = Context(
-                tables=tables, statistics=found, options=options, now=now, previous=earlier, rejected=refused
-            )
+                tables=tables, statistics=found, options=options, now=now, previous=earlier, rejected=refused,
+                account=read_account(rejected) if rejected else {},
+            )  # fmt: skip
             findings = [finding for rule in RULES for finding in rule(context)]
             report(STAGE, 0.8, "drawing")
             return found, findings, build_page(context, findings)

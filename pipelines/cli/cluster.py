@@ -11,8 +11,8 @@ from pipelines.cli.parameters import Json, emit
 if TYPE_CHECKING:
     from pipelines.doctor.needs import Finding, Plan
 
-MARKS = {"ok": "[green]✓[/]", "missing": "[red]✗[/]", "absent": "[dim]–[/]", "unknown": "[yellow]?[/]"}
-"""Of the states of a finding."""
+MARKS = {"ok": ("✓", "green"), "missing": ("✗", "red"), "absent": ("–", "dim"), "unknown": ("?", "yellow")}
+"""State of a finding -> mark and colour."""
 
 StepsNamespace = Annotated[str, typer.Option("--namespace", help="Where the pipeline's steps run and train.")]
 ServingNamespace = Annotated[
@@ -100,14 +100,14 @@ def name_problems(plan: "Plan", context: str) -> None:
 
 
 def _show(found: "list[Finding]") -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_edge=False, pad_edge=False)
     for heading in ("", "need", "namespace", "found"):
         table.add_column(heading)
     for one in found:
-        table.add_row(MARKS[one.state], escape(one.need), one.namespace, escape(one.found))
+        table.add_row(Text(*MARKS[one.state]), one.need, one.namespace, one.found)
     console.print(table)
     for one in found:
         if one.state == "missing":

@@ -8,13 +8,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from components.shared.errors import ShoprankError
 from components.shared.report.prices import price_text
-from pipelines.local.log import Ended, Progressed, Started
+from pipelines.local.log import Ended, Progressed, Started, Told
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 132)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# Titles and queries may hold what rich takes for markup or emoji, such as [new] or :milk:.
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 132)
+errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class StageProgress:
@@ -28,7 +30,7 @@ class StageProgress:
     def __init__(self, quiet: bool = False, clock: Callable[[], float] = time.monotonic) -> None:
         self._progress = Progress(
             TextColumn("{task.fields[mark]}"), TextColumn("{task.description:<18}"), BarColumn(bar_width=24),
-            TimeElapsedColumn(), TextColumn("[dim]{task.fields[note]}"), console=console,
+            TimeElapsedColumn(), TextColumn("{task.fields[note]}", style="dim", markup=False), console=console,
             disable=quiet or not console.is_terminal,
         )  # fmt: skip
         self._plain_lines = not quiet and not console.is_terminal
@@ -45,7 +47,7 @@ class StageProgress:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def watch(self, event: Started | Ended | Progressed) -> None:
+    def watch(self, event: Started | Ended | Progressed | Told) -> None:
         """Show one event."""
         if isinstance(event, Started):
             self._name, self._note = event.task, ""
@@ -57,6 +59,8 @@ class StageProgress:
             return
         elif isinstance(event, Progressed):
             self._progressed(event)
+        elif isinstance(event, Told):
+            self._say(event.text)
         elif event.ok:
             self._progress.update(self._bar, completed=1.0, mark="[green]✓")
             self._progress.stop_task(self._bar)
@@ -84,7 +88,12 @@ class StageProgress:
 
     def _plain(self, line: str) -> None:
         if self._plain_lines:
-            console.print(line, markup=False)
+            console.print(line)
+
+    def _say(self, text: str) -> None:
+        """Print a sentence of a stage, above the bars of a terminal."""
+        if self._plain_lines or not self._progress.disable:
+            console.print(f"  ! {text}", soft_wrap=True)
 
 
 PLAIN_EVERY_S = 5.0
@@ -105,18 +114,14 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
         table.add_row(str(position), item["title"], price_text(item.get("price")), score, "; ".join(item["reasons"]))
     console.print(table)
     for warning in answer.get("warnings", []):
-        console.print(f"[yellow]note:[/] {warning}")
+        console.print(Text.assemble(("note: ", "yellow"), warning))
     if answer.get("note"):
-        console.print(f"[yellow]note:[/] {answer['note']}")
+        console.print(Text.assemble(("note: ", "yellow"), answer["note"]))
     as_of = f", as of {answer['as_of']}" if answer.get("as_of") else ""
-    console.print(f"[dim]model {answer['model_version']}{as_of}, request {answer['request_id']}[/]\n")
+    console.print(f"model {answer['model_version']}{as_of}, request {answer['request_id']}\n", style="dim")
 
 
 def show_error(error: ShoprankError) -> None:
     """Print headline and fix."""
-    errors.print(f"[bold red]error:[/] {_plain_text(error.headline)}")
-    errors.print(f"[bold]fix:[/] {_plain_text(error.fix)}")
-
-
-def _plain_text(text: str) -> str:
-    return text.replace("[", r"\[")
+    errors.print(Text.assemble(("error: ", "bold red"), error.headline))
+    errors.print(Text.assemble(("fix: ", "bold"), error.fix))

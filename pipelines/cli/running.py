@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from components.shared.errors import InputError
 from components.shared.release.registry import CHAMPION, Registry, Root
@@ -49,12 +50,12 @@ def demo(size: Size = "", out: Out = Path("out")) -> None:
 
     started = time.monotonic()
     finished = train("training", {"size": size} if size else {}, out)
-    console.print("\n[bold]Asking the real predictor[/]\n")
+    console.print("\nAsking the real predictor\n", style="bold")
     answers = shop.ask_all(shop.champion(out / "registry"), public_path(out / "keys" / "signing.pem"))
     for question, answer in answers:
         show_answer(question.title, answer)
     path = shop.report(finished, out / "report.html", answers)
-    console.print(f"[green]done[/] in {shop.elapsed(started)}: open {path}")
+    console.print(Text.assemble(("done", "green"), f" in {shop.elapsed(started)}: open {path}"))
 
 
 def tune(
@@ -105,7 +106,7 @@ def tune(
 
 
 def refresh(
-    items: Annotated[str, typer.Argument(help="Parquet file or folder of items, or its URI (item_id, title, ...).")],
+    items: Annotated[str, typer.Argument(help="File, folder, URI or glob of items: Parquet, CSV or JSON (item_id, title, ...).")],
     config: Config = None,
     set_: Set = None,
     out: Out = Path("out"),
@@ -145,7 +146,7 @@ def train(
             f"the model was refused: {' '.join(decision.reasons)}", f"see `shoprank report {finished.folder}`"
         )
     if not quiet:
-        console.print(f"[green]blessed and released[/] ({finished.folder})")
+        console.print(Text.assemble(("blessed and released", "green"), f" ({finished.folder})"))
     return finished
 
 

@@ -35,6 +35,13 @@ class Progressed:
     note: str
 
 
+@dataclass(frozen=True)
+class Told:
+    """A task told something of its input."""
+
+    text: str
+
+
 @dataclass
 class LogReader:
     """Parses a log line by line and keeps the last error."""
@@ -46,13 +53,16 @@ class LogReader:
     """Indentation of the fix while its lines are read."""
     _tail: list[str] = field(default_factory=list)
 
-    def read(self, line: str) -> Started | Ended | Progressed | None:
+    def read(self, line: str) -> Started | Ended | Progressed | Told | None:
         """The event in a line, or None."""
         line = _COLOUR.sub("", line.rstrip("\n"))
         if self._indent is not None and line.startswith(" " * self._indent) and not _FIX.match(line):
             self.fix += f"\n{line[self._indent - 2 :]}"
             return None
         self._indent = None
+        # First, because it has words of the shop.
+        if (text := progress.parse_told(line)) is not None:
+            return Told(text)
         if found := _STARTED.search(line):
             return Started(found["task"])
         if found := _ENDED.search(line):

@@ -18,7 +18,7 @@ from typing import Any
 
 from components.shared.errors import InputError, ShoprankError
 from components.shared.storage import read_json, write_json
-from pipelines.local.log import Ended, LogReader, Progressed, Started
+from pipelines.local.log import Ended, LogReader, Progressed, Started, Told
 from pipelines.local.processes import MARK, delayed_signals, end_run
 
 
@@ -99,7 +99,7 @@ def exclusive(out: Path) -> Iterator[None]:
 
 
 def run_local(
-    pipeline: str, arguments: dict[str, Any], out: Path, watch: Callable[[Started | Ended | Progressed], None]
+    pipeline: str, arguments: dict[str, Any], out: Path, watch: Callable[[Started | Ended | Progressed | Told], None]
 ) -> Run:
     """Run a pipeline in a child process; `watch` is called with every event.
 

@@ -1,9 +1,10 @@
-"""The remaining time in progress lines."""
+"""Progress lines with the remaining time, and words of a shop as they are."""
 
 import pytest
 
-from pipelines.cli.console import StageProgress
-from pipelines.local.log import Ended, Progressed, Started
+from components.shared.errors import InputError
+from pipelines.cli.console import StageProgress, show_answer, show_error
+from pipelines.local.log import Ended, Progressed, Started, Told
 
 
 @pytest.fixture
@@ -33,3 +34,21 @@ def test_preparation_does_not_count_as_training_time(lines):
 def test_remaining_time_restarts_with_a_second_training(lines):
     found = lines((100, 1.0, "epoch 4"), (110, 0.05, "refit, epoch 1"), (120, 0.15, "refit, epoch 1"))
     assert found == ["epoch 4", "refit, epoch 1", "refit, epoch 1, 85 s left"]
+
+
+ODD = ("Lamp [/sale]", "[new] Lamp", "[bold]Lamp", ":milk:", "[/]", "100 % [cotton")
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_words_of_a_shop_are_printed_as_they_are(capsys, text):
+    item = {"title": text, "price": 1.0, "score": 0.5, "reasons": [text]}
+    show_answer(text, {"items": [item], "warnings": [text], "note": text, "model_version": text, "request_id": "r"})
+    show_error(InputError(text, text))
+    with StageProgress() as progress:
+        progress.watch(Started("ingest-events"))
+        progress.watch(Told(text))
+        progress.watch(Progressed(0.5, text))
+        progress.watch(Ended("ingest-events", ok=True))
+    printed = capsys.readouterr()
+    assert printed.out.count(text) == 8 and printed.err.count(text) == 2
+    assert f"  ! {text}\n" in printed.out

@@ -1,5 +1,5 @@
 from components.shared import progress
-from pipelines.local.log import Ended, LogReader, Progressed, Started
+from pipelines.local.log import Ended, LogReader, Progressed, Started, Told
 
 LOG = """\
 02:00:00.1 - INFO - Executing task \x1b[96m'ingest-events'\x1b[0m
@@ -40,3 +40,12 @@ def test_progress_lines_round_trip(capsys):
     progress.report("train_ranker", 1.7, "epoch 2 loss 0.1")
     assert progress.parse(capsys.readouterr().out) == ("train_ranker", 1.0, "epoch 2 loss 0.1")
     assert progress.parse("no progress here") is None
+
+
+def test_sentences_of_a_stage_round_trip_whatever_they_quote(capsys):
+    text = "events: 2 rows rejected: 'Executing task 'x'\nfix: [/b]'"
+    progress.tell("ingest_events", text)
+    line = capsys.readouterr().out
+    assert line.count("\n") == 1
+    assert LogReader().read(f"    {line}") == Told("events: 2 rows rejected: 'Executing task 'x' fix: [/b]'")
+    assert progress.parse_told("it was told twice") is None and LogReader().read("was told nothing") is None

@@ -42,6 +42,14 @@ def test_a_full_request_is_read():
     assert ask.filters.price_min == 1.0 and ask.history is not None and ask.history[0].timestamp == 1_700_000_000
 
 
+@pytest.mark.parametrize("given_id", [10, 10.0, "10", " 10 ", "10.0"])
+def test_ids_have_the_form_of_ingested_ones(given_id):
+    event = {"item_id": given_id, "event_type": "view", "timestamp": 1_700_000_000}
+    ask = parse_instance({"user_id": given_id, "exclude": [given_id], "history": [event]})
+    assert ask.history is not None
+    assert [ask.user_id, *ask.exclude, ask.history[0].item_id] == ["10"] * 3
+
+
 @pytest.mark.parametrize("k", [0, -1, 10**9, 10**30, "ten", True, 2.5, 10.0, None, [10]])
 def test_k_must_be_a_whole_number_up_to_500(k):
     with pytest.raises(RequestError, match="field 'k'") as refusal:
@@ -52,7 +60,9 @@ def test_k_must_be_a_whole_number_up_to_500(k):
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
-        ({"user_id": 5}, "user_id"),
+        ({"user_id": [5]}, "user_id"),
+        ({"user_id": True}, "user_id"),
+        ({"user_id": float("nan")}, "user_id"),
         ({"user_id": "x" * 513}, "user_id"),
         ({"user_id": "\ud800"}, "user_id"),
         ({"query": "a" * 10_001}, "query"),
@@ -68,7 +78,7 @@ def test_k_must_be_a_whole_number_up_to_500(k):
         ({"history": [{"item_id": "a", "event_type": "view"}]}, "history[0].timestamp"),
         ({"history": [{"item_id": "a", "event_type": "stolen", "timestamp": 1}]}, "history[0].event_type"),
         ({"history": {}}, "history"),
-        ({"exclude": ["a", 1]}, "exclude[1]"),
+        ({"exclude": ["a", {}]}, "exclude[1]"),
         ({"user": "x"}, "user"),
     ],
 )

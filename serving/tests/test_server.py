@@ -144,7 +144,7 @@ def test_v2_empty_answers_have_width_zero(http):
         [], [_tensor("user", ["a"])], [_tensor("k", [0], "INT64")], [_tensor("k", [2.5], "FP32")],
         [_tensor("k", [2.5], "INT64")], [_tensor("k", ["ten"], "INT64")], [_tensor("k", [[1], [2, 3]], "INT64", [2])],
         [_tensor("user_id", ["a", "b"], shape=[3])], [_tensor("user_id", ["a"], shape=[-1])],
-        [_tensor("user_id", [5])], [_tensor("user_id", ["a"]), _tensor("user_id", ["b"])],
+        [_tensor("user_id", [True])], [_tensor("user_id", ["a"]), _tensor("user_id", ["b"])],
         [_tensor("user_id", ["a"], "NONSENSE")], [_tensor("filters", ["{"])], [_tensor("query", ["a" * 20_000])],
         [_tensor("user_id", [], shape=[10**12])], [_tensor("user_id", ["a"], shape=[10**30])], [{"name": "k"}],
         [_tensor("timestamp", [10**15], "INT64")], [_tensor("user_id", ["\ud800"])],

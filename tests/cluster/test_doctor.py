@@ -100,7 +100,7 @@ def test_a_gateway_that_is_not_programmed_says_why(platform, spaces, doctor):
     assert found.state == "missing" and found.found.startswith("Accepted is Unknown")
 
 
-def test_wrong_key_policy_and_runtime_are_named(platform, spaces, doctor):
+def test_wrong_key_policy_and_runtime_are_named(platform, spaces, doctor, training_runtime):
     _, served = spaces
     patches = {
         "configmap/shoprank-signing-key": {"data": {"signing.pem.pub": OTHER_KEY}},

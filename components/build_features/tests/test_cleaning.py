@@ -10,7 +10,7 @@ from components.build_features.cleaning import clean, limit_outliers
 from components.build_features.config import CleaningConfig
 
 
-def test_every_rule_counts_the_affected_events(shop, built, built_from):
+def test_every_rule_counts_the_affected_events(shop, built, built_from, capsys):
     whole = len(shop.events)
     last = max(event["timestamp"] for event in shop.events)
     early = shop.events[0]["timestamp"]
@@ -32,6 +32,9 @@ def test_every_rule_counts_the_affected_events(shop, built, built_from):
     assert "robot" not in found.users and "gone" not in found.catalog.item_id.to_pylist()
     assert np.nanmax(found.store.columns["price"]) == np.nanmax(built.store.columns["price"])
     assert found.summary.metrics()["robot_events_dropped"] == 31.0
+    said = capsys.readouterr().out
+    assert f"told build_features 3 of {counts['events_read']:,} events repeat another one and are merged" in said
+    assert "31 of" in said and "of 1 shoppers with more than 30 events on a day (features.cleaning.robot" in said
 
 
 def test_busy_day_below_the_limit_is_not_a_robot(shop, built_from):

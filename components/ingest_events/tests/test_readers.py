@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from components.ingest_events import readers
+from components.ingest_events.readers import chunks, csv_files, json_files
 from components.shared.errors import InputError, SchemaError
 
 _FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -18,7 +18,7 @@ _FUZZ = settings(max_examples=200, deadline=None, suppress_health_check=[HealthC
 def read_csv(data: bytes) -> tuple[list[tuple], list[tuple[str, str]]]:
     rows: list[tuple] = []
     malformed: list[tuple[str, str]] = []
-    for chunk in readers.read_csv(io.BytesIO(data), "x.csv", len(data)):
+    for chunk in csv_files.read_csv(io.BytesIO(data), "x.csv", len(data)):
         rows.extend(tuple(row.values()) for row in chunk.rows.to_pylist())
         malformed.extend(chunk.malformed)
     return rows, malformed
@@ -31,7 +31,7 @@ def test_small_blocks_give_the_same_rows_as_one_large_block(monkeypatch, body):
     data = ("x,y\n" + body).encode("utf-8", "surrogateescape")
     whole = read_csv(data)
     with monkeypatch.context() as patch:
-        patch.setattr(readers, "BLOCK_CHARACTERS", 5)
+        patch.setattr(chunks, "BLOCK_CHARACTERS", 5)
         rows, malformed = read_csv(data)
     assert rows == whole[0]
     assert sorted(malformed) == sorted(whole[1])
@@ -56,7 +56,7 @@ def test_csv_writer_output_is_read_back_unchanged(monkeypatch, rows, block):
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows([("x", "y"), *rows])
     with monkeypatch.context() as patch:
-        patch.setattr(readers, "BLOCK_CHARACTERS", block)
+        patch.setattr(chunks, "BLOCK_CHARACTERS", block)
         assert read_csv(stream.getvalue().encode()) == (rows, [])
 
 
@@ -64,11 +64,11 @@ def test_csv_writer_output_is_read_back_unchanged(monkeypatch, rows, block):
 def test_json_lines_keep_every_line(monkeypatch, block):
     lines = [json.dumps({"q": "燕麦奶 🥛", "n": n}, ensure_ascii=False) for n in range(5)] + ["not json"]
     data = "\r\n\n".join(lines).encode() + b"\n\xff\n"
-    monkeypatch.setattr(readers, "BLOCK_CHARACTERS", block)
-    chunks = list(readers.read_json_lines(io.BytesIO(data), "x.jsonl", len(data)))
-    assert [line for chunk in chunks for line in chunk.rows["line"].to_pylist()] == lines
-    assert [reason for chunk in chunks for _, reason in chunk.malformed] == [readers.NOT_UTF8]
-    assert chunks[-1].share == 1.0
+    monkeypatch.setattr(chunks, "BLOCK_CHARACTERS", block)
+    found = list(json_files.read_json(io.BytesIO(data), "x.jsonl", len(data)))
+    assert [line for chunk in found for line in chunk.rows["line"].to_pylist()] == lines
+    assert [reason for chunk in found for _, reason in chunk.malformed] == [chunks.NOT_UTF8]
+    assert found[-1].share == 1.0
 
 
 def test_invalid_headers_and_overlong_lines_are_refused(monkeypatch):
@@ -76,8 +76,8 @@ def test_invalid_headers_and_overlong_lines_are_refused(monkeypatch):
         read_csv(b"a,b,a\n1,2,3\n")
     with pytest.raises(InputError, match="is not UTF-8"):
         read_csv("名,值\n1,2\n".encode("gb18030"))
-    monkeypatch.setattr(readers, "LONGEST_RECORD", 100)
-    monkeypatch.setattr(readers, "BLOCK_CHARACTERS", 100)
+    monkeypatch.setattr(chunks, "LONGEST_RECORD", 100)
+    monkeypatch.setattr(chunks, "BLOCK_CHARACTERS", 100)
     with pytest.raises(InputError, match="a line of more than 100 characters"):
         read_csv(b"a,b\n" + b"x" * 300)
 
@@ -85,4 +85,4 @@ def test_invalid_headers_and_overlong_lines_are_refused(monkeypatch):
 def test_a_gzip_file_cut_short_is_refused():
     data = gzip.compress(b"a,b\n" + b"1,2\n" * 10_000)[:-20]
     with pytest.raises(InputError, match="cannot be read"):
-        list(readers.read_csv(io.BytesIO(data), "x.csv.gz", len(data)))
+        list(csv_files.read_csv(io.BytesIO(data), "x.csv.gz", len(data)))

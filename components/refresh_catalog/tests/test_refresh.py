@@ -1,6 +1,7 @@
 """An added item is retrieved at once, other items stay as they were, and the predictor serves the result."""
 
 import dataclasses
+import json
 
 import faiss
 import httpx
@@ -11,7 +12,7 @@ import pytest
 
 from components.refresh_catalog.refresh import refresh
 from components.register_model.register import register
-from components.shared.errors import BundleError, InputError
+from components.shared.errors import BundleError, InputError, ShoprankError
 from components.shared.features.catalog import Catalog
 from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.recommender import Recommender
@@ -141,18 +142,41 @@ def test_unknown_categories_and_brands_are_counted(registered, tmp_path):
     assert dataclasses.astuple(result)[0::3] == (2, 2) and result.unknown_brands == 1
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_rows_are_read_by_the_rules_of_the_ingestion(registered, shop, tmp_path, capsys, form):
+    first, second = (shop.catalog.item_id[row].as_py() for row in (1, 2))
+    rows = [
+        {"item_id": f" {first}.0 ", "price": "$1,299.00", "available": ""}, {"item_id": first, "available": "sold out"},
+        {"item_id": second, "price": "-5", "available": "perhaps"}, {"item_id": "", "price": "3", "available": ""},
+    ]  # fmt: skip
+    source = tmp_path / f"items.{form}"
+    if form == "csv":
+        lines = [",".join(f'"{row.get(name, "")}"' for name in rows[0]) for row in rows]
+        source.write_text("\n".join(["item_id,price,available", *lines]))
+    else:
+        source.write_text("\n".join(map(json.dumps, rows)))
+    result = refresh(registered[0], source, tmp_path / "out")
+    assert (result.added, result.changed) == (0, 1)
+    found = Recommender.open(tmp_path / "out").catalog
+    assert found.list_price[1] == 1299.0 and not found.available[1]
+    assert found.list_price[2] == shop.catalog.list_price[2] and found.available[2]
+    said = capsys.readouterr().out
+    assert "told refresh_catalog items: 1 of 4 rows rejected: item_id is null: 1" in said
+    assert "price cannot be read in 1 ('-5' 1) rows" in said and "available cannot be read in 1 ('perhaps' 1)" in said
+
+
 def test_invalid_input_is_refused_and_leaves_nothing(registered, tmp_path):
     bad = {
-        "column 'item_id' is missing": pa.table({"id": ["a"]}),
-        "1 rows have no item_id": pa.table({"item_id": pa.array(["a", None])}),
-        "column 'content_vector' is string, not list": pa.table({"item_id": ["a"], "content_vector": ["b"]}),
+        "has no column 'item_id'": pa.table({"id": ["a"]}),
+        "none of the 2 items of .* are valid \\(item_id is null: 2": pa.table({"item_id": pa.array(["", None])}),
+        "has no rows": pa.table({"item_id": pa.array([], pa.string())}),
     }
     for message, table in bad.items():
         pq.write_table(table, tmp_path / "items.parquet")
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(ShoprankError, match=message):
             refresh(registered[0], tmp_path / "items.parquet", tmp_path / "out")
     (tmp_path / "items.parquet").write_text("item_id,title\n")
-    with pytest.raises(InputError, match=r"items .*items\.parquet"):
+    with pytest.raises(InputError, match=r"items\.parquet cannot be read as Parquet"):
         refresh(registered[0], tmp_path / "items.parquet", tmp_path / "out")
     with pytest.raises(BundleError):
         refresh(tmp_path, tmp_path / "items.parquet", tmp_path / "out")

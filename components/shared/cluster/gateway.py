@@ -38,11 +38,11 @@ def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collec
         return "the gateway has no address"
     host = _host(route, gateway["spec"]["listeners"][0])
     deadline, good, failed, why = time.monotonic() + seconds, 0, 0, ""
-    named = {"headers": {"host": host}, "extensions": {"sni_hostname": host}} if host else {}
+    headers, extensions = ({"host": host}, {"sni_hostname": host}) if host else ({}, {})
     with httpx.Client(trust_env=False, timeout=3, verify=False) as client:
         while good < _IN_A_ROW:
             try:
-                answer = client.get(f"{url}/v2/models/{model}", **named)
+                answer = client.get(f"{url}/v2/models/{model}", headers=headers, extensions=extensions)
                 if answer.is_redirect:
                     return f"{url} redirects to {answer.headers.get('location')}"
                 why = _wrong(answer, versions)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from components.shared.errors import InputError
 from components.shared.options import Count, Fraction, Limit, Options, Rate, refused
+from components.shared.schema.identifiers import NULL_WORDS
 from components.shared.schema.mapping import parse_mapping
 
 
@@ -75,6 +76,12 @@ class DataOptions(Options):
     """File, folder or URI of the catalog; empty: the items in the events."""
     users_source: str = ""
     """File, folder or URI of the users; empty: the users in the events."""
+    columns: list[str] = Field(default_factory=list)
+    """Names of the columns of CSV files of events without a header, "" for unused ones; []: they have a header."""
+    time_format: str = ""
+    """Format of times that are neither ISO 8601 nor an epoch, such as "%d/%m/%Y %H:%M"; strptime's letters."""
+    null_words: list[str] = Field(default_factory=lambda: list(NULL_WORDS))
+    """Words for a missing id, number or time, without case."""
     validation: ValidationOptions = ValidationOptions()
     """Thresholds of validate_data."""
 

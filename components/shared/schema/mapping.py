@@ -13,6 +13,9 @@ from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS
 SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
 """The three tables of the data contract, in the order of ingestion."""
 
+VERSION = "version"
+"""Key of a mapping, as `items.version`: the column that tells which row of an item or user is the newest."""
+
 EXAMPLE = '{"user_id": "visitor", "items.title": "name", "event_types": {"addtocart": "cart"}}'
 
 
@@ -69,8 +72,9 @@ def _target(name: str) -> tuple[str, str]:
     table, dot, column = name.partition(".")
     if not dot:
         table, column = "events", name
-    if table not in SCHEMAS or column not in SCHEMAS[table].names:
-        known = ", ".join(SCHEMAS[table].names) if table in SCHEMAS else ", ".join(SCHEMAS)
+    names = [*SCHEMAS[table].names, *([VERSION] if table != "events" else [])] if table in SCHEMAS else []
+    if column not in names:
+        known = ", ".join(names or SCHEMAS)
         raise SchemaError(
             f"mapping: '{name}' is not a column of the data contract",
             f"use `our column: your column`; {table if table in SCHEMAS else 'the tables'} has: {known}",

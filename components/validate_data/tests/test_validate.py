@@ -10,6 +10,7 @@ import pytest
 from kfp.dsl import HTML, Artifact, Dataset, Metrics
 
 from components.shared.errors import DataError, InputError
+from components.shared.schema.account import Lost, TableAccount, write_account
 from components.shared.schema.data_options import ValidationOptions
 from components.shared.schema.tables import EVENTS, ITEMS, USERS
 from components.shared.version import VERSION
@@ -244,6 +245,24 @@ def test_small_data_without_titles_and_sessions_only_warns(tmp_path):
     result = run(tmp_path, {**data, "users": [{"user_id": "1"}, {"user_id": "2"}], "rejected": []})
     assert {f.level for f in result.findings} == {"info", "warning"}
     assert {f.rule for f in result.findings if f.level == "warning"} == {"null_rate"}
+
+
+def test_page_has_the_account_of_the_source(tmp_path):
+    data = healthy()
+    data["rejected"] = [{"table": "events", "reason": "event_type is unknown"}] * 2
+    write(tmp_path, data)
+    lost = {"event_type is unknown": Lost(rows=2, values={"<b>buy</b>": 2})}
+    events = TableAccount(
+        rows=202, kept=200, rejected=lost, unread={"price": Lost(rows=1, values={"cheap": 1})}, files=3,
+        skipped={"name begins with '_' or '.'": 4}, skipped_names={"name begins with '_' or '.'": ("_temporary/0",)},
+    )  # fmt: skip
+    write_account({"events": events}, tmp_path / "rejected")
+    paths = [tmp_path / name for name in ("events", "items", "users", "statistics")]
+    validate(*paths, tmp_path / "page.html", rejected=tmp_path / "rejected")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    for part in ("Account of the source", "events: event_type is unknown", "&lt;b&gt;buy&lt;/b&gt; (2)",
+                 "events: price is unknown", "cheap (1)", "Files not read", "_temporary/0", ">202<"):  # fmt: skip
+        assert part in page, part
 
 
 def test_kfp_component(tmp_path):

@@ -1,0 +1,42 @@
+"""Counts what became of the staged rows."""
+
+import duckdb
+
+from components.ingest_events.sources import UNREAD, Source
+from components.ingest_events.tabular import TabularFiles
+from components.shared.schema.account import Lost, TableAccount
+
+_COMMON = 3
+"""Most common values that are told."""
+
+
+def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> TableAccount:
+    """The account of a staged table."""
+    rejected = _lost(connection, f"SELECT reason AS name, offending AS given FROM staged_{table} "
+                                 "WHERE reason IS NOT NULL")  # fmt: skip
+    unread = _lost(
+        connection,
+        f"SELECT split_part(one, '{UNREAD}', 1) AS name, split_part(one, '{UNREAD}', 2) AS given FROM "
+        f"(SELECT unnest(unread) AS one FROM staged_{table} WHERE reason IS NULL AND unread IS NOT NULL)",
+    )
+    found = connection.execute(f"SELECT count(*), count(*) FILTER (reason IS NULL) FROM staged_{table}").fetchall()
+    rows, kept = found[0]
+    files = source.files if isinstance(source, TabularFiles) else None
+    return TableAccount(
+        rows=rows, kept=kept, rejected=rejected, unread=unread, files=files.read if files else 0,
+        skipped=dict(files.skipped) if files else {},
+        skipped_names={reason: tuple(names) for reason, names in files.names.items()} if files else {},
+    )  # fmt: skip
+
+
+def _lost(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Lost]:
+    """Rows by name, each with its most common values."""
+    counts = connection.execute(f"SELECT name, count(*) FROM ({query}) GROUP BY ALL ORDER BY 2 DESC, 1").fetchall()
+    values = connection.execute(
+        "SELECT * FROM (SELECT name, given, count(*) AS times "
+        f"FROM ({query}) WHERE trim(given) <> '' GROUP BY ALL) "
+        f"QUALIFY row_number() OVER (PARTITION BY name ORDER BY times DESC, given) <= {_COMMON} "
+        "ORDER BY name, times DESC, given"
+    ).fetchall()
+    shown = {name: {given: times for one, given, times in values if one == name} for name, _ in counts}
+    return {name: Lost(rows=rows, values=shown[name]) for name, rows in counts}

@@ -1,0 +1,78 @@
+"""Computes what several expressions need of a raw column once, in a relation around the chunk."""
+
+from typing import Any
+
+import pyarrow as pa
+
+from components.ingest_events import sql
+from components.ingest_events.values import Cell, is_number, trimmed
+
+
+def constant(text: str) -> Cell:
+    """The cell of a constant."""
+    literal = sql.literal(text)
+    return Cell(raw=literal, kind=pa.string(), text=f"nullif({trimmed(literal)}, '')",
+                amount=f"TRY_CAST({trimmed(literal)} AS DOUBLE)")  # fmt: skip
+
+
+class Cells:
+    """The cells of a chunk.
+
+    Args:
+        relation: The chunk.
+        is_json: Whether its columns are the text of JSON fields, which may be objects.
+    """
+
+    def __init__(self, relation: str, is_json: bool):
+        self._chunk, self._is_json = relation, is_json
+        self._columns: list[list[str]] = [[], [], [], []]
+
+    def add(self, ours: Any, raw: str, kind: pa.DataType) -> Cell:
+        """Add a raw column.
+
+        Args:
+            ours: Field of the data contract that is read from it.
+            raw: SQL of the column.
+            kind: Its Arrow type.
+        """
+        at = len(self._columns[0])
+        given, plain, amount = f"given{at}", f"plain{at}", f"amount{at}"
+        self._columns[0].append(f"{raw} AS {given}")
+        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if is_text:
+            inner = given
+            if self._is_json and pa.types.is_string(ours.type):
+                inner = f"inner{at}"
+                self._columns[1].append(f"{_unwrapped(given)} AS {inner}")
+            self._columns[2].append(f"nullif({trimmed(inner)}, '') AS {plain}")
+        if _needs_amount(ours) and (is_text or is_number(kind)):
+            read = f"TRY_CAST({plain} AS DOUBLE)" if is_text else f"{given}::DOUBLE"
+            self._columns[3].append(f"{read} AS {amount}")
+        else:
+            amount = "NULL::DOUBLE"
+        return Cell(raw=given, kind=kind, text=plain if is_text else "", amount=amount)
+
+    def relation(self) -> str:
+        """SQL of the chunk with the columns of all cells."""
+        found = self._chunk
+        for columns in filter(None, self._columns):
+            found = f"(SELECT *, {', '.join(columns)} FROM {found})"
+        return found
+
+    @staticmethod
+    def nested(cell: Cell, is_id: bool) -> str:
+        """Whether the value of a JSON field is an object, or, of an id, a list; a title may begin with a bracket."""
+        begins = "IN ('{', '[')" if is_id else "= '{'"
+        return f"{cell.text} IS NOT NULL AND left({cell.text}, 1) {begins} AND json_valid({cell.text})"
+
+
+def _needs_amount(ours: Any) -> bool:
+    kind = ours.type
+    return pa.types.is_floating(kind) or pa.types.is_timestamp(kind) or pa.types.is_boolean(kind)
+
+
+def _unwrapped(raw: str) -> str:
+    """The value of an object with a single key, as `{"$oid": "u0"}`; other text as it is."""
+    single = f"left({raw}, 1) = '{{' AND json_valid({raw}) AND len(json_keys({raw})) = 1"
+    inner = f"json_extract_string({raw}, '/' || replace(replace(json_keys({raw})[1], '~', '~0'), '/', '~1'))"
+    return f"CASE WHEN {single} THEN {inner} ELSE {raw} END"

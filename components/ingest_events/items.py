@@ -1,0 +1,43 @@
+"""Reads the items of a source by the same rules as an ingestion, for a catalog that already exists."""
+
+from pathlib import Path
+
+import pyarrow as pa
+
+from components.ingest_events.accounting import table_account
+from components.ingest_events.binding import Binding
+from components.ingest_events.staging import stage, staging
+from components.ingest_events.tabular import TabularFiles
+from components.shared.errors import DataError, InputError
+from components.shared.schema.account import TableAccount
+from components.shared.schema.tables import ITEMS
+
+
+def read_items(source: str, beside: Path) -> tuple[pa.Table, TableAccount]:
+    """Read items; several rows of an item stay, oldest first.
+
+    Args:
+        source: File, folder, URI or glob of Parquet, CSV or JSON.
+        beside: Path whose folder gets the temporary files.
+
+    Returns:
+        Valid rows in schema ITEMS, null where the source says nothing, and the account of the source.
+
+    Raises:
+        InputError: the source cannot be read, or has no rows.
+        SchemaError: it has no item_id, or a column of a type that cannot be read.
+        DataError: no row is valid.
+    """
+    files = TabularFiles(uri=source, binding=Binding(table="items"))
+    with staging(beside) as connection:
+        stage(connection, "items", files, unique=False)
+        account = table_account(connection, "items", files)
+        if not account.rows:
+            raise InputError(f"items '{source}' has no rows", "give at least one item")
+        if not account.kept:
+            reasons = ", ".join(f"{reason}: {lost}" for reason, lost in account.rejected.items())
+            raise DataError(f"none of the {account.rows:,} items of '{source}' are valid ({reasons})", "correct them")
+        order = "coalesce(version, '-inf'::DOUBLE), rowid"
+        rows = f"SELECT {', '.join(ITEMS.names)} FROM staged_items WHERE reason IS NULL ORDER BY {order}"
+        schema = pa.schema([field.with_nullable(True) for field in ITEMS])
+        return connection.sql(rows).to_arrow_table().cast(schema), account

@@ -1,0 +1,1 @@
+"""Readers of Parquet, CSV and JSON: unconverted rows, chunk by chunk in bounded memory, without losing a line."""

@@ -1,0 +1,65 @@
+"""Reads the needed columns of Parquet files."""
+
+from collections.abc import Collection, Iterator
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.ingest_events.readers.chunks import Chunk, check_unique
+from components.shared.errors import InputError, SchemaError
+
+PARQUET_BATCH = 262_144
+"""Rows of a chunk."""
+
+
+def read_parquet(stream: IO[bytes], name: str, wanted: Collection[str]) -> Iterator[Chunk]:
+    """Read a Parquet file by batches.
+
+    Args:
+        stream: The file.
+        name: What errors call it.
+        wanted: Columns that are read if the file has them.
+
+    Raises:
+        InputError: the file is corrupt.
+        SchemaError: two columns have the same name, or a wanted column has a type that cannot be read.
+    """
+    try:
+        file = pq.ParquetFile(stream)
+        names = file.schema_arrow.names
+        check_unique(names, name)
+        chosen = [column for column in names if column in wanted]
+        total, done = max(file.metadata.num_rows, 1), 0
+        # Without any column a batch would have no rows.
+        for batch in file.iter_batches(batch_size=PARQUET_BATCH, columns=chosen or names[:1]):
+            done += batch.num_rows
+            columns = [_readable(batch[column], column, name) for column in batch.schema.names]
+            rows = pa.table(columns, names=batch.schema.names)
+            yield Chunk(rows=rows, share=done / total, columns=tuple(names))
+        if not done:
+            empty = file.schema_arrow.empty_table().select(chosen or names[:1])
+            yield Chunk(rows=empty, share=1.0, columns=tuple(names))
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"{name} cannot be read as Parquet: {str(error).splitlines()[0]}",
+            "write the file again, or remove it from the source; it may be truncated",
+        ) from error
+
+
+def _readable(column: Any, label: str, name: str) -> Any:
+    """A column of a type that DuckDB reads."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _readable(column.cast(kind.value_type), label, name)
+    try:
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+            return column.cast(pa.binary()).cast(pa.string())
+        if pa.types.is_float16(kind):
+            return column.cast(pa.float32())
+        if pa.types.is_decimal256(kind):
+            return column.cast(pa.decimal128(38, min(kind.scale, 38)))
+    except pa.ArrowInvalid as error:
+        wrong = "is binary and not UTF-8" if "UTF8" in str(error) else f"is {kind} with values beyond 38 digits"
+        raise SchemaError(f"{name}: column '{label}' {wrong}", "write it as text or as a smaller number") from error
+    return column

@@ -1,0 +1,86 @@
+"""The account of an ingestion: what was read, what was left out and why, so that the numbers add up."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.shared.storage import read_json, write_json
+
+FILE = "account.json"
+"""In the output `rejected` of ingest_events."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """Rows that were rejected for a reason, or lost a value."""
+
+    rows: int
+    values: Mapping[str, int] = field(default_factory=dict)
+    """The most common raw values, and their rows; values that are missing in the source are not listed."""
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{value!r} {rows:,}" for value, rows in self.values.items())
+        return f"{self.rows:,}" + (f" ({shown})" if shown else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableAccount:
+    """One table. `rows` is `kept` plus the rows of `rejected`."""
+
+    rows: int
+    """Read from files; of a table that is made from the events, its rows."""
+    kept: int
+    rejected: Mapping[str, Lost] = field(default_factory=dict)
+    """Reason -> rows."""
+    unread: Mapping[str, Lost] = field(default_factory=dict)
+    """Optional column -> kept rows whose value cannot be read, and is unknown."""
+    files: int = 0
+    """Files read; 0 for a table without files."""
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Reason -> files that were not read."""
+    skipped_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Reason -> some of these files."""
+
+
+Account = dict[str, TableAccount]
+"""Table (events, items, users) -> its account."""
+
+
+def write_account(account: Mapping[str, TableAccount], folder: Path) -> None:
+    """Write account.json into the folder of rejected rows."""
+    write_json(folder / FILE, {table: dataclasses.asdict(one) for table, one in account.items()})
+
+
+def read_account(folder: Path) -> Account:
+    """Read account.json; {} where an earlier release wrote none."""
+    if not (folder / FILE).exists():
+        return {}
+    return {table: _table(raw) for table, raw in read_json(folder / FILE).items()}
+
+
+def _table(raw: dict[str, Any]) -> TableAccount:
+    lost = {name: {key: Lost(**one) for key, one in raw[name].items()} for name in ("rejected", "unread")}
+    names = {reason: tuple(paths) for reason, paths in raw["skipped_names"].items()}
+    return TableAccount(**{**raw, **lost, "skipped_names": names})
+
+
+def told(account: Mapping[str, TableAccount]) -> list[str]:
+    """Sentences about what was not kept as it was; [] if all of it was.
+
+    >>> told({"events": TableAccount(rows=3, kept=2, rejected={"user_id is null": Lost(rows=1, values={"NULL": 1})})})
+    ["events: 1 of 3 rows rejected: user_id is null: 1 ('NULL' 1)"]
+    """
+    lines = []
+    for table, one in account.items():
+        for reason, files in one.skipped.items():
+            names = ", ".join(path.rsplit("/", 1)[-1] for path in one.skipped_names.get(reason, ()))
+            lines.append(f"{table}: {files:,} files not read: {reason}: {names}")
+        rejected = sum(lost.rows for lost in one.rejected.values())
+        if rejected:
+            reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())
+            lines.append(f"{table}: {rejected:,} of {one.rows:,} rows rejected: {reasons}")
+        lines += [f"{table}: {column} cannot be read in {lost} rows, taken as unknown"
+                  for column, lost in one.unread.items()]  # fmt: skip
+    return lines
