@@ -17,6 +17,7 @@ from components.build_features.cleaning import clean, dropped, limit_outliers
 from components.build_features.config import FeatureOptions
 from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
+from components.build_features.time_outliers import drop_time_outliers
 from components.build_features.vocabulary import Vocabularies, encode_items
 from components.shared.cgroup import usable_cpus
 from components.shared.disk import disk_errors
@@ -92,6 +93,10 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
         counts = clean(database, events, items, config.cleaning)
         for sentence in dropped(counts, config.cleaning):
             tell("build_features", sentence)
+        apart = drop_time_outliers(database, config.cleaning.time_outlier_share)
+        if apart.events:
+            tell("build_features", str(apart))
+        counts |= {"time_outliers_dropped": apart.events, "events_kept": counts["events_kept"] - apart.events}
         report("build_features", 0.2, f"{counts['events_kept']:,} events kept")
         target = encode.strongest_event(database)
         timeline = Timeline.plan(*encode.span(database, target), config.horizon_days, config.snapshots)

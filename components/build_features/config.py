@@ -17,6 +17,9 @@ class CleaningConfig(Options):
 
     robot_events_per_day: Count = 2_000
     """A shopper with more events than this on any day is treated as a robot; all of its events are dropped."""
+    time_outlier_share: Fraction = 0.01
+    """Events that a long gap separates from the mass of the events in time are dropped if they are at most this share;
+    0: none."""
     price_quantile: Fraction = 0.999
     """A price above ten times this quantile of the prices before `retriever_end` is an outlier and becomes unknown."""
     quantity_quantile: Fraction = 0.999

@@ -36,6 +36,10 @@ class Rules(Options):
     """Whether intervals of the difference to every baseline must be entirely above zero; for large data."""
     min_shoppers: Amount = 10
     """Minimum number of test shoppers."""
+    min_training_rows: Amount = 20
+    """Minimum number of rows that the retriever was trained on."""
+    min_trained_items: Amount = 2
+    """Minimum number of items with an embedding of their own."""
     min_auc: Fraction = 0.6
     """Minimum area under the ROC curve of the ranker on its candidates."""
     max_calibration_error: Fraction = 0.05

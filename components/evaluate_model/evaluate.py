@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from components.evaluate_model.anonymous import anonymous_shoppers
 from components.evaluate_model.answers import model_answers
@@ -101,6 +102,7 @@ def evaluate(
     shuffled = tuple(with_shuffled_labels(split.recommender, split.rows) for split in (validation, test))
     result = {
         **_measure(test, past, scopes, bought, config),
+        "trained": _trained(features, opened),
         "split": _describe(test, bought, Timeline.read(features / "timeline.json")),
         "ranker": quality(pool, learned_from, bought, config.calibration_bins),
         "anonymous": anonymous_shoppers(
@@ -161,6 +163,12 @@ def _measure(
         "scopes": {name: summarise(scope, past.total, config.bootstrap) for name, scope in scopes.items()},
         "slices": slices(test.rows.targets, scopes["overall"].lists, scopes["first"], facts, config.bootstrap),
     }
+
+
+def _trained(features: Path, opened: Recommender) -> dict[str, int]:
+    """How much the retriever was trained on."""
+    rows = pq.read_metadata(features / "rows" / "retriever.parquet").num_rows
+    return {"rows": rows, "items": opened.catalog.known_items}
 
 
 def _describe(test: Split, bought: np.ndarray, timeline: Timeline) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class Check:
 def apply_rules(result: dict[str, Any], rules: Rules) -> list[Check]:
     """Apply all release gates to metrics.json; failed ones come first."""
     overall = result["scopes"]["overall"]
-    checks = [_shoppers(overall["shoppers"], rules)]
+    checks = [_shoppers(overall["shoppers"], rules), *_trained(result["trained"], rules)]
     checks += [_difference(overall, name, rules) for name in rules.beat if name in overall["methods"]]
     checks += [_informative(overall, name) for name in overall["differences"] if name not in (*rules.beat, CHAMPION)]
     checks += _champion(result, rules)
@@ -45,6 +45,18 @@ def _shoppers(count: int, rules: Rules) -> Check:
         "min_shoppers", passed,
         f"The test window has {count:,} shoppers, {'enough' if passed else 'too few'} (at least {rules.min_shoppers}).",
     )  # fmt: skip
+
+
+def _trained(trained: dict[str, int], rules: Rules) -> Iterator[Check]:
+    """A model of almost no data may still look good on a test window that is as empty."""
+    for rule, count, what in (("min_training_rows", trained["rows"], "rows"),
+                              ("min_trained_items", trained["items"], "items")):  # fmt: skip
+        least = getattr(rules, rule)
+        passed = count >= least
+        yield Check(
+            rule, passed,
+            f"The retriever learned from {count:,} {what}, {'enough' if passed else 'too few'} (at least {least}).",
+        )  # fmt: skip
 
 
 def _difference(overall: dict[str, Any], name: str, rules: Rules) -> Check:

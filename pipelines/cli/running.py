@@ -106,7 +106,7 @@ def tune(
 
 
 def refresh(
-    items: Annotated[str, typer.Argument(help="File, folder, URI or glob of items: Parquet, CSV or JSON (item_id, title, ...).")],
+    items: Annotated[str, typer.Argument(help="File, folder, URI or glob of items in Parquet, CSV or JSON.")],
     config: Config = None,
     set_: Set = None,
     out: Out = Path("out"),

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.build_features.build import build
-from components.build_features.config import FeatureOptions
+from components.build_features.config import CleaningConfig, FeatureOptions
 from components.shared.disk import new_array
 from components.shared.errors import DataError, InputError, SchemaError, ShoprankError
 from components.shared.tests.small_disk import small_file_system
@@ -16,7 +16,12 @@ from components.shared.tests.small_disk import small_file_system
 def build_error(shop, folder, kind: type[ShoprankError] = DataError) -> ShoprankError:
     events, items = shop.write(folder)
     with pytest.raises(kind) as caught:
-        build(events, items, folder / "features", FeatureOptions(horizon_days=5.0))
+        build(
+            events,
+            items,
+            folder / "features",
+            FeatureOptions(horizon_days=5.0, cleaning=CleaningConfig(time_outlier_share=0)),
+        )
     assert sorted(path.name for path in folder.iterdir()) == ["events", "items"], "nothing may be left half-written"
     assert caught.value.headline and caught.value.fix
     return caught.value

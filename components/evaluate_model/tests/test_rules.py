@@ -21,6 +21,7 @@ def _result(champion=None):
     differences = {name: {"ndcg_at_10": _estimate(0.05, 0.02)} for name in names}
     return {
         "split": {"items": 1_000},
+        "trained": {"rows": 5_000, "items": 800},
         "scopes": {"overall": {"shoppers": 200, "methods": methods, "differences": differences}},
         "ranker": {"all": {"auc": 0.8, "calibration_error": 0.01, "calibration_ratio": 1.1}},
         "champion": champion,
@@ -64,6 +65,8 @@ DIFFERENCE = ("scopes", "overall", "differences", "personal frequency", "ndcg_at
     ("path", "value", "rule"),
     [
         (("scopes", "overall", "shoppers"), 3, "min_shoppers"),
+        (("trained", "rows"), 1, "min_training_rows"),
+        (("trained", "items"), 0, "min_trained_items"),
         (DIFFERENCE, _estimate(-0.02, 0.01), "beat"),
         (DIFFERENCE, _estimate(-0.06, 0.10), "beat"),
         (("ranker", "all", "auc"), 0.55, "min_auc"),
