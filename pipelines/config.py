@@ -30,7 +30,7 @@ class ShopConfig(Options):
     """Every option of a run."""
 
     source: Annotated[str, Field(min_length=1)] = "complete-journey"
-    """`complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines."""
+    """`complete-journey`, or a file, folder, URI or glob of events in Parquet, CSV or JSON."""
     size: Literal["tiny", "small", "full"] = "small"
     """Sets the defaults of batch sizes, dimensions and epochs."""
     seed: int = 0

@@ -59,7 +59,7 @@ def training(
     Every section is described by `shoprank config` and its JSON Schema; {} means the defaults of the size.
 
     Args:
-        source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
+        source: `complete-journey`, or a file, folder, URI or glob of events in Parquet, CSV or JSON.
         size: tiny, small or full.
         seed: Seed of all random numbers.
         gpus: GPUs of a training step's pod; "0" with training.launch=trainjob and training.node_gpus.

@@ -51,7 +51,7 @@ def tuning(
     Every section is described by `shoprank config` and its JSON Schema; {} means the defaults of the size.
 
     Args:
-        source: `complete-journey`, or a file, folder or URI of events in Parquet, CSV or JSON Lines.
+        source: `complete-journey`, or a file, folder, URI or glob of events in Parquet, CSV or JSON.
         size: tiny, small or full; sets the defaults, which are each study's first trial.
         seed: Seed of the sampler and of the training of every trial.
         gpus: GPUs of a worker's pod, as a string.

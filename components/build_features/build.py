@@ -17,6 +17,7 @@ from components.build_features.cleaning import clean, dropped, limit_outliers
 from components.build_features.config import FeatureOptions
 from components.build_features.leakage import check_leakage
 from components.build_features.queries import literal
+from components.build_features.target import target_event
 from components.build_features.time_outliers import drop_time_outliers
 from components.build_features.vocabulary import Vocabularies, encode_items
 from components.shared.cgroup import usable_cpus
@@ -98,7 +99,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
             tell("build_features", str(apart))
         counts |= {"time_outliers_dropped": apart.events, "events_kept": counts["events_kept"] - apart.events}
         report("build_features", 0.2, f"{counts['events_kept']:,} events kept")
-        target = encode.strongest_event(database)
+        target = target_event(database, config.target)
         timeline = Timeline.plan(*encode.span(database, target), config.horizon_days, config.snapshots)
         counts |= limit_outliers(database, timeline.retriever_end, config.cleaning)
         vocabularies = encode_items(database, folder, timeline.retriever_end, config.vocabulary)

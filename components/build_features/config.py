@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -60,6 +60,9 @@ class FeatureOptions(Options):
 
     cleaning: CleaningConfig = CleaningConfig()
     """Thresholds of the cleaning rules."""
+    target: EventType | Literal[""] = ""
+    """Event type that models predict; empty: the strongest (purchase, cart, view, search, impression) with at least 20
+    events."""
     vocabulary: VocabularyConfig = VocabularyConfig()
     """Limits of the vocabularies."""
     event_weights: dict[EventType, Rate] = Field(default_factory=lambda: dict(DEFAULT_EVENT_WEIGHTS))

@@ -11,7 +11,7 @@ from scipy import sparse
 from components.build_features.queries import count, literal, only_row
 from components.build_features.vocabulary import Vocabularies
 from components.shared.disk import new_array
-from components.shared.errors import DataError, InputError
+from components.shared.errors import InputError
 from components.shared.features.columns import POPULARITY_WINDOWS, ItemStatistic
 from components.shared.features.history import COLUMNS
 from components.shared.features.spec import DAY
@@ -201,22 +201,6 @@ def snapshot_rows(
 def token_rows(database: duckdb.DuckDBPyConnection) -> dict[str, int]:
     """Row of every token in the title vocabulary."""
     return dict(database.execute("SELECT value, row FROM token_vocabulary").fetchall())
-
-
-def strongest_event(database: duckdb.DuckDBPyConnection) -> str:
-    """The event type that models predict: purchase if there is one, else cart, view, search or impression.
-
-    Raises:
-        DataError: no event has an item.
-    """
-    names = database.execute("SELECT DISTINCT event_type FROM clean WHERE item_id IS NOT NULL").fetchall()
-    if not names:
-        raise DataError(
-            "column 'item_id': no event names an item, so there is nothing to train on",
-            "map the column with the item id; a search event has the id of the item opened from it",
-        )
-    order = ("purchase", "cart", "view", "search", "impression")
-    return min((name for (name,) in names), key=order.index)
 
 
 def span(database: duckdb.DuckDBPyConnection, event_type: str) -> tuple[int, int]:

@@ -4,10 +4,10 @@ import duckdb
 
 from components.ingest_events.sources import UNREAD, Source
 from components.ingest_events.tabular import TabularFiles
-from components.shared.schema.account import Lost, TableAccount
+from components.shared.schema.account import UNKNOWN_TYPE, Lost, TableAccount
 
-_COMMON = 3
-"""Most common values that are told."""
+_COMMON, _TYPES = 3, 10
+"""Most common values that are told, and those of unknown event types, which a mapping needs."""
 
 
 def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> TableAccount:
@@ -35,7 +35,8 @@ def _lost(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Lost]:
     values = connection.execute(
         "SELECT * FROM (SELECT name, given, count(*) AS times "
         f"FROM ({query}) WHERE trim(given) <> '' GROUP BY ALL) "
-        f"QUALIFY row_number() OVER (PARTITION BY name ORDER BY times DESC, given) <= {_COMMON} "
+        f"QUALIFY row_number() OVER (PARTITION BY name ORDER BY times DESC, given) "
+        f"<= CASE name WHEN '{UNKNOWN_TYPE}' THEN {_TYPES} ELSE {_COMMON} END "
         "ORDER BY name, times DESC, given"
     ).fetchall()
     shown = {name: {given: times for one, given, times in values if one == name} for name, _ in counts}

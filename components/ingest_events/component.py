@@ -21,7 +21,7 @@ def ingest_events(
     """Read a shop's raw events, items and users into the data contract; invalid rows are rejected.
 
     Args:
-        source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
+        source: `complete-journey`, or a file, folder, URI or glob of Parquet, CSV or JSON.
         size: tiny, small or full; sets the number of shoppers of complete-journey.
         data: Options of components/shared/schema/data_options.py, DataOptions; {}: contract column names, events only.
         fingerprint: Fingerprint of the files, for KFP's cache; the step does not read it.
@@ -44,7 +44,7 @@ def ingest_events(
         source,
         stage.IngestOutputs(**{name: Path(artifact.path) for name, artifact in outputs.items()}),
         size,
-        options.mapping,
+        options.full_mapping(),
         options.items_source,
         options.users_source,
         stage.Reading(

@@ -104,7 +104,7 @@ def ingest(
     """Read a source into events, items and users of the data contract.
 
     Args:
-        source: `complete-journey`, or a file, folder or URI of Parquet, CSV or JSON Lines.
+        source: `complete-journey`, or a file, folder, URI or glob of Parquet, CSV or JSON.
         outputs: Where to write.
         size: tiny, small or full; sets the number of shoppers of complete-journey. Files are read completely.
         mapping: Contract column -> source column; see `mapping.parse_mapping`.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from components.shared.schema.account import UNKNOWN_TYPE
 from components.shared.schema.tables import EVENT_TYPES
 
 _TYPES = ", ".join(f"'{name}'" for name in EVENT_TYPES)
@@ -13,7 +14,7 @@ _REASONS: dict[str, list[tuple[str, str, str]]] = {
     "events": [
         ("user_id IS NULL", "user_id is null", "user_id"),
         ("event_type IS NULL", "event_type is null", "event_type"),
-        (f"event_type NOT IN ({_TYPES})", "event_type is unknown", "event_type"),
+        (f"event_type NOT IN ({_TYPES})", UNKNOWN_TYPE, "event_type"),
         ("timestamp IS NULL", "timestamp is null", "timestamp"),
         (
             f"NOT (timestamp >= TIMESTAMPTZ '{EARLIEST}' AND timestamp < TIMESTAMPTZ '{LATEST}')",

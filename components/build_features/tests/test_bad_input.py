@@ -120,6 +120,21 @@ def test_without_purchases_the_next_strongest_event_is_the_target(shop, built_fr
     assert built_from(shop).spec.target_event == "cart"
 
 
+def test_one_purchase_among_many_views_is_not_the_target(shop, built_from, capsys):
+    purchases = [event for event in shop.events if event["event_type"] == "purchase"]
+    for event in purchases[1:]:
+        event["event_type"] = "view"
+    found = built_from(shop)
+    assert found.spec.target_event == "view"
+    assert "models predict 'view', because there are only 1 purchase events" in capsys.readouterr().out
+
+
+def test_target_is_an_option(shop, built_from, tmp_path):
+    assert built_from(shop, target="view").spec.target_event == "view"
+    with pytest.raises(DataError, match=r"features.target is 'impression', and no event with an item is of that type"):
+        built_from(shop, target="impression")
+
+
 def test_folder_name_may_contain_quotes(shop, tmp_path):
     folder = tmp_path / "the shop's 'data'"
     summary = build(*shop.write(folder), folder / "features", FeatureOptions(horizon_days=5.0))

@@ -6,6 +6,7 @@ import pytest
 
 from components.ingest_events.tests.ingesting import GOOD, HEADER, ingest_text, read, rejected
 from components.shared.schema.account import Lost
+from components.shared.schema.data_options import DataOptions
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,22 @@ def test_an_optional_value_that_cannot_be_read_is_unknown_and_counted(tmp_path, 
     assert (summary.events, summary.rejected["events"]) == (2, {})
     assert [(event["price"], event["quantity"]) for event in read(tmp_path / "out")] == [(None, None)] * 2
     assert summary.account["events"].unread == ({unread[0]: Lost(rows=1, values={unread[1]: 1})} if unread else {})
+
+
+def test_unknown_event_types_are_told_with_what_they_probably_mean(tmp_path, capsys):
+    words = {"AddToCart": "cart", "transaction": "purchase", "pv": "view", "add-to-cart": "cart", "hover": None}
+    lines = [f"u{at},i1,{word},2026-01-0{at}T10:00:00Z,,,\n" for at, word in enumerate(words, 1)]
+    text = HEADER + GOOD + "".join(lines)
+    assert ingest_text(tmp_path, text).events == 1
+    guessed = '{"AddToCart": "cart", "add-to-cart": "cart", "pv": "view", "transaction": "purchase"}'
+    assert f"told ingest_events events: probably {guessed}: give them as event_types" in capsys.readouterr().out
+    summary = ingest_text(tmp_path, text, mapping=DataOptions(guess_types=True).full_mapping())
+    found = {event["user_id"]: event["event_type"] for event in read(tmp_path / "out")}
+    assert found == {"u1": "view"} | {f"u{at}": kind for at, kind in enumerate(words.values(), 1) if kind}
+    assert summary.account["events"].rejected == {"event_type is unknown": Lost(rows=1, values={"hover": 1})}
+    own = DataOptions(guess_types=True, mapping={"event_types": {"pv": "impression"}}).full_mapping()
+    ingest_text(tmp_path, text, mapping=own)
+    assert "impression" in {event["event_type"] for event in read(tmp_path / "out")}
 
 
 def test_ratings_may_be_negative_and_must_be_finite(tmp_path):

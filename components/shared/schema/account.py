@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.shared.schema.event_words import event_type_of
 from components.shared.storage import read_json, write_json
+
+UNKNOWN_TYPE = "event_type is unknown"
+"""Rejection reason of ingest_events."""
 
 FILE = "account.json"
 """In the output `rejected` of ingest_events."""
@@ -66,6 +70,15 @@ def _table(raw: dict[str, Any]) -> TableAccount:
     return TableAccount(**{**raw, **lost, "skipped_names": names})
 
 
+def _guesses(unknown: Lost | None) -> list[str]:
+    """What unknown event types probably mean."""
+    found = {word: kind for word in unknown.values if (kind := event_type_of(word))} if unknown else {}
+    if not found:
+        return []
+    pairs = ", ".join(f'"{word}": "{kind}"' for word, kind in found.items())
+    return [f"events: probably {{{pairs}}}: give them as event_types of the mapping, or --guess-types"]
+
+
 def told(account: Mapping[str, TableAccount]) -> list[str]:
     """Sentences about what was not kept as it was; [] if all of it was.
 
@@ -81,6 +94,7 @@ def told(account: Mapping[str, TableAccount]) -> list[str]:
         if rejected:
             reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())
             lines.append(f"{table}: {rejected:,} of {one.rows:,} rows rejected: {reasons}")
+            lines += _guesses(one.rejected.get(UNKNOWN_TYPE))
         lines += [f"{table}: {column} cannot be read in {lost} rows, taken as unknown"
                   for column, lost in one.unread.items()]  # fmt: skip
     return lines

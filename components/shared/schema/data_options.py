@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from components.shared.errors import InputError
 from components.shared.options import Count, Fraction, Limit, Options, Rate, refused
+from components.shared.schema.event_words import event_words
 from components.shared.schema.identifiers import NULL_WORDS
 from components.shared.schema.mapping import parse_mapping
 
@@ -76,6 +77,8 @@ class DataOptions(Options):
     """File, folder or URI of the catalog; empty: the items in the events."""
     users_source: str = ""
     """File, folder or URI of the users; empty: the users in the events."""
+    guess_types: bool = False
+    """Whether usual words for event types, such as `add_to_cart`, `pv` and `order`, are read as what they mean."""
     columns: list[str] = Field(default_factory=list)
     """Names of the columns of CSV files of events without a header, "" for unused ones; []: they have a header."""
     time_format: str = ""
@@ -84,6 +87,12 @@ class DataOptions(Options):
     """Words for a missing id, number or time, without case."""
     validation: ValidationOptions = ValidationOptions()
     """Thresholds of validate_data."""
+
+    def full_mapping(self) -> dict[str, Any]:
+        """The mapping, with usual words for event types if they are to be guessed; the given ones come first."""
+        if not self.guess_types:
+            return self.mapping
+        return {**self.mapping, "event_types": {**event_words(), **self.mapping.get("event_types", {})}}
 
     @model_validator(mode="after")
     def _mapping_names_our_columns(self) -> Self:
