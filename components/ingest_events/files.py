@@ -1,6 +1,5 @@
 """The files of a source: which are read, and which are left out and why."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -36,10 +35,6 @@ class SourceFiles:
     chosen: Mapping[str, str]
     skipped: Mapping[str, str]
     sizes: Mapping[str, int]
-
-    def skipped_reasons(self) -> dict[str, int]:
-        """Reason -> number of files."""
-        return dict(Counter(self.skipped.values()))
 
 
 def source_files(uri: str) -> SourceFiles:

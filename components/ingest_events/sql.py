@@ -1,11 +1,6 @@
-"""SQL names, strings, JSON and types."""
+"""SQL strings, JSON and types."""
 
 import pyarrow as pa
-
-
-def identifier(name: str) -> str:
-    """`name` as a quoted SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def literal(value: str) -> str:

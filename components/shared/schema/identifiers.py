@@ -47,8 +47,3 @@ def identifier(value: object) -> object:
         return value
     text = trimmed(value)
     return text.split(".", 1)[0] if _WHOLE.fullmatch(text) else text
-
-
-def is_null_word(text: str, words: tuple[str, ...] = NULL_WORDS) -> bool:
-    """Whether an id is a program's word for a missing value."""
-    return text.lower() in words
