@@ -12,8 +12,7 @@ _COMMON, _TYPES = 3, 10
 
 def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> TableAccount:
     """The account of a staged table."""
-    rejected = _lost(connection, f"SELECT reason AS name, offending AS given FROM staged_{table} "
-                                 "WHERE reason IS NOT NULL")  # fmt: skip
+    rejected = rejected_rows(connection, table)
     unread = _lost(
         connection,
         f"SELECT split_part(one, '{UNREAD}', 1) AS name, split_part(one, '{UNREAD}', 2) AS given FROM "
@@ -27,6 +26,12 @@ def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Sou
         skipped=dict(files.skipped) if files else {},
         skipped_names={reason: tuple(names) for reason, names in files.names.items()} if files else {},
     )  # fmt: skip
+
+
+def rejected_rows(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Lost]:
+    """Reason -> rejected rows of a staged table."""
+    query = f"SELECT reason AS name, offending AS given FROM staged_{table} WHERE reason IS NOT NULL"
+    return _lost(connection, query)
 
 
 def _lost(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, Lost]:

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from components.ingest_events import complete_journey, sql
-from components.ingest_events.accounting import table_account
+from components.ingest_events.accounting import rejected_rows, table_account
 from components.ingest_events.binding import Binding
 from components.ingest_events.sources import DerivedItems, DerivedUsers, Source
 from components.ingest_events.staging import STAGE, stage, staging
@@ -21,7 +21,7 @@ from components.ingest_events.tabular import TabularFiles
 from components.ingest_events.values import Reading
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report, tell
-from components.shared.schema.account import Account, told, write_account
+from components.shared.schema.account import Account, hints, told, write_account
 from components.shared.schema.mapping import SCHEMAS, ColumnMapping, parse_mapping
 from components.shared.schema.sizes import size_named
 from components.shared.schema.tables import schema_hash
@@ -181,11 +181,13 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) 
     if not counts and table == "events":
         raise InputError(f"source '{source}' has no rows", "give a source with at least one event")
     if counts and None not in counts:
-        reasons = ", ".join(f"{reason}: {rows:,}" for reason, rows in counts.items())
+        rejected = rejected_rows(connection, table)
+        reasons = ", ".join(f"{reason}: {lost}" for reason, lost in rejected.items())
         example = connection.execute(f"SELECT row FROM staged_{table} WHERE row IS NOT NULL LIMIT 1").fetchone()
         raise DataError(
             f"none of the {sum(counts.values()):,} {table} of '{source}' are valid ({reasons})",
-            f"fix the data or its mapping; the first row is {example[0] if example else 'unknown'}",
+            "; ".join([*hints(rejected), "fix the data or its mapping"])
+            + f"; the first row is {example[0] if example else 'unknown'}",
         )
 
 

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from components.ingest_events.tests.ingesting import GOOD, HEADER, ingest_text, read, rejected
+from components.shared.errors import DataError
 from components.shared.schema.account import Lost
 from components.shared.schema.data_options import DataOptions
 
@@ -66,6 +67,9 @@ def test_unknown_event_types_are_told_with_what_they_probably_mean(tmp_path, cap
     assert ingest_text(tmp_path, text).events == 1
     guessed = '{"AddToCart": "cart", "add-to-cart": "cart", "pv": "view", "transaction": "purchase"}'
     assert f"told ingest_events events: probably {guessed}: give them as event_types" in capsys.readouterr().out
+    with pytest.raises(DataError) as refusal:
+        ingest_text(tmp_path / "none", HEADER + lines[0])
+    assert 'probably {"AddToCart": "cart"}: give them as event_types' in refusal.value.fix
     summary = ingest_text(tmp_path, text, mapping=DataOptions(guess_types=True).full_mapping())
     found = {event["user_id"]: event["event_type"] for event in read(tmp_path / "out")}
     assert found == {"u1": "view"} | {f"u{at}": kind for at, kind in enumerate(words.values(), 1) if kind}

@@ -16,7 +16,8 @@ from components.ingest_events.categories import category_levels
 from components.ingest_events.ingest import ingest
 from components.ingest_events.tests.ingesting import ingest_text, outputs_in, read
 from components.ingest_events.values import Reading
-from components.shared.errors import DataError, SchemaError
+from components.shared.errors import DataError, InputError, SchemaError
+from components.shared.schema.data_options import DataOptions
 from components.shared.schema.identifiers import identifier, trimmed
 
 EVENTS = "user_id,item_id,event_type,timestamp\nu1,a,view,2024-03-01\nu2,b,purchase,2024-03-02\n"
@@ -185,6 +186,30 @@ def test_a_number_that_is_no_epoch_is_no_time(tmp_path, number):
     for form in ("csv", "jsonl", "parquet"):
         with pytest.raises(DataError, match="timestamp cannot be read: 1"):
             ingest_text(tmp_path, as_file([row], form), f"e.{form}")
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("45292", "looks like a day number of a spreadsheet"), ("0511", "looks like a time of day or a day without"),
+        ("2024", "looks like a year"), ("123456", "looks like no epoch after 1973"),
+        ("31/12/2010 08:26", "time_format '%d/%m/%Y %H:%M'"), ("31.12.2023", "time_format '%d.%m.%Y'"),
+        ("2024年03月01日", "time_format '%Y年%m月%d日'"), ("10/Oct/2000:13:55:36 -0700", "time_format '%d/%b/%Y"),
+    ],
+)  # fmt: skip
+def test_a_time_that_cannot_be_read_is_refused_with_what_it_looks_like(tmp_path, capsys, written, hint):
+    text = f"user_id,item_id,event_type,timestamp\nu1,a,view,{written}\n"
+    with pytest.raises(DataError) as refusal:
+        ingest_text(tmp_path, text)
+    assert f"timestamp {written!r}" in refusal.value.fix and hint in refusal.value.fix
+    assert f"timestamp cannot be read: 1 ({written!r} 1)" in refusal.value.headline
+    ingest_text(tmp_path, text + "u1,a,view,2024-03-01\n")
+    assert hint in capsys.readouterr().out
+
+
+def test_format_without_letters_is_refused():
+    with pytest.raises(InputError, match=r"data.time_format|time_format is 'iso'"):
+        DataOptions.read({"time_format": "iso"}, "data")
 
 
 def test_json_ids_in_a_wrapper_are_unwrapped_and_others_refused(tmp_path):

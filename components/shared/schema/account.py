@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from components.shared.schema.event_words import event_type_of
+from components.shared.schema.time_words import looks_like
 from components.shared.storage import read_json, write_json
 
-UNKNOWN_TYPE = "event_type is unknown"
-"""Rejection reason of ingest_events."""
+UNKNOWN_TYPE, UNREAD_TIME = "event_type is unknown", "timestamp cannot be read"
+"""Rejection reasons of ingest_events."""
 
 FILE = "account.json"
 """In the output `rejected` of ingest_events."""
@@ -70,13 +71,19 @@ def _table(raw: dict[str, Any]) -> TableAccount:
     return TableAccount(**{**raw, **lost, "skipped_names": names})
 
 
-def _guesses(unknown: Lost | None) -> list[str]:
-    """What unknown event types probably mean."""
-    found = {word: kind for word in unknown.values if (kind := event_type_of(word))} if unknown else {}
-    if not found:
-        return []
-    pairs = ", ".join(f'"{word}": "{kind}"' for word, kind in found.items())
-    return [f"events: probably {{{pairs}}}: give them as event_types of the mapping, or --guess-types"]
+def hints(rejected: Mapping[str, Lost]) -> list[str]:
+    """What rejected event types and times probably are, and the option that reads them."""
+    types = {word: event_type_of(word) for word in _values(rejected, UNKNOWN_TYPE)}
+    pairs = ", ".join(f'"{word}": "{kind}"' for word, kind in types.items() if kind)
+    times = {text: looks_like(text) for text in _values(rejected, UNREAD_TIME)}
+    return [
+        *([f"probably {{{pairs}}}: give them as event_types of the mapping, or --guess-types"] if pairs else []),
+        *(f"timestamp {text!r} looks like {meaning}" for text, meaning in times.items() if meaning),
+    ]
+
+
+def _values(rejected: Mapping[str, Lost], reason: str) -> list[str]:
+    return list(rejected[reason].values) if reason in rejected else []
 
 
 def told(account: Mapping[str, TableAccount]) -> list[str]:
@@ -94,7 +101,7 @@ def told(account: Mapping[str, TableAccount]) -> list[str]:
         if rejected:
             reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())
             lines.append(f"{table}: {rejected:,} of {one.rows:,} rows rejected: {reasons}")
-            lines += _guesses(one.rejected.get(UNKNOWN_TYPE))
+            lines += [f"{table}: {hint}" for hint in hints(one.rejected)]
         lines += [f"{table}: {column} cannot be read in {lost} rows, taken as unknown"
                   for column, lost in one.unread.items()]  # fmt: skip
     return lines

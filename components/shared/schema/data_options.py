@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components.shared.errors import InputError
 from components.shared.options import Count, Fraction, Limit, Options, Rate, refused
@@ -93,6 +93,13 @@ class DataOptions(Options):
         if not self.guess_types:
             return self.mapping
         return {**self.mapping, "event_types": {**event_words(), **self.mapping.get("event_types", {})}}
+
+    @field_validator("time_format")
+    @classmethod
+    def _format_has_letters(cls, value: str) -> str:
+        if value and "%" not in value:
+            raise refused(f"time_format is {value!r}", "give strptime's letters, such as %d/%m/%Y %H:%M")
+        return value
 
     @model_validator(mode="after")
     def _mapping_names_our_columns(self) -> Self:
