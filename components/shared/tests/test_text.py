@@ -2,7 +2,9 @@
 
 import random
 import time
+import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +45,40 @@ def test_spelling_variants_are_normalised():
     assert tokenize("100% Oat-Milk 1.5L") == ["100", "oat", "milk", "1", "5l"]
     assert tokenize("iPhone手机壳") == ["iphone", "手", "机", "壳", "手机", "机壳"]
     assert tokenize("") == tokenize("  \n\t ") == tokenize("!?—…") == []
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("dress", "dresses"), ("watch", "watches"), ("box", "boxes"), ("glass", "glasses"), ("tomato", "tomatoes"),
+        ("shoe", "shoes"), ("cookie", "cookies"), ("berry", "berries"), ("brioche", "brioches"), ("size", "sizes"),
+        ("house", "houses"), ("dish", "dishes"), ("pie", "pies"), ("toe", "toes"), ("cache", "caches"), ("tee", "tees"),
+        ("axe", "axes"), ("juice", "juices"), ("series", "series"),
+    ],
+)  # fmt: skip
+def test_plural_and_singular_meet(one, many):
+    assert tokenize(one) == tokenize(many) == tokenize(many.upper())
+
+
+@pytest.mark.parametrize("word", ["काला", "किताबें", "বাংলা", "தமிழ்", "తెలుగు", "हिन्दी"])
+def test_vowel_signs_stay_in_the_word(word):
+    assert len(tokenize(word)) == 1 and tokenize(f"{word}, {word}") == tokenize(word) * 2
+
+
+@pytest.mark.parametrize("title", ["กางเกงยีนส์สีดำ", "សៀវភៅ", "ເສື້ອຜ້າ", "မြန်မာစာ"])
+def test_scripts_without_spaces_are_found_by_a_part(title):
+    tokens = tokenize(title)
+    assert len(tokens) > 1 and tokenize(tokens[0]) == tokens[:1]
+    assert not any(unicodedata.category(token[0]).startswith("M") for token in tokens)
+
+
+def test_thai_words_meet_in_a_title():
+    assert set(tokenize("กางเกง")) <= set(tokenize("กางเกงยีนส์"))
+    assert not set(tokenize("กางเกง")) & set(tokenize("เสื้อ"))
+
+
+def test_points_and_joiners_do_not_matter():
+    assert tokenize("مُحَمَّد") == tokenize("محمد") and tokenize("می\u200cخواهم") == tokenize("میخواهم")
 
 
 def test_long_text_is_truncated_in_bounded_time():
