@@ -22,8 +22,8 @@ def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Sou
     rows, kept = found[0]
     files = source.files if isinstance(source, TabularFiles) else None
     return TableAccount(
-        rows=rows, kept=kept, rejected=rejected, unread=unread, files=files.read if files else 0,
-        skipped=dict(files.skipped) if files else {},
+        rows=rows, kept=kept, added=rows - files.rows if files else 0, rejected=rejected, unread=unread,
+        files=files.read if files else 0, skipped=dict(files.skipped) if files else {},
         skipped_names={reason: tuple(names) for reason, names in files.names.items()} if files else {},
     )  # fmt: skip
 

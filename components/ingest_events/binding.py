@@ -1,5 +1,6 @@
 """Binds the columns of a chunk to those of the data contract: one SQL expression for each."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,14 +9,13 @@ import pyarrow as pa
 
 from components.ingest_events import rules, sql
 from components.ingest_events.cells import Cells, constant
-from components.ingest_events.readers.chunks import MALFORMED
+from components.ingest_events.columns import BESIDE, Columns, Wanted, json_columns, table_columns
+from components.ingest_events.lists import Found, is_list
 from components.ingest_events.sources import UNREAD, Selection
 from components.ingest_events.values import Cell, Reading, is_given, map_of, number, timestamp, value
 from components.shared.errors import SchemaError
 from components.shared.schema.mapping import SCHEMAS, VERSION, ColumnMapping
-
-Bound = dict[str, tuple[str, pa.DataType]]
-"""Source column -> SQL that reads it from the chunk, and its Arrow type."""
+from components.shared.schema.paths import outermost
 
 REQUIRED = {"events": ("user_id", "event_type", "timestamp"), "items": ("item_id",), "users": ("user_id",)}
 """Columns without which a table cannot be read."""
@@ -60,7 +60,7 @@ class Binding:
 
     def needed(self) -> set[str]:
         """Outermost columns of `names`: `product` of `product.id`."""
-        return {part for name in self.names() for part in (name, name.split(".", 1)[0])}
+        return {part for name in self.names() for part in (name, outermost(name))}
 
     def check(self, wanted: Mapping[str, str], columns: Iterable[str], where: str) -> None:
         """Check that a file has the wanted columns.
@@ -70,7 +70,7 @@ class Binding:
         """
         columns = list(columns)
         for theirs, ours in wanted.items():
-            if theirs not in columns and theirs.split(".", 1)[0] not in columns:
+            if theirs not in columns and outermost(theirs) not in columns:
                 renamed = f" (mapped to '{ours}')" if theirs != ours else ""
                 raise SchemaError(
                     f"{where} has no column '{theirs}'{renamed}",
@@ -84,70 +84,69 @@ class Binding:
             rows: The chunk.
             file: Its file, for messages.
             constants: Columns in the file's path.
+
+        Raises:
+            SchemaError: a needed column has a type that cannot be read, or no such field.
         """
-        # Numbered names cannot clash with contract columns, whatever the column names of the file are.
-        own: Bound = {one.name: (f"c{i}", one.type) for i, one in enumerate(rows.schema)}
-        bound: Bound = {
-            name: (sql.literal(text) if text is not None else "NULL::VARCHAR", pa.string())
-            for name, text in constants.items() if name not in own
-        }  # fmt: skip
-        for name, source in own.items():
-            bound[name] = source
-            bound.update(_parts(name, *source))
-        pairs = ", ".join(f"{sql.literal(name)}, {sql.json_of(*source)}" for name, source in own.items())
-        self._check_types(bound, file)
+        columns = table_columns(rows, self._looked_for(constants))
+        columns = dataclasses.replace(columns, found={**columns.found, **self._unwrapped(columns.found)})
+        self._check_types(columns.found, file)
         renamed = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
-        return renamed, self._selection("chunk", bound, f"json_object({pairs})::VARCHAR", file)
+        return renamed, self._selection(columns, file)
 
-    def of_json(self, file: str, constants: Mapping[str, str | None]) -> Selection:
-        """The selection of a chunk of JSON objects, column `line` of table `chunk`.
+    def of_json(self, rows: pa.Table, file: str, constants: Mapping[str, str | None]) -> Selection:
+        """The selection of a chunk of JSON objects, which must be registered under the name `chunk`; see of_table."""
+        return self._selection(json_columns(rows, self._looked_for(constants)), file)
 
-        Every needed column is read in one pass over each line.
-        """
-        names = self.names()
-        nested = [name for name in names if "." in name]
-        paths = [*([name] for name in names), *(name.split(".") for name in nested)]
-        pointers = ", ".join(sql.literal(_pointer(path)) for path in paths)
-        text = "CASE WHEN json_valid(line) THEN line END"
-        relation = f"(SELECT line, json_extract_string({text}, [{pointers}]) AS fields FROM chunk)"
-        bound: Bound = {}
-        for at, name in enumerate(names, 1):
-            raw = f"fields[{at}]"
-            if name in nested:
-                raw = f"coalesce({raw}, fields[{len(names) + 1 + nested.index(name)}])"
-            if name in constants:
-                raw = f"coalesce({raw}, {sql.literal(str(constants[name]))})"
-            bound[name] = (raw, pa.string())
-        row = "CASE WHEN json_valid(line) THEN line ELSE to_json(line)::VARCHAR END"
-        broken = f"WHEN NOT json_valid(line) OR json_type(line) <> 'OBJECT' THEN '{MALFORMED}'"
-        return self._selection(relation, bound, row, file, broken, is_json=True)
+    def _looked_for(self, constants: Mapping[str, str | None]) -> Wanted:
+        listed = [self._columns.get(ours, ours) for ours in ("item_id", *BESIDE) if ours not in self._constants]
+        names = tuple(name for name in listed if isinstance(name, str))
+        of_rows = self.table == "events" and "item_id" not in self._constants and "[]" not in names[0]
+        return Wanted(names=tuple(self.names()), constants=constants, listed=names if of_rows else ())
 
-    def _check_types(self, bound: Bound, file: str) -> None:
-        """Ids, words and numbers cannot be read from lists and structs."""
+    def _unwrapped(self, bound: Mapping[str, Found]) -> dict[str, Found]:
+        """Structs with a single field, such as `{"$oid": ...}`, where an id, word or number is wanted: that field."""
+        found: dict[str, Found] = {}
+        for ours, theirs in self._given(bound):
+            raw, kind = bound[theirs]
+            if not pa.types.is_nested(ours.type) and pa.types.is_struct(kind) and kind.num_fields == 1:
+                raw, kind = f"struct_extract({raw}, {sql.literal(kind[0].name)})", kind[0].type
+            found[theirs] = raw, kind
+        return found
+
+    def _check_types(self, bound: Mapping[str, Found], file: str) -> None:
+        """Ids, words and numbers cannot be read from lists and structs; every mapped path leads to something."""
+        for theirs in self.wanted():
+            if theirs not in bound:
+                raise SchemaError(
+                    f"{file} has no field '{theirs}'", f"correct the path in the mapping: '{outermost(theirs)}' differs"
+                )
         for ours in SCHEMAS[self.table]:
             theirs = self._columns.get(ours.name, ours.name)
             kind = bound[theirs][1] if isinstance(theirs, str) and theirs in bound else None
-            if kind is not None and pa.types.is_nested(kind) and not pa.types.is_nested(ours.type):
-                inner = ", ".join(f"{theirs}.{one.name}" for one in kind) if pa.types.is_struct(kind) else ""
-                raise SchemaError(
-                    f"{file}: column '{theirs}' is {kind}, which is no value of '{ours.name}'",
-                    f"map a field of it: {inner}" if inner else "write one row for each element",
-                )
+            if kind is None or not pa.types.is_nested(kind) or pa.types.is_nested(ours.type):
+                continue
+            inner, at = (kind.value_type, f"{theirs}[]") if is_list(kind) else (kind, theirs)
+            fields = ", ".join(f"{at}.{one.name}" for one in inner) if pa.types.is_struct(inner) else ""
+            raise SchemaError(
+                f"{file}: column '{theirs}' is {kind}, which is no value of '{ours.name}'",
+                f"map a field of it: {fields}" if fields else "write one row for each element",
+            )
 
-    def _selection(
-        self, relation: str, bound: Bound, row: str, file: str, broken: str = "", is_json: bool = False
-    ) -> Selection:
-        cells = Cells(relation, is_json)
+    def _selection(self, columns: Columns, file: str) -> Selection:
+        bound, is_json = columns.found, columns.is_json
+        cells = Cells(columns.relation, is_json)
         values: dict[str, str] = {}
         raw: dict[str, str] = {}
-        cases, unread = [broken] if broken else [], list[tuple[str, str]]()
+        cases, unread = list(columns.problems), list[tuple[str, str]]()
         for ours, theirs in self._given(bound):
             cell = cells.add(ours, *bound[theirs])
             raw[ours.name] = f"left({cell.shown}, {_SHOWN})"
             lost, why = f"{ours.name} IS NULL AND {is_given(cell, self.reading)}", rules.unreadable(ours.name)
             values[ours.name] = self._value(ours, cell)
             if pa.types.is_string(ours.type):
-                lost = cells.nested(cell, ours.name.endswith("_id")) if is_json else ""
+                is_id = ours.name.endswith("_id")
+                lost = cells.nested(cell, is_id) if cell.text and (is_json or is_id) else ""
                 why = f"{ours.name} is an object or a list"
                 if lost:
                     values[ours.name] = f"CASE WHEN NOT ({lost}) THEN {values[ours.name]} END"
@@ -158,11 +157,11 @@ class Binding:
         values.update(self._fixed(bound))
         version = self._version(bound, cells)
         return Selection(
-            relation=cells.relation(), values=values, row=row, raw=raw, source_file=file, version=version,
+            relation=cells.relation(), values=values, row=columns.row, raw=raw, source_file=file, version=version,
             problem=f"CASE {' '.join(cases)} END" if cases else "NULL", unread=_listed(unread),
         )  # fmt: skip
 
-    def _given(self, bound: Bound) -> Iterator[tuple[Any, str]]:
+    def _given(self, bound: Mapping[str, Found]) -> Iterator[tuple[Any, str]]:
         """(contract field, source column) of every field that the chunk has in a column of its own."""
         for ours in SCHEMAS[self.table]:
             theirs = self._columns.get(ours.name, ours.name)
@@ -178,7 +177,7 @@ class Binding:
             return f"CASE WHEN {read} >= 0 THEN {read} END"
         return read
 
-    def _fixed(self, bound: Bound) -> dict[str, str]:
+    def _fixed(self, bound: Mapping[str, Found]) -> dict[str, str]:
         """Contract columns that are constants or made of several columns."""
         found: dict[str, str] = {}
         for ours in SCHEMAS[self.table]:
@@ -196,28 +195,12 @@ class Binding:
         )
         return f"CASE {folded} {cases} ELSE {folded} END" if cases else folded
 
-    def _version(self, bound: Bound, cells: Cells) -> str:
+    def _version(self, bound: Mapping[str, Found], cells: Cells) -> str:
         theirs = self._columns.get(VERSION)
         if not isinstance(theirs, str) or theirs not in bound:
             return "NULL"
         cell = cells.add(pa.field(VERSION, pa.timestamp("us")), *bound[theirs])
         return f"coalesce(epoch({timestamp(cell, self.reading)}), {number(cell)}::DOUBLE)"
-
-
-def _parts(name: str, raw: str, kind: pa.DataType) -> Bound:
-    """Fields of a struct under dotted names."""
-    found: Bound = {}
-    if pa.types.is_struct(kind):
-        for one in kind:
-            inner = (f"struct_extract({raw}, {sql.literal(one.name)})", one.type)
-            found[f"{name}.{one.name}"] = inner
-            found.update(_parts(f"{name}.{one.name}", *inner))
-    return found
-
-
-def _pointer(parts: list[str]) -> str:
-    """JSON pointer."""
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def _listed(unread: list[tuple[str, str]]) -> str:

@@ -41,7 +41,7 @@ class Cells:
         is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         if is_text:
             inner = given
-            if self._is_json and pa.types.is_string(ours.type):
+            if pa.types.is_string(ours.type) and (self._is_json or ours.name.endswith("_id")):
                 inner = f"inner{at}"
                 self._columns[1].append(f"{_unwrapped(given)} AS {inner}")
             self._columns[2].append(f"nullif({trimmed(inner)}, '') AS {plain}")

@@ -36,9 +36,13 @@ class Selection:
 
 @dataclass
 class FileCounts:
-    """Files of a source: how many were read, and how many were left out, by reason with some of their names."""
+    """Files of a source: how many were read, and how many were left out, by reason with some of their names.
+
+    `rows` are those of the files: fewer than are staged, where elements of lists become rows.
+    """
 
     read: int = 0
+    rows: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
 

@@ -16,6 +16,7 @@ from components.ingest_events.readers.json_files import read_json
 from components.ingest_events.readers.parquet_files import read_parquet
 from components.ingest_events.sources import FileCounts, Selection
 from components.shared.errors import InputError
+from components.shared.schema.paths import outermost
 
 _NAMED = 3
 """Names of skipped files in messages."""
@@ -58,7 +59,7 @@ class TabularFiles:
                     elif unseen:
                         keys |= _keys(connection, chunk) | constants.keys()
                         unseen = {name: ours for name, ours in unseen.items()
-                                  if name not in keys and name.split(".", 1)[0] not in keys}  # fmt: skip
+                                  if name not in keys and outermost(name) not in keys}  # fmt: skip
                     for selection in self._selected(connection, chunk, path, kind):
                         yield dataclasses.replace(selection, share=share)
             self.files.read += 1
@@ -73,6 +74,7 @@ class TabularFiles:
     def _selected(
         self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, path: str, kind: str
     ) -> Iterator[Selection]:
+        self.files.rows += chunk.rows.num_rows + len(chunk.malformed)
         if chunk.malformed:
             lines = pa.table(list(zip(*chunk.malformed, strict=True)), names=["bad_line", "bad_reason"])
             connection.register("chunk_malformed", lines)
@@ -83,7 +85,7 @@ class TabularFiles:
             return
         rows = chunk.rows
         if kind == "json":
-            selection = self.binding.of_json(path, path_columns(path))
+            selection = self.binding.of_json(rows, path, path_columns(path))
         else:
             rows, selection = self.binding.of_table(rows, path, path_columns(path))
         connection.register("chunk", rows)

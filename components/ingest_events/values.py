@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from components.ingest_events import sql
+from components.ingest_events.lists import is_list
 from components.shared.schema.identifiers import BLANKS, MARKS, NULL_WORDS, WHOLE_NUMBER
 
 _FLOAT_MAX = 3.4e38
@@ -187,7 +188,7 @@ def _epoch(value: str, digits: str) -> str:
 
 def text_list(cell: Cell) -> str:
     """Categories: a list, the text of one (JSON, or as Python writes it), or text split at '|' or '>'."""
-    if _is_list(cell.kind) and pa.types.is_string(cell.kind.value_type):
+    if is_list(cell.kind) and pa.types.is_string(cell.kind.value_type):
         steps = f"{cell.raw}::VARCHAR[]"
     elif pa.types.is_nested(cell.kind):
         steps = f"category_levels(to_json({cell.raw})::VARCHAR)"
@@ -199,13 +200,9 @@ def text_list(cell: Cell) -> str:
     return f"list_filter(list_transform({steps}, lambda step: trim(step)), lambda step: step <> '')"
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-
-
 def float_list(cell: Cell) -> str:
     """A content vector: a list of numbers or a JSON array of them; null if one is missing or not finite."""
-    if _is_list(cell.kind):
+    if is_list(cell.kind):
         numbers = f"TRY_CAST({cell.raw} AS FLOAT[])"
     else:
         numbers = f"TRY_CAST(CASE WHEN json_valid({cell.shown}) THEN {cell.shown}::JSON END AS FLOAT[])"

@@ -212,30 +212,6 @@ def test_format_without_letters_is_refused():
         DataOptions.read({"time_format": "iso"}, "data")
 
 
-def test_json_ids_in_a_wrapper_are_unwrapped_and_others_refused(tmp_path):
-    row = {"user_id": {"$oid": "u0"}, "item_id": "a", "event_type": "view", "timestamp": 1709251200}
-    others = [{**row, "item_id": ["a", "b"]}, {**row, "user_id": {"a": 1, "b": 2}}, {**row, "session_id": [1, 2]}]
-    summary = ingest_text(tmp_path, as_file([row, *others], "jsonl"), "e.jsonl")
-    assert [(event["user_id"], event["session_id"]) for event in read(tmp_path / "out")] == [("u0", None)] * 2
-    assert summary.rejected["events"] == {
-        "item_id is an object or a list": 1, "user_id is an object or a list": 1,
-    }  # fmt: skip
-    assert summary.account["events"].unread["session_id"].values == {"[1,2]": 1}
-
-
-def test_dotted_paths_reach_into_objects_and_structs(tmp_path):
-    row = {"user": {"id": "u0"}, "product": {"id": 3.0, "cost": {"value": 2.5}}, "event_type": "view",
-           "timestamp": 1709251200}  # fmt: skip
-    mapping = {"user_id": "user.id", "item_id": "product.id", "price": "product.cost.value"}
-    for form in ("jsonl", "parquet"):
-        ingest_text(tmp_path, as_file([row], form), f"e.{form}", mapping=mapping)
-        assert [(event["user_id"], event["item_id"], event["price"]) for event in read(tmp_path / "out")] == [
-            ("u0", "3", 2.5)
-        ]
-    with pytest.raises(SchemaError, match=r"'product' is struct<.*which is no value of 'item_id'"):
-        ingest_text(tmp_path, as_file([row], "parquet"), "e.parquet", mapping={**mapping, "item_id": "product"})
-
-
 def test_newest_row_of_an_item_wins(tmp_path):
     rows = [{"item_id": "a", "title": "second", "v": 2}, {"item_id": "a", "title": "first", "v": 1}]
     for form in ("csv", "jsonl", "parquet"):

@@ -35,8 +35,10 @@ class TableAccount:
     """One table. `rows` is `kept` plus the rows of `rejected`."""
 
     rows: int
-    """Read from files; of a table that is made from the events, its rows."""
+    """Read from files, elements of lists as rows of their own; of a table that is made from the events, its rows."""
     kept: int
+    added: int = 0
+    """Rows beyond those of the files, because a list of items is a row for each."""
     rejected: Mapping[str, Lost] = field(default_factory=dict)
     """Reason -> rows."""
     unread: Mapping[str, Lost] = field(default_factory=dict)
@@ -97,6 +99,8 @@ def told(account: Mapping[str, TableAccount]) -> list[str]:
         for reason, files in one.skipped.items():
             names = ", ".join(path.rsplit("/", 1)[-1] for path in one.skipped_names.get(reason, ()))
             lines.append(f"{table}: {files:,} files not read: {reason}: {names}")
+        if one.added:
+            lines.append(f"{table}: {one.rows - one.added:,} rows have lists of items: read as {one.rows:,} rows")
         rejected = sum(lost.rows for lost in one.rejected.values())
         if rejected:
             reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())

@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.shared.errors import InputError, SchemaError
+from components.shared.schema.paths import parse_path
 from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS
 
 SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USERS}
@@ -84,6 +85,10 @@ def _target(name: str) -> tuple[str, str]:
 
 def _theirs(name: str, value: Any) -> str | list[str]:
     if isinstance(value, str) and value:
+        if sum(step.each for step in parse_path(value)) > 1:
+            raise InputError(
+                f"mapping: '{name}' has two lists: '{value}'", "write a row for each element of the outer one"
+            )
         return value
     if name.endswith(".attributes") and isinstance(value, list) and all(isinstance(v, str) and v for v in value):
         return value

@@ -1,0 +1,126 @@
+"""The columns of a chunk: values in columns, in fields of objects, and in elements of lists."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.ingest_events import sql
+from components.ingest_events.lists import Found, Lists, chosen, descend, is_list, pointer
+from components.ingest_events.readers.chunks import MALFORMED
+from components.shared.schema.paths import outermost, parse_path
+
+BESIDE = ("quantity", "price", "rating")
+"""Numbers of an event that may be lists beside its list of items."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is looked for in the chunks of a table.
+
+    Attributes:
+        names: columns and paths. constants: columns in the file's path. listed: the column of item ids, if its values
+        may be lists whose elements become rows, and the columns of numbers beside it.
+    """
+
+    names: tuple[str, ...]
+    constants: Mapping[str, str | None]
+    listed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """What a chunk has.
+
+    Attributes:
+        relation: SQL relation. found: column or path -> its SQL and type. row: SQL of the raw row as JSON text.
+        problems: SQL cases of rows that cannot be read. is_json: whether values are texts that may be JSON.
+    """
+
+    relation: str
+    found: Mapping[str, Found]
+    row: str
+    problems: tuple[str, ...] = ()
+    is_json: bool = False
+
+
+def table_columns(rows: pa.Table, wanted: Wanted) -> Columns:
+    """Columns of a chunk that has them, and is registered as `chunk` with the names c0, c1, ..."""
+    # Numbered names cannot clash with contract columns, whatever the column names of the file are.
+    own: dict[str, Found] = {one.name: (f"c{i}", one.type) for i, one in enumerate(rows.schema)}
+    pairs = ", ".join(f"{sql.literal(name)}, {sql.json_of(*source)}" for name, source in own.items())
+    for name, text in wanted.constants.items():
+        own.setdefault(name, (sql.literal(text) if text is not None else "NULL::VARCHAR", pa.string()))
+    lists, found = Lists(), dict[str, Found]()
+    of_rows = wanted.listed if wanted.listed and _has_lists(rows, wanted.listed[0]) else ()
+    for name in wanted.names:
+        one = own.get(name) or _at(name, own, lists)
+        if one:
+            found[name] = lists.beside(*one) if name in of_rows and _may_be_list(one[1]) else one
+    problems = tuple(filter(None, [lists.problem]))
+    return Columns(
+        relation=lists.relation("chunk"), found=found, row=f"json_object({pairs})::VARCHAR", problems=problems
+    )
+
+
+def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
+    """Columns of a chunk of JSON objects, column `line` of `chunk`; their outermost values are read in one pass."""
+    keys = list(dict.fromkeys([*wanted.names, *map(outermost, wanted.names)]))
+    own: dict[str, Found] = {key: (f"fields[{at}]", pa.string()) for at, key in enumerate(keys, 1)}
+    pointers = ", ".join(sql.literal(pointer([key])) for key in keys)
+    relation = f"(SELECT line, json_extract_string({_valid('line')}, [{pointers}]) AS fields FROM chunk)"
+    lists, found = Lists(), dict[str, Found]()
+    of_rows = wanted.listed if wanted.listed and _has_key_of_lists(rows, wanted.listed[0]) else ()
+    for name in wanted.names:
+        raw = own[name][0]
+        if name != outermost(name) and (one := _at(name, own, lists)):
+            raw = f"coalesce({raw}, {one[0]})"
+        if name in wanted.constants:
+            raw = f"coalesce({raw}, {sql.literal(str(wanted.constants[name]))})"
+        found[name] = lists.beside(raw, pa.string()) if name in of_rows else (raw, pa.string())
+    broken = f"WHEN NOT json_valid(line) OR json_type(line) <> 'OBJECT' THEN '{MALFORMED}'"
+    return Columns(
+        relation=lists.relation(relation), found=found, is_json=True, problems=(broken, *filter(None, [lists.problem])),
+        row="CASE WHEN json_valid(line) THEN line ELSE to_json(line)::VARCHAR END",
+    )  # fmt: skip
+
+
+def _at(name: str, own: Mapping[str, Found], lists: Lists) -> Found | None:
+    """The value at a path, None if there is none."""
+    steps = parse_path(name)
+    last = next((at for at, step in enumerate(steps) if step.each), len(steps) - 1)
+    found = own.get(steps[0].name)
+    found = chosen(*found, steps[0]) if found else None
+    found = descend(*found, steps[1 : last + 1]) if found else None
+    return lists.each(*found, steps[last + 1 :]) if found and steps[last].each else found
+
+
+def _valid(text: str) -> str:
+    return f"CASE WHEN json_valid({text}) THEN {text} END"
+
+
+def _has_lists(rows: pa.Table, name: str) -> bool:
+    """Whether a column has lists in a chunk; a quick look, because hardly any chunk has."""
+    if name not in rows.schema.names:
+        return False
+    column = rows[name]
+    return is_list(column.type) or (_may_be_list(column.type) and _any(column, r"^\s*\["))
+
+
+def _has_key_of_lists(rows: pa.Table, name: str) -> bool:
+    """Whether some line has a list under the last key of a path."""
+    key = "".join(f"\\x{{{ord(one):x}}}" for one in parse_path(name)[-1].name)
+    return _any(rows["line"], rf'"{key}"\s*:\s*\[')
+
+
+def _any(column: pa.ChunkedArray, pattern: str) -> bool:
+    return pc.any(pc.match_substring_regex(column, pattern)).as_py() is True  # pyright: ignore
+
+
+def _may_be_list(kind: pa.DataType) -> bool:
+    """Whether values may be lists of ids or numbers; objects need a path to the one that is meant."""
+    if is_list(kind):
+        inner = kind.value_type
+        return not pa.types.is_nested(inner) or (pa.types.is_struct(inner) and inner.num_fields == 1)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
