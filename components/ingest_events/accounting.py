@@ -2,6 +2,7 @@
 
 import duckdb
 
+from components.ingest_events.rules import IGNORED
 from components.ingest_events.sources import UNREAD, Source
 from components.ingest_events.tabular import TabularFiles
 from components.shared.schema.account import UNKNOWN_TYPE, Lost, TableAccount
@@ -13,6 +14,7 @@ _COMMON, _TYPES = 3, 10
 def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> TableAccount:
     """The account of a staged table."""
     rejected = rejected_rows(connection, table)
+    ignored = rejected.pop(IGNORED, None)
     unread = _lost(
         connection,
         f"SELECT split_part(one, '{UNREAD}', 1) AS name, split_part(one, '{UNREAD}', 2) AS given FROM "
@@ -22,7 +24,8 @@ def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Sou
     rows, kept = found[0]
     files = source.files if isinstance(source, TabularFiles) else None
     return TableAccount(
-        rows=rows, kept=kept, added=rows - files.rows if files else 0, rejected=rejected, unread=unread,
+        rows=rows, kept=kept, added=rows - files.rows if files else 0, ignored=ignored, rejected=rejected,
+        unread=unread,
         files=files.read if files else 0, skipped=dict(files.skipped) if files else {},
         skipped_names={reason: tuple(names) for reason, names in files.names.items()} if files else {},
     )  # fmt: skip

@@ -14,8 +14,9 @@ from components.ingest_events.lists import Found, is_list
 from components.ingest_events.sources import UNREAD, Selection
 from components.ingest_events.values import Cell, Reading, is_given, map_of, number, timestamp, value
 from components.shared.errors import SchemaError
-from components.shared.schema.mapping import SCHEMAS, VERSION, ColumnMapping
+from components.shared.schema.mapping import ANY_OTHER, IGNORE, SCHEMAS, VERSION, ColumnMapping
 from components.shared.schema.paths import outermost
+from components.shared.schema.tables import EVENT_TYPES
 
 REQUIRED = {"events": ("user_id", "event_type", "timestamp"), "items": ("item_id",), "users": ("user_id",)}
 """Columns without which a table cannot be read."""
@@ -189,11 +190,17 @@ class Binding:
         return found
 
     def _event_type(self, raw: str) -> str:
-        folded = f"lower({raw})"
-        cases = " ".join(
-            f"WHEN {sql.literal(theirs)} THEN '{ours}'" for theirs, ours in self.mapping.event_types.items()
-        )
-        return f"CASE {folded} {cases} ELSE {folded} END" if cases else folded
+        folded, known = f"lower({raw})", ", ".join(map(sql.literal, EVENT_TYPES))
+        meant = {IGNORE: rules.IGNORED_TYPE}
+        cases = [
+            f"WHEN {sql.literal(theirs)} THEN {sql.literal(meant.get(ours, ours))}"
+            for theirs, ours in self.mapping.event_types.items() if theirs != ANY_OTHER
+        ]  # fmt: skip
+        other = folded
+        if any_other := self.mapping.event_types.get(ANY_OTHER):
+            given = sql.literal(meant.get(any_other, any_other))
+            other = f"CASE WHEN {folded} IN ({known}) THEN {folded} WHEN {folded} IS NOT NULL THEN {given} END"
+        return f"CASE {folded} {' '.join(cases)} ELSE {other} END" if cases else other
 
     def _version(self, bound: Mapping[str, Found], cells: Cells) -> str:
         theirs = self._columns.get(VERSION)

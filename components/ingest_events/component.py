@@ -50,7 +50,7 @@ def ingest_events(
         stage.Reading(
             null_words=tuple(word.strip().lower() for word in options.null_words), time_format=options.time_format
         ),
-        tuple(options.columns),
+        options.all_columns(),
     )
     for name, artifact in outputs.items():
         artifact.metadata.update(result.metadata(name))

@@ -15,6 +15,7 @@ import duckdb
 from components.ingest_events import complete_journey, sql
 from components.ingest_events.accounting import rejected_rows, table_account
 from components.ingest_events.binding import Binding
+from components.ingest_events.rules import IGNORED
 from components.ingest_events.sources import DerivedItems, DerivedUsers, Source
 from components.ingest_events.staging import STAGE, stage, staging
 from components.ingest_events.tabular import TabularFiles
@@ -217,7 +218,7 @@ def _write(connection: duckdb.DuckDBPyConnection, outputs: IngestOutputs, accoun
             else:
                 _copy(connection, f"SELECT {names} {rows}", folders[table] / "part-0.parquet")
         refused = " UNION ALL ".join(
-            f"SELECT '{table}' AS \"table\", reason, source_file, row FROM staged_{table} WHERE reason IS NOT NULL"
+            f"SELECT '{table}' AS \"table\", reason, source_file, row FROM staged_{table} WHERE reason <> '{IGNORED}'"
             for table in SCHEMAS
         )
         _copy(connection, refused, folders["rejected"] / "part-0.parquet")

@@ -10,8 +10,14 @@ _TYPES = ", ".join(f"'{name}'" for name in EVENT_TYPES)
 EARLIEST, LATEST = "1970-01-01", "2200-01-01"
 """Timestamps outside are typing errors or have a wrong epoch; validate_data checks for timestamps in the future."""
 
+IGNORED = "event_type is left out by the mapping"
+"""Reason of rows that are not read on purpose; they do not count as rejected."""
+IGNORED_TYPE = "\x1fignored"
+"""Event type of these rows; no source has it."""
+
 _REASONS: dict[str, list[tuple[str, str, str]]] = {
     "events": [
+        (f"event_type = '{IGNORED_TYPE}'", IGNORED, "event_type"),
         ("user_id IS NULL", "user_id is null", "user_id"),
         ("event_type IS NULL", "event_type is null", "event_type"),
         (f"event_type NOT IN ({_TYPES})", UNKNOWN_TYPE, "event_type"),

@@ -79,7 +79,7 @@ def _insert(table: str, selection: Selection) -> str:
     read = f"SELECT *, {values} FROM {selection.relation}"
     # Serialising raw rows is the most expensive part, so it is limited to rejected events; items and users need it for
     # all rows, because duplicates are only found at the end.
-    wanted = "true" if table in rules.KEYS else "reason IS NOT NULL"
+    wanted = "true" if table in rules.KEYS else f"reason <> '{rules.IGNORED}'"
     offending = rules.offending(table, selection.raw)
     extra = (
         f"CASE WHEN {wanted} THEN {selection.row} END AS raw_row, "

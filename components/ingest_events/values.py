@@ -161,7 +161,11 @@ def timestamp(cell: Cell, reading: Reading) -> str:
         return f"TRY_CAST({cell.raw} AS TIMESTAMPTZ)"
     digits = cell.text or (f"{cell.raw}::VARCHAR" if pa.types.is_integer(cell.kind) else text(cell))
     found = f"CASE WHEN isfinite({cell.amount}) THEN {_epoch(cell.amount, digits)}"
-    found += f" ELSE TRY_CAST({cell.text} AS TIMESTAMPTZ) END" if cell.text else " END"
+    if cell.text:
+        # A blank before the offset, as Shopify and Ruby write it.
+        closed = rf"regexp_replace({cell.text}, '\s+([+-]\d{{2}}):?(\d{{2}})$', '\1:\2')"
+        found += f" ELSE coalesce(TRY_CAST({cell.text} AS TIMESTAMPTZ), TRY_CAST({closed} AS TIMESTAMPTZ))"
+    found += " END"
     if not reading.time_format:
         return found
     return f"coalesce(TRY_STRPTIME({digits}, {sql.literal(reading.time_format)})::TIMESTAMPTZ, {found})"

@@ -185,13 +185,17 @@ def _columns(page: Page, statistics: dict[str, Any]) -> None:
 def _account(page: Page, context: Context) -> None:
     """What was read, and what of it was rejected or not understood, with the most common values."""
     if context.account:
-        page.section("Account of the source", "Rows read are those kept and those rejected.")
+        page.section(
+            "Account of the source", "Rows read are those kept, those left out by the mapping and those rejected."
+        )
         rows = [
-            [table, one.files or None, sum(one.skipped.values()), one.rows, one.kept, one.rows - one.kept,
+            [table, one.files or None, sum(one.skipped.values()), one.rows, one.kept,
+             one.ignored.rows if one.ignored else 0, sum(lost.rows for lost in one.rejected.values()),
              sum(lost.rows for lost in one.unread.values())]
             for table, one in context.account.items()
         ]  # fmt: skip
-        columns = ["table", "files read", "files not read", "rows read", "kept", "rejected", "values not read"]
+        columns = ["table", "files read", "files not read", "rows read", "kept", "left out", "rejected",
+                   "values not read"]  # fmt: skip
         page.table(columns, rows)
     lost = [
         [f"{table}: {name}", one.rows, ", ".join(f"{value} ({times:,})" for value, times in one.values.items())]

@@ -32,13 +32,15 @@ class Lost:
 
 @dataclass(frozen=True, kw_only=True)
 class TableAccount:
-    """One table. `rows` is `kept` plus the rows of `rejected`."""
+    """One table. `rows` is `kept`, `ignored` and the rows of `rejected`."""
 
     rows: int
     """Read from files, elements of lists as rows of their own; of a table that is made from the events, its rows."""
     kept: int
     added: int = 0
     """Rows beyond those of the files, because a list of items is a row for each."""
+    ignored: Lost | None = None
+    """Events whose type the mapping leaves out."""
     rejected: Mapping[str, Lost] = field(default_factory=dict)
     """Reason -> rows."""
     unread: Mapping[str, Lost] = field(default_factory=dict)
@@ -70,7 +72,8 @@ def read_account(folder: Path) -> Account:
 def _table(raw: dict[str, Any]) -> TableAccount:
     lost = {name: {key: Lost(**one) for key, one in raw[name].items()} for name in ("rejected", "unread")}
     names = {reason: tuple(paths) for reason, paths in raw["skipped_names"].items()}
-    return TableAccount(**{**raw, **lost, "skipped_names": names})
+    ignored = Lost(**raw["ignored"]) if raw.get("ignored") else None
+    return TableAccount(**{**raw, **lost, "ignored": ignored, "skipped_names": names})
 
 
 def hints(rejected: Mapping[str, Lost]) -> list[str]:
@@ -101,6 +104,8 @@ def told(account: Mapping[str, TableAccount]) -> list[str]:
             lines.append(f"{table}: {files:,} files not read: {reason}: {names}")
         if one.added:
             lines.append(f"{table}: {one.rows - one.added:,} rows have lists of items: read as {one.rows:,} rows")
+        if one.ignored:
+            lines.append(f"{table}: {one.ignored.rows:,} of {one.rows:,} rows left out by event_types of the mapping")
         rejected = sum(lost.rows for lost in one.rejected.values())
         if rejected:
             reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())

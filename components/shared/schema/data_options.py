@@ -9,6 +9,7 @@ from components.shared.options import Count, Fraction, Limit, Options, Rate, ref
 from components.shared.schema.event_words import event_words
 from components.shared.schema.identifiers import NULL_WORDS
 from components.shared.schema.mapping import parse_mapping
+from components.shared.schema.presets import PRESETS, Preset, over, preset
 
 
 class ValidationOptions(Options):
@@ -73,6 +74,9 @@ class DataOptions(Options):
     mapping: dict[str, Any] = Field(default_factory=dict)
     """Contract column -> source column, such as {"user_id": "visitor", "items.title": "name", "event_types":
     {"addtocart": "cart"}}; {}: no renaming."""
+    preset: str = ""
+    """Mapping and columns of a public form of data: ga4, otto, retailrocket, shopify-orders, taobao-userbehavior; the
+    mapping and columns given beside it take precedence. Empty: none."""
     items_source: str = ""
     """File, folder or URI of the catalog; empty: the items in the events."""
     users_source: str = ""
@@ -89,10 +93,24 @@ class DataOptions(Options):
     """Thresholds of validate_data."""
 
     def full_mapping(self) -> dict[str, Any]:
-        """The mapping, with usual words for event types if they are to be guessed; the given ones come first."""
-        if not self.guess_types:
-            return self.mapping
-        return {**self.mapping, "event_types": {**event_words(), **self.mapping.get("event_types", {})}}
+        """The mapping, after that of the preset and, if they are to be guessed, usual words for event types."""
+        guessed = {"event_types": event_words()} if self.guess_types else {}
+        return over(over(guessed, self._preset.mapping), self.mapping)
+
+    def all_columns(self) -> tuple[str, ...]:
+        """`columns`, or else those of the preset."""
+        return tuple(self.columns) or self._preset.columns
+
+    @property
+    def _preset(self) -> Preset:
+        return preset(self.preset) if self.preset else Preset()
+
+    @field_validator("preset")
+    @classmethod
+    def _preset_is_known(cls, value: str) -> str:
+        if value and value not in PRESETS:
+            raise refused(f"preset is {value!r}", f"give one of: {', '.join(PRESETS)}")
+        return value
 
     @field_validator("time_format")
     @classmethod

@@ -17,6 +17,9 @@ SCHEMAS: dict[str, pa.Schema] = {"events": EVENTS, "items": ITEMS, "users": USER
 VERSION = "version"
 """Key of a mapping, as `items.version`: the column that tells which row of an item or user is the newest."""
 
+IGNORE, ANY_OTHER = "ignore", "*"
+"""In `event_types`: the meaning of events that are left out, and the word for all that are not named."""
+
 EXAMPLE = '{"user_id": "visitor", "items.title": "name", "event_types": {"addtocart": "cart"}}'
 
 
@@ -29,14 +32,15 @@ class ColumnMapping:
     constants: MappingOf[str, MappingOf[str, str]] = field(default_factory=dict)
     """Table -> contract column -> constant value."""
     event_types: MappingOf[str, str] = field(default_factory=dict)
-    """Event type of the source (lower case) -> contract event type."""
+    """Event type of the source (lower case), or ANY_OTHER -> contract event type, or IGNORE."""
 
 
 def parse_mapping(raw: MappingOf[str, Any] | None) -> ColumnMapping:
     """Validate a mapping given as a flat or sectioned dictionary.
 
     Flat keys name columns of the events (`"user_id"`) or of any table (`"items.title"`); the keys `events`, `items`
-    and `users` may hold one dictionary each instead; `event_types` renames values and `constants` sets them.
+    and `users` may hold one dictionary each instead; `event_types` renames values and `constants` sets them. A column
+    may be a path into objects and lists: see `paths`. An event type renamed to `ignore` is left out; `*` is any other.
 
     Raises:
         SchemaError: a key is not a column of the data contract.
@@ -105,8 +109,9 @@ def _constant(name: str, value: Any) -> str:
 
 def _event_types(section: dict[str, Any]) -> dict[str, str]:
     for theirs, ours in section.items():
-        if ours not in EVENT_TYPES:
+        if ours not in (*EVENT_TYPES, IGNORE):
             raise InputError(
-                f"mapping: event type '{theirs}' is mapped to {ours!r}", f"use one of: {', '.join(EVENT_TYPES)}"
+                f"mapping: event type '{theirs}' is mapped to {ours!r}",
+                f"use one of: {', '.join((*EVENT_TYPES, IGNORE))}",
             )
     return {theirs.strip().lower(): ours for theirs, ours in section.items()}

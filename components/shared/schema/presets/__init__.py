@@ -1,0 +1,42 @@
+"""Column mappings of public forms of data, a JSON file each."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+_FOLDER = Path(__file__).parent
+
+PRESETS = tuple(sorted(file.stem for file in _FOLDER.glob("*.json")))
+"""Names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """What is needed to read a public form of data.
+
+    Attributes:
+        about: the data. columns: of CSV files without a header. mapping: see `mapping.parse_mapping`.
+    """
+
+    about: str = ""
+    columns: tuple[str, ...] = ()
+    mapping: Mapping[str, Any] = field(default_factory=dict)
+
+
+def preset(name: str) -> Preset:
+    """The preset of a name in PRESETS."""
+    found = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return Preset(**{**found, "columns": tuple(found.get("columns", ()))})
+
+
+def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping over another one, whose event types and constants stay where it has no others.
+
+    >>> over({"user_id": "a", "event_types": {"pv": "view"}}, {"user_id": "b", "event_types": {"buy": "purchase"}})
+    {'user_id': 'b', 'event_types': {'pv': 'view', 'buy': 'purchase'}}
+    """
+    sections = {name: {**below.get(name, {}), **above[name]} for name in ("event_types", "constants")
+                if isinstance(above.get(name), dict)}  # fmt: skip
+    return {**below, **above, **sections}
