@@ -1,6 +1,7 @@
 """Binds the columns of a chunk to those of the data contract: one SQL expression for each."""
 
 import dataclasses
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,12 @@ import pyarrow as pa
 
 from components.ingest_events import rules, sql
 from components.ingest_events.cells import Cells, constant
-from components.ingest_events.columns import BESIDE, Columns, Wanted, json_columns, table_columns
+from components.ingest_events.columns import BESIDE, FILE, Columns, Wanted, json_columns, table_columns
 from components.ingest_events.lists import Found, is_list
 from components.ingest_events.sources import UNREAD, Selection
 from components.ingest_events.values import Cell, Reading, is_given, map_of, number, timestamp, value
 from components.shared.errors import SchemaError
+from components.shared.schema.column_words import suggestion
 from components.shared.schema.mapping import ANY_OTHER, IGNORE, SCHEMAS, VERSION, ColumnMapping
 from components.shared.schema.paths import outermost
 from components.shared.schema.tables import EVENT_TYPES
@@ -73,9 +75,11 @@ class Binding:
         for theirs, ours in wanted.items():
             if theirs not in columns and outermost(theirs) not in columns:
                 renamed = f" (mapped to '{ours}')" if theirs != ours else ""
+                name = ours if self.table == "events" else f"{self.table}.{ours}"
+                probably = suggestion(self.table, ours, columns)
                 raise SchemaError(
                     f"{where} has no column '{theirs}'{renamed}",
-                    f'map one of its columns, like --mapping \'{{"{ours}": "theirs"}}\'; it has: {", ".join(columns)}',
+                    f"map one of its columns, like --mapping '{json.dumps({name: probably})}'; it has: {', '.join(columns)}",
                 )
 
     def of_table(self, rows: pa.Table, file: str, constants: Mapping[str, str | None]) -> tuple[pa.Table, Selection]:
@@ -93,11 +97,11 @@ class Binding:
         columns = dataclasses.replace(columns, found={**columns.found, **self._unwrapped(columns.found)})
         self._check_types(columns.found, file)
         renamed = rows.rename_columns([f"c{i}" for i in range(rows.num_columns)])
-        return renamed, self._selection(columns, file)
+        return renamed, self._selection(columns)
 
-    def of_json(self, rows: pa.Table, file: str, constants: Mapping[str, str | None]) -> Selection:
+    def of_json(self, rows: pa.Table, constants: Mapping[str, str | None]) -> Selection:
         """The selection of a chunk of JSON objects, which must be registered under the name `chunk`; see of_table."""
-        return self._selection(json_columns(rows, self._looked_for(constants)), file)
+        return self._selection(json_columns(rows, self._looked_for(constants)))
 
     def _looked_for(self, constants: Mapping[str, str | None]) -> Wanted:
         listed = [self._columns.get(ours, ours) for ours in ("item_id", *BESIDE) if ours not in self._constants]
@@ -134,7 +138,7 @@ class Binding:
                 f"map a field of it: {fields}" if fields else "write one row for each element",
             )
 
-    def _selection(self, columns: Columns, file: str) -> Selection:
+    def _selection(self, columns: Columns) -> Selection:
         bound, is_json = columns.found, columns.is_json
         cells = Cells(columns.relation, is_json)
         values: dict[str, str] = {}
@@ -158,7 +162,7 @@ class Binding:
         values.update(self._fixed(bound))
         version = self._version(bound, cells)
         return Selection(
-            relation=cells.relation(), values=values, row=columns.row, raw=raw, source_file=file, version=version,
+            relation=cells.relation(), values=values, row=columns.row, raw=raw, source_file=FILE, version=version,
             problem=f"CASE {' '.join(cases)} END" if cases else "NULL", unread=_listed(unread),
         )  # fmt: skip
 

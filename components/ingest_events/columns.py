@@ -11,6 +11,8 @@ from components.ingest_events.lists import Found, Lists, chosen, descend, is_lis
 from components.ingest_events.readers.chunks import MALFORMED
 from components.shared.schema.paths import outermost, parse_path
 
+FILE = "chunk_file"
+"""Column of a registered chunk: the file of each row."""
 BESIDE = ("quantity", "price", "rating")
 """Numbers of an event that may be lists beside its list of items."""
 
@@ -69,7 +71,7 @@ def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
     keys = list(dict.fromkeys([*wanted.names, *map(outermost, wanted.names)]))
     own: dict[str, Found] = {key: (f"fields[{at}]", pa.string()) for at, key in enumerate(keys, 1)}
     pointers = ", ".join(sql.literal(pointer([key])) for key in keys)
-    relation = f"(SELECT line, json_extract_string({_valid('line')}, [{pointers}]) AS fields FROM chunk)"
+    relation = f"(SELECT line, {FILE}, json_extract_string({_valid('line')}, [{pointers}]) AS fields FROM chunk)"
     lists, found = Lists(), dict[str, Found]()
     of_rows = wanted.listed if wanted.listed and _has_key_of_lists(rows, wanted.listed[0]) else ()
     for name in wanted.names:

@@ -75,7 +75,7 @@ class JourneyEvents:
             row="json_object('household_id', raw_household_id, 'basket_id', raw_basket_id, 'product_id', "
             "raw_product_id, 'quantity', raw_quantity, 'sales_value', raw_sales_value, 'transaction_timestamp', "
             "raw_transaction_timestamp)::VARCHAR",
-            source_file=f"{NAME}/transactions.parquet",
+            source_file=sql.literal(f"{NAME}/transactions.parquet"),
         )
 
 
@@ -108,7 +108,7 @@ class JourneyItems:
                 "attributes": _attributes("package_size", "manufacturer_id"),
             },
             row="json_object('product_id', raw_product_id)::VARCHAR",
-            source_file=f"{NAME}/products.parquet",
+            source_file=sql.literal(f"{NAME}/products.parquet"),
         )
 
 
@@ -123,7 +123,7 @@ class JourneyUsers:
         yield Selection(
             relation=f"(SELECT h.id, d.* FROM ({households}) h LEFT JOIN {known} ORDER BY h.id)",
             values={"user_id": "id", "attributes": _attributes(*_DEMOGRAPHICS)},
-            source_file=f"{NAME}/demographics.parquet",
+            source_file=sql.literal(f"{NAME}/demographics.parquet"),
         )
 
 

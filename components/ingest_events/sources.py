@@ -28,21 +28,19 @@ class Selection:
     """SQL expression of the row's version, a number: the highest of an id is kept."""
     row: str = "NULL"
     """SQL expression of the raw row as JSON text, for rejected rows."""
-    source_file: str = ""
-    """File with the row, for messages."""
+    source_file: str = "''"
+    """SQL expression of the file with the row, for messages."""
     share: float = 1.0
     """Share of the table that is staged up to and including this selection."""
 
 
 @dataclass
 class FileCounts:
-    """Files of a source: how many were read, and how many were left out, by reason with some of their names.
-
-    `rows` are those of the files: fewer than are staged, where elements of lists become rows.
-    """
+    """Files of a source: how many were read, and how many were left out, by reason with some of their names."""
 
     read: int = 0
     rows: int = 0
+    """Rows of the files: fewer than are staged, where elements of lists become rows."""
     skipped: dict[str, int] = field(default_factory=dict)
     names: dict[str, list[str]] = field(default_factory=dict)
 

@@ -84,11 +84,12 @@ def _insert(table: str, selection: Selection) -> str:
     extra = (
         f"CASE WHEN {wanted} THEN {selection.row} END AS raw_row, "
         f"CASE WHEN reason IS NOT NULL THEN {offending} END AS raw_value, "
-        f"{selection.unread} AS unread_values, {selection.version} AS own_version"
+        f"({selection.source_file})::VARCHAR AS raw_file, {selection.unread} AS unread_values, "
+        f"{selection.version} AS own_version"
     )
     return (
         f"INSERT INTO staged_{table} SELECT {', '.join(names)}, reason, raw_row, "
-        f"{sql.literal(selection.source_file)}, raw_value, unread_values, own_version "
+        f"raw_file, raw_value, unread_values, own_version "
         f"FROM (SELECT *, {extra} FROM (SELECT *, {rules.reason(table)} AS reason FROM "
         f"(SELECT *, ({selection.problem})::VARCHAR AS problem FROM ({read}))))"
     )

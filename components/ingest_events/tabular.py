@@ -9,7 +9,9 @@ import duckdb
 import pyarrow as pa
 
 from components.ingest_events.binding import Binding
-from components.ingest_events.files import path_columns, source_files
+from components.ingest_events.columns import FILE
+from components.ingest_events.files import SourceFiles, path_columns, source_files
+from components.ingest_events.readers.batches import Batch, Part, batches
 from components.ingest_events.readers.chunks import Chunk
 from components.ingest_events.readers.csv_files import read_csv
 from components.ingest_events.readers.json_files import read_json
@@ -31,6 +33,8 @@ class TabularFiles:
     binding: Binding
     columns: tuple[str, ...] = ()
     """Names of the columns of CSV files without a header; empty: they have one."""
+    sample: int = 0
+    """Number of files of which only the beginning is read; 0: all files are read completely."""
     files: FileCounts = field(default_factory=FileCounts)
     """Counted by `selections`."""
 
@@ -46,49 +50,60 @@ class TabularFiles:
             self.files.skipped[reason] = self.files.skipped.get(reason, 0) + 1
             names = self.files.names.setdefault(reason, [])
             names.extend([path] if len(names) < _NAMED else [])
+        unseen, keys = dict(self.binding.wanted()), set[str]()
+        for batch in batches(self._parts(found)):
+            first = batch.parts[0]
+            if first.kind == "json" and unseen:
+                keys |= _keys(connection, batch.table()) | first.constants.keys()
+                unseen = {name: ours for name, ours in unseen.items()
+                          if name not in keys and outermost(name) not in keys}  # fmt: skip
+            elif first.kind != "json":
+                unseen = {}
+            for selection in self._selected(connection, batch):
+                yield dataclasses.replace(selection, share=batch.parts[-1].share)
+        if keys:
+            self.binding.check(unseen, sorted(keys), self.uri)
+
+    def _parts(self, found: SourceFiles) -> Iterator[Part]:
+        chosen = list(found.chosen.items())
+        if self.sample:
+            chosen = chosen[:: -(-len(chosen) // self.sample)]
         wanted = self.binding.wanted()
-        unseen, keys = dict(wanted), set[str]()
-        for index, (path, kind) in enumerate(found.chosen.items()):
+        for index, (path, kind) in enumerate(chosen):
             constants = path_columns(path)
             with _opened(found.filesystem, path) as stream:
                 for chunk in self._chunks(stream, path, kind, found.sizes[path]):
-                    share = (index + chunk.share) / len(found.chosen)
                     if kind != "json":
                         self.binding.check(wanted, [*chunk.columns, *constants], path)
-                        unseen = {}
-                    elif unseen:
-                        keys |= _keys(connection, chunk) | constants.keys()
-                        unseen = {name: ours for name, ours in unseen.items()
-                                  if name not in keys and outermost(name) not in keys}  # fmt: skip
-                    for selection in self._selected(connection, chunk, path, kind):
-                        yield dataclasses.replace(selection, share=share)
+                    self.files.rows += chunk.rows.num_rows + len(chunk.malformed)
+                    share = (index + chunk.share) / len(chosen)
+                    yield Part(path=path, kind=kind, constants=constants, chunk=chunk, share=share)
+                    if self.sample:
+                        break
             self.files.read += 1
-        if keys:
-            self.binding.check(unseen, sorted(keys), self.uri)
 
     def _chunks(self, stream: IO[bytes], path: str, kind: str, size: int) -> Iterator[Chunk]:
         if kind == "parquet":
             return read_parquet(stream, path, self.binding.needed())
         return read_json(stream, path, size) if kind == "json" else read_csv(stream, path, size, self.columns)
 
-    def _selected(
-        self, connection: duckdb.DuckDBPyConnection, chunk: Chunk, path: str, kind: str
-    ) -> Iterator[Selection]:
-        self.files.rows += chunk.rows.num_rows + len(chunk.malformed)
-        if chunk.malformed:
-            lines = pa.table(list(zip(*chunk.malformed, strict=True)), names=["bad_line", "bad_reason"])
-            connection.register("chunk_malformed", lines)
+    def _selected(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> Iterator[Selection]:
+        malformed = batch.malformed()
+        if malformed is not None:
+            connection.register("chunk_malformed", malformed)
             row = "to_json(bad_line)::VARCHAR"
-            yield Selection(relation="chunk_malformed", values={}, problem="bad_reason", row=row, source_file=path)
+            yield Selection(
+                relation="chunk_malformed", values={}, problem="bad_reason", row=row, source_file="bad_file"
+            )
             connection.unregister("chunk_malformed")
-        if not chunk.rows.num_rows:
+        if not batch.rows:
             return
-        rows = chunk.rows
-        if kind == "json":
-            selection = self.binding.of_json(rows, path, path_columns(path))
+        rows, first = batch.table(), batch.parts[0]
+        if first.kind == "json":
+            selection = self.binding.of_json(rows, first.constants)
         else:
-            rows, selection = self.binding.of_table(rows, path, path_columns(path))
-        connection.register("chunk", rows)
+            rows, selection = self.binding.of_table(rows, first.path, first.constants)
+        connection.register("chunk", rows.append_column(FILE, batch.files()))
         yield selection
         connection.unregister("chunk")
 
@@ -100,9 +115,9 @@ def _opened(filesystem: Any, path: str) -> IO[bytes]:
         raise InputError(f"{path} cannot be opened: {error.strerror or error}", "check its permissions") from error
 
 
-def _keys(connection: duckdb.DuckDBPyConnection, chunk: Chunk) -> set[str]:
+def _keys(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> set[str]:
     """Keys of the JSON objects in a chunk."""
-    connection.register("chunk_keys", chunk.rows)
+    connection.register("chunk_keys", rows)
     objects = "CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END"
     found = connection.execute(f"SELECT DISTINCT unnest(json_keys({objects})) FROM chunk_keys").fetchall()
     connection.unregister("chunk_keys")
