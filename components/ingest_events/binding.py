@@ -76,10 +76,10 @@ class Binding:
             if theirs not in columns and outermost(theirs) not in columns:
                 renamed = f" (mapped to '{ours}')" if theirs != ours else ""
                 name = ours if self.table == "events" else f"{self.table}.{ours}"
-                probably = suggestion(self.table, ours, columns)
+                probably = json.dumps({name: suggestion(self.table, ours, columns)})
                 raise SchemaError(
                     f"{where} has no column '{theirs}'{renamed}",
-                    f"map one of its columns, like --mapping '{json.dumps({name: probably})}'; it has: {', '.join(columns)}",
+                    f"map one of its columns, like --mapping '{probably}'; it has: {', '.join(columns)}",
                 )
 
     def of_table(self, rows: pa.Table, file: str, constants: Mapping[str, str | None]) -> tuple[pa.Table, Selection]:

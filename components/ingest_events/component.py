@@ -47,9 +47,7 @@ def ingest_events(
         options.full_mapping(),
         options.items_source,
         options.users_source,
-        stage.Reading(
-            null_words=tuple(word.strip().lower() for word in options.null_words), time_format=options.time_format
-        ),
+        stage.Reading.of(options.null_words, options.time_format),
         options.all_columns(),
     )
     for name, artifact in outputs.items():

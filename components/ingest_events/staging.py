@@ -53,11 +53,22 @@ def staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 yield connection
 
 
-def stage(connection: duckdb.DuckDBPyConnection, table: str, source: Source, unique: bool = True) -> None:
-    """Stage every row of a table, invalid rows with their rejection reason; `unique`: one row of each item and user."""
+def stage(
+    connection: duckdb.DuckDBPyConnection, table: str, source: Source, unique: bool = True, silent: bool = False
+) -> None:
+    """Stage every row of a table, invalid rows with their rejection reason.
+
+    Args:
+        connection: To the staging tables.
+        table: events, items or users.
+        source: Of its rows.
+        unique: Whether an item or user has one row.
+        silent: Report no progress.
+    """
     start, end = _SHARES[table]
-    report(STAGE, start, f"reading {table}")
-    shown = start
+    shown = end if silent else start
+    if not silent:
+        report(STAGE, start, f"reading {table}")
     connection.execute("BEGIN")
     for selection in source.selections(connection):
         connection.execute(_insert(table, selection))

@@ -71,7 +71,7 @@ class TabularFiles:
         wanted = self.binding.wanted()
         for index, (path, kind) in enumerate(chosen):
             constants = path_columns(path)
-            with _opened(found.filesystem, path) as stream:
+            with opened(found.filesystem, path) as stream:
                 for chunk in self._chunks(stream, path, kind, found.sizes[path]):
                     if kind != "json":
                         self.binding.check(wanted, [*chunk.columns, *constants], path)
@@ -108,7 +108,12 @@ class TabularFiles:
         connection.unregister("chunk")
 
 
-def _opened(filesystem: Any, path: str) -> IO[bytes]:
+def opened(filesystem: Any, path: str) -> IO[bytes]:
+    """Open a file of a source.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
     try:
         return filesystem.open(path, "rb")
     except OSError as error:

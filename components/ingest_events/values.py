@@ -3,7 +3,7 @@
 A value that cannot be converted becomes NULL; the caller compares it with the raw column.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -37,6 +37,11 @@ class Reading:
     """Words for a missing id, number or time, in lower case."""
     time_format: str = ""
     """Format of times (strptime) that are neither ISO 8601 nor an epoch; empty: none."""
+
+    @classmethod
+    def of(cls, null_words: Iterable[str], time_format: str) -> "Reading":
+        """As DataOptions says."""
+        return cls(null_words=tuple(word.strip().lower() for word in null_words), time_format=time_format)
 
 
 @dataclass(frozen=True, kw_only=True)

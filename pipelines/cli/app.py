@@ -7,7 +7,18 @@ import typer
 
 from components.shared.errors import InputError, ShoprankError
 from components.shared.version import VERSION
-from pipelines.cli import cluster, configuring, counterfactual, keys, registry, rollouts, running, serving, submission
+from pipelines.cli import (
+    cluster,
+    configuring,
+    counterfactual,
+    inspecting,
+    keys,
+    registry,
+    rollouts,
+    running,
+    serving,
+    submission,
+)
 from pipelines.cli.console import console, show_error
 from pipelines.kind import app as kind
 from pipelines.local.processes import Terminated, terminated_by_signal
@@ -16,8 +27,8 @@ from pipelines.refusals import CancelledRun
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
 for function in (
-    running.run, running.demo, running.tune, running.refresh, serving.serve, serving.ask, serving.report,
-    registry.promote, registry.rollback, configuring.config, submission.lint, submission.submit,
+    inspecting.inspect, running.run, running.demo, running.tune, running.refresh, serving.serve, serving.ask,
+    serving.report, registry.promote, registry.rollback, configuring.config, submission.lint, submission.submit,
     submission.upload, submission.schedule, cluster.install, cluster.doctor, counterfactual.counterfactual,
 ):  # fmt: skip
     app.command(function.__name__)(function)

@@ -14,6 +14,13 @@ Data = Annotated[str, typer.Option("--data", help="complete-journey, or a file, 
 Items = Annotated[str, typer.Option("--items", help="File, folder or URI of the catalog.")]
 Users = Annotated[str, typer.Option("--users", help="File, folder or URI of the users.")]
 Mapping = Annotated[str, typer.Option("--mapping", help="JSON, or a JSON file: {our column: their column}.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help="Mapping of a public form of data: ga4, otto, retailrocket, shopify-orders, taobao-userbehavior.",
+    ),
+]
 GuessTypes = Annotated[
     bool, typer.Option("--guess-types", help="Read usual words for event types, such as add_to_cart, pv and order.")
 ]

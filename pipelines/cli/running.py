@@ -17,7 +17,7 @@ from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.signing import PRIVATE_FILE, create_key, public_path
 from components.shared.tuning.hyperparameters import FILE, Hyperparameters, read_hyperparameters
 from pipelines.cli.console import StageProgress, console, show_answer
-from pipelines.cli.parameters import Config, Data, GuessTypes, Items, Json, Mapping, Out, Set, Size, Users, emit
+from pipelines.cli.parameters import Config, Data, GuessTypes, Items, Json, Mapping, Out, Preset, Set, Size, Users, emit
 
 STUDIES = {"retriever": "tune-hyperparameters-2", "ranker": "tune-hyperparameters-4"}
 """Task that finishes each model's study; KFP numbers the task names."""
@@ -30,6 +30,7 @@ def run(
     items: Items = "",
     users: Users = "",
     mapping: Mapping = "",
+    preset: Preset = "",
     guess_types: GuessTypes = False,
     config: Config = None,
     set_: Set = None,
@@ -37,7 +38,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run a pipeline on this machine, without a cluster."""
-    given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping, guess=guess_types)
+    given = options_of(
+        config, set_, size=size, data=data, items=items, users=users, mapping=mapping, preset=preset, guess=guess_types
+    )
     finished = train(pipeline, given, out, as_json, set_)
     name = str(given.get("model_name", "shop"))
     if as_json:
@@ -65,6 +68,7 @@ def tune(
     items: Items = "",
     users: Users = "",
     mapping: Mapping = "",
+    preset: Preset = "",
     guess_types: GuessTypes = False,
     config: Config = None,
     set_: Set = None,
@@ -81,7 +85,9 @@ def tune(
         raise InputError(f"--workers is {workers}", "give 1 or 2: KFP's local runner runs at most two tasks at once")
     if trials < 0:
         raise InputError(f"--trials is {trials}", "give a number of trials, or 0 for those of the configuration")
-    given = _given(config, set_, size=size, data=data, items=items, users=users, mapping=mapping, guess=guess_types)
+    given = options_of(
+        config, set_, size=size, data=data, items=items, users=users, mapping=mapping, preset=preset, guess=guess_types
+    )
     folder = out.resolve()
     studies = {"storage": str(folder / "tuning" / "studies")}
     budget = {"retriever_trials": trials, "ranker_trials": trials} if trials else {}
@@ -115,7 +121,7 @@ def refresh(
     as_json: Json = False,
 ) -> None:
     """Add new and changed items to the champion without training; verify and release the result."""
-    given = _given(config, set_)
+    given = options_of(config, set_)
     folder = out.resolve()
     _run("catalog", {**given, "items_source": absolute_source(items)}, folder, as_json, set_)
     version = Registry(_registry(given, folder)).aliases(str(given.get("model_name", "shop")))[CHAMPION]
@@ -184,7 +190,7 @@ def _run(
         return run_local(pipeline, arguments, folder, progress.watch)
 
 
-def _given(config: Path | None, words: list[str] | None, guess: bool = False, **named: str) -> dict[str, Any]:
+def options_of(config: Path | None, words: list[str] | None, guess: bool = False, **named: str) -> dict[str, Any]:
     """Options from --config, --set and dedicated flags; flags take precedence."""
     from components.shared.options import merged
     from pipelines.config import check, given_options
@@ -199,6 +205,8 @@ def _given(config: Path | None, words: list[str] | None, guess: bool = False, **
         given = merged(given, {"size": named["size"]})
     if named.get("mapping"):
         given = merged(given, {"data": {"mapping": _mapping(named["mapping"])}})
+    if named.get("preset"):
+        given = merged(given, {"data": {"preset": named["preset"]}})
     if guess:
         given = merged(given, {"data": {"guess_types": True}})
     check(given)

@@ -1,5 +1,6 @@
 """Reads the needed columns of Parquet files."""
 
+import contextlib
 from collections.abc import Collection, Iterator
 from typing import IO, Any
 
@@ -25,7 +26,7 @@ def read_parquet(stream: IO[bytes], name: str, wanted: Collection[str]) -> Itera
         InputError: the file is corrupt.
         SchemaError: two columns have the same name, or a wanted column has a type that cannot be read.
     """
-    try:
+    with _errors(name):
         file = pq.ParquetFile(stream)
         names = file.schema_arrow.names
         check_unique(names, name)
@@ -40,6 +41,23 @@ def read_parquet(stream: IO[bytes], name: str, wanted: Collection[str]) -> Itera
         if not done:
             empty = file.schema_arrow.empty_table().select(chosen or names[:1])
             yield Chunk(rows=empty, share=1.0, columns=tuple(names))
+
+
+def first_rows(stream: IO[bytes], name: str, count: int) -> list[dict[str, Any]]:
+    """The first rows of a Parquet file, with all columns.
+
+    Raises:
+        InputError: the file is corrupt.
+    """
+    with _errors(name):
+        batch = next(pq.ParquetFile(stream).iter_batches(batch_size=count), None)
+        return batch.to_pylist(maps_as_pydicts="lossy") if batch else []
+
+
+@contextlib.contextmanager
+def _errors(name: str) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"{name} cannot be read as Parquet: {str(error).splitlines()[0]}",

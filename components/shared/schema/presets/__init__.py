@@ -1,10 +1,13 @@
 """Column mappings of public forms of data, a JSON file each."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from components.shared.schema.paths import outermost
+from components.shared.schema.tables import EVENT_TYPES
 
 _FOLDER = Path(__file__).parent
 
@@ -29,6 +32,24 @@ def preset(name: str) -> Preset:
     """The preset of a name in PRESETS."""
     found = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     return Preset(**{**found, "columns": tuple(found.get("columns", ()))})
+
+
+def matching(columns: Iterable[str]) -> str:
+    """The preset whose form a source has, '' if there is none.
+
+    Args:
+        columns: Columns and paths of the source; of a CSV file without a header the values of its first line.
+    """
+    columns = list(columns)
+    return next((name for name in PRESETS if _fits(preset(name), columns)), "")
+
+
+def _fits(one: Preset, columns: list[str]) -> bool:
+    if one.columns:
+        types = {*EVENT_TYPES, *one.mapping["event_types"]}
+        return len(columns) == len(one.columns) and columns[one.columns.index("event_type")] in types
+    theirs = [name for name in one.mapping.values() if isinstance(name, str)]
+    return all(name in columns or ("=" in name and outermost(name) in columns) for name in theirs)
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
