@@ -162,8 +162,9 @@ class Binding:
         values.update(self._fixed(bound))
         version = self._version(bound, cells)
         return Selection(
-            relation=cells.relation(), values=values, row=columns.row, raw=raw, source_file=FILE, version=version,
-            problem=f"CASE {' '.join(cases)} END" if cases else "NULL", unread=_listed(unread),
+            relation=cells.relation(), values=values, row=columns.row, raw=raw, source_file=FILE,
+            position=columns.position, version=version, unread=_listed(unread),
+            problem=f"CASE {' '.join(cases)} END" if cases else "NULL",
         )  # fmt: skip
 
     def _given(self, bound: Mapping[str, Found]) -> Iterator[tuple[Any, str]]:

@@ -13,6 +13,8 @@ from components.shared.schema.paths import outermost, parse_path
 
 FILE = "chunk_file"
 """Column of a registered chunk: the file of each row."""
+ROW = "chunk_row"
+"""Column of a registered chunk: the number of each row in the source."""
 BESIDE = ("quantity", "price", "rating")
 """Numbers of an event that may be lists beside its list of items."""
 
@@ -37,12 +39,14 @@ class Columns:
 
     Attributes:
         relation: SQL relation. found: column or path -> its SQL and type. row: SQL of the raw row as JSON text.
-        problems: SQL cases of rows that cannot be read. is_json: whether values are texts that may be JSON.
+        position: SQL of the number of a row. problems: SQL cases of rows that cannot be read.
+        is_json: whether values are texts that may be JSON.
     """
 
     relation: str
     found: Mapping[str, Found]
     row: str
+    position: str
     problems: tuple[str, ...] = ()
     is_json: bool = False
 
@@ -62,7 +66,11 @@ def table_columns(rows: pa.Table, wanted: Wanted) -> Columns:
             found[name] = lists.beside(*one) if name in of_rows and _may_be_list(one[1]) else one
     problems = tuple(filter(None, [lists.problem]))
     return Columns(
-        relation=lists.relation("chunk"), found=found, row=f"json_object({pairs})::VARCHAR", problems=problems
+        relation=lists.relation("chunk"),
+        found=found,
+        row=f"json_object({pairs})::VARCHAR",
+        problems=problems,
+        position=_position(lists),
     )
 
 
@@ -71,7 +79,7 @@ def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
     keys = list(dict.fromkeys([*wanted.names, *map(outermost, wanted.names)]))
     own: dict[str, Found] = {key: (f"fields[{at}]", pa.string()) for at, key in enumerate(keys, 1)}
     pointers = ", ".join(sql.literal(pointer([key])) for key in keys)
-    relation = f"(SELECT line, {FILE}, json_extract_string({_valid('line')}, [{pointers}]) AS fields FROM chunk)"
+    relation = f"(SELECT line, {FILE}, {ROW}, json_extract_string({_valid('line')}, [{pointers}]) AS fields FROM chunk)"
     lists, found = Lists(), dict[str, Found]()
     of_rows = wanted.listed if wanted.listed and _has_key_of_lists(rows, wanted.listed[0]) else ()
     for name in wanted.names:
@@ -83,7 +91,8 @@ def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
         found[name] = lists.beside(raw, pa.string()) if name in of_rows else (raw, pa.string())
     broken = f"WHEN NOT json_valid(line) OR json_type(line) <> 'OBJECT' THEN '{MALFORMED}'"
     return Columns(
-        relation=lists.relation(relation), found=found, is_json=True, problems=(broken, *filter(None, [lists.problem])),
+        relation=lists.relation(relation), found=found, is_json=True, position=_position(lists),
+        problems=(broken, *filter(None, [lists.problem])),
         row="CASE WHEN json_valid(line) THEN line ELSE to_json(line)::VARCHAR END",
     )  # fmt: skip
 
@@ -96,6 +105,11 @@ def _at(name: str, own: Mapping[str, Found], lists: Lists) -> Found | None:
     found = chosen(*found, steps[0]) if found else None
     found = descend(*found, steps[1 : last + 1]) if found else None
     return lists.each(*found, steps[last + 1 :]) if found and steps[last].each else found
+
+
+def _position(lists: Lists) -> str:
+    """The row's number, and within it that of the element; lists are shorter than 65,536."""
+    return f"{ROW} * 65536 + least({lists.place}, 65535)"
 
 
 def _valid(text: str) -> str:

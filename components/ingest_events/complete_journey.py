@@ -45,7 +45,7 @@ def _file(name: str) -> str:
     """
     _check_installed()
     path = Path(str(importlib.resources.files(_PACKAGE) / "data" / f"{name}.parquet"))
-    return f"read_parquet({sql.literal(str(path))})"
+    return f"read_parquet({sql.literal(str(path))}, file_row_number = true)"
 
 
 def _raw(name: str) -> str:
@@ -76,6 +76,7 @@ class JourneyEvents:
             "raw_product_id, 'quantity', raw_quantity, 'sales_value', raw_sales_value, 'transaction_timestamp', "
             "raw_transaction_timestamp)::VARCHAR",
             source_file=sql.literal(f"{NAME}/transactions.parquet"),
+            position="raw_file_row_number",
         )
 
 
@@ -109,6 +110,7 @@ class JourneyItems:
             },
             row="json_object('product_id', raw_product_id)::VARCHAR",
             source_file=sql.literal(f"{NAME}/products.parquet"),
+            position="raw_product_id",
         )
 
 

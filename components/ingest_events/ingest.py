@@ -33,7 +33,7 @@ __all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest"]
 
 DEFAULT_READING = Reading()
 
-_ORDER = {"events": "timestamp, user_id, rowid", "items": "rowid", "users": "rowid"}
+_ORDER = {"events": "timestamp, user_id, position", "items": "position, item_id", "users": "position, user_id"}
 
 
 @dataclass(frozen=True, kw_only=True)

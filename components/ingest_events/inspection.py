@@ -39,7 +39,8 @@ class Inspection:
         preset: that of the source's form, '' if none is known or one is given. guessed: what was added to the mapping.
         mapping: that of the preset, the guessed and the given one. missing: needed columns that none of the source's
         seem to be; without them no row is read. account: of the rows that were read. sampled: number of files that they
-        are from. span: earliest and latest time of events (UTC). rows: some valid rows. rejected: some others, with reasons.
+        are from. span: earliest and latest time of events (UTC). rows: some valid rows. rejected: some others, with
+        their reasons.
     """
 
     table: str
@@ -141,4 +142,4 @@ def _read(seen: Inspection, options: DataOptions, folder: Path) -> Inspection:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
-    return connection.sql(f"{query} ORDER BY rowid LIMIT {_SHOWN}").to_arrow_table().to_pylist()
+    return connection.sql(f"{query} ORDER BY position LIMIT {_SHOWN}").to_arrow_table().to_pylist()

@@ -37,7 +37,7 @@ def read_items(source: str, beside: Path) -> tuple[pa.Table, TableAccount]:
         if not account.kept:
             reasons = ", ".join(f"{reason}: {lost}" for reason, lost in account.rejected.items())
             raise DataError(f"none of the {account.rows:,} items of '{source}' are valid ({reasons})", "correct them")
-        order = "coalesce(version, '-inf'::DOUBLE), rowid"
+        order = "coalesce(version, '-inf'::DOUBLE), position"
         rows = f"SELECT {', '.join(ITEMS.names)} FROM staged_items WHERE reason IS NULL ORDER BY {order}"
         schema = pa.schema([field.with_nullable(True) for field in ITEMS])
         return connection.sql(rows).to_arrow_table().cast(schema), account

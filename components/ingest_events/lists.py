@@ -58,6 +58,11 @@ class Lists:
         return f"(SELECT *, unnest(range(1, {last} + 1)) AS place FROM {checked})"
 
     @property
+    def place(self) -> str:
+        """SQL of the number of the element that a row is made of, from 0."""
+        return "(place - 1)" if self._lists else "0"
+
+    @property
     def problem(self) -> str:
         """SQL case of a row whose lists differ in length; '' if there is no list."""
         return f"WHEN uneven THEN '{UNEVEN}'" if self._lists else ""

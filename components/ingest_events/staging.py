@@ -47,7 +47,7 @@ def staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                     columns = ", ".join(f"{column.name} {sql.SQL_TYPES[column.type]}" for column in schema)
                     extra = (
                         "reason VARCHAR, row VARCHAR, source_file VARCHAR, offending VARCHAR, unread VARCHAR[], "
-                        "version DOUBLE"
+                        "version DOUBLE, position BIGINT"
                     )
                     connection.execute(f"CREATE TABLE staged_{table} ({columns}, {extra})")
                 yield connection
@@ -96,11 +96,11 @@ def _insert(table: str, selection: Selection) -> str:
         f"CASE WHEN {wanted} THEN {selection.row} END AS raw_row, "
         f"CASE WHEN reason IS NOT NULL THEN {offending} END AS raw_value, "
         f"({selection.source_file})::VARCHAR AS raw_file, {selection.unread} AS unread_values, "
-        f"{selection.version} AS own_version"
+        f"{selection.version} AS own_version, {selection.position} AS own_position"
     )
     return (
         f"INSERT INTO staged_{table} SELECT {', '.join(names)}, reason, raw_row, "
-        f"raw_file, raw_value, unread_values, own_version "
+        f"raw_file, raw_value, unread_values, own_version, own_position "
         f"FROM (SELECT *, {extra} FROM (SELECT *, {rules.reason(table)} AS reason FROM "
         f"(SELECT *, ({selection.problem})::VARCHAR AS problem FROM ({read}))))"
     )
@@ -112,7 +112,7 @@ def _reject_duplicates(connection: duckdb.DuckDBPyConnection, table: str) -> Non
     connection.execute(
         f"UPDATE staged_{table} SET reason = '{rules.duplicate_reason(table)}', offending = {key} "
         "FROM (SELECT "
-        f"{key} AS seen, max_by(rowid, (coalesce(version, '-inf'::DOUBLE), rowid)) AS newest "
+        f"{key} AS seen, max_by(rowid, (coalesce(version, '-inf'::DOUBLE), position, rowid)) AS newest "
         f"FROM staged_{table} WHERE reason IS NULL GROUP BY ALL HAVING count(*) > 1) "
         f"WHERE {key} = seen AND rowid <> newest AND reason IS NULL"
     )

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from components.ingest_events.binding import Binding
-from components.ingest_events.columns import FILE
+from components.ingest_events.columns import FILE, ROW
 from components.ingest_events.files import SourceFiles, path_columns, source_files
 from components.ingest_events.readers.batches import Batch, Part, batches
 from components.ingest_events.readers.chunks import Chunk
@@ -51,6 +52,7 @@ class TabularFiles:
             names = self.files.names.setdefault(reason, [])
             names.extend([path] if len(names) < _NAMED else [])
         unseen, keys = dict(self.binding.wanted()), set[str]()
+        start = 0
         for batch in batches(self._parts(found)):
             first = batch.parts[0]
             if first.kind == "json" and unseen:
@@ -59,8 +61,9 @@ class TabularFiles:
                           if name not in keys and outermost(name) not in keys}  # fmt: skip
             elif first.kind != "json":
                 unseen = {}
-            for selection in self._selected(connection, batch):
+            for selection in self._selected(connection, batch, start):
                 yield dataclasses.replace(selection, share=batch.parts[-1].share)
+            start += batch.rows
         if keys:
             self.binding.check(unseen, sorted(keys), self.uri)
 
@@ -87,7 +90,7 @@ class TabularFiles:
             return read_parquet(stream, path, self.binding.needed())
         return read_json(stream, path, size) if kind == "json" else read_csv(stream, path, size, self.columns)
 
-    def _selected(self, connection: duckdb.DuckDBPyConnection, batch: Batch) -> Iterator[Selection]:
+    def _selected(self, connection: duckdb.DuckDBPyConnection, batch: Batch, start: int) -> Iterator[Selection]:
         malformed = batch.malformed()
         if malformed is not None:
             connection.register("chunk_malformed", malformed)
@@ -103,7 +106,8 @@ class TabularFiles:
             selection = self.binding.of_json(rows, first.constants)
         else:
             rows, selection = self.binding.of_table(rows, first.path, first.constants)
-        connection.register("chunk", rows.append_column(FILE, batch.files()))
+        numbers = pa.array(np.arange(start, start + batch.rows))
+        connection.register("chunk", rows.append_column(FILE, batch.files()).append_column(ROW, numbers))
         yield selection
         connection.unregister("chunk")
 

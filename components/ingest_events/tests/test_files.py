@@ -228,3 +228,17 @@ def test_the_account_adds_up(tmp_path):
         "items: 2 of 4 rows rejected: item_id is a duplicate: 1 ('a' 1); item_id is null: 1",
         "items: price cannot be read in 1 ('cheap' 1) rows, taken as unknown",
     ]
+
+
+def test_rows_keep_the_order_of_the_source(tmp_path):
+    # Several threads insert so many rows, in parts.
+    half = 300_000
+    ids = [f"i{at}" for at in range(half)]
+    items = tmp_path / "items.parquet"
+    titles = pa.array(range(2 * half)).cast(pa.string())
+    pq.write_table(pa.table({"item_id": ids + ids, "title": titles}), items)
+    source = write(tmp_path, {"day1.csv": EVENTS})
+    ingest(source, outputs_in(tmp_path / "out"), items_source=str(items))
+    found = pq.read_table(tmp_path / "out" / "items")
+    assert found["item_id"].to_pylist() == ids
+    assert found["title"].to_pylist() == titles.slice(half).to_pylist()

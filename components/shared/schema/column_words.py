@@ -62,6 +62,9 @@ def guess_columns(table: str, columns: Iterable[str]) -> dict[str, str]:
             continue
         spelled = map(_folded, [ours, *filter(None, words.split(", "))])
         column = next((keys[word] for word in spelled if word in keys), None)
+        if column is None and ours == "timestamp":
+            endings = [one for one in columns if re.search(r"(?i)(_|\b)(ts|time|date|timestamp|at)$", one)]
+            column = endings[0] if len(endings) == 1 else None
         if column is not None and column not in found.values():
             found[ours] = column
     return found
