@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from components.ingest_events import sql
 from components.ingest_events.binding import Binding
 from components.ingest_events.columns import FILE, ROW
 from components.ingest_events.files import SourceFiles, path_columns, source_files
@@ -108,7 +109,9 @@ class TabularFiles:
             rows, selection = self.binding.of_table(rows, first.path, first.constants)
         numbers = pa.array(np.arange(start, start + batch.rows))
         connection.register("chunk", rows.append_column(FILE, batch.files()).append_column(ROW, numbers))
-        yield selection
+        paths = {part.path for part in batch.parts}
+        # A constant is cheaper than a text in each row.
+        yield dataclasses.replace(selection, source_file=sql.literal(first.path)) if len(paths) == 1 else selection
         connection.unregister("chunk")
 
 

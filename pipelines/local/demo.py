@@ -62,7 +62,8 @@ def report(run: Run, out: Path, answers: list[tuple[DemoRequest, dict[str, Any]]
 
     size = run.arguments.get("size")
     folders = RunFolders(
-        statistics=artifact("validate-data", "statistics"), features=artifact("build-features", "features"),
+        rejected=artifact("ingest-events", "rejected"), statistics=artifact("validate-data", "statistics"),
+        features=artifact("build-features", "features"),
         retriever=artifact("train-retriever", "model"),
         ranker=artifact("train-ranker", "model"), evaluation=artifact("evaluate-model", "evaluation"),
         compiled=artifact("compile-model", "compiled"), proof=artifact("validate-serving", "proof"),

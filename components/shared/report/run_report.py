@@ -13,7 +13,9 @@ from components.shared.evaluation.decision import read_decision
 from components.shared.release.proof import read_proof
 from components.shared.report import evaluation_sections as sections
 from components.shared.report import plots
+from components.shared.report.event_account import event_steps
 from components.shared.report.page import Page, Tone
+from components.shared.schema.account import TableAccount, read_account
 from components.shared.storage import read_json
 from components.shared.training.curve import curves
 
@@ -26,6 +28,8 @@ _MANY_DAYS = 2
 class RunFolders:
     """Outputs of a run's stages; None for stages that did not run, whose sections are omitted."""
 
+    rejected: Path | None = None
+    """Folder `rejected` of ingest_events, with account.json."""
     statistics: Path | None = None
     """Folder of validate_data, with statistics.json."""
     features: Path | None = None
@@ -54,6 +58,7 @@ class RunFolders:
 class _Facts:
     """The JSON of the stages, read once; None where a stage did not run."""
 
+    account: TableAccount | None
     statistics: dict[str, Any] | None
     cleaning: dict[str, int] | None
     curves: dict[str, list[dict[str, float]]]
@@ -66,6 +71,7 @@ class _Facts:
             return read_json(folder / name) if folder else None
 
         return cls(
+            read_account(run.rejected).get("events") if run.rejected else None,
             found(run.statistics, "statistics.json"), found(run.features, "cleaning.json"),
             curves(run.retriever, run.ranker), found(run.evaluation, "metrics.json"),
             found(run.compiled, "compile.json"),
@@ -95,7 +101,8 @@ def write_report(run: RunFolders, out: Path) -> None:
     if facts.metrics:
         _quality(page, facts.metrics)
     if facts.statistics:
-        _data(page, facts.statistics, facts.cleaning)
+        _data(page, facts.statistics)
+    _account(page, facts)
     if facts.curves:
         sections.training(page, facts.curves)
     if facts.compiled:
@@ -138,7 +145,7 @@ def _quality(page: Page, metrics: Mapping[str, Any]) -> None:
     sections.ranker(page, metrics)
 
 
-def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int] | None) -> None:
+def _data(page: Page, statistics: Mapping[str, Any]) -> None:
     """Add key numbers, event counts and findings of the validation."""
     events, span = statistics["tables"]["events"], statistics["tables"]["events"]["columns"]["timestamp"]
     findings = sorted(statistics["findings"], key=lambda finding: list(_TONES).index(finding["level"]))
@@ -161,9 +168,20 @@ def _data(page: Page, statistics: Mapping[str, Any], cleaning: Mapping[str, int]
         tones: dict[int, Tone] = {row: _TONES[finding["level"]] for row, finding in enumerate(findings)}
         names = ("level", "rule", "column", "message")
         page.table(["level", "rule", "column", "what"], [[found[name] for name in names] for found in findings], tones)
-    if cleaning:
-        page.text("Rows changed by cleaning")
-        page.table(["rule", "rows"], [[name.replace("_", " "), count] for name, count in cleaning.items()])
+
+
+def _account(page: Page, facts: _Facts) -> None:
+    """Add what became of the rows of the source."""
+    steps = event_steps(facts.account, facts.cleaning)
+    if steps:
+        page.section(
+            "From the rows of the source to the events for training", "Steps between totals add up to the next."
+        )
+        page.table(["", "rows", "most common values"], steps)
+    changed = {name: count for name, count in (facts.cleaning or {}).items() if name.endswith("outliers") and count}
+    if changed:
+        named = {"price_outliers": "price, taken as unknown", "quantity_outliers": "quantity, taken as the limit"}
+        page.table(["value", "events"], [[named.get(name, name), count] for name, count in changed.items()])
 
 
 def _compiled(page: Page, figures: Mapping[str, Any]) -> None:
