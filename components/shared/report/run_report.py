@@ -174,9 +174,7 @@ def _account(page: Page, facts: _Facts) -> None:
     """Add what became of the rows of the source."""
     steps = event_steps(facts.account, facts.cleaning)
     if steps:
-        page.section(
-            "From the rows of the source to the events for training", "Steps between totals add up to the next."
-        )
+        page.section("From the source to the training", "What lies between two totals adds up to the second.")
         page.table(["", "rows", "most common values"], steps)
     changed = {name: count for name, count in (facts.cleaning or {}).items() if name.endswith("outliers") and count}
     if changed:

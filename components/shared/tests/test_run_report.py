@@ -41,7 +41,8 @@ def _headings(html):
 @pytest.mark.slow
 def test_report_of_a_complete_run_has_every_section(tiny_run, proof, tmp_path):
     run = RunFolders(
-        statistics=tiny_run.statistics, features=tiny_run.features, retriever=tiny_run.retriever,
+        rejected=tiny_run.rejected, statistics=tiny_run.statistics, features=tiny_run.features,
+        retriever=tiny_run.retriever,
         ranker=tiny_run.ranker, evaluation=tiny_run.evaluation, compiled=tiny_run.compiled, proof=proof,
         answers=ANSWERS, stages=STAGES, command="shoprank run training --size tiny", commit="0123abc",
     )  # fmt: skip
@@ -49,7 +50,8 @@ def test_report_of_a_complete_run_has_every_section(tiny_run, proof, tmp_path):
     html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert _headings(html) == [
         "Summary", "Example answers", "Comparison with simple methods", "Decision", "Slices",
-        "The ranker&#39;s probabilities", "The data", "Training", "Compiled model", "Serving proof",
+        "The ranker&#39;s probabilities", "The data",
+        "From the source to the training", "Training", "Compiled model", "Serving proof",
         "Durations",
     ]  # fmt: skip
     assert html.count("<svg") == 8
