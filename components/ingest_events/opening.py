@@ -20,7 +20,7 @@ def opened(filesystem: Any, path: str) -> IO[bytes]:
         InputError: it cannot be opened. Reading and seeking in the stream raise it too, where the file is gone, was
             changed, or the file system does not answer.
     """
-    stream = _named(path, lambda: filesystem.open(path, "rb"))
+    stream = named(path, lambda: filesystem.open(path, "rb"))
     return cast(IO[bytes], io.BufferedReader(_NamedFile(stream, path), _BUFFER))
 
 
@@ -37,12 +37,12 @@ class _NamedFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        content = _named(self._path, lambda: self._stream.read(len(buffer)))
+        content = named(self._path, lambda: self._stream.read(len(buffer)))
         buffer[: len(content)] = content
         return len(content)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        return _named(self._path, lambda: self._stream.seek(offset, whence))
+        return named(self._path, lambda: self._stream.seek(offset, whence))
 
     def tell(self) -> int:
         return self._stream.tell()
@@ -52,7 +52,12 @@ class _NamedFile(io.RawIOBase):
         super().close()
 
 
-def _named(path: str, action: Callable[[], Answer]) -> Answer:
+def named(path: str, action: Callable[[], Answer]) -> Answer:
+    """Do something with a file or URI of any file system.
+
+    Raises:
+        InputError: it failed; names the path.
+    """
     try:
         return action()
     except Exception as error:  # Each file system raises those of its own client.
