@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from components.shared.errors import InputError
 from components.shared.schema.identifiers import identifier
+from components.shared.schema.requests import MAX_K
 
-MAX_K = 500
 MAX_INSTANCES = 64
 """Maximum number of instances in one HTTP or gRPC request."""
 MAX_QUERY = 10_000

@@ -9,6 +9,7 @@ from components.build_features.config import CleaningConfig
 from components.build_features.queries import count, literal, only_row
 from components.shared.errors import DataError, InputError, SchemaError
 from components.shared.schema.tables import EVENTS
+from components.shared.wording import counted
 
 
 def clean(database: duckdb.DuckDBPyConnection, events: Path, items: Path, config: CleaningConfig) -> dict[str, int]:
@@ -59,7 +60,7 @@ def dropped(counts: dict[str, int], config: CleaningConfig) -> list[str]:
     limit = f"more than {config.robot_events_per_day:,} events on a day (features.cleaning.robot_events_per_day)"
     rules = {
         "duplicates_merged": "events repeat another one and are merged",
-        "robot_events_dropped": f"events of {counts['robots']:,} shoppers with {limit} are dropped",
+        "robot_events_dropped": f"events of {counted(counts['robots'], 'shopper')} with {limit} are dropped",
         "orphan_events_dropped": "events of items that are not in the catalog are dropped",
     }
     return [f"{counts[rule]:,} of {counts['events_read']:,} {text}" for rule, text in rules.items() if counts[rule]]

@@ -24,9 +24,10 @@ class TimeOutliers:
     last: str = ""
 
     def __str__(self) -> str:
+        lying, are = ("1 event lies", "is") if self.events == 1 else (f"{self.events:,} events lie", "are")
         days = ", ".join(f"{day}: {events:,}" for day, events in self.days)
         return (
-            f"{self.events:,} events lie apart from all others ({self.first} to {self.last}) in time and are dropped "
+            f"{lying} apart from all others ({self.first} to {self.last}) in time and {are} dropped "
             f"(features.cleaning.time_outlier_share): {days}"
         )
 

@@ -31,6 +31,13 @@ def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Sou
     )  # fmt: skip
 
 
+def none_valid(rows: int, table: str, source: str) -> str:
+    """Headline for a source whose rows are all rejected."""
+    if rows == 1:
+        return f"the only row of {table} in '{source}' is not valid"
+    return f"none of the {rows:,} {table} of '{source}' are valid"
+
+
 def rejected_rows(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Lost]:
     """Reason -> rejected rows of a staged table."""
     query = f"SELECT reason AS name, offending AS given FROM staged_{table} WHERE reason IS NOT NULL"

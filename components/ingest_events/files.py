@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
+from components.ingest_events.opening import named
 from components.shared.errors import InputError
 from components.shared.fingerprint import files_below
 
@@ -61,7 +62,7 @@ def source_files(uri: str) -> SourceFiles:
         else:
             chosen[path] = kind
     if not chosen:
-        there = bool(details) or filesystem.exists(uri)
+        there = bool(details) or named(uri, lambda: filesystem.exists(uri))
         raise _nothing(uri, there, skipped)
     sizes = {path: int(details[path].get("size") or 0) for path in chosen}
     return SourceFiles(filesystem, chosen, skipped, sizes)

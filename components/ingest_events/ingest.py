@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from components.ingest_events import complete_journey, sql
-from components.ingest_events.accounting import rejected_rows, table_account
+from components.ingest_events.accounting import none_valid, rejected_rows, table_account
 from components.ingest_events.binding import Binding
 from components.ingest_events.rules import IGNORED
 from components.ingest_events.sources import DerivedItems, DerivedUsers, Source
@@ -28,6 +28,7 @@ from components.shared.schema.sizes import size_named
 from components.shared.schema.tables import schema_hash
 from components.shared.storage import atomic_directory
 from components.shared.version import VERSION
+from components.shared.wording import counted
 
 __all__ = ["IngestOutputs", "IngestSummary", "choose_sources", "ingest"]
 
@@ -129,7 +130,7 @@ def ingest(
         _write(connection, outputs, summary.account)
     for sentence in told(summary.account):
         tell(STAGE, sentence)
-    report(STAGE, 1.0, f"{summary.events} events, {summary.rejected_rows} rows rejected")
+    report(STAGE, 1.0, f"{counted(summary.events, 'event')}, {counted(summary.rejected_rows, 'row')} rejected")
     return summary
 
 
@@ -186,7 +187,7 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) 
         reasons = ", ".join(f"{reason}: {lost}" for reason, lost in rejected.items())
         example = connection.execute(f"SELECT row FROM staged_{table} WHERE row IS NOT NULL LIMIT 1").fetchone()
         raise DataError(
-            f"none of the {sum(counts.values()):,} {table} of '{source}' are valid ({reasons})",
+            f"{none_valid(sum(counts.values()), table, source)} ({reasons})",
             "; ".join([*hints(rejected), "fix the data or its mapping"])
             + f"; the first row is {example[0] if example else 'unknown'}",
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.ingest_events.accounting import table_account
+from components.ingest_events.accounting import none_valid, table_account
 from components.ingest_events.binding import Binding
 from components.ingest_events.staging import stage, staging
 from components.ingest_events.tabular import TabularFiles
@@ -36,7 +36,7 @@ def read_items(source: str, beside: Path) -> tuple[pa.Table, TableAccount]:
             raise InputError(f"items '{source}' has no rows", "give at least one item")
         if not account.kept:
             reasons = ", ".join(f"{reason}: {lost}" for reason, lost in account.rejected.items())
-            raise DataError(f"none of the {account.rows:,} items of '{source}' are valid ({reasons})", "correct them")
+            raise DataError(f"{none_valid(account.rows, 'items', source)} ({reasons})", "correct them")
         order = "coalesce(version, '-inf'::DOUBLE), position"
         rows = f"SELECT {', '.join(ITEMS.names)} FROM staged_items WHERE reason IS NULL ORDER BY {order}"
         schema = pa.schema([field.with_nullable(True) for field in ITEMS])

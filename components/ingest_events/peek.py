@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components.ingest_events.files import SourceFiles
+from components.ingest_events.opening import opened
 from components.ingest_events.readers.chunks import Chunk
 from components.ingest_events.readers.csv_files import read_csv
 from components.ingest_events.readers.json_files import read_json
 from components.ingest_events.readers.parquet_files import first_rows
-from components.ingest_events.tabular import opened
 
 _ROWS, _VALUES, _DEPTH = 200, 3, 3
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO
 
 import duckdb
 import numpy as np
@@ -13,13 +13,13 @@ from components.ingest_events import sql
 from components.ingest_events.binding import Binding
 from components.ingest_events.columns import FILE, ROW
 from components.ingest_events.files import SourceFiles, path_columns, source_files
+from components.ingest_events.opening import opened
 from components.ingest_events.readers.batches import Batch, Part, batches
 from components.ingest_events.readers.chunks import Chunk
 from components.ingest_events.readers.csv_files import read_csv
 from components.ingest_events.readers.json_files import read_json
 from components.ingest_events.readers.parquet_files import read_parquet
 from components.ingest_events.sources import FileCounts, Selection
-from components.shared.errors import InputError
 from components.shared.schema.paths import outermost
 
 _NAMED = 3
@@ -113,18 +113,6 @@ class TabularFiles:
         # A constant is cheaper than a text in each row.
         yield dataclasses.replace(selection, source_file=sql.literal(first.path)) if len(paths) == 1 else selection
         connection.unregister("chunk")
-
-
-def opened(filesystem: Any, path: str) -> IO[bytes]:
-    """Open a file of a source.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
-    try:
-        return filesystem.open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror or error}", "check its permissions") from error
 
 
 def _keys(connection: duckdb.DuckDBPyConnection, rows: pa.Table) -> set[str]:

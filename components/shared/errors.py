@@ -81,11 +81,24 @@ class ChangedObject(ClusterError):
 
 
 def connection_failed(error: BaseException | None) -> bool:
-    """Whether a lost or refused connection, or a timeout, is behind an error; a missing file or right is not."""
+    """Whether a lost or refused connection, a timeout, or a server with too much to do is behind an error.
+
+    A missing file or right is not.
+    """
     # Only a process that uses S3 has botocore.
     remote = getattr(sys.modules.get("botocore.exceptions"), "HTTPClientError", ConnectionError)
     while error is not None:
-        if isinstance(error, (ConnectionError, TimeoutError, remote)):
+        if isinstance(error, (ConnectionError, TimeoutError, remote)) or _status(error) in _BUSY:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+_BUSY = (429, 500, 502, 503, 504)
+"""HTTP statuses after which the same request may succeed."""
+
+
+def _status(error: BaseException) -> int:
+    """HTTP status of the answer that botocore raised as an error; 0 for other errors."""
+    answer = getattr(error, "response", None)
+    return answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(answer, dict) else 0

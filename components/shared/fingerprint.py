@@ -14,6 +14,11 @@ from components.shared.errors import InputError, connection_failed
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "checksum", "mtime", "LastModified", "last_modified")
 """What file systems call the version of a file, the most exact first."""
 
+_TRIES = 2
+_SCHEMES = "give a path, file://, s3:// or another scheme that fsspec knows"
+_RIGHTS = "check the permissions there and, for an object store, the credentials (AWS_ACCESS_KEY_ID)"
+_AGAIN = "run again later; if it stays so, check the store and the network to it (AWS_ENDPOINT_URL)"
+
 
 def files_below(uri: str, what: str = "source") -> tuple[Any, dict[str, dict[str, Any]]]:
     """List the files of a file, folder or URI as they are now.
@@ -35,12 +40,14 @@ def files_below(uri: str, what: str = "source") -> tuple[Any, dict[str, dict[str
     try:
         filesystem, root = fsspec.core.url_to_fs(uri)
         filesystem.invalidate_cache()
+        if hasattr(filesystem, "retries"):
+            # Of s3fs, around the tries of botocore, whose waits grow to eight seconds.
+            filesystem.retries = _TRIES
         found = _found(filesystem, root)
     except (ValueError, ImportError, OSError, BotoCoreError) as error:
-        raise InputError(
-            f"{what} '{uri}' cannot be opened: {error}",
-            "give a path, file://, s3:// or another scheme that fsspec knows", connection_failed(error),
-        ) from error  # fmt: skip
+        silent = connection_failed(error)
+        fix = _AGAIN if silent else _RIGHTS if isinstance(error, PermissionError) else _SCHEMES
+        raise InputError(f"{what} '{uri}' cannot be opened: {error}", fix, silent) from error
     return filesystem, dict(sorted(found.items()))
 
 

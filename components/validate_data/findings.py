@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from components.shared.schema.account import Account
 from components.shared.schema.data_options import ValidationOptions
+from components.shared.wording import counted
 from components.validate_data.tables import Tables
 
 Level = Literal["info", "warning", "error"]
@@ -89,7 +90,7 @@ class Context:
             level=level,
             rule=rule,
             column=column,
-            message=f"{count:,} rows ({share:.2%}) of {table}; allowed {threshold:.2%}",
+            message=f"{counted(count, 'row')} ({share:.2%}) of {table}; allowed {threshold:.2%}",
             count=count,
             share=share,
             threshold=threshold,

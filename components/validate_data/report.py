@@ -9,6 +9,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from components.shared.report.page import COLOURS, Page, Tone, new_figure
+from components.shared.wording import counted
 from components.validate_data.findings import Context, Finding
 from components.validate_data.tables import Tables
 
@@ -24,7 +25,7 @@ def build_page(context: Context, findings: list[Finding]) -> Page:
     statistics = context.statistics
     column = statistics["tables"]["events"]["columns"]["timestamp"]
     span = f"{str(column['min'])[:10]} to {str(column['max'])[:10]}" if column["count"] else "no events"
-    page = Page("Data validation", f"{statistics['tables']['events']['rows']:,} events, {span}")
+    page = Page("Data validation", f"{counted(statistics['tables']['events']['rows'], 'event')}, {span}")
     _verdict(page, statistics, findings)
     _findings(page, findings)
     if column["count"]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from components.shared.schema.tables import EVENT_TYPES
+from components.shared.wording import counted
 from components.validate_data.findings import Context, Finding, Level
 
 _AGAIN = "fix the source or the column mapping and run ingest_events again"
@@ -126,12 +127,12 @@ def enough_data(context: Context) -> Iterator[Finding]:
     for column, count, option in counts:
         least = getattr(context.options, option)
         if count < least:
-            noun = "different values" if column.endswith("_id") else "rows"
+            noun = "different value" if column.endswith("_id") else "row"
             yield Finding(
                 level="error",
                 rule="enough_data",
                 column=column,
-                message=f"{count} {noun}; at least {least} are needed",
+                message=f"{counted(count, noun)}; {least} or more are needed",
                 count=count,
                 share=1.0,
                 threshold=least,
@@ -149,7 +150,7 @@ def time_span(context: Context) -> Iterator[Finding]:
             level="error",
             rule="time_span",
             column="events.timestamp",
-            message=f"all {rows:,} events are at {column['min']}",
+            message=f"{'the only event is' if rows == 1 else f'all {rows:,} events are'} at {column['min']}",
             count=rows,
             share=1.0,
             fix="map the column with the time of the event",
@@ -160,7 +161,7 @@ def time_span(context: Context) -> Iterator[Finding]:
             level="warning",
             rule="time_span",
             column="events.timestamp",
-            message=f"events on {days} days; {context.options.min_days} or more are recommended",
+            message=f"events on {counted(days, 'day')}; {context.options.min_days} or more are recommended",
             count=days,
             share=1.0,
             threshold=context.options.min_days,
@@ -183,7 +184,7 @@ def size_against_previous(context: Context) -> Iterator[Finding]:
             level=level,
             rule="size_against_previous",
             column=f"{table}.*",
-            message=f"{now:,} rows, {ratio:.2g} times the {before:,} of the previous run",
+            message=f"{counted(now, 'row')}, {ratio:.2g} times the {before:,} of the previous run",
             count=now,
             share=ratio,
             threshold=options.shrink_error if level == "error" else options.shrink_warning,
@@ -205,7 +206,7 @@ def rejected_share(context: Context) -> Iterator[Finding]:
         level=level,
         rule="rejected_share",
         column="events.*",
-        message=f"{count:,} of {total:,} rows ({share:.2%}) were rejected ({reasons})",
+        message=f"{count:,} of {counted(total, 'row')} ({share:.2%}) were rejected ({reasons})",
         count=count,
         share=share,
         threshold=options.rejected_error if level == "error" else options.rejected_warning,

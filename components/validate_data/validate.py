@@ -15,6 +15,7 @@ from components.shared.schema.data_options import ValidationOptions
 from components.shared.schema.tables import schema_hash
 from components.shared.storage import read_json, write_json
 from components.shared.version import VERSION
+from components.shared.wording import counted
 from components.validate_data.findings import Context, Finding
 from components.validate_data.profile import VERSION as LAYOUT
 from components.validate_data.profile import profile
@@ -98,7 +99,7 @@ def validate(
     _write(found, findings, page, target, html)
     if any(finding.level == "error" for finding in findings):
         raise _refusal(findings, html)
-    report(STAGE, 1.0, f"{len(findings)} findings")
+    report(STAGE, 1.0, counted(len(findings), "finding"))
     rows = {name: found["tables"][name]["rows"] for name in SCHEMAS}
     return ValidationResult(**rows, findings=tuple(findings), statistics=target, html=html)
 
@@ -167,7 +168,7 @@ def _write(found: dict[str, Any], findings: list[Finding], page: Page, target: P
 def _refusal(findings: list[Finding], html: Path) -> DataError:
     errors = [finding for finding in findings if finding.level == "error"]
     first = errors[0]
-    more = f" (and {len(errors) - 1} more errors)" if len(errors) > 1 else ""
+    more = f" (and {counted(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
     rows = "".join(f"\n    {example}" for example in first.examples)
     shown = f"; the first rows are:{rows}\n " if rows else ";"
     return DataError(

@@ -5,15 +5,19 @@ from typing import Any
 import httpx
 
 from components.shared.errors import InputError, ServingError
+from components.shared.schema.requests import MAX_K
 
 
 def ask(url: str, request: dict[str, Any], model: str = "shoprank", explain: bool = False) -> dict[str, Any]:
     """Send one request and return its answer (serving/protocol.py describes both).
 
     Raises:
-        InputError: the predictor rejected the request; the message names the field.
+        InputError: `k` is out of range, or the predictor rejected the request; the message names the field.
         ServingError: no predictor answers at `url`, or the request failed.
     """
+    k = request.get("k", 1)
+    if not 1 <= k <= MAX_K:
+        raise InputError(f"k is {k}, but an answer has 1 to {MAX_K} items", f"give --k from 1 to {MAX_K}")
     verb = "explain" if explain else "predict"
     address = f"{url.rstrip('/')}/v1/models/{model}:{verb}"
     try:

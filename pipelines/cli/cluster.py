@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from components.shared.wording import counted
 from pipelines.cli.console import console, errors
 from pipelines.cli.parameters import Json, emit
 
@@ -113,7 +114,7 @@ def _show(found: "list[Finding]") -> None:
         if one.state == "missing":
             console.print(f"missing: {_where(one)}\n  fix: {one.fix}", markup=False, soft_wrap=True)
     missing = sum(one.state == "missing" for one in found)
-    console.print(f"{len(found)} needs, {missing} missing")
+    console.print(f"{counted(len(found), 'need')}, {missing} missing")
 
 
 def _where(one: "Finding") -> str:

@@ -16,6 +16,7 @@ from components.shared.schema.account import told
 from components.shared.schema.data_options import DataOptions
 from components.shared.schema.mapping import SCHEMAS
 from components.shared.schema.presets import over
+from components.shared.wording import counted
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Config, GuessTypes, Items, Json, Mapping, Preset, Set, Users, emit
 from pipelines.cli.running import options_of
@@ -79,7 +80,7 @@ def _show(one: Inspection) -> None:
     account, of_files = one.account, sum(one.files.values())
     beginning = f"the beginning of {one.sampled:,} of {of_files:,} files" if of_files > 1 else "the beginning"
     span = f", from {one.span[0]} to {one.span[1]}" if one.span else ""
-    console.print(f"\n{account.rows:,} rows in {beginning}: {account.kept:,} can be read{span}")
+    console.print(f"\n{counted(account.rows, 'row')} in {beginning}: {account.kept:,} can be read{span}")
     for sentence in told({one.table: account}):
         console.print(Text.assemble(("  ! ", "yellow"), sentence))
     for row in one.rows:

@@ -10,8 +10,9 @@ from components.shared.errors import InputError
 from components.shared.release.audit import OWN_FIELDS, AuditLog
 from components.shared.release.config import VOLUME
 from components.shared.release.registry import Registry, Root
+from components.shared.wording import counted
 from pipelines.cli.console import console
-from pipelines.cli.parameters import Json, ModelName, Out, emit
+from pipelines.cli.parameters import Json, ModelName, Out, emit, existing_registry
 
 bundle = typer.Typer(no_args_is_help=True, help="Encrypt a bundle or export it as an OCI image.")
 audit = typer.Typer(
@@ -36,7 +37,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make a version the registry's champion; the previous one is kept for rollback. Cluster traffic is unchanged."""
-    found = Registry(_root(out, registry))
+    found = Registry(existing_registry(out, registry))
     chosen = found.version_of(f"{model_name}/{version}")
     found.promote(model_name, chosen)
     if as_json:
@@ -68,7 +69,7 @@ def rollback(
         given = {"service": service, "namespace": namespace, "storage": storage, "mode": mode}
         named = kserve_target(model_name, ReleaseOptions.read(given, ""), registry)
         target = dataclasses.replace(named, context=context, url=url)
-    done = back(_root(out, registry), model_name, "kserve" if service else "local", target)
+    done = back(existing_registry(out, registry), model_name, "kserve" if service else "local", target)
     if as_json:
         return emit({"champion": done.version, "previous": done.previous})
     console.print(f"champion is {done.version} again ({time.monotonic() - started:.2f} s)")
@@ -86,7 +87,7 @@ def gc_(
     """Remove old versions; champion, candidate, previous and the versions of an open rollout stay."""
     from components.shared.release.collection import collect, planned
 
-    found = Registry(_root(out, registry))
+    found = Registry(existing_registry(out, registry))
     done = (collect if apply else planned)(found, model_name, keep)
     if as_json:
         return emit({"kept": done.kept, "removed": list(done.removed), "bytes": done.size, "applied": apply})
@@ -94,7 +95,7 @@ def gc_(
         console.print(f"{version} stays: {why}", highlight=False)
     for version in done.removed:
         console.print(f"{version} {'removed' if apply else 'would be removed'}", highlight=False)
-    total = f"{len(done.removed)} versions, {done.size / 1e6:.1f} MB"
+    total = f"{counted(len(done.removed), 'version')}, {done.size / 1e6:.1f} MB"
     console.print(f"{total} removed" if apply else f"{total}; remove them with --apply", highlight=False)
 
 
@@ -114,7 +115,7 @@ def encrypt_(source: Source, target: Target, key: Key) -> None:
     from components.shared.release.encryption import encrypt, load_key
 
     verify(source, None)
-    console.print(f"{target}: {encrypt(source, target, load_key(key))} files")
+    console.print(f"{target}: {counted(encrypt(source, target, load_key(key)), 'file')}")
 
 
 @bundle.command("decrypt")
@@ -124,7 +125,7 @@ def decrypt_(source: Source, target: Target, key: Key) -> None:
     from components.shared.release.encryption import decrypt, load_key
 
     count = decrypt(source, target, load_key(key))
-    console.print(f"{target}: {count} files, version {verify(target, None).version}")
+    console.print(f"{target}: {counted(count, 'file')}, version {verify(target, None).version}")
 
 
 @bundle.command("oci")
@@ -142,10 +143,10 @@ def verify_(
     as_json: Json = False,
 ) -> None:  # fmt: skip
     """Verify the hash chain; an error names the first changed, removed, added or reordered line."""
-    lines = _log(_root(out, registry), model_name).verify(head)
+    lines = _log(existing_registry(out, registry), model_name).verify(head)
     if as_json:
         return emit({"lines": lines})
-    console.print(f"{lines} lines verified", highlight=False)
+    console.print(f"{counted(lines, 'line')} verified", highlight=False)
 
 
 @audit.command("log")
@@ -153,17 +154,13 @@ def log_(
     out: Out = Path("out"), model_name: ModelName = "shop", registry: Where = "", as_json: Json = False
 ) -> None:  # fmt: skip
     """Print every entry, oldest first."""
-    entries = _log(_root(out, registry), model_name).entries()
+    entries = _log(existing_registry(out, registry), model_name).entries()
     if as_json:
         return emit(entries)
     for entry in entries:
         facts = {key: value for key, value in entry.items() if key not in OWN_FIELDS}
         shown = " ".join(f"{key}={value}" for key, value in facts.items())
         console.print(f"{entry['when']} {entry['who']} {entry['action']} {shown}", highlight=False, soft_wrap=True)
-
-
-def _root(out: Path, registry: str) -> Root:
-    return registry or out / "registry"
 
 
 def _log(root: Root, model: str) -> AuditLog:

@@ -16,8 +16,23 @@ from components.shared.errors import InputError
 from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.signing import PRIVATE_FILE, create_key, public_path
 from components.shared.tuning.hyperparameters import FILE, Hyperparameters, read_hyperparameters
+from components.shared.wording import counted
 from pipelines.cli.console import StageProgress, console, show_answer
-from pipelines.cli.parameters import Config, Data, GuessTypes, Items, Json, Mapping, Out, Preset, Set, Size, Users, emit
+from pipelines.cli.parameters import (
+    Config,
+    Data,
+    GuessTypes,
+    Items,
+    Json,
+    Mapping,
+    Out,
+    Preset,
+    Set,
+    Size,
+    Users,
+    emit,
+    existing_registry,
+)
 
 STUDIES = {"retriever": "tune-hyperparameters-2", "ranker": "tune-hyperparameters-4"}
 """Task that finishes each model's study; KFP numbers the task names."""
@@ -123,6 +138,7 @@ def refresh(
     """Add new and changed items to the champion without training; verify and release the result."""
     given = options_of(config, set_)
     folder = out.resolve()
+    existing_registry(out, _own_registry(given))
     _run("catalog", {**given, "items_source": absolute_source(items)}, folder, as_json, set_)
     version = Registry(_registry(given, folder)).aliases(str(given.get("model_name", "shop")))[CHAMPION]
     if as_json:
@@ -160,9 +176,14 @@ def train(
 
 def _registry(given: MappingOf[str, Any], out: Path) -> Root:
     """The registry of a local run: the given one, or the output folder's."""
+    return _own_registry(given) or out / "registry"
+
+
+def _own_registry(given: MappingOf[str, Any]) -> str:
+    """The registry that a user names; '' for the output folder's."""
     from pipelines.config import without_defaults
 
-    return without_defaults(given, "registry").get("registry", out / "registry")
+    return without_defaults(given, "registry").get("registry", "")
 
 
 def absolute_source(data: str) -> str:
@@ -213,20 +234,31 @@ def options_of(config: Path | None, words: list[str] | None, guess: bool = False
     return given
 
 
-def _mapping(text: str) -> Any:
-    named = Path(text)
+def _mapping(text: str) -> dict[str, Any]:
+    """The mapping of --mapping: JSON itself, or the name of a file with it."""
+    fix = 'give the path of a JSON file, or an object such as {"user_id": "visitor"}'
+    inline = text.lstrip().startswith(("{", "["))
+    where = "--mapping" if inline else f"--mapping {text}"
     try:
-        return json.loads(named.read_text(encoding="utf-8") if text.endswith(".json") else text)
+        # The mark that some editors put before UTF-8 is no part of the JSON.
+        found = json.loads(text if inline else Path(text).read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        kind = "there is no such file" if text.endswith(".json") else "neither a file nor JSON"
+        raise InputError(f"{where}: {kind}", fix) from error
     except OSError as error:
-        raise InputError(
-            f"--mapping {text}: {error.strerror}", "give the path of a JSON file, or the JSON itself"
-        ) from error
-    except json.JSONDecodeError as error:
-        raise InputError(f"--mapping is not JSON: {error}", 'give an object such as {"user_id": "visitor"}') from error
+        raise InputError(f"{where} cannot be read: {error.strerror}", fix) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} is not UTF-8: {error.reason} at byte {error.start}", "save it as UTF-8") from error
+    except ValueError as error:
+        raise InputError(f"{where} is not JSON: {error}", 'write an object such as {"user_id": "visitor"}') from error
+    if not isinstance(found, dict):
+        kind = "a list" if isinstance(found, list) else repr(found)
+        raise InputError(f"{where} is {kind}, not an object", 'write an object such as {"user_id": "visitor"}')
+    return found
 
 
 def _show(found: Hyperparameters) -> None:
-    table = Table(title=f"{found.model}: {found.trials} trials, study {found.study}", title_justify="left",
+    table = Table(title=f"{found.model}: {counted(found.trials, 'trial')}, study {found.study}", title_justify="left",
                   show_edge=False, pad_edge=False)  # fmt: skip
     for heading in ("hyperparameter", "best"):
         table.add_column(heading)

@@ -10,7 +10,7 @@ from components.shared.errors import InputError
 from components.shared.release.bundle import MANIFEST
 from components.shared.release.signing import public_path
 from pipelines.cli.console import console, show_answer
-from pipelines.cli.parameters import Json, Out, emit
+from pipelines.cli.parameters import Json, Out, emit, existing_output
 from pipelines.local.processes import run_until_stopped
 
 
@@ -27,7 +27,7 @@ def serve(
     public_key: Annotated[Path | None, typer.Option(help="Public key to verify the bundle's signature.")] = None,
 ) -> None:
     """Serve a bundle until stopped."""
-    folder, key = bundle or out, public_key
+    folder, key = bundle or existing_output(out), public_key
     if (folder / "registry").is_dir():
         from pipelines.local.demo import champion
 
@@ -74,7 +74,7 @@ def report(
     from pipelines.local import demo as shop
     from pipelines.local.runs import Run
 
-    finished = Run.read(run or out)
+    finished = Run.read(run or existing_output(out))
     path = shop.report(finished, to or finished.folder / "report.html", [])
     if as_json:
         return emit({"report": path})

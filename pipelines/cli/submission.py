@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from components.shared.errors import InputError
+from components.shared.wording import counted
 from pipelines.cli.cluster import name_problems
 from pipelines.cli.configuring import check_schema
 from pipelines.cli.console import console, errors
@@ -97,7 +98,7 @@ def lint(
             console.print(f"{one['file']}: {one['finding']}", soft_wrap=True)
         for path in native:
             console.print(f"{path}: {NATIVE}", soft_wrap=True)
-        console.print(f"{len(files)} files, {len(found)} findings")
+        console.print(f"{counted(len(files), 'file')}, {counted(len(found), 'finding')}")
     if found:
         raise typer.Exit(1)
 

@@ -5,6 +5,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from components.validate_serving.predictor import PredictorConfig, running
 from pipelines.compiling import COMPILED
 from serving.tests.handmade import write_bundle
@@ -28,6 +30,30 @@ def test_second_run_in_the_same_folder_is_refused(shoprank, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = shoprank("run", "training", "--size", "tiny", "--out", tmp_path)
     assert done.code == 2 and "another run is using this folder" in done.err
+
+
+UNKNOWN = '{"shopper": "visitor"}'
+
+
+@pytest.mark.parametrize(
+    ("content", "headline", "fix"),
+    [
+        (b"\xef\xbb\xbf" + UNKNOWN.encode(), "mapping: 'shopper' is not a column of the data contract", "user_id"),
+        (b'["user_id"]', "--mapping map.json is a list, not an object", '{"user_id": "visitor"}'),
+        (b"null", "--mapping map.json is None, not an object", '{"user_id": "visitor"}'),
+        (b"user_id: visitor", "--mapping map.json is not JSON: Expecting value", '{"user_id": "visitor"}'),
+        (b"", "--mapping map.json is not JSON: Expecting value", '{"user_id": "visitor"}'),
+        (UNKNOWN.encode("utf-16"), "--mapping map.json is not UTF-8: invalid start byte at byte 0", "UTF-8"),
+    ],
+)
+def test_mapping_file_is_read_with_a_byte_order_mark_and_else_refused_by_name(
+    shoprank, tmp_path, monkeypatch, content, headline, fix
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "map.json").write_bytes(content)
+    done = shoprank("run", "training", "--mapping", "map.json")
+    assert done.code == 2 and headline in done.err and fix in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["map.json"]
 
 
 def test_ask_without_a_server_names_the_url(shoprank, tmp_path):
@@ -58,5 +84,6 @@ def test_lint_says_what_the_kubernetes_native_form_needs(shoprank):
     native, plain = COMPILED / "tuning.kubernetes.yaml", COMPILED / "tuning.yaml"
     done = shoprank("lint", native, plain)
     assert done.code == 0 and f"{native}: note:" in done.out and "Pipeline CRDs" in done.out
-    assert f"{plain}: note:" not in done.out
+    assert f"{plain}: note:" not in done.out and "\n2 files, 0 findings\n" in done.out
+    assert shoprank("lint", plain).out == "1 file, 0 findings\n"
     assert json.loads(shoprank("lint", native, "--json").out) == {"files": 1, "findings": []}

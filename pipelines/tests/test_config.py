@@ -30,8 +30,9 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         (("run", "training", "--set", "hot_candidates=3"), "hot_candidates is no longer", "ranker.hot_candidates"),
         (("run", "training", "--set", "precision=int4"), "precision is no longer", "compile.table_format"),
         (("run", "training", "--set", "data={mapping: ["), "--set data={mapping: [", "YAML"),
-        (("run", "training", "--mapping", "a=b"), "--mapping is not JSON", "user_id"),
-        (("run", "training", "--mapping", "none.json"), "--mapping none.json", "JSON file"),
+        (("run", "training", "--mapping", "a=b"), "--mapping a=b: neither a file nor JSON", "user_id"),
+        (("run", "training", "--mapping", "{user_id: x}"), "--mapping is not JSON", '{"user_id": "visitor"}'),
+        (("run", "training", "--mapping", "none.json"), "--mapping none.json: there is no such file", "JSON file"),
         (("run", "training", "--config", "none.yaml"), "--config none.yaml", "YAML or JSON"),
         (
             ("run", "training", "--set", "tuning.study=x"),
@@ -77,6 +78,24 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         ),
         (("config", "--set", "seed=x"), "seed is 'x'", "a whole number"),
         (("report", "nowhere"), "RUN: nowhere contains no run", "output folder"),
+        (("run", "training", "--mapping", "[1]"), "--mapping is a list, not an object", '{"user_id": "visitor"}'),
+        (("ask", "--k", "600"), "k is 600, but an answer has 1 to 500 items", "--k from 1 to 500"),
+        (("ask", "--k", "0", "--url", "http://127.0.0.1:9"), "k is 0, but an answer has 1 to 500 items", "--k from 1"),
+        (("rollback", "--registry", "typo"), "registry 'typo' does not exist", "s3:// URI"),
+        *(
+            (command, "there is no shoprank output in 'typo'", "shoprank run training --out typo")
+            for command in (
+                ("rollback", "--out", "typo"),
+                ("rollback", "--out", "typo", "--service", "shoprank"),
+                ("promote", "--out", "typo"),
+                ("report", "--out", "typo"),
+                ("serve", "--out", "typo"),
+                ("refresh", "items.csv", "--out", "typo"),
+                ("registry", "gc", "--keep", "1", "--out", "typo"),
+                ("audit", "verify", "--out", "typo"),
+                ("audit", "log", "--out", "typo"),
+            )
+        ),
     ],
 )
 def test_invalid_arguments_are_refused_before_anything_starts(

@@ -34,7 +34,7 @@ def test_every_rule_counts_the_affected_events(shop, built, built_from, capsys):
     assert found.summary.metrics()["robot_events_dropped"] == 31.0
     said = capsys.readouterr().out
     assert f"told build_features 3 of {counts['events_read']:,} events repeat another one and are merged" in said
-    assert "31 of" in said and "of 1 shoppers with more than 30 events on a day (features.cleaning.robot" in said
+    assert "31 of" in said and "of 1 shopper with more than 30 events on a day (features.cleaning.robot" in said
 
 
 def test_busy_day_below_the_limit_is_not_a_robot(shop, built_from):

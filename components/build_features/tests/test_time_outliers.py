@@ -19,7 +19,7 @@ def test_one_order_of_another_year_changes_nothing(shop, built, built_from, caps
     assert found.summary.cleaning["time_outliers_dropped"] == 1
     assert found.summary.cleaning["events_kept"] == built.summary.cleaning["events_kept"]
     said = capsys.readouterr().out
-    assert "told build_features 1 events lie apart from all others" in said and f"{year}-05-05: 1" in said
+    assert "told build_features 1 event lies apart from all others" in said and f"{year}-05-05: 1" in said
 
 
 def test_the_option_keeps_them(shop, built_from):

@@ -10,7 +10,7 @@ import pytest
 
 from components.ingest_events.ingest import ingest
 from components.ingest_events.tests.ingesting import ingest_text, outputs_in, read
-from components.shared.errors import InputError, SchemaError
+from components.shared.errors import DataError, InputError, SchemaError
 from components.shared.schema.account import Lost, told
 
 HEADER = "user_id,item_id,event_type,timestamp\n"
@@ -51,6 +51,18 @@ def test_hidden_files_and_other_formats_are_left_out_and_told(tmp_path):
 def test_a_file_is_read_whatever_its_own_name_begins_with(tmp_path):
     source = write(tmp_path, {"_hidden/.day1.csv": EVENTS})
     assert ingest(f"{source}/_hidden/.day1.csv", outputs_in(tmp_path / "out")).events == 2
+
+
+def test_one_is_told_in_the_singular(tmp_path, capsys):
+    one = HEADER + "u1,a,view,2024-03-01\n"
+    ingest(write(tmp_path, {"day1.csv": one, "readme.txt": ""}), outputs_in(tmp_path / "out"))
+    said = capsys.readouterr().out
+    assert "told ingest_events events: 1 file not read: no .parquet" in said
+    assert "1 event, 0 rows rejected" in said
+    ingest(write(tmp_path, {"day2.csv": HEADER + "u2,,view,2024-03-01\n"}), outputs_in(tmp_path / "out"))
+    assert "1 event, 1 row rejected" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"the only row of events in '.*day2\.csv' is not valid \(item_id is null: 1\)"):
+        ingest(f"{tmp_path}/source/day2.csv", outputs_in(tmp_path / "out"))
 
 
 def zstd(data):
@@ -226,7 +238,7 @@ def test_the_account_adds_up(tmp_path):
         "events: 6 of 9 rows rejected: event_type is unknown: 3 ('teleport' 2, 'hover' 1); "
         "line has 2 fields, the header 4: 1; line is malformed: 1; user_id is null: 1 ('NULL' 1)",
         "items: 2 of 4 rows rejected: item_id is a duplicate: 1 ('a' 1); item_id is null: 1",
-        "items: price cannot be read in 1 ('cheap' 1) rows, taken as unknown",
+        "items: price cannot be read in 1 row ('cheap' 1), taken as unknown",
     ]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from components.shared.schema.event_words import event_type_of
 from components.shared.schema.time_words import looks_like
 from components.shared.storage import read_json, write_json
+from components.shared.wording import counted
 
 UNKNOWN_TYPE, UNREAD_TIME = "event_type is unknown", "timestamp cannot be read"
 """Rejection reasons of ingest_events."""
@@ -26,8 +27,13 @@ class Lost:
     """The most common raw values, and their rows; values that are missing in the source are not listed."""
 
     def __str__(self) -> str:
-        shown = ", ".join(f"{value!r} {rows:,}" for value, rows in self.values.items())
-        return f"{self.rows:,}" + (f" ({shown})" if shown else "")
+        return f"{self.rows:,}{self.shown}"
+
+    @property
+    def shown(self) -> str:
+        """The values and their rows in brackets; '' if there are none."""
+        values = ", ".join(f"{value!r} {rows:,}" for value, rows in self.values.items())
+        return f" ({values})" if values else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +107,19 @@ def told(account: Mapping[str, TableAccount]) -> list[str]:
     for table, one in account.items():
         for reason, files in one.skipped.items():
             names = ", ".join(path.rsplit("/", 1)[-1] for path in one.skipped_names.get(reason, ()))
-            lines.append(f"{table}: {files:,} files not read: {reason}: {names}")
+            lines.append(f"{table}: {counted(files, 'file')} not read: {reason}: {names}")
         if one.added:
-            lines.append(f"{table}: {one.rows - one.added:,} rows have lists of items: read as {one.rows:,} rows")
+            listed = one.rows - one.added
+            have = "has" if listed == 1 else "have"
+            lines.append(f"{table}: {counted(listed, 'row')} {have} lists of items: read as {counted(one.rows, 'row')}")
         if one.ignored:
-            lines.append(f"{table}: {one.ignored.rows:,} of {one.rows:,} rows left out by event_types of the mapping")
+            left_out = f"{one.ignored.rows:,} of {counted(one.rows, 'row')}"
+            lines.append(f"{table}: {left_out} left out by event_types of the mapping")
         rejected = sum(lost.rows for lost in one.rejected.values())
         if rejected:
             reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())
-            lines.append(f"{table}: {rejected:,} of {one.rows:,} rows rejected: {reasons}")
+            lines.append(f"{table}: {rejected:,} of {counted(one.rows, 'row')} rejected: {reasons}")
             lines += [f"{table}: {hint}" for hint in hints(one.rejected)]
-        lines += [f"{table}: {column} cannot be read in {lost} rows, taken as unknown"
+        lines += [f"{table}: {column} cannot be read in {counted(lost.rows, 'row')}{lost.shown}, taken as unknown"
                   for column, lost in one.unread.items()]  # fmt: skip
     return lines

@@ -247,6 +247,15 @@ def test_small_data_without_titles_and_sessions_only_warns(tmp_path):
     assert {f.rule for f in result.findings if f.level == "warning"} == {"null_rate"}
 
 
+def test_one_row_is_told_in_the_singular(tmp_path):
+    data = healthy()
+    headline = refusal_of(tmp_path, {**data, "events": data["events"][:1]}).headline
+    assert "events.* violates the rule enough_data: 1 row; 2 or more are needed" in headline, headline
+    messages = {finding["message"] for finding in statistics(tmp_path)["findings"]}
+    assert "1 different value; 2 or more are needed" in messages
+    assert any(message.startswith("the only event is at ") for message in messages), messages
+
+
 def test_page_has_the_account_of_the_source(tmp_path):
     data = healthy()
     data["rejected"] = [{"table": "events", "reason": "event_type is unknown"}] * 2
@@ -284,5 +293,5 @@ def test_missing_content_vectors_are_accepted_and_a_mismatch_is_refused(tmp_path
     run(tmp_path / "fine", data)
     data["items"][3]["content_vector"] = [0.3]
     error = refusal_of(tmp_path, data)
-    assert error.headline.startswith("items.content_vector violates the rule content_vectors: 1 rows")
+    assert error.headline.startswith("items.content_vector violates the rule content_vectors: 1 row ")
     assert f'"item_id":"{data["items"][3]["item_id"]}"' in error.fix and "leave the column" in error.fix

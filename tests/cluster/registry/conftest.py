@@ -3,6 +3,7 @@
 import itertools
 
 import botocore.session
+import fsspec
 import pytest
 
 from components.shared.release.bundle import BundleFacts, sign, write_manifest
@@ -28,6 +29,8 @@ def bucket(s3_server, monkeypatch, tmp_path):  # noqa: F811
     """Name of a new bucket; the environment names the server and a cache of this test's own."""
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
+    # File systems are cached, with the server that the environment named before.
+    fsspec.filesystem("s3").clear_instance_cache()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     name = f"models-{next(_NUMBERS)}"
     botocore.session.get_session().create_client("s3").create_bucket(Bucket=name)
