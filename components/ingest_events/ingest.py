@@ -22,7 +22,7 @@ from components.ingest_events.tabular import TabularFiles
 from components.ingest_events.values import Reading
 from components.shared.errors import DataError, InputError
 from components.shared.progress import report, tell
-from components.shared.schema.account import Account, hints, told, write_account
+from components.shared.schema.account import Account, hints, kept, told, write_account
 from components.shared.schema.mapping import SCHEMAS, ColumnMapping, parse_mapping
 from components.shared.schema.sizes import size_named
 from components.shared.schema.tables import schema_hash
@@ -130,7 +130,7 @@ def ingest(
         _write(connection, outputs, summary.account)
     for sentence in told(summary.account):
         tell(STAGE, sentence)
-    report(STAGE, 1.0, f"{counted(summary.events, 'event')}, {counted(summary.rejected_rows, 'row')} rejected")
+    report(STAGE, 1.0, f"{kept(summary.account)}, {counted(summary.rejected_rows, 'row')} rejected")
     return summary
 
 

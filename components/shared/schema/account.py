@@ -97,6 +97,19 @@ def _values(rejected: Mapping[str, Lost], reason: str) -> list[str]:
     return list(rejected[reason].values) if reason in rejected else []
 
 
+def kept(account: Mapping[str, TableAccount]) -> str:
+    """What was kept of the files that were read, or the number of events of a source without files.
+
+    >>> kept({"events": TableAccount(rows=3, kept=2, files=1)})
+    '2 events of 3 rows in 1 file'
+    """
+    parts = [
+        f"{counted(one.kept, table.removesuffix('s'))} of {counted(one.rows - one.added, 'row')} in "
+        f"{counted(one.files, 'file')}" for table, one in account.items() if one.files
+    ]  # fmt: skip
+    return ", ".join(parts) or counted(account["events"].kept, "event")
+
+
 def told(account: Mapping[str, TableAccount]) -> list[str]:
     """Sentences about what was not kept as it was; [] if all of it was.
 
