@@ -60,7 +60,7 @@ def test_one_is_told_in_the_singular(tmp_path, capsys):
     assert "told ingest_events events: 1 file not read: no .parquet" in said
     assert "1 event of 1 row in 1 file, 0 rows rejected" in said
     ingest(write(tmp_path, {"day2.csv": HEADER + "u2,,view,2024-03-01\n"}), outputs_in(tmp_path / "out"))
-    assert "1 event, 1 row rejected" in capsys.readouterr().out
+    assert "1 event of 2 rows in 2 files, 1 row rejected" in capsys.readouterr().out
     with pytest.raises(DataError, match=r"the only row of events in '.*day2\.csv' is not valid \(item_id is null: 1\)"):
         ingest(f"{tmp_path}/source/day2.csv", outputs_in(tmp_path / "out"))
 
