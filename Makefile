@@ -63,6 +63,7 @@ fuzz: .venv/ready            ## damaged files as a shop's data: each is refused 
 
 bench: .venv/ready           ## speed and memory beside plain baselines, written to tests/benchmarks/*/results
 	$(BIN)/python -m tests.benchmarks.speed.bench
+	$(BIN)/python -m tests.benchmarks.speed.ingestion
 	$(BIN)/python -m tests.benchmarks.speed.compression --models out/bench
 	$(BIN)/python -m tests.benchmarks.rollouts.load --bundle out/bench/bundle
 	$(BIN)/python -m tests.benchmarks.rollouts.simulation --out $(OUT)/rollouts
