@@ -1,6 +1,7 @@
 """Any bytes are refused or read with an account whose sums agree (20,000 cases: `make fuzz`), and what was found so."""
 
 import io
+import json
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,3 +71,40 @@ def test_a_time_of_an_item_in_no_year_of_a_calendar_is_unknown(tmp_path, created
     table, account = read_items(str(tmp_path / "items.csv"), tmp_path / "x" / "items")
     assert [time and time.year for time in table["created_at"].to_pylist()] == [None, 1850]
     assert account.unread["created_at"].values == {created: 1}
+
+
+def test_a_csv_file_without_line_breaks_is_refused_before_its_columns_are_bound(tmp_path):
+    row = "u1,a,view,2024-03-01,"
+    with pytest.raises(SchemaError, match=r"e.csv has a first line of 40,001 columns"):
+        ingest_text(tmp_path, row * 10_000, "e.csv")
+
+
+def test_a_long_text_is_read_in_every_format(tmp_path):
+    long = "q" * 200_000
+    row = {name: cells[0] for name, cells in EVENT.items()} | {"query": long}
+    text = ",".join(row) + "\n" + ",".join([*list(row.values())[:-1], f'"{long}"']) + "\n"
+    files = {"e.csv": text, "e.jsonl": json.dumps(row), "e.parquet": parquet({**EVENT, "query": [long]})}
+    for name, content in files.items():
+        ingest_text(tmp_path, content, name)
+        assert [event["query"] for event in read(tmp_path / "out")] == [long]
+
+
+def test_an_unclosed_quote_takes_no_other_line_with_it(tmp_path):
+    """Even if the next quote, many lines later, would close it."""
+    good = "u1,a,view,2024-03-01\n"
+    text = ",".join(EVENT) + '\n"u1,a,view,2024-03-01\n' + good * 2_000 + 'u1,"a",view,2024-03-01\n'
+    for last in ('u1,"a",view,2024-03-01\n', '",a,view,2024-03-01\n'):
+        summary = ingest_text(tmp_path, text + last, "e.csv")
+        assert summary.account["events"].rows == 2_003
+        assert summary.events == 2_002 - last.startswith('"')
+
+
+def test_an_integer_of_any_length_ends_no_json_document(tmp_path):
+    row = (
+        '{"user_id": "u1", "item_id": "a", "event_type": "view", "timestamp": "2024-03-01", "price": '
+        + "9" * 5_000
+        + "}"
+    )
+    for content in (row, f"[{row}]", row.replace(",", ",\n")):
+        summary = ingest_text(tmp_path, content, "e.json")
+        assert summary.account["events"].unread["price"].rows == summary.events == 1
