@@ -140,8 +140,8 @@ def main() -> None:
     alone = measured("shoprank", large, arguments.out)
     write_json(arguments.out / "ingestion.json", {"compared": found, "large": alone})
     text = (
-        f"{arguments.rows / 1e6:g} million rows, {found['csv']['shoprank']['rows']:,.0f} of them valid; each program in "
-        f"processes of its own, median of {arguments.rounds} rounds in turn (slowest to fastest).\n\n"
+        f"{arguments.rows / 1e6:g} million rows, {found['csv']['shoprank']['rows']:,.0f} of them valid; each program "
+        f"in processes of its own, median of {arguments.rounds} rounds in turn (slowest to fastest).\n\n"
         f"{table(found, arguments.rows)}\n\n{arguments.large / 1e6:g} million rows of Parquet, shoprank alone: "
         f"{arguments.large / alone['seconds']:,.0f} rows/s, at most {alone['memory_mb']:,.0f} MB of memory."
     )
