@@ -54,6 +54,20 @@ def test_parquet_times_beyond_every_calendar_are_out_of_range(tmp_path, unit):
         assert summary.rejected["events"] == {"timestamp is out of range": 2, "timestamp is null": 1}
 
 
+@pytest.mark.parametrize(
+    ("column", "wrong"),
+    [
+        (pa.array([[("a", "1"), ("a", "2")]], pa.map_(pa.string(), pa.string())), "duplicate key"),
+        (pa.array([2**53], pa.duration("s")), "Could not convert Interval"),
+    ],
+)
+def test_typed_values_that_cannot_be_staged_refuse_the_file(tmp_path, column, wrong):
+    (tmp_path / "items.parquet").write_bytes(parquet({"item_id": ["a"], "attributes": column}))
+    with pytest.raises(InputError, match=f"items.parquet has a value that cannot be read: .*{wrong}"):
+        read_items(str(tmp_path / "items.parquet"), tmp_path / "x" / "items")
+    assert list((tmp_path / "x").iterdir()) == []
+
+
 def test_parquet_views_of_text_are_text(tmp_path):
     """As polars and arrow-rs write them."""
     columns = {"user_id": [" u1 "], "item_id": ["10.0"], "event_type": ["View"], "timestamp": ["1709251200"]}
