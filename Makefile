@@ -9,10 +9,12 @@ TORCH_INDEX ?=
 
 CONTEXT ?=
 DATA ?= ../shared/data
+# Of `make fuzz`.
+CASES ?= 20000
 # Of the tests, a file at a time; each needs about 2 GB. One thread of torch each: more would spin against each other.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures bench throughput benchmark quality test-benchmarks clean
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures fuzz bench throughput benchmark quality test-benchmarks clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -56,8 +58,12 @@ pictures: .venv/ready        ## draw the pictures of the READMEs (needs chromium
 	$(BIN)/python -m tests.pictures.drawing
 	$(if $(JOURNEY),$(BIN)/python -m tests.pictures.journey $(JOURNEY))
 
+fuzz: .venv/ready            ## damaged files as a shop's data: each is refused or read without losing a row (half an hour)
+	$(BIN)/python -m components.ingest_events.tests.fuzzing --cases $(CASES)
+
 bench: .venv/ready           ## speed and memory beside plain baselines, written to tests/benchmarks/*/results
 	$(BIN)/python -m tests.benchmarks.speed.bench
+	$(BIN)/python -m tests.benchmarks.speed.ingestion
 	$(BIN)/python -m tests.benchmarks.speed.compression --models out/bench
 	$(BIN)/python -m tests.benchmarks.rollouts.load --bundle out/bench/bundle
 	$(BIN)/python -m tests.benchmarks.rollouts.simulation --out $(OUT)/rollouts

@@ -181,6 +181,11 @@ class Binding:
         if self.table == "items" and ours.name == "price":
             # Below zero it is a mark for an unknown price.
             return f"CASE WHEN {read} >= 0 THEN {read} END"
+        if pa.types.is_timestamp(ours.type) and ours.name not in REQUIRED[self.table]:
+            # What reads the table later cannot hold other years; a row is refused for its required time instead.
+            return (
+                f"CASE WHEN {read} >= TIMESTAMPTZ '0001-01-01' AND {read} < TIMESTAMPTZ '10000-01-01' THEN {read} END"
+            )
         return read
 
     def _fixed(self, bound: Mapping[str, Found]) -> dict[str, str]:

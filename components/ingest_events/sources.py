@@ -30,6 +30,8 @@ class Selection:
     """SQL expression of the raw row as JSON text, for rejected rows."""
     source_file: str = "''"
     """SQL expression of the file with the row, for messages."""
+    label: str = ""
+    """Its first file, for errors."""
     position: str = "NULL"
     """SQL expression of the row's number in the source. DuckDB may change the order of rows that it inserts."""
     share: float = 1.0

@@ -13,6 +13,7 @@ from components.ingest_events.categories import category_levels
 from components.ingest_events.sources import Selection, Source
 from components.shared.cgroup import usable_cpus
 from components.shared.disk import disk_errors
+from components.shared.errors import InputError
 from components.shared.progress import report
 from components.shared.schema.mapping import SCHEMAS
 
@@ -21,6 +22,9 @@ MEMORY_LIMIT = "1GB"
 """Beyond this limit DuckDB spills to the staging folder."""
 THREADS = min(4, usable_cpus())
 """Every thread has its own buffers, so more threads would need more memory."""
+
+_UNREADABLE = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
+"""What typed values of a file raise before any expression sees them, such as a map with the same key twice."""
 
 _SHARES = {"events": (0.0, 0.7), "items": (0.7, 0.8), "users": (0.8, 0.85)}
 
@@ -64,6 +68,10 @@ def stage(
         source: Of its rows.
         unique: Whether an item or user has one row.
         silent: Report no progress.
+
+    Raises:
+        InputError: a file cannot be read, or has a typed value that cannot be.
+        SchemaError: a mapped column is missing.
     """
     start, end = _SHARES[table]
     shown = end if silent else start
@@ -71,7 +79,13 @@ def stage(
         report(STAGE, start, f"reading {table}")
     connection.execute("BEGIN")
     for selection in source.selections(connection):
-        connection.execute(_insert(table, selection))
+        try:
+            connection.execute(_insert(table, selection))
+        except _UNREADABLE as error:
+            raise InputError(
+                f"{selection.label} has a value that cannot be read: {str(error).splitlines()[0]}",
+                "correct the value, or write its column as text",
+            ) from error
         done = start + (end - start) * selection.share
         if done - shown >= 0.01:
             report(STAGE, done, f"reading {table}")

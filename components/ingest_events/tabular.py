@@ -111,7 +111,8 @@ class TabularFiles:
         connection.register("chunk", rows.append_column(FILE, batch.files()).append_column(ROW, numbers))
         paths = {part.path for part in batch.parts}
         # A constant is cheaper than a text in each row.
-        yield dataclasses.replace(selection, source_file=sql.literal(first.path)) if len(paths) == 1 else selection
+        alone = sql.literal(first.path) if len(paths) == 1 else selection.source_file
+        yield dataclasses.replace(selection, source_file=alone, label=first.path)
         connection.unregister("chunk")
 
 

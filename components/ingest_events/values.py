@@ -115,7 +115,7 @@ def number(cell: Cell) -> str:
         return plain
     return (
         f"CASE WHEN {cell.amount} IS NOT NULL THEN {plain} "
-        f"WHEN {cell.text} IS NOT NULL THEN ({_written_number(cell.text)})::FLOAT END"
+        f"WHEN {cell.text} IS NOT NULL THEN TRY_CAST({_written_number(cell.text)} AS FLOAT) END"
     )
 
 

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
@@ -70,6 +71,9 @@ def blocks(stream: IO[bytes], name: str, size: int) -> Iterator[tuple[str, float
                     f"{name} has a line of more than {LONGEST_RECORD:,} characters",
                     "check that it is a text file with line breaks",
                 )
+            if len(read) < BLOCK_CHARACTERS:
+                # The end: a line without a line break stays with those before it.
+                break
             if cut:
                 yield held[:cut], min(stream.tell() / max(size, 1), 0.999)
                 held = held[cut:]
@@ -127,6 +131,6 @@ def check_unique(names: list[str], name: str) -> None:
     Raises:
         SchemaError: names the first such column.
     """
-    for column in names:
-        if column and names.count(column) > 1:
+    for column, times in Counter(names).items():
+        if column and times > 1:
             raise SchemaError(f"{name} has two columns named '{column}'", "rename one of them")

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 
 from components.ingest_events.readers.chunks import (
+    LONGEST_RECORD,
     MALFORMED,
     NOT_UTF8,
     Chunk,
@@ -28,6 +29,12 @@ from components.shared.errors import InputError, SchemaError
 
 LONGEST_QUOTED = 1_000
 """Maximum lines of a quoted CSV record; beyond it the quote counts as unclosed."""
+
+MOST_COLUMNS = 1_000
+"""A longer header is that of a file without line breaks, or needs more memory than staging has."""
+
+# Python's own limit for a field is 128 KB; LONGEST_RECORD and LONGEST_QUOTED are those of this reader.
+csv.field_size_limit(2 * LONGEST_RECORD)
 
 _SEPARATORS = ",;\t|\x01"
 """In order of preference; \\x01 is Hive's."""
@@ -84,7 +91,7 @@ def read_csv(stream: IO[bytes], name: str, size: int, columns: Sequence[str] = (
 
     Raises:
         InputError: the file is empty, its first line is not UTF-8, or a line is longer than LONGEST_RECORD.
-        SchemaError: two columns have the same name.
+        SchemaError: two columns have the same name, or there are more than MOST_COLUMNS.
     """
     dialect: Dialect | None = None
     carry = ""
@@ -120,6 +127,11 @@ def _dialect(text: str, name: str, columns: Sequence[str]) -> tuple[Dialect, str
     if columns:
         return Dialect(tuple(columns), separator, escape), text
     names = [column.strip() for column in next(csv.reader([head], delimiter=separator))]
+    if len(names) > MOST_COLUMNS:
+        raise SchemaError(
+            f"{name} has a first line of {len(names):,} columns, {MOST_COLUMNS:,} are read",
+            "check that it is a CSV file with line breaks, and leave out columns that are no part of events or items",
+        )
     check_unique(names, name)
     if not any(names):
         raise SchemaError(f"{name} has a header without names", "name the columns in its first line, or give `columns`")
@@ -193,6 +205,9 @@ class _Records:
                 self.malformed.append((readable(lines[begin]), MALFORMED))
                 return begin + 1
             end = start + reader.line_num
+            if end - begin > LONGEST_QUOTED:
+                self.malformed.append((readable(lines[begin]), MALFORMED))
+                return begin + 1
             self._keep(record, lines, begin, end)
 
     def _keep(self, record: list[str], lines: list[str], begin: int, end: int) -> None:

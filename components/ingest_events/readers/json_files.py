@@ -9,7 +9,8 @@ import pyarrow as pa
 from components.ingest_events.readers.chunks import LONGEST_RECORD, NOT_UTF8, Chunk, blocks, is_utf8, readable
 from components.shared.errors import InputError
 
-_DECODER = json.JSONDecoder()
+# Only where a value ends is of interest: Python refuses to convert integers of more than 4,300 digits.
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def read_json(stream: IO[bytes], name: str, size: int) -> Iterator[Chunk]:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Collection, Iterator
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -12,6 +13,9 @@ from components.shared.errors import InputError, SchemaError
 
 PARQUET_BATCH = 262_144
 """Rows of a chunk."""
+_PER_SECOND = {"s": 1, "ms": 1_000}
+_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
+"""The years 1 to 9999."""
 
 
 def read_parquet(stream: IO[bytes], name: str, wanted: Collection[str]) -> Iterator[Chunk]:
@@ -58,7 +62,8 @@ def first_rows(stream: IO[bytes], name: str, count: int) -> list[dict[str, Any]]
 def _errors(name: str) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    # A name of a column that is not UTF-8 is a ValueError.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{name} cannot be read as Parquet: {str(error).splitlines()[0]}",
             "write the file again, or remove it from the source; it may be truncated",
@@ -67,17 +72,49 @@ def _errors(name: str) -> Iterator[None]:
 
 def _readable(column: Any, label: str, name: str) -> Any:
     """A column of a type that DuckDB reads."""
+    try:
+        # Neither text nor the places of a dictionary are checked by the reader, and DuckDB trusts both.
+        column.validate(full=True)
+        return _converted(column)
+    except pa.ArrowInvalid as error:
+        raise SchemaError(
+            f"{name}: column '{label}' {_why(column.type, str(error))}", "write it as UTF-8 text"
+        ) from error
+
+
+def _why(kind: pa.DataType, error: str) -> str:
+    if "UTF8" in error:
+        return f"is {'binary' if _is_binary(kind) else kind} and not UTF-8"
+    return f"is {kind} with values beyond 38 digits" if pa.types.is_decimal(kind) else f"is broken: {error}"
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )  # fmt: skip
+
+
+def _converted(column: Any) -> Any:
     kind = column.type
     if pa.types.is_dictionary(kind):
-        return _readable(column.cast(kind.value_type), label, name)
-    try:
-        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-            return column.cast(pa.binary()).cast(pa.string())
-        if pa.types.is_float16(kind):
-            return column.cast(pa.float32())
-        if pa.types.is_decimal256(kind):
-            return column.cast(pa.decimal128(38, min(kind.scale, 38)))
-    except pa.ArrowInvalid as error:
-        wrong = "is binary and not UTF-8" if "UTF8" in str(error) else f"is {kind} with values beyond 38 digits"
-        raise SchemaError(f"{name}: column '{label}' {wrong}", "write it as text or as a smaller number") from error
+        return _converted(column.cast(kind.value_type))
+    if _is_binary(kind):
+        return column.cast(pa.binary()).cast(pa.string())
+    if pa.types.is_string_view(kind):
+        return column.cast(pa.large_string())
+    if pa.types.is_float16(kind):
+        return column.cast(pa.float32())
+    if pa.types.is_decimal256(kind):
+        return column.cast(pa.decimal128(38, min(kind.scale, 38)))
+    if pa.types.is_timestamp(kind) and kind.unit in _PER_SECOND:
+        # DuckDB counts microseconds and fails on times beyond; the first and last year are out of range as well.
+        first, last = (second * _PER_SECOND[kind.unit] for second in (_FIRST_SECOND, _LAST_SECOND))
+        return _within(column.cast(pa.int64()), first, last).cast(kind)
     return column
+
+
+def _within(column: Any, first: int, last: int) -> pa.Array:
+    """Integers, those beyond the limits as the limits."""
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    return pa.array(np.clip(column.fill_null(0).to_numpy(), first, last), mask=missing)

@@ -5,14 +5,11 @@ import gzip
 import json
 from datetime import UTC, datetime
 
-import duckdb
 import fsspec
 import pyarrow as pa
 import pyarrow.dataset as dataset
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from kfp.dsl import Dataset, Metrics
 
 from components.ingest_events.component import ingest_events
@@ -22,15 +19,13 @@ from components.ingest_events.tests.ingesting import (
     FOUNDING_MAPPING,
     GOOD,
     HEADER,
-    assert_nothing_written,
     ingest_text,
     outputs_in,
     read,
     rejected,
 )
-from components.shared.errors import DataError
 from components.shared.schema.account import Lost
-from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS, check_schema
+from components.shared.schema.tables import EVENTS, ITEMS, USERS, check_schema
 from components.shared.version import VERSION
 
 
@@ -177,49 +172,6 @@ def test_items_and_users_from_separate_sources(tmp_path):
     assert (dict(milk["attributes"]), milk["created_at"]) == ({"colour": "white"}, datetime(2025, 1, 1, tzinfo=UTC))
     assert (third["content_vector"], third["categories"]) == ([0.5, 1.0], ["A", "B"])
     assert read(tmp_path / "out", "users") == [{"user_id": "u1", "attributes": [("age", "30")]}]
-
-
-_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), min_size=1, max_size=8).filter(str.strip)
-_ROWS = st.lists(
-    st.fixed_dictionaries(
-        {
-            "user_id": _TEXT,
-            "item_id": st.one_of(st.none(), _TEXT),
-            "event_type": st.sampled_from([*EVENT_TYPES, "teleport"]),
-            "timestamp": st.integers(1_767_225_600, 1_767_300_000).map(
-                lambda s: datetime.fromtimestamp(s, UTC).isoformat()
-            ),
-            "query": st.one_of(
-                st.none(), _TEXT, st.sampled_from(["燕麦奶", "🥛 milk", 'a "b", c', "a|b", "line\nbreak"])
-            ),
-            "price": st.one_of(st.none(), st.floats(-10, 1e6, width=32)),
-        }
-    ),
-    min_size=1,
-    max_size=8,
-)
-
-
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=_ROWS)
-def test_three_formats_of_the_same_rows_give_the_same_events(tmp_path_factory, rows):
-    """Every row is also either accepted or rejected, whatever its content."""
-    folder = tmp_path_factory.mktemp("formats")
-    table = pa.Table.from_pylist(rows)
-    pq.write_table(table, folder / "e.parquet")
-    duckdb.from_arrow(table).write_csv(str(folder / "e.csv"), header=True, quotechar='"', escapechar='"')
-    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
-    (folder / "e.jsonl").write_text(lines, encoding="utf-8", newline="\n")
-    results = []
-    for suffix in ("parquet", "csv", "jsonl"):
-        try:
-            summary = ingest(str(folder / f"e.{suffix}"), outputs_in(folder / suffix))
-            assert summary.events + sum(summary.rejected["events"].values()) == len(rows)
-            results.append((read(folder / suffix), summary))
-        except DataError as error:
-            assert_nothing_written(folder / suffix)
-            results.append(error.headline.split("(")[1])
-    assert results[0] == results[1] == results[2]
 
 
 def test_folder_may_mix_formats_and_subfolders(tmp_path):
