@@ -19,19 +19,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.ingest_events.ingest import ingest
+from components.ingest_events.inspection import inspect_source
 from components.ingest_events.items import read_items
 from components.ingest_events.tests.garbage import garbage
 from components.ingest_events.tests.ingesting import GOOD, HEADER, outputs_in, read, rejected
 from components.ingest_events.values import Reading
 from components.shared.errors import DataError, InputError
 from components.shared.schema.account import TableAccount
+from components.shared.schema.data_options import DataOptions
 
 EVENTS, CATALOG, ITEMS = "events of an ingestion", "items of an ingestion", "items of a catalog"
-WAYS = (EVENTS, ITEMS, ITEMS, EVENTS, ITEMS, CATALOG, ITEMS, EVENTS, ITEMS, ITEMS)
+INSPECTED = "events of an inspection"
+WAYS = (EVENTS, ITEMS, INSPECTED, EVENTS, ITEMS, CATALOG, ITEMS, EVENTS, ITEMS, ITEMS)
 
 OPTIONS = (
     {}, {}, {}, {"mapping": {"price": "query.a", "event_types": {"teleport": "view"}}},
     {"mapping": {"constants": {"event_type": "view"}, "user_id": "item_id"}},
+    {"mapping": {"item_id": "item_id[]", "query": "query[key=a].b", "event_types": {"*": "ignore"}}},
+    {"mapping": {"item_id": "query[].a", "price": "query[].b.c"}},
     {"reading": Reading(time_format="%d/%m/%Y %H:%M")}, {"columns": ("user_id", "", "event_type", "timestamp")},
 )  # fmt: skip
 ITEM_OPTIONS = (
@@ -65,7 +70,7 @@ def run(numbers: Iterable[int], folder: Path) -> Iterator[Outcome]:
     """
     for number in numbers:
         way = WAYS[number % len(WAYS)]
-        case = garbage(number, "events" if way == EVENTS else "items")
+        case = garbage(number, "events" if way in (EVENTS, INSPECTED) else "items")
         shutil.rmtree(folder, ignore_errors=True)
         source, out = folder / "source" / case.name, folder / "out"
         source.parent.mkdir(parents=True)
@@ -98,6 +103,9 @@ def _read(number: int, way: str, source: Path, out: Path) -> None:
         assert table.num_rows == account.kept, "items that are not in the account"
         _sums(account)
         return
+    if way == INSPECTED:
+        _sums(inspect_source(str(source), "events", DataOptions()).account)
+        return
     if way == EVENTS:
         summary = ingest(str(source), outputs_in(out), **OPTIONS[number // len(WAYS) % len(OPTIONS)])
     else:
@@ -108,13 +116,18 @@ def _read(number: int, way: str, source: Path, out: Path) -> None:
     found = collections.Counter(row["table"] for row in rejected(out))
     for name, account in summary.account.items():
         _sums(account)
-        kept, refused = len(read(out, name)), account.rows - account.kept
+        kept, refused = len(read(out, name)), account.rows - account.kept - _ignored(account)
         assert (kept, found[name]) == (account.kept, refused), f"{name}: {kept}, {found[name]} written, {account}"
 
 
 def _sums(account: TableAccount) -> None:
     lost = sum(one.rows for one in account.rejected.values())
-    assert account.rows == account.kept + lost, f"{account.rows} rows are not {account.kept} and {lost}"
+    known = account.kept + _ignored(account) + lost
+    assert account.rows == known, f"{account.rows} rows are not {account.kept} and {lost}"
+
+
+def _ignored(account: TableAccount) -> int:
+    return account.ignored.rows if account.ignored else 0
 
 
 def main() -> int:
