@@ -6,6 +6,7 @@ from components.ingest_events.rules import IGNORED
 from components.ingest_events.sources import UNREAD, Source
 from components.ingest_events.tabular import TabularFiles
 from components.shared.schema.account import UNKNOWN_TYPE, Lost, TableAccount
+from components.shared.schema.mapping import SCHEMAS
 
 _COMMON, _TYPES = 3, 10
 """Most common values that are told, and those of unknown event types, which a mapping needs."""
@@ -23,9 +24,10 @@ def table_account(connection: duckdb.DuckDBPyConnection, table: str, source: Sou
     found = connection.execute(f"SELECT count(*), count(*) FILTER (reason IS NULL) FROM staged_{table}").fetchall()
     rows, kept = found[0]
     files = source.files if isinstance(source, TabularFiles) else None
+    absent = _absent(connection, table, source) if rows else {}
     return TableAccount(
         rows=rows, kept=kept, added=rows - files.rows if files else 0, ignored=ignored, rejected=rejected,
-        unread=unread,
+        unread=unread, absent={theirs: ours for theirs, ours in absent.items() if ours not in unread},
         files=files.read if files else 0, skipped=dict(files.skipped) if files else {},
         skipped_names={reason: tuple(names) for reason, names in files.names.items()} if files else {},
     )  # fmt: skip
@@ -36,6 +38,18 @@ def none_valid(rows: int, table: str, source: str) -> str:
     if rows == 1:
         return f"the only row of {table} in '{source}' is not valid"
     return f"none of the {rows:,} {table} of '{source}' are valid"
+
+
+def _absent(connection: duckdb.DuckDBPyConnection, table: str, source: Source) -> dict[str, str]:
+    """Mapped column -> contract column, of those that no row has a value of."""
+    mapped = source.binding.mapping.columns.get(table, {}) if isinstance(source, TabularFiles) else {}
+    theirs = {ours: one for ours, one in mapped.items() if isinstance(one, str) and ours in SCHEMAS[table].names}
+    if not theirs:
+        return {}
+    # A row that was rejected for a value has one.
+    counts = ", ".join(f"count({ours}) + count(*) FILTER (starts_with(reason, '{ours} '))" for ours in theirs)
+    found = connection.execute(f"SELECT {counts} FROM staged_{table}").fetchall()[0]
+    return {one: ours for (ours, one), count in zip(theirs.items(), found, strict=True) if not count}
 
 
 def rejected_rows(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, Lost]:

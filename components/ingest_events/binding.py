@@ -11,6 +11,7 @@ import pyarrow as pa
 from components.ingest_events import rules, sql
 from components.ingest_events.cells import Cells, constant
 from components.ingest_events.columns import BESIDE, FILE, Columns, Wanted, json_columns, table_columns
+from components.ingest_events.json_text import is_nested
 from components.ingest_events.lists import Found, is_list
 from components.ingest_events.sources import UNREAD, Selection
 from components.ingest_events.values import Cell, Reading, is_given, map_of, number, timestamp, value
@@ -135,12 +136,11 @@ class Binding:
             fields = ", ".join(f"{at}.{one.name}" for one in inner) if pa.types.is_struct(inner) else ""
             raise SchemaError(
                 f"{file}: column '{theirs}' is {kind}, which is no value of '{ours.name}'",
-                f"map a field of it: {fields}" if fields else "write one row for each element",
+                f"map a field of it: {fields}" if fields else f"map '{at}' for a row of each element",
             )
 
     def _selection(self, columns: Columns) -> Selection:
-        bound, is_json = columns.found, columns.is_json
-        cells = Cells(columns.relation, is_json)
+        bound, cells = columns.found, Cells(columns.relation)
         values: dict[str, str] = {}
         raw: dict[str, str] = {}
         cases, unread = list(columns.problems), list[tuple[str, str]]()
@@ -150,8 +150,7 @@ class Binding:
             lost, why = f"{ours.name} IS NULL AND {is_given(cell, self.reading)}", rules.unreadable(ours.name)
             values[ours.name] = self._value(ours, cell)
             if pa.types.is_string(ours.type):
-                is_id = ours.name.endswith("_id")
-                lost = cells.nested(cell, is_id) if cell.text and (is_json or is_id) else ""
+                lost = is_nested(cell.text, ours.name.endswith("_id")) if cell.text else ""
                 why = f"{ours.name} is an object or a list"
                 if lost:
                     values[ours.name] = f"CASE WHEN NOT ({lost}) THEN {values[ours.name]} END"
@@ -160,7 +159,9 @@ class Binding:
             elif lost:
                 unread.append((lost, f"{sql.literal(ours.name + UNREAD)} || {raw[ours.name]}"))
         values.update(self._fixed(bound))
-        version = self._version(bound, cells)
+        unread += [(f"{name} IS NULL", sql.literal(name + UNREAD + text)) for name, text in self._constants.items()]
+        version, lost, shown = self._version(bound, cells)
+        unread += [(lost, f"{sql.literal(VERSION + UNREAD)} || {shown}")] if lost else []
         return Selection(
             relation=cells.relation(), values=values, row=columns.row, raw=raw, source_file=FILE,
             position=columns.position, version=version, unread=_listed(unread),
@@ -212,12 +213,14 @@ class Binding:
             other = f"CASE WHEN {folded} IN ({known}) THEN {folded} WHEN {folded} IS NOT NULL THEN {given} END"
         return f"CASE {folded} {' '.join(cases)} ELSE {other} END" if cases else other
 
-    def _version(self, bound: Mapping[str, Found], cells: Cells) -> str:
+    def _version(self, bound: Mapping[str, Found], cells: Cells) -> tuple[str, str, str]:
+        """The version of a row, whether it has one that cannot be read, and its text."""
         theirs = self._columns.get(VERSION)
         if not isinstance(theirs, str) or theirs not in bound:
-            return "NULL"
+            return "NULL", "", ""
         cell = cells.add(pa.field(VERSION, pa.timestamp("us")), *bound[theirs])
-        return f"coalesce(epoch({timestamp(cell, self.reading)}), {number(cell)}::DOUBLE)"
+        read = f"coalesce(epoch({timestamp(cell, self.reading)}), {number(cell)}::DOUBLE)"
+        return read, f"{read} IS NULL AND {is_given(cell, self.reading)}", f"left({cell.shown}, {_SHOWN})"
 
 
 def _listed(unread: list[tuple[str, str]]) -> str:

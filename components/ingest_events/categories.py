@@ -5,6 +5,9 @@ import json
 import re
 from typing import Any
 
+_LIST = re.compile(r"\[.*,.*\]|\{.*\}|\(.*,.*\)|\[\s*['\"].*", re.DOTALL)
+"""What was meant as a list, though it cannot be read: `[A, B]`, `['A', nan]`, a set of Python."""
+
 _NAMES = ("name", "title", "label", "value")
 """Keys of an object whose value is the level's name; an object with a single key needs none of them."""
 
@@ -16,16 +19,18 @@ def category_levels(text: str | None) -> list[str] | None:
     (['Food', 'Drinks'], ['Drinks'], ['A', 'B'])
 
     Args:
-        text: Text that begins with '[' or '{'; one that is no list after all, such as '[new] shoes', is split at '|'
+        text: Text that begins with a bracket; one that is no list after all, such as '[new] shoes', is split at '|'
             and '>'.
 
     Returns:
-        Levels; None if the list has several paths or other content than names.
+        Levels; None if the list has several paths or other content than names, or cannot be read.
     """
     if text is None:
         return None
     found = _parsed(text)
     if found is None:
+        if _LIST.fullmatch(text):
+            return None
         return [step.strip() for step in re.split(r"[|>]", text)]
     return _levels(found if isinstance(found, list) else [found])
 

@@ -5,6 +5,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.ingest_events import sql
+from components.ingest_events.json_text import unwrapped
 from components.ingest_events.values import Cell, is_number, trimmed
 
 
@@ -20,11 +21,10 @@ class Cells:
 
     Args:
         relation: The chunk.
-        is_json: Whether its columns are the text of JSON fields, which may be objects.
     """
 
-    def __init__(self, relation: str, is_json: bool):
-        self._chunk, self._is_json = relation, is_json
+    def __init__(self, relation: str):
+        self._chunk = relation
         self._columns: list[list[str]] = [[], [], [], []]
 
     def add(self, ours: Any, raw: str, kind: pa.DataType) -> Cell:
@@ -41,9 +41,10 @@ class Cells:
         is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         if is_text:
             inner = given
-            if pa.types.is_string(ours.type) and (self._is_json or ours.name.endswith("_id")):
+            if not pa.types.is_nested(ours.type):
                 inner = f"inner{at}"
-                self._columns[1].append(f"{_unwrapped(given)} AS {inner}")
+                is_word = pa.types.is_string(ours.type) and not ours.name.endswith("_id")
+                self._columns[1].append(f"{unwrapped(given, is_word)} AS {inner}")
             self._columns[2].append(f"nullif({trimmed(inner)}, '') AS {plain}")
         if _needs_amount(ours) and (is_text or is_number(kind)):
             read = f"TRY_CAST({plain} AS DOUBLE)" if is_text else f"{given}::DOUBLE"
@@ -59,20 +60,7 @@ class Cells:
             found = f"(SELECT *, {', '.join(columns)} FROM {found})"
         return found
 
-    @staticmethod
-    def nested(cell: Cell, is_id: bool) -> str:
-        """Whether the value of a JSON field is an object, or, of an id, a list; a title may begin with a bracket."""
-        begins = "IN ('{', '[')" if is_id else "= '{'"
-        return f"{cell.text} IS NOT NULL AND left({cell.text}, 1) {begins} AND json_valid({cell.text})"
-
 
 def _needs_amount(ours: Any) -> bool:
     kind = ours.type
     return pa.types.is_floating(kind) or pa.types.is_timestamp(kind) or pa.types.is_boolean(kind)
-
-
-def _unwrapped(raw: str) -> str:
-    """The value of an object with a single key, as `{"$oid": "u0"}`; other text as it is."""
-    single = f"left({raw}, 1) = '{{' AND json_valid({raw}) AND len(json_keys({raw})) = 1"
-    inner = f"json_extract_string({raw}, '/' || replace(replace(json_keys({raw})[1], '~', '~0'), '/', '~1'))"
-    return f"CASE WHEN {single} THEN {inner} ELSE {raw} END"

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.ingest_events import sql
-from components.ingest_events.lists import Found, Lists, chosen, descend, is_list, pointer
+from components.ingest_events.json_text import pointer
+from components.ingest_events.lists import Found, Lists, chosen, descend, is_list, is_text
 from components.ingest_events.readers.chunks import MALFORMED
 from components.shared.schema.paths import outermost, parse_path
 
@@ -40,7 +41,6 @@ class Columns:
     Attributes:
         relation: SQL relation. found: column or path -> its SQL and type. row: SQL of the raw row as JSON text.
         position: SQL of the number of a row. problems: SQL cases of rows that cannot be read.
-        is_json: whether values are texts that may be JSON.
     """
 
     relation: str
@@ -48,7 +48,6 @@ class Columns:
     row: str
     position: str
     problems: tuple[str, ...] = ()
-    is_json: bool = False
 
 
 def table_columns(rows: pa.Table, wanted: Wanted) -> Columns:
@@ -59,8 +58,9 @@ def table_columns(rows: pa.Table, wanted: Wanted) -> Columns:
     for name, text in wanted.constants.items():
         own.setdefault(name, (sql.literal(text) if text is not None else "NULL::VARCHAR", pa.string()))
     lists, found = Lists(), dict[str, Found]()
-    of_rows = wanted.listed if wanted.listed and _has_lists(rows, wanted.listed[0]) else ()
-    for name in wanted.names:
+    item = own.get(wanted.listed[0]) or _at(wanted.listed[0], own, lists) if wanted.listed else None
+    of_rows = _of_rows(wanted) if item and _has_lists(rows, wanted.listed[0], item[1]) else ()
+    for name in dict.fromkeys((*of_rows, *wanted.names)):
         one = own.get(name) or _at(name, own, lists)
         if one:
             found[name] = lists.beside(*one) if name in of_rows and _may_be_list(one[1]) else one
@@ -81,8 +81,8 @@ def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
     pointers = ", ".join(sql.literal(pointer([key])) for key in keys)
     relation = f"(SELECT line, {FILE}, {ROW}, json_extract_string({_valid('line')}, [{pointers}]) AS fields FROM chunk)"
     lists, found = Lists(), dict[str, Found]()
-    of_rows = wanted.listed if wanted.listed and _has_key_of_lists(rows, wanted.listed[0]) else ()
-    for name in wanted.names:
+    of_rows = _of_rows(wanted) if wanted.listed and _has_key_of_lists(rows, wanted.listed[0]) else ()
+    for name in dict.fromkeys((*of_rows, *wanted.names)):
         raw = own[name][0]
         if name != outermost(name) and (one := _at(name, own, lists)):
             raw = f"coalesce({raw}, {one[0]})"
@@ -91,7 +91,7 @@ def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
         found[name] = lists.beside(raw, pa.string()) if name in of_rows else (raw, pa.string())
     broken = f"WHEN NOT json_valid(line) OR json_type(line) <> 'OBJECT' THEN '{MALFORMED}'"
     return Columns(
-        relation=lists.relation(relation), found=found, is_json=True, position=_position(lists),
+        relation=lists.relation(relation), found=found, position=_position(lists),
         problems=(broken, *filter(None, [lists.problem])),
         row="CASE WHEN json_valid(line) THEN line ELSE to_json(line)::VARCHAR END",
     )  # fmt: skip
@@ -112,22 +112,29 @@ def _position(lists: Lists) -> str:
     return f"{ROW} * 65536 + least({lists.place}, 65535)"
 
 
+def _of_rows(wanted: Wanted) -> tuple[str, ...]:
+    """Columns that may hold lists, the items first; what is in a list already is none of them."""
+    return tuple(name for name in wanted.listed if not any(step.each for step in parse_path(name)))
+
+
 def _valid(text: str) -> str:
     return f"CASE WHEN json_valid({text}) THEN {text} END"
 
 
-def _has_lists(rows: pa.Table, name: str) -> bool:
-    """Whether a column has lists in a chunk; a quick look, because hardly any chunk has."""
-    if name not in rows.schema.names:
+def _has_lists(rows: pa.Table, name: str, kind: pa.DataType) -> bool:
+    """Whether a column of a type has lists in a chunk; a quick look, because hardly any chunk has."""
+    if not is_text(kind):
+        return _may_be_list(kind)
+    column = name if name in rows.schema.names else outermost(name)
+    if column not in rows.schema.names or not is_text(rows[column].type):
         return False
-    column = rows[name]
-    return is_list(column.type) or (_may_be_list(column.type) and _any(column, r"^\s*\["))
+    return _any(rows[column], r"^\s*[\[(]" if column == name else r"[\[(]")
 
 
 def _has_key_of_lists(rows: pa.Table, name: str) -> bool:
-    """Whether some line has a list under the last key of a path."""
+    """Whether some line has a list, or a text of one, under the last key of a path."""
     key = "".join(f"\\x{{{ord(one):x}}}" for one in parse_path(name)[-1].name)
-    return _any(rows["line"], rf'"{key}"\s*:\s*\[')
+    return _any(rows["line"], rf'"{key}"\s*:\s*"?\s*[\[(]')
 
 
 def _any(column: pa.ChunkedArray, pattern: str) -> bool:
@@ -139,4 +146,4 @@ def _may_be_list(kind: pa.DataType) -> bool:
     if is_list(kind):
         inner = kind.value_type
         return not pa.types.is_nested(inner) or (pa.types.is_struct(inner) and inner.num_fields == 1)
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_text(kind)

@@ -125,7 +125,7 @@ def ingest(
     with staging(outputs.events) as connection:
         for table, chosen in sources.items():
             stage(connection, table, chosen)
-            _check_rows(connection, table, source)
+            _check_rows(connection, table, files[table] or source)
         summary = _summary(connection, sources)
         _write(connection, outputs, summary.account)
     for sentence in told(summary.account):
@@ -183,6 +183,11 @@ def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) 
     if not counts and table == "events":
         raise InputError(f"source '{source}' has no rows", "give a source with at least one event")
     if counts and None not in counts:
+        if set(counts) == {IGNORED}:
+            raise DataError(
+                f"all {counted(counts[IGNORED], 'event')} of '{source}' are of types that the mapping leaves out",
+                "give other event_types in the mapping",
+            )
         rejected = rejected_rows(connection, table)
         reasons = ", ".join(f"{reason}: {lost}" for reason, lost in rejected.items())
         example = connection.execute(f"SELECT row FROM staged_{table} WHERE row IS NOT NULL LIMIT 1").fetchone()

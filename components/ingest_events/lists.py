@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from components.ingest_events import sql
+from components.ingest_events.json_text import elements, json_of, pointer
 from components.shared.schema.paths import Step
 
 Found = tuple[str, pa.DataType]
@@ -19,6 +20,7 @@ class Lists:
 
     def __init__(self):
         self._lists: list[str] = []
+        self._has_lead = False
 
     def each(self, raw: str, kind: pa.DataType, rest: Sequence[Step]) -> Found | None:
         """The value at the path `rest` in each element of a list; a value that is no list is its only element.
@@ -30,16 +32,25 @@ class Lists:
         """
         if is_list(kind):
             return descend(self._element(raw), kind.value_type, rest)
-        is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         alone = f"CASE WHEN {raw} IS NOT NULL THEN [{raw}] END"
-        return descend(self._element(f"coalesce({elements(raw)}, {alone})" if is_text else alone), kind, rest)
+        return descend(self._element(f"coalesce({elements(raw)}, {alone})" if is_text(kind) else alone), kind, rest)
 
     def beside(self, raw: str, kind: pa.DataType) -> Found:
-        """The value of a column that holds lists in some rows: their elements, or the value for every element."""
+        """The value of a column that holds lists in some rows: their elements, or the value for every element.
+
+        The first call is for the items. Lists of others count only in rows that have a list of items.
+        """
+        listed = raw if is_list(kind) else elements(raw)
+        if self._has_lead:
+            listed = f"CASE WHEN list0 IS NOT NULL AND len({listed}) > 0 THEN {listed} END"
+            element = self._element(listed)
+        else:
+            self._has_lead = True
+            self._lists.insert(0, listed)
+            element = "list0[place]"
         if is_list(kind):
-            return self._element(raw), kind.value_type
-        listed = elements(raw)
-        return f"CASE WHEN {listed} IS NULL THEN {raw} ELSE {self._element(listed)} END", pa.string()
+            return element, kind.value_type
+        return f"CASE WHEN {element.removesuffix('[place]')} IS NULL THEN {raw} ELSE {element} END", pa.string()
 
     def _element(self, listed: str) -> str:
         if listed not in self._lists:
@@ -50,11 +61,12 @@ class Lists:
         """SQL of the chunk with a row for each element, in which the values of `each` and `beside` can be read."""
         if not self._lists:
             return inner
-        columns = ", ".join(f"{listed} AS list{at}" for at, listed in enumerate(self._lists))
+        for at, listed in enumerate(self._lists):
+            inner = f"(SELECT *, {listed} AS list{at} FROM {inner})"
         lengths = ", ".join(f"len(list{at})" for at in range(len(self._lists)))
         # An empty list leaves its row, as an outer join does: a search may have found nothing.
         last = f"CASE WHEN uneven THEN 1 ELSE greatest({lengths}, 1) END"
-        checked = f"(SELECT *, list_unique([{lengths}]) > 1 AS uneven FROM (SELECT *, {columns} FROM {inner}))"
+        checked = f"(SELECT *, list_unique([{lengths}]) > 1 AS uneven FROM {inner})"
         return f"(SELECT *, unnest(range(1, {last} + 1)) AS place FROM {checked})"
 
     @property
@@ -73,15 +85,9 @@ def is_list(kind: pa.DataType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
-def elements(raw: str) -> str:
-    """The elements of a JSON array as texts; null if the text is no array."""
-    array = f"CASE WHEN left(ltrim({raw}), 1) = '[' AND json_valid({raw}) THEN {raw} END"
-    return f"list_transform(from_json({array}, '[\"JSON\"]'), lambda one: one->>'$')"
-
-
-def pointer(names: Sequence[str]) -> str:
-    """JSON pointer."""
-    return "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in names)
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is one of text, which may be JSON."""
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def descend(raw: str, kind: pa.DataType, steps: Sequence[Step]) -> Found | None:
@@ -103,11 +109,10 @@ def _field(raw: str, kind: pa.DataType, name: str) -> Found | None:
     if pa.types.is_struct(kind):
         at = kind.get_field_index(name)
         return (f"struct_extract({raw}, {sql.literal(name)})", kind.field(at).type) if at >= 0 else None
-    if pa.types.is_map(kind):
+    if pa.types.is_map(kind) and is_text(kind.key_type):
         return f"map_extract({raw}, {sql.literal(name)})[1]", kind.item_type
-    if pa.types.is_string(kind):
-        text = f"CASE WHEN json_valid({raw}) THEN {raw} END"
-        return f"json_extract_string({text}, {sql.literal(pointer([name]))})", kind
+    if is_text(kind):
+        return f"json_extract_string({json_of(raw)}, {sql.literal(pointer([name]))})", pa.string()
     return None
 
 
@@ -116,10 +121,10 @@ def chosen(raw: str, kind: pa.DataType, step: Step) -> Found | None:
     if not step.key:
         return raw, kind
     key, value = sql.literal(step.key), sql.literal(step.value)
-    if is_list(kind) and pa.types.is_struct(kind.value_type):
+    if is_list(kind) and pa.types.is_struct(kind.value_type) and kind.value_type.get_field_index(step.key) >= 0:
         matches = f"struct_extract(one, {key})::VARCHAR = {value}"
         return f"list_filter({raw}, lambda one: {matches})[1]", kind.value_type
-    if pa.types.is_string(kind):
-        path = sql.literal(pointer([step.key]))
-        return f"list_filter({elements(raw)}, lambda one: json_extract_string(one, {path}) = {value})[1]", kind
+    if is_text(kind):
+        field = f"json_extract_string(CASE WHEN json_valid(one) THEN one END, {sql.literal(pointer([step.key]))})"
+        return f"list_filter({elements(raw)}, lambda one: {field} = {value})[1]", pa.string()
     return None

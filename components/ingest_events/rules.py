@@ -43,8 +43,10 @@ KEYS = {"items": "item_id", "users": "user_id"}
 
 def reason(table: str) -> str:
     """SQL expression of a row's rejection reason, or null; column `problem` has the reader's reason, if any."""
-    cases = " ".join(f"WHEN {condition} THEN '{text}'" for condition, text, _ in _REASONS[table])
-    return f"CASE WHEN problem IS NOT NULL THEN problem {cases} END"
+    cases = [f"WHEN {condition} THEN '{text}'" for condition, text, _ in _REASONS[table]]
+    # What is left out on purpose may be odd.
+    first = cases.pop(0) if table == "events" else ""
+    return f"CASE {first} WHEN problem IS NOT NULL THEN problem {' '.join(cases)} END"
 
 
 def offending(table: str, raw: Mapping[str, str]) -> str:

@@ -1,13 +1,39 @@
 """Sources of raw tables: their interface, and the tables derived from the events."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import duckdb
 
+from components.shared.errors import InputError
+
 UNREAD = "\x1f"
 """Between a column and its raw value."""
+
+
+_UNREADABLE = (
+    duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException,
+    duckdb.NotImplementedException,
+)  # fmt: skip
+"""What typed values of a file raise before any expression sees them, such as a map with the same key twice."""
+
+
+@contextlib.contextmanager
+def unreadable(label: str) -> Iterator[None]:
+    """Name the file of a typed value that DuckDB does not take.
+
+    Raises:
+        InputError: there is one.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{label} has a value that cannot be read: {str(error).splitlines()[0]}",
+            "correct the value, or write its column as text",
+        ) from error
 
 
 @dataclass(frozen=True, kw_only=True)

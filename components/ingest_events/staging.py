@@ -10,10 +10,10 @@ from duckdb.func import SPECIAL
 
 from components.ingest_events import rules, sql
 from components.ingest_events.categories import category_levels
-from components.ingest_events.sources import Selection, Source
+from components.ingest_events.json_text import PYTHON_JSON, python_json
+from components.ingest_events.sources import Selection, Source, unreadable
 from components.shared.cgroup import usable_cpus
 from components.shared.disk import disk_errors
-from components.shared.errors import InputError
 from components.shared.progress import report
 from components.shared.schema.mapping import SCHEMAS
 
@@ -22,9 +22,6 @@ MEMORY_LIMIT = "1GB"
 """Beyond this limit DuckDB spills to the staging folder."""
 THREADS = min(4, usable_cpus())
 """Every thread has its own buffers, so more threads would need more memory."""
-
-_UNREADABLE = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
-"""What typed values of a file raise before any expression sees them, such as a map with the same key twice."""
 
 _SHARES = {"events": (0.0, 0.7), "items": (0.7, 0.8), "users": (0.8, 0.85)}
 
@@ -47,6 +44,7 @@ def staging(beside: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 connection.create_function(
                     "category_levels", category_levels, ["VARCHAR"], "VARCHAR[]", null_handling=SPECIAL
                 )
+                connection.create_function(PYTHON_JSON, python_json, ["VARCHAR"], "VARCHAR", null_handling=SPECIAL)
                 for table, schema in SCHEMAS.items():
                     columns = ", ".join(f"{column.name} {sql.SQL_TYPES[column.type]}" for column in schema)
                     extra = (
@@ -79,13 +77,8 @@ def stage(
         report(STAGE, start, f"reading {table}")
     connection.execute("BEGIN")
     for selection in source.selections(connection):
-        try:
+        with unreadable(selection.label):
             connection.execute(_insert(table, selection))
-        except _UNREADABLE as error:
-            raise InputError(
-                f"{selection.label} has a value that cannot be read: {str(error).splitlines()[0]}",
-                "correct the value, or write its column as text",
-            ) from error
         done = start + (end - start) * selection.share
         if done - shown >= 0.01:
             report(STAGE, done, f"reading {table}")

@@ -19,7 +19,7 @@ from components.ingest_events.readers.chunks import Chunk
 from components.ingest_events.readers.csv_files import read_csv
 from components.ingest_events.readers.json_files import read_json
 from components.ingest_events.readers.parquet_files import read_parquet
-from components.ingest_events.sources import FileCounts, Selection
+from components.ingest_events.sources import FileCounts, Selection, unreadable
 from components.shared.schema.paths import outermost
 
 _NAMED = 3
@@ -108,7 +108,8 @@ class TabularFiles:
         else:
             rows, selection = self.binding.of_table(rows, first.path, first.constants)
         numbers = pa.array(np.arange(start, start + batch.rows))
-        connection.register("chunk", rows.append_column(FILE, batch.files()).append_column(ROW, numbers))
+        with unreadable(first.path):
+            connection.register("chunk", rows.append_column(FILE, batch.files()).append_column(ROW, numbers))
         paths = {part.path for part in batch.parts}
         # A constant is cheaper than a text in each row.
         alone = sql.literal(first.path) if len(paths) == 1 else selection.source_file

@@ -203,10 +203,10 @@ def text_list(cell: Cell) -> str:
         steps = f"category_levels(to_json({cell.raw})::VARCHAR)"
     else:
         steps = (
-            f"CASE WHEN left({cell.shown}, 1) IN ('[', '{{') THEN category_levels({cell.shown}) "
+            f"CASE WHEN left({cell.shown}, 1) IN ('[', '{{', '(') THEN category_levels({cell.shown}) "
             rf"ELSE regexp_split_to_array({cell.shown}, '\s*[|>]\s*') END"
         )
-    return f"list_filter(list_transform({steps}, lambda step: trim(step)), lambda step: step <> '')"
+    return rf"list_filter(list_transform({steps}, lambda step: trim(step)), lambda step: step NOT IN ('', '\N'))"
 
 
 def float_list(cell: Cell) -> str:
@@ -246,4 +246,7 @@ def value(field: pa.Field, cell: Cell, reading: Reading) -> str:
         return text_map(cell)
     if pa.types.is_list(wanted):
         return float_list(cell) if pa.types.is_floating(wanted.value_type) else text_list(cell)
-    return identifier(cell, reading) if field.name.endswith("_id") else text(cell)
+    if field.name.endswith("_id"):
+        return identifier(cell, reading)
+    # MySQL writes \N for a missing text; the other words for missing values may be names.
+    return f"nullif({text(cell)}, '\\N')"

@@ -97,21 +97,35 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _converted(column: Any) -> Any:
     kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _converted(column.cast(kind.value_type))
-    if _is_binary(kind):
-        return column.cast(pa.binary()).cast(pa.string())
-    if pa.types.is_string_view(kind):
-        return column.cast(pa.large_string())
-    if pa.types.is_float16(kind):
-        return column.cast(pa.float32())
-    if pa.types.is_decimal256(kind):
-        return column.cast(pa.decimal128(38, min(kind.scale, 38)))
     if pa.types.is_timestamp(kind) and kind.unit in _PER_SECOND:
         # DuckDB counts microseconds and fails on times beyond; the first and last year are out of range as well.
         first, last = (second * _PER_SECOND[kind.unit] for second in (_FIRST_SECOND, _LAST_SECOND))
         return _within(column.cast(pa.int64()), first, last).cast(kind)
-    return column
+    target = _target(kind)
+    return column if target == kind else column.cast(target)
+
+
+def _target(kind: Any) -> Any:
+    """The type, with those that DuckDB does not read or reads as something else replaced, at any depth."""
+    types = pa.types
+    if types.is_dictionary(kind):
+        return _target(kind.value_type)
+    if _is_binary(kind):
+        return pa.string()
+    if types.is_string_view(kind):
+        return pa.large_string()
+    if types.is_float16(kind):
+        return pa.float32()
+    if types.is_decimal256(kind):
+        return pa.decimal128(38, min(kind.scale, 38))
+    if types.is_struct(kind):
+        return pa.struct([pa.field(one.name, _target(one.type)) for one in kind])
+    if types.is_map(kind):
+        return pa.map_(_target(kind.key_type), _target(kind.item_type))
+    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        inner = _target(kind.value_type)
+        return kind if inner == kind.value_type else pa.list_(inner)
+    return kind
 
 
 def _within(column: Any, first: int, last: int) -> pa.Array:

@@ -49,7 +49,7 @@ def test_structs_and_lists_of_structs_are_refused_with_their_fields(tmp_path):
     for value, fix in (({"id": 1, "n": 2}, "item_id.id, item_id.n"), ([{"id": 1, "n": 2}], r"item_id\[\].id")):
         with pytest.raises(SchemaError, match=rf"(?s)'item_id' is .*map a field of it: {fix}"):
             ingest_text(tmp_path, as_file([{**ROW, "item_id": value}], "parquet"), "e.parquet")
-    with pytest.raises(SchemaError, match=r"(?s)'user_id' is list<.*write one row for each element"):
+    with pytest.raises(SchemaError, match=r"(?s)'user_id' is list<.*map 'user_id\[\]' for a row of each element"):
         ingest_text(tmp_path, as_file([{**ROW, "user_id": ["u1"]}], "parquet"), "e.parquet")
 
 

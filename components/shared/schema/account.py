@@ -51,6 +51,8 @@ class TableAccount:
     """Reason -> rows."""
     unread: Mapping[str, Lost] = field(default_factory=dict)
     """Optional column -> kept rows whose value cannot be read, and is unknown."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Mapped column or path without a value in any row -> contract column."""
     files: int = 0
     """Files read; 0 for a table without files."""
     skipped: Mapping[str, int] = field(default_factory=dict)
@@ -122,12 +124,12 @@ def told(account: Mapping[str, TableAccount]) -> list[str]:
             names = ", ".join(path.rsplit("/", 1)[-1] for path in one.skipped_names.get(reason, ()))
             lines.append(f"{table}: {counted(files, 'file')} not read: {reason}: {names}")
         if one.added:
-            listed = one.rows - one.added
-            have = "has" if listed == 1 else "have"
-            lines.append(f"{table}: {counted(listed, 'row')} {have} lists of items: read as {counted(one.rows, 'row')}")
+            listed = counted(one.rows - one.added, "row")
+            lines.append(f"{table}: {listed} of the files read as {one.rows:,}, one for each item of their lists")
         if one.ignored:
             left_out = f"{one.ignored.rows:,} of {counted(one.rows, 'row')}"
             lines.append(f"{table}: {left_out} left out by event_types of the mapping")
+        lines += [f"{table}: no row has a value of '{theirs}' ({ours})" for theirs, ours in one.absent.items()]
         rejected = sum(lost.rows for lost in one.rejected.values())
         if rejected:
             reasons = "; ".join(f"{reason}: {lost}" for reason, lost in one.rejected.items())
