@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ _COMPRESSIONS = (".gz", ".gzip", ".bz2", ".xz", ".zst", ".zstd", ".snappy")
 
 _HIDDEN = "name begins with '_' or '.'"
 _OTHER = "no .parquet, .csv, .tsv or .jsonl file"
+_LOST = "link to a file that does not exist"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def source_files(uri: str) -> SourceFiles:
     """List the files of a file, folder, URI or glob.
 
     A folder may have other files: hidden ones, whose name or folder begins with '_' or '.', such as markers and
-    temporary files of Spark, and those of other formats. A file that is named itself is read whatever its name begins
-    with.
+    temporary files of Spark, those of other formats, and links to nothing. A file that is named itself is read whatever
+    its name begins with.
 
     Raises:
         InputError: there is no file to read, or the URI cannot be opened.
@@ -59,6 +60,8 @@ def source_files(uri: str) -> SourceFiles:
             skipped[path] = _HIDDEN
         elif not kind:
             skipped[path] = _OTHER
+        elif details[path].get("islink") and not Path(path).exists():
+            skipped[path] = _LOST
         else:
             chosen[path] = kind
     if not chosen:

@@ -13,6 +13,7 @@ from components.ingest_events.accounting import table_account
 from components.ingest_events.binding import REQUIRED, Binding
 from components.ingest_events.files import source_files
 from components.ingest_events.peek import peek
+from components.ingest_events.rules import IGNORED
 from components.ingest_events.staging import stage, staging
 from components.ingest_events.tabular import TabularFiles
 from components.ingest_events.values import Reading
@@ -39,8 +40,8 @@ class Inspection:
         preset: that of the source's form, '' if none is known or one is given. guessed: what was added to the mapping.
         mapping: that of the preset, the guessed and the given one. missing: needed columns that none of the source's
         seem to be; without them no row is read. account: of the rows that were read. sampled: number of files that they
-        are from. span: earliest and latest time of events (UTC). rows: some valid rows. rejected: some others, with
-        their reasons.
+        are from. span: earliest and latest time of events (UTC). rows: some valid rows. rejected: some rejected ones,
+        with their reasons.
     """
 
     table: str
@@ -72,11 +73,11 @@ def inspect_source(uri: str, table: str, options: DataOptions) -> Inspection:
         SchemaError: a mapped column is missing.
     """
     found = source_files(uri)
-    columns = peek(found, options.all_columns() if table == "events" else ())
+    columns = peek(uri, found, options.all_columns() if table == "events" else ())
     form = matching(columns) if table == "events" and not options.preset else ""
     known = preset(form).mapping if form else {}
     if form and preset(form).columns:
-        columns = peek(found, preset(form).columns)
+        columns = peek(uri, found, preset(form).columns)
     guessed = _guess(table, columns, over(known, options.full_mapping()))
     mapping = over(over(known, guessed), options.full_mapping())
     sizes = list(found.chosen.values())
@@ -131,7 +132,7 @@ def _read(seen: Inspection, options: DataOptions, folder: Path) -> Inspection:
     with staging(folder / "table") as connection:
         stage(connection, table, files, silent=True)
         rows = _rows(connection, f"SELECT {', '.join(SCHEMAS[table].names)} FROM staged_{table} WHERE reason IS NULL")
-        rejected = _rows(connection, f"SELECT reason, row FROM staged_{table} WHERE reason IS NOT NULL")
+        rejected = _rows(connection, f"SELECT reason, row FROM staged_{table} WHERE reason <> '{IGNORED}'")
         times = f"SELECT min(timestamp), max(timestamp) FROM staged_{table} WHERE reason IS NULL" if is_events else ""
         span = connection.execute(times).fetchall()[0] if times else ()
         account = table_account(connection, table, files)

@@ -29,6 +29,12 @@ _COMPRESSED: tuple[tuple[bytes, Any], ...] = (
 )  # fmt: skip
 """First bytes of compressed files, whatever their names say."""
 
+_OTHER = {
+    b"PAR1": ("is a Parquet file", "let its name end with .parquet"),
+    b"PK\x03\x04": ("is a zip archive or a workbook", "unpack it, or save its sheet as CSV"),
+}
+"""First bytes of files that are no text, what they are and what to do."""
+
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -57,7 +63,7 @@ def blocks(stream: IO[bytes], name: str, size: int) -> Iterator[tuple[str, float
         size: Bytes of the file.
 
     Raises:
-        InputError: the file is truncated, or has a line longer than LONGEST_RECORD.
+        InputError: the file is truncated or no text, or has a line longer than LONGEST_RECORD.
     """
     plain = _decompressed(stream, name)
     encoding = _encoding(plain, name)
@@ -94,6 +100,9 @@ def _encoding(stream: io.BufferedReader, name: str) -> str:
         begin = stream.peek(4)[:4]
     except _BROKEN as error:
         raise _truncated(name, error) from error
+    if begin in _OTHER:
+        what, fix = _OTHER[begin]
+        raise InputError(f"{name} {what}, whatever its name says", fix)
     return "utf-16" if begin.startswith(_UTF16) else "utf-8-sig"
 
 
@@ -123,6 +132,19 @@ def is_utf8(text: str) -> bool:
 def readable(text: str) -> str:
     """A text with a replacement character for bytes that were not UTF-8."""
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def check_text(begin: str, name: str) -> None:
+    """Check that the beginning of a file has no NUL characters, which other encodings than UTF-8 have.
+
+    Raises:
+        InputError: it has some.
+    """
+    if "\0" in begin:
+        raise InputError(
+            f"{name} has NUL characters in its first line: it is UTF-16 or UTF-32, or no text",
+            "convert it, for instance with iconv -f utf-16le -t utf-8",
+        )
 
 
 def check_unique(names: list[str], name: str) -> None:

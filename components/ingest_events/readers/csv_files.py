@@ -8,8 +8,7 @@ module, record by record.
 import codecs
 import csv
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
@@ -21,65 +20,22 @@ from components.ingest_events.readers.chunks import (
     NOT_UTF8,
     Chunk,
     blocks,
-    check_unique,
     is_utf8,
     readable,
 )
-from components.shared.errors import InputError, SchemaError
+from components.ingest_events.readers.csv_dialects import Dialect, dialect_of
+from components.shared.errors import InputError
 
 LONGEST_QUOTED = 1_000
 """Maximum lines of a quoted CSV record; beyond it the quote counts as unclosed."""
 
-MOST_COLUMNS = 1_000
-"""A longer header is that of a file without line breaks, or needs more memory than staging has."""
-
 # Python's own limit for a field is 128 KB; LONGEST_RECORD and LONGEST_QUOTED are those of this reader.
 csv.field_size_limit(2 * LONGEST_RECORD)
 
-_SEPARATORS = ",;\t|\x01"
-"""In order of preference; \\x01 is Hive's."""
 
-
-@dataclass(frozen=True)
-class Dialect:
-    """How a file separates and quotes.
-
-    Attributes:
-        header: column names, '' for unnamed ones. separator: between fields. escape: character before a quote within
-            quotes, '' if quotes are doubled.
-    """
-
-    header: tuple[str, ...]
-    separator: str
-    escape: str = ""
-
-    def reader(self, lines: Iterator[str]) -> Any:
-        """A strict reader of records."""
-        doubled = not self.escape
-        return csv.reader(
-            lines, delimiter=self.separator, strict=True, doublequote=doubled, escapechar=self.escape or None
-        )
-
-    def fitted(self, record: list[str]) -> list[str] | None:
-        """The record with as many fields as the header, None if it has another number of fields.
-
-        Blank fields beyond the header are left out, and unnamed columns at its end may be missing.
-        """
-        width = len(self.header)
-        if len(record) > width and not any(field.strip() for field in record[width:]):
-            record = record[:width]
-        missing = width - len(record)
-        if missing > 0 and not any(self.header[-missing:]):
-            record = [*record, *[""] * missing]
-        return record if len(record) == width else None
-
-    def mismatch(self, fields: int) -> str:
-        """Why a record of so many fields is refused."""
-        shown = str(fields) if fields <= 2 * len(self.header) + 10 else "many more"
-        return f"line has {shown} fields, the header {len(self.header)}"
-
-
-def read_csv(stream: IO[bytes], name: str, size: int, columns: Sequence[str] = ()) -> Iterator[Chunk]:
+def read_csv(
+    stream: IO[bytes], name: str, size: int, columns: Sequence[str] = (), wanted: Collection[str] = ()
+) -> Iterator[Chunk]:
     """Read a CSV file into text columns; the separator is the most frequent one in the first line.
 
     Args:
@@ -88,10 +44,11 @@ def read_csv(stream: IO[bytes], name: str, size: int, columns: Sequence[str] = (
         size: Bytes of the file.
         columns: Names of the columns of a file without a header, '' for those that are not used; empty: the first line
             is the header.
+        wanted: Columns that are kept of a file with hundreds; empty: all.
 
     Raises:
-        InputError: the file is empty, its first line is not UTF-8, or a line is longer than LONGEST_RECORD.
-        SchemaError: two columns have the same name, or there are more than MOST_COLUMNS.
+        InputError: the file is empty, its first line is not UTF-8 or no CSV, or a line is longer than LONGEST_RECORD.
+        SchemaError: two columns have the same name, none has one, or there are too many.
     """
     dialect: Dialect | None = None
     carry = ""
@@ -101,56 +58,22 @@ def read_csv(stream: IO[bytes], name: str, size: int, columns: Sequence[str] = (
             text = text.lstrip("\n")
             if not text:
                 continue
-            dialect, text = _dialect(text, name, columns)
+            dialect, text = dialect_of(text, name, columns, wanted)
         if '"' not in text and is_utf8(text) and (fast := _unquoted(text, dialect, share)):
             yield fast
             carry = ""
         else:
             records = _Records(dialect)
             carry = records.read(text, share >= 1.0)
-            yield Chunk(rows=records.table(), malformed=records.malformed, share=share, columns=_names(dialect))
+            yield Chunk(rows=records.table(), malformed=records.malformed, share=share, columns=dialect.names)
     if dialect is None:
         raise InputError(f"{name} is empty", "remove the file, or write it again with a header")
-
-
-def _dialect(text: str, name: str, columns: Sequence[str]) -> tuple[Dialect, str]:
-    """The dialect, and the text after what declares it."""
-    separator = ""
-    if text[:4].lower() == "sep=" and text[5:6] == "\n":
-        # Written by and for Excel.
-        separator, text = text[4], text[6:]
-    head, _, rest = text.partition("\n")
-    if not is_utf8(head):
-        raise InputError(f"{name} is not UTF-8", "convert it, for instance with iconv -f gb18030 -t utf-8")
-    separator = separator or max(_SEPARATORS, key=head.count)
-    escape = "\\" if _has_escapes(text) else ""
-    if columns:
-        return Dialect(tuple(columns), separator, escape), text
-    names = [column.strip() for column in next(csv.reader([head], delimiter=separator))]
-    if len(names) > MOST_COLUMNS:
-        raise SchemaError(
-            f"{name} has a first line of {len(names):,} columns, {MOST_COLUMNS:,} are read",
-            "check that it is a CSV file with line breaks, and leave out columns that are no part of events or items",
-        )
-    check_unique(names, name)
-    if not any(names):
-        raise SchemaError(f"{name} has a header without names", "name the columns in its first line, or give `columns`")
-    return Dialect(tuple(names), separator, escape), rest
-
-
-def _has_escapes(text: str) -> bool:
-    r"""Whether quotes within quotes are written \", as MySQL does, and not doubled."""
-    return text.count('\\"') > text.count('""')
-
-
-def _names(dialect: Dialect) -> tuple[str, ...]:
-    return tuple(filter(None, dialect.header))
 
 
 def _unquoted(text: str, dialect: Dialect, share: float) -> Chunk | None:
     """Parse lines without quotes; fast, because no record spans several lines. None if a line needs a closer look."""
     if not text.strip("\n"):
-        return Chunk(rows=_table(dialect, []), share=share, columns=_names(dialect))
+        return Chunk(rows=_table(dialect, []), share=share, columns=dialect.names)
     # Arrow strips a leading byte order mark; an additional one preserves a mark at the start of the block.
     encoded = codecs.BOM_UTF8 + text.encode()
     numbered = [f"c{at}" for at in range(len(dialect.header))]
@@ -161,12 +84,12 @@ def _unquoted(text: str, dialect: Dialect, share: float) -> Chunk | None:
             arrow_csv.ParseOptions(delimiter=dialect.separator, quote_char=False),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(numbered, pa.string()), strings_can_be_null=False,
-                include_columns=[at for at, column in zip(numbered, dialect.header, strict=True) if column],
+                include_columns=[numbered[at] for at in dialect.kept],
             ),
         )  # fmt: skip
     except pa.ArrowInvalid:
         return None
-    return Chunk(rows=rows.rename_columns(list(_names(dialect))), share=share, columns=_names(dialect))
+    return Chunk(rows=rows.rename_columns(dialect.kept_names), share=share, columns=dialect.names)
 
 
 class _Records:
@@ -230,5 +153,4 @@ class _Records:
 def _table(dialect: Dialect, rows: list[list[str]]) -> pa.Table:
     """Named columns of the records."""
     columns: list[Any] = list(zip(*rows, strict=True)) if rows else [[] for _ in dialect.header]
-    named = [(name, column) for name, column in zip(dialect.header, columns, strict=True) if name]
-    return pa.table([pa.array(column, pa.string()) for _, column in named], names=[name for name, _ in named])
+    return pa.table([pa.array(columns[at], pa.string()) for at in dialect.kept], names=dialect.kept_names)

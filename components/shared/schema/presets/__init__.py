@@ -1,7 +1,7 @@
 """Column mappings of public forms of data, a JSON file each."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,22 +34,29 @@ def preset(name: str) -> Preset:
     return Preset(**{**found, "columns": tuple(found.get("columns", ()))})
 
 
-def matching(columns: Iterable[str]) -> str:
+def matching(columns: Mapping[str, Sequence[Any]]) -> str:
     """The preset whose form a source has, '' if there is none.
 
     Args:
-        columns: Columns and paths of the source; of a CSV file without a header the values of its first line.
+        columns: Columns and paths of the source, each with some of its values; of a CSV file without a header the
+            values of its first line are the columns.
     """
-    columns = list(columns)
     return next((name for name in PRESETS if _fits(preset(name), columns)), "")
 
 
-def _fits(one: Preset, columns: list[str]) -> bool:
+def _fits(one: Preset, columns: Mapping[str, Sequence[Any]]) -> bool:
     if one.columns:
         types = {*EVENT_TYPES, *one.mapping["event_types"]}
-        return len(columns) == len(one.columns) and columns[one.columns.index("event_type")] in types
-    theirs = [name for name in one.mapping.values() if isinstance(name, str)]
-    return all(name in columns or ("=" in name and outermost(name) in columns) for name in theirs)
+        return len(columns) == len(one.columns) and list(columns)[one.columns.index("event_type")] in types
+    return all(_has(name, columns) for name in one.mapping.values() if isinstance(name, str))
+
+
+def _has(path: str, columns: Mapping[str, Sequence[Any]]) -> bool:
+    """Whether a source has a path, or may have it: its list was empty in the rows that were looked at."""
+    outer = outermost(path)
+    if path in columns or ("=" in path and outer in columns):
+        return True
+    return outer != path and outer in columns and not any(columns[outer])
 
 
 def over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
