@@ -89,7 +89,11 @@ class TabularFiles:
     def _chunks(self, stream: IO[bytes], path: str, kind: str, size: int) -> Iterator[Chunk]:
         if kind == "parquet":
             return read_parquet(stream, path, self.binding.needed())
-        return read_json(stream, path, size) if kind == "json" else read_csv(stream, path, size, self.columns)
+        return (
+            read_json(stream, path, size)
+            if kind == "json"
+            else read_csv(stream, path, size, self.columns, self.binding.needed())
+        )
 
     def _selected(self, connection: duckdb.DuckDBPyConnection, batch: Batch, start: int) -> Iterator[Selection]:
         malformed = batch.malformed()
