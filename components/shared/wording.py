@@ -1,4 +1,6 @@
-"""Numbers with their nouns, for sentences to people."""
+"""Sentences to people: numbers with their nouns, and text of others that is shown to them."""
+
+import unicodedata
 
 
 def counted(number: int, noun: str) -> str:
@@ -8,3 +10,12 @@ def counted(number: int, noun: str) -> str:
     ('1 file', '12,000 rows')
     """
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def printable(text: str) -> str:
+    """A text of a source without characters that move a terminal's cursor or change its title.
+
+    >>> printable("tea\\x1b[2J")
+    'tea\ufffd[2J'
+    """
+    return "".join(sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else "\ufffd" for sign in text)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from components.shared.errors import ShoprankError
 from components.shared.report.prices import price_text
+from components.shared.wording import printable
 from pipelines.local.log import Ended, Progressed, Started, Told
 
 # Titles and queries may hold what rich takes for markup or emoji, such as [new] or :milk:.
@@ -60,7 +61,7 @@ class StageProgress:
         elif isinstance(event, Progressed):
             self._progressed(event)
         elif isinstance(event, Told):
-            self._say(event.text)
+            self._say(printable(event.text))
         elif event.ok:
             self._progress.update(self._bar, completed=1.0, mark="[green]✓")
             self._progress.stop_task(self._bar)
@@ -123,5 +124,10 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
 
 def show_error(error: ShoprankError) -> None:
     """Print headline and fix."""
-    errors.print(Text.assemble(("error: ", "bold red"), error.headline))
-    errors.print(Text.assemble(("fix: ", "bold"), error.fix))
+    errors.print(Text.assemble(("error: ", "bold red"), _lines(error.headline)))
+    errors.print(Text.assemble(("fix: ", "bold"), _lines(error.fix)))
+
+
+def _lines(text: str) -> str:
+    """The text of an error, which may quote a source, with its line breaks."""
+    return "\n".join(map(printable, text.split("\n")))

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shlex
-import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from components.shared.schema.account import hints, told
 from components.shared.schema.data_options import DataOptions
 from components.shared.schema.mapping import SCHEMAS
 from components.shared.schema.presets import over
-from components.shared.wording import counted
+from components.shared.wording import counted, printable
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Config, GuessTypes, Items, Json, Mapping, Preset, Set, Users, emit
 from pipelines.cli.running import options_of
@@ -70,7 +69,7 @@ def _problem(one: Inspection) -> InputError | None:
         more = f" and {len(columns) - _COLUMNS:,} more" if len(columns) > _COLUMNS else ""
         return InputError(
             f"no column of '{one.uri}' seems to be {name}",
-            f"map one of {', '.join(map(_printable, columns[:_COLUMNS]))}{more}, like --mapping "
+            f"map one of {', '.join(map(printable, columns[:_COLUMNS]))}{more}, like --mapping "
             f'\'{{"{name}": "theirs"}}\'; for CSV files without a header give data.columns',
         )
     if one.account.kept:
@@ -92,7 +91,7 @@ def _show(one: Inspection) -> None:
     for name, value in one.guessed.get("constants", {}).items():
         console.print(f"no column seems to be {name}: taken as {value} (guessed)")
     for word, kind in one.guessed.get("event_types", {}).items():
-        console.print(f"event_type {_printable(word)}: read as {kind} (guessed)")
+        console.print(f"event_type {printable(word)}: read as {kind} (guessed)")
     if one.missing:
         return
     account, of_files = one.account, sum(one.files.values())
@@ -100,7 +99,7 @@ def _show(one: Inspection) -> None:
     span = f", from {one.span[0]} to {one.span[1]}" if one.span else ""
     console.print(f"\n{counted(account.rows, 'row')} in {beginning}: {account.kept:,} can be read{span}")
     for sentence in told({one.table: account}):
-        console.print(Text.assemble(("  ! ", "yellow"), _printable(sentence)))
+        console.print(Text.assemble(("  ! ", "yellow"), printable(sentence)))
     for row in one.rows:
         console.print("  " + ", ".join(f"{name} {_short(value)}" for name, value in row.items() if value is not None),
                       soft_wrap=True)  # fmt: skip
@@ -163,9 +162,4 @@ def _short(value: Any, width: int = _WIDTH) -> str:
     text = f"{value:%F %T}" if isinstance(value, datetime) else value
     text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False, default=str)
     text = text if len(text) <= width else f"{text[: width - 1]}…"
-    return _printable(text)
-
-
-def _printable(text: str) -> str:
-    """A text without signs that a terminal would obey, such as ESC, or cannot show."""
-    return "".join(sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else "\ufffd" for sign in text)
+    return printable(text)

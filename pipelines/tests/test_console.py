@@ -52,3 +52,8 @@ def test_words_of_a_shop_are_printed_as_they_are(capsys, text):
     printed = capsys.readouterr()
     assert printed.out.count(text) == 8 and printed.err.count(text) == 2
     assert f"  ! {text}\n" in printed.out
+
+
+def test_values_of_a_source_do_not_control_the_terminal(capsys):
+    show_error(InputError("no column 'tea\x1b[2J\x07'", "map\nanother"))
+    assert capsys.readouterr().err == "error: no column 'tea\ufffd[2J\ufffd'\nfix: map\nanother\n"
