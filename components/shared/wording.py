@@ -13,9 +13,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """A text of a source without characters that move a terminal's cursor or change its title.
+    r"""A text of a source without characters that move a terminal's cursor or change its title.
 
-    >>> printable("tea\\x1b[2J")
-    'tea\ufffd[2J'
+    >>> printable("tea\x1b[2J")
+    'tea�[2J'
     """
     return "".join(sign if sign.isprintable() or unicodedata.category(sign) == "Zs" else "\ufffd" for sign in text)
