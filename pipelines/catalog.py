@@ -25,22 +25,24 @@ def catalog(
     model_name: str = "shop",
     signing_key: str = SIGNING_KEY,
     public_key: str = PUBLIC_KEY,
-    release: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    data: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    release: dict = {},  # noqa: B006
 ):
     """Refresh the champion, register the result as a new version, verify it and deploy it.
 
     Args:
-        items_source: File, folder, URI or glob of Parquet, CSV or JSON with the columns of the data contract.
+        items_source: File, folder, URI or glob of Parquet, CSV or JSON.
         registry: Folder or s3:// URI of the model registry.
         model_name: Name in the registry.
         signing_key: PEM file of the Ed25519 private key.
         public_key: PEM file of its public half, which predictors trust.
+        data: Column names of the items, as for the training.
         release: Registration, limits of the served model, deployment (see `shoprank config`).
     """
     what = {"registry": registry, "model_name": model_name}
     keys = {"signing_key": signing_key, "public_key": public_key}
-    checked = apply(check_parameters(**keys, release=release), resources.CHECK)
-    task = refresh_catalog(items_source=items_source, **what, public_key=public_key)
+    checked = apply(check_parameters(**keys, data=data, release=release), resources.CHECK)
+    task = refresh_catalog(items_source=items_source, **what, public_key=public_key, data=data)
     refreshed = apply(task, resources.REFRESH).after(checked).outputs
     task = register_model(
         compiled=refreshed["compiled"], evaluation=refreshed["evaluation"], **what, **keys,

@@ -129,7 +129,11 @@ def given_options(file: Path | None, words: Sequence[str]) -> dict[str, Any]:
         try:
             nested: Any = read_yaml(value)
         except yaml.YAMLError as error:
-            raise InputError(f"--set {word}: {' '.join(str(error).split())}", "give a value in YAML") from error
+            # A format of times begins with the mark of YAML's directives.
+            if value.startswith("%"):
+                nested = value
+            else:
+                raise InputError(f"--set {word}: {' '.join(str(error).split())}", "give a value in YAML") from error
         if nested is None and value.strip() not in ("null", "~"):
             nested = ""
         *outer, last = path.split(".")

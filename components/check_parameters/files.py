@@ -14,6 +14,8 @@ _FILES = {
     "train_ranker": ("ranker.hyperparameters", "ranker.inference_log"),
 }
 """Step -> options that name a file, folder or URI that it reads."""
+_OF_EVENTS = ("ingest_events", "validate_data")
+"""Steps that a pipeline without events lacks."""
 
 
 def fingerprints(source: str, sections: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
@@ -28,6 +30,10 @@ def fingerprints(source: str, sections: Mapping[str, Mapping[str, Any]]) -> dict
     """
     found = {}
     for step, options in _FILES.items():
+        if not source and step in _OF_EVENTS:
+            # The catalog pipeline has the section `data` of a training, but reads none of that training's files.
+            found[step] = ""
+            continue
         named = {option: _value(sections, option) for option in options}
         if step == "ingest_events":
             named = {"source": source, **named}

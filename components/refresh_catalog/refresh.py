@@ -5,7 +5,9 @@ so it can be found and recommended before its first event.
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -30,6 +32,7 @@ from components.shared.release.golden import GOLDEN, read_golden
 from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.trust import trusted
 from components.shared.schema.account import told
+from components.shared.schema.data_options import DataOptions
 from components.shared.storage import atomic_directory, write_json
 from components.shared.text.lexical import LexicalIndex
 
@@ -57,28 +60,33 @@ def blessing(bundle: Path) -> Decision:
     return Decision(True, (why,), dict(manifest.metrics))
 
 
-def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") -> Refreshed:
+def refresh(
+    bundle: Path, items: str | Path, out: Path, public_key: str = "", data: Mapping[str, Any] | None = None
+) -> Refreshed:
     """Write a compiled model for register_model: the bundle's model with its stored items and the given ones.
 
     Args:
         bundle: Signed bundle of a registry.
-        items: File, folder, URI or glob of Parquet, CSV or JSON with the columns of the data contract (schema.ITEMS),
-            read as ingest_events reads it; missing columns and null values keep the stored values. Items that are not
-            given are kept.
+        items: File, folder, URI or glob of Parquet, CSV or JSON, read as ingest_events reads it; columns of the data
+            contract (schema.ITEMS) that are missing and null values keep the stored values. Items that are not given
+            are kept.
         out: Folder to write.
         public_key: Public key file to verify the bundle, whose successor is signed again; see trust.trusted.
+        data: Options of DataOptions, of which mapping, preset, null_words and time_format are used.
 
     Raises:
         BundleError: the bundle is incomplete or not trusted, or was compiled by a release without item towers.
-        InputError: the items cannot be read, or a content vector does not fit the model.
+        InputError: an option is invalid, the items cannot be read, or a content vector does not fit the model.
+        SchemaError: the items have no item_id, or lack a mapped column.
         DataError: no item is valid.
     """
+    options = DataOptions.read(data or {}, "data")
     trusted(bundle, public_key)
     if not (bundle / ITEM_TOWER).exists():
         raise BundleError(f"{bundle / ITEM_TOWER} is missing", "compile the model again with this shoprank version")
     spec = FeatureSpec.read(bundle / "spec.json")
     with atomic_directory(out) as folder:
-        result, read = _write_items(bundle, spec, _given(items, out), folder)
+        result, read = _write_items(bundle, spec, _given(items, out, options), folder)
         report(STAGE, 0.3, f"{result.added:,} items added, {result.changed:,} changed")
         shutil.copytree(
             bundle, folder, ignore=lambda at, _: _NOT_COPIED if Path(at) == bundle else (), dirs_exist_ok=True
@@ -90,9 +98,9 @@ def refresh(bundle: Path, items: str | Path, out: Path, public_key: str = "") ->
     return result
 
 
-def _given(items: str | Path, beside: Path) -> pa.Table:
+def _given(items: str | Path, beside: Path, options: DataOptions) -> pa.Table:
     """Read the used columns of the items; what is left out is told."""
-    table, account = read_items(str(items), beside)
+    table, account = read_items(str(items), beside, options)
     for sentence in told({"items": account}):
         tell(STAGE, sentence)
     return table.select(_READ)

@@ -130,13 +130,14 @@ def tune(
 
 def refresh(
     items: Annotated[str, typer.Argument(help="File, folder, URI or glob of items in Parquet, CSV or JSON.")],
+    mapping: Mapping = "",
     config: Config = None,
     set_: Set = None,
     out: Out = Path("out"),
     as_json: Json = False,
 ) -> None:
     """Add new and changed items to the champion without training; verify and release the result."""
-    given = options_of(config, set_)
+    given = options_of(config, set_, mapping=mapping)
     folder = out.resolve()
     existing_registry(out, _own_registry(given))
     _run("catalog", {**given, "items_source": absolute_source(items)}, folder, as_json, set_)

@@ -78,6 +78,8 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         ),
         (("config", "--set", "seed=x"), "seed is 'x'", "a whole number"),
         (("report", "nowhere"), "RUN: nowhere contains no run", "output folder"),
+        (("refresh", "items.csv", "--mapping", "[1]"), "--mapping is a list, not an object", '{"user_id": "visitor"}'),
+        (("refresh", "items.csv", "--set", "data.time_format=%Q"), "'%Q' is not known", "one of"),
         (("run", "training", "--mapping", "[1]"), "--mapping is a list, not an object", '{"user_id": "visitor"}'),
         (("ask", "--k", "600"), "k is 600, but an answer has 1 to 500 items", "--k from 1 to 500"),
         (("ask", "--k", "0", "--url", "http://127.0.0.1:9"), "k is 0, but an answer has 1 to 500 items", "--k from 1"),
@@ -167,6 +169,15 @@ def test_every_parameter_of_a_pipeline_is_an_option(pipeline):
     assert pipeline_arguments({"nothing": 1}, sorted(parameters)) == {}, "a file may serve several pipelines"
     with pytest.raises(InputError, match="this pipeline has no option"):
         pipeline_arguments({"nothing": 1}, sorted(parameters), ["nothing"])
+
+
+def test_a_configuration_of_the_training_serves_the_catalog(tmp_path):
+    (tmp_path / "shop.yaml").write_text(
+        "size: tiny\nranker: {hot_candidates: 5}\ndata: {items_source: items.csv, mapping: {items.item_id: sku}}\n"
+    )
+    given = given_options(tmp_path / "shop.yaml", ["data.null_words=[none]"])
+    data = {"items_source": "items.csv", "mapping": {"items.item_id": "sku"}, "null_words": ["none"]}
+    assert pipeline_arguments(given, parameters_of("catalog"), ["data"]) == {"data": data}
 
 
 def test_step_that_waits_for_a_train_job_asks_for_little():

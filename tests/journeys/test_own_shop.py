@@ -49,3 +49,9 @@ def test_model_of_csv_files_replaces_the_champion_and_is_rolled_back(demo, tmp_p
         assert second != first and registry.resolve("shop/champion").is_dir()
         assert first in journey.shell("shoprank rollback")
         assert registry.aliases("shop")["champion"] == first
+
+        journey.shell(f"shoprank promote {second}")
+        (tmp_path / "items-today.csv").write_text("sku,name\nnew-1,thing new 1\n", encoding="utf-8")
+        refreshed = journey.shell("shoprank refresh items-today.csv --config shop.yaml")
+        assert registry.aliases("shop")["previous"] == second, "its columns are those of the training"
+        assert registry.aliases("shop")["champion"] in refreshed

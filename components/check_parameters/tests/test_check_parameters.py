@@ -109,6 +109,15 @@ def test_valid_parameters_pass(tmp_path):
     )
 
 
+def test_files_of_a_trainings_data_are_not_looked_for_without_events(tmp_path):
+    data = {"items_source": str(tmp_path / "gone.csv"), "validation": {"previous_statistics": str(tmp_path / "gone")}}
+    found = check_parameters.python_func(data=data)
+    assert (found.ingest_events, found.validate_data) == ("", "")
+    (tmp_path / "events.csv").write_text("user_id\n")
+    with pytest.raises(InputError, match="items_source"):
+        check_parameters.python_func(source=str(tmp_path / "events.csv"), data=data)
+
+
 def test_errors_of_several_sections_are_reported_at_once():
     with pytest.raises(InputError) as raised:
         check(size="huge", compile={"table_format": "int2"}, strategy="canary", ranker={"hot_candidates": 5})

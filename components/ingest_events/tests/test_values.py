@@ -193,8 +193,8 @@ def test_a_number_that_is_no_epoch_is_no_time(tmp_path, number):
     [
         ("45292", "looks like a day number of a spreadsheet"), ("0511", "looks like a time of day or a day without"),
         ("2024", "looks like a year"), ("123456", "looks like no epoch after 1973"),
-        ("31/12/2010 08:26", "time_format '%d/%m/%Y %H:%M'"), ("31.12.2023", "time_format '%d.%m.%Y'"),
-        ("2024年03月01日", "time_format '%Y年%m月%d日'"), ("10/Oct/2000:13:55:36 -0700", "time_format '%d/%b/%Y"),
+        ("31/12/2010 08:26", "time_format=\"%d/%m/%Y %H:%M\"'"), ("31.12.2023", "time_format=\"%d.%m.%Y\"'"),
+        ("2024年03月01日", "time_format=\"%Y年%m月%d日\"'"), ("10/Oct/2000:13:55:36 -0700", "time_format=\"%d/%b/%Y"),
     ],
 )  # fmt: skip
 def test_a_time_that_cannot_be_read_is_refused_with_what_it_looks_like(tmp_path, capsys, written, hint):

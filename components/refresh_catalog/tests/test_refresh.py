@@ -162,7 +162,38 @@ def test_rows_are_read_by_the_rules_of_the_ingestion(registered, shop, tmp_path,
     assert found.list_price[2] == shop.catalog.list_price[2] and found.available[2]
     said = capsys.readouterr().out
     assert "told refresh_catalog items: 1 of 4 rows rejected: item_id is null: 1" in said
-    assert "price cannot be read in 1 ('-5' 1) rows" in said and "available cannot be read in 1 ('perhaps' 1)" in said
+    for column, value in (("price", "-5"), ("available", "perhaps")):
+        assert f"{column} cannot be read in 1 row ('{value}' 1), taken as unknown" in said
+
+
+def test_a_shops_own_columns_words_and_times_are_read(registered, shop, tmp_path, capsys):
+    known = shop.catalog.item_id[1].as_py()
+    rows = ["sku,name,cost,updated", f"{known},newest,12,02/03/2026", f"{known},older,11,28/02/2026",
+            "own-1,Zyxgold oat drink,keiner,01/03/2026", "Keine,no item,3,01/03/2026"]  # fmt: skip
+    (tmp_path / "items.csv").write_text("\n".join(rows))
+    theirs = {"item_id": "sku", "title": "name", "price": "cost", "version": "updated"}
+    data = {"mapping": {"user_id": "visitor", "items": theirs, "event_types": {"buy": "purchase"}},
+            "time_format": "%d/%m/%Y", "null_words": ["keine", "keiner"], "items_source": "of-the-training.csv",
+            "validation": {"min_events": 3}}  # fmt: skip
+    result = refresh(registered[0], tmp_path / "items.csv", tmp_path / "out", data=data)
+    assert (result.added, result.changed) == (1, 1)
+    found = Recommender.open(tmp_path / "out").catalog
+    assert found.title[1].as_py() == "newest" and found.list_price[1] == 12.0
+    assert (found.item_id[-1].as_py(), found.title[-1].as_py()) == ("own-1", "Zyxgold oat drink")
+    said = capsys.readouterr().out
+    assert "1 of 4 rows rejected: item_id is null: 1" in said and "cannot be read" not in said
+
+
+def test_invalid_options_and_missing_mapped_columns_are_refused(registered, tmp_path):
+    (tmp_path / "items.csv").write_text("sku,name\na,b\n")
+    for data, message in (
+        ({"mapping": {"items.item_id": "sku", "items.title": "label"}}, "no column 'label' .mapped to 'title'"),
+        ({"mapping": {"items.nope": "sku"}}, "items.nope"), ({"time_format": "%Q"}, "'%Q' is not known"),
+        ({}, "no column 'item_id'"),
+    ):  # fmt: skip
+        with pytest.raises(ShoprankError, match=message):
+            refresh(registered[0], tmp_path / "items.csv", tmp_path / "out", data=data)
+    assert not (tmp_path / "out").exists()
 
 
 def test_invalid_input_is_refused_and_leaves_nothing(registered, tmp_path):

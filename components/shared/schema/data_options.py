@@ -1,5 +1,6 @@
 """Options of the data: locations of items and users, the column mapping, thresholds of the validation."""
 
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -10,6 +11,12 @@ from components.shared.schema.event_words import event_words
 from components.shared.schema.identifiers import NULL_WORDS
 from components.shared.schema.mapping import parse_mapping
 from components.shared.schema.presets import PRESETS, Preset, over, preset
+
+TIME_LETTERS = "aAbBcdfgGhHIjmMnpSTuUVwWxXyYzZ%"
+"""Letters after % that DuckDB's strptime knows."""
+UNPADDED_LETTERS = "dHIjmMSy"
+"""Those that it also knows after %-."""
+_KNOWN_LETTER = re.compile(rf"%([{TIME_LETTERS}]|-[{UNPADDED_LETTERS}])")
 
 
 class ValidationOptions(Options):
@@ -117,6 +124,13 @@ class DataOptions(Options):
     def _format_has_letters(cls, value: str) -> str:
         if value and "%" not in value:
             raise refused(f"time_format is {value!r}", "give strptime's letters, such as %d/%m/%Y %H:%M")
+        # What is left after the known letters: %%Q is a percent sign and a Q.
+        unknown = re.search(r"%-?.?", _KNOWN_LETTER.sub("", value), re.DOTALL)
+        if unknown:
+            raise refused(
+                f"time_format is {value!r}, of which {unknown[0]!r} is not known",
+                f"use % with one of {' '.join(TIME_LETTERS)}, or %- with one of {' '.join(UNPADDED_LETTERS)}",
+            )
         return value
 
     @model_validator(mode="after")

@@ -77,6 +77,30 @@ def test_thai_words_meet_in_a_title():
     assert not set(tokenize("กางเกง")) & set(tokenize("เสื้อ"))
 
 
+@pytest.mark.parametrize(
+    ("title", "query"),
+    [
+        ("ตู้เสื้อผ้า", "ตู้"), ("เสื้อสีดำ", "สี"), ("ปลาและปู", "ปู"), ("โต๊ะไม้", "ไม้"), ("น้ำปลา", "น้ำ"), ("ເສື້ອສີດຳ", "ສີ"),
+        ("မီးဖိုချောင်", "မီး"), ("ទូសៀវភៅ", "ទូ"),
+    ],
+)  # fmt: skip
+def test_a_word_of_one_cluster_is_found_in_a_title(title, query):
+    assert len(tokenize(query)) == 1 and set(tokenize(query)) <= set(tokenize(title))
+
+
+@pytest.mark.parametrize("title", ["เคสiphone15ใส", "iphone15ใส", "ใสiPhone15", "ទូiphone15", "手机iphone15ใส壳"])
+def test_a_word_beside_a_script_without_spaces_is_one_token(title):
+    assert "iphone15" in tokenize(title)
+    assert set(tokenize("ใส")) <= set(tokenize(title)) or "ใส" not in title
+
+
+@given(st.text(st.characters(min_codepoint=0x0E00, max_codepoint=0x0EFF), max_size=30), st.text("ab1๑", max_size=5))
+def test_thai_beside_latin_keeps_its_tokens(thai, latin):
+    tokens = tokenize(thai + latin + thai)
+    assert set(tokenize(" ".join(tokens))) == set(tokens)
+    assert all(token.isascii() or not any(map(str.isascii, token)) for token in tokens)
+
+
 def test_points_and_joiners_do_not_matter():
     assert tokenize("مُحَمَّد") == tokenize("محمد") and tokenize("می\u200cخواهم") == tokenize("میخواهم")
 

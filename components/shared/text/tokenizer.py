@@ -2,7 +2,8 @@
 
 Latin words and numbers are folded (case, accents) and lightly stemmed. Text without spaces is searchable without a
 dictionary: runs of Chinese, Japanese or Korean characters become single characters and overlapping pairs, and runs of
-Thai, Lao, Khmer or Burmese overlapping pairs of letters with their marks. Elsewhere a word keeps its vowel signs.
+Thai, Lao, Khmer or Burmese single clusters (a letter with its vowels and marks) and overlapping pairs of them. What is
+beside such a run is a word of its own: 'iphone15' in 'iphone15ใส'. Elsewhere a word keeps its vowel signs.
 """
 
 import re
@@ -14,6 +15,8 @@ MAX_TEXT_LENGTH = 2_000
 
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\ua9e0-\ua9ff\uaa60-\uaa7f"
+_BEFORE, _AFTER = r"\u0e40-\u0e44\u0ec0-\u0ec4", r"\u0e30\u0e32\u0e45\u0eb0\u0eb2"
+"""Vowels of Thai and Lao that are letters of their own, before or after the one that they belong to."""
 _REMOVED = re.compile("[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200c\u200d]")
 """Accents, points of Hebrew and Arabic, and joiners, which most people do not type."""
 
@@ -26,11 +29,15 @@ def _marks() -> str:
 
 
 _MARK = _marks()
-_PIECES = re.compile(rf"[{_CJK}]+|(?:(?![{_CJK}])[^\W_])(?:(?![{_CJK}])[^\W_]|[{_MARK}])*")
+_ALONE = rf"[{_CJK}{_UNSPACED}]"
+_PIECES = re.compile(
+    rf"[{_CJK}]+|(?=[{_UNSPACED}])[^\W_](?:(?=[{_UNSPACED}])(?:[^\W_]|[{_MARK}]))*"
+    rf"|(?!{_ALONE})[^\W_](?:(?!{_ALONE})(?:[^\W_]|[{_MARK}]))*"
+)
 _WORDS = re.compile(r"[^\W_]+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
-_HAS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
-_CLUSTERS = re.compile(rf"[^{_MARK}][{_MARK}]*")
+_IS_UNSPACED = re.compile(rf"[{_UNSPACED}]")
+_CLUSTERS = re.compile(rf"[{_BEFORE}]?[^{_MARK}{_BEFORE}][{_MARK}{_AFTER}]*|[{_BEFORE}][{_MARK}]*")
 
 
 def _stem(word: str) -> str:
@@ -69,9 +76,10 @@ def tokenize(text: str) -> list[str]:
         if _IS_CJK.match(piece):
             tokens.extend(piece)
             tokens.extend(piece[i : i + 2] for i in range(len(piece) - 1))
-        elif _HAS_UNSPACED.search(piece):
-            letters = _CLUSTERS.findall(piece)
-            tokens.extend(map("".join, pairwise(letters)) if letters[1:] else letters)
+        elif _IS_UNSPACED.match(piece):
+            clusters = _CLUSTERS.findall(piece)
+            tokens.extend(clusters)
+            tokens.extend(map("".join, pairwise(clusters)))
         else:
             tokens.append(_stem(piece))
     return tokens

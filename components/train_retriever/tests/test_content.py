@@ -230,4 +230,4 @@ def test_a_vector_that_does_not_fit_the_bundle_is_refused(bundle, tmp_path):
 def test_a_vector_that_is_not_finite_is_unknown_and_told(bundle, tmp_path, capsys):
     items = write_items(tmp_path / "items.parquet", [{"item_id": "odd", "content_vector": [float("nan")] * DIM}])
     assert refresh(bundle, items, tmp_path / "out").added == 1
-    assert "told refresh_catalog items: content_vector cannot be read in 1 (" in capsys.readouterr().out
+    assert "told refresh_catalog items: content_vector cannot be read in 1 row (" in capsys.readouterr().out
