@@ -23,6 +23,9 @@ MEMORY_LIMIT = "1GB"
 THREADS = min(4, usable_cpus())
 """Every thread has its own buffers, so more threads would need more memory."""
 
+COMMITTED = 4
+"""Number of chunks in a transaction, which holds the memory of all its chunks until its end."""
+
 _SHARES = {"events": (0.0, 0.7), "items": (0.7, 0.8), "users": (0.8, 0.85)}
 
 
@@ -76,9 +79,11 @@ def stage(
     if not silent:
         report(STAGE, start, f"reading {table}")
     connection.execute("BEGIN")
-    for selection in source.selections(connection):
+    for number, selection in enumerate(source.selections(connection), 1):
         with unreadable(selection.label):
             connection.execute(_insert(table, selection))
+        if number % COMMITTED == 0:
+            connection.execute("COMMIT; BEGIN")
         done = start + (end - start) * selection.share
         if done - shown >= 0.01:
             report(STAGE, done, f"reading {table}")
