@@ -145,12 +145,13 @@ class Binding:
         raw: dict[str, str] = {}
         cases, unread = list(columns.problems), list[tuple[str, str]]()
         for ours, theirs in self._given(bound):
-            cell = cells.add(ours, *bound[theirs])
+            is_plain = theirs in columns.plain
+            cell = cells.add(ours, *bound[theirs], is_plain=is_plain)
             raw[ours.name] = f"left({cell.shown}, {_SHOWN})"
             lost, why = f"{ours.name} IS NULL AND {is_given(cell, self.reading)}", rules.unreadable(ours.name)
             values[ours.name] = self._value(ours, cell)
             if pa.types.is_string(ours.type):
-                lost = is_nested(cell.text, ours.name.endswith("_id")) if cell.text else ""
+                lost = is_nested(cell.text, ours.name.endswith("_id")) if cell.text and not is_plain else ""
                 why = f"{ours.name} is an object or a list"
                 if lost:
                     values[ours.name] = f"CASE WHEN NOT ({lost}) THEN {values[ours.name]} END"

@@ -27,13 +27,14 @@ class Cells:
         self._chunk = relation
         self._columns: list[list[str]] = [[], [], [], []]
 
-    def add(self, ours: Any, raw: str, kind: pa.DataType) -> Cell:
+    def add(self, ours: Any, raw: str, kind: pa.DataType, is_plain: bool = False) -> Cell:
         """Add a raw column.
 
         Args:
             ours: Field of the data contract that is read from it.
             raw: SQL of the column.
             kind: Its Arrow type.
+            is_plain: Whether no text of it is a list or an object.
         """
         at = len(self._columns[0])
         given, plain, amount = f"given{at}", f"plain{at}", f"amount{at}"
@@ -41,7 +42,7 @@ class Cells:
         is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
         if is_text:
             inner = given
-            if not pa.types.is_nested(ours.type):
+            if not is_plain and not pa.types.is_nested(ours.type):
                 inner = f"inner{at}"
                 is_word = pa.types.is_string(ours.type) and not ours.name.endswith("_id")
                 self._columns[1].append(f"{unwrapped(given, is_word)} AS {inner}")

@@ -1,5 +1,6 @@
 """The columns of a chunk: values in columns, in fields of objects, and in elements of lists."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,10 @@ from components.ingest_events import sql
 from components.ingest_events.json_text import pointer
 from components.ingest_events.lists import Found, Lists, chosen, descend, is_list, is_text
 from components.ingest_events.readers.chunks import MALFORMED
+from components.shared.schema.identifiers import BLANKS, MARKS
 from components.shared.schema.paths import outermost, parse_path
+
+_BEGINS = f"^[{re.escape(BLANKS + MARKS)}]*[\\[{{(]"
 
 FILE = "chunk_file"
 """Column of a registered chunk: the file of each row."""
@@ -41,6 +45,7 @@ class Columns:
     Attributes:
         relation: SQL relation. found: column or path -> its SQL and type. row: SQL of the raw row as JSON text.
         position: SQL of the number of a row. problems: SQL cases of rows that cannot be read.
+        plain: columns of text without a value that begins like a list or an object.
     """
 
     relation: str
@@ -48,6 +53,7 @@ class Columns:
     row: str
     position: str
     problems: tuple[str, ...] = ()
+    plain: frozenset[str] = frozenset()
 
 
 def table_columns(rows: pa.Table, wanted: Wanted) -> Columns:
@@ -65,11 +71,13 @@ def table_columns(rows: pa.Table, wanted: Wanted) -> Columns:
         if one:
             found[name] = lists.beside(*one) if name in of_rows and _may_be_list(one[1]) else one
     problems = tuple(filter(None, [lists.problem]))
+    plain = frozenset(name for name in found if name in own and name not in of_rows and not _any_begins(rows, name))
     return Columns(
         relation=lists.relation("chunk"),
         found=found,
         row=f"json_object({pairs})::VARCHAR",
         problems=problems,
+        plain=plain,
         position=_position(lists),
     )
 
@@ -89,10 +97,11 @@ def json_columns(rows: pa.Table, wanted: Wanted) -> Columns:
         if name in wanted.constants:
             raw = f"coalesce({raw}, {sql.literal(str(wanted.constants[name]))})"
         found[name] = lists.beside(raw, pa.string()) if name in of_rows else (raw, pa.string())
+    nested = _any(rows["line"], r"(?s)\{.*[\[{(]")
     broken = f"WHEN NOT json_valid(line) OR json_type(line) <> 'OBJECT' THEN '{MALFORMED}'"
     return Columns(
         relation=lists.relation(relation), found=found, position=_position(lists),
-        problems=(broken, *filter(None, [lists.problem])),
+        plain=frozenset(() if nested else found), problems=(broken, *filter(None, [lists.problem])),
         row="CASE WHEN json_valid(line) THEN line ELSE to_json(line)::VARCHAR END",
     )  # fmt: skip
 
@@ -135,6 +144,13 @@ def _has_key_of_lists(rows: pa.Table, name: str) -> bool:
     """Whether some line has a list, or a text of one, under the last key of a path."""
     key = "".join(f"\\x{{{ord(one):x}}}" for one in parse_path(name)[-1].name)
     return _any(rows["line"], rf'"{key}"\s*:\s*"?\s*[\[(]')
+
+
+def _any_begins(rows: pa.Table, name: str) -> bool:
+    """Whether a text of a column begins like a list or an object; one look is faster than a case for each value."""
+    if name not in rows.schema.names or not is_text(rows[name].type):
+        return False
+    return _any(rows[name], _BEGINS)
 
 
 def _any(column: pa.ChunkedArray, pattern: str) -> bool:
