@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import time
 
 import httpx
@@ -74,6 +75,18 @@ def test_a_first_version_that_fails_leaves_no_service(empty_shop, registered):
     # Its finalizer takes a moment.
     assert eventually(lambda: empty_shop.cluster.find(INFERENCE_SERVICE, "shoprank") is None)
     assert "champion" not in empty_shop.registry.aliases("handmade")
+
+
+def test_a_runtime_that_kserve_sees_late_delays_the_release(empty_shop, registered):
+    runtime = empty_shop.namespace.kubectl("get", "servingruntime", "shoprank", "-o", "json")
+    plain = json.loads(runtime)
+    plain["metadata"] = {key: plain["metadata"][key] for key in ("name", "labels") if key in plain["metadata"]}
+    empty_shop.namespace.kubectl("delete", "servingruntime", "shoprank")
+    again = threading.Timer(4, empty_shop.namespace.kubectl, ["apply", "-f", "-"], {"given": json.dumps(plain)})
+    again.start()
+    empty_shop.deploy(registered[1])
+    again.join()
+    assert empty_shop.backend.current("handmade") == registered[1]
 
 
 def test_pod_that_admission_refuses_fails_the_release_at_once(shop, registered):

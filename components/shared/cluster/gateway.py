@@ -10,13 +10,15 @@ from components.shared.cluster.api import Cluster, Manifest
 from components.shared.cluster.kinds import GATEWAY
 from components.shared.errors import ServingError
 
-_IN_A_ROW = 3
+IN_A_ROW = 3
 """Good answers in a row: a gateway's proxies get a change one after the other."""
 _UNREACHED = 2
 """Connections that fail before any answer, after which the gateway counts as out of reach from here."""
 
 
-def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collection[str], seconds: float) -> str:
+def check_served(
+    cluster: Cluster, route: Manifest, model: str, versions: Collection[str], seconds: float, answers: int = IN_A_ROW
+) -> str:
     """Ask for the model's metadata through the gateway until the answers are right.
 
     Args:
@@ -25,6 +27,7 @@ def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collec
         model: Name of the model, as in its URL.
         versions: Versions that may answer.
         seconds: Time that the gateway has to take over a change.
+        answers: Good ones in a row that are enough.
 
     Returns:
         '' if it answers; else why it could not be asked, such as from outside the cluster.
@@ -40,7 +43,7 @@ def check_served(cluster: Cluster, route: Manifest, model: str, versions: Collec
     deadline, good, failed, why = time.monotonic() + seconds, 0, 0, ""
     headers, extensions = ({"host": host}, {"sni_hostname": host}) if host else ({}, {})
     with httpx.Client(trust_env=False, timeout=3, verify=False) as client:
-        while good < _IN_A_ROW:
+        while good < answers:
             try:
                 answer = client.get(f"{url}/v2/models/{model}", headers=headers, extensions=extensions)
                 if answer.is_redirect:

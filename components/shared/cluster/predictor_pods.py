@@ -20,6 +20,9 @@ SOURCE_ANNOTATION = "internal.serving.kserve.io/storage-initializer-sourceuri"
 PORT = 8080
 """REST port of a predictor pod (manifests/base/serving-runtime.yaml)."""
 
+_SETTLED_S = 10.0
+"""A failure that may pass counts after so many seconds."""
+
 _HOPELESS = (
     "CrashLoopBackOff",
     "ImagePullBackOff",
@@ -52,11 +55,13 @@ class State:
     Attributes:
         ready: every pod serves the version.
         why: what is missing, if it is not ready. failure: why waiting will not help, '' if it may.
+        settled: whether that is sure already; KServe says it also of a runtime that it is about to see.
     """
 
     ready: bool
     why: str = ""
     failure: str = ""
+    settled: bool = True
 
 
 def predictor_state(cluster: Cluster, wanted: Predictor) -> State:
@@ -68,7 +73,7 @@ def predictor_state(cluster: Cluster, wanted: Predictor) -> State:
     deployment = _deployment(cluster, wanted)
     if deployment is None:
         said = _service_failure(cluster, wanted)
-        return State(False, said or f"KServe has not made Deployment {wanted.deployment} yet", said)
+        return State(False, said or f"KServe has not made Deployment {wanted.deployment} yet", said, settled=False)
     if _source(deployment) != wanted.uri:
         return State(False, f"KServe has not updated Deployment {wanted.deployment} to {wanted.uri} yet")
     pods = _pods(cluster, wanted)
@@ -93,9 +98,10 @@ def wait_until_serving(cluster: Cluster, wanted: Predictor, seconds: float, poll
         ServingError: it was not ready in time, or never will be; the message has the pod's or KServe's own words.
         ClusterError: the API rejected a request or is unavailable.
     """
-    deadline = time.monotonic() + seconds
+    deadline, failed = time.monotonic() + seconds, 0.0
     while not (state := predictor_state(cluster, wanted)).ready:
-        if state.failure:
+        failed = (failed or time.monotonic()) if state.failure else 0.0
+        if state.failure and (state.settled or time.monotonic() - failed > _SETTLED_S):
             raise ServingError(f"{wanted.deployment} cannot serve {wanted.version}: {state.failure}", _look(wanted))
         if time.monotonic() > deadline:
             raise ServingError(

@@ -1,12 +1,17 @@
 """Traffic split in KServe's Standard mode: `spec.canary[]` of KServe 0.20, and weights in an HTTPRoute of our own."""
 
+import time
+
 from components.shared.cluster.api import Cluster, Manifest
 from components.shared.cluster.inference_service import ServiceSpec, predictor, served_model
-from components.shared.cluster.kinds import AUTOSCALER, INFERENCE_SERVICE
+from components.shared.cluster.kinds import AUTOSCALER, DEPLOYMENT, INFERENCE_SERVICE
 from components.shared.cluster.predictor_pods import Predictor, predictor_state, wait_until_serving
 from components.shared.cluster.route import CANDIDATE, Route, candidate_service, stable_service
 from components.shared.cluster.traffic import Placement
 from components.shared.cluster.versions import Versions, note_versions, read_versions, stable_uri
+
+_GONE_S = 15.0
+"""Longest time to wait for KServe to end a candidate; what is left of it then has no requests and does no harm."""
 
 
 class StandardTraffic:
@@ -99,7 +104,10 @@ class StandardTraffic:
         champion = self.champion()
         if stable_uri(self._present()) != self._spec.uri(champion):
             self._serve_stable(champion)
+        had_traffic = self.percent() > 0
         self._route.set(0)
+        if had_traffic:
+            self._route.settle(champion)
         end_candidate(self._cluster, self._spec)
         if self.candidate():
             note_versions(self._cluster, self._spec, Versions(champion))
@@ -160,6 +168,14 @@ def end_candidate(cluster: Cluster, spec: ServiceSpec, change: Manifest | None =
         return {"spec": found | ({"predictor": stable} if stable else {})} if found or stable else None
 
     written = cluster.update(INFERENCE_SERVICE, spec.name, ended)
-    # KServe leaves the candidate's autoscaler behind (0.20).
+    # KServe leaves the candidate's autoscaler behind (0.20), and makes it again while it still looks at the candidate.
+    _wait_until_gone(cluster, candidate_service(spec.name))
     cluster.delete(AUTOSCALER, candidate_service(spec.name))
     return written
+
+
+def _wait_until_gone(cluster: Cluster, deployment: str) -> None:
+    """Wait a while until KServe has removed a Deployment."""
+    deadline = time.monotonic() + _GONE_S
+    while cluster.find(DEPLOYMENT, deployment) and time.monotonic() < deadline:
+        time.sleep(0.2)
