@@ -55,7 +55,21 @@ def first_rows(stream: IO[bytes], name: str, count: int) -> list[dict[str, Any]]
     """
     with _errors(name):
         batch = next(pq.ParquetFile(stream).iter_batches(batch_size=count), None)
-        return batch.to_pylist(maps_as_pydicts="lossy") if batch else []
+        if batch is None:
+            return []
+        columns = [_python_values(column) for column in batch.columns]
+        return [dict(zip(batch.schema.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+
+
+def _python_values(column: Any) -> list[Any]:
+    """Values of a column; None for those that Python has no form of, such as dates in other years than 1 to 9999."""
+    found: list[Any] = []
+    for cell in column:
+        try:
+            found.append(cell.as_py(maps_as_pydicts="lossy"))
+        except (OverflowError, ValueError, pa.ArrowException):
+            found.append(None)
+    return found
 
 
 @contextlib.contextmanager

@@ -88,3 +88,14 @@ def test_of_a_wide_file_every_column_can_be_guessed(tmp_path):
     values = [*("" for _ in range(300)), "u1", "a", "view", "2024-03-01"]
     seen = inspected(tmp_path, ",".join(names) + "\n" + ",".join(values) + "\n", mapping={"event_type": "kind"})
     assert seen.guessed == {"user_id": "visitor", "item_id": "sku", "timestamp": "date"} and seen.account.kept == 1
+
+
+@pytest.mark.parametrize("column", [
+    pa.array([2**31 - 1], pa.date32()), pa.array([2**62], pa.timestamp("us")), pa.array([2**62], pa.duration("s")),
+    pa.array([[2**62]], pa.list_(pa.timestamp("ms"))), pa.array([None], pa.date32()),
+])  # fmt: skip
+def test_values_that_python_has_no_form_of_are_not_shown(tmp_path, column):
+    events = {"user_id": ["u"], "item_id": ["a"], "event_type": ["view"], "timestamp": [1709251200], "odd": column}
+    pq.write_table(pa.table(events), tmp_path / "e.parquet")
+    seen = inspect_source(str(tmp_path / "e.parquet"), "events", DataOptions())
+    assert seen.columns["odd"] == [] and seen.account.kept == 1
