@@ -14,7 +14,9 @@ from components.ingest_events.readers.chunks import MALFORMED
 from components.shared.schema.identifiers import BLANKS, MARKS
 from components.shared.schema.paths import outermost, parse_path
 
-_BEGINS = f"^[{re.escape(BLANKS + MARKS)}]*[\\[{{(]"
+_BLANK = f"[{re.escape(BLANKS + MARKS)}]"
+_BEGINS = f"^{_BLANK}*[\\[{{(]"
+_BEGINS_LIST = f"^{_BLANK}*[\\[(]"
 
 FILE = "chunk_file"
 """Column of a registered chunk: the file of each row."""
@@ -137,13 +139,13 @@ def _has_lists(rows: pa.Table, name: str, kind: pa.DataType) -> bool:
     column = name if name in rows.schema.names else outermost(name)
     if column not in rows.schema.names or not is_text(rows[column].type):
         return False
-    return _any(rows[column], r"^\s*[\[(]" if column == name else r"[\[(]")
+    return _any(rows[column], _BEGINS_LIST if column == name else r"[\[(]")
 
 
 def _has_key_of_lists(rows: pa.Table, name: str) -> bool:
     """Whether some line has a list, or a text of one, under the last key of a path."""
     key = "".join(f"\\x{{{ord(one):x}}}" for one in parse_path(name)[-1].name)
-    return _any(rows["line"], rf'"{key}"\s*:\s*"?\s*[\[(]')
+    return _any(rows["line"], rf'"{key}"\s*:\s*("({_BLANK}|\\u[0-9a-fA-F]{{{{4}}}}|\\[tnrbf])*)?[\[(]')
 
 
 def _any_begins(rows: pa.Table, name: str) -> bool:

@@ -4,6 +4,9 @@ import ast
 import json
 from collections.abc import Sequence
 
+from components.ingest_events import sql
+from components.shared.schema.identifiers import BLANKS, MARKS
+
 PYTHON_JSON = "python_json"
 """Name of `python_json` in SQL."""
 
@@ -25,9 +28,10 @@ def python_json(text: str | None) -> str | None:
 
 def json_of(raw: str) -> str:
     """SQL of the JSON in a text that holds a list or an object, else null."""
+    text = f"trim({raw}, {sql.literal(BLANKS + MARKS)})"
     return (
-        f"CASE WHEN left(ltrim({raw}), 1) IN ('[', '{{', '(') THEN "
-        f"CASE WHEN json_valid({raw}) THEN {raw} ELSE {PYTHON_JSON}({raw}) END END"
+        f"CASE WHEN left({text}, 1) IN ('[', '{{', '(') THEN "
+        f"CASE WHEN json_valid({text}) THEN {text} ELSE {PYTHON_JSON}({text}) END END"
     )
 
 

@@ -209,3 +209,11 @@ def test_types_that_are_left_out_may_have_odd_values(tmp_path):
 def test_a_refused_catalog_is_named(tmp_path):
     with pytest.raises(DataError, match=r"the only row of items in '.*items\.csv' is not valid"):
         ingest_items(tmp_path, [{"item_id": "", "title": "a"}], "csv")
+
+
+@FORMS
+def test_blanks_around_a_text_of_a_list_do_not_matter(tmp_path, form):
+    rows = [{**ROW, "item_id": text} for text in ('\t["a", "b"]\ufeff', "\u3000[]", "\n['c']")]
+    summary, events = ingest_rows(tmp_path, rows, form)
+    assert sorted(one[0] for one in events) == ["a", "b", "c"]
+    assert summary.rejected["events"] == {"item_id is null": 1}
