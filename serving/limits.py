@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.answered_errors import AnsweredErrors
 from serving.draining import Draining
 from serving.metrics import REFUSED
 from serving.model import RefusedRequest
@@ -56,8 +57,9 @@ class BodyLimit:
 
 
 def install(app: FastAPI, drain_file: Path | None = None) -> None:
-    """Add the body limit, draining and error handlers to kserve's application, before it serves."""
+    """Add the body limit, answers to errors, draining and error handlers to kserve's application, before it serves."""
     app.add_middleware(BodyLimit)
+    app.add_middleware(AnsweredErrors)
     if drain_file:
         app.add_middleware(Draining, flag=drain_file)
     app.add_exception_handler(RefusedRequest, _refused)
