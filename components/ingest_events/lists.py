@@ -46,8 +46,8 @@ class Lists:
             element = self._element(listed)
         else:
             self._has_lead = True
-            self._lists.insert(0, listed)
-            element = "list0[place]"
+            element = self._element(listed)
+            assert element == "list0[place]", "the items come first"
         if is_list(kind):
             return element, kind.value_type
         return f"CASE WHEN {element.removesuffix('[place]')} IS NULL THEN {raw} ELSE {element} END", pa.string()
