@@ -16,19 +16,21 @@ import numpy as np
 from components.shared.errors import BundleError
 from components.shared.features.columns import ItemStatistic
 from components.shared.features.history import Histories
-from components.shared.recommender.candidates import Source
-from components.shared.recommender.recommender import Ranking, Recommender
+from components.shared.recommender.batches import RankerBatch, Ranking
+from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
-from components.shared.text.tokenizer import tokenize
+from components.shared.search.understanding import Understanding
+from serving.answers import Answer, Item
 from serving.clock import Clock, ClockOption, choose_clock, iso
 from serving.explain import Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
 from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
-from serving.protocol import Answer, Instance, Item, parse_instance
+from serving.protocol import Instance, parse_instance
 from serving.shoppers import Shoppers
+from serving.understood import search_warnings, told
 
 logger = logging.getLogger("kserve.shoprank")
 
@@ -38,14 +40,17 @@ class _Prepared:
     """An instance before ranking.
 
     Attributes:
-        instance: the parsed instance. query: its search text, '' when none is used. histories: one row, the shopper's.
+        instance: the parsed instance. histories: one row, the shopper's.
+        query: what its search text is understood as; None for a recommendation.
+        limits: what a text without words, such as 'under 20', is understood as; None otherwise.
         allowed: bool [items], items that may be answered.
         exploration_seed: request id that seeds exploration, '' when this answer does not explore.
         warnings: parts of the instance that were ignored.
     """
 
     instance: Instance
-    query: str
+    query: Understanding | None
+    limits: Understanding | None
     histories: Histories
     allowed: np.ndarray
     exploration_seed: str
@@ -58,7 +63,7 @@ class _Ranked:
 
     Attributes:
         case: input of the explainer. user: the ranker's inputs of the shopper, ids and weights [1, width].
-        note: set when the shopper is unknown. warnings: see _Prepared. propensities: see Answer.
+        note: set when the shopper is unknown. warnings: see _Prepared. propensities, search: see Answer.
     """
 
     case: Case
@@ -66,6 +71,7 @@ class _Ranked:
     note: str
     warnings: list[str]
     propensities: tuple[float, ...]
+    search: dict[str, Any]
 
 
 class Engine:
@@ -86,7 +92,11 @@ class Engine:
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
         self._filters = FilterIndex(catalog)
-        self._explainer = Explainer(catalog, recommender.statistics, recommender.neighbours, recommender.spec)
+        assert recommender.search is not None
+        self._search = recommender.search
+        self._explainer = Explainer(
+            catalog, recommender.statistics, recommender.neighbours, recommender.spec, self._search.index
+        )
 
     @classmethod
     def open(
@@ -158,27 +168,30 @@ class Engine:
 
     def _prepare(self, instance: Instance, exploration_key: str) -> _Prepared:
         warnings: list[str] = []
-        query = instance.query if instance.query is not None and tokenize(instance.query) else ""
-        if instance.query and instance.query.strip() and not query:
-            warnings.append("query: contains no word and was ignored")
+        query = self._recommender.understood(instance.query or "", instance.verbatim)
+        limits = None
+        if query is not None and not query.words:
+            query, limits = None, query
+            if not limits.intents.limits and limits.query.strip():
+                warnings.append("query: contains no word and was ignored")
         histories = self._shoppers.histories(instance, warnings)
         allowed = self._filters.mask(instance.filters, instance.exclude, warnings)
+        allowed = allowed if limits is None else self._search.allowed(limits, allowed)
         exploration_seed = "" if self._exploration is None or query else exploration_key
-        return _Prepared(instance, query, histories, allowed, exploration_seed, warnings)
+        return _Prepared(instance, query, limits, histories, allowed, exploration_seed, warnings)
 
     def _rank_together(self, prepared: Sequence[_Prepared], times: StageTimes) -> list[_Ranked]:
         """Retrieve the candidates of each instance and rank them all in one call."""
         scored = [self._recommender.candidates(one.histories, [one.query], one.allowed, times) for one in prepared]
         rankings = self._recommender.ranked(scored, [self._ranking_size(one) for one in prepared], times)
-        users = [one.user for one in scored]
-        return [self._chosen(*one) for one in zip(prepared, rankings, users, strict=True)]
+        return [self._chosen(*one) for one in zip(prepared, rankings, scored, strict=True)]
 
     def _ranking_size(self, one: _Prepared) -> int:
         """Number of items to rank: those of the answer plus the exploration pool."""
         pool = self._exploration.pool if self._exploration and one.exploration_seed else 1
         return one.instance.k + pool - 1
 
-    def _chosen(self, one: _Prepared, ranking: Ranking, user: tuple[np.ndarray, np.ndarray]) -> _Ranked:
+    def _chosen(self, one: _Prepared, ranking: Ranking, batch: RankerBatch) -> _Ranked:
         """The ranking after exploration, with note and warnings."""
         propensities: tuple[float, ...] = ()
         if self._exploration is not None and one.exploration_seed:
@@ -186,19 +199,18 @@ class Engine:
             shown = explore(self._exploration, one.exploration_seed, one.instance.k, ranking.score, buyers)
             ranking, propensities = ranking.take(shown.positions), shown.propensities
         warnings = list(one.warnings)
-        if not one.allowed.any():
+        search = told(one.query or one.limits, batch.searches[0], bool(len(ranking.item)))
+        if one.allowed.any():
+            warnings += search_warnings(search)
+        else:
             warnings.append("filters: no item matches")
-        elif one.query and not (ranking.source & Source.LEXICAL).any():
-            warnings.append(
-                "query: no item that passes the filters contains a word of it; ranked by semantic similarity"
-            )
         case, user_id = Case(one.histories, ranking, one.query), one.instance.user_id
         note = ""
         if not case.known:
             known = user_id is not None and user_id in self._recommender.user_row
             who = "no events of this shopper are known" if known else "unknown shopper"
             note = f"{who if user_id is not None else 'no user_id'}: answered as for a new shopper"
-        return _Ranked(case, user, note, warnings, propensities)
+        return _Ranked(case, batch.user, note, warnings, propensities, search)
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:
         catalog, ranking = self._recommender.catalog, ranked.case.ranking
@@ -212,7 +224,8 @@ class Engine:
             ))  # fmt: skip
         return Answer(
             items=items, model_version=self.version, request_id=request_id, note=ranked.note,
-            as_of=iso(int(ranked.case.histories.now[0])), warnings=ranked.warnings, propensities=ranked.propensities,
+            as_of=iso(int(ranked.case.histories.now[0])), warnings=ranked.warnings, search=ranked.search,
+            propensities=ranked.propensities,
         )  # fmt: skip
 
     def _explained(self, ranked: _Ranked, request_id: str) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from components.shared.features.columns import POPULARITY_WINDOWS, DenseInput, I
 from components.shared.features.history import Histories
 from components.shared.features.shopper import item_interest
 from components.shared.features.spec import DAY, FeatureSpec
+from components.shared.recommender.batches import Ranking
 from components.shared.recommender.candidates import Source
 from components.shared.recommender.exported_models import Models
 from components.shared.recommender.neighbours import Neighbours
-from components.shared.recommender.recommender import Ranking, target_probability
+from components.shared.recommender.recommender import target_probability
 from components.shared.schema.tables import EVENT_TYPES
-from components.shared.text.tokenizer import tokenize
+from components.shared.search.index import SearchIndex
+from components.shared.search.understanding import Understanding
 
 MAX_REASONS = 3
 _OFTEN = 0.02
@@ -57,7 +59,7 @@ class Case:
 
     histories: Histories
     ranking: Ranking
-    query: str
+    query: Understanding | None
 
     @property
     def known(self) -> bool:
@@ -73,24 +75,27 @@ class Explainer:
         statistics: float32 [items, len(ItemStatistic)].
         neighbours: Items that are bought together.
         spec: Target event and popularity windows.
+        index: Search index of the catalog.
     """
 
-    def __init__(self, catalog: Catalog, statistics: np.ndarray, neighbours: Neighbours, spec: FeatureSpec):
+    def __init__(
+        self, catalog: Catalog, statistics: np.ndarray, neighbours: Neighbours, spec: FeatureSpec, index: SearchIndex
+    ):
         self._catalog, self._statistics, self._spec = catalog, statistics, spec
-        self._neighbours = neighbours
+        self._neighbours, self._index = neighbours, index
         self._done = _DONE[spec.target_event]
         self._popular_from = [_enough(np.asarray(statistics[:, window])) for window in POPULARITY_WINDOWS]
 
     def reasons(self, case: Case) -> list[list[str]]:
         """At most three reasons for every answered item, the most specific first."""
-        words = _query_words(case.query)
+        matches = self._matches(case)
         nearest = self._nearest_own(case)
         answers = []
         for position, item in enumerate(case.ranking.item.tolist()):
             dense: list[float] = case.ranking.dense[position].tolist()
             source = int(case.ranking.source[position])
             found = [
-                self._match(item, words, case.query) if source & Source.LEXICAL else "",
+                matches[position],
                 self._record(item, case.histories),
                 self._due(dense),
                 self._category(item, dense),
@@ -101,13 +106,19 @@ class Explainer:
             answers.append(chosen or [self._fallback(item, source, case)])
         return answers
 
-    def _match(self, item: int, words: list[tuple[str, set[str]]], query: str) -> str:
-        text = f"{self._title(item)} {' '.join(self._path(item))}"
-        title = set(tokenize(text))
-        met = [word for word, tokens in words if tokens & title]
-        if not met:
-            return ""
-        return f"matches '{' '.join(met) if len(met) < len(words) else _short(query)}'"
+    def _matches(self, case: Case) -> list[str]:
+        """Reason from the words of the query that each answered item has, '' for none."""
+        items = case.ranking.item
+        if case.query is None:
+            return [""] * len(items)
+        words = case.query.words
+        met = [self._index.matched(word, items) > 0 for word in words]
+        found = []
+        for position in range(len(items)):
+            texts = [word.text for word, has in zip(words, met, strict=True) if has[position]]
+            text = case.query.text if len(texts) == len(words) else " ".join(texts)
+            found.append(f"matches '{_short(text)}'" if texts else "")
+        return found
 
     def _record(self, item: int, histories: Histories) -> str:
         """Reason from the shopper's events with the item: target events, else the latest event; '' without events."""
@@ -171,7 +182,7 @@ class Explainer:
 
     def _fallback(self, item: int, source: int, case: Case) -> str:
         if case.query:
-            return f"close in meaning to '{_short(case.query)}'"
+            return f"close in meaning to '{_short(case.query.text)}'"
         return self._popular(item) or ("fits your taste" if case.known else "a good start for new shoppers")
 
     def _title(self, item: int) -> str:
@@ -223,13 +234,6 @@ class PairInputs:
 
     user: tuple[np.ndarray, np.ndarray]
     item: tuple[np.ndarray, np.ndarray]
-
-
-@functools.lru_cache(maxsize=1024)
-def _query_words(query: str) -> list[tuple[str, set[str]]]:
-    """Words of the query as written, each with its tokens; words without tokens are omitted."""
-    words = [(word, set(tokenize(word))) for word in _short(query, 500).split()]
-    return [(word, tokens) for word, tokens in words if tokens]
 
 
 def _short(text: str, length: int = 60) -> str:

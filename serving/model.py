@@ -26,16 +26,14 @@ from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import verify
 from components.shared.release.signing import load_public_key
 from components.shared.telemetry.inference_log import LogWriter
+from serving.answers import V2_OUTPUTS, Answer, answer_columns
 from serving.config import ModelConfig
 from serving.engine import Engine
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
 from serving.protocol import (
     V2_INPUTS,
-    V2_OUTPUTS,
-    Answer,
     Instance,
     RequestError,
-    answer_columns,
     decode_json,
     parse_v1,
     parse_v2,

@@ -109,33 +109,8 @@ class Instance(_Part):
     history: list[Event] | None = Field(default=None, max_length=MAX_LIST)
     """Replaces the stored history of the user; [] means a shopper without events."""
     exclude: list[Identifier] = Field(default=[], max_length=MAX_LIST)
-
-
-class Item(BaseModel):
-    """One answered item."""
-
-    item_id: str
-    title: str
-    price: float | None
-    """None when unknown."""
-    score: float
-    reasons: list[str]
-
-
-class Answer(BaseModel):
-    """The answer to one `Instance`."""
-
-    items: list[Item]
-    model_version: str
-    request_id: str
-    note: str = ""
-    """Set when the shopper is unknown."""
-    as_of: str = ""
-    """Time of the answer, ISO 8601 in UTC; reasons such as '9 days ago' refer to it."""
-    warnings: list[str] = []
-    """Ignored parts of the request, with the cause."""
-    propensities: tuple[float, ...] = Field((), exclude=True)
-    """Only for the inference log: probability of each item at its position; empty without exploration."""
+    verbatim: bool = False
+    """Whether `query` is searched as it is written: nothing is corrected, left out or read as a price."""
 
 
 def parse_instance(raw: object, where: str = "") -> Instance:
@@ -192,7 +167,7 @@ def decode_json(body: bytes, charset: str = "utf-8") -> object:
 
 V2_INPUTS = {
     "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
-    "filters": "BYTES", "history": "BYTES", "exclude": "BYTES",
+    "filters": "BYTES", "history": "BYTES", "exclude": "BYTES", "verbatim": "BOOL",
 }  # fmt: skip
 """V2 input tensors, shape [n] or [n, 1] each, one row per request; filters, history and exclude are JSON strings."""
 _JSON_INPUTS = ("filters", "history", "exclude")
@@ -239,32 +214,6 @@ def _set_field(raw: dict[str, Any], name: str, value: Any) -> None:
         raw["context"] = {"timestamp": value}
     else:
         raw[name] = value
-
-
-V2_OUTPUTS = {
-    "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
-    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES",
-}  # fmt: skip
-"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it. Rows are padded to the longest
-answer; only the first `count` positions of a row are items. An unknown price is 0."""
-
-
-def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
-    """Length of the longest answer, and the flat values of every V2 output."""
-    width = max((len(answer.items) for answer in answers), default=0)
-    padding = Item(item_id="", title="", price=None, score=0.0, reasons=[])
-    items = [item for answer in answers for item in [*answer.items, *[padding] * (width - len(answer.items))]]
-    return width, {
-        "item_id": [item.item_id for item in items],
-        "title": [item.title for item in items],
-        "price": [item.price or 0.0 for item in items],
-        "score": [item.score for item in items],
-        "reasons": ["; ".join(item.reasons) for item in items],
-        "count": [len(answer.items) for answer in answers],
-        "note": [answer.note for answer in answers],
-        "warnings": ["; ".join(answer.warnings) for answer in answers],
-        "as_of": [answer.as_of for answer in answers],
-    }
 
 
 def _check_count(count: int, field: str) -> None:

@@ -15,8 +15,9 @@ import httpx
 from components.shared.errors import InputError, ServingError
 from components.shared.telemetry.endpoint import Endpoint
 from components.shared.telemetry.inference_log import Compared
+from serving.answers import Answer
 from serving.metrics import SHADOW, SHADOW_DRIFT, SHADOW_OVERLAP, SHADOW_SECONDS
-from serving.protocol import Answer, Instance
+from serving.protocol import Instance
 
 HEADER = "x-shoprank-shadow"
 """Header that marks a copy, so that the candidate counts it separately from live traffic."""

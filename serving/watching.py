@@ -5,8 +5,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from components.shared.telemetry.inference_log import BUSY, EMPTY, ERROR, OK, Answered, LogWriter
+from serving.answers import Answer
 from serving.metrics import ANSWER_SECONDS, LOG_DROPPED, OUTCOMES
-from serving.protocol import Answer, Instance
+from serving.protocol import Instance
 from serving.shadow import Shadow, ShadowConfig
 
 

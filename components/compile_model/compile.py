@@ -16,7 +16,6 @@ from components.compile_model.export import (
     quantise_dense,
 )
 from components.compile_model.parity import compare, index_recall, latency, quality
-from components.shared.features.catalog import catalog_texts
 from components.shared.features.rows import Rows
 from components.shared.progress import report
 from components.shared.recommender.candidates import CandidateConfig
@@ -24,8 +23,10 @@ from components.shared.recommender.offline import TorchModels, item_vectors, ope
 from components.shared.recommender.recommender import Recommender, golden_answer
 from components.shared.recommender.runtime import Runtime, RuntimeRecord
 from components.shared.recommender.vector_index import VectorIndex
+from components.shared.search.documents import read_documents
+from components.shared.search.searching import CatalogSearch
 from components.shared.storage import atomic_directory, read_json, write_json
-from components.shared.text.lexical import LexicalIndex
+from components.shared.text.languages import Language
 from components.shared.text.tokenizer import tokenize
 from components.shared.version import VERSION
 
@@ -62,7 +63,7 @@ def compile_model(
         )
         report("compile_model", 0.4, f"exported as {config.table_format} for {config.runtime}")
         rows = Rows.read(features / "rows" / "validation.parquet", trained.spec)
-        _copy_state(features, statistics, folder)
+        _copy_state(features, statistics, folder, config.search_language)
         compiled, recall = _indexed(trained, folder, config, rows)
         figures = {**_sizes((retriever, ranker), folder, record), **compare(trained, compiled, rows, config.limits)}
         figures["index_recall_at_100"] = recall
@@ -127,7 +128,7 @@ def _indexed(trained: Recommender, folder: Path, config: CompileOptions, rows: R
 
 
 def _index(trained: Recommender, folder: Path, exact_up_to: int) -> None:
-    """Write the vector index over item vectors and the BM25 index over titles, brands and categories."""
+    """Write the vector index over item vectors."""
     assert isinstance(trained.models, TorchModels)
     vectors, bias = item_vectors(trained.models.retriever, trained.catalog)
     # The unknown item must never be returned.
@@ -135,16 +136,16 @@ def _index(trained: Recommender, folder: Path, exact_up_to: int) -> None:
     np.save(folder / "retriever" / "item_vectors.npy", vectors)
     np.save(folder / "retriever" / "item_bias.npy", bias)
     VectorIndex.build(vectors, bias, exact_up_to).save(folder / "retriever" / "index.faiss")
-    (folder / "lexical").mkdir(exist_ok=True)
-    LexicalIndex.build(catalog_texts(trained.catalog)).save(folder / "lexical")
 
 
-def _copy_state(features: Path, statistics: Path | None, folder: Path) -> None:
+def _copy_state(features: Path, statistics: Path | None, folder: Path, language: Language) -> None:
     for name in ("spec.json", "items.parquet", "users.parquet", "category.parquet", "brand.parquet", "token.parquet"):
         shutil.copyfile(features / name, folder / name)
     shutil.copytree(features / "history", folder / "history")
     shutil.copyfile(features / "statistics" / "serving.npy", folder / "statistics.npy")
     shutil.copytree(features / "neighbours" / "serving", folder / "neighbours")
+    (folder / "search").mkdir()
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", language)
     if statistics is not None:
         shutil.copyfile(statistics / "statistics.json", folder / "training_statistics.json")
     write_json(

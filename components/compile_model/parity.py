@@ -10,7 +10,8 @@ from components.shared.errors import DataError
 from components.shared.evaluation.ranking_metrics import hits, ndcg_at_k, overlap_at_k
 from components.shared.features.rows import Rows
 from components.shared.features.shopper import shopper_features
-from components.shared.recommender.recommender import Ranking, Recommender, concatenated
+from components.shared.recommender.batches import Ranking
+from components.shared.recommender.recommender import Recommender, concatenated
 
 _FIX = "use fp16 or fp32 tables and fp32 dense layers, or raise the limits"
 

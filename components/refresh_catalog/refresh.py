@@ -20,7 +20,7 @@ from components.refresh_catalog.encoding import Vocabularies
 from components.refresh_catalog.merging import Refreshed, merge_items
 from components.shared.errors import BundleError
 from components.shared.evaluation.decision import Decision
-from components.shared.features.catalog import Catalog, catalog_texts
+from components.shared.features.catalog import Catalog
 from components.shared.features.content import CONTENT_COLUMN
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report, tell
@@ -33,8 +33,10 @@ from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.trust import trusted
 from components.shared.schema.account import told
 from components.shared.schema.data_options import DataOptions
+from components.shared.search.documents import read_documents
+from components.shared.search.index import index_language
+from components.shared.search.searching import CatalogSearch
 from components.shared.storage import atomic_directory, write_json
-from components.shared.text.lexical import LexicalIndex
 
 STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
@@ -132,9 +134,10 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
     # Keep the choice of flat scan or graph: a measurement at compile time made it, not only the number of items.
     exact = VectorIndex.load(index).exact
     VectorIndex.build(vectors, bias, len(vectors) if exact else 0).save(index)
-    shutil.rmtree(folder / "lexical")
-    (folder / "lexical").mkdir()
-    LexicalIndex.build(catalog_texts(catalog)).save(folder / "lexical")
+    language = index_language(folder / "search")
+    shutil.rmtree(folder / "search")
+    (folder / "search").mkdir()
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", language)
     statistics = np.load(folder / "statistics.npy")
     np.save(folder / "statistics.npy", np.concatenate([statistics, np.zeros((more, statistics.shape[1]), np.float32)]))
     near = Neighbours.open(folder / "neighbours").similarity

@@ -21,7 +21,7 @@ from components.shared.version import VERSION
 REQUIRED = (
     "spec.json", "items.parquet", "users.parquet", "category.parquet", "brand.parquet", "token.parquet",
     "history/offsets.npy", "statistics.npy", "retriever/item_vectors.npy",
-    "retriever/item_bias.npy", "retriever/index.faiss", "ranker/ranker.json", "lexical",
+    "retriever/item_bias.npy", "retriever/index.faiss", "ranker/ranker.json", "search",
     "training_statistics.json", GOLDEN, "compile.json", "licences.json",
 )  # fmt: skip
 """Files that a compiled model must contain, besides the graphs of its runtime."""

@@ -21,7 +21,8 @@ from components.shared.recommender.vector_index import VectorIndex
 from components.shared.release.bundle import BundleFacts, sign, write_manifest
 from components.shared.release.signing import load_or_create_key
 from components.shared.schema.tables import DEFAULT_EVENT_WEIGHTS, EVENT_TYPES
-from components.shared.text.lexical import LexicalIndex
+from components.shared.search.documents import read_documents
+from components.shared.search.searching import CatalogSearch
 from components.shared.text.tokenizer import tokenize
 
 AS_OF = 1_700_000_000
@@ -62,8 +63,8 @@ def write_compiled(folder: Path) -> Path:
     np.save(folder / "statistics.npy", _statistics()[:, : ItemStatistic.POPULARITY_DECAYED])
     _write_neighbours(folder / "neighbours")
     _write_models(folder, spec)
-    texts = [""] + [f"{title} {' '.join(path)}" for _, title, path, *_ in ITEMS]
-    LexicalIndex.build(texts).save(folder / "lexical")
+    (folder / "search").mkdir()
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search")
     for name in ("training_statistics", "compile", "licences"):
         (folder / f"{name}.json").write_text("{}\n")
     return folder

@@ -61,10 +61,32 @@ def test_query_without_words_is_ignored(engine, query):
     assert bool(answer.warnings) == bool(query.strip())
 
 
-def test_query_without_matches_falls_back_with_a_warning(engine):
+def test_query_of_unknown_words_has_an_empty_answer_that_says_so(engine):
     answer = _ask(engine, query="zzzz", k=3)
-    assert len(answer.items) == 3 and "no item that passes the filters contains a word of it" in answer.warnings[0]
-    assert "close in meaning to 'zzzz'" in [reason for item in answer.items for reason in item.reasons]
+    assert answer.items == [] and answer.warnings == ["query: no item has 'zzzz'"]
+    assert answer.search == {"unknown": ["zzzz"], "by": "nothing"}
+
+
+def test_query_whose_items_are_filtered_out_is_answered_by_meaning(engine):
+    answer = _ask(engine, query="oat milk", k=3, filters={"brands": ["Crunch"]})
+    assert len(answer.items) == 3 and answer.search["by"] == "meaning"
+    assert answer.warnings == ["query: no item that passes the filters has a word of it; ranked by what the words mean"]
+    assert "close in meaning to 'oat milk'" in [reason for item in answer.items for reason in item.reasons]
+
+
+def test_misspelt_query_is_corrected_and_says_so(engine):
+    answer = _ask(engine, query="bluebery", k=3)
+    assert _ids(answer) == ["berries"] and answer.search["corrected"] == {"bluebery": "blueberries"}
+    verbatim = _ask(engine, query="bluebery", k=3, verbatim=True)
+    assert verbatim.items == [] and verbatim.search["unknown"] == ["bluebery"]
+
+
+def test_price_and_exclusion_in_a_query_limit_its_items(engine):
+    answer = _ask(engine, query="milk under $2")
+    assert _ids(answer) == ["whole"] and answer.search["price_max"] == 2
+    assert "oat" not in _ids(_ask(engine, query="milk -oat"))
+    cheap = _ask(engine, query="under $2", k=40)
+    assert _ids(cheap) and all(item.price <= 2 for item in cheap.items) and cheap.search["price_max"] == 2
 
 
 @pytest.mark.parametrize("user", [None, "unknown", "silent", "🦄"])

@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.answers import Answer, Item, answer_columns
 from serving.protocol import (
-    Answer,
     Instance,
-    Item,
     RequestError,
-    answer_columns,
     decode_json,
     parse_instance,
     parse_v1,

@@ -149,7 +149,7 @@ def test_folder_contains_the_files_of_a_bundle_and_its_quality_figures(tiny_run)
     assert figures["compiled_mb"] < figures["trained_mb"]
     assert 0 < figures["single_p50_ms"] <= figures["single_p99_ms"]
     for name in ("spec.json", "items.parquet", "users.parquet", "token.parquet", "statistics.npy", "golden.json",
-                 "history/offsets.npy", "retriever/index.faiss", "lexical/rows.npy", "training_statistics.json",
+                 "history/offsets.npy", "retriever/index.faiss", "search/terms.arrow", "training_statistics.json",
                  "licences.json"):  # fmt: skip
         assert (tiny_run.compiled / name).exists(), name
     assert not [path for path in tiny_run.compiled.rglob("*") if path.suffix in {".pkl", ".pickle", ".pt"}]
@@ -253,7 +253,7 @@ def test_live_query_gets_the_same_tokens_as_a_training_row(opened):
     _, compiled, _ = opened
     queries = ["Organic MILK", "牛奶", "", "🥛", "zzz unheard of milk " * 9]
     histories = compiled.store.before(np.zeros(5, np.int64), np.full(5, compiled.spec.as_of), 10)
-    live = compiled.candidates(histories, queries).features["query"]
+    live = compiled.candidates(histories, [compiled.understood(query) for query in queries]).features["query"]
     offline = query_features(queries, compiled.tokens, compiled.spec.user("query").max_length)
     for one, other in ((live.offsets, offline.offsets), (live.values, offline.values), (live.weights, offline.weights)):
         np.testing.assert_array_equal(one, other)

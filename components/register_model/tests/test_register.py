@@ -56,7 +56,7 @@ def test_registering_again_returns_the_same_version(compiled, evaluation, config
     assert first == again and Registry(config.registry).versions("shop") == [first.version]
 
 
-@pytest.mark.parametrize("missing", ["ranker/ranker.onnx", "golden.json", "lexical", "history/offsets.npy"])
+@pytest.mark.parametrize("missing", ["ranker/ranker.onnx", "golden.json", "search", "history/offsets.npy"])
 def test_incomplete_model_is_refused_and_leaves_nothing(compiled, config, tmp_path, missing):
     incomplete = shutil.copytree(compiled, tmp_path / "half")
     shutil.rmtree(incomplete / missing) if (incomplete / missing).is_dir() else (incomplete / missing).unlink()

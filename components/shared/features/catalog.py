@@ -98,9 +98,3 @@ class Catalog:
             known_items=known,
             content=ContentVectors.from_arrow(column(CONTENT_COLUMN), spec.content_dim) if wanted else None,
         )  # fmt: skip
-
-
-def catalog_texts(catalog: Catalog) -> list[str]:
-    """Title, brand and categories of every catalog row."""
-    columns = (catalog.title.to_pylist(), catalog.brand.to_pylist(), catalog.categories.to_pylist())
-    return [" ".join([title or "", brand or "", *(path or [])]) for title, brand, path in zip(*columns, strict=True)]

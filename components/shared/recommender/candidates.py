@@ -49,13 +49,15 @@ class Candidates:
 
     Attributes:
         row: int64 [pairs]. item: int64 [pairs], catalog rows. source: int64 [pairs], Source flags.
-        lexical: float32 [pairs], BM25 score, 0 without a match.
+        lexical: float32 [pairs], score of a search, 0 without a match.
+        rank_class: int8 [pairs], see search.Found; 0 without a search.
     """
 
     row: np.ndarray
     item: np.ndarray
     source: np.ndarray
     lexical: np.ndarray
+    rank_class: np.ndarray
 
     def starts(self, rows: int) -> np.ndarray:
         """Start of each row's candidates, int64 [rows + 1]."""
@@ -70,7 +72,8 @@ def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowe
     key, inverse = np.unique(row[keep] * items + item[keep], return_inverse=True)
     flags = np.zeros(len(key), np.int64)
     np.bitwise_or.at(flags, inverse, source[keep])
-    return Candidates(key // items, key % items, flags, np.zeros(len(key), np.float32))
+    blank = np.zeros(len(key), np.float32), np.zeros(len(key), np.int8)
+    return Candidates(key // items, key % items, flags, *blank)
 
 
 def own_items(touched: PairSummary, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:

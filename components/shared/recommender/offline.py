@@ -21,7 +21,6 @@ from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.vector_index import VectorIndex
-from components.shared.text.lexical import LexicalIndex
 from components.shared.training.checkpoint import TRAINED_ROWS
 
 _CPU = torch.device("cpu")
@@ -134,7 +133,7 @@ def open_offline(
     return Recommender(
         spec=spec, catalog=catalog, statistics=np.load(features / "statistics" / f"{snapshot}.npy"), models=models,
         index=VectorIndex.build(vectors, biases),
-        lexical=LexicalIndex.build([""]), neighbours=Neighbours.open(features / "neighbours" / snapshot),
+        search=None, neighbours=Neighbours.open(features / "neighbours" / snapshot),
         tokens=read_tokens(features / "token.parquet"),
         store=HistoryStore.open(features / "history", spec.user("user").rows - 1),
         user_row=read_users(features / "users.parquet"), config=config,

@@ -13,10 +13,11 @@ from components.shared.features.columns import DenseInput, Task
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.pairs import Pairs, PairSummary, pair_features, summarise_pairs
 from components.shared.features.query import query_features
-from components.shared.features.ragged import Ragged, offsets_of
+from components.shared.features.ragged import Ragged
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec
 from components.shared.features.vocabulary import read_tokens, read_users
+from components.shared.recommender.batches import RankerBatch, Ranking
 from components.shared.recommender.candidates import (
     CandidateConfig,
     Candidates,
@@ -33,72 +34,17 @@ from components.shared.recommender.exported_models import ExportedModels, Models
 from components.shared.recommender.neighbours import Neighbours, item_knn_scores_of
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.recommender.vector_index import VectorIndex
+from components.shared.search.searching import CatalogSearch, Found
+from components.shared.search.understanding import Understanding
 from components.shared.storage import read_json
-from components.shared.text.lexical import LexicalIndex
+from components.shared.text.tokenizer import tokenize
 
 LEXICAL_SHARE = 0.5
-"""Weight of the BM25 score in the score of a search; the rest is the probability of a target event.
+"""Weight of the score of the search in the score of an item of it; the rest is the probability of a target event.
 
-Both are first divided by the best candidate's value. On human judgments of an electronics catalog, this blend
-reached nDCG@10 .728, against .706 for BM25 alone."""
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """Ranked items of one row, best first.
-
-    Attributes:
-        item: int64 [n], catalog rows.
-        score: float32 [n], score that determines the order.
-        source: int64 [n], Source flags.
-        lexical: float32 [n], BM25 score.
-        tasks: float32 [n, len(Task)], the ranker's probabilities.
-        dense: float32 [n, len(DenseInput)].
-    """
-
-    item: np.ndarray
-    score: np.ndarray
-    source: np.ndarray
-    lexical: np.ndarray
-    tasks: np.ndarray
-    dense: np.ndarray
-
-    def take(self, positions: np.ndarray) -> "Ranking":
-        """Return the given positions, in that order."""
-        return Ranking(**{name: values[positions] for name, values in vars(self).items()})
-
-
-@dataclass(frozen=True)
-class RankerBatch:
-    """Candidates with all inputs of the ranker.
-
-    Attributes:
-        found: the candidates.
-        features: user features by name, one row per history.
-        user: the same features padded and concatenated: ids and weights.
-        dense: float32 [pairs, dense features].
-    """
-
-    found: Candidates
-    features: dict[str, Ragged]
-    user: tuple[np.ndarray, np.ndarray]
-    dense: np.ndarray
-
-    @classmethod
-    def joined(cls, parts: Sequence["RankerBatch"]) -> "RankerBatch":
-        """Concatenate the rows of all parts, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        first = offsets_of(np.array([len(part.user[0]) for part in parts]))
-        item, source, lexical = (
-            np.concatenate([getattr(part.found, name) for part in parts]) for name in ("item", "source", "lexical")
-        )
-        row = np.concatenate([part.found.row + start for part, start in zip(parts, first[:-1], strict=True)])
-        features = {name: Ragged.joined([part.features[name] for part in parts]) for name in parts[0].features}
-        user = np.concatenate([part.user[0] for part in parts]), np.concatenate([part.user[1] for part in parts])
-        return cls(
-            Candidates(row, item, source, lexical), features, user, np.concatenate([part.dense for part in parts])
-        )
+Both are first divided by the best candidate's value."""
+_MEANT = 0.5
+"""Share of the words of a query that the model must know for its vectors to stand for what is meant."""
 
 
 @dataclass
@@ -110,7 +56,7 @@ class Recommender:
     statistics: np.ndarray
     models: Models
     index: VectorIndex
-    lexical: LexicalIndex
+    search: CatalogSearch | None
     neighbours: Neighbours
     tokens: dict[str, int]
     store: HistoryStore
@@ -130,11 +76,13 @@ class Recommender:
     def open(cls, folder: Path, threads: int = 1, config: CandidateConfig | None = None) -> "Recommender":
         """Open a compiled model or a bundle; large arrays are memory-mapped."""
         spec = FeatureSpec.read(folder / "spec.json")
+        catalog = Catalog.read(folder / "items.parquet", spec, content=False)
         return cls(
-            spec=spec, catalog=Catalog.read(folder / "items.parquet", spec, content=False),
+            spec=spec, catalog=catalog,
             statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
             index=VectorIndex.load(folder / "retriever" / "index.faiss"),
-            lexical=LexicalIndex.load(folder / "lexical"), neighbours=Neighbours.open(folder / "neighbours"),
+            search=CatalogSearch.load(folder / "search", catalog.list_price),
+            neighbours=Neighbours.open(folder / "neighbours"),
             tokens=read_tokens(folder / "token.parquet"),
             store=HistoryStore.open(folder / "history", spec.user("user").rows - 1),
             user_row=read_users(folder / "users.parquet"),
@@ -152,35 +100,42 @@ class Recommender:
             queries: One search text per row ('' for none). Queries without a matching item are answered by vector.
             allowed: bool [catalog rows], items that may be returned.
         """
-        return self.ranked([self.candidates(histories, queries, allowed)], [k] * len(histories))
+        read = None if queries is None else [self.understood(query) for query in queries]
+        return self.ranked([self.candidates(histories, read, allowed)], [k] * len(histories))
+
+    def understood(self, query: str, verbatim: bool = False) -> Understanding | None:
+        """What a query is understood as; None for an empty one and where no search was opened."""
+        return self.search.understand(query, verbatim) if self.search and query else None
 
     def candidates(
-        self, histories: Histories, queries: Sequence[str] | None = None,
+        self, histories: Histories, queries: Sequence[Understanding | None] | None = None,
         allowed: np.ndarray | None = None, times: StageTimes | None = None,
     ) -> RankerBatch:  # fmt: skip
         """Candidates of every row with the ranker's inputs.
 
         Args:
             histories: Events before each row's reference time.
-            queries: See `rank`.
+            queries: One per row, None for no search.
             allowed: See `rank`.
             times: Receives the seconds of the stages 'features' and 'retrieval'.
         """
         times = times or StageTimes()
         with times.stage("features"):
             length = self.spec.user("query").max_length
-            query = None if queries is None else query_features(queries, self.tokens, length)
+            texts = None if queries is None else [query and query.text for query in queries]
+            query = None if texts is None else query_features(texts, self.tokens, length)
             features = shopper_features(histories, self.catalog, self.spec, query)
             user = concatenated(features, [(f.name, f.max_length) for f in self.spec.user_features])
             touched = summarise_pairs(histories, len(self.catalog), self.spec)
         with times.stage("retrieval"):
             vectors = self.models.user_vectors(*user)
             item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
-            found = self._candidates(touched, vectors, item_knn_score, queries, allowed)
+            searches = self._searches(queries or [None] * len(histories), allowed)
+            found = self._candidates(touched, vectors, item_knn_score, searches, queries, allowed)
             pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
-        return RankerBatch(found, features, user, dense)
+        return RankerBatch(found, features, user, dense, searches)
 
     def ranked(self, parts: Sequence[RankerBatch], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
         """Rank candidates, with one call of the ranker for all rows of all parts.
@@ -201,9 +156,16 @@ class Recommender:
         ids, weights = self._item_inputs
         return ids[item], weights[item]
 
+    def _searches(
+        self, queries: Sequence[Understanding | None], allowed: np.ndarray | None
+    ) -> tuple[Found | None, ...]:
+        if self.search is None:
+            return (None,) * len(queries)
+        return tuple(query and self.search.find(query, self.config.lexical, allowed) for query in queries)
+
     def _candidates(
         self, touched: PairSummary, vectors: np.ndarray, item_knn_score: sparse.csr_matrix,
-        queries: Sequence[str] | None, allowed: np.ndarray | None,
+        searches: Sequence[Found | None], queries: Sequence[Understanding | None] | None, allowed: np.ndarray | None,
     ) -> Candidates:  # fmt: skip
         items, rows = len(self.catalog), len(vectors)
         nearest, _ = self.index.search(vectors, self.config.retrieved, allowed)
@@ -213,31 +175,40 @@ class Recommender:
         if self._hot is not None:
             parts.append(hot_items(self._hot, rows, self.config.hot, allowed))
         parts.append(similar_items(item_knn_score, self.statistics, self.config.similar, allowed))
-        if queries is None or not any(queries):
+        if queries is None or not any(searches):
             return merge(parts, items, allowed)
-        return self._searched(parts, queries, allowed)
+        return self._searched(parts, searches, queries, allowed)
 
     def _searched(
-        self, parts: list[tuple[np.ndarray, np.ndarray, Source]], queries: Sequence[str], allowed: np.ndarray | None
-    ) -> Candidates:
-        """Candidates of rows with a query: items that match a word of it, or retrieved items if none matches."""
+        self, parts: list[tuple[np.ndarray, np.ndarray, Source]], searches: Sequence[Found | None],
+        queries: Sequence[Understanding | None], allowed: np.ndarray | None,
+    ) -> Candidates:  # fmt: skip
+        """Candidates of rows with a query: the items that it finds, or by meaning the retrieved ones if it finds none.
+
+        A query whose words the model does not know has no meaning to it, and no candidates.
+        """
         items = len(self.catalog)
-        matches = [self.lexical.search(query, self.config.lexical, allowed) if query else None for query in queries]
-        searched = np.array([match is not None and len(match[0]) > 0 for match in matches])
-        unmatched = np.array([match is not None and len(match[0]) == 0 for match in matches])
+        searched = np.array([found is not None for found in searches])
+        by_meaning = np.array([
+            query is not None and found is not None and not len(found.item) and self._known_to_model(query.text)
+            for query, found in zip(queries, searches, strict=True)
+        ])  # fmt: skip
         kept = []
         for row, item, source in parts:
-            # A search only returns matching items; if there are none, it returns the items retrieved by vector.
-            use = ~searched[row] & (~unmatched[row] | (source == Source.RETRIEVED))
+            use = ~searched[row] | (by_meaning[row] & (source == Source.RETRIEVED))
             kept.append((row[use], item[use], source))
-        rows = [np.full(len(match[0]), at) for at, match in enumerate(matches) if match is not None]
-        found = [match[0] for match in matches if match is not None]
-        scores = np.concatenate([match[1] for match in matches if match is not None])
-        row, item = np.concatenate(rows).astype(np.int64), np.concatenate(found).astype(np.int64)
+        at = [(place, found) for place, found in enumerate(searches) if found is not None]
+        row = np.concatenate([np.full(len(found.item), place) for place, found in at]).astype(np.int64)
+        item = np.concatenate([found.item for _, found in at]).astype(np.int64)
         merged = merge([*kept, (row, item, Source.LEXICAL)], items, allowed)
-        lexical = np.zeros(len(merged.row), np.float32)
-        lexical[np.searchsorted(merged.row * items + merged.item, row * items + item)] = scores
-        return Candidates(merged.row, merged.item, merged.source, lexical)
+        place = np.searchsorted(merged.row * items + merged.item, row * items + item)
+        merged.lexical[place] = np.concatenate([found.score for _, found in at])
+        merged.rank_class[place] = np.concatenate([found.rank_class for _, found in at])
+        return merged
+
+    def _known_to_model(self, text: str) -> bool:
+        tokens = tokenize(text)
+        return bool(tokens) and sum(token in self.tokens for token in tokens) >= _MEANT * len(tokens)
 
     def _pairs(self, found: Candidates, vectors: np.ndarray, item_knn_score: sparse.csr_matrix) -> Pairs:
         """The candidates with score = user_vector . item_vector + item_bias and their item_knn_score."""
@@ -251,16 +222,16 @@ class Recommender:
         starts, answers = found.starts(len(k)), []
         for row, most in enumerate(k):
             at = slice(starts[row], starts[row + 1])
-            score = wanted[at]
+            score, rank_class = wanted[at], found.rank_class[at]
             if found.lexical[at].any():
                 lexical = found.lexical[at] / found.lexical[at].max()
                 score = LEXICAL_SHARE * lexical + (1 - LEXICAL_SHARE) * score / max(float(score.max()), 1e-9)
-            order = np.argsort(-score, kind="stable")[:most]
+            order = np.lexsort((-score, -rank_class))[:most]
             pick = starts[row] + order
+            # An item of a lower class has no higher score than one of a higher class, which is before it.
+            score = np.minimum.accumulate(score[order]) if len(order) else score[order]
             answers.append(
-                Ranking(
-                    found.item[pick], score[order], found.source[pick], found.lexical[pick], tasks[pick], dense[pick]
-                )
+                Ranking(found.item[pick], score, found.source[pick], found.lexical[pick], tasks[pick], dense[pick])
             )
         return answers
 

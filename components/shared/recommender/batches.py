@@ -1,0 +1,69 @@
+"""Candidates with the inputs of the ranker, and what it makes of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from components.shared.features.ragged import Ragged, offsets_of
+from components.shared.recommender.candidates import Candidates
+from components.shared.search.searching import Found
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Ranked items of one row, best first.
+
+    Attributes:
+        item: int64 [n], catalog rows.
+        score: float32 [n], score that determines the order.
+        source: int64 [n], Source flags.
+        lexical: float32 [n], score of the search.
+        tasks: float32 [n, len(Task)], the ranker's probabilities.
+        dense: float32 [n, len(DenseInput)].
+    """
+
+    item: np.ndarray
+    score: np.ndarray
+    source: np.ndarray
+    lexical: np.ndarray
+    tasks: np.ndarray
+    dense: np.ndarray
+
+    def take(self, positions: np.ndarray) -> "Ranking":
+        """Return the given positions, in that order."""
+        return Ranking(**{name: values[positions] for name, values in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class RankerBatch:
+    """Candidates with all inputs of the ranker.
+
+    Attributes:
+        found: the candidates.
+        features: user features by name, one row per history.
+        user: the same features padded and concatenated: ids and weights.
+        dense: float32 [pairs, dense features].
+        searches: what each row's query found; None for rows without a query.
+    """
+
+    found: Candidates
+    features: dict[str, Ragged]
+    user: tuple[np.ndarray, np.ndarray]
+    dense: np.ndarray
+    searches: tuple[Found | None, ...]
+
+    @classmethod
+    def joined(cls, parts: Sequence["RankerBatch"]) -> "RankerBatch":
+        """Concatenate the rows of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        first = offsets_of(np.array([len(part.user[0]) for part in parts]))
+        names = ("item", "source", "lexical", "rank_class")
+        columns = [np.concatenate([getattr(part.found, name) for part in parts]) for name in names]
+        row = np.concatenate([part.found.row + start for part, start in zip(parts, first[:-1], strict=True)])
+        features = {name: Ragged.joined([part.features[name] for part in parts]) for name in parts[0].features}
+        user = np.concatenate([part.user[0] for part in parts]), np.concatenate([part.user[1] for part in parts])
+        dense = np.concatenate([part.dense for part in parts])
+        searches = tuple(search for part in parts for search in part.searches)
+        return cls(Candidates(row, *columns), features, user, dense, searches)

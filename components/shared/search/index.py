@@ -1,0 +1,240 @@
+"""Fielded lexical index of a catalog (tantivy's BM25), fed with the terms of our analyzer.
+
+Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond (2009); fields as a maximum with
+a tie breaker, Lucene's DisjunctionMaxQuery.
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tantivy
+
+from components.shared.errors import BundleError
+from components.shared.search.documents import Document, Field
+from components.shared.search.postings import Postings, PostingsBuilder
+from components.shared.search.tantivy_folder import ROW, OpenIndex, create_index
+from components.shared.storage import read_json, write_json
+from components.shared.text.analyzer import ANALYZER_VERSION, Alternative, Analyzer, Word
+from components.shared.text.languages import Language
+from components.shared.text.scripts import fold
+
+FIELD_WEIGHTS = {
+    Field.TITLE: 2.0, Field.BRAND: 1.5, Field.CATEGORY: 1.0, Field.ATTRIBUTES: 0.7, Field.DESCRIPTION: 0.7
+}  # fmt: skip
+"""Weight of a match in each field."""
+_TIE_BREAKER = 0.3
+"""Share of what the other fields add to the best one."""
+_CODE, _WHOLE_TITLE = "code", "whole_title"
+_CODE_NAMES = re.compile(
+    r"(?i)(?<![a-z])(sku|ean|gtin|upc|mpn|isbn|asin|barcode|(part|model)[ _-]?(no|number))(?![a-z])"
+)
+"""Attributes that are codes of an item."""
+_NOT_CODE = re.compile(r"[\W_]+")
+_META = "analyzer.json"
+_FORMS = "_FORMS"
+"""Ending of the fields of other forms of words, which are apart, so that they do not lengthen a text."""
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Items that match a query, best first; ties are in order of their rows.
+
+    Attributes:
+        item: int64 [n], item rows.
+        score: float32 [n], BM25 times coverage.
+        coverage: float32 [n], share of the query's idf in the item, 0 to 1.
+        exact: bool [n], items whose code or whole title the query is.
+    """
+
+    item: np.ndarray
+    score: np.ndarray
+    coverage: np.ndarray
+    exact: np.ndarray
+
+    def take(self, order: np.ndarray, score: np.ndarray) -> "Matches":
+        """Return the matches in an order, with other scores, given in the present one."""
+        return Matches(self.item[order], score[order].astype(np.float32), self.coverage[order], self.exact[order])
+
+
+class SearchIndex:
+    """Index of the items of a catalog."""
+
+    def __init__(self, analyzer: Analyzer, index: OpenIndex, postings: Postings):
+        self.analyzer, self.postings, self._index = analyzer, postings, index
+
+    @classmethod
+    def build(cls, documents: Iterable[Document], folder: Path, analyzer: Analyzer) -> "SearchIndex":
+        """Index documents, row i being the i-th, into an empty folder."""
+        postings, count = PostingsBuilder(), 0
+        with create_index(_schema(), folder) as writer:
+            for count, document in enumerate(documents, 1):
+                terms = [(field, analyzer.terms(document.text(field))) for field in Field]
+                postings.add((field, found.plain + found.forms) for field, found in terms)
+                texts = {str(field.name): " ".join(found.plain) for field, found in terms if found.plain}
+                texts |= {f"{field.name}{_FORMS}": " ".join(found.forms) for field, found in terms if found.forms}
+                whole = {_CODE: _codes(document), _WHOLE_TITLE: analyzer.key(document.title)}
+                writer.add_document(tantivy.Document(**texts, **whole, **{ROW: count - 1}))
+        postings.build().save(folder)
+        write_json(folder / _META, {"version": ANALYZER_VERSION, "language": analyzer.language, "documents": count})
+        return cls.load(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> "SearchIndex":
+        """Open an index, which may be in a read-only folder.
+
+        Raises:
+            BundleError: it was written by another version of the analyzer.
+        """
+        meta = read_json(folder / _META)
+        if meta["version"] != ANALYZER_VERSION:
+            raise BundleError(f"the search index {folder} has analyzer version {meta['version']}, not "
+                              f"{ANALYZER_VERSION}", "compile the model again with this shoprank version")  # fmt: skip
+        return cls(Analyzer(meta["language"]), OpenIndex(folder), Postings.load(folder, meta["documents"]))
+
+    def search(self, query: str, words: Sequence[Word], count: int, allowed: np.ndarray | None = None) -> Matches:
+        """Find the best `count` items of a query.
+
+        Args:
+            query: As it was asked: it may be the code or the title of an item.
+            words: Words of the query.
+            count: Number of items.
+            allowed: bool [items], items that may be returned.
+        """
+        exact = self.exact(query)
+        exact = exact if allowed is None else exact[allowed[exact]]
+        item, score = self._retrieve(words, count, allowed)
+        more = np.setdiff1d(exact, item)
+        item, score = np.concatenate([item, more]), np.concatenate([score, np.zeros(len(more))])
+        coverage = self.coverage(words, item)
+        matches = Matches(item, score, coverage.astype(np.float32), np.isin(item, exact))
+        score = score * coverage
+        return matches.take(np.lexsort((item, -score, ~matches.exact))[:count], score)
+
+    def coverage(self, words: Sequence[Word], items: np.ndarray) -> np.ndarray:
+        """Share of the query's idf that each item covers, float64 [n]; 0 for a query without words."""
+        covered, total = np.zeros(len(items)), 0.0
+        for word in words:
+            idf = self.idf(word) * word.weight
+            covered += idf * self.matched(word, items)
+            total += idf
+        return covered / total if total else covered
+
+    def idf(self, word: Word) -> float:
+        """Rarity of a word: of its most frequent alternative, as that of synonyms (Lucene's SynonymQuery)."""
+        return self.postings.idf(max(map(self._frequency, word.alternatives)))
+
+    def _frequency(self, alternative: Alternative) -> int:
+        """Largest number of items that may hold an alternative."""
+        return min(map(self.postings.frequency, alternative.terms))
+
+    def known(self, word: Word) -> bool:
+        """Whether an alternative of a word has terms that all are somewhere in the catalog."""
+        return any(map(self._frequency, word.alternatives))
+
+    def matched(self, word: Word, items: np.ndarray, within: int = 0xFF) -> np.ndarray:
+        """Weight of the best alternative that each item holds in one of some fields, float64 [n]; 0 for none."""
+        best = np.zeros(len(items))
+        for alternative in word.alternatives:
+            fields = np.full(len(items), within, np.uint8)
+            for term in alternative.terms:
+                fields &= self.postings.fields_of(term, items)
+            best = np.maximum(best, np.where(fields > 0, alternative.weight, 0.0))
+        return best
+
+    def holding(self, words: Sequence[Word], within: int) -> np.ndarray:
+        """Rows of the items that hold the first alternative of every word in one of some fields, ascending."""
+        terms = [term for word in words for term in word.alternatives[0].terms]
+        rows = self.postings.items_of(terms[0], within) if terms else np.zeros(0, np.int64)
+        for term in terms[1:]:
+            rows = np.intersect1d(rows, self.postings.items_of(term, within), assume_unique=True)
+        return rows
+
+    def holding_term(self, term: str) -> np.ndarray:
+        """Rows of the items that hold a term, ascending."""
+        return self.postings.items_of(term, 0xFF)
+
+    def together(self, terms: Sequence[str]) -> int:
+        """Number of items that hold all terms."""
+        rows = [self.postings.items_of(term, 0xFF) for term in terms]
+        return len(functools.reduce(lambda a, b: np.intersect1d(a, b, assume_unique=True), rows)) if rows else 0
+
+    def exact(self, query: str) -> np.ndarray:
+        """Rows of the items whose code (id, SKU, EAN ...) or whole title a query is."""
+        schema = self._index.schema
+        either = [(_CODE, code(query)), (_WHOLE_TITLE, self.analyzer.key(query))]
+        parts = [
+            (tantivy.Occur.Should, tantivy.Query.term_query(schema, name, value, "basic"))
+            for name, value in either if value
+        ]  # fmt: skip
+        return self._index.search(tantivy.Query.boolean_query(parts), _RERANKED)[0] if parts else np.zeros(0, np.int64)
+
+    def _retrieve(self, words: Sequence[Word], count: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and BM25 scores of the best allowed items."""
+        query, limit = self._query(words), max(count, _RERANKED)
+        while True:
+            rows, scores = self._index.search(query, limit)
+            kept = np.ones(len(rows), bool) if allowed is None else allowed[rows]
+            if len(rows) < limit or kept.sum() >= count:
+                return rows[kept], scores[kept]
+            limit *= 8
+
+    def _query(self, words: Sequence[Word]) -> tantivy.Query:
+        return tantivy.Query.boolean_query(
+            [
+                (tantivy.Occur.Should, tantivy.Query.boost_query(self._word(word), word.weight))
+                for word in words
+                if self.known(word)
+            ]
+        )
+
+    def _word(self, word: Word) -> tantivy.Query:
+        idf = self.idf(word)
+        parts = []
+        for one in word.alternatives:
+            if frequency := self._frequency(one):
+                # A rare form of a word is as important as the word, not as rare words are.
+                weight = one.weight * min(1.0, idf / self.postings.idf(frequency))
+                parts += [
+                    tantivy.Query.boost_query(self._alternative(one, f"{field.name}{ending}"), weight * of_field)
+                    for field, of_field in FIELD_WEIGHTS.items() for ending in ("", _FORMS)
+                ]  # fmt: skip
+        return tantivy.Query.disjunction_max_query(parts, _TIE_BREAKER)
+
+    def _alternative(self, alternative: Alternative, field: str) -> tantivy.Query:
+        terms = [tantivy.Query.term_query(self._index.schema, field, term, "freq") for term in alternative.terms]
+        if len(terms) == 1:
+            return terms[0]
+        return tantivy.Query.boolean_query([(tantivy.Occur.Must, term) for term in terms])
+
+
+_RERANKED = 2_000
+"""Items whose coverage is computed; BM25 chooses them."""
+
+
+def index_language(folder: Path) -> Language:
+    """Language of the analyzer of an index."""
+    return read_json(folder / _META)["language"]
+
+
+def _schema() -> tantivy.SchemaBuilder:
+    builder = tantivy.SchemaBuilder()
+    for field in Field:
+        for name in (str(field.name), f"{field.name}{_FORMS}"):
+            builder.add_text_field(name, tokenizer_name="whitespace", index_option="freq")
+    for name in (_CODE, _WHOLE_TITLE):
+        builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
+    return builder
+
+
+def code(text: str) -> str:
+    """A code without what people leave out of it: 'WH-1000 XM4' is 'wh1000xm4'."""
+    return _NOT_CODE.sub("", fold(text))
+
+
+def _codes(document: Document) -> list[str]:
+    given = [document.item_id, *(value for name, value in document.attributes if _CODE_NAMES.search(name))]
+    return list(dict.fromkeys(filter(None, map(code, given))))

@@ -1,0 +1,150 @@
+"""Search of one catalog: understands a query and finds the items that it asks for."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from components.shared.search.documents import Document, Field
+from components.shared.search.index import Matches, SearchIndex
+from components.shared.search.labels import FIELD_OF, Labels
+from components.shared.search.understanding import QueryReader, Understanding
+from components.shared.search.vocabulary import CatalogWords
+from components.shared.text.analyzer import Analyzer, Word
+from components.shared.text.languages import ENGLISH, Language
+
+_NAMED = 1.2
+"""Factor of the score of items whose brand, category or attribute the query names."""
+_PREFERRED = ("brand", "category")
+_CHEAP = 0.3
+"""Share by which the dearest item's score is lowered when low prices are asked for."""
+_LEAST_COVERAGE = 0.4
+"""Items that cover less than this share of what the best item covers are not found."""
+_AS_ASKED = 0.9
+"""Items that cover at least this share of what the best item covers come before the others, whoever asks."""
+_EXCLUDED_FROM = Field.TITLE | Field.BRAND | Field.CATEGORY | Field.ATTRIBUTES
+
+
+@dataclass(frozen=True)
+class Found:
+    """Items that a query asks for, best first.
+
+    Attributes:
+        item: int64 [n], item rows.
+        score: float32 [n].
+        rank_class: int8 [n], 2 for the item whose code or title was asked for, 1 for one that covers the query as
+            well as any, else 0; whatever ranks the items keeps the higher class first.
+        relaxed: What was left out of the query, as no item fits all of it, in the order in which it was.
+    """
+
+    item: np.ndarray
+    score: np.ndarray
+    rank_class: np.ndarray
+    relaxed: tuple[str, ...] = field(default=())
+
+
+class CatalogSearch:
+    """Search of a catalog.
+
+    Args:
+        index, words, labels: Of the catalog.
+        price: float32 [items], NaN when unknown.
+    """
+
+    def __init__(self, index: SearchIndex, words: CatalogWords, labels: Labels, price: np.ndarray):
+        self.index, self._reader = index, QueryReader(index, words, labels)
+        self._price = price
+        known = np.sort(price[np.isfinite(price)])
+        self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(price, nan=np.inf)) / max(len(known), 1)
+
+    @staticmethod
+    def build(documents: Callable[[], Iterator[Document]], folder: Path, language: Language = ENGLISH) -> None:
+        """Write the index of a catalog into an empty folder.
+
+        Args:
+            documents: Its items, row by row; called several times, so that none need be kept.
+            folder: Where to write.
+            language: See Analyzer.
+        """
+        analyzer = Analyzer(language)
+        index = SearchIndex.build(documents(), folder, analyzer)
+        (folder / _WORDS).mkdir()
+        CatalogWords.build((" ".join(map(one.text, Field)) for one in documents()), folder / _WORDS, analyzer)
+        Labels.of(documents(), index).save(folder / _LABELS)
+
+    @classmethod
+    def load(cls, folder: Path, price: np.ndarray) -> "CatalogSearch":
+        """Open what `build` wrote; `price` as for the class.
+
+        Raises:
+            BundleError: the index was written by another version.
+        """
+        index = SearchIndex.load(folder)
+        words = CatalogWords.load(folder / _WORDS, index.analyzer)
+        return cls(index, words, Labels.load(folder / _LABELS), price)
+
+    def understand(self, query: str, verbatim: bool = False) -> Understanding:
+        """See QueryReader.read."""
+        return self._reader.read(query, verbatim)
+
+    def allowed(self, query: Understanding, allowed: np.ndarray, price: bool = True) -> np.ndarray:
+        """Items that a query's prices and exclusions leave.
+
+        Args:
+            query: The query.
+            allowed: bool [items], items that may be returned.
+            price: Whether prices count.
+        """
+        intents = query.intents
+        kept = allowed.copy()
+        if price and intents.priced:
+            low, high = intents.price_min or 0.0, np.inf if intents.price_max is None else intents.price_max
+            # An unknown price, NaN, is within no bounds.
+            kept &= (self._price >= low) & (self._price <= high)
+        for word in intents.without:
+            excluded = self.index.holding(self.index.analyzer.words(word), _EXCLUDED_FROM)
+            free = self.index.holding_term(self.index.analyzer.free_of(word))
+            kept[np.setdiff1d(excluded, free)] = False
+        return kept
+
+    def find(self, query: Understanding, count: int, allowed: np.ndarray | None = None) -> Found:
+        """Find the best `count` items of a query.
+
+        A query that no item fits is relaxed: its prices are left out, then the words that the best item lacks.
+        """
+        relaxed: list[str] = []
+        everything = np.ones(len(self._price), bool) if allowed is None else allowed
+        matches = self._matches(query, count, self.allowed(query, everything))
+        if not len(matches.item) and query.intents.priced:
+            matches = self._matches(query, count, self.allowed(query, everything, price=False))
+            relaxed += ["price"] * bool(len(matches.item))
+        if not len(matches.item):
+            return Found(matches.item, matches.score, np.zeros(0, np.int8))
+        for word in query.words:
+            if self.index.known(word) and not self.index.matched(word, matches.item[:1])[0]:
+                relaxed.append(word.text)
+        best = matches.coverage.max()
+        rank_class = np.where(matches.coverage >= _AS_ASKED * best, 1, 0).astype(np.int8)
+        rank_class[matches.exact] = 2
+        order = np.flatnonzero((matches.coverage >= _LEAST_COVERAGE * best) | matches.exact)
+        order = order[np.argsort(-rank_class[order], kind="stable")][:count]
+        return Found(matches.item[order], matches.score[order], rank_class[order], tuple(relaxed))
+
+    def _matches(self, query: Understanding, count: int, allowed: np.ndarray | None) -> Matches:
+        matches = self.index.search(query.query, query.words, count, allowed)
+        score = matches.score.astype(np.float64)
+        for label, words in query.labels:
+            if label.kind in _PREFERRED:
+                named = self._named(words, FIELD_OF[label.kind], matches.item)
+                score *= np.where(named, _NAMED, 1.0)
+        if query.intents.cheap:
+            score *= 1 - _CHEAP * (1 - self._cheapness[matches.item])
+        order = np.lexsort((matches.item, -score, ~matches.exact))
+        return matches.take(order, score)
+
+    def _named(self, words: tuple[Word, ...], of: Field, items: np.ndarray) -> np.ndarray:
+        return np.logical_and.reduce([self.index.matched(word, items, of) > 0 for word in words])
+
+
+_WORDS, _LABELS = "words", "labels.arrow"

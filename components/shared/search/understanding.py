@@ -1,0 +1,128 @@
+"""What a query is understood as: words that the catalog has, prices, exclusions, brands and other names."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from components.shared.search.index import SearchIndex
+from components.shared.search.intents import Intents, read_intents
+from components.shared.search.labels import Label, Labels
+from components.shared.search.vocabulary import CatalogWords
+from components.shared.text.analyzer import Alternative, Word
+
+_SHORTEST_PART = 3
+"""Letters of the parts of a word that is two words in the catalog: 'icecream'."""
+_JOINED_WEIGHT = 1.0
+
+
+@dataclass(frozen=True)
+class Understanding:
+    """What a query is understood as.
+
+    Attributes:
+        query: As it was asked.
+        text: What is searched for: corrected, without prices and exclusions.
+        words: Words of `text`.
+        intents: Prices and exclusions.
+        corrections: (word as typed, word of the catalog).
+        unknown: Words that no item has.
+        labels: Names of the catalog in the query, each with its words.
+    """
+
+    query: str
+    text: str
+    words: tuple[Word, ...]
+    intents: Intents
+    corrections: tuple[tuple[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+    labels: tuple[tuple[Label, tuple[Word, ...]], ...] = ()
+
+    def told(self) -> dict[str, Any]:
+        """What a frontend shows, so that a shopper can undo it; without what does not apply."""
+        told = {
+            "text": self.text if self.text != self.intents.text or self.corrections else "",
+            "corrected": dict(self.corrections),
+            "unknown": list(self.unknown),
+            "price_min": self.intents.price_min, "price_max": self.intents.price_max,
+            "cheap": self.intents.cheap or None,
+            "without": list(self.intents.without),
+            "names": [{"kind": label.kind, "name": label.name} | ({"attribute": label.attribute} if label.attribute
+                      else {}) for label, _ in self.labels],
+        }  # fmt: skip
+        return {name: value for name, value in told.items() if value or value == 0}
+
+
+class QueryReader:
+    """Understands queries of one catalog.
+
+    Args:
+        index: Index of the catalog. words: Its words as written. labels: Its names.
+    """
+
+    def __init__(self, index: SearchIndex, words: CatalogWords, labels: Labels):
+        self._index, self._words, self._labels = index, words, labels
+
+    def read(self, query: str, verbatim: bool = False) -> Understanding:
+        """Understand a query.
+
+        Args:
+            query: Text of a shopper.
+            verbatim: Whether to take it as it is written: nothing is corrected, left out or read as a price.
+        """
+        intents = Intents(query) if verbatim else read_intents(query)
+        words = self._index.analyzer.words(intents.text)
+        corrections: dict[str, str] = {}
+        if not verbatim:
+            words = list(self._corrected(words, corrections))
+            words = [self._joined(words, at) for at in range(len(words))]
+        unknown = tuple(dict.fromkeys(word.text for word in words if not self._index.known(word)))
+        found = () if verbatim else tuple((label, tuple(span)) for label, span in self._labels.found(words))
+        return Understanding(query, " ".join(word.text for word in words), tuple(words), intents,
+                             tuple(corrections.items()), unknown, found)  # fmt: skip
+
+    def _corrected(self, words: Sequence[Word], corrections: dict[str, str]) -> Iterator[Word]:
+        """The words, those that no item has replaced by what they probably mean."""
+        for at, word in enumerate(words):
+            if self._index.known(word) or self._known_beside(words, at):
+                yield word
+            elif meant := self._meant(word.text):
+                corrections[word.text] = meant
+                yield from self._index.analyzer.words(meant)
+            else:
+                yield word
+
+    def _meant(self, word: str) -> str:
+        parts = self._parts(word)
+        return " ".join(parts) if parts else self._words.correction(word)
+
+    def _known_beside(self, words: Sequence[Word], at: int) -> bool:
+        """Whether a word is half of one that the catalog has: 'key board'."""
+        return self._joined(words, at).alternatives != words[at].alternatives
+
+    def _parts(self, word: str) -> tuple[str, str] | None:
+        """The two words of the most items that are this word without the blank; None if no item has both."""
+        if not word.isalpha():
+            return None
+        best, found = 0, None
+        for cut in range(_SHORTEST_PART, len(word) - _SHORTEST_PART + 1):
+            parts = word[:cut], word[cut:]
+            items = self._index.together([term for part in parts for term in self._index.analyzer.terms(part).plain])
+            if items > best:
+                best, found = items, parts
+        return found
+
+    def _joined(self, words: Sequence[Word], at: int) -> Word:
+        """A word that the compound with its neighbour also stands for, if the catalog has that: 'usb c' as 'usbc'."""
+        found = words[at]
+        for left, right in ((at - 1, at), (at, at + 1)):
+            if left < 0 or right >= len(words) or not _joinable(words[left].text + words[right].text):
+                continue
+            compound = self._index.analyzer.terms(words[left].text + words[right].text).plain
+            if len(compound) == 1 and self._index.postings.frequency(compound[0]):
+                more = Alternative((compound[0],), _JOINED_WEIGHT)
+                found = replace(found, alternatives=(*found.alternatives, more))
+        return found
+
+
+def _joinable(text: str) -> bool:
+    return text.isascii() and text.isalnum() and not text.isdigit()

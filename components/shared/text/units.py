@@ -1,0 +1,92 @@
+"""Quantities in texts: numbers with a unit, in one form ('500 ml', '500ml' and '0.5 l' are '500ml')."""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
+
+_SIZES: dict[str, dict[str, tuple[str, str]]] = {
+    "ml": {"1": ("ml milliliter milliliters millilitre millilitres 毫升", ""), "10": ("cl", ""),
+           "1000": ("liter liters litre litres ltr 公升", "l 升")},
+    "floz": {"1": ("floz", ""), "128": ("gal gallon gallons", ""), "32": ("qt quart quarts", ""),
+             "16": ("pint pints", "")},
+    "g": {"1": ("gram grams gr 克", "g"), "0.001": ("mg milligram milligrams 毫克", ""),
+          "1000": ("kg kgs kilo kilos kilogram kilograms 千克 公斤", ""), "500": ("斤", "")},
+    "oz": {"1": ("oz ounce ounces", ""), "16": ("lb lbs pound pounds", "")},
+    "mm": {"1": ("mm millimeter millimeters millimetre 毫米", ""), "10": ("cm centimeter centimetre 厘米", ""),
+           "1000": ("meter meters metre metres 米", "m")},
+    "in": {"1": ("inch inches zoll 英寸 寸", "in"), "12": ("ft foot feet 英尺", "")},
+    "gb": {"1": ("gb gigabyte gigabytes", ""), "1000": ("tb terabyte terabytes", ""), "0.001": ("mb megabyte", ""),
+           "0.000001": ("kb", "")},
+    "mhz": {"1": ("mhz", ""), "1000": ("ghz", ""), "0.001": ("khz", ""), "0.000001": ("hz", "")},
+    "mbps": {"1": ("mbps", ""), "1000": ("gbps", "")},
+    "w": {"1": ("watt watts 瓦", "w"), "1000": ("kw kilowatt kilowatts", "")},
+    "v": {"1": ("volt volts 伏", "v")},
+    "mah": {"1": ("mah", ""), "1000": ("ah", "")},
+    "mp": {"1": ("mp megapixel megapixels", "")},
+    "ct": {"1": ("ct count pk pack packs pcs pc pieces", "")},
+}  # fmt: skip
+"""Base unit -> multiple of it -> (names of the unit, those that need care because they are common words or letters).
+
+Decimal multiples of memory, as shops write it: 2 TB and 2000 GB. US gallons, quarts and pints."""
+
+_UNIT = {
+    name: (base, Decimal(size)) for base, sizes in _SIZES.items() for size, names in sizes.items()
+    for name in " ".join(names).split()
+}  # fmt: skip
+_NAMES = "|".join(sorted(_UNIT, key=len, reverse=True))
+_NUMBER = r"(?P<number>\d+(?: \d/\d+|[.,]\d+(?![\d,.]*\d)|/\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)"
+_QUANTITY = re.compile(
+    rf"(?<![\w.,/]){_NUMBER}(?:\s?(?P<mark>\"|”|′′|''|’’)|[\s-]?(?:(?P<fluid>fl\.?\s?oz)|(?P<unit>{_NAMES}))"
+    r"(?![a-z0-9])\.?)"
+)
+_DIGITS = 6
+"""Decimals kept of a quantity, so that a third has an end."""
+
+
+def quantities(folded: str) -> Iterator[tuple[str, int, int]]:
+    """Find the quantities of a folded text.
+
+    >>> list(quantities("milk 0.5 l"))
+    [('500ml', 5, 10)]
+
+    Yields:
+        The quantity in its base unit, and its start and end in the text.
+    """
+    for found in _QUANTITY.finditer(folded):
+        number = _decimal(found["number"])
+        if number is None:
+            continue
+        if found["mark"]:
+            base, size = "in", Decimal(1)
+        elif found["fluid"]:
+            base, size = "floz", Decimal(1)
+        else:
+            base, size = _UNIT[found["unit"]]
+            # '3 in 1' is no length.
+            if found["unit"] == "in" and re.match(r"[\s-]\d", folded[found.end() :]):
+                continue
+        yield f"{plain(number * size)}{base}", found.start(), found.end()
+
+
+def plain(number: Decimal) -> str:
+    """A number without exponent and trailing zeros.
+
+    >>> plain(Decimal("1E+3")), plain(Decimal("15.60"))
+    ('1000', '15.6')
+    """
+    text = f"{round(number, _DIGITS):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _decimal(text: str) -> Decimal | None:
+    """The value of '1.5', '1,5', '1,100', '1/2' or '1 1/2'; None if it is none of these."""
+    if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
+        return Decimal(text.replace(",", ""))
+    if "/" in text:
+        whole, _, part = text.rpartition(" ")
+        if part.endswith("/0") or set(part.partition("/")[2]) == {"0"}:
+            return None
+        value = Fraction(part) + (int(whole) if whole else 0)
+        return Decimal(value.numerator) / Decimal(value.denominator)
+    return Decimal(text.replace(",", "."))

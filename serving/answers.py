@@ -1,0 +1,72 @@
+"""Answers of the predictor: V1 objects and V2 columns."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+
+
+class Item(BaseModel):
+    """One answered item."""
+
+    item_id: str
+    title: str
+    price: float | None
+    """None when unknown."""
+    score: float
+    reasons: list[str]
+
+
+class Answer(BaseModel):
+    """The answer to one `Instance`."""
+
+    items: list[Item]
+    model_version: str
+    request_id: str
+    note: str = ""
+    """Set when the shopper is unknown."""
+    as_of: str = ""
+    """Time of the answer, ISO 8601 in UTC; reasons such as '9 days ago' refer to it."""
+    warnings: list[str] = []
+    """Ignored parts of the request, with the cause."""
+    search: dict[str, Any] = {}
+    """What the query was understood as, without what does not apply: text, corrected, unknown, price_min, price_max,
+    cheap, without, names, relaxed, by."""
+    propensities: tuple[float, ...] = Field((), exclude=True)
+    """Only for the inference log: probability of each item at its position; empty without exploration."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty_search(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only an answer to a query has `search`."""
+        values = write(self)
+        if not self.search:
+            del values["search"]
+        return values
+
+
+V2_OUTPUTS = {
+    "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
+    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES",
+}  # fmt: skip
+"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` is JSON. Rows are padded to
+the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
+
+
+def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
+    """Length of the longest answer, and the flat values of every V2 output."""
+    width = max((len(answer.items) for answer in answers), default=0)
+    padding = Item(item_id="", title="", price=None, score=0.0, reasons=[])
+    items = [item for answer in answers for item in [*answer.items, *[padding] * (width - len(answer.items))]]
+    return width, {
+        "item_id": [item.item_id for item in items],
+        "title": [item.title for item in items],
+        "price": [item.price or 0.0 for item in items],
+        "score": [item.score for item in items],
+        "reasons": ["; ".join(item.reasons) for item in items],
+        "count": [len(answer.items) for answer in answers],
+        "note": [answer.note for answer in answers],
+        "warnings": ["; ".join(answer.warnings) for answer in answers],
+        "as_of": [answer.as_of for answer in answers],
+        "search": [json.dumps(answer.search, ensure_ascii=False) for answer in answers],
+    }
