@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.evaluate_model import bootstrap
-from components.evaluate_model.bootstrap import intervals
-from components.evaluate_model.config import BootstrapConfig
+from components.shared.evaluation import bootstrap
+from components.shared.evaluation.bootstrap import BootstrapConfig, intervals
 
 CONFIG = BootstrapConfig(resamples=2_000, seed=3)
 
