@@ -15,7 +15,7 @@ from components.build_features.config import VocabularyConfig
 from components.build_features.content import content_width
 from components.build_features.queries import count, literal, only_row
 from components.shared.errors import InputError
-from components.shared.text.tokenizer import tokenize
+from components.shared.text.tokenizer import MAX_TEXT_LENGTH, tokenize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +81,14 @@ def encode_items(
     database.execute(
         f"""COPY (
         SELECT 0 AS row, '' AS item_id, '' AS title, '' AS brand, []::VARCHAR[] AS categories, NULL::FLOAT AS price,
-               NULL::FLOAT AS list_price, false AS available, []::INTEGER[] AS category_ids, [0] AS brand_ids,
+               NULL::FLOAT AS list_price, false AS available, '' AS description,
+               MAP {{}}::MAP(VARCHAR, VARCHAR) AS attributes, []::INTEGER[] AS category_ids, [0] AS brand_ids,
                [0] AS price_bucket_ids, []::INTEGER[] AS title_ids
         UNION ALL BY NAME
         SELECT item_row.row, item_id, coalesce(title, item_id) AS title, coalesce(brand, '') AS brand,
                coalesce(categories, []) AS categories, price, list_price, coalesce(available, true) AS available,
+               coalesce(left(description, {MAX_TEXT_LENGTH}), '') AS description,
+               coalesce(attributes, MAP {{}}) AS attributes,
                coalesce(category_ids, []) AS category_ids, [coalesce(brand_vocabulary.row, 0)] AS brand_ids,
                [coalesce({bucket}, 0)::INTEGER] AS price_bucket_ids, coalesce(title_ids, []) AS title_ids{content}
         FROM (SELECT * EXCLUDE (price) FROM items) JOIN item_row USING (item_id) LEFT JOIN item_price USING (item_id)

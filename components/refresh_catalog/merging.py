@@ -102,7 +102,7 @@ class _Changes:
         """Add items; `rows` (int64) are their catalog rows, those of new items are beyond the catalog."""
         content = part[CONTENT_COLUMN] if CONTENT_COLUMN in part.column_names else pa.nulls(len(part))
         stored = iter(self._attributes.take(rows[rows < self._known]).to_pylist())
-        items = part.select([name for name in part.column_names if name != CONTENT_COLUMN]).to_pylist()
+        items = part.select([name for name in part.column_names if name in self._attributes.column_names]).to_pylist()
         for row, item, given in zip(rows.tolist(), items, content, strict=True):
             before = next(stored) if row < self._known else self._blank(item["item_id"])
             fresh = {name: value for name, value in item.items() if value is not None}
@@ -133,6 +133,7 @@ class _Changes:
         blank = dict.fromkeys(self._attributes.column_names)
         return blank | {
             "item_id": item_id, "title": item_id, "brand": "", "categories": [], "available": True, "title_ids": [],
+            "description": "", "attributes": [],
         }  # fmt: skip
 
     def table(self) -> pa.Table:

@@ -38,7 +38,9 @@ from components.shared.text.lexical import LexicalIndex
 
 STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
-_READ = ("item_id", "title", "categories", "brand", "price", "available", CONTENT_COLUMN)
+_READ = (
+    "item_id", "title", "description", "categories", "brand", "attributes", "price", "available", CONTENT_COLUMN,
+)  # fmt: skip
 _BATCH = 8_192
 _NOT_COPIED = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
 """Files of a bundle that are not copied."""

@@ -31,7 +31,7 @@ def _write_shop(folder, events: int) -> None:
             f"FROM range({events}) t(i)) TO '{folder}/events/part.parquet'"
         )
         database.execute(
-            "COPY (SELECT 'i' || i::VARCHAR AS item_id, 'Item ' || i AS title, ['root', 'leaf ' || (i % 50)] AS "
+            "COPY (SELECT 'i' || i::VARCHAR AS item_id, 'Item ' || i AS title, NULL::VARCHAR AS description, ['root', 'leaf ' || (i % 50)] AS "
             "categories, 'brand ' || (i % 90) AS brand, 5.0::DOUBLE AS price, true AS available, "
             "NULL::TIMESTAMPTZ AS created_at, NULL::MAP(VARCHAR, VARCHAR) AS attributes, "
             f"NULL::FLOAT[] AS content_vector FROM range(20000) t(i)) TO '{folder}/items/part.parquet'"

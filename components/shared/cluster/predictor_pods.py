@@ -70,7 +70,7 @@ def predictor_state(cluster: Cluster, wanted: Predictor) -> State:
     Raises:
         ClusterError: the API rejected a request or is unavailable.
     """
-    deployment = _deployment(cluster, wanted)
+    deployment = read_deployment(cluster, wanted.deployment)
     if deployment is None:
         said = _service_failure(cluster, wanted)
         return State(False, said or f"KServe has not made Deployment {wanted.deployment} yet", said, settled=False)
@@ -127,9 +127,10 @@ def reported_version(cluster: Cluster, pod: Manifest, model: str) -> str:
         return ""
 
 
-def _deployment(cluster: Cluster, wanted: Predictor) -> Manifest | None:
+def read_deployment(cluster: Cluster, name: str) -> Manifest | None:
+    """Return a Deployment, or None. The right to list them, which `Cluster.find` needs, is not given to the steps."""
     with contextlib.suppress(MissingObject):
-        return cluster.get(DEPLOYMENT, wanted.deployment)
+        return cluster.get(DEPLOYMENT, name)
     return None
 
 

@@ -4,8 +4,8 @@ import time
 
 from components.shared.cluster.api import Cluster, Manifest
 from components.shared.cluster.inference_service import ServiceSpec, predictor, served_model
-from components.shared.cluster.kinds import AUTOSCALER, DEPLOYMENT, INFERENCE_SERVICE
-from components.shared.cluster.predictor_pods import Predictor, predictor_state, wait_until_serving
+from components.shared.cluster.kinds import AUTOSCALER, INFERENCE_SERVICE
+from components.shared.cluster.predictor_pods import Predictor, predictor_state, read_deployment, wait_until_serving
 from components.shared.cluster.route import CANDIDATE, Route, candidate_service, stable_service
 from components.shared.cluster.traffic import Placement
 from components.shared.cluster.versions import Versions, note_versions, read_versions, stable_uri
@@ -177,5 +177,5 @@ def end_candidate(cluster: Cluster, spec: ServiceSpec, change: Manifest | None =
 def _wait_until_gone(cluster: Cluster, deployment: str) -> None:
     """Wait a while until KServe has removed a Deployment."""
     deadline = time.monotonic() + _GONE_S
-    while cluster.find(DEPLOYMENT, deployment) and time.monotonic() < deadline:
+    while read_deployment(cluster, deployment) and time.monotonic() < deadline:
         time.sleep(0.2)

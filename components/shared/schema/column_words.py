@@ -24,6 +24,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "item_id": "item, id, product id, product, sku, asin, parent asin, article id, goods id, stock code, "
         "variant id, offer id, pid, handle, product code",
         "title": "name, product name, item name, product title, prod name, description",
+        "description": "long description, short description, product description, detail desc, body html, body, summary",
         "categories": "category, category path, category code, product type, product category, taxonomy, "
         "main category, type, department",
         "brand": "brand name, vendor, manufacturer",

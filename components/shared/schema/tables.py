@@ -40,6 +40,7 @@ ITEMS = pa.schema(
     [
         pa.field("item_id", pa.string(), nullable=False),
         pa.field("title", pa.string()),
+        pa.field("description", pa.string()),
         pa.field("categories", pa.list_(pa.string())),
         pa.field("brand", pa.string()),
         pa.field("price", pa.float32()),
