@@ -92,6 +92,7 @@ def read_judgment_rows(source: str) -> JudgmentRows:
 
 
 def _chunks(files: SourceFiles, path: str, kind: str) -> Iterator[Chunk]:
+    names: tuple[str, ...] = ()
     if kind == "parquet":
         with opened(files.filesystem, path) as stream:
             names = next(read_parquet(stream, path, ())).columns

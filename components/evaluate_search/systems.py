@@ -145,4 +145,4 @@ def _best(scores: np.ndarray, count: int, catalog: SearchCatalog) -> list[str]:
 
 def _ranked(scores: np.ndarray, item_ids: Sequence[str], catalog: SearchCatalog) -> list[str]:
     found = scores[[catalog.row_of[name] for name in item_ids]]
-    return [item_ids[at] for at in np.argsort(-found, kind="stable").tolist()]
+    return [item_ids[int(at)] for at in np.argsort(-found, kind="stable")]
