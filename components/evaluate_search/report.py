@@ -36,8 +36,8 @@ def evaluation_page(result: Mapping[str, Any], measured: Measured, catalog: Sear
         printable(f"judgments: {result['judgments']['source']}; catalog: {result['catalog']['source']}"),
     )
     _figures(page, result)
-    (_gains if measured.scored.any() else _changes)(page, measured)
     _side_by_side(page, measured, catalog)
+    (_gains if measured.scored.any() else _changes)(page, measured)
     return page
 
 

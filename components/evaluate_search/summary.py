@@ -12,7 +12,7 @@ from components.evaluate_search.judgments import Judgments
 from components.evaluate_search.measuring import FIRST, METRICS, Answers
 from components.evaluate_search.systems import BASELINE, CHAMPION, PRODUCT
 from components.shared.evaluation.bootstrap import intervals
-from components.shared.evaluation.search_metrics import overlap_at_k, rank_biased_overlap
+from components.shared.evaluation.search_metrics import rank_biased_overlap, result_overlap_at_k
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Measured:
         pairs = list(zip(self.answers[PRODUCT].results, self.answers[CHAMPION].results, strict=True))
         persistence = self.options.persistence
         return {
-            "overlap_at_10": np.array([overlap_at_k(one, other, FIRST) for one, other in pairs]),
+            "overlap_at_10": np.array([result_overlap_at_k(one, other, FIRST) for one, other in pairs]),
             "rank_biased_overlap": np.array([rank_biased_overlap(one, other, persistence) for one, other in pairs]),
         }
 

@@ -43,7 +43,7 @@ def judged_at_k(judged: np.ndarray, k: int) -> np.ndarray:
     return judged[:, :k].sum(1) / k
 
 
-def overlap_at_k(one: Sequence[str], other: Sequence[str], k: int) -> float:
+def result_overlap_at_k(one: Sequence[str], other: Sequence[str], k: int) -> float:
     """Results in the first k positions of both lists divided by those of the longer one; 1 for two empty lists."""
     first, second = set(one[:k]), set(other[:k])
     longer = max(len(first), len(second))
