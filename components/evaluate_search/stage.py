@@ -7,6 +7,8 @@ from typing import Any
 
 from components.evaluate_search.config import SearchEvaluationOptions
 from components.evaluate_search.evaluate import STAGE, Searched, SearchEvaluation, evaluate_search
+from components.evaluate_search.systems import ModelSearch
+from components.shared.errors import BundleError, InputError
 from components.shared.progress import report, tell
 from components.shared.release.registry import CHAMPION, Registry
 
@@ -27,6 +29,7 @@ def searched(
     champion = _champion(registry, model_name)
     if not items and bundle is None:
         bundle, champion = champion, None
+    champion = champion if champion is None or _opens(champion, public_key) else None
     return Searched(items=items, data=data, bundle=bundle, champion=champion, public_key=public_key)
 
 
@@ -35,6 +38,16 @@ def _champion(registry: str, model_name: str) -> Path | None:
     found = Registry(registry) if registry else None
     has_one = found is not None and CHAMPION in found.aliases(model_name)
     return found.resolve(f"{model_name}/{CHAMPION}") if found and has_one else None
+
+
+def _opens(champion: Path, public_key: str) -> bool:
+    """Whether the champion can be compared with; one of an older format or with another key must not block a model."""
+    try:
+        ModelSearch(champion, public_key)
+    except (BundleError, InputError) as error:
+        tell(STAGE, f"the champion {champion.name} cannot be opened ({error.headline}), so it was not compared")
+        return False
+    return True
 
 
 def run(source: str, wanted: Searched, out: Path, html: Path, options: Mapping[str, Any]) -> SearchEvaluation:

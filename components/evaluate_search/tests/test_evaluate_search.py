@@ -12,6 +12,8 @@ from components.evaluate_search.evaluate import Searched
 from components.evaluate_search.systems import PlainBm25, catalog_systems, plain_tokens
 from components.evaluate_search.tests.small_shop import ITEMS, JUDGMENTS, write
 from components.shared.errors import BundleError, InputError
+from components.shared.release.registry import Registry
+from components.shared.release.signing import create_key, public_path
 from serving.tests.handmade import write_bundle
 
 
@@ -179,3 +181,26 @@ def test_component_writes_artifacts_and_metrics_and_tells_what_was_left_out(shop
         component.python_func(
             judgments="x", evaluation=evaluation, report=report, metrics=metrics, options={"resample": 1}
         )
+
+
+def test_component_measures_the_champion_or_compares_with_it(shop, bundle, capsys):
+    registry = Registry(shop / "registry")
+    registry.promote("handmade", registry.add(bundle))
+    write(shop / "judgments.jsonl", ("query", "item_id", "grade"), [("oat milk", "oat", 3), ("cheese", "gone", 2)])
+    where = {"registry": str(shop / "registry"), "model_name": "handmade", "judgments": str(shop / "judgments.jsonl")}
+    write(shop / "all.jsonl", ("item_id", "title"), [("oat", "Oat milk"), ("gone", "Cheese")])
+    outputs = {name: Artifact(shop / name) for name in ("evaluation", "report")}
+    alone, beside = Artifact(shop / "metrics"), Artifact(shop / "metrics")
+    component.python_func(**where, **outputs, metrics=alone)
+    component.python_func(**where, **outputs, metrics=beside, bundle=Artifact(bundle))
+    assert alone.metrics["shoprank_ndcg_at_10"] == beside.metrics["champion_ndcg_at_10"] == 0.5
+    assert "difference_to_champion" not in alone.metrics and beside.metrics["difference_to_champion"] == 0.0
+    assert beside.metrics["churn"] == pytest.approx(0.0, abs=1e-12)
+    other_key, told = public_path(shop / "other.pem"), Artifact(shop / "metrics")
+    create_key(shop / "other.pem")
+    component.python_func(
+        **where, **outputs, metrics=told, items_source=str(shop / "all.jsonl"), public_key=str(other_key)
+    )
+    assert "champion_ndcg_at_10" not in told.metrics and "cannot be opened" in capsys.readouterr().out
+    with pytest.raises(InputError, match="neither a catalog nor a model"):
+        component.python_func(**{**where, "model_name": "other"}, **outputs, metrics=alone)
