@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate_model.bootstrap import intervals
-from components.evaluate_model.config import BootstrapConfig
+from components.shared.evaluation.bootstrap import BootstrapConfig, intervals
 from components.shared.evaluation.ranking_metrics import coverage, gini, novelty, per_shopper
 from components.shared.features.ragged import Ragged, offsets_of
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
+from components.shared.evaluation.bootstrap import BootstrapConfig
 from components.shared.options import Amount, Count, Fraction, Options, Rate, merged
 from components.shared.schema.sizes import Size
 
@@ -13,15 +14,6 @@ Baseline = Literal["popularity", "recent popularity", "personal frequency", "ite
 """Baselines of the evaluation."""
 Factor = Annotated[float, Field(ge=1)]
 """1 or more."""
-
-
-class BootstrapConfig(Options):
-    """Options of bootstrap intervals."""
-
-    resamples: Count = 500
-    """Number of resamples; by size: tiny 200, small 500, full 1000."""
-    seed: Amount = 0
-    """Seed of the resamples."""
 
 
 class Rules(Options):

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from components.evaluate_model.bootstrap import intervals
 from components.evaluate_model.compare import MODEL, Scope, subset
-from components.evaluate_model.config import BootstrapConfig
+from components.shared.evaluation.bootstrap import BootstrapConfig, intervals
 from components.shared.features.ragged import Ragged
 
 _SHOWN = ("ndcg_at_10", "recall_at_20")

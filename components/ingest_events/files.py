@@ -39,12 +39,16 @@ class SourceFiles:
     sizes: Mapping[str, int]
 
 
-def source_files(uri: str) -> SourceFiles:
+def source_files(uri: str, what: str = "source") -> SourceFiles:
     """List the files of a file, folder, URI or glob.
 
     A folder may have other files: hidden ones, whose name or folder begins with '_' or '.', such as markers and
     temporary files of Spark, those of other formats, and links to nothing. A file that is named itself is read whatever
     its name begins with.
+
+    Args:
+        uri: File, folder, URI or glob.
+        what: What errors call it.
 
     Raises:
         InputError: there is no file to read, or the URI cannot be opened.
@@ -66,17 +70,17 @@ def source_files(uri: str) -> SourceFiles:
             chosen[path] = kind
     if not chosen:
         there = bool(details) or named(uri, lambda: filesystem.exists(uri))
-        raise _nothing(uri, there, skipped)
+        raise _nothing(uri, what, there, skipped)
     sizes = {path: int(details[path].get("size") or 0) for path in chosen}
     return SourceFiles(filesystem, chosen, skipped, sizes)
 
 
-def _nothing(uri: str, there: bool, skipped: Mapping[str, str]) -> InputError:
+def _nothing(uri: str, what: str, there: bool, skipped: Mapping[str, str]) -> InputError:
     names = ", ".join(path.rsplit("/", 1)[-1] for path in list(skipped)[:5]) or "nothing"
     wrong = f"has {_OTHER}" if there else "does not exist"
+    demo = "'complete-journey', or " if what == "source" else ""
     return InputError(
-        f"source '{uri}' {wrong}",
-        f"give 'complete-journey', or a file, folder, URI or glob with such files; found there: {names}",
+        f"{what} '{uri}' {wrong}", f"give {demo}a file, folder, URI or glob with such files; found there: {names}"
     )
 
 

@@ -18,13 +18,16 @@ from components.shared.schema.tables import ITEMS
 DEFAULT_OPTIONS = DataOptions()
 
 
-def read_items(source: str, beside: Path, options: DataOptions = DEFAULT_OPTIONS) -> tuple[pa.Table, TableAccount]:
+def read_items(
+    source: str, beside: Path, options: DataOptions = DEFAULT_OPTIONS, silent: bool = False
+) -> tuple[pa.Table, TableAccount]:
     """Read items; several rows of an item stay, oldest first.
 
     Args:
         source: File, folder, URI or glob of Parquet, CSV or JSON.
         beside: Path whose folder gets the temporary files.
         options: Mapping (its entries of items), words for missing values and format of times.
+        silent: Report no progress.
 
     Returns:
         Valid rows in schema ITEMS, null where the source says nothing, and the account of the source.
@@ -37,7 +40,7 @@ def read_items(source: str, beside: Path, options: DataOptions = DEFAULT_OPTIONS
     mapping, reading = parse_mapping(options.full_mapping()), Reading.of(options.null_words, options.time_format)
     files = TabularFiles(uri=source, binding=Binding(table="items", mapping=mapping, reading=reading))
     with staging(beside) as connection:
-        stage(connection, "items", files, unique=False)
+        stage(connection, "items", files, unique=False, silent=silent)
         account = table_account(connection, "items", files)
         if not account.rows:
             raise InputError(f"items '{source}' has no rows", "give at least one item")

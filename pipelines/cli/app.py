@@ -16,6 +16,7 @@ from pipelines.cli import (
     registry,
     rollouts,
     running,
+    searching,
     serving,
     submission,
 )
@@ -33,6 +34,7 @@ for function in (
 ):  # fmt: skip
     app.command(function.__name__)(function)
 app.command("compile")(submission.compile_)
+app.command("search-eval")(searching.search_eval)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(registry.bundle, name="bundle")

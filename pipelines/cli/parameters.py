@@ -16,7 +16,7 @@ Size = Annotated[
 Data = Annotated[str, typer.Option("--data", help="complete-journey, or a file, folder or URI of events.")]
 Items = Annotated[str, typer.Option("--items", help="File, folder or URI of the catalog.")]
 Users = Annotated[str, typer.Option("--users", help="File, folder or URI of the users.")]
-Mapping = Annotated[str, typer.Option("--mapping", help="JSON, or a JSON file: {our column: their column}.")]
+Mapping = Annotated[str, typer.Option("--mapping", help="JSON, or a JSON or YAML file: {our column: their column}.")]
 Preset = Annotated[
     str,
     typer.Option(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 from rich.table import Table
 from rich.text import Text
 
@@ -139,7 +140,7 @@ def refresh(
     """Add new and changed items to the champion without training; verify and release the result."""
     given = options_of(config, set_, mapping=mapping)
     folder = out.resolve()
-    existing_registry(out, _own_registry(given))
+    existing_registry(out, own_registry(given))
     _run("catalog", {**given, "items_source": absolute_source(items)}, folder, as_json, set_)
     version = Registry(_registry(given, folder)).aliases(str(given.get("model_name", "shop")))[CHAMPION]
     if as_json:
@@ -177,10 +178,10 @@ def train(
 
 def _registry(given: MappingOf[str, Any], out: Path) -> Root:
     """The registry of a local run: the given one, or the output folder's."""
-    return _own_registry(given) or out / "registry"
+    return own_registry(given) or out / "registry"
 
 
-def _own_registry(given: MappingOf[str, Any]) -> str:
+def own_registry(given: MappingOf[str, Any]) -> str:
     """The registry that a user names; '' for the output folder's."""
     from pipelines.config import without_defaults
 
@@ -237,14 +238,22 @@ def options_of(config: Path | None, words: list[str] | None, guess: bool = False
 
 def _mapping(text: str) -> dict[str, Any]:
     """The mapping of --mapping: JSON itself, or the name of a file with it."""
-    fix = 'give the path of a JSON file, or an object such as {"user_id": "visitor"}'
+    from pipelines.yaml_text import read_yaml
+
+    fix = 'give the path of a JSON or YAML file, or an object such as {"user_id": "visitor"}'
     inline = text.lstrip().startswith(("{", "["))
     where = "--mapping" if inline else f"--mapping {text}"
+    is_yaml = not inline and text.endswith((".yaml", ".yml"))
     try:
         # The mark that some editors put before UTF-8 is no part of the JSON.
-        found = json.loads(text if inline else Path(text).read_text(encoding="utf-8-sig"))
+        content = text if inline else Path(text).read_text(encoding="utf-8-sig")
+        found = read_yaml(content) if is_yaml else json.loads(content)
+    except yaml.YAMLError as error:
+        raise InputError(
+            f"{where} is not YAML: {' '.join(str(error).split())}", "write lines such as user_id: visitor"
+        ) from error
     except FileNotFoundError as error:
-        kind = "there is no such file" if text.endswith(".json") else "neither a file nor JSON"
+        kind = "there is no such file" if text.endswith((".json", ".yaml", ".yml")) else "neither a file nor JSON"
         raise InputError(f"{where}: {kind}", fix) from error
     except OSError as error:
         raise InputError(f"{where} cannot be read: {error.strerror}", fix) from error

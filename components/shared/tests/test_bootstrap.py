@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from components.evaluate_model import bootstrap
-from components.evaluate_model.bootstrap import intervals
-from components.evaluate_model.config import BootstrapConfig
+from components.shared.evaluation import bootstrap
+from components.shared.evaluation.bootstrap import BootstrapConfig, intervals
 
 CONFIG = BootstrapConfig(resamples=2_000, seed=3)
 
@@ -52,3 +51,12 @@ def test_resampling_in_parts_gives_the_same_intervals(monkeypatch):
 def test_interval_without_shoppers_is_empty():
     found = intervals(np.zeros((0, 2)), CONFIG)
     assert found[0].to_json() == {"mean": None, "low": None, "high": None}
+
+
+def test_ninety_five_percent_of_the_intervals_contain_the_true_difference():
+    """Skewed differences of 80 queries, most of them zero, as those of two searches are."""
+    random, config, true = np.random.default_rng(6), BootstrapConfig(resamples=800, seed=7), 0.4 * 0.05
+    changed = random.random((80, 400)) < 0.4
+    values = np.where(changed, random.normal(0.05, 0.25, (80, 400)), 0.0)
+    contained = np.mean([found.low <= true <= found.high for found in intervals(values, config)])
+    assert 0.91 <= contained <= 0.98

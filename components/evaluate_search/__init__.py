@@ -1,0 +1,1 @@
+"""Measures a search against judgments, clicks or an earlier version, without events or training."""

@@ -1,0 +1,121 @@
+"""`shoprank search-eval`: measures a search on judgments, clicks or queries."""
+
+from collections.abc import Mapping as MappingOf
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from components.shared.errors import InputError
+from components.shared.release.bundle import MANIFEST
+from components.shared.release.registry import CHAMPION, Registry, Root
+from components.shared.release.signing import PRIVATE_FILE, public_path
+from components.shared.wording import printable
+from pipelines.cli.console import console
+from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit, existing_registry
+from pipelines.cli.running import options_of, own_registry
+
+FOLDER = "search-evaluation"
+"""Folder of the results in that of --out."""
+
+
+def search_eval(
+    judgments: Annotated[
+        str,
+        typer.Option(help="Columns query, item_id, grade; or query, item_id, clicks[, impressions]; or query alone."),
+    ],
+    items: Annotated[str, typer.Option(help="Catalog that is searched without a model. Default: the champion.")] = "",
+    mapping: Mapping = "",
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    champion: Annotated[
+        Path | None, typer.Option(help="Bundle to compare with, or an output folder whose champion is compared with.")
+    ] = None,
+    model_name: ModelName = "shop",
+    public_key: Annotated[
+        Path | None, typer.Option(help="Public key to verify bundles. Default: that of --out, if it has one.")
+    ] = None,
+    relevant_grade: Annotated[float, typer.Option(help="Lowest grade of a relevant item.")] = 1.0,
+    as_json: Json = False,
+) -> None:
+    """Measure the search on judgments or clicks beside plain BM25 and, with --champion, another model."""
+    from components.evaluate_search.config import SearchEvaluationOptions
+    from components.evaluate_search.evaluate import Searched, evaluate_search
+
+    options = SearchEvaluationOptions.read({"relevant_grade": relevant_grade}, "")
+    given = options_of(config, set_, mapping=mapping)
+    bundle = None if items else _champion(existing_registry(out, own_registry(given)), model_name)
+    searched = Searched(
+        items=items, data=given.get("data", {}), bundle=bundle,
+        champion=_compared(champion, model_name), public_key=_key(public_key, out),
+    )  # fmt: skip
+    folder = out.resolve() / FOLDER
+    page = folder / "report.html"
+    with console.status("") as status:
+        found = evaluate_search(
+            judgments, searched, folder, page, options,
+            lambda share, note: status.update(f"{share:.0%} {note}"),
+        )  # fmt: skip
+    if as_json:
+        return emit({**found.result, "report": page})
+    _show(found.result, found.notes)
+    console.print(f"report: {page}", soft_wrap=True)
+
+
+def _champion(registry: Root, model_name: str) -> Path:
+    """The champion's bundle; an error if there is none."""
+    return Registry(registry).resolve(f"{model_name}/{CHAMPION}")
+
+
+def _compared(folder: Path | None, model_name: str) -> Path | None:
+    """The bundle of --champion.
+
+    Raises:
+        InputError: the folder is neither a bundle nor an output folder.
+    """
+    if folder is None or (folder / MANIFEST).exists():
+        return folder
+    if not (folder / "registry").is_dir():
+        raise InputError(
+            f"--champion {folder} contains neither a bundle nor a registry",
+            "give the folder of a bundle, or the --out of a run",
+        )
+    return _champion(folder / "registry", model_name)
+
+
+def _key(given: Path | None, out: Path) -> str:
+    own = public_path(out / "keys" / PRIVATE_FILE)
+    return str(given or (own if own.exists() else ""))
+
+
+def _show(result: MappingOf[str, Any], notes: Sequence[str]) -> None:
+    from components.evaluate_search.report import COLUMNS
+    from components.evaluate_search.systems import PRODUCT
+
+    table = Table(show_edge=False, pad_edge=False)
+    others = result["differences"]
+    for heading in ("system", *COLUMNS.values(), *(f"nDCG@10 minus {other}" for other in others)):
+        table.add_column(heading, justify="left" if heading == "system" else "right")
+    for name, found in result["systems"].items():
+        figures = ["–" if found[metric] is None else f"{found[metric]:.4f}" for metric in COLUMNS]
+        gains = [_difference(difference) if name == PRODUCT else "" for difference in others.values()]
+        table.add_row(name, *figures, *gains)
+    console.print(table)
+    scored, queries = result["scored_queries"], result["queries"]
+    if others:
+        console.print(f"means over {scored:,} queries with a relevant item; zero results over all {queries:,}")
+    if similarity := result.get("champion_similarity"):
+        console.print(
+            f"against the champion: overlap@10 {similarity['overlap_at_10']:.4f}, rank-biased overlap "
+            f"{similarity['rank_biased_overlap']:.4f}, churn {similarity['churn']:.4f}, over {queries:,} queries"
+        )
+    for note in notes:
+        console.print(Text.assemble(("  ! ", "yellow"), printable(note)), soft_wrap=True)
+
+
+def _difference(found: MappingOf[str, Any]) -> str:
+    return f"{found['mean']:+.4f} ({found['low']:+.4f} to {found['high']:+.4f})"
