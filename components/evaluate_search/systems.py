@@ -1,7 +1,8 @@
-"""The searches that are measured: plain BM25, the lexical index over a catalog, and the answers of a model."""
+"""The searches that are measured: plain BM25, the search of the product over a catalog, and the answers of a model."""
 
 import logging
 import re
+import tempfile
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -13,8 +14,8 @@ from components.evaluate_search.catalog import SearchCatalog
 from components.shared.evaluation.search_systems import SearchSystem
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
-from components.shared.text.lexical import LexicalIndex
-from components.shared.text.tokenizer import tokenize
+from components.shared.search.documents import read_documents
+from components.shared.search.searching import CatalogSearch
 
 # bm25s logs every index that it builds at level DEBUG, regardless of the root logger's level.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
@@ -41,7 +42,7 @@ def plain_tokens(text: str) -> list[str]:
 
 def catalog_systems(catalog: SearchCatalog) -> dict[str, SearchSystem]:
     """The baseline and the product's search over a catalog, by name."""
-    return {BASELINE: PlainBm25(catalog), PRODUCT: LexicalSearch(catalog)}
+    return {BASELINE: PlainBm25(catalog), PRODUCT: ProductSearch(catalog)}
 
 
 class PlainBm25:
@@ -70,24 +71,36 @@ class PlainBm25:
         return self._index.get_scores(known) if known else np.zeros(len(self._catalog), np.float32)
 
 
-class LexicalSearch:
-    """The lexical index of the models over title, brand and categories, without a ranker."""
+class ProductSearch:
+    """The search of the product over a catalog, without a ranker.
+
+    Args:
+        catalog: Items to index.
+    """
 
     def __init__(self, catalog: SearchCatalog):
         self._catalog = catalog
-        self._index = LexicalIndex.build(catalog.texts("title", "brand", "categories"))
+        with tempfile.TemporaryDirectory() as folder:
+            CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder))
+            price = catalog.table["price"].to_numpy().astype(np.float32)
+            # Its files stay mapped into memory when the folder is gone.
+            self._search = CatalogSearch.load(Path(folder), price)
 
     def search(self, query: str, count: int) -> list[str]:
-        """Items with a word of the query."""
-        return _best(self._scores(query), count, self._catalog)
+        """What the query finds."""
+        return self._ids(self._search.find(self._search.understand(query), count).item)
 
     def rank(self, query: str, item_ids: Sequence[str]) -> list[str]:
-        """The given items by score."""
-        return _ranked(self._scores(query), item_ids, self._catalog)
+        """The given items that the query finds, then those that it would find in another order, then the rest."""
+        allowed = np.zeros(len(self._catalog), bool)
+        allowed[[self._catalog.row_of[name] for name in item_ids]] = True
+        read = self._search.understand(query)
+        found = self._search.find(read, len(item_ids), allowed).item
+        others = self._search.index.search(query, read.words, len(item_ids), allowed).item
+        return list(dict.fromkeys([*self._ids(found), *self._ids(others), *item_ids]))
 
-    def _scores(self, query: str) -> np.ndarray:
-        found = self._index.scores(query)
-        return np.concatenate([found, np.zeros(len(self._catalog) - len(found), np.float32)])
+    def _ids(self, rows: np.ndarray) -> list[str]:
+        return [self._catalog.item_id[row] for row in rows.tolist()]
 
 
 class ModelSearch:
@@ -125,8 +138,9 @@ class ModelSearch:
         return list(dict.fromkeys([*self._answer(query, len(item_ids), allowed), *item_ids]))
 
     def _answer(self, query: str, count: int, allowed: np.ndarray) -> list[str]:
-        # The predictor ignores such a query, and recommends.
-        if not tokenize(query) or not allowed.any():
+        read = self._recommender.understood(query)
+        # The predictor recommends for a query without a word.
+        if read is None or not read.words or not allowed.any():
             return []
         (ranking,) = self._recommender.rank(self._shopper, count, [query], allowed)
         return [self._ids[row] for row in ranking.item.tolist() if row]
