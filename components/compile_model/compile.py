@@ -16,6 +16,7 @@ from components.compile_model.export import (
     quantise_dense,
 )
 from components.compile_model.parity import compare, index_recall, latency, quality
+from components.shared.features.columns import ItemStatistic
 from components.shared.features.rows import Rows
 from components.shared.progress import report
 from components.shared.recommender.candidates import CandidateConfig
@@ -145,7 +146,8 @@ def _copy_state(features: Path, statistics: Path | None, folder: Path, language:
     shutil.copyfile(features / "statistics" / "serving.npy", folder / "statistics.npy")
     shutil.copytree(features / "neighbours" / "serving", folder / "neighbours")
     (folder / "search").mkdir()
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", language)
+    asked = np.load(folder / "statistics.npy")[:, ItemStatistic.POPULARITY_LONG]
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", language, asked.tolist())
     if statistics is not None:
         shutil.copyfile(statistics / "statistics.json", folder / "training_statistics.json")
     write_json(

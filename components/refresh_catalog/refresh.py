@@ -21,6 +21,7 @@ from components.refresh_catalog.merging import Refreshed, merge_items
 from components.shared.errors import BundleError
 from components.shared.evaluation.decision import Decision
 from components.shared.features.catalog import Catalog
+from components.shared.features.columns import ItemStatistic
 from components.shared.features.content import CONTENT_COLUMN
 from components.shared.features.spec import FeatureSpec
 from components.shared.progress import report, tell
@@ -134,17 +135,23 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
     # Keep the choice of flat scan or graph: a measurement at compile time made it, not only the number of items.
     exact = VectorIndex.load(index).exact
     VectorIndex.build(vectors, bias, len(vectors) if exact else 0).save(index)
-    language = index_language(folder / "search")
-    shutil.rmtree(folder / "search")
-    (folder / "search").mkdir()
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", language)
     statistics = np.load(folder / "statistics.npy")
-    np.save(folder / "statistics.npy", np.concatenate([statistics, np.zeros((more, statistics.shape[1]), np.float32)]))
+    statistics = np.concatenate([statistics, np.zeros((more, statistics.shape[1]), np.float32)])
+    np.save(folder / "statistics.npy", statistics)
+    _index_texts(folder, statistics[:, ItemStatistic.POPULARITY_LONG])
     near = Neighbours.open(folder / "neighbours").similarity
     grown = sparse.csr_matrix((near.data, near.indices, np.r_[near.indptr, np.full(more, near.indptr[-1])]),
                               shape=(len(catalog), len(catalog)))  # fmt: skip
     shutil.rmtree(folder / "neighbours")
     Neighbours(grown).save(folder / "neighbours")
+
+
+def _index_texts(folder: Path, asked: np.ndarray) -> None:
+    search = folder / "search"
+    language = index_language(search)
+    shutil.rmtree(search)
+    search.mkdir()
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), search, language, asked.tolist())
 
 
 def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

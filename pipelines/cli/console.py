@@ -12,6 +12,7 @@ from rich.text import Text
 
 from components.shared.errors import ShoprankError
 from components.shared.report.prices import price_text
+from components.shared.schema.searches import understood_sentences
 from components.shared.wording import printable
 from pipelines.local.log import Ended, Progressed, Started, Told
 
@@ -114,6 +115,8 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
         score = f"{item['score']:.3f}" if item["score"] >= 0.001 else "<0.001"
         table.add_row(str(position), item["title"], price_text(item.get("price")), score, "; ".join(item["reasons"]))
     console.print(table)
+    if said := understood_sentences(answer.get("search", {})):
+        console.print(Text.assemble(("understood: ", "cyan"), printable("; ".join(said))))
     for warning in answer.get("warnings", []):
         console.print(Text.assemble(("note: ", "yellow"), warning))
     if answer.get("note"):

@@ -65,7 +65,7 @@ def run(
 
 
 def demo(size: Size = "", out: Out = Path("out")) -> None:
-    """Train on a real shop's data, serve the model, send it three requests and write a report."""
+    """Train on a real shop's data, serve the model, send it requests and write a report."""
     from pipelines.local import demo as shop
 
     started = time.monotonic()

@@ -47,6 +47,7 @@ def ask(
     user: Annotated[str, typer.Option(help="Shopper id.")] = "",
     query: Annotated[str, typer.Option(help="Search text.")] = "",
     k: Annotated[int, typer.Option(help="Number of items.")] = 10,
+    verbatim: Annotated[bool, typer.Option("--verbatim", help="Search for exactly what --query says.")] = False,
     url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
     model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
     explain: Annotated[bool, typer.Option("--explain", help="Print the full explanation as JSON.")] = False,
@@ -56,6 +57,7 @@ def ask(
     from pipelines.cli.asking import ask as send
 
     request = {"k": k} | ({"user_id": user} if user else {}) | ({"query": query} if query else {})
+    request |= {"verbatim": True} if verbatim else {}
     answer = send(url, request, model, explain=explain)
     if explain or as_json:
         return emit(answer)

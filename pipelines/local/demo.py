@@ -1,4 +1,4 @@
-"""The demo: train on a real shop, serve the model, send three requests, write the report."""
+"""The demo: train on a real shop, serve the model, send requests, write the report."""
 
 import time
 from dataclasses import dataclass
@@ -26,12 +26,14 @@ class DemoRequest:
 
 
 def demo_requests(bundle: Path, query: str = "milk") -> list[DemoRequest]:
-    """Requests of a shopper with a long history, a search of the same shopper, and one of an unknown shopper."""
+    """Requests of a shopper with a long history, searches of the same shopper, and one of an unknown shopper."""
     users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
     shopper = users[-1]
     return [
         DemoRequest(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
         DemoRequest(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
+        DemoRequest("Searches for 'bananna'", {"user_id": shopper, "query": "bananna", "k": 4}),
+        DemoRequest("Searches for 'coffee under $6 -decaf'", {"query": "coffee under $6 -decaf", "k": 4}),
         DemoRequest("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
     ]
 
@@ -68,7 +70,8 @@ def report(run: Run, out: Path, answers: list[tuple[DemoRequest, dict[str, Any]]
         ranker=artifact("train-ranker", "model"), evaluation=artifact("evaluate-model", "evaluation"),
         compiled=artifact("compile-model", "compiled"), proof=artifact("validate-serving", "proof"),
         stages=run.stages, command=f"shoprank run {run.pipeline}" + (f" --size {size}" if size else ""),
-        answers=tuple({"title": q.title, "request": q.request, "items": a["items"]} for q, a in answers),
+        answers=tuple({"title": q.title, "request": q.request, "search": a.get("search", {}), "items": a["items"]}
+                      for q, a in answers),
     )  # fmt: skip
     write_report(folders, out)
     return out

@@ -43,6 +43,8 @@ LEXICAL_SHARE = 0.5
 """Weight of the score of the search in the score of an item of it; the rest is the probability of a target event.
 
 Both are first divided by the best candidate's value."""
+_FOUND = 2_000
+"""Items that a query finds; the best of them, and those that another source has too, are candidates."""
 _MEANT = 0.5
 """Share of the words of a query that the model must know for its vectors to stand for what is meant."""
 
@@ -161,7 +163,7 @@ class Recommender:
     ) -> tuple[Found | None, ...]:
         if self.search is None:
             return (None,) * len(queries)
-        return tuple(query and self.search.find(query, self.config.lexical, allowed) for query in queries)
+        return tuple(query and self.search.find(query, _FOUND, allowed) for query in queries)
 
     def _candidates(
         self, touched: PairSummary, vectors: np.ndarray, item_knn_score: sparse.csr_matrix,
@@ -197,7 +199,10 @@ class Recommender:
         for row, item, source in parts:
             use = ~searched[row] | (by_meaning[row] & (source == Source.RETRIEVED))
             kept.append((row[use], item[use], source))
-        at = [(place, found) for place, found in enumerate(searches) if found is not None]
+        at = [
+            (place, found.first(self.config.lexical, [item[row == place] for row, item, _ in parts]))
+            for place, found in enumerate(searches) if found is not None
+        ]  # fmt: skip
         row = np.concatenate([np.full(len(found.item), place) for place, found in at]).astype(np.int64)
         item = np.concatenate([found.item for _, found in at]).astype(np.int64)
         merged = merge([*kept, (row, item, Source.LEXICAL)], items, allowed)

@@ -24,6 +24,7 @@ from matplotlib.typing import RcKeyType
 from components.shared import storage
 from components.shared.report.page_style import CSS, TEMPLATE
 from components.shared.report.prices import price_text
+from components.shared.schema.searches import understood_sentences
 from components.shared.version import VERSION
 
 Tone = Literal["neutral", "good", "warning", "bad"]
@@ -174,7 +175,8 @@ class Page:
         """Add ranked products as cards.
 
         Args:
-            answers: Each {title, request, items: [{title, price, score, reasons}]}; a price or score may be None.
+            answers: Each {title, request, search, items: [{title, price, score, reasons}]}, the search and a price or
+                score may be missing.
         """
         return self._add(_Block(kind="answers", content=[_answer(answer) for answer in answers]))
 
@@ -217,7 +219,10 @@ def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
         for item in answer["items"]
     ]  # fmt: skip
     request = json.dumps(answer["request"], ensure_ascii=False) if answer.get("request") else ""
-    return {"title": answer["title"], "request": request, "items": items}
+    return {
+        "title": answer["title"], "request": request, "items": items,
+        "understood": "; ".join(understood_sentences(answer.get("search", {}))),
+    }  # fmt: skip
 
 
 def format_value(value: Any) -> str:

@@ -1,6 +1,6 @@
 """Search of one catalog: understands a query and finds the items that it asks for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +43,14 @@ class Found:
     rank_class: np.ndarray
     relaxed: tuple[str, ...] = field(default=())
 
+    def first(self, count: int, others: Sequence[np.ndarray]) -> "Found":
+        """The best `count` items, and of the rest those that other sources have too, such as a shopper's own."""
+        if len(self.item) <= count:
+            return self
+        keep = np.isin(self.item, np.concatenate(others)) if others else np.zeros(len(self.item), bool)
+        keep[:count] = True
+        return Found(self.item[keep], self.score[keep], self.rank_class[keep], self.relaxed)
+
 
 class CatalogSearch:
     """Search of a catalog.
@@ -59,18 +67,23 @@ class CatalogSearch:
         self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(price, nan=np.inf)) / max(len(known), 1)
 
     @staticmethod
-    def build(documents: Callable[[], Iterator[Document]], folder: Path, language: Language = ENGLISH) -> None:
+    def build(
+        documents: Callable[[], Iterator[Document]], folder: Path, language: Language = ENGLISH,
+        weights: Iterable[float] | None = None,
+    ) -> None:  # fmt: skip
         """Write the index of a catalog into an empty folder.
 
         Args:
             documents: Its items, row by row; called several times, so that none need be kept.
             folder: Where to write.
             language: See Analyzer.
+            weights: How often each item is asked for, which decides between two words that a misspelt one may be.
         """
         analyzer = Analyzer(language)
         index = SearchIndex.build(documents(), folder, analyzer)
         (folder / _WORDS).mkdir()
-        CatalogWords.build((" ".join(map(one.text, Field)) for one in documents()), folder / _WORDS, analyzer)
+        texts = (" ".join(map(one.text, Field)) for one in documents())
+        CatalogWords.build(texts, folder / _WORDS, analyzer, weights)
         Labels.of(documents(), index).save(folder / _LABELS)
 
     @classmethod

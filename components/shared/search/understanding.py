@@ -85,15 +85,21 @@ class QueryReader:
         for at, word in enumerate(words):
             if self._index.known(word) or self._known_beside(words, at):
                 yield word
-            elif meant := self._meant(word.text):
+            elif meant := self._meant(word.text, [one for one in words if self._index.known(one)]):
                 corrections[word.text] = meant
                 yield from self._index.analyzer.words(meant)
             else:
                 yield word
 
-    def _meant(self, word: str) -> str:
-        parts = self._parts(word)
-        return " ".join(parts) if parts else self._words.correction(word)
+    def _meant(self, word: str, known: Sequence[Word]) -> str:
+        """What a word that no item has probably means, in some item together with another word of the query."""
+        if parts := self._parts(word):
+            return " ".join(parts)
+        return self._words.correction(word, lambda meant: not known or self._beside(meant, known))
+
+    def _beside(self, meant: str, known: Sequence[Word]) -> bool:
+        terms = self._index.analyzer.terms(meant).plain
+        return any(self._index.together([*terms, *one.alternatives[0].terms]) for one in known)
 
     def _known_beside(self, words: Sequence[Word], at: int) -> bool:
         """Whether a word is half of one that the catalog has: 'key board'."""

@@ -1,4 +1,4 @@
-"""Words of a catalog as they are written, with the number of items: what a misspelt word may have meant.
+"""Words of a catalog as they are written, with their weight: what a misspelt word may have meant.
 
 Lookup by Levenshtein automaton (tantivy's fuzzy query) takes no time to start and no memory of its own; a table of
 deletions (SymSpell) took 25 MB and 0.2 s for 10,600 words.
@@ -9,7 +9,8 @@ a deletion, a substitution or an exchange of neighbours.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -33,17 +34,29 @@ class CatalogWords:
     Args:
         analyzer: Of the catalog. index: The index of the words.
         words: The words, row by row.
-        items: int32 [words], number of items with each.
+        weights: float64 [words], number of items with each, and how often these are asked for.
     """
 
-    def __init__(self, analyzer: Analyzer, index: OpenIndex, words: list[str], items: np.ndarray):
-        self._analyzer, self._index, self._words, self._items = analyzer, index, words, items
+    def __init__(self, analyzer: Analyzer, index: OpenIndex, words: list[str], weights: np.ndarray):
+        self._analyzer, self._index, self._words, self._weights = analyzer, index, words, weights
 
     @classmethod
-    def build(cls, texts: Iterable[str], folder: Path, analyzer: Analyzer) -> None:
-        """Write the words of items, given one text each, into an empty folder."""
-        counted = Counter(word for text in texts for word in set(written_words(text)))
-        rows = sorted(counted.items(), key=lambda entry: (-entry[1], entry[0]))
+    def build(
+        cls, texts: Iterable[str], folder: Path, analyzer: Analyzer, weights: Iterable[float] | None = None
+    ) -> None:
+        """Write the words of items into an empty folder.
+
+        Args:
+            texts: One per item.
+            folder: Where to write.
+            analyzer: Of the catalog.
+            weights: One per item, how often it is asked for; None for all alike.
+        """
+        weighed: Counter[str] = Counter()
+        for text, weight in zip(texts, weights if weights is not None else repeat(1.0)):  # noqa: B905
+            for word in set(written_words(text)):
+                weighed[word] += 1 + weight  # pyright: ignore[reportArgumentType]
+        rows = sorted(weighed.items(), key=lambda entry: (-entry[1], entry[0]))
         builder = tantivy.SchemaBuilder()
         builder.add_text_field(_WORD, tokenizer_name="raw", index_option="basic")
         with create_index(builder, folder) as writer:
@@ -51,7 +64,7 @@ class CatalogWords:
                 # By its stem a word is found for another form of it: 'bluebery' for 'blueberries'.
                 forms = list(dict.fromkeys([word, *analyzer.terms(word).plain]))
                 writer.add_document(tantivy.Document(**{_WORD: forms, ROW: row}))
-        table = pa.table({"word": [word for word, _ in rows], "items": pa.array([n for _, n in rows], pa.int32())})
+        table = pa.table({"word": [word for word, _ in rows], "weight": pa.array([n for _, n in rows], pa.float64())})
         with pa.OSFile(str(folder / "words.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
             out.write_table(table)
 
@@ -60,20 +73,25 @@ class CatalogWords:
         """Open what `build` wrote."""
         with pa.memory_map(str(folder / "words.arrow")) as file:
             table = pa.ipc.open_file(file).read_all()
-        return cls(analyzer, OpenIndex(folder), table["word"].to_pylist(), table["items"].to_numpy())
+        return cls(analyzer, OpenIndex(folder), table["word"].to_pylist(), table["weight"].to_numpy())
 
-    def correction(self, word: str) -> str:
+    def correction(self, word: str, fits: Callable[[str], bool] = lambda _: True) -> str:
         """The catalog's word that a word which it lacks was probably meant to be; '' for none.
 
-        The fewest edits win, then the same first letter, then the most items.
+        The fewest edits win, then the same first letter, then the largest weight.
+
+        Args:
+            word: Folded.
+            fits: Whether a word of the catalog goes with the rest of the query.
         """
         if len(word) < _SHORTEST or not _WRITTEN.fullmatch(word):
             return ""
         for edits in (1, 2)[: 1 + (len(word) >= _SHORTEST_FOR_TWO)]:
             rows = self._near(word, edits)
-            if rows:
-                best = max(rows, key=lambda row: (self._words[row][0] == word[0], self._items[row], -row))
-                return self._words[best]
+            rows.sort(key=lambda row: (self._words[row][0] != word[0], -self._weights[row], row))
+            for row in rows:
+                if fits(self._words[row]):
+                    return self._words[row]
         return ""
 
     def _near(self, word: str, edits: int) -> list[int]:

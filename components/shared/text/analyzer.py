@@ -156,6 +156,9 @@ class Analyzer:
         yield from self._plain(run[at:])
 
     def _quantity(self, quantity: str, text: str) -> Word:
+        if quantity.endswith("%"):
+            # '2%' is no 2 of something else.
+            return Word(text.strip(), (Alternative((quantity,)),))
         apart = tuple(self._stem(part) for part in _number_parts(text))
         forms = [Alternative((quantity,))]
         if len(apart) > 1 and (joined := "".join(apart)) != quantity and "/" not in joined:

@@ -8,8 +8,8 @@ from fractions import Fraction
 _SIZES: dict[str, dict[str, tuple[str, str]]] = {
     "ml": {"1": ("ml milliliter milliliters millilitre millilitres 毫升", ""), "10": ("cl", ""),
            "1000": ("liter liters litre litres ltr 公升", "l 升")},
-    "floz": {"1": ("floz", ""), "128": ("gal gallon gallons", ""), "32": ("qt quart quarts", ""),
-             "16": ("pint pints", "")},
+    "floz": {"1": ("floz", ""), "128": ("gal gallon gallons ga", ""), "32": ("qt quart quarts", ""),
+             "16": ("pint pints pt", "")},
     "g": {"1": ("gram grams gr 克", "g"), "0.001": ("mg milligram milligrams 毫克", ""),
           "1000": ("kg kgs kilo kilos kilogram kilograms 千克 公斤", ""), "500": ("斤", "")},
     "oz": {"1": ("oz ounce ounces", ""), "16": ("lb lbs pound pounds", "")},
@@ -24,7 +24,8 @@ _SIZES: dict[str, dict[str, tuple[str, str]]] = {
     "v": {"1": ("volt volts 伏", "v")},
     "mah": {"1": ("mah", ""), "1000": ("ah", "")},
     "mp": {"1": ("mp megapixel megapixels", "")},
-    "ct": {"1": ("ct count pk pack packs pcs pc pieces", "")},
+    "ct": {"1": ("ct count pk pack packs pcs pc pieces", ""), "12": ("dozen dz", "")},
+    "%": {"1": ("% percent", "")},
 }  # fmt: skip
 """Base unit -> multiple of it -> (names of the unit, those that need care because they are common words or letters).
 

@@ -1,0 +1,32 @@
+"""What an answer tells of a search, in sentences for people: the field `search` of the predictor's answers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def understood_sentences(search: Mapping[str, Any]) -> list[str]:
+    """What a query was understood as; nothing for a query that was taken as it is written.
+
+    >>> understood_sentences({"text": "milk", "corrected": {"milc": "milk"}, "price_max": 5.0})
+    ["showing results for 'milk' instead of 'milc'", 'price up to 5']
+
+    Args:
+        search: See serving.answers.Answer.
+    """
+    said = [
+        f"showing results for '{meant}' instead of '{typed}'" for typed, meant in search.get("corrected", {}).items()
+    ]
+    low, high = search.get("price_min"), search.get("price_max")
+    if low is not None and high is not None:
+        said.append(f"price from {low:g} to {high:g}")
+    elif high is not None:
+        said.append(f"price up to {high:g}")
+    elif low is not None:
+        said.append(f"price from {low:g}")
+    if search.get("cheap"):
+        said.append("low prices first")
+    said += [f"without '{word}'" for word in search.get("without", [])]
+    said += [f"{name.get('attribute') or name['kind']} {name['name']}" for name in search.get("names", [])]
+    if search.get("by") == "code or title":
+        said.append("this is an item's code or title")
+    return said
