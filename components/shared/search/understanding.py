@@ -12,6 +12,8 @@ from components.shared.text.analyzer import Alternative, Word
 
 _SHORTEST_PART = 3
 """Letters of the parts of a word that is two words in the catalog: 'icecream'."""
+_SHORT = 6
+"""Letters below which a word is short."""
 _JOINED_WEIGHT = 1.0
 
 
@@ -95,11 +97,14 @@ class QueryReader:
         """What a word that no item has probably means, in some item together with another word of the query."""
         if parts := self._parts(word):
             return " ".join(parts)
-        return self._words.correction(word, lambda meant: not known or self._beside(meant, known))
+        # A short word is one edit from many others, so that it must go with all of the query: 'diet coke' is no 'cone'.
+        enough = all if len(word) < _SHORT else any
+        return self._words.correction(word, lambda meant: not known or enough(self._beside(meant, known)))
 
-    def _beside(self, meant: str, known: Sequence[Word]) -> bool:
+    def _beside(self, meant: str, known: Sequence[Word]) -> Iterator[bool]:
+        """Whether some item has both the word and each of the others."""
         terms = self._index.analyzer.terms(meant).plain
-        return any(self._index.together([*terms, *one.alternatives[0].terms]) for one in known)
+        return (self._index.together([*terms, *one.alternatives[0].terms]) > 0 for one in known)
 
     def _known_beside(self, words: Sequence[Word], at: int) -> bool:
         """Whether a word is half of one that the catalog has: 'key board'."""
