@@ -31,8 +31,8 @@ class Answer(BaseModel):
     warnings: list[str] = []
     """Ignored parts of the request, with the cause."""
     search: dict[str, Any] = {}
-    """What the query was understood as, without what does not apply: text, corrected, unknown, price_min, price_max,
-    cheap, without, names, relaxed, by."""
+    """What the query was understood as, without what does not apply: text, corrected, synonyms, unknown, price_min,
+    price_max, cheap, without, names, relaxed, by."""
     propensities: tuple[float, ...] = Field((), exclude=True)
     """Only for the inference log: probability of each item at its position; empty without exploration."""
 

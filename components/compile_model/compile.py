@@ -24,10 +24,10 @@ from components.shared.recommender.offline import TorchModels, item_vectors, ope
 from components.shared.recommender.recommender import Recommender, golden_answer
 from components.shared.recommender.runtime import Runtime, RuntimeRecord
 from components.shared.recommender.vector_index import VectorIndex
+from components.shared.search.config import SearchOptions
 from components.shared.search.documents import read_documents
 from components.shared.search.searching import CatalogSearch
 from components.shared.storage import atomic_directory, read_json, write_json
-from components.shared.text.languages import Language
 from components.shared.text.tokenizer import tokenize
 from components.shared.version import VERSION
 
@@ -64,7 +64,7 @@ def compile_model(
         )
         report("compile_model", 0.4, f"exported as {config.table_format} for {config.runtime}")
         rows = Rows.read(features / "rows" / "validation.parquet", trained.spec)
-        _copy_state(features, statistics, folder, config.search_language)
+        _copy_state(features, statistics, folder, config.search)
         compiled, recall = _indexed(trained, folder, config, rows)
         figures = {**_sizes((retriever, ranker), folder, record), **compare(trained, compiled, rows, config.limits)}
         figures["index_recall_at_100"] = recall
@@ -139,7 +139,7 @@ def _index(trained: Recommender, folder: Path, exact_up_to: int) -> None:
     VectorIndex.build(vectors, bias, exact_up_to).save(folder / "retriever" / "index.faiss")
 
 
-def _copy_state(features: Path, statistics: Path | None, folder: Path, language: Language) -> None:
+def _copy_state(features: Path, statistics: Path | None, folder: Path, search: SearchOptions) -> None:
     for name in ("spec.json", "items.parquet", "users.parquet", "category.parquet", "brand.parquet", "token.parquet"):
         shutil.copyfile(features / name, folder / name)
     shutil.copytree(features / "history", folder / "history")
@@ -147,7 +147,7 @@ def _copy_state(features: Path, statistics: Path | None, folder: Path, language:
     shutil.copytree(features / "neighbours" / "serving", folder / "neighbours")
     (folder / "search").mkdir()
     asked = np.load(folder / "statistics.npy")[:, ItemStatistic.POPULARITY_LONG]
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", language, asked.tolist())
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", search, asked.tolist())
     if statistics is not None:
         shutil.copyfile(statistics / "statistics.json", folder / "training_statistics.json")
     write_json(

@@ -7,7 +7,7 @@ from pydantic import model_validator
 from components.shared.options import Amount, Count, Fraction, Options, refused
 from components.shared.recommender.runtime import Runtime
 from components.shared.recommender.vector_index import EXACT_UP_TO
-from components.shared.text.languages import ENGLISH, Language
+from components.shared.search.config import SearchOptions
 
 Storage = Literal["fp32", "fp16", "int8", "int4"]
 """Format of stored embedding rows; int8 and int4 with a minimum and a scale per row (uniform, round to nearest)."""
@@ -57,8 +57,8 @@ class CompileOptions(Options):
     """Limits of the loss by compression."""
     exact_index_up_to: Amount = EXACT_UP_TO
     """Catalog size up to which search is exact."""
-    search_language: Language = ENGLISH
-    """Language of titles and queries in Latin letters."""
+    search: SearchOptions = SearchOptions()
+    """Options of the search."""
     timed_requests: Count = 100
     """Number of timed single requests."""
 

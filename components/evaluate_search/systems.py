@@ -71,6 +71,13 @@ class PlainBm25:
         return self._index.get_scores(known) if known else np.zeros(len(self._catalog), np.float32)
 
 
+def catalog_search(catalog: SearchCatalog) -> CatalogSearch:
+    """Index a catalog in a temporary folder, whose files stay mapped into memory when it is gone."""
+    with tempfile.TemporaryDirectory(prefix="shoprank-") as folder:
+        CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder))
+        return CatalogSearch.load(Path(folder), catalog.table["price"].to_numpy().astype(np.float32))
+
+
 class ProductSearch:
     """The search of the product over a catalog, without a ranker.
 
@@ -79,12 +86,7 @@ class ProductSearch:
     """
 
     def __init__(self, catalog: SearchCatalog):
-        self._catalog = catalog
-        with tempfile.TemporaryDirectory() as folder:
-            CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder))
-            price = catalog.table["price"].to_numpy().astype(np.float32)
-            # Its files stay mapped into memory when the folder is gone.
-            self._search = CatalogSearch.load(Path(folder), price)
+        self._catalog, self._search = catalog, catalog_search(catalog)
 
     def search(self, query: str, count: int) -> list[str]:
         """What the query finds."""

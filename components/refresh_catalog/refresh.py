@@ -35,8 +35,7 @@ from components.shared.release.trust import trusted
 from components.shared.schema.account import told
 from components.shared.schema.data_options import DataOptions
 from components.shared.search.documents import read_documents
-from components.shared.search.index import index_language
-from components.shared.search.searching import CatalogSearch
+from components.shared.search.searching import CatalogSearch, read_options
 from components.shared.storage import atomic_directory, write_json
 
 STAGE = "refresh_catalog"
@@ -148,10 +147,10 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
 
 def _index_texts(folder: Path, asked: np.ndarray) -> None:
     search = folder / "search"
-    language = index_language(search)
+    options = read_options(search)
     shutil.rmtree(search)
     search.mkdir()
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), search, language, asked.tolist())
+    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), search, options, asked.tolist())
 
 
 def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,7 @@ for function in (
     app.command(function.__name__)(function)
 app.command("compile")(submission.compile_)
 app.command("search-eval")(searching.search_eval)
+app.command("synonyms")(searching.synonyms)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(registry.bundle, name="bundle")

@@ -66,6 +66,56 @@ def search_eval(
     console.print(f"report: {page}", soft_wrap=True)
 
 
+def synonyms(
+    rules: Annotated[Path, typer.Argument(help="Rules, one per line: 'tp => toilet paper' or 'sofa, couch'.")],
+    items: Annotated[str, typer.Option(help="Catalog that is searched. Default: that of the champion.")] = "",
+    mapping: Mapping = "",
+    config: Config = None,
+    set_: Set = None,
+    out: Out = Path("out"),
+    model_name: ModelName = "shop",
+    as_json: Json = False,
+) -> None:
+    """Check rules of synonyms and show what they change; compile.search.synonyms applies them."""
+    from components.evaluate_search.catalog import bundle_catalog, items_catalog
+    from components.evaluate_search.synonym_effects import synonym_effects
+
+    lines = _lines(rules)
+    given = options_of(config, set_, mapping=mapping)
+    if items:
+        catalog = items_catalog(items, given.get("data", {}))
+    else:
+        catalog = bundle_catalog(_champion(existing_registry(out, own_registry(given)), model_name))
+    effects = synonym_effects(lines, catalog)
+    if as_json:
+        return emit([vars(effect) for effect in effects])
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("query", "items before", "after", "best with the rules"):
+        table.add_column(heading, justify="right" if heading in {"items before", "after"} else "left")
+    for effect in effects:
+        table.add_row(
+            printable(effect.text), f"{effect.before:,}", f"{effect.after:,}", printable(" | ".join(effect.best))
+        )
+    console.print(table)
+    for effect in effects:
+        for text in effect.unknown:
+            console.print(Text.assemble(("  ! ", "yellow"), printable(f"no item has '{text}' ({effect.rule})")))
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines of a text file.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text("utf-8-sig").splitlines()
+    except OSError as error:
+        raise InputError(f"the rules {path} cannot be read: {error.strerror}", "give a text file") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"the rules {path} are not UTF-8", "save the file in UTF-8") from error
+
+
 def _champion(registry: Root, model_name: str) -> Path:
     """The champion's bundle; an error if there is none."""
     return Registry(registry).resolve(f"{model_name}/{CHAMPION}")

@@ -1,6 +1,6 @@
 """What an answer tells of a search, in sentences for people: the field `search` of the predictor's answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -16,6 +16,7 @@ def understood_sentences(search: Mapping[str, Any]) -> list[str]:
     said = [
         f"showing results for '{meant}' instead of '{typed}'" for typed, meant in search.get("corrected", {}).items()
     ]
+    said += [f"'{text}' is also {_either(others)}" for text, others in search.get("synonyms", {}).items()]
     low, high = search.get("price_min"), search.get("price_max")
     if low is not None and high is not None:
         said.append(f"price from {low:g} to {high:g}")
@@ -30,3 +31,7 @@ def understood_sentences(search: Mapping[str, Any]) -> list[str]:
     if search.get("by") == "code or title":
         said.append("this is an item's code or title")
     return said
+
+
+def _either(texts: Sequence[str]) -> str:
+    return " or ".join(f"'{text}'" for text in texts)

@@ -19,7 +19,6 @@ from components.shared.search.postings import Postings, PostingsBuilder
 from components.shared.search.tantivy_folder import ROW, OpenIndex, create_index
 from components.shared.storage import read_json, write_json
 from components.shared.text.analyzer import ANALYZER_VERSION, Alternative, Analyzer, Word
-from components.shared.text.languages import Language
 from components.shared.text.scripts import fold
 
 FIELD_WEIGHTS = {
@@ -213,11 +212,6 @@ class SearchIndex:
 
 _RERANKED = 2_000
 """Items whose coverage is computed; BM25 chooses them."""
-
-
-def index_language(folder: Path) -> Language:
-    """Language of the analyzer of an index."""
-    return read_json(folder / _META)["language"]
 
 
 def _schema() -> tantivy.SchemaBuilder:

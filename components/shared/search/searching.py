@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from components.shared.search.config import SearchOptions, parse_synonyms
 from components.shared.search.documents import Document, Field
 from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
+from components.shared.search.synonyms import Synonyms
 from components.shared.search.understanding import QueryReader, Understanding
 from components.shared.search.vocabulary import CatalogWords
+from components.shared.storage import read_json, write_json
 from components.shared.text.analyzer import Analyzer, Word
-from components.shared.text.languages import ENGLISH, Language
 
 _NAMED = 1.2
 """Factor of the score of items whose brand, category or attribute the query names."""
@@ -52,23 +54,30 @@ class Found:
         return Found(self.item[keep], self.score[keep], self.rank_class[keep], self.relaxed)
 
 
+_DEFAULTS = SearchOptions()
+
+
 class CatalogSearch:
     """Search of a catalog.
 
     Args:
         index, words, labels: Of the catalog.
         price: float32 [items], NaN when unknown.
+        synonyms: Rules, see SearchOptions.
     """
 
-    def __init__(self, index: SearchIndex, words: CatalogWords, labels: Labels, price: np.ndarray):
-        self.index, self._reader = index, QueryReader(index, words, labels)
-        self._price = price
+    def __init__(
+        self, index: SearchIndex, words: CatalogWords, labels: Labels, price: np.ndarray,
+        synonyms: Sequence[str] = (),
+    ):  # fmt: skip
+        self.index, self._words, self._labels, self._price = index, words, labels, price
+        self._reader = QueryReader(index, words, labels, Synonyms(parse_synonyms(synonyms), index))
         known = np.sort(price[np.isfinite(price)])
         self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(price, nan=np.inf)) / max(len(known), 1)
 
     @staticmethod
     def build(
-        documents: Callable[[], Iterator[Document]], folder: Path, language: Language = ENGLISH,
+        documents: Callable[[], Iterator[Document]], folder: Path, options: SearchOptions = _DEFAULTS,
         weights: Iterable[float] | None = None,
     ) -> None:  # fmt: skip
         """Write the index of a catalog into an empty folder.
@@ -76,10 +85,11 @@ class CatalogSearch:
         Args:
             documents: Its items, row by row; called several times, so that none need be kept.
             folder: Where to write.
-            language: See Analyzer.
+            options: Language and synonyms.
             weights: How often each item is asked for, which decides between two words that a misspelt one may be.
         """
-        analyzer = Analyzer(language)
+        analyzer = Analyzer(options.language)
+        write_json(folder / _OPTIONS, options.to_json())
         index = SearchIndex.build(documents(), folder, analyzer)
         (folder / _WORDS).mkdir()
         texts = (" ".join(map(one.text, Field)) for one in documents())
@@ -95,7 +105,11 @@ class CatalogSearch:
         """
         index = SearchIndex.load(folder)
         words = CatalogWords.load(folder / _WORDS, index.analyzer)
-        return cls(index, words, Labels.load(folder / _LABELS), price)
+        return cls(index, words, Labels.load(folder / _LABELS), price, read_options(folder).synonyms)
+
+    def with_synonyms(self, synonyms: Sequence[str]) -> "CatalogSearch":
+        """The same search with other rules."""
+        return CatalogSearch(self.index, self._words, self._labels, self._price, synonyms)
 
     def understand(self, query: str, verbatim: bool = False) -> Understanding:
         """See QueryReader.read."""
@@ -160,4 +174,10 @@ class CatalogSearch:
         return np.logical_and.reduce([self.index.matched(word, items, of) > 0 for word in words])
 
 
+def read_options(folder: Path) -> SearchOptions:
+    """Options that an index was built with."""
+    return SearchOptions.read(read_json(folder / _OPTIONS), "search")
+
+
+_OPTIONS = "options.json"
 _WORDS, _LABELS = "words", "labels.arrow"

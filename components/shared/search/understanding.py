@@ -1,12 +1,13 @@
 """What a query is understood as: words that the catalog has, prices, exclusions, brands and other names."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from components.shared.search.index import SearchIndex
 from components.shared.search.intents import Intents, read_intents
 from components.shared.search.labels import Label, Labels
+from components.shared.search.synonyms import Synonyms
 from components.shared.search.vocabulary import CatalogWords
 from components.shared.text.analyzer import Alternative, Word
 
@@ -29,6 +30,7 @@ class Understanding:
         corrections: (word as typed, word of the catalog).
         unknown: Words that no item has.
         labels: Names of the catalog in the query, each with its words.
+        synonyms: Texts of the query and what they also stand for.
     """
 
     query: str
@@ -38,6 +40,7 @@ class Understanding:
     corrections: tuple[tuple[str, str], ...] = ()
     unknown: tuple[str, ...] = ()
     labels: tuple[tuple[Label, tuple[Word, ...]], ...] = ()
+    synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def told(self) -> dict[str, Any]:
         """What a frontend shows, so that a shopper can undo it; without what does not apply."""
@@ -45,6 +48,7 @@ class Understanding:
             "text": self.text if self.text != self.intents.text or self.corrections else "",
             "corrected": dict(self.corrections),
             "unknown": list(self.unknown),
+            "synonyms": dict(self.synonyms),
             "price_min": self.intents.price_min, "price_max": self.intents.price_max,
             "cheap": self.intents.cheap or None,
             "without": list(self.intents.without),
@@ -58,11 +62,11 @@ class QueryReader:
     """Understands queries of one catalog.
 
     Args:
-        index: Index of the catalog. words: Its words as written. labels: Its names.
+        index: Index of the catalog. words: Its words as written. labels: Its names. synonyms: Of the shop.
     """
 
-    def __init__(self, index: SearchIndex, words: CatalogWords, labels: Labels):
-        self._index, self._words, self._labels = index, words, labels
+    def __init__(self, index: SearchIndex, words: CatalogWords, labels: Labels, synonyms: Synonyms):
+        self._index, self._words, self._labels, self._synonyms = index, words, labels, synonyms
 
     def read(self, query: str, verbatim: bool = False) -> Understanding:
         """Understand a query.
@@ -74,13 +78,15 @@ class QueryReader:
         intents = Intents(query) if verbatim else read_intents(query)
         words = self._index.analyzer.words(intents.text)
         corrections: dict[str, str] = {}
+        synonyms: dict[str, list[str]] = {}
         if not verbatim:
+            words = self._synonyms.expand(words, synonyms)
             words = list(self._corrected(words, corrections))
             words = [self._joined(words, at) for at in range(len(words))]
         unknown = tuple(dict.fromkeys(word.text for word in words if not self._index.known(word)))
         found = () if verbatim else tuple((label, tuple(span)) for label, span in self._labels.found(words))
         return Understanding(query, " ".join(word.text for word in words), tuple(words), intents,
-                             tuple(corrections.items()), unknown, found)  # fmt: skip
+                             tuple(corrections.items()), unknown, found, synonyms)  # fmt: skip
 
     def _corrected(self, words: Sequence[Word], corrections: dict[str, str]) -> Iterator[Word]:
         """The words, those that no item has replaced by what they probably mean."""

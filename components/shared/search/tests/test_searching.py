@@ -5,7 +5,8 @@ import stat
 import numpy as np
 import pytest
 
-from components.shared.errors import BundleError
+from components.shared.errors import BundleError, InputError
+from components.shared.search.config import SearchOptions, parse_synonyms
 from components.shared.search.documents import Document, Field
 from components.shared.search.searching import CatalogSearch
 from components.shared.storage import read_json, write_json
@@ -159,3 +160,21 @@ def test_two_builds_find_the_same_in_the_same_order(tmp_path):
         found = CatalogSearch.load(tmp_path / name, PRICE)
         answers.append([ids(found, query) for query in ("milk", "candy", "sony", "usb")])
     assert answers[0] == answers[1]
+
+
+def test_synonyms_find_one_way_or_both_and_are_told(tmp_path):
+    CatalogSearch.build(
+        lambda: iter(ITEMS), tmp_path, SearchOptions(synonyms=("headset => headphones", "gum, bubblegum"))
+    )
+    found = CatalogSearch.load(tmp_path, PRICE)
+    assert set(ids(found, "headset")) == {"headphones", "headphones2"}
+    assert ids(found, "bubblegum") == ["gum"] == ids(found, "gum")
+    assert found.understand("bubblegum").told() == {"synonyms": {"bubblegum": ["gum"]}}
+    assert found.understand("headphones").synonyms == {} == found.understand("headset", verbatim=True).synonyms
+    assert ids(found.with_synonyms(["tp toilet => ice cream"]), "tp toilet") == ["ice"]
+
+
+@pytest.mark.parametrize("line", ["a =>", "=> b", "a", "a => b => c", ",", "a,"])
+def test_line_that_is_no_rule_is_named(line):
+    with pytest.raises(InputError, match="line 3 of the synonyms"):
+        parse_synonyms(["# a comment", "a => b", line])
