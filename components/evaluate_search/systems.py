@@ -16,6 +16,7 @@ from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
 from components.shared.search.documents import read_documents
 from components.shared.search.searching import CatalogSearch
+from components.shared.search.understanding import Understanding
 
 # bm25s logs every index that it builds at level DEBUG, regardless of the root logger's level.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
@@ -83,23 +84,27 @@ class ProductSearch:
 
     Args:
         catalog: Items to index.
+        verbatim: Whether queries are taken as they are written.
     """
 
-    def __init__(self, catalog: SearchCatalog):
-        self._catalog, self._search = catalog, catalog_search(catalog)
+    def __init__(self, catalog: SearchCatalog, verbatim: bool = False):
+        self._catalog, self._search, self._verbatim = catalog, catalog_search(catalog), verbatim
 
     def search(self, query: str, count: int) -> list[str]:
         """What the query finds."""
-        return self._ids(self._search.find(self._search.understand(query), count).item)
+        return self._ids(self._search.find(self._read(query), count).item)
 
     def rank(self, query: str, item_ids: Sequence[str]) -> list[str]:
         """The given items that the query finds, then those that it would find in another order, then the rest."""
         allowed = np.zeros(len(self._catalog), bool)
         allowed[[self._catalog.row_of[name] for name in item_ids]] = True
-        read = self._search.understand(query)
+        read = self._read(query)
         found = self._search.find(read, len(item_ids), allowed).item
         others = self._search.index.search(query, read.words, len(item_ids), allowed).item
         return list(dict.fromkeys([*self._ids(found), *self._ids(others), *item_ids]))
+
+    def _read(self, query: str) -> Understanding:
+        return self._search.understand(query, self._verbatim)
 
     def _ids(self, rows: np.ndarray) -> list[str]:
         return [self._catalog.item_id[row] for row in rows.tolist()]
