@@ -9,6 +9,7 @@ from components.shared.search.intents import Intents, read_intents
 from components.shared.search.labels import Label, Labels
 from components.shared.search.vocabulary import CatalogWords
 from components.shared.text.analyzer import Alternative, Word
+from components.shared.text.free_of import free_of
 
 _SHORTEST_PART = 3
 """Letters of the parts of a word that is two words in the catalog: 'icecream'."""
@@ -70,7 +71,8 @@ class QueryReader:
             verbatim: Whether to take it as it is written: nothing is corrected, left out or read as a price.
         """
         intents = Intents(query) if verbatim else read_intents(query)
-        words = self._index.analyzer.words(intents.text)
+        words, free = (self._index.analyzer.words(intents.text), ()) if verbatim else self._free_of(intents.text)
+        intents = replace(intents, without=tuple(dict.fromkeys((*intents.without, *free))))
         corrections: dict[str, str] = {}
         if not verbatim:
             words = list(self._corrected(words, corrections))
@@ -79,6 +81,23 @@ class QueryReader:
         found = () if verbatim else tuple((label, tuple(span)) for label, span in self._labels.found(words))
         return Understanding(query, " ".join(word.text for word in words), tuple(words), intents,
                              tuple(corrections.items()), unknown, found)  # fmt: skip
+
+    def _free_of(self, text: str) -> tuple[list[Word], tuple[str, ...]]:
+        """Words of a text, 'sugar free' as one, and what they say that items should be free of.
+
+        It is one if items say it, and if it is no adjective of the catalog ('wireless').
+        """
+        analyzer, words, free, at = self._index.analyzer, [], [], 0
+        for stated in free_of(text):
+            term, written = analyzer.free_of(stated.word), text[stated.start : stated.end]
+            if not self._index.postings.frequency(term):
+                continue
+            if stated.adjective and all(map(self._index.known, analyzer.words(written))):
+                continue
+            words += [*analyzer.words(text[at : stated.start]), Word(written, (Alternative((term,)),))]
+            free.append(stated.word)
+            at = stated.end
+        return [*words, *analyzer.words(text[at:])], tuple(free)
 
     def _corrected(self, words: Sequence[Word], corrections: dict[str, str]) -> Iterator[Word]:
         """The words, those that no item has replaced by what they probably mean."""

@@ -19,8 +19,10 @@ _WRITTEN = {
     "en": {
         "ml": ("{n:g} ml", "{n:g}ml", "{k:g} L", "{k:g}L"), "g": ("{n:g} g", "{n:g}g", "{k:g} kg", "{k:g}kg"),
         "in": ("{n:g} inch", "{n:g}-inch", '{n:g}"', "{n:g} in"), "mm": ("{c:g} cm", "{c:g}cm", "{k:g} m", "{k:g}m"),
-        "gb": ("{n:g} GB", "{n:g}GB", "{k:g} TB", "{k:g}TB"), "ct": ("{n:g}-pack", "{n:g} ct", "Pack of {n:g}", "{n:g} count"),
-        "oz": ("{n:g} oz", "{n:g}oz", "{p:g} lb"), "mah": ("{n:g}mAh", "{n:g} mAh", "{n:,g} mAh"), "w": ("{n:g}W", "{n:g} watt"),
+        "gb": ("{n:g} GB", "{n:g}GB", "{k:g} TB", "{k:g}TB"),
+        "ct": ("{n:g}-pack", "{n:g} ct", "Pack of {n:g}", "{n:g} count"),
+        "oz": ("{n:g} oz", "{n:g}oz", "{p:g} lb"),
+        "mah": ("{n:g}mAh", "{n:g} mAh", "{n:,g} mAh"), "w": ("{n:g}W", "{n:g} watt"),
     },
     "zh": {
         "ml": ("{n:g}毫升", "{n:g}ml", "{k:g}升", "{k:g}L"), "g": ("{n:g}克", "{n:g}g", "{k:g}公斤", "{k:g}kg"),
@@ -41,11 +43,13 @@ class MadeItem:
     Attributes:
         document: Its texts.
         price: Its price.
+        language: In which most of its texts are: 'en' or 'zh'.
         facts: What is true of it: product, brand, variant, colour, size ('500ml'), '+sugar' or '-sugar', its codes.
     """
 
     document: Document
     price: float
+    language: str
     facts: frozenset[str]
 
 
@@ -55,8 +59,8 @@ def made_catalog() -> tuple[MadeItem, ...]:
     random, made = Random(_SEED), []
     for row in range(ITEMS - len(OTHERS)):
         made.append(_item(row, PRODUCTS[row % len(PRODUCTS)], random))
-    for row, (_, name, title) in enumerate(OTHERS, len(made)):
-        made.append(MadeItem(Document(f"p{row:05d}", title), 10.0, frozenset([name])))
+    for row, (language, name, title) in enumerate(OTHERS, len(made)):
+        made.append(MadeItem(Document(f"p{row:05d}", title), 10.0, language, frozenset([name])))
     return tuple(made)
 
 
@@ -109,7 +113,7 @@ def _item(row: int, product: Product, random: Random) -> MadeItem:
             attributes.append((_HAS[words][0], _HAS[words][1].format(ingredient)))
     path = product.path if words == "en" else product.path_zh
     document = Document(f"p{row:05d}", title, brand, path, tuple(attributes), _description(words, product, random))
-    return MadeItem(document, price, frozenset(filter(None, facts)))
+    return MadeItem(document, price, words, frozenset(filter(None, facts)))
 
 
 def _title(product: Product, language: str, words: str, brand: str, variant: tuple[str, str]) -> str:

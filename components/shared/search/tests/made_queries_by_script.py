@@ -1,4 +1,4 @@
-"""Queries of the made catalog in scripts other than Latin, and in two at once; see made_queries."""
+"""Queries of the made catalog in scripts other than Latin, and in two at once; see made_queries_in_english."""
 
 BY_SCRIPT = {
     "Chinese words": """
@@ -13,7 +13,7 @@ BY_SCRIPT = {
         咖啡豆 意式 => coffee beans, espresso
         特级初榨橄榄油 => olive oil, extra virgin
         橄榄油500毫升 => olive oil, 500ml
-        大米5公斤 => jasmine rice, 5000g
+        茉莉香米5公斤 => jasmine rice, 5000g
         三文鱼猫粮 => cat food, salmon
         美白牙膏 => toothpaste, whitening
         电动牙刷 => toothbrush, electric
