@@ -24,9 +24,9 @@ _STOP_WORDS = frozenset(
     "a an and are as at be by for from in into is it of on or that the this to with without your my our".split()
 ) | frozenset("的 了 和 与 及 在 是".split())
 _STOP_WEIGHT = 0.1
-_WHOLE, _PAIRS, _CHARACTERS, _NUMBER_AND_UNIT, _MEMORY = 1.0, 0.8, 0.5, 0.5, 0.8
-"""Weights of a term that is the word itself, of its pairs of characters, of its characters, of number and unit, and of
-'128g' read as memory."""
+_WHOLE, _PAIRS, _CHARACTERS, _NUMBER_AND_UNIT, _LETTERS_AND_DIGITS, _MEMORY = 1.0, 0.8, 0.5, 0.5, 0.5, 0.8
+"""Weights of a term that is the word itself, of its pairs of characters, of its characters, of number and unit, of
+letters and digits that are one word in the query, and of '128g' read as memory."""
 _LONGEST_COMPOUND = 24
 _CACHED_WORDS = 100_000
 _IRREGULAR = {
@@ -47,6 +47,8 @@ _PARTS = re.compile(rf"[^\W_](?:[^\W_]|[{MARK}])*")
 _DECIMAL = re.compile(r"\d+[.,]\d+")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 _LETTERS_OR_DIGITS = re.compile(rf"\d+|(?:[^\W\d_]|[{MARK}])+")
+_NUMBERED = re.compile(r"(?=[a-z]*\d)[a-z0-9]{1,12}")
+"""What stands behind a name as its number: 'iPhone 15', 'Galaxy S24'; the index has it as one word too."""
 _APOSTROPHE = re.compile(r"['’`](?:s\b)?")
 _VULGAR = re.compile("[½¼¾⅓⅔⅛⅜⅝⅞]")
 
@@ -110,8 +112,11 @@ class Analyzer:
 
     def terms(self, text: str) -> Terms:
         """Index terms of a text."""
-        found = Terms([], [])
+        found, before = Terms([], []), ""
         for word in self._words(text, indexing=True):
+            if before.isalpha() and _NUMBERED.fullmatch(word.text) and before not in _STOP_WORDS:
+                found.forms.append(before + word.text)
+            before = word.text if word.text.isascii() else ""
             *others, plain = word.alternatives
             found.plain.extend(plain.terms)
             found.forms.extend(term for other in others for term in other.terms if term not in plain.terms)
@@ -170,7 +175,8 @@ class Analyzer:
         if len(parts) > 1 and (joined := "".join(parts)) and len(joined) <= _LONGEST_COMPOUND:
             forms.insert(0, (self._stem(joined),))
         weight = _STOP_WEIGHT if text in _STOP_WORDS else 1.0
-        return Word(text, tuple(Alternative(form) for form in dict.fromkeys(forms)), weight)
+        weights = {forms[-2]: _LETTERS_AND_DIGITS, forms[-1]: _WHOLE}
+        return Word(text, tuple(Alternative(form, weights.get(form, _WHOLE)) for form in dict.fromkeys(forms)), weight)
 
     def _stemmed(self, word: str) -> str:
         if any(letter.isdigit() for letter in word):
