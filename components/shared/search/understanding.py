@@ -104,15 +104,23 @@ class QueryReader:
         for at, word in enumerate(words):
             if self._index.known(word) or self._known_beside(words, at):
                 yield word
-            elif meant := self._meant(word.text):
+            elif meant := self._meant(words, at):
                 corrections[word.text] = meant
                 yield from self._index.analyzer.words(meant)
             else:
                 yield word
 
-    def _meant(self, word: str) -> str:
-        parts = self._parts(word)
-        return " ".join(parts) if parts else self._words.correction(word)
+    def _meant(self, words: Sequence[Word], at: int) -> str:
+        """The words of the catalog that a word which it lacks may be; '' for none."""
+        if parts := self._parts(words[at].text):
+            return " ".join(parts)
+        others = [word.alternatives[0].terms for word in (*words[:at], *words[at + 1 :]) if self._index.known(word)]
+
+        def beside(meant: str) -> float:
+            terms = self._index.analyzer.terms(meant).plain
+            return sum(self._index.together([*terms, *other]) for other in others)
+
+        return self._words.correction(words[at].text, beside)
 
     def _known_beside(self, words: Sequence[Word], at: int) -> bool:
         """Whether a word is half of one that the catalog has: 'key board'."""
