@@ -73,6 +73,8 @@ class SearchIndex:
         with create_index(_schema(), folder) as writer:
             for count, document in enumerate(documents, 1):
                 terms = [(field, analyzer.terms(document.text(field))) for field in Field]
+                # 'thenorthface' is The North Face.
+                dict(terms)[Field.BRAND].forms.extend(analyzer.terms(code(document.brand)).plain)
                 postings.add((field, found.plain + found.forms) for field, found in terms)
                 texts = {str(field.name): " ".join(found.plain) for field, found in terms if found.plain}
                 texts |= {f"{field.name}{_FORMS}": " ".join(found.forms) for field, found in terms if found.forms}

@@ -17,6 +17,8 @@ _MOST = r"(?:under|below|less than|cheaper than|up to|at most|no more than|not m
 _LEAST = r"(?:over|above|more than|at least|starting at|>=?)"
 _OR_LESS = r"(?:(?:or|and) (?:less|under|below|cheaper)|max(?:imum)?)(?!\w)"
 _OR_MORE = r"(?:(?:or|and) (?:more|over|above|up)(?!\w)|\+(?!\w))"
+_ABOUT = 0.25
+"""How far from a price those are that are about it."""
 _CHEAP = re.compile(r"(?<!\w)(?:cheap(?:est)?|budget|inexpensive|affordable|low[- ]?priced)(?!\w)|便宜的?|平价|廉价")
 
 
@@ -70,6 +72,11 @@ def _range(match: re.Match[str]) -> tuple[float | None, float | None]:
     return low, high
 
 
+def _about(match: re.Match[str]) -> tuple[float | None, float | None]:
+    value = _value(match["high"])
+    return value * (1 - _ABOUT), value * (1 + _ABOUT)
+
+
 def _most(match: re.Match[str]) -> tuple[float | None, float | None]:
     return None, _value(match["high"])
 
@@ -81,13 +88,15 @@ def _least(match: re.Match[str]) -> tuple[float | None, float | None]:
 _PRICES = (
     _Price(re.compile(rf"(?<!\w)(?:between|from)\s+{_amount('low')}\s+(?:and|to)\s+{_amount('high')}"), _range),
     _Price(re.compile(rf"(?<![\w.])(?P<sign_low>{_SIGN})\s?(?P<low>{_NUMBER}){_TO}{_amount('high')}"), _range),
-    _Price(re.compile(rf"(?<![\da-z.-])(?P<low>{_NUMBER})(?:\s?{_NAME})?{_TO}(?P<high>{_NUMBER})\s?(?P<name_high>{_NAME})"
-                      "(?![a-z])的?"), _range),
+    _Price(re.compile(rf"(?<![\da-z.-])(?P<low>{_NUMBER})(?:\s?{_NAME})?{_TO}(?P<high>{_NUMBER})"
+                      rf"(?:\s?(?P<name_high>{_NAME})(?![a-z])的?|的)"), _range),
     _Price(re.compile(rf"(?<!\w){_MOST}\s?{_amount('high')}"), _most),
     _Price(re.compile(rf"(?<![\w-])max(?:imum)?\s?{_amount('high')}"), _most, currency=True),
     _Price(re.compile(rf"(?<![\w.$-]){_amount('high')}\s?{_OR_LESS}"), _most, currency=True),
     _Price(re.compile(rf"(?<!\w){_LEAST}\s?{_amount('low')}"), _least),
     _Price(re.compile(rf"(?<![\w.$-]){_amount('low')}\s?{_OR_MORE}"), _least, currency=True),
+    _Price(re.compile(rf"(?<!\w)(?:around|about|approx\.?)\s?{_amount('high')}"), _about, currency=True),
+    _Price(re.compile(rf"(?<![\da-z.])(?P<high>{_NUMBER})\s?(?P<name_high>元|块钱?)(?:左右|上下)的?"), _about),
     _Price(re.compile(rf"(?:低于|不超过|少于|不到|预算|最多)\s?¥?(?P<high>{_NUMBER})\s?(?:元|块钱?)?(?:的)?"), _most),
     _Price(re.compile(rf"(?:高于|超过|多于|至少)\s?¥?(?P<low>{_NUMBER})\s?(?:元|块钱?)?(?:的)?"), _least),
     _Price(re.compile(rf"(?<![\da-z.])(?P<high>{_NUMBER})\s?(?:元|块钱?)?\s?(?:以下|以内|之内)(?:的)?"), _most),

@@ -10,10 +10,11 @@ from components.shared.search.labels import Label, Labels
 from components.shared.search.vocabulary import CatalogWords
 from components.shared.text.analyzer import Alternative, Word
 from components.shared.text.free_of import free_of
+from components.shared.text.scripts import is_cjk, pairs
 
 _SHORTEST_PART = 3
 """Letters of the parts of a word that is two words in the catalog: 'icecream'."""
-_JOINED_WEIGHT = 1.0
+_JOINED_WEIGHT, _PAIR_WEIGHT = 1.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,9 @@ class QueryReader:
             elif meant := self._meant(words, at):
                 corrections[word.text] = meant
                 yield from self._index.analyzer.words(meant)
+            elif is_cjk(word.text) and len(word.text) > 2:
+                # All but a character of 冰淇凌 is in 冰淇淋.
+                yield replace(word, alternatives=tuple(Alternative((pair,), _PAIR_WEIGHT) for pair in pairs(word.text)))
             else:
                 yield word
 

@@ -40,7 +40,7 @@ _NAMES = "|".join(sorted(_UNIT, key=len, reverse=True))
 _COMMON = {
     name for sizes in _SIZES.values() for _, names in sizes.values() for name in names.split() if name.isascii()
 }  # fmt: skip
-_NUMBER = r"(?P<number>half(?: an?)?|半|\d+(?: \d/\d+|[.,]\d+(?![\d,.]*\d)|/\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)"
+_NUMBER = r"(?P<number>half(?: an?)?|半|\d+(?:\.\d+)?万|\d+(?: \d/\d+|[.,]\d+(?![\d,.]*\d)|/\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)"
 _NAMED = rf"(?P<unit>{_NAMES})(?![a-z0-9])"
 _QUANTITY = re.compile(
     # A number begins after a letter of a script without spaces, and in '6x330ml'.
@@ -115,6 +115,8 @@ def _decimal(text: str) -> Decimal | None:
     """The value of '1.5', '1,5', '1,100', '1/2' or '1 1/2'; None if it is none of these."""
     if text in ("半", *_HALF):
         return Decimal("0.5")
+    if text.endswith("万"):
+        return Decimal(text[:-1]) * 10_000
     if re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?", text):
         return Decimal(text.replace(",", ""))
     if "/" in text:
