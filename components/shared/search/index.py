@@ -206,7 +206,7 @@ class SearchIndex:
         return tantivy.Query.disjunction_max_query(parts, _TIE_BREAKER)
 
     def _alternative(self, alternative: Alternative, field: Field) -> list[tantivy.Query]:
-        """Queries of which one suffices; of 跑步鞋, 鞋 is a word and 跑 another form: 跑鞋 is in both parts of the field."""
+        """Queries of which one suffices; terms may be in either part of the field: of 跑步鞋, 鞋 is a word, 跑 a form."""
         either = [self._term(term, field) for term in alternative.terms]
         if len(either) == 1:
             return either[0]

@@ -40,7 +40,10 @@ _NAMES = "|".join(sorted(_UNIT, key=len, reverse=True))
 _COMMON = {
     name for sizes in _SIZES.values() for _, names in sizes.values() for name in names.split() if name.isascii()
 }  # fmt: skip
-_NUMBER = r"(?P<number>half(?: an?)?|半|\d+(?:\.\d+)?万|\d+(?: \d/\d+|[.,]\d+(?![\d,.]*\d)|/\d+)?|\d{1,3}(?:,\d{3})+(?:\.\d+)?)"
+_NUMBER = (
+    r"(?P<number>half(?: an?)?|半|\d+(?:\.\d+)?万|\d+(?: \d/\d+|[.,]\d+(?![\d,.]*\d)|/\d+)?"
+    r"|\d{1,3}(?:,\d{3})+(?:\.\d+)?)"
+)
 _NAMED = rf"(?P<unit>{_NAMES})(?![a-z0-9])"
 _QUANTITY = re.compile(
     # A number begins after a letter of a script without spaces, and in '6x330ml'.

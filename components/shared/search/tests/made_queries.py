@@ -8,11 +8,12 @@ from random import Random
 from components.shared.search.tests.made_catalog import MadeItem, made_catalog
 from components.shared.search.tests.made_products import PRODUCTS
 from components.shared.search.tests.made_queries_by_script import BY_SCRIPT
+from components.shared.search.tests.made_queries_combined import COMBINED
 from components.shared.search.tests.made_queries_in_english import IN_ENGLISH
 from components.shared.text.scripts import fold
 
 _HAN = re.compile("[\u4e00-\u9fff]")
-_SEED, _TYPOS, _LETTERS = 7, 42, "abcdefghijklmnopqrstuvwxyz"
+_SEED, _TYPOS, _LETTERS = 7, 84, "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Query:
 
 def made_queries() -> list[Query]:
     """All queries, those written here and those made of the catalog."""
-    written = (IN_ENGLISH | BY_SCRIPT).items()
+    written = (IN_ENGLISH | BY_SCRIPT | COMBINED).items()
     return [_read(kind, line) for kind, lines in written for line in lines.strip().splitlines()] + [
         *_codes(), *_typos(),
     ]  # fmt: skip

@@ -50,8 +50,17 @@ def test_right_item_is_first_for_each_kind_of_query(search):
     assert min(share.values()) >= LEAST, f"hit@1 by kind\n{table}"
 
 
-@settings(deadline=None)
-@given(st.text(max_size=60))
+WORDS = st.one_of(
+    st.sampled_from([word for query in made_queries() for word in query.text.split()]),
+    st.sampled_from('- under $20 without not no free 不含 无 以下 2 5" 6x 半 万 half pack of'.split()),
+    st.text(max_size=5),
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.one_of(st.text(max_size=60), st.lists(WORDS, max_size=7).map(" ".join), st.lists(WORDS, max_size=7).map("".join))
+)
 def test_any_text_finds_only_allowed_items(search, text):
     found = search.find(search.understand(text), 10, ALLOWED)
     assert ALLOWED[found.item].all() and len(set(found.item)) == len(found.item) <= 10
