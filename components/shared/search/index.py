@@ -206,7 +206,7 @@ class SearchIndex:
         return tantivy.Query.disjunction_max_query(parts, _TIE_BREAKER)
 
     def _alternative(self, alternative: Alternative, field: Field) -> list[tantivy.Query]:
-        """Queries of which one suffices; terms may be in either part of the field: of 跑步鞋, 鞋 is a word, 跑 a form."""
+        """Queries of which one suffices; terms may be in either part of the field: 鞋 and 跑 of 跑步鞋."""
         either = [self._term(term, field) for term in alternative.terms]
         if len(either) == 1:
             return either[0]

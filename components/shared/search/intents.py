@@ -88,8 +88,9 @@ def _least(match: re.Match[str]) -> tuple[float | None, float | None]:
 _PRICES = (
     _Price(re.compile(rf"(?<!\w)(?:between|from)\s+{_amount('low')}\s+(?:and|to)\s+{_amount('high')}"), _range),
     _Price(re.compile(rf"(?<![\w.])(?P<sign_low>{_SIGN})\s?(?P<low>{_NUMBER}){_TO}{_amount('high')}"), _range),
-    _Price(re.compile(rf"(?<![\da-z.-])(?P<low>{_NUMBER})(?:\s?{_NAME})?{_TO}(?P<high>{_NUMBER})"
-                      rf"(?:\s?(?P<name_high>{_NAME})(?![a-z])的?|的)"), _range),
+    _Price(re.compile(rf"(?<![\da-z.-])(?P<low>{_NUMBER})(?:\s?{_NAME})?{_TO}(?P<high>{_NUMBER})\s?(?P<name_high>{_NAME})"
+                      "(?![a-z])的?"), _range),
+    _Price(re.compile(rf"(?<![\da-z.-])(?P<low>\d{{3,}}){_TO}(?P<high>\d{{3,}})的"), _range),
     _Price(re.compile(rf"(?<!\w){_MOST}\s?{_amount('high')}"), _most),
     _Price(re.compile(rf"(?<![\w-])max(?:imum)?\s?{_amount('high')}"), _most, currency=True),
     _Price(re.compile(rf"(?<![\w.$-]){_amount('high')}\s?{_OR_LESS}"), _most, currency=True),

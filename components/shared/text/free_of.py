@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import rjieba
 
 _LATIN = re.compile(
-    r"(?<!\w)(?:(?P<before>[^\W\d_]+)[ -]free|(?:no|without|zero|0)[ -](?P<after>[^\W\d_]+)"
-    r"|(?P<adjective>non[ -](?P<non>[^\W\d_]+)|(?P<less>[^\W\d_]{3,})less))(?!\w)"
+    r"(?<!\w)(?:(?P<before>[^\W\d_]+)[ -]free|(?:no|without|zero)[ -](?P<after>[^\W\d_]+)"
+    r"|(?P<adjective>non[ -](?P<non>[^\W\d_]+)|(?P<less>[^\W\d_]{3,})less))(?![\w'’])"
 )
-_HAN = re.compile(r"(?P<no>不含|[无零免]|(?<![\d.,])0)(?=(?P<rest>[\u3400-\u9fff]+))")
+_HAN = re.compile(r"(?P<no>不含|[无零免]|(?<![\w.,])0(?=[糖脂卡蔗添]))(?=(?P<rest>[\u3400-\u9fff]+))")
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,8 @@ _QUANTITY = re.compile(
     rf"{_NUMBER}(?:\s?(?P<mark>\"|”|′′|''|’’)|[\s-]?(?:(?P<fluid>fl\.?\s?oz)(?![a-z0-9])|{_NAMED})\.?)"
     rf"|(?:pack|box|set|case|bag)s? of (?P<many>\d+)(?![\w.,]*\d)(?![\s-]?(?:{_NAMES})(?![a-z0-9])))"
 )
+_CONTINUED = {"个": {"月", "性"}, "升": {"级", "降"}, "克": {"拉"}, "条": {"纹"}, "包": {"邮"}, "米": {"色"}}
+"""Characters that make another word of a unit: '2 升级版' has no litres."""
 _HALF = ("half", "half a", "half an")
 _DIGITS = 6
 """Decimals kept of a quantity, so that a third has an end."""
@@ -100,7 +102,7 @@ def _is_something_else(found: re.Match[str], base: str) -> bool:
     return bool(
         (found["unit"] == "in" and re.match(r"[\s-]\d", after))
         or (found["unit"] == "t" and re.match(r"[-\s]?shirt|-", after))
-        or (found["unit"] == "个" and after[:1] == "月")
+        or after[:1] in _CONTINUED.get(found["unit"] or "", ())
     )
 
 

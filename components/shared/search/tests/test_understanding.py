@@ -37,7 +37,8 @@ def search(tmp_path_factory) -> CatalogSearch:
         ("27寸显示器", ["27in"]), ("充电宝2万毫安", ["20000mah"]), ("牙刷4支装", ["4ct"]),
         ("half kilo", ["500g"]), ("half a liter", ["500ml"]), ("半斤", ["250g"]), ("半包", []), ("half in", []),
         ("pack of 12", ["12ct"]), ("box of 500 ml", ["500ml"]), ("6x330ml", ["330ml"]), ("2tb", ["2000gb"]),
-        ("移动硬盘 2t", ["2000gb"]), ("2 t-shirts", []), ("2 t shirts", []), ("3个月", []), ("3 in 1", []),
+        ("移动硬盘 2t", ["2000gb"]), ("2 t-shirts", []),
+        ("2 t shirts", []), ("3个月", []), ("手环2升级版", []), ("1克拉", []), ("3 in 1", []),
     ],
 )  # fmt: skip
 def test_quantities(text, found):
@@ -56,6 +57,8 @@ def test_grams_that_are_a_power_of_two_may_be_memory():
         ("无麸质饼干", ["麸质"]),
         ("不含香精的洗手液", ["香精"]),
         ("0糖可乐", ["糖"]), ("无线键盘", []), ("零食", []), ("无人机", []), ("100糖", []),
+        ("usb 3.0 cable", []), ("size 0 diapers", []),
+        ("no man's sky", []), ("0号电池", []),
     ],
 )  # fmt: skip
 def test_statements_of_being_free_of_something(text, words):
@@ -67,7 +70,8 @@ def test_statements_of_being_free_of_something(text, words):
     [
         ("socks 10-20 dollars", 10, 20), ("shoes max $50", None, 50), ("shirt $50 or less", None, 50),
         ("laptop under 1k", None, 1000),
-        ("laptop $100+", 100, None), ("100-200的键盘", 100, 200), ("键盘 预算100元", None, 100), ("键盘100元左右", 75, 125),
+        ("laptop $100+", 100, None), ("100-200的键盘", 100, 200), ("键盘 预算100元", None, 100),
+        ("键盘100元左右", 75, 125), ("38-40的鞋", None, None),
         ("around $100", 75, 125), ("iphone 15 pro max 256", None, None), ("galaxy 10-20", None, None),
         ("monitor under 27 inch", None, None),
     ],
