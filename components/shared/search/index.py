@@ -72,6 +72,8 @@ class SearchIndex:
         with create_index(_schema(), folder) as writer:
             for count, document in enumerate(documents, 1):
                 terms = [(field, analyzer.terms(document.text(field))) for field in Field]
+                # 'thenorthface' is The North Face.
+                dict(terms)[Field.BRAND].forms.extend(analyzer.terms(code(document.brand)).plain)
                 postings.add((field, found.plain + found.forms) for field, found in terms)
                 texts = {str(field.name): " ".join(found.plain) for field, found in terms if found.plain}
                 texts |= {f"{field.name}{_FORMS}": " ".join(found.forms) for field, found in terms if found.forms}
@@ -191,23 +193,29 @@ class SearchIndex:
         )
 
     def _word(self, word: Word) -> tantivy.Query:
-        idf = self.idf(word)
-        parts = []
+        idf, parts = self.idf(word), []
         for one in word.alternatives:
             if frequency := self._frequency(one):
                 # A rare form of a word is as important as the word, not as rare words are.
                 weight = one.weight * min(1.0, idf / self.postings.idf(frequency))
                 parts += [
-                    tantivy.Query.boost_query(self._alternative(one, f"{field.name}{ending}"), weight * of_field)
-                    for field, of_field in FIELD_WEIGHTS.items() for ending in ("", _FORMS)
+                    tantivy.Query.boost_query(query, weight * of_field)
+                    for field, of_field in FIELD_WEIGHTS.items() for query in self._alternative(one, field)
                 ]  # fmt: skip
         return tantivy.Query.disjunction_max_query(parts, _TIE_BREAKER)
 
-    def _alternative(self, alternative: Alternative, field: str) -> tantivy.Query:
-        terms = [tantivy.Query.term_query(self._index.schema, field, term, "freq") for term in alternative.terms]
-        if len(terms) == 1:
-            return terms[0]
-        return tantivy.Query.boolean_query([(tantivy.Occur.Must, term) for term in terms])
+    def _alternative(self, alternative: Alternative, field: Field) -> list[tantivy.Query]:
+        """Queries of which one suffices; terms may be in either part of the field: 鞋 and 跑 of 跑步鞋."""
+        either = [self._term(term, field) for term in alternative.terms]
+        if len(either) == 1:
+            return either[0]
+        every = [(tantivy.Occur.Must, tantivy.Query.disjunction_max_query(parts)) for parts in either]
+        return [tantivy.Query.boolean_query(every)]
+
+    def _term(self, term: str, field: Field) -> list[tantivy.Query]:
+        """A term in the two parts of a field."""
+        names = (str(field.name), f"{field.name}{_FORMS}")
+        return [tantivy.Query.term_query(self._index.schema, name, term, "freq") for name in names]
 
 
 _RERANKED = 2_000

@@ -18,6 +18,8 @@ from components.shared.text.analyzer import Analyzer, Word
 
 _NAMED = 1.2
 """Factor of the score of items whose brand, category or attribute the query names."""
+_STATED_FREE = 1.5
+"""Factor of the score of items that say that they are free of what the query excludes; others may not tell."""
 _PREFERRED = ("brand", "category")
 _CHEAP = 0.3
 """Share by which the dearest item's score is lowered when low prices are asked for."""
@@ -165,6 +167,9 @@ class CatalogSearch:
             if label.kind in _PREFERRED:
                 named = self._named(words, FIELD_OF[label.kind], matches.item)
                 score *= np.where(named, _NAMED, 1.0)
+        for word in query.intents.without:
+            stated = np.isin(matches.item, self.index.holding_term(self.index.analyzer.free_of(word)))
+            score *= np.where(stated, _STATED_FREE, 1.0)
         if query.intents.cheap:
             score *= 1 - _CHEAP * (1 - self._cheapness[matches.item])
         order = np.lexsort((matches.item, -score, ~matches.exact))

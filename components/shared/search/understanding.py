@@ -10,12 +10,14 @@ from components.shared.search.labels import Label, Labels
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.vocabulary import CatalogWords
 from components.shared.text.analyzer import Alternative, Word
+from components.shared.text.free_of import free_of
+from components.shared.text.scripts import is_cjk, pairs
 
 _SHORTEST_PART = 3
 """Letters of the parts of a word that is two words in the catalog: 'icecream'."""
 _SHORT = 6
 """Letters below which a word is short."""
-_JOINED_WEIGHT = 1.0
+_JOINED_WEIGHT, _PAIR_WEIGHT = 1.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ class QueryReader:
             verbatim: Whether to take it as it is written: nothing is corrected, left out or read as a price.
         """
         intents = Intents(query) if verbatim else read_intents(query)
-        words = self._index.analyzer.words(intents.text)
+        words, free = (self._index.analyzer.words(intents.text), ()) if verbatim else self._free_of(intents.text)
+        intents = replace(intents, without=tuple(dict.fromkeys((*intents.without, *free))))
         corrections: dict[str, str] = {}
         synonyms: dict[str, list[str]] = {}
         if not verbatim:
@@ -88,29 +91,50 @@ class QueryReader:
         return Understanding(query, " ".join(word.text for word in words), tuple(words), intents,
                              tuple(corrections.items()), unknown, found, synonyms)  # fmt: skip
 
+    def _free_of(self, text: str) -> tuple[list[Word], tuple[str, ...]]:
+        """Words of a text, 'sugar free' as one, and what they say that items should be free of.
+
+        It is one if items say it, and if it is no adjective of the catalog ('wireless').
+        """
+        analyzer, words, free, at = self._index.analyzer, [], [], 0
+        for stated in free_of(text):
+            term, written = analyzer.free_of(stated.word), text[stated.start : stated.end]
+            if not self._index.postings.frequency(term):
+                continue
+            if stated.adjective and all(map(self._index.known, analyzer.words(written))):
+                continue
+            words += [*analyzer.words(text[at : stated.start]), Word(written, (Alternative((term,)),))]
+            free.append(stated.word)
+            at = stated.end
+        return [*words, *analyzer.words(text[at:])], tuple(free)
+
     def _corrected(self, words: Sequence[Word], corrections: dict[str, str]) -> Iterator[Word]:
         """The words, those that no item has replaced by what they probably mean."""
         for at, word in enumerate(words):
             if self._index.known(word) or self._known_beside(words, at):
                 yield word
-            elif meant := self._meant(word.text, [one for one in words if self._index.known(one)]):
+            elif meant := self._meant(words, at):
                 corrections[word.text] = meant
                 yield from self._index.analyzer.words(meant)
+            elif is_cjk(word.text) and len(word.text) > 2:
+                # All but a character of 冰淇凌 is in 冰淇淋.
+                yield replace(word, alternatives=tuple(Alternative((pair,), _PAIR_WEIGHT) for pair in pairs(word.text)))
             else:
                 yield word
 
-    def _meant(self, word: str, known: Sequence[Word]) -> str:
-        """What a word that no item has probably means, in some item together with another word of the query."""
-        if parts := self._parts(word):
+    def _meant(self, words: Sequence[Word], at: int) -> str:
+        """The words of the catalog that a word which it lacks may be; '' for none."""
+        if parts := self._parts(words[at].text):
             return " ".join(parts)
-        # A short word is one edit from many others, so that it must go with all of the query: 'diet coke' is no 'cone'.
-        enough = all if len(word) < _SHORT else any
-        return self._words.correction(word, lambda meant: not known or enough(self._beside(meant, known)))
+        others = [word.alternatives[0].terms for word in (*words[:at], *words[at + 1 :]) if self._index.known(word)]
 
-    def _beside(self, meant: str, known: Sequence[Word]) -> Iterator[bool]:
-        """Whether some item has both the word and each of the others."""
-        terms = self._index.analyzer.terms(meant).plain
-        return (self._index.together([*terms, *one.alternatives[0].terms]) > 0 for one in known)
+        def beside(meant: str) -> float:
+            terms = self._index.analyzer.terms(meant).plain
+            together = [self._index.together([*terms, *other]) for other in others]
+            # A short word is one edit from many others: 'diet coke' is no 'cone' if there is no diet cone.
+            return sum(together) if all(together) or len(words[at].text) >= _SHORT else -1.0
+
+        return self._words.correction(words[at].text, beside)
 
     def _known_beside(self, words: Sequence[Word], at: int) -> bool:
         """Whether a word is half of one that the catalog has: 'key board'."""

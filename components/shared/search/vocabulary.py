@@ -25,7 +25,8 @@ _WORD = "word"
 _WRITTEN = re.compile(r"[^\W\d_]{3,}")
 _SHORTEST, _SHORTEST_FOR_TWO = 4, 8
 """Letters that a word must have to be corrected by one and by two edits: two turn 'garmin' into 'gaming'."""
-_LOOKED_AT = 100
+_LOOKED_AT, _WEIGHED = 100, 10
+"""Candidates that are looked at, and those that are tried beside the other words of the query."""
 
 
 class CatalogWords:
@@ -75,24 +76,30 @@ class CatalogWords:
             table = pa.ipc.open_file(file).read_all()
         return cls(analyzer, OpenIndex(folder), table["word"].to_pylist(), table["weight"].to_numpy())
 
-    def correction(self, word: str, fits: Callable[[str], bool] = lambda _: True) -> str:
+    def correction(self, word: str, beside: Callable[[str], float] = lambda _: 0.0) -> str:
         """The catalog's word that a word which it lacks was probably meant to be; '' for none.
 
-        The fewest edits win, then the same first letter, then the largest weight.
+        The fewest edits win, then what fits best beside the other words of the query, then the same first letter, then
+        the largest weight.
 
         Args:
             word: Folded.
-            fits: Whether a word of the catalog goes with the rest of the query.
+            beside: How well a word of the catalog fits the rest of the query; more is better, below 0 not at all.
         """
         if len(word) < _SHORTEST or not _WRITTEN.fullmatch(word):
             return ""
-        for edits in (1, 2)[: 1 + (len(word) >= _SHORTEST_FOR_TWO)]:
-            rows = self._near(word, edits)
-            rows.sort(key=lambda row: (self._words[row][0] != word[0], -self._weights[row], row))
-            for row in rows:
-                if fits(self._words[row]):
-                    return self._words[row]
+        for edits in (1, 2)[: 1 + (len(word) >= _SHORTEST_FOR_TWO - 2)]:
+            near = [row for row in self._near(word, edits) if self._may_be(word, self._words[row], edits)]
+            if near:
+                distance = {row: edit_distance(word, self._words[row]) for row in near}
+                near.sort(key=lambda row: (distance[row], self._words[row][0] != word[0], -self._weights[row], row))
+                best = max(near[:_WEIGHED], key=lambda row: beside(self._words[row]))
+                return self._words[best] if beside(self._words[best]) >= 0 else ""
         return ""
+
+    def _may_be(self, word: str, meant: str, edits: int) -> bool:
+        """Whether so many edits are allowed: the length of the word counts, not that of what was typed."""
+        return edits == 1 or max(len(word), len(meant)) >= _SHORTEST_FOR_TWO
 
     def _near(self, word: str, edits: int) -> list[int]:
         forms = dict.fromkeys([word, *self._analyzer.terms(word).plain])
@@ -105,3 +112,20 @@ def written_words(text: str) -> Iterator[str]:
     """Words of letters alone, folded, as they are written."""
     for found in _WRITTEN.finditer(fold(text)):
         yield found.group()
+
+
+def edit_distance(one: str, other: str) -> int:
+    """Insertions, deletions, substitutions and exchanges of neighbours between two words.
+
+    >>> edit_distance("keybaord", "keyboard"), edit_distance("soks", "socks")
+    (1, 1)
+    """
+    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for i, letter in enumerate(one, 1):
+        older, before, row = before, row, [i]
+        for j, its in enumerate(other, 1):
+            least = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != its))
+            if i > 1 and j > 1 and letter == other[j - 2] and one[i - 2] == its:
+                least = min(least, older[j - 2] + 1)
+            row.append(least)
+    return row[-1]

@@ -13,18 +13,20 @@ from functools import cached_property, lru_cache
 import rjieba
 import Stemmer
 
+from components.shared.text.free_of import free_of
 from components.shared.text.languages import ENGLISH, Language
 from components.shared.text.scripts import MARK, MAX_TEXT_LENGTH, Script, clusters, fold, pairs, runs
-from components.shared.text.units import quantities
+from components.shared.text.units import memory_size, quantities
 
-ANALYZER_VERSION = 1
+ANALYZER_VERSION = 2
 """Of the terms; an index is only read by the version that wrote it."""
 _STOP_WORDS = frozenset(
     "a an and are as at be by for from in into is it of on or that the this to with without your my our".split()
 ) | frozenset("的 了 和 与 及 在 是".split())
 _STOP_WEIGHT = 0.1
-_WHOLE, _PAIRS, _CHARACTERS, _NUMBER_AND_UNIT = 1.0, 0.8, 0.5, 0.5
-"""Weights of a term that is the word itself, of its pairs of characters, of its characters, and of number and unit."""
+_WHOLE, _PAIRS, _CHARACTERS, _NUMBER_AND_UNIT, _LETTERS_AND_DIGITS, _MEMORY = 1.0, 0.8, 0.5, 0.5, 0.5, 0.8
+"""Weights of a term that is the word itself, of its pairs of characters, of its characters, of number and unit, of
+letters and digits that are one word in the query, and of '128g' read as memory."""
 _LONGEST_COMPOUND = 24
 _CACHED_WORDS = 100_000
 _IRREGULAR = {
@@ -45,12 +47,9 @@ _PARTS = re.compile(rf"[^\W_](?:[^\W_]|[{MARK}])*")
 _DECIMAL = re.compile(r"\d+[.,]\d+")
 _THOUSANDS = re.compile(r"\d{1,3}(,\d{3})+(\.\d+)?")
 _LETTERS_OR_DIGITS = re.compile(rf"\d+|(?:[^\W\d_]|[{MARK}])+")
-_DIGIT = re.compile(r"\d")
+_NUMBERED = re.compile(r"(?=[a-z]*\d)[a-z0-9]{1,12}")
+"""What stands behind a name as its number: 'iPhone 15', 'Galaxy S24'; the index has it as one word too."""
 _APOSTROPHE = re.compile(r"['’`](?:s\b)?")
-_FREE_OF = re.compile(
-    r"(?<!\w)(?:([^\W\d_]+)[ -]free|(?:no|without|zero|non)[ -]([^\W\d_]+)|([^\W\d_]{3,})less)(?!\w)"
-    r"|(?:无|不含|零|免)([\u3400-\u9fff]{1,2})"
-)
 _VULGAR = re.compile("[½¼¾⅓⅔⅛⅜⅝⅞]")
 
 
@@ -113,12 +112,15 @@ class Analyzer:
 
     def terms(self, text: str) -> Terms:
         """Index terms of a text."""
-        found = Terms([], [])
+        found, before = Terms([], []), ""
         for word in self._words(text, indexing=True):
+            if before.isalpha() and _NUMBERED.fullmatch(word.text) and before not in _STOP_WORDS:
+                found.forms.append(before + word.text)
+            before = word.text if word.text.isascii() else ""
             *others, plain = word.alternatives
             found.plain.extend(plain.terms)
             found.forms.extend(term for other in others for term in other.terms if term not in plain.terms)
-        found.forms.extend(self.free_of(next(filter(None, one.groups()))) for one in _FREE_OF.finditer(fold(text)))
+        found.forms.extend(self.free_of(statement.word) for statement in free_of(fold(text)))
         return found
 
     def free_of(self, word: str) -> str:
@@ -135,25 +137,23 @@ class Analyzer:
 
     def _words(self, text: str, indexing: bool) -> Iterator[Word]:
         text = _VULGAR.sub(lambda one: " " + unicodedata.normalize("NFKD", one.group()), text[:MAX_TEXT_LENGTH])
-        for script, run in runs(fold(text).replace("\u2044", "/")):
+        folded, at = fold(text).replace("\u2044", "/"), 0
+        for quantity, start, end in quantities(folded):
+            yield from self._by_script(folded[at:start], indexing)
+            yield self._quantity(quantity, folded[start:end])
+            at = end
+        yield from self._by_script(folded[at:], indexing)
+
+    def _by_script(self, folded: str, indexing: bool) -> Iterator[Word]:
+        for script, run in runs(folded):
             if script is Script.SPACED:
-                yield from self._spaced(run)
+                for found in _WORD.finditer(run):
+                    yield self._word(found.group())
             elif script is Script.HAN:
                 yield from _chinese(run, indexing)
             else:
                 parts = clusters(run) if script is Script.UNSPACED else list(run)
                 yield from _unsegmented(parts, indexing)
-
-    def _spaced(self, run: str) -> Iterator[Word]:
-        at = 0
-        if not _DIGIT.search(run):
-            yield from self._plain(run)
-            return
-        for quantity, start, end in quantities(run):
-            yield from self._plain(run[at:start])
-            yield self._quantity(quantity, run[start:end])
-            at = end
-        yield from self._plain(run[at:])
 
     def _quantity(self, quantity: str, text: str) -> Word:
         if quantity.endswith("%"):
@@ -163,12 +163,10 @@ class Analyzer:
         forms = [Alternative((quantity,))]
         if len(apart) > 1 and (joined := "".join(apart)) != quantity and "/" not in joined:
             forms.append(Alternative((joined,)))
+        if memory := memory_size(quantity):
+            forms.append(Alternative((memory,), _MEMORY))
         forms.append(Alternative(apart, _NUMBER_AND_UNIT))
         return Word(text.strip(), tuple(forms))
-
-    def _plain(self, text: str) -> Iterator[Word]:
-        for found in _WORD.finditer(text):
-            yield self._word(found.group())
 
     def _cut(self, text: str) -> Word:
         """A word with its compound and its parts: 'wh-1000xm4' is 'wh1000xm4', 'wh 1000xm4' and 'wh 1000 xm 4'."""
@@ -180,7 +178,8 @@ class Analyzer:
         if len(parts) > 1 and (joined := "".join(parts)) and len(joined) <= _LONGEST_COMPOUND:
             forms.insert(0, (self._stem(joined),))
         weight = _STOP_WEIGHT if text in _STOP_WORDS else 1.0
-        return Word(text, tuple(Alternative(form) for form in dict.fromkeys(forms)), weight)
+        weights = {forms[-2]: _LETTERS_AND_DIGITS, forms[-1]: _WHOLE}
+        return Word(text, tuple(Alternative(form, weights.get(form, _WHOLE)) for form in dict.fromkeys(forms)), weight)
 
     def _stemmed(self, word: str) -> str:
         if any(letter.isdigit() for letter in word):
@@ -188,8 +187,9 @@ class Analyzer:
         for first, last, language in _BY_SCRIPT:
             if first <= word[0] <= last:
                 return self._stemmers[language].stemWord(word)
-        if self.language == ENGLISH and word in _IRREGULAR:
-            word = _IRREGULAR[word]
+        if self.language == ENGLISH:
+            # 'mens' is "men's" without the apostrophe.
+            word = _IRREGULAR.get(word) or _IRREGULAR.get(word.removesuffix("s"), word)
         return self._stemmers[self.language].stemWord(word)
 
 
