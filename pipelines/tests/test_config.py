@@ -32,7 +32,11 @@ from pipelines.config import FLAT, SECTIONS, ShopConfig, as_yaml, defaults, give
         (("run", "training", "--set", "data={mapping: ["), "--set data={mapping: [", "YAML"),
         (("run", "training", "--mapping", "a=b"), "--mapping a=b: neither a file nor JSON", "user_id"),
         (("run", "training", "--mapping", "{user_id: x}"), "--mapping is not JSON", '{"user_id": "visitor"}'),
-        (("run", "training", "--mapping", "none.json"), "--mapping none.json: there is no such file", "JSON file"),
+        (
+            ("run", "training", "--mapping", "none.json"),
+            "--mapping none.json: there is no such file",
+            "JSON or YAML file",
+        ),
         (("run", "training", "--config", "none.yaml"), "--config none.yaml", "YAML or JSON"),
         (
             ("run", "training", "--set", "tuning.study=x"),

@@ -253,7 +253,9 @@ def test_live_query_gets_the_same_tokens_as_a_training_row(opened):
     _, compiled, _ = opened
     queries = ["Organic MILK", "牛奶", "", "🥛", "zzz unheard of milk " * 9]
     histories = compiled.store.before(np.zeros(5, np.int64), np.full(5, compiled.spec.as_of), 10)
-    live = compiled.candidates(histories, [compiled.understood(query) for query in queries]).features["query"]
+    live = compiled.candidates(histories, [compiled.understood(query, verbatim=True) for query in queries]).features[
+        "query"
+    ]
     offline = query_features(queries, compiled.tokens, compiled.spec.user("query").max_length)
     for one, other in ((live.offsets, offline.offsets), (live.values, offline.values), (live.weights, offline.weights)):
         np.testing.assert_array_equal(one, other)
