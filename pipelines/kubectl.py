@@ -3,6 +3,7 @@
 import re
 import subprocess
 
+from components.shared.cluster.access import CERTIFICATE_FIX
 from components.shared.errors import ClusterError, InputError
 
 TIMEOUT_S = 120
@@ -10,10 +11,15 @@ CONTEXTS = "kubectl config get-contexts"
 _ADVICE = "; if you choose to ignore these errors, turn validation off with --validate=false"
 _LOG_LINE = re.compile(r"^[EWI]\d{4} ")
 _NO_ANSWER = (
-    "connection refused", "was refused", "no such host", "i/o timeout", "no route to host", "unable to connect",
+    "connection refused", "was refused", "no such host", "i/o timeout", "no route to host",
     "network is unreachable", "timeout exceeded", "tls handshake timeout",
 )  # fmt: skip
-_NO_LOGIN = ("must be logged in", "unauthorized", "error: eof", "error reading input for", "getting credentials")
+_NO_LOGIN = (
+    "must be logged in", "asked for the client to provide credentials", "unauthorized", "system:anonymous",
+    "error: eof", "error reading input for", "getting credentials",
+    # Every user with a login may read the API's description: a 403 without a message.
+    "failed to download openapi: unknown",
+)  # fmt: skip
 
 
 def run(*words: str, given: str = "", context: str = "") -> subprocess.CompletedProcess[str]:
@@ -50,6 +56,10 @@ def failed(done: subprocess.CompletedProcess[str], what: str) -> ClusterError:
         return ClusterError(
             "kubectl found no kubeconfig: it asked localhost:8080",
             f"set KUBECONFIG to the cluster's file; this command lists what it holds:\n{CONTEXTS}",
+        )
+    if "x509: " in lowered:
+        return ClusterError(
+            f"the certificate of the API server is not trusted: {text.rpartition('x509: ')[2]}", CERTIFICATE_FIX
         )
     if any(one in lowered for one in _NO_ANSWER):
         server = re.findall(r"https?://[^/\s\"?]+", text) or re.findall(r"server (\S+) was refused", text)
@@ -91,6 +101,6 @@ def absent_namespaces(names: list[str], context: str = "") -> list[str]:
     """
     done = run("get", "namespace", *names, "-o", "name", context=context)
     absent = [one for one in names if f'namespaces "{one}" not found' in done.stderr]
-    if done.returncode and not absent and "forbidden" not in done.stderr.lower():
+    if done.returncode and not absent and ("forbidden" not in done.stderr.lower() or "system:anonymous" in done.stderr):
         raise failed(done, "kubectl get namespace")
     return absent

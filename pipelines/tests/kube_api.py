@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 CORE = "/api/v1/namespaces"
+REASONS = {401: "Unauthorized", 403: "Forbidden"}
 
 
 @dataclass
@@ -41,7 +42,7 @@ class KubeApi:
         if status == 403:
             message = message or f'secrets "x" is forbidden: User "{self.user}" cannot get resource "{path}"'
         if status:
-            return status, message if status == 400 else _failure(status, message)
+            return status, message if status == 400 else _failure(status, message, REASONS.get(status, ""))
         if method == "POST":
             return 201, {"status": {"allowed": True}}
         if path in self.objects:

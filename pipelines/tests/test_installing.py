@@ -97,6 +97,24 @@ def test_a_cluster_that_does_not_answer_is_said_in_one_sentence(shoprank, monkey
 
 @needs_kubectl
 @pytest.mark.parametrize("command", [("install",), ("keys", "create")])
+def test_a_cluster_that_refuses_the_login_or_is_not_trusted_is_said(
+    shoprank, monkeypatch, tmp_path, command, certificate
+):
+    words = (*command, "--namespace", "a", "--apply")
+    for refusal in ((401, "Unauthorized"), (403, 'namespaces is forbidden: User "system:anonymous" cannot get it')):
+        with kube_server(refusal=refusal) as api:
+            monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", api.host, {"token": "t"})))
+            done = shoprank(*words)
+        assert done.code == 1 and "does not accept the login of the kubeconfig\nfix: log in again" in done.err, done.err
+    with kube_server(certificate) as api:
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig(tmp_path / "config", api.host, {"token": "t"})))
+        done = shoprank(*words)
+    assert done.code == 1 and "the certificate of the API server is not trusted: " in done.err, done.err
+    assert done.err.endswith("\nkubectl config set-cluster CLUSTER --certificate-authority=FILE\n")
+
+
+@needs_kubectl
+@pytest.mark.parametrize("command", [("install",), ("keys", "create")])
 def test_nothing_is_applied_when_a_namespace_is_missing(shoprank, monkeypatch, tmp_path, command):
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-a"}}
     with kube_server(objects={"/api/v1/namespaces/team-a": space} | DISCOVERY) as api:

@@ -14,6 +14,11 @@ _LOGIN = (
     "log in again, or give a context with a valid login (--kube-context); a login command of the kubeconfig (exec) "
     "may have failed"
 )
+CERTIFICATE_FIX = (
+    "give the cluster's CA and the address that its certificate names:\n"
+    "kubectl config set-cluster CLUSTER --certificate-authority=FILE"
+)
+"""What to do when TLS does not trust the API server."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,7 @@ def _of_tls(reason: str) -> AccessProblem:
         said = re.sub(r"^.*certificate verify failed: |\s*\(_ssl\.c.*$", "", reason, flags=re.DOTALL)
         return AccessProblem(
             f"the certificate of the API server is not trusted: {said}",
-            "give the cluster's CA and the address that its certificate names:\n"
-            "kubectl config set-cluster CLUSTER --certificate-authority=FILE",
+            CERTIFICATE_FIX,
             affects_all=True,
         )
     return AccessProblem(
