@@ -249,7 +249,7 @@ def _columns(request: InferRequest) -> dict[str, list[Any]]:
 def _values(tensor: InferInput) -> list[Any]:
     wanted = V2_INPUTS.get(tensor.name, tensor.datatype)
     numeric = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
-    if tensor.datatype not in ((wanted,) if wanted == "BYTES" else numeric):
+    if tensor.datatype not in (numeric if wanted == "INT64" else (wanted,)):
         raise RequestError(f"input '{tensor.name}' is {tensor.datatype}", f"send it as {wanted}", tensor.name)
     raw = tensor.data if isinstance(tensor.data, list) and tensor.data else None
     try:

@@ -8,7 +8,8 @@ from components.shared.cluster.inference_service import ServiceSpec, spec_of
 from components.shared.cluster.kinds import INFERENCE_SERVICE, LEASE
 from components.shared.cluster.lease import ABORT_NOTE, holder, is_held
 from components.shared.cluster.modes import traffic_of
-from components.shared.cluster.route import Route
+from components.shared.cluster.predictor_pods import Predictor, predictor_state
+from components.shared.cluster.route import Route, stable_service
 from components.shared.cluster.traffic import Placement, Traffic
 from components.shared.cluster.versions import lease_name
 from components.shared.errors import InputError, ServingError
@@ -22,6 +23,7 @@ class RolloutStatus:
         champion: version that has the rest of the traffic. candidate: '' without a rollout. percent: of the candidate.
         decided_by: process that decides, '' if none does. aborting: why a person wants it to end.
         ready: whether every pod of the candidate serves it. route: what the gateway reports against the route.
+        not_serving: why not every pod of the champion serves it, '' if they do or if KServe's mode hides them.
     """
 
     champion: str
@@ -31,6 +33,7 @@ class RolloutStatus:
     aborting: str
     ready: bool
     route: str
+    not_serving: str
 
 
 def rollout_status(cluster: Cluster, service: str) -> RolloutStatus:
@@ -38,6 +41,7 @@ def rollout_status(cluster: Cluster, service: str) -> RolloutStatus:
 
     Raises:
         MissingObject: there is no such service.
+        InputError: shoprank did not make it.
         ClusterError: the API rejected a request or is unavailable.
     """
     spec, traffic = _traffic(cluster, service, 1.0)
@@ -48,7 +52,15 @@ def rollout_status(cluster: Cluster, service: str) -> RolloutStatus:
         traffic.champion(), candidate, traffic.percent(), holder(lease) if is_held(lease) else "",
         (lease["metadata"].get("annotations") or {}).get(ABORT_NOTE, ""), bool(candidate) and traffic.ready(),
         route.problem() if spec.mode == "Standard" and route.exists() else "",
+        _not_serving(cluster, spec, traffic.champion()) if spec.mode == "Standard" else "",
     )  # fmt: skip
+
+
+def _not_serving(cluster: Cluster, spec: ServiceSpec, version: str) -> str:
+    wanted = Predictor(
+        service=spec.name, deployment=stable_service(spec.name), uri=spec.uri(version), version=version
+    )  # fmt: skip
+    return predictor_state(cluster, wanted).why
 
 
 def abort_rollout(cluster: Cluster, service: str, reason: str, seconds: float = 120.0) -> str:
@@ -86,4 +98,9 @@ def abort_rollout(cluster: Cluster, service: str, reason: str, seconds: float = 
 
 def _traffic(cluster: Cluster, service: str, ready_s: float) -> tuple[ServiceSpec, Traffic]:
     spec = spec_of(cluster.get(INFERENCE_SERVICE, service))
+    if not spec.model:
+        raise InputError(
+            f"InferenceService {service} of namespace {cluster.namespace} was not made by shoprank",
+            "name the one that `deploy_model` made, with --service and --namespace",
+        )
     return spec, traffic_of(cluster, Placement(service=spec, ready_s=ready_s))

@@ -154,23 +154,19 @@ def train(
     """Run the training pipeline and return the finished run.
 
     Raises:
-        RunFailed: a stage failed, or the release gates refused the model.
+        RunFailed: a stage failed, the release gates refused the model, or its rollout took it back.
     """
-    from components.shared.evaluation.decision import read_decision
     from components.shared.options import merged
     from pipelines.compiling import pipeline_named
-    from pipelines.local.runs import RunFailed, lineage
+    from pipelines.local.outcomes import check_released
+    from pipelines.local.runs import lineage
 
     pipeline_named(pipeline)
     if pipeline != "training":
         raise InputError(f"PIPELINE is '{pipeline}', which does not train", "use `shoprank tune` or `shoprank refresh`")
     origin = {"lineage": lineage(str(given.get("source", "complete-journey")), str(given.get("size", "small")))}
     finished = _run(pipeline, merged({"release": origin}, given), out.resolve(), quiet, words)
-    decision = read_decision(finished.artifact("evaluate-model", "evaluation"))
-    if not decision.blessed:
-        raise RunFailed(
-            f"the model was refused: {' '.join(decision.reasons)}", f"see `shoprank report {finished.folder}`"
-        )
+    check_released(finished)
     if not quiet:
         console.print(Text.assemble(("blessed and released", "green"), f" ({finished.folder})"))
     return finished

@@ -131,6 +131,19 @@ def test_v2_answers_like_v1(http):
     assert answer.json()["id"] == "q1" and answer.json()["model_version"].startswith("20231114-")
 
 
+def test_v2_search_tells_what_was_understood_and_takes_verbatim(http):
+    def ask(*inputs):
+        outputs = http.post(INFER, json={"inputs": [_tensor("query", ["bluebery"]), *inputs]}).json()["outputs"]
+        found = {output["name"]: output["data"] for output in outputs}
+        return found["item_id"], json.loads(found["search"][0])
+
+    assert ask() == (["berries"], {"text": "blueberries", "corrected": {"bluebery": "blueberries"}})
+    items, search = ask(_tensor("verbatim", [True], "BOOL"))
+    assert items == [] and search["unknown"] == ["bluebery"]
+    refused = http.post(INFER, json={"inputs": [_tensor("verbatim", [1], "INT64")]})
+    assert refused.status_code == 400 and refused.json()["field"] == "verbatim"
+
+
 def test_v2_empty_answers_have_width_zero(http):
     body = {"inputs": [_tensor("filters", ['{"price_min": 999}'])]}
     outputs = {output["name"]: output for output in http.post(INFER, json=body).json()["outputs"]}

@@ -10,6 +10,7 @@ import pytest
 
 from components.deploy_model.deploy import kserve_target, rollback
 from components.deploy_model.kserve import KServeBackend
+from components.rollout_model.control import rollout_status
 from components.shared.cluster.inference_service import ServiceSpec, manifest
 from components.shared.cluster.kinds import INFERENCE_SERVICE, LEASE
 from components.shared.cluster.standard import StandardTraffic
@@ -146,6 +147,10 @@ def test_a_service_of_another_mode_or_model_is_refused(cluster, registered):
     target = dataclasses.replace(backend.target, service=dataclasses.replace(spec, name="other"))
     with pytest.raises(InputError, match="serves model 'other', not 'handmade'"):
         KServeBackend(folder / "registry", target, cluster).release("handmade", two)
+    foreign = manifest(ServiceSpec(name="foreign", model="other"), one)
+    cluster.create(INFERENCE_SERVICE, foreign | {"metadata": {"name": "foreign"}})
+    with pytest.raises(InputError, match=r"InferenceService foreign of namespace .* was not made by shoprank"):
+        rollout_status(cluster, "foreign")
 
 
 def test_key_of_an_encrypted_bundle_is_set_for_champion_and_candidate(cluster, registered):

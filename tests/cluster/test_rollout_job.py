@@ -54,6 +54,7 @@ def test_rollout_is_shown_and_aborted_without_the_pipeline(shop, registered):
         shown = command(shop, "status")
         assert (shown["champion"], shown["candidate"], shown["percent"]) == (shop.champion, candidate, 30)
         assert shown["decided_by"].startswith("shoprank-rollout-") and shown["ready"] and shown["route"] == ""
+        assert shown["not_serving"] == ""
         assert command(shop, "abort", "--reason", "the shop asked for it") == {"champion": shop.champion}
         assert eventually(lambda: steps.phase("step") in ("Succeeded", "Failed"), 60)
     assert steps.log("step").splitlines()[-1] == "rolled_back"
@@ -71,3 +72,6 @@ def test_rollout_that_nobody_decides_is_aborted_from_outside(shop, registered):
         assert command(shop, "abort") == {"champion": shop.champion}
     assert shop.weights() == {"shoprank-predictor": 100} and "canary" not in shop.service()["spec"]
     assert shoppers.failed == {} and shop.traffic().candidate() == ""
+    shop.namespace.kubectl("delete", "pods", "--all", "--force", "--grace-period=0")
+    assert command(shop, "status")["not_serving"], "the champion's pods are being started"
+    assert eventually(lambda: command(shop, "status")["not_serving"] == "", 90)

@@ -6,15 +6,16 @@ import functools
 import os
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import kubernetes
 import urllib3
+import yaml
 from kubernetes.client import ApiException, CustomObjectsApi
 
 from components.shared.cluster.kinds import POD, Kind
+from components.shared.cluster.patience import RetryPolicy, network_cause
 from components.shared.cluster.rejection import reason_of, rejected
 from components.shared.errors import ChangedObject, ClusterError, InputError, MissingObject
 
@@ -23,26 +24,6 @@ Manifest = dict[str, Any]
 
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _TRANSPORT = (urllib3.exceptions.HTTPError, OSError)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetryPolicy:
-    """How long an API server may be unavailable."""
-
-    connects: int = 30
-    """Attempts to connect; waits double from 0.2 s to at most 5 s between them, so 30 are about two minutes."""
-    statuses: int = 12
-    """Attempts after 429, 500, 502, 503 or 504, such as from an unavailable webhook: 12 are about 40 s."""
-    unknown_kind_s: float = 3.0
-    """Seconds until an unknown kind is an error: a server that has just started may not have loaded its kinds."""
-
-    def retries(self) -> urllib3.Retry:
-        """Return the urllib3 Retry; all methods are retried because all calls are idempotent."""
-        return urllib3.Retry(
-            total=None, connect=self.connects, read=self.connects, other=0, redirect=3, status=self.statuses,
-            status_forcelist=(429, 500, 502, 503, 504), allowed_methods=None, backoff_factor=0.2, backoff_max=5.0,
-            raise_on_status=False,
-        )  # fmt: skip
 
 
 def connect(context: str = "", namespace: str = "", patience: RetryPolicy | None = None) -> "Cluster":
@@ -71,7 +52,7 @@ def connect(context: str = "", namespace: str = "", patience: RetryPolicy | None
             )
             chosen = next((one for one in contexts if one["name"] == context), current)
             own = chosen["context"].get("namespace", own)
-    except (kubernetes.config.ConfigException, OSError) as error:
+    except (kubernetes.config.ConfigException, OSError, yaml.YAMLError) as error:
         raise InputError(
             f"no Kubernetes cluster found: {error}",
             "set KUBECONFIG, give a context that `kubectl config get-contexts` lists, or run in a pod",
@@ -294,7 +275,7 @@ class Cluster:
 
     def _unreachable(self, error: Exception) -> ClusterError:
         return ClusterError(
-            f"the API server {self.client.configuration.host} is unreachable: {error}",
+            f"the API server {self.client.configuration.host} is unreachable: {network_cause(error)}",
             "check the cluster and the kubeconfig context, then retry",
             transient=True,
         )

@@ -59,6 +59,10 @@ class Matches:
         return Matches(self.item[order], score[order].astype(np.float32), self.coverage[order], self.exact[order])
 
 
+_FLAG = {f"{field.name}{ending}": int(field) for field in Field for ending in ("", _FORMS)}
+_CACHED = 50_000
+
+
 class SearchIndex:
     """Index of the items of a catalog."""
 
@@ -69,15 +73,20 @@ class SearchIndex:
     def build(cls, documents: Iterable[Document], folder: Path, analyzer: Analyzer) -> "SearchIndex":
         """Index documents, row i being the i-th, into an empty folder."""
         postings, count = PostingsBuilder(), 0
+        # Many items share a brand, a category, an attribute or even a title.
+        analysed, key = functools.lru_cache(_CACHED)(analyzer.terms), functools.lru_cache(_CACHED)(analyzer.key)
         with create_index(_schema(), folder) as writer:
             for count, document in enumerate(documents, 1):
-                terms = [(field, analyzer.terms(document.text(field))) for field in Field]
-                # 'thenorthface' is The North Face.
-                dict(terms)[Field.BRAND].forms.extend(analyzer.terms(code(document.brand)).plain)
-                postings.add((field, found.plain + found.forms) for field, found in terms)
-                texts = {str(field.name): " ".join(found.plain) for field, found in terms if found.plain}
-                texts |= {f"{field.name}{_FORMS}": " ".join(found.forms) for field, found in terms if found.forms}
-                whole = {_CODE: _codes(document), _WHOLE_TITLE: analyzer.key(document.title)}
+                terms: dict[str, list[str]] = {}
+                for field in Field:
+                    if text := document.text(field):
+                        found = analysed(text)
+                        # 'thenorthface' is The North Face.
+                        brand = analysed(code(text)).plain if field is Field.BRAND else []
+                        terms[str(field.name)], terms[f"{field.name}{_FORMS}"] = found.plain, [*found.forms, *brand]
+                postings.add((_FLAG[name], words) for name, words in terms.items())
+                texts = {name: " ".join(words) for name, words in terms.items() if words}
+                whole = {_CODE: _codes(document), _WHOLE_TITLE: key(document.title)}
                 writer.add_document(tantivy.Document(**texts, **whole, **{ROW: count - 1}))
         postings.build().save(folder)
         write_json(folder / _META, {"version": ANALYZER_VERSION, "language": analyzer.language, "documents": count})

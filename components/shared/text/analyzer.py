@@ -120,7 +120,8 @@ class Analyzer:
             *others, plain = word.alternatives
             found.plain.extend(plain.terms)
             found.forms.extend(term for other in others for term in other.terms if term not in plain.terms)
-        found.forms.extend(self.free_of(statement.word) for statement in free_of(fold(text)))
+        if found.plain:
+            found.forms.extend(self.free_of(statement.word) for statement in free_of(fold(text)))
         return found
 
     def free_of(self, word: str) -> str:
