@@ -2,14 +2,14 @@
 
 import json
 import os
-import re
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.shared.errors import ClusterError, InputError
+from components.shared.object_names import check_object_names
+from pipelines import kubectl
 
 MANIFESTS = Path(__file__).parents[1] / "manifests"
 STEPS_ACCOUNT = "pipeline-runner"
@@ -18,7 +18,6 @@ PROFILE_ACCOUNT = "default-editor"
 """That of the steps in a profile."""
 TRAINING_ROLE, SERVING_ROLE = "shoprank-training", "shoprank-serving"
 """Roles and their bindings, of manifests/components."""
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 Kustomization = dict[str, Any]
 
@@ -42,10 +41,9 @@ class Installation:
         Raises:
             InputError: a name is invalid, or the key cannot be read.
         """
-        for flag, name in (("--namespace", self.namespace), ("--serving-namespace", self.serving_namespace),
-                           ("--service-account", self.service_account)):  # fmt: skip
-            if not _NAME.fullmatch(name):
-                raise InputError(f"{flag} {name!r} is not a name in Kubernetes", "use a-z, 0-9 and -, at most 63")
+        check_object_names(
+            namespace=self.namespace, serving_namespace=self.serving_namespace, service_account=self.service_account
+        )
         if self.public_key and "BEGIN PUBLIC KEY" not in _text(self.public_key):
             raise InputError(
                 f"--public-key {self.public_key} holds no public key", "give the file signing.pem.pub of the registry"
@@ -101,29 +99,31 @@ def apply(installation: Installation, context: str = "") -> str:
 
     Raises:
         InputError: see `render`.
-        ClusterError: the cluster refused it.
+        ClusterError: a namespace does not exist, and then nothing is applied; or the cluster refused it.
     """
     text = render(installation)
-    words = ["apply", "--server-side", "--field-manager=shoprank-install", "-f", "-"]
-    done = kubectl(*(["--context", context] if context else []), *words, given=text)
+    check_namespaces([installation.namespace, installation.serving_namespace], context)
+    done = kubectl.run(
+        "apply", "--server-side", "--field-manager=shoprank-install", "-f", "-", given=text, context=context
+    )
     if done.returncode:
-        raise ClusterError(
-            f"kubectl apply failed: {done.stderr.strip()[-1000:]}",
-            "fix that error and run the command again; without --apply it prints what it would apply",
-        )
+        raise kubectl.failed(done, "kubectl apply")
     return done.stdout
 
 
-def kubectl(*words: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    """Run kubectl.
+def check_namespaces(names: list[str], context: str = "") -> None:
+    """Check that all namespaces exist, before something is made in the first.
 
     Raises:
-        InputError: it is not installed.
+        InputError: kubectl is not installed.
+        ClusterError: one does not exist, or the cluster cannot be reached.
     """
-    try:
-        return subprocess.run(["kubectl", *words], input=given, capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise InputError("kubectl is not on the PATH", "install kubectl >= 1.27") from error
+    absent = kubectl.absent_namespaces(list(dict.fromkeys(names)), context)
+    if absent:
+        raise ClusterError(
+            f"the cluster has no namespace {' and no '.join(absent)}; nothing was applied",
+            "create it first:\n" + "\n".join(f"kubectl create namespace {one}" for one in absent),
+        )
 
 
 def _kustomize(parts: Kustomization) -> str:
@@ -135,7 +135,7 @@ def _kustomize(parts: Kustomization) -> str:
         (folder / "kustomization.yaml").write_text(
             json.dumps(parts | paths | {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"})
         )
-        done = kubectl("kustomize", str(folder))
+        done = kubectl.run("kustomize", str(folder))
     if done.returncode:
         raise InputError(f"kubectl kustomize failed: {done.stderr.strip()[-500:]}", "use kubectl >= 1.27")
     return done.stdout

@@ -5,15 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from components.shared.wording import counted
+from components.shared.object_names import check_object_names
 from pipelines.cli.console import console, errors
+from pipelines.cli.findings import fix_text, missing_first, show_findings, where
 from pipelines.cli.parameters import Json, emit
 
 if TYPE_CHECKING:
-    from pipelines.doctor.needs import Finding, Plan
-
-MARKS = {"ok": ("✓", "green"), "missing": ("✗", "red"), "absent": ("–", "dim"), "unknown": ("?", "yellow")}
-"""State of a finding -> mark and colour."""
+    from pipelines.doctor.needs import Plan
 
 StepsNamespace = Annotated[str, typer.Option("--namespace", help="Where the pipeline's steps run and train.")]
 ServingNamespace = Annotated[
@@ -64,10 +62,12 @@ def doctor(
     kube_context: KubeContext = "",
     as_json: Json = False,
 ) -> None:
-    """Look for everything that a run needs in a cluster; exits with 1 if something needed is missing."""
+    """Look for everything that a run needs in a cluster; exits with 1 if a need is missing or not checked."""
     from pipelines.doctor.diagnosis import diagnose
     from pipelines.doctor.needs import Plan
 
+    check_object_names(namespace=namespace, kfp_namespace=kfp_namespace, service_account=service_account)
+    check_object_names(optional=True, serving_namespace=serving_namespace, gateway=gateway)
     plan = Plan(
         namespace=namespace, serving_namespace=(serving_namespace or namespace) if deploys else "",
         service_account=service_account, kfp_namespace=kfp_namespace, train_jobs=train_jobs, gateway=gateway,
@@ -75,12 +75,12 @@ def doctor(
         object_store=object_store,
     )  # fmt: skip
     found = diagnose(plan, kube_context)
-    missing = [one for one in found if one.state == "missing"]
     if as_json:
-        emit({"missing": len(missing), "findings": [one.document() for one in found]})
+        counts = {state: sum(one.state == state for one in found) for state in ("missing", "unknown")}
+        emit({**counts, "findings": [one.document() for one in found]})
     else:
-        _show(found)
-    if missing:
+        show_findings(found)
+    if any(one.state == "missing" or (one.state == "unknown" and one.required) for one in found):
         raise typer.Exit(1)
 
 
@@ -89,33 +89,14 @@ def name_problems(plan: "Plan", context: str) -> None:
     from pipelines.doctor.diagnosis import quick_diagnosis
 
     found, why = quick_diagnosis(plan, context)
+    if found and all(one.state == "unknown" for one in found):
+        why = found[0].found
     if why:
         errors.print(f"note: the cluster was not checked: {why}", markup=False)
         return
-    missing = [one for one in found if one.state == "missing"]
+    missing = missing_first(found)
     if any((one.need, one.namespace) == ("namespace", plan.namespace) for one in missing):
         errors.print(f"note: the kubeconfig's cluster has no namespace {plan.namespace}: not checked", markup=False)
         return
     for one in missing:
-        errors.print(f"missing: {_where(one)}: {one.found}\n  fix: {one.fix}", markup=False)
-
-
-def _show(found: "list[Finding]") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("", "need", "namespace", "found"):
-        table.add_column(heading)
-    for one in found:
-        table.add_row(Text(*MARKS[one.state]), one.need, one.namespace, one.found)
-    console.print(table)
-    for one in found:
-        if one.state == "missing":
-            console.print(f"missing: {_where(one)}\n  fix: {one.fix}", markup=False, soft_wrap=True)
-    missing = sum(one.state == "missing" for one in found)
-    console.print(f"{counted(len(found), 'need')}, {missing} missing")
-
-
-def _where(one: "Finding") -> str:
-    return f"{one.need} in {one.namespace}" if one.namespace else one.need
+        errors.print(f"missing: {where(one)}: {one.found}\n{fix_text(one.fix)}", markup=False)

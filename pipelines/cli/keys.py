@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from components.shared.errors import InputError
+from components.shared.object_names import check_object_names
 from pipelines.cli.console import console
 
 keys = typer.Typer(no_args_is_help=True, help="Make the key that signs bundles, for a cluster.")
@@ -32,6 +33,7 @@ def create(
         raise InputError("give either --apply or --out", "--apply creates both, --out FOLDER writes YAML")
     if apply and not namespace:
         raise InputError("--apply without --namespace", "name the namespace in which the pipelines run")
+    check_object_names(optional=True, namespace=namespace, serving_namespace=serving_namespace)
     signing = pair.new_key(key)
     if out is not None:
         pair.write(signing, out, namespace)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from components.shared.object_names import check_object_names
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Json, emit
 
@@ -27,6 +28,8 @@ def status(
     from components.rollout_model.control import rollout_status
     from components.shared.cluster.api import RetryPolicy, connect
 
+    check_object_names(service=service)
+    check_object_names(optional=True, namespace=namespace)
     found = rollout_status(connect(context, namespace, RetryPolicy(connects=_TRIES, statuses=_TRIES)), service)
     if as_json:
         return emit(dataclasses.asdict(found))
@@ -58,6 +61,8 @@ def abort(
     from components.rollout_model.control import abort_rollout
     from components.shared.cluster.api import RetryPolicy, connect
 
+    check_object_names(service=service)
+    check_object_names(optional=True, namespace=namespace)
     cluster = connect(context, namespace, RetryPolicy(connects=_TRIES, statuses=_TRIES))
     champion = abort_rollout(cluster, service, reason, seconds)
     if as_json:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from components.shared.errors import InputError
+from components.shared.object_names import check_object_names
 from components.shared.wording import counted
 from pipelines.cli.cluster import name_problems
 from pipelines.cli.configuring import check_schema
@@ -143,6 +144,7 @@ def submit(
         service_account=service_account, pipeline_root=pipeline_root,
         overrides=Overrides(max_cpu=max_cpu, max_memory=max_memory, no_cache=no_cache),
     )  # fmt: skip
+    check_object_names(optional=True, namespace=namespace, service_account=service_account)
     compiled(pipeline)
     server = connect(Connection(
         host=host, namespace=namespace, token=token, token_file=token_file, cookies=cookies, ca=ca,
@@ -181,6 +183,7 @@ def upload(
     from pipelines.submitting import compiled
     from pipelines.submitting import upload as send
 
+    check_object_names(optional=True, namespace=namespace)
     compiled(pipeline)
     server = connect(Connection(
         host=host, namespace=namespace, token=token, token_file=token_file, cookies=cookies, ca=ca,
@@ -233,6 +236,7 @@ def schedule(
         service_account=service_account, pipeline_root=pipeline_root,
         overrides=Overrides(no_cache=no_cache),
     )  # fmt: skip
+    check_object_names(optional=True, namespace=namespace, service_account=service_account)
     compiled(pipeline)
     trigger = Trigger(
         cron=cron, every=every, catch_up=catch_up, max_concurrency=max_concurrency, enabled=enable is not False

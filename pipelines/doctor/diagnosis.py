@@ -3,13 +3,14 @@
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from components.shared.cluster.access import AccessProblem
 from components.shared.errors import ClusterError, ShoprankError
 from pipelines.doctor import keys, serving, steps
-from pipelines.doctor.needs import Finding, Plan
+from pipelines.doctor.needs import Finding, Need, Plan
 from pipelines.doctor.reading import Reader
 from pipelines.installing import PROFILE_ACCOUNT, STEPS_ACCOUNT
 
@@ -27,7 +28,28 @@ def diagnose(plan: Plan, context: str = "") -> list[Finding]:
     with contextlib.closing(Reader(context)) as reader:
         needs = [*steps.needs(reader, plan), *(keys.needs(reader, plan) if plan.signs else ())]
         needs += serving.needs(reader, plan) if plan.serving_namespace else ()
-        return [need.finding() for need in needs]
+        return _findings(needs)
+
+
+def _findings(needs: Iterable[Need]) -> list[Finding]:
+    """Read and judge in order; what no request can tell is not asked for."""
+    found: list[Finding] = []
+    everywhere: AccessProblem | None = None
+    for need in needs:
+        absent = next((one for one in need.depends if _is_absent(one, found)), "")
+        if everywhere:
+            found.append(need.unknown(everywhere.cause, everywhere.fix))
+        elif absent:
+            found.append(need.unknown(f"namespace {absent} does not exist", f"kubectl create namespace {absent}"))
+        else:
+            finding, problem = need.finding()
+            found.append(finding)
+            everywhere = problem if problem and problem.affects_all else None
+    return found
+
+
+def _is_absent(namespace: str, found: Iterable[Finding]) -> bool:
+    return any((one.need, one.namespace, one.state) == ("namespace", namespace, "missing") for one in found)
 
 
 def quick_diagnosis(plan: Plan, context: str = "") -> tuple[list[Finding], str]:

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from components.shared.cluster.access import AccessProblem, access_problem
 from components.shared.cluster.api import Manifest
 from components.shared.errors import ClusterError, MissingObject
 from pipelines.installing import STEPS_ACCOUNT
 
 State = Literal["ok", "missing", "absent", "unknown"]
-"""`missing` is needed; `absent` is needed by some runs only; `unknown` may not be asked."""
+"""`missing` is needed; `absent` is needed by some runs only; `unknown` could not be checked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +48,11 @@ class Finding:
     state: State
     """See State."""
     found: str
-    """What is there, or what is wrong."""
+    """What is there, what is wrong, or why it could not be checked."""
     fix: str = ""
-    """What to do, unless it is there."""
+    """What to do, unless it is there. Commands have lines of their own (see `is_command`)."""
+    required: bool = True
+    """Whether this run needs it."""
 
     def document(self) -> dict[str, Any]:
         """The finding as JSON values."""
@@ -57,7 +60,20 @@ class Finding:
 
 
 class Unmet(Exception):
-    """A judgement: what is wrong with what was read."""
+    """A judgement: what is wrong with what was read.
+
+    Args:
+        problem: What is wrong.
+        fix: What to do; '': that of the need.
+    """
+
+    def __init__(self, problem: str, fix: str = ""):
+        super().__init__(problem)
+        self.fix = fix
+
+
+class Undecided(Exception):
+    """A judgement: why what was read does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +82,9 @@ class Need:
 
     Attributes:
         name: what it is. namespace: where, '' if cluster-wide. read: reads it from the cluster.
-        judge: says what is there, or raises Unmet. fix: what to do when it is not met.
+        judge: says what is there, or raises Unmet or Undecided. fix: what to do when it is not met.
         only_for: what it is needed for; '' if for this run.
+        depends: namespaces without which it cannot be judged, as an empty list says nothing there.
     """
 
     name: str
@@ -76,25 +93,41 @@ class Need:
     judge: Callable[[Any], str]
     fix: str
     only_for: str = ""
+    depends: tuple[str, ...] = ()
 
-    def finding(self) -> Finding:
-        """Read and judge it."""
+    def finding(self) -> tuple[Finding, AccessProblem | None]:
+        """Read and judge it; with the problem if it could not be read."""
         try:
-            return Finding(self.name, self.namespace, "ok", self.judge(self.read()))
+            return self._finding("ok", self.judge(self.read()), ""), None
         except MissingObject as error:
             unknown_kind = "does not know" in error.headline
-            return self._unmet(error.headline.partition(": ")[2] if unknown_kind else "not found")
+            return self._unmet(error.headline.partition(": ")[2] if unknown_kind else "not found", self.fix), None
         except Unmet as problem:
-            return self._unmet(str(problem))
+            return self._unmet(str(problem), problem.fix or self.fix), None
+        except Undecided as reason:
+            return self.unknown(str(reason), self.fix), None
         except ClusterError as error:
-            return Finding(self.name, self.namespace, "unknown", error.headline, error.fix)
+            problem = access_problem(error)
+            return self.unknown(problem.cause, problem.fix), problem
 
-    def _unmet(self, found: str) -> Finding:
+    def unknown(self, reason: str, fix: str) -> Finding:
+        """That it could not be checked."""
+        return self._finding("unknown", reason, fix)
+
+    def _unmet(self, found: str, fix: str) -> Finding:
         if self.only_for:
-            return Finding(self.name, self.namespace, "absent", f"{found}; needed only for {self.only_for}", self.fix)
-        return Finding(self.name, self.namespace, "missing", found, self.fix)
+            return self._finding("absent", f"{found}; needed only for {self.only_for}", fix)
+        return self._finding("missing", found, fix)
+
+    def _finding(self, state: State, found: str, fix: str) -> Finding:
+        return Finding(self.name, self.namespace, state, found, fix, required=not self.only_for)
 
 
 def exists(_: Manifest) -> str:
     """Nothing but its existence counts."""
     return "there"
+
+
+def is_command(line: str) -> bool:
+    """Whether a line of a fix is a command for a shell; it then holds nothing else."""
+    return line.startswith(("kubectl ", "shoprank "))

@@ -55,6 +55,10 @@ class Reader:
         """An object of the core API: a Secret, a ConfigMap, a claim."""
         return self.within(namespace).read(f"{plural}/{name}")
 
+    def volume(self, name: str) -> Manifest:
+        """A PersistentVolume."""
+        return self._first.read(f"/persistentvolumes/{name}")
+
     def definition(self, kind: Kind) -> Manifest:
         """The CustomResourceDefinition of a kind."""
         return self.within("default").get(CRD, f"{kind.plural}.{kind.group}")

@@ -1,5 +1,6 @@
-"""Needs of the steps: their namespace, account, claim, rights, and of Kubeflow Pipelines and Trainer."""
+"""Needs of the steps: their namespace, account, rights, and of Kubeflow Pipelines and Trainer."""
 
+import json
 from collections.abc import Iterator
 
 import yaml
@@ -8,11 +9,15 @@ from components.shared import images
 from components.shared.cluster.api import Manifest
 from components.shared.cluster.kinds import CLUSTER_TRAINING_RUNTIME, TRAIN_JOB, Kind
 from components.shared.cluster.train_job import RUNTIME
+from components.shared.errors import MissingObject
 from pipelines.doctor import rights
+from pipelines.doctor.claims import claim
 from pipelines.doctor.needs import Need, Plan, Unmet, exists
 from pipelines.doctor.reading import Reader, specification
-from pipelines.resources import OBJECT_STORE_SECRET, REGISTRY_VOLUME
+from pipelines.installing import PROFILE_ACCOUNT, STEPS_ACCOUNT
+from pipelines.resources import OBJECT_STORE_SECRET
 
+KFP_SERVICE = "ml-pipeline"
 ENFORCED = "pod-security.kubernetes.io/enforce"
 NATIVE = Kind("pipelines.kubeflow.org", "v2beta1", "pipelineversions", "PipelineVersion", "Kubeflow Pipelines 2.17")
 
@@ -21,11 +26,12 @@ def needs(reader: Reader, plan: Plan) -> Iterator[Need]:
     """What the steps need."""
     place, install = plan.namespace, install_command(plan)
     yield Need(name="namespace", namespace=place, read=lambda: reader.namespace(place), judge=pod_security,
-               fix=f"kubectl create namespace {place}, or name another (--namespace)")  # fmt: skip
+               fix=f"kubectl create namespace {place}")  # fmt: skip
     yield Need(
         name=f"service account {plan.service_account}", namespace=place,
         read=lambda: reader.core(place, "serviceaccounts", plan.service_account), judge=exists,
-        fix="KFP makes pipeline-runner; in a profile it is default-editor: give --service-account",
+        fix=f"in a profile give --service-account {PROFILE_ACCOUNT}; KFP makes {STEPS_ACCOUNT} in its own namespace; "
+            f"elsewhere create it:\nkubectl -n {place} create serviceaccount {plan.service_account}",
     )  # fmt: skip
     yield claim(reader, place, install)
     yield from pull_secret(reader, place)
@@ -65,31 +71,15 @@ def pod_security(namespace: Manifest) -> str:
     return f"Pod Security enforces {level}, which our pods pass" if level else "no Pod Security label"
 
 
-def claim(reader: Reader, place: str, install: str) -> Need:
-    """The registry's volume."""
-
-    def judge(found: Manifest) -> str:
-        phase, modes = found["status"]["phase"], ", ".join(found["spec"]["accessModes"])
-        event = reader.last_event(place, REGISTRY_VOLUME) if phase != "Bound" else ""
-        # A class that binds late waits for the first pod; anything else waits for ever, and so does the step.
-        if phase != "Bound" and not event.startswith("WaitForFirstConsumer"):
-            raise Unmet(f"{phase}: {event or 'no volume is bound to it'}")
-        return f"{phase}, {modes}{'' if 'ReadWriteMany' in modes else ': all steps must run on one node'}"
-
-    return Need(
-        name=f"claim {REGISTRY_VOLUME}", namespace=place, judge=judge,
-        read=lambda: reader.core(place, "persistentvolumeclaims", REGISTRY_VOLUME),
-        fix=f"{install}; the claim needs a storage class with ReadWriteMany, or a volume of yours",
-    )  # fmt: skip
-
-
 def pull_secret(reader: Reader, place: str) -> Iterator[Need]:
     """The Secret that images are pulled with, if one is configured."""
     name = images.PULL_SECRET
     if name:
         yield Need(
             name=f"Secret {name} for images", namespace=place, read=lambda: reader.core(place, "secrets", name),
-            judge=exists, fix=f"kubectl -n {place} create secret docker-registry {name} --docker-server=...",
+            judge=exists,
+            fix=f"kubectl -n {place} create secret docker-registry {name} --docker-server=REGISTRY "
+                "--docker-username=USER --docker-password=PASSWORD",
         )  # fmt: skip
 
 
@@ -109,7 +99,9 @@ def images_pulled(reader: Reader, place: str) -> Need:
 
     return Need(
         name="images", namespace=place, read=lambda: reader.within(place).read("pods")["items"], judge=judge,
-        fix="push them there, or set registry, tag and pull secret (SHOPRANK_IMAGE_*) and compile again",
+        depends=(place,),
+        fix="push them there, or set registry, tag and pull secret (SHOPRANK_IMAGE_*) and compile again:\n"
+            "shoprank compile",
     )  # fmt: skip
 
 
@@ -119,13 +111,18 @@ def login(reader: Reader, place: str, only_for: str) -> Need:
     def judge(found: Manifest) -> str:
         lacks = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} - found.get("data", {}).keys()
         if lacks:
-            raise Unmet(f"has no {', '.join(sorted(lacks))}")
+            patch = json.dumps({"stringData": {name: name.removeprefix("AWS_") for name in sorted(lacks)}})
+            raise Unmet(
+                f"has no {', '.join(sorted(lacks))}",
+                f"kubectl -n {place} patch secret {OBJECT_STORE_SECRET} --type=merge -p '{patch}'",
+            )
         return "there"
 
     return Need(
         name=f"Secret {OBJECT_STORE_SECRET}", namespace=place, judge=judge, only_for=only_for,
         read=lambda: reader.core(place, "secrets", OBJECT_STORE_SECRET),
-        fix=f"kubectl -n {place} create secret generic {OBJECT_STORE_SECRET} --from-literal=AWS_ACCESS_KEY_ID=...",
+        fix=f"kubectl -n {place} create secret generic {OBJECT_STORE_SECRET} "
+            "--from-literal=AWS_ACCESS_KEY_ID=ACCESS_KEY_ID --from-literal=AWS_SECRET_ACCESS_KEY=SECRET_ACCESS_KEY",
     )  # fmt: skip
 
 
@@ -162,6 +159,11 @@ def _pipelines(reader: Reader, plan: Plan) -> Iterator[Need]:
         return "failed steps are retried"
 
     yield Need(
+        name="Kubeflow Pipelines (service ml-pipeline)", namespace=place, judge=lambda where: f"in {where}",
+        read=lambda: _kfp_place(reader, place, plan.namespace), only_for="shoprank submit to a KFP of this cluster",
+        fix="install Kubeflow Pipelines, or name its namespace (--kfp-namespace)",
+    )  # fmt: skip
+    yield Need(
         name="KFP's retry policy (workflow-controller-configmap)", namespace=place, judge=retries,
         read=lambda: reader.core(place, "configmaps", "workflow-controller-configmap"),
         fix=f"kubectl apply -n {place} -k manifests/pipeline-retries", only_for="retries of steps that fail",
@@ -172,3 +174,20 @@ def _pipelines(reader: Reader, plan: Plan) -> Iterator[Need]:
         fix="use pipelines/compiled/*.yaml without .kubernetes, or install KFP's Pipeline CRDs",
         only_for="the Kubernetes-native form (*.kubernetes.yaml)",
     )  # fmt: skip
+
+
+def _kfp_place(reader: Reader, *places: str) -> str:
+    """First namespace with KFP's API.
+
+    Raises:
+        MissingObject: none has it.
+        ClusterError: one may not be read.
+    """
+    for place in places[:-1]:
+        try:
+            reader.core(place, "services", KFP_SERVICE)
+        except MissingObject:
+            continue
+        return place
+    reader.core(places[-1], "services", KFP_SERVICE)
+    return places[-1]

@@ -15,9 +15,15 @@ def kubectl(tmp_path, monkeypatch):
     script, log = tmp_path / "bin" / "kubectl", tmp_path / "kubectl.log"
     script.parent.mkdir()
 
-    def install(answer=""):
+    def install(answer="", objects=None):
+        """`objects`: namespace -> kinds that `get` finds there."""
+        found = "".join(
+            f'case "$*" in *"-n {place} get"*{kind}/*) echo {kind}/shoprank-signing-key;; esac\n'
+            for place, kinds in (objects or {}).items() for kind in kinds.split()
+        )  # fmt: skip
+        found = f'case "$*" in *" get "*)\n{found}exit 0;; esac\n' if objects else ""
         ending = f"echo '{answer}' >&2; exit 1" if answer else "exit 0"
-        script.write_text(f'#!/bin/sh\necho "ARGS $@" >> {log}\ncat >> {log}\n{ending}\n')
+        script.write_text(f'#!/bin/sh\n{found}echo "ARGS $@" >> {log}\ncat >> {log}\n{ending}\n')
         script.chmod(0o755)
         return log
 
@@ -69,13 +75,39 @@ def test_both_are_created_in_the_cluster_after_a_dry_run(shoprank, kubectl):
     assert "PRIVATE" not in done.out + done.err
 
 
-def test_existing_pair_is_not_replaced(shoprank, kubectl):
-    kubectl('Error from server (AlreadyExists): secrets "shoprank-signing-key" already exists')
-    done = shoprank("keys", "create", "--apply", "--namespace", "kubeflow")
-    assert done.code == 2 and "delete secret,configmap shoprank-signing-key" in done.err
+EXISTS = 'Error from server (AlreadyExists): secrets "shoprank-signing-key" already exists'
+
+
+def test_existing_pair_is_named_and_its_private_key_is_saved_before_it_is_deleted(shoprank, kubectl):
+    kubectl(EXISTS, {"kubeflow": "secret configmap"})
+    done = shoprank("keys", "create", "--apply", "--namespace", "kubeflow", "--serving-namespace", "shop")
+    assert done.code == 2
+    assert "Secret shoprank-signing-key in kubeflow and ConfigMap shoprank-signing-key in kubeflow exist\n" in done.err
+    lines = done.err.splitlines()
+    save = lines.index("kubectl -n kubeflow get secret shoprank-signing-key -o yaml > FILE")
+    assert save < lines.index("kubectl -n kubeflow delete secret shoprank-signing-key")
+    assert "kubectl -n kubeflow delete configmap shoprank-signing-key" in lines
+    assert any(line.startswith("kubectl -n shop create configmap shoprank-signing-key") for line in lines)
+
+
+def test_what_is_left_of_another_pair_is_named_with_its_namespace(shoprank, kubectl):
+    kubectl(EXISTS.replace("secrets", "configmaps"), {"shop": "configmap"})
+    done = shoprank("keys", "create", "--apply", "--namespace", "kubeflow", "--serving-namespace", "shop")
+    assert done.code == 2 and "ConfigMap shoprank-signing-key in shop of another pair exists" in done.err
+    assert done.err.endswith("\nkubectl -n shop delete configmap shoprank-signing-key\n")
+    assert "delete secret" not in done.err
+
+
+def test_what_may_not_be_made_is_said(shoprank, kubectl):
     kubectl("Error from server (Forbidden): secrets is forbidden")
     done = shoprank("keys", "create", "--apply", "--namespace", "kubeflow")
     assert done.code == 1 and "Forbidden" in done.err and "fix: check the context" in done.err
+
+
+def test_invalid_names_are_refused(shoprank, kubectl):
+    log = kubectl()
+    done = shoprank("keys", "create", "--apply", "--namespace", "Kubeflow")
+    assert done.code == 2 and "--namespace 'Kubeflow' is not a name" in done.err and not log.exists()
 
 
 @pytest.mark.parametrize("words", [[], ["--apply"], ["--apply", "--namespace", "a", "--out", "x"]])

@@ -11,7 +11,7 @@ import pytest
 from components.shared.tests.waiting import eventually
 from pipelines import keys
 from pipelines.doctor.diagnosis import diagnose
-from pipelines.doctor.needs import Plan
+from pipelines.doctor.needs import Plan, is_command
 from pipelines.doctor.rights import SERVING, TRAINING
 from pipelines.installing import MANIFESTS, STEPS_ACCOUNT, Installation, render
 from pipelines.tests.kfp_api import kfp_server
@@ -117,6 +117,65 @@ def test_wrong_key_policy_and_runtime_are_named(platform, spaces, doctor, traini
     assert "another public key" in found["ConfigMap shoprank-signing-key", served].found
     assert found["ConfigMap shoprank-signing-key", spaces[0]].state == "ok"
     assert "example/predictor:1" in found["ServingRuntime shoprank", served].found
+
+
+def test_commands_of_the_fixes_work_as_printed(platform, spaces, doctor, tmp_path):
+    steps, served = spaces
+    # The test before left another key there; then there is none; then only what is left of the pair.
+    for _ in range(2):
+        finding = doctor()["ConfigMap shoprank-signing-key", served]
+        assert finding.state == "missing"
+        paste(platform, finding.fix, tmp_path)
+        assert doctor()["ConfigMap shoprank-signing-key", served].state == "ok"
+        platform.kubectl("-n", served, "delete", "configmap", "shoprank-signing-key")
+    platform.kubectl("-n", steps, "delete", "secret", "shoprank-signing-key")
+    done = run_with(platform, "keys", "create", "--namespace", steps, "--serving-namespace", served, "--apply")
+    assert done.returncode == 2 and f"ConfigMap shoprank-signing-key in {steps} of another pair exists" in done.stderr
+    paste(platform, done.stderr, tmp_path)
+    paste(platform, doctor()["Secret shoprank-signing-key", steps].fix, tmp_path)
+    found = doctor()
+    assert {one.state for (need, _), one in found.items() if "signing-key" in need} == {"ok"}
+    done = run_with(platform, "keys", "create", "--namespace", steps, "--serving-namespace", served, "--apply")
+    assert done.returncode == 2 and f"Secret shoprank-signing-key in {steps} and ConfigMap" in done.stderr
+    paste(platform, done.stderr, tmp_path)
+    assert "signing.pem" in (tmp_path / "FILE").read_text()
+    assert missing(doctor()) >= {"Secret shoprank-signing-key", "ConfigMap shoprank-signing-key"}
+
+
+def test_a_claim_without_a_class_is_given_one_as_printed(platform, spaces, doctor, tmp_path):
+    found = doctor()["claim shoprank-registry", spaces[1]]
+    assert found.state == "missing" and found.found.startswith("Pending: FailedBinding")
+    storage_class = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": spaces[1]},
+                     "provisioner": "example/none", "volumeBindingMode": "WaitForFirstConsumer"}  # fmt: skip
+    platform.kubectl("apply", "-f", "-", given=json.dumps(storage_class))
+    paste(platform, found.fix.replace("STORAGE_CLASS", spaces[1]), tmp_path)
+    claim = json.loads(platform.kubectl("-n", spaces[1], "get", "pvc", "shoprank-registry", "-o", "json"))
+    assert claim["spec"]["storageClassName"] == spaces[1]
+    platform.kubectl("delete", "storageclass", spaces[1])
+
+
+def test_install_applies_nothing_when_a_namespace_is_missing(platform, spaces):
+    name = f"t-bare-{uuid.uuid4().hex[:8]}"
+    platform.kubectl("create", "namespace", name)
+    done = run_with(platform, "install", "--namespace", name, "--serving-namespace", "t-nowhere", "--apply")
+    assert done.returncode == 1 and "kubectl create namespace t-nowhere" in done.stderr
+    assert "the cluster has no namespace t-nowhere; nothing was applied" in done.stderr
+    assert not platform.kubectl("-n", name, "get", "role,rolebinding", "-o", "name").strip()
+    platform.kubectl("delete", "namespace", "--wait=false", name)
+
+
+def paste(platform, fix, folder):
+    """Run the commands of a fix in a shell."""
+    commands = [line for line in fix.split("\n") if is_command(line)]
+    (folder / "shoprank").write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "from pipelines.cli.app import main; main()" "$@"\n'
+    )
+    (folder / "shoprank").chmod(0o755)
+    environment = {**os.environ, "KUBECONFIG": str(platform.kubeconfig), "PYTHONPATH": str(MANIFESTS.parent),
+                   "PATH": f"{folder}:{os.environ['PATH']}"}  # fmt: skip
+    done = subprocess.run(["bash", "-ec", "\n".join(commands)], capture_output=True, text=True, cwd=folder,
+                          env=environment, check=False)  # fmt: skip
+    assert commands and done.returncode == 0, done.stderr
 
 
 def test_what_may_not_be_read_is_unknown_and_not_missing(platform, spaces, tmp_path, monkeypatch):

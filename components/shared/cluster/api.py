@@ -101,7 +101,7 @@ class Cluster:
         return self._call(kind, name, "get", {"name": name})
 
     def read(self, path: str, patient: bool = True, **query: str) -> Any:
-        """Return what a path of the core API below the namespace answers: `pods`, `events`, `pods/NAME:8080/proxy/...`.
+        """Return what a core path below the namespace answers, such as `pods`, or of none: `/persistentvolumes/NAME`.
 
         Errors such as 503 are retried only if `patient`: a pod that is asked may be ending.
 
@@ -109,9 +109,10 @@ class Cluster:
             MissingObject: it does not exist.
             ClusterError: the API rejected the request or is unavailable.
         """
+        below = path if path.startswith("/") else f"/namespaces/{self.namespace}/{path}"
         try:
             return (self.client if patient else self._client_once).call_api(
-                f"/api/v1/namespaces/{self.namespace}/{path}", "GET", query_params=list(query.items()),
+                f"/api/v1{below}", "GET", query_params=list(query.items()),
                 header_params={"Accept": "application/json"}, auth_settings=["BearerToken"], response_type="object",
                 _return_http_data_only=True, _request_timeout=30,
             )  # fmt: skip

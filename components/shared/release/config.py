@@ -2,8 +2,9 @@
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from components.shared.object_names import RULE, is_object_name
 from components.shared.options import Limit, Options, refused
 
 VOLUME = "pvc://shoprank-registry/registry"
@@ -41,6 +42,13 @@ class ReleaseOptions(Options):
     def storage_of(self, registry: str) -> str:
         """URI under which KServe reads a registry: an s3:// registry's own, unless `storage` names another place."""
         return registry if registry.startswith("s3://") and self.storage == VOLUME else self.storage
+
+    @field_validator("service", "namespace")
+    @classmethod
+    def _is_a_name(cls, name: str, field: ValidationInfo) -> str:
+        if not is_object_name(name) and (name or field.field_name == "service"):
+            raise refused(f"{name!r} is not a name in Kubernetes", RULE)
+        return name
 
     @model_validator(mode="after")
     def _addresses_have_known_forms(self) -> Self:
