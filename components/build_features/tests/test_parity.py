@@ -99,7 +99,7 @@ def test_a_training_row_and_a_request_give_the_same_ids(compiled, queries):
     trained = featurise(iter([batch]), compiled.store, compiled.catalog, compiled.spec, compiled.tokens)
     rows = Rows.from_table(pa.Table.from_batches(trained).combine_chunks(), compiled.spec)
     histories = compiled.store.before(shopper, now, compiled.spec.max_history)
-    live = compiled.candidates(histories, texts).features
+    live = compiled.candidates(histories, [compiled.understood(text or "", verbatim=True) for text in texts]).features
     for name, found in rows.features.items():
         np.testing.assert_array_equal(found.offsets, live[name].offsets, err_msg=name)
         assert_same(found, live[name], name)

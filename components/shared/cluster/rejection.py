@@ -39,7 +39,7 @@ def rejected(error: ApiException, kind: Kind, name: str, verb: str) -> ClusterEr
     fixes = {
         401: "log in again, or use a context with credentials",
         400: f"correct the field named above to match the schema of {kind.kind} {kind.api_version}",
-        403: "grant the service account the permission, or the namespace the quota, named above",
+        403: "grant the account named above the permission, or the namespace the quota",
         422: f"correct the field named above to match the schema of {kind.kind} {kind.api_version}",
     }
     return ClusterError(

@@ -124,7 +124,7 @@ class Recommender:
         times = times or StageTimes()
         with times.stage("features"):
             length = self.spec.user("query").max_length
-            texts = None if queries is None else [query and query.text for query in queries]
+            texts = None if queries is None else [query and query.written for query in queries]
             query = None if texts is None else query_features(texts, self.tokens, length)
             features = shopper_features(histories, self.catalog, self.spec, query)
             user = concatenated(features, [(f.name, f.max_length) for f in self.spec.user_features])
@@ -192,7 +192,7 @@ class Recommender:
         items = len(self.catalog)
         searched = np.array([found is not None for found in searches])
         by_meaning = np.array([
-            query is not None and found is not None and not len(found.item) and self._known_to_model(query.text)
+            query is not None and found is not None and not len(found.item) and self._known_to_model(query.written)
             for query, found in zip(queries, searches, strict=True)
         ])  # fmt: skip
         kept = []

@@ -11,12 +11,14 @@ from components.shared.search.synonyms import Synonyms
 from components.shared.search.vocabulary import CatalogWords
 from components.shared.text.analyzer import Alternative, Word
 from components.shared.text.free_of import free_of
-from components.shared.text.scripts import is_cjk, pairs
+from components.shared.text.scripts import fold, is_cjk, pairs
 
 _SHORTEST_PART = 3
 """Letters of the parts of a word that is two words in the catalog: 'icecream'."""
 _SHORT = 6
 """Letters below which a word is short."""
+_MOST_WORDS = 32
+"""Words of a query that are searched; more would cost time, and are no search."""
 _JOINED_WEIGHT, _PAIR_WEIGHT = 1.0, 0.5
 
 
@@ -44,10 +46,16 @@ class Understanding:
     labels: tuple[tuple[Label, tuple[Word, ...]], ...] = ()
     synonyms: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    @property
+    def written(self) -> str:
+        """The query itself if nothing of it is changed, else `text`: what models read, which learn from queries."""
+        unchanged = not self.corrections and self.intents.text == _plain(self.query)
+        return self.query if unchanged else self.text
+
     def told(self) -> dict[str, Any]:
         """What a frontend shows, so that a shopper can undo it; without what does not apply."""
         told = {
-            "text": self.text if self.text != self.intents.text or self.corrections else "",
+            "text": self.text if self.written != self.query else "",
             "corrected": dict(self.corrections),
             "unknown": list(self.unknown),
             "synonyms": dict(self.synonyms),
@@ -77,9 +85,10 @@ class QueryReader:
             query: Text of a shopper.
             verbatim: Whether to take it as it is written: nothing is corrected, left out or read as a price.
         """
-        intents = Intents(query) if verbatim else read_intents(query)
+        intents = Intents(_plain(query)) if verbatim else read_intents(query)
         words, free = (self._index.analyzer.words(intents.text), ()) if verbatim else self._free_of(intents.text)
         intents = replace(intents, without=tuple(dict.fromkeys((*intents.without, *free))))
+        words = words[:_MOST_WORDS]
         corrections: dict[str, str] = {}
         synonyms: dict[str, list[str]] = {}
         if not verbatim:
@@ -87,9 +96,10 @@ class QueryReader:
             words = list(self._corrected(words, corrections))
             words = [self._joined(words, at) for at in range(len(words))]
         unknown = tuple(dict.fromkeys(word.text for word in words if not self._index.known(word)))
-        found = () if verbatim else tuple((label, tuple(span)) for label, span in self._labels.found(words))
+        # A name that is given twice counts once.
+        found = {} if verbatim else {label: tuple(span) for label, span in self._labels.found(words)}
         return Understanding(query, " ".join(word.text for word in words), tuple(words), intents,
-                             tuple(corrections.items()), unknown, found, synonyms)  # fmt: skip
+                             tuple(corrections.items()), unknown, tuple(found.items()), synonyms)  # fmt: skip
 
     def _free_of(self, text: str) -> tuple[list[Word], tuple[str, ...]]:
         """Words of a text, 'sugar free' as one, and what they say that items should be free of.
@@ -163,6 +173,10 @@ class QueryReader:
                 more = Alternative((compound[0],), _JOINED_WEIGHT)
                 found = replace(found, alternatives=(*found.alternatives, more))
         return found
+
+
+def _plain(query: str) -> str:
+    return " ".join(fold(query).split())
 
 
 def _joinable(text: str) -> bool:

@@ -93,6 +93,16 @@ def test_known_short_and_coded_words_are_not_corrected(search, word):
     assert not search.understand(word).corrections
 
 
+def test_a_query_that_is_taken_as_it_is_written_tells_nothing(search):
+    assert "text" not in search.understand("  Oat   MILK ").told()
+    assert search.understand("Headphnes", verbatim=True).told() == {"unknown": ["headphnes"]}
+
+
+def test_only_the_first_words_of_a_long_text_are_searched(search):
+    read = search.understand("milk " + "sony " * 300)
+    assert len(read.words) == 32 and len(read.labels) == len(search.understand("milk sony").labels)
+
+
 def test_price_bounds_items_and_is_relaxed_when_none_fits(search):
     assert ids(search, "headphones under $100") == ["headphones"]
     assert search.understand("headphones under $100").told()["price_max"] == 100
