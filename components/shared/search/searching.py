@@ -140,7 +140,7 @@ class CatalogSearch:
     def find(self, query: Understanding, count: int, allowed: np.ndarray | None = None) -> Found:
         """Find the best `count` items of a query.
 
-        A query that no item fits is relaxed: its prices are left out, then the words that the best item lacks.
+        A query that no item fits is relaxed: its prices are left out, then the words that the first item lacks.
         """
         relaxed: list[str] = []
         everything = np.ones(len(self._price), bool) if allowed is None else allowed
@@ -150,14 +150,14 @@ class CatalogSearch:
             relaxed += ["price"] * bool(len(matches.item))
         if not len(matches.item):
             return Found(matches.item, matches.score, np.zeros(0, np.int8))
-        for word in query.words:
-            if self.index.known(word) and not self.index.matched(word, matches.item[:1])[0]:
-                relaxed.append(word.text)
         best = matches.coverage.max()
         rank_class = np.where(matches.coverage >= _AS_ASKED * best, 1, 0).astype(np.int8)
         rank_class[matches.exact] = 2
         order = np.flatnonzero((matches.coverage >= _LEAST_COVERAGE * best) | matches.exact)
         order = order[np.argsort(-rank_class[order], kind="stable")][:count]
+        for word in query.words:
+            if self.index.known(word) and not self.index.matched(word, matches.item[order[:1]])[0]:
+                relaxed.append(word.text)
         return Found(matches.item[order], matches.score[order], rank_class[order], tuple(relaxed))
 
     def _matches(self, query: Understanding, count: int, allowed: np.ndarray | None) -> Matches:

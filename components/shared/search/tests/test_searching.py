@@ -129,6 +129,18 @@ def test_words_that_no_item_has_together_are_told(search):
     assert search.understand("oat xyzzy").unknown == ("xyzzy",)
 
 
+def test_nothing_is_told_as_left_out_that_the_first_item_has(tmp_path):
+    others = [Document(f"other{n}", "Wool trousers") for n in range(9)]
+    text = "a long text in which blue and cotton and a shirt are " * 3
+    items = [Document(""), Document("loud", "Blue cotton"), *others, Document("whole", "Garment", description=text)]
+    CatalogSearch.build(lambda: iter(items), tmp_path)
+    search = CatalogSearch.load(tmp_path, np.full(len(items), np.nan, np.float32))
+    matches = search.index.search("", search.understand("blue cotton shirt").words, 9)
+    assert items[matches.item[0]].item_id == "loud", "it has the higher score, but not all words"
+    found = search.find(search.understand("blue cotton shirt"), 9)
+    assert items[found.item[0]].item_id == "whole" and found.relaxed == ()
+
+
 def test_item_that_covers_less_comes_after_all_that_cover_the_query(search):
     found = ids(search, "white usb c charger")
     assert found[0] == "cable2"
