@@ -87,6 +87,8 @@ def synonyms(
     else:
         catalog = bundle_catalog(_champion(existing_registry(out, own_registry(given)), model_name))
     effects = synonym_effects(lines, catalog)
+    if not effects:
+        raise InputError(f"{rules} has no rule", "write one per line: 'tp => toilet paper' or 'sofa, couch'")
     if as_json:
         return emit([vars(effect) for effect in effects])
     table = Table(show_edge=False, pad_edge=False)

@@ -2,14 +2,14 @@
 
 import contextlib
 import json
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from pipelines.tests.loopback import loopback_server
 
 API = "/apis/v2beta1"
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED")
@@ -171,19 +171,6 @@ def _handler(api: KfpApi) -> type[BaseHTTPRequestHandler]:
 def kfp_server(certificate: Path | None = None, **how: Any) -> Iterator[KfpApi]:
     """A running server; over HTTPS with a PEM file of a certificate and its key."""
     api = KfpApi(**how)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(api))
-    server.daemon_threads = True
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    api.stop = server.socket.close
-    api.host = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    try:
+    with loopback_server(_handler(api), certificate) as (server, api.host):
+        api.stop = server.socket.close
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
+
+from pipelines.tests.loopback import loopback_server
 
 CORE = "/api/v1/namespaces"
 REASONS = {401: "Unauthorized", 403: "Forbidden"}
@@ -90,19 +90,5 @@ def _handler(api: KubeApi) -> type[BaseHTTPRequestHandler]:
 def kube_server(certificate: Path | None = None, **how: Any) -> Iterator[KubeApi]:
     """A running server; over HTTPS with a PEM file of a certificate and its key."""
     api = KubeApi(**how)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(api))
-    server.daemon_threads = True
-    if certificate is not None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        # The handshake of a client that trusts nothing must not end the loop that accepts.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    api.host = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    try:
+    with loopback_server(_handler(api), certificate) as (_, api.host):
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

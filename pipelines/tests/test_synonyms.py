@@ -23,6 +23,8 @@ def test_lines_that_are_no_rules_and_files_that_cannot_be_read_are_refused(shopr
     (shop / "rules.txt").write_text("a => b\nonly one\n")
     done = shoprank("synonyms", "rules.txt", *FLAGS)
     assert done.code == 2 and "line 2 of the synonyms is 'only one'" in done.err
+    (shop / "rules.txt").write_text("# none\n")
+    assert "rules.txt has no rule" in shoprank("synonyms", "rules.txt", *FLAGS).err
     (shop / "rules.txt").write_bytes(b"\xff\xfe\x00")
     assert "not UTF-8" in shoprank("synonyms", "rules.txt", *FLAGS).err
     assert "No such file" in shoprank("synonyms", "typo.txt", *FLAGS).err

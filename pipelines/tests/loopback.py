@@ -1,0 +1,30 @@
+"""HTTP servers on loopback, for clients of platforms that are not here."""
+
+import contextlib
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def loopback_server(
+    handler: type[BaseHTTPRequestHandler], certificate: Path | None = None
+) -> Iterator[tuple[ThreadingHTTPServer, str]]:
+    """A running server and its address; over HTTPS with a PEM file of a certificate and its key."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        # The handshake of a client that trusts nothing must not end the loop that accepts.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield server, f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
