@@ -2,10 +2,22 @@
 
 import contextlib
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+
+class _Server(ThreadingHTTPServer):
+    """Says nothing of a client that refuses the certificate or goes away: its traceback would be read as the client's."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Print what went wrong, unless it is the connection."""
+        if not isinstance(sys.exception(), (ssl.SSLError, ConnectionError)):
+            super().handle_error(request, client_address)  # pyright: ignore[reportArgumentType]
 
 
 @contextlib.contextmanager
@@ -13,8 +25,7 @@ def loopback_server(
     handler: type[BaseHTTPRequestHandler], certificate: Path | None = None
 ) -> Iterator[tuple[ThreadingHTTPServer, str]]:
     """A running server and its address; over HTTPS with a PEM file of a certificate and its key."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
