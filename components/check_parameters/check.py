@@ -85,7 +85,17 @@ def _evaluation(flat: Mapping[str, Any], sections: Sections) -> None:
 def _compile(flat: Mapping[str, Any], sections: Sections) -> None:
     from components.compile_model.config import CompileOptions
 
-    CompileOptions.read(sections["compile"], "compile")
+    search = CompileOptions.read(sections["compile"], "compile").search
+    for name, source in {"encoder": search.encoder, "relevance": search.relevance}.items():
+        if source:
+            _exists(f"compile.search.{name}", source)
+
+
+def _exists(option: str, source: str) -> None:
+    from components.shared.fingerprint import files_below
+
+    if not files_below(source, option)[1]:
+        raise InputError(f"{option}: '{source}' does not exist", "give what encode_text or train_search_ranker wrote")
 
 
 def _release(flat: Mapping[str, Any], sections: Sections) -> None:

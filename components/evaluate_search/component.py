@@ -18,6 +18,7 @@ def evaluate_search(
     model_name: str = "",
     public_key: str = "",
     data: dict = {},  # noqa: B006 - KFP takes the default as a constant
+    search: dict = {},  # noqa: B006
     options: dict = {},  # noqa: B006
 ):
     """Measure a search on judgments, clicks or queries, beside plain BM25 and the champion.
@@ -30,6 +31,7 @@ def evaluate_search(
         model_name: Name in the registry.
         public_key: Public key to verify bundles; without one, native code is not run.
         data: Options of components/shared/schema/data_options.py, DataOptions, for items_source.
+        search: Options of components/shared/search/config.py, SearchOptions, for items_source.
         options: Options of components/evaluate_search/config.py, SearchEvaluationOptions; {}: the defaults.
 
     Returns:
@@ -41,7 +43,8 @@ def evaluate_search(
 
     from components.evaluate_search import stage
 
-    searched = stage.searched(items_source, bundle and Path(bundle.path), registry, model_name, public_key, data)
-    found = stage.run(judgments, searched, Path(evaluation.path), Path(report.path), options)
+    known = (registry, model_name, public_key)
+    wanted = stage.searched(items_source, bundle and Path(bundle.path), *known, data, search)
+    found = stage.run(judgments, wanted, Path(evaluation.path), Path(report.path), options)
     for name, value in found.metrics().items():
         metrics.log_metric(name, value)

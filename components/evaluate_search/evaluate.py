@@ -17,6 +17,7 @@ from components.evaluate_search.systems import BASELINE, CHAMPION, PRODUCT, Mode
 from components.shared.errors import InputError
 from components.shared.evaluation.search_systems import SearchSystem
 from components.shared.schema.account import told
+from components.shared.search.config import SearchOptions
 from components.shared.storage import atomic_directory, write_json
 from components.shared.wording import counted
 
@@ -31,6 +32,7 @@ class Searched:
     Attributes:
         items: catalog that is searched without a model (file, folder, URI or glob); '': the catalog of `bundle`.
         data: Options of DataOptions, for `items`.
+        search: how `items` are indexed and ranked.
         bundle: the measured model; None: `items` is given.
         champion: bundle to compare with; None: none.
         public_key: Public key file to verify bundles; '': see trust.trusted.
@@ -38,6 +40,7 @@ class Searched:
 
     items: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
+    search: SearchOptions = field(default_factory=SearchOptions)
     bundle: Path | None = None
     champion: Path | None = None
     public_key: str = ""
@@ -127,7 +130,7 @@ def _catalog(searched: Searched) -> SearchCatalog:
 
 def _systems(searched: Searched, catalog: SearchCatalog, kind: str) -> tuple[dict[str, SearchSystem], dict[str, str]]:
     """The systems by name, and the versions of those that are models."""
-    systems, about = catalog_systems(catalog), dict[str, str]()
+    systems, about = catalog_systems(catalog, searched.search), dict[str, str]()
     if searched.bundle is not None and not searched.items:
         model = ModelSearch(searched.bundle, searched.public_key)
         systems[PRODUCT], about[PRODUCT] = model, model.version

@@ -11,11 +11,13 @@ from components.evaluate_search.systems import ModelSearch
 from components.shared.errors import BundleError, InputError
 from components.shared.progress import report, tell
 from components.shared.release.registry import CHAMPION, Registry
+from components.shared.search.config import SearchOptions
 
 
 def searched(
-    items: str, bundle: Path | None, registry: str, model_name: str, public_key: str, data: Mapping[str, Any]
-) -> Searched:
+    items: str, bundle: Path | None, registry: str, model_name: str, public_key: str, data: Mapping[str, Any],
+    search: Mapping[str, Any],
+) -> Searched:  # fmt: skip
     """The items, else the bundle, else the champion; the champion is compared with, unless it is measured itself.
 
     Args:
@@ -25,12 +27,14 @@ def searched(
         model_name: Name in the registry.
         public_key: See Searched.
         data: See Searched.
+        search: Options of SearchOptions.
     """
     champion = _champion(registry, model_name)
     if not items and bundle is None:
         bundle, champion = champion, None
     champion = champion if champion is None or _opens(champion, public_key) else None
-    return Searched(items=items, data=data, bundle=bundle, champion=champion, public_key=public_key)
+    options = SearchOptions.read(search, "search")
+    return Searched(items=items, data=data, search=options, bundle=bundle, champion=champion, public_key=public_key)
 
 
 def _champion(registry: str, model_name: str) -> Path | None:

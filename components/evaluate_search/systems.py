@@ -14,6 +14,8 @@ from components.evaluate_search.catalog import SearchCatalog
 from components.shared.evaluation.search_systems import SearchSystem
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
+from components.shared.search.candidates import ItemFacts
+from components.shared.search.config import SearchOptions
 from components.shared.search.documents import read_documents
 from components.shared.search.searching import CatalogSearch
 from components.shared.search.understanding import Understanding
@@ -25,6 +27,7 @@ BASELINE, PRODUCT, CHAMPION = "bm25", "shoprank", "champion"
 """Names of the systems."""
 
 # Not those of the product's tokenizer, so that the baseline stays the same when that one changes.
+_DEFAULTS = SearchOptions()
 _CJK = r"\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3040-\u30ff\uac00-\ud7af"
 _PIECES = re.compile(rf"[a-z0-9]+|[{_CJK}]+")
 
@@ -41,9 +44,9 @@ def plain_tokens(text: str) -> list[str]:
     return tokens
 
 
-def catalog_systems(catalog: SearchCatalog) -> dict[str, SearchSystem]:
+def catalog_systems(catalog: SearchCatalog, options: SearchOptions) -> dict[str, SearchSystem]:
     """The baseline and the product's search over a catalog, by name."""
-    return {BASELINE: PlainBm25(catalog), PRODUCT: ProductSearch(catalog)}
+    return {BASELINE: PlainBm25(catalog), PRODUCT: ProductSearch(catalog, options=options)}
 
 
 class PlainBm25:
@@ -72,11 +75,11 @@ class PlainBm25:
         return self._index.get_scores(known) if known else np.zeros(len(self._catalog), np.float32)
 
 
-def catalog_search(catalog: SearchCatalog) -> CatalogSearch:
+def catalog_search(catalog: SearchCatalog, options: SearchOptions = _DEFAULTS) -> CatalogSearch:
     """Index a catalog in a temporary folder, whose files stay mapped into memory when it is gone."""
     with tempfile.TemporaryDirectory(prefix="shoprank-") as folder:
-        CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder))
-        return CatalogSearch.load(Path(folder), catalog.table["price"].to_numpy().astype(np.float32))
+        CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder), options)
+        return CatalogSearch.load(Path(folder), ItemFacts(catalog.table["price"].to_numpy().astype(np.float32)), 0)
 
 
 class ProductSearch:
@@ -85,23 +88,21 @@ class ProductSearch:
     Args:
         catalog: Items to index.
         verbatim: Whether queries are taken as they are written.
+        options: How the catalog is indexed and ranked.
     """
 
-    def __init__(self, catalog: SearchCatalog, verbatim: bool = False):
-        self._catalog, self._search, self._verbatim = catalog, catalog_search(catalog), verbatim
+    def __init__(self, catalog: SearchCatalog, verbatim: bool = False, options: SearchOptions = _DEFAULTS):
+        self._catalog, self._search, self._verbatim = catalog, catalog_search(catalog, options), verbatim
 
     def search(self, query: str, count: int) -> list[str]:
         """What the query finds."""
         return self._ids(self._search.find(self._read(query), count).item)
 
     def rank(self, query: str, item_ids: Sequence[str]) -> list[str]:
-        """The given items that the query finds, then those that it would find in another order, then the rest."""
-        allowed = np.zeros(len(self._catalog), bool)
-        allowed[[self._catalog.row_of[name] for name in item_ids]] = True
+        """See CatalogSearch.rank."""
+        rows = np.array([self._catalog.row_of[name] for name in item_ids], np.int64)
         read = self._read(query)
-        found = self._search.find(read, len(item_ids), allowed).item
-        others = self._search.index.search(query, read.words, len(item_ids), allowed).item
-        return list(dict.fromkeys([*self._ids(found), *self._ids(others), *item_ids]))
+        return self._ids(self._search.rank(read, rows))
 
     def _read(self, query: str) -> Understanding:
         return self._search.understand(query, self._verbatim)

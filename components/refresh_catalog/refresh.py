@@ -4,6 +4,7 @@ An item without events has no trained embedding; its vector is computed from its
 so it can be found and recommended before its first event.
 """
 
+import functools
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -148,9 +149,11 @@ def _index(folder: Path, spec: FeatureSpec, rows: np.ndarray) -> None:
 def _index_texts(folder: Path, asked: np.ndarray) -> None:
     search = folder / "search"
     options = read_options(search)
-    shutil.rmtree(search)
+    previous = search.rename(folder / ".search-before")
     search.mkdir()
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), search, options, asked.tolist())
+    documents = functools.partial(read_documents, folder / "items.parquet")
+    CatalogSearch.build(documents, search, options, asked.tolist(), previous)
+    shutil.rmtree(previous)
 
 
 def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -16,6 +16,7 @@ from pipelines.cli import (
     registry,
     rollouts,
     running,
+    search_training,
     searching,
     serving,
     submission,
@@ -35,6 +36,8 @@ for function in (
     app.command(function.__name__)(function)
 app.command("compile")(submission.compile_)
 app.command("search-eval")(searching.search_eval)
+app.command("encode-text")(search_training.encode_text)
+app.command("search-train")(search_training.search_train)
 app.command("synonyms")(searching.synonyms)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")

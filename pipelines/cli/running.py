@@ -228,6 +228,10 @@ def options_of(config: Path | None, words: list[str] | None, guess: bool = False
         given = merged(given, {"data": {"preset": named["preset"]}})
     if guess:
         given = merged(given, {"data": {"guess_types": True}})
+    search = (given.get("compile") or {}).get("search") or {}
+    learned = {name: absolute_source(search[name]) for name in ("encoder", "relevance") if search.get(name)}
+    if learned:
+        given = merged(given, {"compile": {"search": learned}})
     check(given)
     return given
 

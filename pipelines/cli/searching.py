@@ -13,6 +13,7 @@ from components.shared.errors import InputError
 from components.shared.release.bundle import MANIFEST
 from components.shared.release.registry import CHAMPION, Registry, Root
 from components.shared.release.signing import PRIVATE_FILE, public_path
+from components.shared.search.config import SearchOptions
 from components.shared.wording import printable
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit, existing_registry
@@ -50,7 +51,7 @@ def search_eval(
     given = options_of(config, set_, mapping=mapping)
     bundle = None if items else _champion(existing_registry(out, own_registry(given)), model_name)
     searched = Searched(
-        items=items, data=given.get("data", {}), bundle=bundle,
+        items=items, data=given.get("data", {}), bundle=bundle, search=_search_options(given),
         champion=_compared(champion, model_name), public_key=_key(public_key, out),
     )  # fmt: skip
     folder = out.resolve() / FOLDER
@@ -102,6 +103,10 @@ def synonyms(
     for effect in effects:
         for text in effect.unknown:
             console.print(Text.assemble(("  ! ", "yellow"), printable(f"no item has '{text}' ({effect.rule})")))
+
+
+def _search_options(given: MappingOf[str, Any]) -> SearchOptions:
+    return SearchOptions.read((given.get("compile") or {}).get("search") or {}, "compile.search")
 
 
 def _lines(path: Path) -> list[str]:

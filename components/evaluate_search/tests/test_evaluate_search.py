@@ -14,6 +14,7 @@ from components.evaluate_search.tests.small_shop import ITEMS, JUDGMENTS, write
 from components.shared.errors import BundleError, InputError
 from components.shared.release.registry import Registry
 from components.shared.release.signing import create_key, public_path
+from components.shared.search.config import SearchOptions
 from serving.tests.handmade import write_bundle
 
 
@@ -79,7 +80,7 @@ def test_plain_bm25_is_its_formula(shop):
 
 def test_systems_answer_nothing_to_unknown_words_and_rank_all_that_they_are_given(shop):
     catalog = items_catalog(str(shop / "items.jsonl"), {})
-    for system in catalog_systems(catalog).values():
+    for system in catalog_systems(catalog, SearchOptions()).values():
         assert system.search("!?", 10) == system.search("", 10) == system.search("zeppelin", 10) == []
         assert system.rank("zeppelin", ["8", "1", "3"]) == ["8", "1", "3"]
         assert system.rank("tea", ["8", "1", "7"])[0] == "1"

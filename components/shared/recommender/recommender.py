@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from components.shared.features.catalog import Catalog
-from components.shared.features.columns import DenseInput, Task
+from components.shared.features.columns import DenseInput, ItemStatistic, Task
 from components.shared.features.history import Histories, HistoryStore
 from components.shared.features.pairs import Pairs, PairSummary, pair_features, summarise_pairs
 from components.shared.features.query import query_features
@@ -34,6 +34,7 @@ from components.shared.recommender.exported_models import ExportedModels, Models
 from components.shared.recommender.neighbours import Neighbours, item_knn_scores_of
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.recommender.vector_index import VectorIndex
+from components.shared.search.candidates import ItemFacts
 from components.shared.search.searching import CatalogSearch, Found
 from components.shared.search.understanding import Understanding
 from components.shared.storage import read_json
@@ -83,7 +84,7 @@ class Recommender:
             spec=spec, catalog=catalog,
             statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
             index=VectorIndex.load(folder / "retriever" / "index.faiss"),
-            search=CatalogSearch.load(folder / "search", catalog.list_price),
+            search=CatalogSearch.load(folder / "search", _facts(folder, catalog), threads),
             neighbours=Neighbours.open(folder / "neighbours"),
             tokens=read_tokens(folder / "token.parquet"),
             store=HistoryStore.open(folder / "history", spec.user("user").rows - 1),
@@ -239,6 +240,11 @@ class Recommender:
                 Ranking(found.item[pick], score, found.source[pick], found.lexical[pick], tasks[pick], dense[pick])
             )
         return answers
+
+
+def _facts(folder: Path, catalog: Catalog) -> ItemFacts:
+    asked = np.load(folder / "statistics.npy", mmap_mode="r")[:, ItemStatistic.POPULARITY_LONG]
+    return ItemFacts(catalog.list_price, np.array(asked), catalog.available)
 
 
 def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:

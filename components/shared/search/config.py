@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from components.shared.errors import InputError
-from components.shared.options import Options, refused
+from components.shared.options import Fraction, Options, refused
 from components.shared.text.languages import ENGLISH, Language
 
 _ONE_WAY, _EITHER = "=>", ","
@@ -70,3 +70,12 @@ class SearchOptions(Options):
     synonyms: Annotated[tuple[str, ...], AfterValidator(_rules)] = ()
     """Rules, one each: 'tp => toilet paper' (a query of the first also finds the second) or 'sofa, couch' (each finds
     the other). `shoprank synonyms` shows beforehand what they change."""
+    encoder: str = ""
+    """Folder or URI of a text encoder that encode_text wrote: items are also found and ranked by what they mean. Empty:
+    by words alone."""
+    least_meaning: Fraction = 0.4
+    """Least similarity of meaning of an item that has none of a query's words: 0 is that of any item, 1 that of the
+    query's own text (the cosine of their vectors, less the query's mean over the catalog)."""
+    relevance: str = ""
+    """File or URI of a relevance model that train_search_ranker wrote. Empty: with an encoder the shipped one, without
+    one the score of the words ranks."""

@@ -133,6 +133,22 @@ class SearchIndex:
             total += idf
         return covered / total if total else covered
 
+    def field_coverage(self, words: Sequence[Word], items: np.ndarray) -> np.ndarray:
+        """Share of the query's idf that each item has within one field, float64 [n, fields]."""
+        covered, total = np.zeros((len(items), len(Field))), 0.0
+        bits = np.array([int(field) for field in Field], np.uint8)
+        for word in words:
+            best = np.zeros_like(covered)
+            for alternative in word.alternatives:
+                fields = np.full(len(items), 0xFF, np.uint8)
+                for term in alternative.terms:
+                    fields &= self.postings.fields_of(term, items)
+                np.maximum(best, alternative.weight * ((fields[:, None] & bits) > 0), out=best)
+            idf = self.idf(word) * word.weight
+            covered += idf * best
+            total += idf
+        return covered / total if total else covered
+
     def idf(self, word: Word) -> float:
         """Rarity of a word: of its most frequent alternative, as that of synonyms (Lucene's SynonymQuery)."""
         return self.postings.idf(max(map(self._frequency, word.alternatives)))

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from components.shared.search.candidates import By, CandidateFeatures, ItemFacts, SearchCandidates
 from components.shared.search.config import SearchOptions, parse_synonyms
+from components.shared.search.dense import Asked, DenseIndex
 from components.shared.search.documents import Document, Field
 from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
+from components.shared.search.learned import build_learned, load_learned
+from components.shared.search.relevance import RelevanceModel
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.understanding import QueryReader, Understanding
 from components.shared.search.vocabulary import CatalogWords
@@ -27,6 +31,10 @@ _LEAST_COVERAGE = 0.4
 """Items that cover less than this share of what the best item covers are not found."""
 _AS_ASKED = 0.9
 """Items that cover at least this share of what the best item covers come before the others, whoever asks."""
+_MEANT = 100
+"""Items that the dense leg adds where no item covers the query."""
+_FLOOR = 0.2
+"""Of the relevance model: items with at least this share of the best item's odds come before the others."""
 _EXCLUDED_FROM = Field.TITLE | Field.BRAND | Field.CATEGORY | Field.ATTRIBUTES
 
 
@@ -38,14 +46,17 @@ class Found:
         item: int64 [n], item rows.
         score: float32 [n].
         rank_class: int8 [n], 2 for the item whose code or title was asked for, 1 for one that covers the query as
-            well as any, else 0; whatever ranks the items keeps the higher class first.
+            well as any (with a relevance model: whose odds are a fifth of the best item's or more), else 0; whatever
+            ranks the items keeps the higher class first.
         relaxed: What was left out of the query, as no item fits all of it, in the order in which it was.
+        by: What found them.
     """
 
     item: np.ndarray
     score: np.ndarray
     rank_class: np.ndarray
     relaxed: tuple[str, ...] = field(default=())
+    by: By = "words"
 
     def first(self, count: int, others: Sequence[np.ndarray]) -> "Found":
         """The best `count` items, and of the rest those that other sources have too, such as a shopper's own."""
@@ -53,7 +64,7 @@ class Found:
             return self
         keep = np.isin(self.item, np.concatenate(others)) if others else np.zeros(len(self.item), bool)
         keep[:count] = True
-        return Found(self.item[keep], self.score[keep], self.rank_class[keep], self.relaxed)
+        return Found(self.item[keep], self.score[keep], self.rank_class[keep], self.relaxed, self.by)
 
 
 _DEFAULTS = SearchOptions()
@@ -64,31 +75,40 @@ class CatalogSearch:
 
     Args:
         index, words, labels: Of the catalog.
-        price: float32 [items], NaN when unknown.
+        facts: Of its items.
+        dense: Its dense leg, or None.
+        model: What ranks the items that a query finds; None: the score of the words.
         synonyms: Rules, see SearchOptions.
     """
 
     def __init__(
-        self, index: SearchIndex, words: CatalogWords, labels: Labels, price: np.ndarray,
-        synonyms: Sequence[str] = (),
+        self, index: SearchIndex, words: CatalogWords, labels: Labels, facts: ItemFacts,
+        dense: DenseIndex | None = None, model: RelevanceModel | None = None, synonyms: Sequence[str] = (),
     ):  # fmt: skip
-        self.index, self._words, self._labels, self._price = index, words, labels, price
+        self.index, self._words, self._labels, self._facts = index, words, labels, facts
+        self._synonyms = synonyms
+        self.dense, self._model, self._price = dense, model, facts.price
         self._reader = QueryReader(index, words, labels, Synonyms(parse_synonyms(synonyms), index))
-        known = np.sort(price[np.isfinite(price)])
-        self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(price, nan=np.inf)) / max(len(known), 1)
+        self._features = CandidateFeatures(index, facts)
+        known = np.sort(self._price[np.isfinite(self._price)])
+        self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(self._price, nan=np.inf)) / max(len(known), 1)
 
     @staticmethod
     def build(
         documents: Callable[[], Iterator[Document]], folder: Path, options: SearchOptions = _DEFAULTS,
-        weights: Iterable[float] | None = None,
+        weights: Iterable[float] | None = None, previous: Path | None = None,
     ) -> None:  # fmt: skip
         """Write the index of a catalog into an empty folder.
 
         Args:
             documents: Its items, row by row; called several times, so that none need be kept.
             folder: Where to write.
-            options: Language and synonyms.
+            options: Language, synonyms, encoder and relevance model.
             weights: How often each item is asked for, which decides between two words that a misspelt one may be.
+            previous: An earlier folder, from which encoder, vectors and relevance model are taken.
+
+        Raises:
+            InputError: the encoder or the relevance model cannot be read.
         """
         analyzer = Analyzer(options.language)
         write_json(folder / _OPTIONS, options.to_json())
@@ -97,21 +117,29 @@ class CatalogSearch:
         texts = (" ".join(map(one.text, Field)) for one in documents())
         CatalogWords.build(texts, folder / _WORDS, analyzer, weights)
         Labels.of(documents(), index).save(folder / _LABELS)
+        build_learned(documents(), folder, options, previous)
 
     @classmethod
-    def load(cls, folder: Path, price: np.ndarray) -> "CatalogSearch":
-        """Open what `build` wrote; `price` as for the class.
+    def load(cls, folder: Path, facts: ItemFacts, threads: int = 1) -> "CatalogSearch":
+        """Open what `build` wrote; `facts` as for the class, `threads` of the encoder.
 
         Raises:
             BundleError: the index was written by another version.
         """
         index = SearchIndex.load(folder)
         words = CatalogWords.load(folder / _WORDS, index.analyzer)
-        return cls(index, words, Labels.load(folder / _LABELS), price, read_options(folder).synonyms)
+        dense, model = load_learned(folder, read_options(folder), threads)
+        return cls(index, words, Labels.load(folder / _LABELS), facts, dense, model, read_options(folder).synonyms)
 
     def with_synonyms(self, synonyms: Sequence[str]) -> "CatalogSearch":
         """The same search with other rules."""
-        return CatalogSearch(self.index, self._words, self._labels, self._price, synonyms)
+        parts = (self.index, self._words, self._labels, self._facts)
+        return CatalogSearch(*parts, self.dense, self._model, synonyms)
+
+    def with_model(self, model: RelevanceModel | None) -> "CatalogSearch":
+        """The same search ranked by another model, or by the score of the words."""
+        parts = (self.index, self._words, self._labels, self._facts)
+        return CatalogSearch(*parts, self.dense, model, self._synonyms)
 
     def understand(self, query: str, verbatim: bool = False) -> Understanding:
         """See QueryReader.read."""
@@ -140,25 +168,88 @@ class CatalogSearch:
     def find(self, query: Understanding, count: int, allowed: np.ndarray | None = None) -> Found:
         """Find the best `count` items of a query.
 
-        A query that no item fits is relaxed: its prices are left out, then the words that the first item lacks.
+        A query that no item fits is relaxed: its prices are left out, then the words that the first item lacks. Where
+        no item has all its words, items are also found by what they mean.
         """
-        relaxed: list[str] = []
-        everything = np.ones(len(self._price), bool) if allowed is None else allowed
-        matches = self._matches(query, count, self.allowed(query, everything))
-        if not len(matches.item) and query.intents.priced:
-            matches = self._matches(query, count, self.allowed(query, everything, price=False))
-            relaxed += ["price"] * bool(len(matches.item))
-        if not len(matches.item):
-            return Found(matches.item, matches.score, np.zeros(0, np.int8))
-        best = matches.coverage.max()
-        rank_class = np.where(matches.coverage >= _AS_ASKED * best, 1, 0).astype(np.int8)
-        rank_class[matches.exact] = 2
-        order = np.flatnonzero((matches.coverage >= _LEAST_COVERAGE * best) | matches.exact)
-        order = order[np.argsort(-rank_class[order], kind="stable")][:count]
+        found = self.candidates(query, count, allowed)
+        if not len(found.matches.item):
+            return Found(found.matches.item, found.matches.score, np.zeros(0, np.int8))
+        score, rank_class = self._ranked(query, found)
+        item = found.matches.item
+        order = np.lexsort((item, -score, -rank_class))[:count]
+        relaxed = list(found.relaxed)
         for word in query.words:
-            if self.index.known(word) and not self.index.matched(word, matches.item[order[:1]])[0]:
+            if self.index.known(word) and not self.index.matched(word, item[order[:1]])[0]:
                 relaxed.append(word.text)
-        return Found(matches.item[order], matches.score[order], rank_class[order], tuple(relaxed))
+        return Found(item[order], score[order].astype(np.float32), rank_class[order], tuple(relaxed), found.by)
+
+    def rank(self, query: Understanding, rows: np.ndarray) -> np.ndarray:
+        """Given rows, best first, those without a word or a meaning of the query last and in the order given."""
+        allowed = np.zeros(len(self._price), bool)
+        allowed[rows] = True
+        matches = self._matches(query, len(rows), allowed)
+        found = SearchCandidates(self._with(matches, query, rows), self._asked(query))
+        score, rank_class = self._ranked(query, found)
+        within = self.allowed(query, allowed)[found.matches.item]
+        place = np.argsort(np.argsort(rows))[np.searchsorted(np.sort(rows), found.matches.item)]
+        return found.matches.item[np.lexsort((place, -score, -rank_class, ~within))]
+
+    def candidates(self, query: Understanding, count: int, allowed: np.ndarray | None = None) -> SearchCandidates:
+        """At most `count` items that have the words of a query, and where none has all, those that mean it."""
+        everything = np.ones(len(self._price), bool) if allowed is None else allowed
+        left = self.allowed(query, everything)
+        found = self._both_legs(query, count, left)
+        if not len(found.matches.item) and query.intents.priced:
+            found = self._both_legs(query, count, self.allowed(query, everything, price=False))
+            relaxed = ("price",) * bool(len(found.matches.item))
+            return SearchCandidates(found.matches, found.asked, found.by, relaxed)
+        return found
+
+    def features(self, query: Understanding, found: SearchCandidates) -> np.ndarray:
+        """See CandidateFeatures.of."""
+        return self._features.of(query, found)
+
+    def _both_legs(self, query: Understanding, count: int, allowed: np.ndarray) -> SearchCandidates:
+        matches, asked = self._matches(query, count, allowed), self._asked(query)
+        best = matches.coverage.max(initial=0)
+        covers = (matches.coverage >= _LEAST_COVERAGE * best) | matches.exact
+        matches = matches.take(np.flatnonzero(covers), matches.score)
+        if asked is None or best >= _AS_ASKED or matches.exact.any():
+            return SearchCandidates(matches, asked)
+        by: By = "words and meaning" if len(matches.item) else "meaning"
+        meant = asked.best(_MEANT, allowed)
+        more = self._with(matches, query, meant)
+        return SearchCandidates(more, asked, by if len(more.item) > len(matches.item) else "words")
+
+    def _asked(self, query: Understanding) -> Asked | None:
+        return self.dense.ask(query.written) if self.dense and query.words else None
+
+    def _with(self, matches: Matches, query: Understanding, rows: np.ndarray) -> Matches:
+        """The matches, and those of some rows that are none of them."""
+        more = np.setdiff1d(rows, matches.item)
+        none = np.zeros(len(more))
+        coverage = self.index.coverage(query.words, more).astype(np.float32)
+        return Matches(
+            np.concatenate([matches.item, more]), np.concatenate([matches.score, none]).astype(np.float32),
+            np.concatenate([matches.coverage, coverage]), np.concatenate([matches.exact, none > 0]),
+        )  # fmt: skip
+
+    def _ranked(self, query: Understanding, found: SearchCandidates) -> tuple[np.ndarray, np.ndarray]:
+        """Scores, float64 above 0 for what has a word or the meaning, and classes of candidates; see Found."""
+        matches = found.matches
+        if self._model is None:
+            score = matches.score.astype(np.float64)
+            if found.asked is not None and not score.any():
+                score = np.maximum(found.asked.scores(matches.item), 0)
+            best = matches.coverage.max(initial=0)
+            as_asked = matches.coverage >= _AS_ASKED * best if best else np.zeros(len(score), bool)
+        else:
+            relevance = self._model.relevance(self.features(query, found))
+            score = np.exp(relevance - relevance.max(initial=-np.inf))
+            as_asked = score >= _FLOOR
+        rank_class = as_asked.astype(np.int8)
+        rank_class[matches.exact] = 2
+        return score, rank_class
 
     def _matches(self, query: Understanding, count: int, allowed: np.ndarray | None) -> Matches:
         matches = self.index.search(query.query, query.words, count, allowed)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.shared.search.candidates import ItemFacts
 from components.shared.search.searching import CatalogSearch
 from components.shared.search.tests.made_catalog import made_catalog
 from components.shared.search.tests.made_queries import Query, made_queries
@@ -20,7 +21,7 @@ ALLOWED = np.random.default_rng(5).random(len(ITEMS)) < 0.3
 def search(tmp_path_factory) -> CatalogSearch:
     folder = tmp_path_factory.mktemp("search")
     CatalogSearch.build(lambda: (item.document for item in ITEMS), folder)
-    return CatalogSearch.load(folder, np.array([item.price for item in ITEMS], np.float32))
+    return CatalogSearch.load(folder, ItemFacts(np.array([item.price for item in ITEMS], np.float32)))
 
 
 def failure(search: CatalogSearch, query: Query) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from components.shared.errors import BundleError, InputError
+from components.shared.search.candidates import ItemFacts
 from components.shared.search.config import SearchOptions, parse_synonyms
 from components.shared.search.documents import Document, Field
 from components.shared.search.searching import CatalogSearch
@@ -38,7 +39,7 @@ def search(tmp_path_factory) -> CatalogSearch:
     folder = tmp_path_factory.mktemp("search")
     CatalogSearch.build(lambda: iter(ITEMS), folder)
     assert not [file for file in folder.rglob("*") if file.suffix in (".pkl", ".pickle", ".lock")]
-    return CatalogSearch.load(folder, PRICE)
+    return CatalogSearch.load(folder, ItemFacts(PRICE))
 
 
 def ids(search: CatalogSearch, query: str, count: int = 10, allowed=None, verbatim: bool = False) -> list[str]:
@@ -134,7 +135,7 @@ def test_nothing_is_told_as_left_out_that_the_first_item_has(tmp_path):
     text = "a long text in which blue and cotton and a shirt are " * 3
     items = [Document(""), Document("loud", "Blue cotton"), *others, Document("whole", "Garment", description=text)]
     CatalogSearch.build(lambda: iter(items), tmp_path)
-    search = CatalogSearch.load(tmp_path, np.full(len(items), np.nan, np.float32))
+    search = CatalogSearch.load(tmp_path, ItemFacts(np.full(len(items), np.nan, np.float32)))
     matches = search.index.search("", search.understand("blue cotton shirt").words, 9)
     assert items[matches.item[0]].item_id == "loud", "it has the higher score, but not all words"
     found = search.find(search.understand("blue cotton shirt"), 9)
@@ -158,19 +159,19 @@ def test_index_of_another_analyzer_is_refused_and_a_read_only_one_is_read(tmp_pa
     for file in files:
         file.chmod(file.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
     before = {file: file.stat().st_mtime_ns for file in files}
-    assert ids(CatalogSearch.load(tmp_path, PRICE), "oat milk")[0] == "oat"
+    assert ids(CatalogSearch.load(tmp_path, ItemFacts(PRICE)), "oat milk")[0] == "oat"
     assert {file: file.stat().st_mtime_ns for file in [tmp_path, *tmp_path.rglob("*")]} == before
     for file in files:
         file.chmod(0o755)
     write_json(tmp_path / "analyzer.json", read_json(tmp_path / "analyzer.json") | {"version": 0})
     with pytest.raises(BundleError, match="analyzer version 0"):
-        CatalogSearch.load(tmp_path, PRICE)
+        CatalogSearch.load(tmp_path, ItemFacts(PRICE))
 
 
 @pytest.mark.parametrize("items", [[Document("")], [Document(""), Document("a", "🥛")], [Document("a")]])
 def test_catalog_without_words_finds_nothing(items, tmp_path):
     CatalogSearch.build(lambda: iter(items), tmp_path)
-    search = CatalogSearch.load(tmp_path, np.full(len(items), np.nan, np.float32))
+    search = CatalogSearch.load(tmp_path, ItemFacts(np.full(len(items), np.nan, np.float32)))
     assert len(search.find(search.understand("milk"), 5).item) == 0
 
 
@@ -179,7 +180,7 @@ def test_two_builds_find_the_same_in_the_same_order(tmp_path):
     for name in "ab":
         (tmp_path / name).mkdir()
         CatalogSearch.build(lambda: iter(ITEMS), tmp_path / name)
-        found = CatalogSearch.load(tmp_path / name, PRICE)
+        found = CatalogSearch.load(tmp_path / name, ItemFacts(PRICE))
         answers.append([ids(found, query) for query in ("milk", "candy", "sony", "usb")])
     assert answers[0] == answers[1]
 
@@ -188,7 +189,7 @@ def test_synonyms_find_one_way_or_both_and_are_told(tmp_path):
     CatalogSearch.build(
         lambda: iter(ITEMS), tmp_path, SearchOptions(synonyms=("headset => headphones", "gum, bubblegum"))
     )
-    found = CatalogSearch.load(tmp_path, PRICE)
+    found = CatalogSearch.load(tmp_path, ItemFacts(PRICE))
     assert set(ids(found, "headset")) == {"headphones", "headphones2"}
     assert ids(found, "bubblegum") == ["gum"] == ids(found, "gum")
     assert found.understand("bubblegum").told() == {"synonyms": {"bubblegum": ["gum"]}}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.shared.search.candidates import ItemFacts
 from components.shared.search.documents import Document
 from components.shared.search.intents import read_intents
 from components.shared.search.searching import CatalogSearch
@@ -27,7 +28,7 @@ ITEMS = [
 def search(tmp_path_factory) -> CatalogSearch:
     folder = tmp_path_factory.mktemp("search")
     CatalogSearch.build(lambda: iter(ITEMS), folder)
-    return CatalogSearch.load(folder, np.full(len(ITEMS), np.nan, np.float32))
+    return CatalogSearch.load(folder, ItemFacts(np.full(len(ITEMS), np.nan, np.float32)))
 
 
 @pytest.mark.parametrize(

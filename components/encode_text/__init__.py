@@ -1,0 +1,1 @@
+"""Exports a text encoder for the search."""

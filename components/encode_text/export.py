@@ -1,0 +1,197 @@
+"""Exports a sentence-transformers model, or takes an ONNX graph, as the text encoder of a search."""
+
+import importlib.util
+import logging
+import shutil
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from tokenizers import Tokenizer
+
+from components.encode_text.config import EncoderOptions
+from components.shared.errors import BundleError, InputError
+from components.shared.progress import report
+from components.shared.storage import atomic_directory
+from components.shared.text.encoder import GRAPH, INPUTS, OUTPUT, TOKENIZER, EncoderRecord, TextEncoder
+from components.shared.text.scripts import is_cjk
+
+STAGE = "encode_text"
+PACKAGE = "package:"
+"""Prefix of a model within an installed Python package: its first folder with a modules.json."""
+_FIX = "give a folder of sentence-transformers (modules.json), one with model.onnx and tokenizer.json, or package:NAME"
+_WORDS = 1_000
+"""Chinese words of several characters in a vocabulary that knows Chinese."""
+_TRIED = ("wireless mouse", "a bottle of whole milk, 0.5 l", "数码相机")
+_LEAST_AGREEMENT = 0.95
+
+
+def export_encoder(source: str, out: Path, options: EncoderOptions) -> dict[str, float]:
+    """Write an encoder's folder.
+
+    Args:
+        source: Folder of a sentence-transformers model; folder with `model.onnx` and `tokenizer.json`, whose graph has
+            the inputs input_ids and attention_mask and a first output of [texts, dim] or [texts, tokens, dim] (its
+            mean over the tokens is taken); or package:NAME.
+        out: Folder to write.
+        options: Options of the export.
+
+    Returns:
+        dim, size in MB, and the least cosine between the written encoder and the model, by metric name.
+
+    Raises:
+        InputError: the source is no such model, or int8 weights change its vectors too much.
+    """
+    folder = _folder(source)
+    with atomic_directory(out) as into:
+        if (folder / "modules.json").exists():
+            record, expected = _sentence_transformers(folder, into, options)
+        elif (folder / "model.onnx").exists() and (folder / TOKENIZER).exists():
+            record, expected = _onnx(folder, into, options), None
+        else:
+            raise InputError(f"encoder '{source}' is no text encoder", _FIX)
+        report(STAGE, 0.6, "exported")
+        record = replace(record, source=source)
+        expected = _vectors(into, record) if expected is None else expected
+        if options.quantise:
+            _quantise(into / GRAPH)
+        agreement = _agreement(expected, _vectors(into, record), options)
+        replace(record, chinese=_chinese(into, options)).write(into)
+        size = sum(path.stat().st_size for path in into.iterdir()) / 1e6
+    report(STAGE, 1.0, f"{record.dim} dimensions, {size:.0f} MB")
+    return {"dim": record.dim, "encoder_mb": round(size, 1), "agreement": round(agreement, 4)}
+
+
+def _folder(source: str) -> Path:
+    if not source.startswith(PACKAGE):
+        return Path(source)
+    name = source.removeprefix(PACKAGE)
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
+    if found is None or found.origin is None:
+        raise InputError(f"encoder '{source}': no Python package '{name}' is installed", _FIX)
+    held = sorted(Path(found.origin).parent.rglob("modules.json"))
+    if not held:
+        raise InputError(f"encoder '{source}': the package holds no sentence-transformers model", _FIX)
+    return held[0].parent
+
+
+def _sentence_transformers(folder: Path, into: Path, options: EncoderOptions) -> tuple[EncoderRecord, np.ndarray]:
+    # Imported here, because they take ten seconds.
+    from sentence_transformers import SentenceTransformer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    try:
+        model = SentenceTransformer(
+            str(folder), device="cpu", local_files_only=True, model_kwargs={"attn_implementation": "eager"}
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"encoder '{folder}' cannot be opened: {error}", _FIX) from error
+    if not (folder / TOKENIZER).exists():
+        raise InputError(f"encoder '{folder}' has no {TOKENIZER}", "save the model with a fast tokenizer")
+    model.eval()
+    shutil.copyfile(folder / TOKENIZER, into / TOKENIZER)
+    _trace(model, into / GRAPH)
+    longest = min(options.max_tokens, model.max_seq_length or options.max_tokens)
+    record = EncoderRecord(
+        source="", dim=int(model.get_embedding_dimension() or 0), max_tokens=longest,
+        query_prefix=options.query_prefix or _prompt(model.prompts, "query"),
+        item_prefix=options.item_prefix or _prompt(model.prompts, "passage") or _prompt(model.prompts, "document"),
+    )  # fmt: skip
+    model.max_seq_length = longest
+    texts = [record.item_prefix + text for text in _TRIED]
+    return record, np.asarray(model.encode(texts, prompt="", normalize_embeddings=True, show_progress_bar=False))
+
+
+def _prompt(prompts: Mapping[str, str | None] | None, name: str) -> str:
+    return (prompts or {}).get(name) or ""
+
+
+def _trace(model: Any, path: Path) -> None:
+    """Write the graph of a model: token ids and mask in, unit vectors out."""
+    import torch
+
+    class Graph(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            given = {"input_ids": input_ids, "attention_mask": attention_mask}
+            found = self.model({**given, "token_type_ids": torch.zeros_like(input_ids)})
+            return torch.nn.functional.normalize(found["sentence_embedding"], dim=-1)
+
+    example = torch.tensor([[2, 3, 4, 5], [2, 3, 4, 0]])
+    sizes = {0: torch.export.Dim("texts"), 1: torch.export.Dim("tokens")}
+    # The exporter logs and warns of its own internals.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            Graph().eval(), (example, (example > 0).long()), dynamo=True, verbose=False,
+            dynamic_shapes=dict.fromkeys(INPUTS, sizes), input_names=list(INPUTS), output_names=[OUTPUT],
+        )  # fmt: skip
+    assert program is not None
+    program.save(str(path), external_data=False)
+
+
+def _onnx(folder: Path, into: Path, options: EncoderOptions) -> EncoderRecord:
+    """Take a graph, with its mean over tokens and the normalisation added to it."""
+    try:
+        model = onnx.load(str(folder / "model.onnx"))
+        Tokenizer.from_file(str(folder / TOKENIZER))
+    # onnx and tokenizers raise plain exceptions of many kinds for a file that they cannot read.
+    except Exception as error:
+        raise InputError(f"encoder '{folder}' cannot be read: {error}", _FIX) from error
+    names = {one.name for one in model.graph.input}
+    if missing := [name for name in INPUTS if name not in names]:
+        raise InputError(f"encoder '{folder}': the graph has no input '{missing[0]}' but {sorted(names)}",
+                         "export it with input_ids and attention_mask")  # fmt: skip
+    shutil.copyfile(folder / TOKENIZER, into / TOKENIZER)
+    from components.encode_text.pooling import with_unit_vectors
+
+    pooled, dim = with_unit_vectors(model)
+    onnx.save(pooled, str(into / GRAPH))
+    return EncoderRecord("", dim, options.max_tokens, options.query_prefix, options.item_prefix)
+
+
+def _quantise(path: Path) -> None:
+    whole = path.with_suffix(".fp32")
+    path.rename(whole)
+    # Its advice to pre-process the graph, which changes nothing here.
+    logging.disable(logging.WARNING)
+    try:
+        quantize_dynamic(str(whole), str(path), weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.disable(logging.NOTSET)
+    whole.unlink()
+
+
+def _chinese(folder: Path, options: EncoderOptions) -> bool:
+    if options.chinese is not None:
+        return options.chinese
+    tokens = Tokenizer.from_file(str(folder / TOKENIZER)).get_vocab()
+    words = (token.lstrip("▁#") for token in tokens)
+    return sum(len(word) > 1 and all(map(is_cjk, word)) for word in words) >= _WORDS
+
+
+def _vectors(folder: Path, record: EncoderRecord) -> np.ndarray:
+    """Vectors of a few texts, the Chinese one too."""
+    replace(record, chinese=True).write(folder)
+    try:
+        return TextEncoder.load(folder).items(_TRIED)
+    except BundleError as error:
+        raise InputError(f"the encoder does not run: {error.headline}", _FIX) from error
+
+
+def _agreement(expected: np.ndarray, found: np.ndarray, options: EncoderOptions) -> float:
+    least = float((expected * found).sum(1).min())
+    if not least >= _LEAST_AGREEMENT:
+        fix = "set quantise=false" if options.quantise else _FIX
+        raise InputError(f"the exported encoder's vectors have a cosine of {least:.3f} with the model's", fix)
+    return least

@@ -1,0 +1,1 @@
+"""Learns the relevance model of a search."""
