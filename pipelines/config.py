@@ -23,7 +23,7 @@ from components.train_ranker.config import RankerOptions, RankerTraining
 from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 from components.tune_hyperparameters.config import TuningOptions
 from pipelines.resources import OWN, PUBLIC_KEY, REGISTRY_MOUNT, SIGNING_KEY
-from pipelines.yaml_text import read_yaml
+from components.shared.yaml_text import read_yaml
 
 
 class ShopConfig(Options):
