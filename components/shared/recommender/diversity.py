@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from components.shared.features.catalog import Catalog
+from components.shared.recommender.vector_index import VectorIndex
+
 _WEIGHTS = {"vector": 0.5, "category": 0.3, "brand": 0.2}
 """What two items' similarity consists of: cosine of their vectors, the same last category, the same brand."""
 MAX_DIVERSIFIED = 200
@@ -26,6 +29,15 @@ class Likeness:
     vectors: np.ndarray
     category: np.ndarray
     brand: np.ndarray
+
+    @classmethod
+    def of(cls, items: np.ndarray, catalog: Catalog, index: VectorIndex) -> "Likeness":
+        """What is known of catalog rows, int64 [n]."""
+        path = catalog.features["category"].take(items)
+        last = np.zeros(len(items), np.int64)
+        has = path.lengths > 0
+        last[has] = path.values[path.offsets[1:][has] - 1]
+        return cls(index.vectors(items)[:, :-1], last, catalog.features["brand"].take(items).padded(1)[0][:, 0])
 
     def matrix(self) -> np.ndarray:
         """Similarity of every two items, float32 [n, n], 0 to 1."""

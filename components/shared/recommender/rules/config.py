@@ -46,7 +46,7 @@ class Selector(Options):
     """Brands, any of them; case does not matter."""
     categories: Annotated[tuple[Text, ...], Field(max_length=_MAX_NAMES)] = ()
     """Categories, any of them, of any level of an item's path; case does not matter."""
-    attributes: dict[Text, Texts] = {}
+    attributes: dict[Text, Texts] = Field(default_factory=dict)
     """Attribute -> values, any of them; several attributes must all apply. Case does not matter."""
     price_min: Rate | None = None
     """Lowest price; an unknown price is none."""

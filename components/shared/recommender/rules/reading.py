@@ -51,7 +51,7 @@ def parse_rules(text: str, name: str) -> Merchandising:
         raise InputError(f"{name} has more than {_MAX_BYTES:,} characters", "write fewer rules")
     try:
         found, node = read_yaml(text), yaml.compose(text, yaml.SafeLoader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{name} is neither YAML nor JSON: {' '.join(str(error).split())}",
                          "correct it; `shoprank rules --schema` prints the schema for editors") from error  # fmt: skip
     if not isinstance(found, Mapping) or not found.keys() & Merchandising.model_fields:

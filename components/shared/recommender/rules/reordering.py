@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from components.shared.recommender.batches import Ranking
+from components.shared.recommender.candidates import Source
 from components.shared.recommender.rules.rulebook import Effects
 
 _BEST = 20
@@ -54,7 +55,8 @@ def _unusual(price: np.ndarray, ratio: float) -> np.ndarray:
 def with_pins(ranking: Ranking, pinned: Ranking, effects: Effects, count: int) -> Ranking:
     """The first `count` items with the pinned ones at their positions, each with its own score.
 
-    A position beyond the end is the end; one that is taken is the next free one.
+    A position beyond the end is the end; one that is taken is the next free one. An item that is also ranked has the
+    score that it has there.
 
     Args:
         ranking: Items, best first.
@@ -62,7 +64,9 @@ def with_pins(ranking: Ranking, pinned: Ranking, effects: Effects, count: int) -
         effects: Their positions; rules of items that are answered are added to `acted`.
         count: Number of items.
     """
-    at_row = {row: at for at, row in enumerate(pinned.item.tolist())}
+    together = joined([ranking, pinned])
+    # Of an item that is in both, the first is kept.
+    at_row = {row: at for at, row in reversed(list(enumerate(together.item.tolist())))}
     places: dict[int, tuple[int, str]] = {}
     for position, row, rule in effects.pins:
         if row not in at_row or row in {taken for taken, _ in places.values()}:
@@ -75,10 +79,10 @@ def with_pins(ranking: Ranking, pinned: Ranking, effects: Effects, count: int) -
     for position in sorted(places):
         row, rule = places[position]
         if position < count:
-            # Positions of pinned items follow those of the ranking in what is joined below.
-            order.insert(position, len(ranking.item) + at_row[row])
+            order.insert(position, at_row[row])
+            together.source[at_row[row]] |= Source.PINNED
             effects.acted[rule] = None
-    return joined([ranking, pinned]).take(np.array(order[:count], np.int64))
+    return together.take(np.array(order[:count], np.int64))
 
 
 def joined(rankings: Sequence[Ranking]) -> Ranking:

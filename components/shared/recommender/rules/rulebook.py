@@ -8,8 +8,8 @@ import numpy as np
 
 from components.shared.recommender.rules.config import (
     Action,
-    Bury,
     Boost,
+    Bury,
     Fences,
     Filter,
     Hide,
@@ -18,8 +18,6 @@ from components.shared.recommender.rules.config import (
     Redirect,
     Rule,
     Selector,
-    WhenAlways,
-    WhenAnyQuery,
     WhenCategory,
     WhenQuery,
 )
@@ -158,14 +156,16 @@ class Rulebook:
         intents = asked.query and asked.query.intents
         if self.fences.price_ratio and intents and not (intents.priced or intents.cheap):
             found.price_ratio = self.fences.price_ratio
-        pins: list[tuple[int, int, str]] = []
+        pins: list[tuple[int, np.ndarray, str]] = []
         for at in self._applying(asked):
             ready = self._rules[at]
             if ready.period[0] <= asked.time < ready.period[1]:
                 for action, rows in ready.actions:
                     _act(found, pins, ready.rule.name, action, rows)
         may = found.allowed if pinnable is None else found.allowed & pinnable
-        found.pins = [pin for pin in pins if may[pin[1]]]
+        for position, rows, name in pins:
+            # The items after one that may not be answered move up.
+            found.pins += [(position + offset, row, name) for offset, row in enumerate(rows[may[rows]].tolist())]
         return found
 
     def _applying(self, asked: Asked) -> list[int]:
@@ -199,12 +199,12 @@ def _follow(wanted: tuple[str, ...], terms: list[str]) -> bool:
     return any(tuple(terms[at : at + len(wanted)]) == wanted for at in range(len(terms) - len(wanted) + 1))
 
 
-def _act(found: Effects, pins: list[tuple[int, int, str]], name: str, action: Action, rows: np.ndarray) -> None:
+def _act(found: Effects, pins: list[tuple[int, np.ndarray, str]], name: str, action: Action, rows: np.ndarray) -> None:
     match action:
         case Boost(factor=factor) | Bury(factor=factor):
             found.factors.append(Factor(name, rows, factor))
         case Pin(position=position):
-            pins += [(position - 1 + offset, row, name) for offset, row in enumerate(rows.tolist())]
+            pins.append((position - 1, rows, name))
         case Redirect(to=address):
             if not found.redirect:
                 found.redirect = address
