@@ -13,6 +13,7 @@ from pipelines.cli import (
     counterfactual,
     inspecting,
     keys,
+    merchandising,
     registry,
     rollouts,
     running,
@@ -36,6 +37,7 @@ for function in (
 app.command("compile")(submission.compile_)
 app.command("search-eval")(searching.search_eval)
 app.command("synonyms")(searching.synonyms)
+app.command("rules")(merchandising.rules)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(registry.bundle, name="bundle")

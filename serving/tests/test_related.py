@@ -85,7 +85,10 @@ def test_unknown_items_have_an_empty_answer_that_says_so(engine, field):
 
 
 def test_more_like_orders_what_a_query_finds_and_what_a_shopper_may_want(engine):
-    plain, like = _ask(engine, query="milk", user_id="ann"), _ask(engine, query="milk", user_id="ann", more_like="whole")
+    plain, like = (
+        _ask(engine, query="milk", user_id="ann"),
+        _ask(engine, query="milk", user_id="ann", more_like="whole"),
+    )
     assert set(_ids(like)) == set(_ids(plain)) - {"whole"}
     snacks = _ids(_ask(engine, query="snack number", k=40))
     nearest = _ids(_ask(engine, similar_to="snack5", k=40, filters={"categories": ["SNACKS"]}))
