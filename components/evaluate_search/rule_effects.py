@@ -79,7 +79,7 @@ def rule_effects(
     trusted(bundle, public_key)
     answers = _Answers(bundle, count, time)
     plain, ruled = answers.rulebook(NO_RULES), answers.rulebook(rules)
-    asked = list(dict.fromkeys(["", *_named(rules), *(queries or answers.categories())]))
+    asked = answers.different(["", *_named(rules), *(queries or answers.categories())])
     found, acting = [], set()
     for query in asked:
         before, _ = answers.to(query, plain)
@@ -126,6 +126,14 @@ class _Answers:
         assert self._recommender.search is not None
         assortment = Assortment(self._recommender.catalog, self._bundle / "items.parquet")
         return Rulebook(rules, assortment, self._recommender.search.index.analyzer)
+
+    def different(self, queries: Iterable[str]) -> list[str]:
+        """Queries without those that are spelled otherwise only."""
+        assert self._recommender.search is not None
+        first: dict[str, str] = {}
+        for query in queries:
+            first.setdefault(self._recommender.search.index.analyzer.key(query) or query, query)
+        return list(first.values())
 
     def categories(self) -> list[str]:
         """Names of the largest categories."""
