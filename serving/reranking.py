@@ -95,8 +95,8 @@ class Reranker:
         if rules is not None:
             now = instance.context.timestamp
             asked = Asked(query, instance.filters.categories, time.time() if now is None else now)
-            limited = query is not None and query.intents.limits
-            effects = rules.effects(asked, allowed, self._search.allowed(query, allowed) if limited else None)
+            limited = self._search.allowed(query, allowed) if query and query.intents.limits else None
+            effects = rules.effects(asked, allowed, limited)
         related = self._found(relation, seeds, query, effects.allowed) if relation else None
         if relation == "bought_with" and seeds and related and not len(related.item):
             warnings.append("bought_with: no item that may be answered has enough buyers in common with it")

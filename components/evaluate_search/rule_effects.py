@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 
 from components.shared.recommender.candidates import Source, chosen_items
 from components.shared.recommender.recommender import Recommender
@@ -137,7 +136,7 @@ class _Answers:
 
     def categories(self) -> list[str]:
         """Names of the largest categories."""
-        counts = pc.value_counts(pc.list_flatten(self._recommender.catalog.categories)).to_pylist()
+        counts = self._recommender.catalog.categories.flatten().value_counts().to_pylist()
         ranked = sorted(counts, key=lambda entry: (-entry["counts"], entry["values"] or ""))
         return [entry["values"] for entry in ranked if entry["values"]][:_CATEGORIES]
 

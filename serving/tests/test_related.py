@@ -104,7 +104,8 @@ def test_more_like_orders_what_a_query_finds_and_what_a_shopper_may_want(engine)
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
-        ({"similar_to": "oat", "query": "milk"}, "similar_to"), ({"bought_with": ["oat"], "query": "milk"}, "bought_with"),
+        ({"similar_to": "oat", "query": "milk"}, "similar_to"),
+        ({"bought_with": ["oat"], "query": "milk"}, "bought_with"),
         ({"similar_to": "oat", "more_like": "oat"}, "more_like"), ({"bought_with": "oat"}, "bought_with"),
         ({"similar_to": ["oat"]}, "similar_to"), ({"bought_with": ["a"] * 101}, "bought_with"),
         ({"diversity": -0.1}, "diversity"), ({"diversity": 1.1}, "diversity"), ({"diversity": "0.5"}, "diversity"),

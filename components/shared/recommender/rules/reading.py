@@ -74,8 +74,8 @@ def _place(found: Any, node: yaml.Node | None, steps: list[str]) -> str:
                 break
             line, node = inside[0].start_mark.line, inside[1]
         elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
-            node = node.value[int(step)]
-            line = node.start_mark.line
+            item = node.value[int(step)]
+            line, node = item.start_mark.line, item
         else:
             break
     named = ""
