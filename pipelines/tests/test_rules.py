@@ -1,9 +1,12 @@
 """`shoprank rules`: what rules change in the answers of a bundle, what is wrong with them, their schema."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from components.shared.recommender.rules.reading import parse_rules
 from components.shared.release.registry import Registry
 from serving.tests.handmade import write_bundle
 
@@ -86,6 +89,12 @@ def test_wrong_files_are_refused_with_line_and_fix(shoprank, shop, bundle):
     assert "no file of rules is given" in shoprank("rules").err
     (shop / "rules.yaml").write_text("[]", encoding="utf-8")
     assert "has no rules" in shoprank("rules", "rules.yaml").err
+
+
+def test_the_example_of_the_readme_is_read():
+    text = (Path(__file__).parents[2] / "serving" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert [len(rule.actions) for rule in parse_rules(example, "README.md").rules] == [3]
 
 
 def test_schema_is_for_editors(shoprank):
