@@ -246,10 +246,10 @@ class Engine:
             buyers = self._buyers[ranking.item]
             shown = explore(self._exploration, one.exploration_seed, one.instance.k, ranking.score, buyers)
             ranking, propensities = ranking.take(shown.positions), shown.propensities
-        if pinned is not None:
-            ranking = with_pins(ranking, pinned, one.plan.effects, one.instance.k)
         warnings = list(one.warnings)
         search = told(one.query or one.limits, batch.searches[0], bool(len(ranking.item)))
+        if pinned is not None:
+            ranking = with_pins(ranking, pinned, one.plan.effects, one.instance.k)
         if one.allowed.any():
             warnings += search_warnings(search)
         else:

@@ -99,6 +99,12 @@ def test_hidden_and_filtered_items(ask):
     assert none.items == [] and none.rules == ("ours",)
 
 
+def test_pins_of_a_query_that_finds_nothing_are_no_answer_by_meaning(ask):
+    found = ask(_rule("{kind: query, texts: [zzzz]}", "{kind: pin, items: [box]}"), query="zzzz")
+    assert _ids(found) == ["box"] and found.items[0].reasons == ["chosen by the shop"]
+    assert found.search["by"] == "nothing" and found.warnings == ["query: no item has 'zzzz'"]
+
+
 def test_redirect_is_told_with_the_items_even_if_there_are_none(ask):
     rule = _rule("{kind: query, texts: [returns, 退货]}", "{kind: redirect, to: /help/returns}")
     for query in ("Return", "退货", "退货 "):

@@ -113,7 +113,10 @@ Action = Annotated[Boost | Bury | Hide | Filter | Pin | Redirect, KIND]
 
 
 class WhenQuery(Options):
-    """Queries by their words: case, plural, accents and corrected letters do not matter, nor prices in the query."""
+    """Queries by their words: case, plural, accents and corrected letters do not matter, nor prices in the query.
+
+    Synonyms are other words: give them too.
+    """
 
     kind: Literal["query"] = "query"
     match: Literal["is", "contains", "words"] = "is"
