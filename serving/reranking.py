@@ -19,6 +19,8 @@ from serving.protocol import RELATIONS, Instance
 
 _TITLE = 60
 """Letters of a title in a reason."""
+_RELATED = 100
+"""Related items that are ranked at least: boosts and diversity choose among them."""
 _LIKENESS_SHARE = 0.5
 """Weight of the likeness with the item of `more_like` in the score; both are first divided by their best value."""
 
@@ -97,7 +99,8 @@ class Reranker:
             asked = Asked(query, instance.filters.categories, time.time() if now is None else now)
             limited = self._search.allowed(query, allowed) if query and query.intents.limits else None
             effects = rules.effects(asked, allowed, limited)
-        related = self._found(relation, seeds, query, effects.allowed) if relation else None
+        count = max(_RELATED, 2 * instance.k)
+        related = self._found(relation, seeds, query, effects.allowed, count) if relation else None
         if relation == "bought_with" and seeds and related and not len(related.item):
             warnings.append("bought_with: no item that may be answered has enough buyers in common with it")
         return Plan(effects, relation, seeds, related, instance.diversity)
@@ -113,7 +116,7 @@ class Reranker:
         return tuple(self._catalog.row_of[name] for name in names if name in self._catalog.row_of)
 
     def _found(
-        self, relation: str, seeds: tuple[int, ...], query: Understanding | None, allowed: np.ndarray
+        self, relation: str, seeds: tuple[int, ...], query: Understanding | None, allowed: np.ndarray, count: int
     ) -> Related | None:  # fmt: skip
         """Related items; None where the candidates are those of a query."""
         if query is not None:
@@ -121,8 +124,8 @@ class Reranker:
         if not seeds:
             return Related(np.zeros(0, np.int64), np.zeros(0, np.float32))
         if relation == "bought_with":
-            return self._related.bought_with(list(seeds), allowed)
-        return self._related.similar(seeds[0], allowed)
+            return self._related.bought_with(list(seeds), allowed, count)
+        return self._related.similar(seeds[0], allowed, count)
 
     def ordered(self, ranking: Ranking, plan: Plan, count: int) -> Ranking:
         """The first `count` items in the order of the plan, without its pins."""

@@ -26,7 +26,7 @@ class DemoRequest:
 
 
 def demo_requests(bundle: Path, query: str = "milk") -> list[DemoRequest]:
-    """Requests of a shopper with a long history, searches, one of an unknown shopper, and one for similar items."""
+    """Requests of a shopper with a long history, searches, one of an unknown shopper, and what goes with an item."""
     users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
     shopper = users[-1]
     # Row 0 is the unknown item, row 1 the one with the most events.
@@ -37,7 +37,7 @@ def demo_requests(bundle: Path, query: str = "milk") -> list[DemoRequest]:
         DemoRequest("Searches for 'bananna'", {"user_id": shopper, "query": "bananna", "k": 4}),
         DemoRequest("Searches for 'coffee under $6 -decaf'", {"query": "coffee under $6 -decaf", "k": 4}),
         DemoRequest("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
-        DemoRequest(f"Items like '{item['title'] or item['item_id']}'", {"similar_to": item["item_id"], "k": 4}),
+        DemoRequest(f"What goes with '{item['title']}'", {"bought_with": [item["item_id"]], "k": 4}),
     ]
 
 

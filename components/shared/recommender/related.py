@@ -15,8 +15,6 @@ _VECTOR, _TEXT, _BUYERS = 0.4, 0.4, 0.2
 by common buyers, which is often that of things that are used together: less of it is in the likeness of two items."""
 _MOST_WORDS = 25
 """Rarest words of an item by which others are compared with it, as in Lucene's MoreLikeThis."""
-_CANDIDATES = 300
-"""Items of each source."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,13 @@ class RelatedItems:
     neighbours: Neighbours
     search: SearchIndex
 
-    def similar(self, seed: int, allowed: np.ndarray, count: int = _CANDIDATES) -> Related:
+    def similar(self, seed: int, allowed: np.ndarray, count: int) -> Related:
         """Items like another: near by vector, with the words of its title, brand and last category, or with its buyers.
 
         Args:
             seed: Catalog row.
             allowed: bool [items], items that may be returned.
-            count: Number of items.
+            count: Number of items, of the answer and of each source.
         """
         allowed = _without(allowed, [seed])
         vector = self.vectors.vectors(np.array([seed]))[0, :-1]
@@ -79,7 +77,7 @@ class RelatedItems:
         common[bought] = similarity
         return (_VECTOR * cosine + _TEXT * words + _BUYERS * common[rows]).astype(np.float32)
 
-    def bought_with(self, basket: list[int], allowed: np.ndarray, count: int = _CANDIDATES) -> Related:
+    def bought_with(self, basket: list[int], allowed: np.ndarray, count: int) -> Related:
         """Items that the buyers of a basket's items bought too, whenever: the mean cosine of common buyers.
 
         It is no rule of single orders: the bundle holds who bought what, not what was in an order together. Items with

@@ -50,7 +50,7 @@ def parse_rules(text: str, name: str) -> Merchandising:
     if len(text) > _MAX_BYTES:
         raise InputError(f"{name} has more than {_MAX_BYTES:,} characters", "write fewer rules")
     try:
-        found, node = read_yaml(text), yaml.compose(text, yaml.SafeLoader)
+        found = read_yaml(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{name} is neither YAML nor JSON: {' '.join(str(error).split())}",
                          "correct it; `shoprank rules --schema` prints the schema for editors") from error  # fmt: skip
@@ -61,7 +61,9 @@ def parse_rules(text: str, name: str) -> Merchandising:
     except InputError as error:
         matched = _PATH.match(error.headline)
         steps = _STEP.findall(matched[0] if matched else "")
-        raise InputError(f"{name}{_place(found, node, steps)}: {error.headline}", error.fix) from None
+        raise InputError(
+            f"{name}{_place(found, yaml.compose(text, yaml.SafeLoader), steps)}: {error.headline}", error.fix
+        ) from None
 
 
 def _place(found: Any, node: yaml.Node | None, steps: list[str]) -> str:

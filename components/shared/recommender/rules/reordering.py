@@ -29,7 +29,7 @@ def reordered(ranking: Ranking, effects: Effects, price: np.ndarray) -> Ranking:
     """
     score = ranking.score.copy()
     for factor in effects.factors:
-        named = np.isin(ranking.item, factor.rows)
+        named = _among(ranking.item, factor.rows)
         if named.any():
             score[named] *= factor.factor
             effects.acted[factor.rule] = None
@@ -41,6 +41,13 @@ def reordered(ranking: Ranking, effects: Effects, price: np.ndarray) -> Ranking:
     # An item of a lower class has no higher score than one of a higher class, which is before it.
     capped = np.minimum.accumulate(score[order]) if len(order) else score
     return replace(ranking.take(order), score=capped, rank_class=rank_class[order])
+
+
+def _among(item: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Which items are among ascending rows, bool; np.isin would sort the rows, which may be most of the catalog."""
+    if not len(rows):
+        return np.zeros(len(item), bool)
+    return rows[np.minimum(np.searchsorted(rows, item), len(rows) - 1)] == item
 
 
 def _unusual(price: np.ndarray, ratio: float) -> np.ndarray:
