@@ -19,10 +19,8 @@ from components.shared.features.history import Histories
 from components.shared.recommender.batches import RankerBatch, Ranking
 from components.shared.recommender.candidates import Candidates
 from components.shared.recommender.recommender import Recommender
-from components.shared.recommender.rules.config import Merchandising
 from components.shared.recommender.rules.reordering import with_pins
 from components.shared.recommender.rules.rulebook import Rulebook
-from components.shared.recommender.rules.selection import Assortment
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
@@ -35,7 +33,7 @@ from serving.filters import FilterIndex
 from serving.metrics import EMPTY, ITEMS, REQUESTS, RULES_ACTED, observe
 from serving.protocol import Instance, parse_instance
 from serving.reranking import Plan, Reranker
-from serving.rules import RulesFile
+from serving.rules import RulesFile, rules_for
 from serving.shoppers import Shoppers
 from serving.understood import search_warnings, told
 
@@ -139,13 +137,7 @@ class Engine:
         Raises:
             InputError: there is no such file.
         """
-
-        def ready(rules: Merchandising) -> Rulebook:
-            # Its columns by name are only needed while rules are read.
-            assortment = Assortment(self._recommender.catalog, folder / "items.parquet")
-            return Rulebook(rules, assortment, self._search.index.analyzer)
-
-        file = RulesFile(path, ready)
+        file = RulesFile(path, rules_for(folder, self._recommender.catalog, self._search.index.analyzer))
         self.rules = file.current
         return file
 

@@ -6,12 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 from components.shared.errors import InputError
+from components.shared.features.catalog import Catalog
 from components.shared.recommender.rules.config import Merchandising
 from components.shared.recommender.rules.reading import read_rules
 from components.shared.recommender.rules.rulebook import Rulebook
+from components.shared.recommender.rules.selection import Assortment
+from components.shared.text.analyzer import Analyzer
 from serving.metrics import RULES, RULES_REFUSED
 
 logger = logging.getLogger("kserve.shoprank")
+
+
+def rules_for(bundle: Path, catalog: Catalog, analyzer: Analyzer) -> Callable[[Merchandising], Rulebook]:
+    """A function that makes rules ready for a bundle."""
+
+    def ready(rules: Merchandising) -> Rulebook:
+        # The columns by name are only needed while rules are read.
+        return Rulebook(rules, Assortment(catalog, bundle / "items.parquet"), analyzer)
+
+    return ready
 
 
 class RulesFile:
