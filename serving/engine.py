@@ -206,8 +206,8 @@ class Engine:
         allowed = self._filters.mask(instance.filters, instance.exclude, warnings)
         allowed = allowed if limits is None else self._search.allowed(limits, allowed)
         plan = self._reranker.plan(instance, query, allowed, self.rules(), warnings)
-        # The score of a related item is no probability, and a pinned item may have the last position.
-        settled = query or plan.for_everyone or plan.effects.pins
+        # A score of likeness is no probability, and a pinned item may have the last position.
+        settled = query or plan.relation or plan.effects.pins
         exploration_seed = "" if self._exploration is None or settled else exploration_key
         return _Prepared(instance, query, limits, histories, plan.effects.allowed, exploration_seed, plan, warnings)
 

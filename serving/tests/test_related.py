@@ -144,6 +144,7 @@ def test_answers_that_explore_do_so_after_diversity_but_not_among_related_items(
     engine = Engine.open(bundle, verify(bundle, None), 1, "bundle", ExplorationConfig(share=0.9, pool=5))
     assert len(_ask(engine, k=5, diversity=0.5).propensities) == 5
     assert _ask(engine, k=5, similar_to="oat").propensities == ()
+    assert _ask(engine, k=5, more_like="oat", user_id="ann").propensities == ()
 
 
 def test_mmr_takes_unlike_items_first_but_no_item_of_a_lower_class():
