@@ -19,11 +19,11 @@ from components.shared.release.config import ReleaseOptions
 from components.shared.schema.data_options import DataOptions
 from components.shared.schema.sizes import Size, size_named
 from components.shared.training.launch import TrainingOptions
+from components.shared.yaml_text import read_yaml
 from components.train_ranker.config import RankerOptions, RankerTraining
 from components.train_retriever.config import RetrieverOptions, RetrieverTraining
 from components.tune_hyperparameters.config import TuningOptions
 from pipelines.resources import OWN, PUBLIC_KEY, REGISTRY_MOUNT, SIGNING_KEY
-from pipelines.yaml_text import read_yaml
 
 
 class ShopConfig(Options):

@@ -61,6 +61,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     log = "Folder of the inference log: one JSON line per answer, without the shopper id. Default: none."
     parser.add_argument("--inference_log", type=Path, default=None, help=log)
+    rules = "YAML or JSON file of rules (`shoprank rules`); it is read again when it changes. Default: none."
+    parser.add_argument("--rules", type=Path, default=None, help=rules)
     share = (
         "Share of recommendations with an exploratory item at the last position, logged with propensities. Default: 0."
     )
@@ -83,7 +85,7 @@ def _serve(options: argparse.Namespace) -> None:
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
         model_threads=options.model_threads, max_pending=options.max_pending, inference_log=options.inference_log,
-        exploration=_exploration(options),
+        rules=options.rules, exploration=_exploration(options),
         shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
     ))  # fmt: skip
     model.load()

@@ -33,24 +33,30 @@ class Answer(BaseModel):
     search: dict[str, Any] = {}
     """What the query was understood as, without what does not apply: text, corrected, synonyms, unknown, price_min,
     price_max, cheap, without, names, relaxed, by."""
+    rules: tuple[str, ...] = ()
+    """Names of the merchandiser's rules that did something to the answer."""
+    redirect: str = ""
+    """Path or address that a rule tells the frontend to open."""
     propensities: tuple[float, ...] = Field((), exclude=True)
     """Only for the inference log: probability of each item at its position; empty without exploration."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_search(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only an answer to a query has `search`."""
+    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only an answer to a query has `search`, only one that rules changed `rules` and `redirect`."""
         values = write(self)
-        if not self.search:
-            del values["search"]
+        for name in ("search", "rules", "redirect"):
+            if not values[name]:
+                del values[name]
         return values
 
 
 V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
     "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES",
+    "rules": "BYTES", "redirect": "BYTES",
 }  # fmt: skip
-"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` is JSON. Rows are padded to
-the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
+"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` and `rules` are JSON. Rows are
+padded to the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
 
 
 def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
@@ -69,4 +75,6 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
         "warnings": ["; ".join(answer.warnings) for answer in answers],
         "as_of": [answer.as_of for answer in answers],
         "search": [json.dumps(answer.search, ensure_ascii=False) for answer in answers],
+        "rules": [json.dumps(answer.rules, ensure_ascii=False) for answer in answers],
+        "redirect": [answer.redirect for answer in answers],
     }

@@ -32,6 +32,8 @@ class ModelConfig:
     """Requests that may wait or run before new ones get 503."""
     inference_log: Path | None = None
     """Folder of the inference log; None disables it."""
+    rules: Path | None = None
+    """File of rules, which is followed; None: no rules."""
     exploration: ExplorationConfig | None = None
     """Exploration; None disables it."""
     shadow: ShadowConfig | None = None

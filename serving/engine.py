@@ -6,7 +6,7 @@ Independent of HTTP and kserve; all methods are thread-safe.
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,23 @@ from components.shared.errors import BundleError
 from components.shared.features.columns import ItemStatistic
 from components.shared.features.history import Histories
 from components.shared.recommender.batches import RankerBatch, Ranking
+from components.shared.recommender.candidates import Candidates
 from components.shared.recommender.recommender import Recommender
+from components.shared.recommender.rules.reordering import with_pins
+from components.shared.recommender.rules.rulebook import Rulebook
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
 from components.shared.search.understanding import Understanding
 from serving.answers import Answer, Item
 from serving.clock import Clock, ClockOption, choose_clock, iso
-from serving.explain import Case, Explainer, PairInputs
+from serving.explain import MAX_REASONS, Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
 from serving.filters import FilterIndex
-from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
+from serving.metrics import EMPTY, ITEMS, REQUESTS, RULES_ACTED, observe
 from serving.protocol import Instance, parse_instance
+from serving.reranking import Plan, Reranker
+from serving.rules import RulesFile, rules_for
 from serving.shoppers import Shoppers
 from serving.understood import search_warnings, told
 
@@ -45,7 +50,7 @@ class _Prepared:
         limits: what a text without words, such as 'under 20', is understood as; None otherwise.
         allowed: bool [items], items that may be answered.
         exploration_seed: request id that seeds exploration, '' when this answer does not explore.
-        warnings: parts of the instance that were ignored.
+        plan: what happens to it beside the models. warnings: parts of the instance that were ignored.
     """
 
     instance: Instance
@@ -54,6 +59,7 @@ class _Prepared:
     histories: Histories
     allowed: np.ndarray
     exploration_seed: str
+    plan: Plan
     warnings: list[str]
 
 
@@ -63,10 +69,11 @@ class _Ranked:
 
     Attributes:
         case: input of the explainer. user: the ranker's inputs of the shopper, ids and weights [1, width].
-        note: set when the shopper is unknown. warnings: see _Prepared. propensities, search: see Answer.
+        note: set when the shopper is unknown. plan, warnings: see _Prepared. propensities, search: see Answer.
     """
 
     case: Case
+    plan: Plan
     user: tuple[np.ndarray, np.ndarray]
     note: str
     warnings: list[str]
@@ -82,6 +89,9 @@ class Engine:
         version: Model version in every answer.
         clock: See Shoppers.
         exploration: How some recommendations explore, or None; searches never do.
+
+    Attributes:
+        rules: Gives the rules that are in force; None for none, as for golden requests.
     """
 
     def __init__(
@@ -94,6 +104,8 @@ class Engine:
         self._filters = FilterIndex(catalog)
         assert recommender.search is not None
         self._search = recommender.search
+        self._reranker = Reranker(recommender, self._search)
+        self.rules: Callable[[], Rulebook | None] = lambda: None
         self._explainer = Explainer(
             catalog, recommender.statistics, recommender.neighbours, recommender.spec, self._search.index
         )
@@ -114,6 +126,20 @@ class Engine:
         engine = cls(recommender, manifest.version, chosen.clock, exploration)
         engine.check_golden(folder)
         return engine
+
+    def follow_rules(self, path: Path, folder: Path) -> RulesFile:
+        """Put the rules of a file in force, and every later version of it.
+
+        Args:
+            path: The file.
+            folder: Folder of the bundle.
+
+        Raises:
+            InputError: there is no such file.
+        """
+        file = RulesFile(path, rules_for(folder, self._recommender.catalog, self._search.index.analyzer))
+        self.rules = file.current
+        return file
 
     def check_golden(self, folder: Path) -> None:
         """Check that the bundle reproduces the golden answers it was built with."""
@@ -148,6 +174,8 @@ class Engine:
             ITEMS.observe(len(answer.items))
             if not answer.items:
                 EMPTY.inc()
+            for rule in answer.rules:
+                RULES_ACTED.labels(rule).inc()
         return answers
 
     def explain(self, instances: Sequence[Instance], request_ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -177,54 +205,73 @@ class Engine:
         histories = self._shoppers.histories(instance, warnings)
         allowed = self._filters.mask(instance.filters, instance.exclude, warnings)
         allowed = allowed if limits is None else self._search.allowed(limits, allowed)
-        exploration_seed = "" if self._exploration is None or query else exploration_key
-        return _Prepared(instance, query, limits, histories, allowed, exploration_seed, warnings)
+        plan = self._reranker.plan(instance, query, allowed, self.rules(), warnings)
+        # A score of likeness is no probability, and a pinned item may have the last position.
+        settled = query or plan.relation or plan.effects.pins
+        exploration_seed = "" if self._exploration is None or settled else exploration_key
+        return _Prepared(instance, query, limits, histories, plan.effects.allowed, exploration_seed, plan, warnings)
 
     def _rank_together(self, prepared: Sequence[_Prepared], times: StageTimes) -> list[_Ranked]:
         """Retrieve the candidates of each instance and rank them all in one call."""
-        scored = [self._recommender.candidates(one.histories, [one.query], one.allowed, times) for one in prepared]
-        rankings = self._recommender.ranked(scored, [self._ranking_size(one) for one in prepared], times)
-        return [self._chosen(*one) for one in zip(prepared, rankings, scored, strict=True)]
+        batches = [self._candidates(one, one.plan.chosen, times) for one in prepared]
+        pins = {at: self._candidates(one, one.plan.pins, times) for at, one in enumerate(prepared) if one.plan.pins}
+        sizes = [len(self._recommender.catalog) if one.plan.reorders else self._ranking_size(one) for one in prepared]
+        sizes += [len(batch.found.item) for batch in pins.values()]
+        rankings = self._recommender.ranked([*batches, *pins.values()], sizes, times)
+        pinned = dict(zip(pins, rankings[len(prepared) :], strict=True))
+        return [self._chosen(one, rankings[at], batches[at], pinned.get(at)) for at, one in enumerate(prepared)]
+
+    def _candidates(self, one: _Prepared, chosen: Candidates | None, times: StageTimes) -> RankerBatch:
+        return self._recommender.candidates(one.histories, [one.query], one.allowed, times, chosen)
 
     def _ranking_size(self, one: _Prepared) -> int:
         """Number of items to rank: those of the answer plus the exploration pool."""
         pool = self._exploration.pool if self._exploration and one.exploration_seed else 1
         return one.instance.k + pool - 1
 
-    def _chosen(self, one: _Prepared, ranking: Ranking, batch: RankerBatch) -> _Ranked:
-        """The ranking after exploration, with note and warnings."""
+    def _chosen(self, one: _Prepared, ranking: Ranking, batch: RankerBatch, pinned: Ranking | None) -> _Ranked:
+        """The ranking after its plan and exploration, with note and warnings."""
         propensities: tuple[float, ...] = ()
+        if one.plan.reorders:
+            ranking = self._reranker.ordered(ranking, one.plan, self._ranking_size(one))
         if self._exploration is not None and one.exploration_seed:
             buyers = self._buyers[ranking.item]
             shown = explore(self._exploration, one.exploration_seed, one.instance.k, ranking.score, buyers)
             ranking, propensities = ranking.take(shown.positions), shown.propensities
         warnings = list(one.warnings)
         search = told(one.query or one.limits, batch.searches[0], bool(len(ranking.item)))
+        if pinned is not None:
+            ranking = with_pins(ranking, pinned, one.plan.effects, one.instance.k)
         if one.allowed.any():
             warnings += search_warnings(search)
         else:
             warnings.append("filters: no item matches")
         case, user_id = Case(one.histories, ranking, one.query), one.instance.user_id
         note = ""
-        if not case.known:
+        if not case.known and not one.plan.for_everyone:
             known = user_id is not None and user_id in self._recommender.user_row
             who = "no events of this shopper are known" if known else "unknown shopper"
             note = f"{who if user_id is not None else 'no user_id'}: answered as for a new shopper"
-        return _Ranked(case, batch.user, note, warnings, propensities, search)
+        return _Ranked(case, one.plan, batch.user, note, warnings, propensities, search)
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:
         catalog, ranking = self._recommender.catalog, ranked.case.ranking
         items = []
         reasons = self._explainer.reasons(ranked.case)
-        for item, score, why in zip(ranking.item.tolist(), ranking.score.tolist(), reasons, strict=True):
+        related = self._reranker.reasons(ranking, ranked.plan)
+        for item, score, why, first in zip(
+            ranking.item.tolist(), ranking.score.tolist(), reasons, related, strict=True
+        ):
             price = float(catalog.list_price[item])
             items.append(Item(
                 item_id=catalog.item_id[item].as_py(), title=catalog.title[item].as_py() or "",
-                price=None if math.isnan(price) else round(price, 4), score=score, reasons=why,
+                price=None if math.isnan(price) else round(price, 4), score=score,
+                reasons=[first, *why][:MAX_REASONS] if first else why,
             ))  # fmt: skip
         return Answer(
             items=items, model_version=self.version, request_id=request_id, note=ranked.note,
             as_of=iso(int(ranked.case.histories.now[0])), warnings=ranked.warnings, search=ranked.search,
+            rules=tuple(ranked.plan.effects.acted), redirect=ranked.plan.effects.redirect,
             propensities=ranked.propensities,
         )  # fmt: skip
 

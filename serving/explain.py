@@ -181,6 +181,8 @@ class Explainer:
         return f"new to you; similar to what you {'buy' if self._spec.target_event == 'purchase' else 'look at'}"
 
     def _fallback(self, item: int, source: int, case: Case) -> str:
+        if source & Source.PINNED:
+            return "chosen by the shop"
         if case.query:
             return f"close in meaning to '{_short(case.query.text)}'"
         return self._popular(item) or ("fits your taste" if case.known else "a good start for new shoppers")

@@ -49,6 +49,9 @@ SHADOW_DRIFT = Histogram(
 SHADOW_SECONDS = Histogram(
     "shoprank_shadow_seconds", "Time of a shadow request over HTTP", ["candidate"], buckets=_SECONDS
 )
+RULES = Gauge("shoprank_rules", "Rules in force")
+RULES_REFUSED = Gauge("shoprank_rules_refused", "1 while the file of rules is refused and those before it stay")
+RULES_ACTED = Counter("shoprank_rules_acted_total", "Answers that a rule did something to", ["rule"])
 LOG_DROPPED = Gauge("shoprank_inference_log_dropped", "Records dropped by the inference log")
 PENDING = Gauge("shoprank_pending_requests", "Requests waiting for a thread or running")
 

@@ -38,6 +38,7 @@ from serving.protocol import (
     parse_v1,
     parse_v2,
 )
+from serving.rules import RulesFile
 from serving.shadow import HEADER
 from serving.watching import RequestObserver
 
@@ -92,6 +93,7 @@ class ShoprankModel(kserve.Model):
         self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="ask")
         self._engine: Engine | None = None
         self._watch = RequestObserver("", None, None)
+        self._rules: RulesFile | None = None
         self._pending = 0
 
     def load(self) -> bool:
@@ -99,12 +101,14 @@ class ShoprankModel(kserve.Model):
 
         Raises:
             BundleError: a file, the signature or a golden request does not match.
-            InputError: the public key cannot be read.
+            InputError: the public key cannot be read, or there is no file of rules.
         """
         config = self._config
         key = load_public_key(config.public_key) if config.public_key else None
         manifest = verify(config.folder, key)
         self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock, config.exploration)
+        if config.rules:
+            self._rules = self._engine.follow_rules(config.rules, config.folder)
         log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
         self._watch = RequestObserver(manifest.version, log, config.shadow)
         MODEL.labels(manifest.name, manifest.version, RuntimeRecord.read(config.folder).name).set(1)
@@ -119,6 +123,8 @@ class ShoprankModel(kserve.Model):
         self.ready = False
         self._pool.shutdown(wait=False)
         self._watch.close()
+        if self._rules:
+            self._rules.close()
 
     async def preprocess(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: Any, headers: dict[str, str] | None = None
@@ -249,7 +255,7 @@ def _columns(request: InferRequest) -> dict[str, list[Any]]:
 def _values(tensor: InferInput) -> list[Any]:
     wanted = V2_INPUTS.get(tensor.name, tensor.datatype)
     numeric = ("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64")
-    if tensor.datatype not in (numeric if wanted == "INT64" else (wanted,)):
+    if tensor.datatype not in {"INT64": numeric, "FP32": ("FP32", "FP64")}.get(wanted, (wanted,)):
         raise RequestError(f"input '{tensor.name}' is {tensor.datatype}", f"send it as {wanted}", tensor.name)
     raw = tensor.data if isinstance(tensor.data, list) and tensor.data else None
     try:

@@ -9,7 +9,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from components.shared.errors import InputError
 from components.shared.schema.identifiers import identifier
@@ -20,6 +30,8 @@ MAX_INSTANCES = 64
 MAX_QUERY = 10_000
 MAX_LIST = 5_000
 """Maximum length of history and exclude."""
+RELATIONS = ("similar_to", "bought_with", "more_like")
+"""Fields that ask for items related to others; a request has one of them."""
 _LATEST = 4_102_444_800
 """Epoch seconds of the year 2100; larger values are probably milliseconds."""
 
@@ -111,6 +123,25 @@ class Instance(_Part):
     exclude: list[Identifier] = Field(default=[], max_length=MAX_LIST)
     verbatim: bool = False
     """Whether `query` is searched as it is written: nothing is corrected, left out or read as a price."""
+    diversity: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How much variety counts beside the score, within what fits equally well; 0: not at all."""
+    similar_to: Identifier | None = None
+    """Item whose likes are answered, to every shopper the same."""
+    bought_with: list[Identifier] = Field(default=[], max_length=100)
+    """Items whose buyers' other items are answered, to every shopper the same."""
+    more_like: Identifier | None = None
+    """Item that the items of the query, or of the shopper, should be like."""
+
+    @field_validator("similar_to", "bought_with", "more_like")
+    @classmethod
+    def _alone(cls, value: object, info: ValidationInfo) -> object:
+        """Each asks for other items; only `more_like` also orders those of a query."""
+        others = [name for name in RELATIONS if info.data.get(name)]
+        if value and others:
+            raise ValueError(f"give it without {others[0]}")
+        if value and info.data.get("query") and info.field_name != "more_like":
+            raise ValueError("give it without a query, or the query with more_like")
+        return value
 
 
 def parse_instance(raw: object, where: str = "") -> Instance:
@@ -168,9 +199,11 @@ def decode_json(body: bytes, charset: str = "utf-8") -> object:
 V2_INPUTS = {
     "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
     "filters": "BYTES", "history": "BYTES", "exclude": "BYTES", "verbatim": "BOOL",
+    "diversity": "FP32", "similar_to": "BYTES", "bought_with": "BYTES", "more_like": "BYTES",
 }  # fmt: skip
-"""V2 input tensors, shape [n] or [n, 1] each, one row per request; filters, history and exclude are JSON strings."""
-_JSON_INPUTS = ("filters", "history", "exclude")
+"""V2 input tensors, shape [n] or [n, 1] each, one row per request. filters, history, exclude and bought_with are
+JSON strings."""
+_JSON_INPUTS = ("filters", "history", "exclude", "bought_with")
 
 
 def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Instance]:

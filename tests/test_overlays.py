@@ -88,6 +88,11 @@ def test_kustomize_component_can_be_added(component, tmp_path):
         mount = next(entry for entry in runtime["containers"][0]["volumeMounts"] if entry["name"] == "inference-log")
         assert f"--inference_log={mount['mountPath']}" in runtime["containers"][0]["args"]
         assert {"name": "inference-log", "persistentVolumeClaim": {"claimName": REGISTRY_VOLUME}} in runtime["volumes"]
+    if component == "rules":
+        runtime = next(doc for doc in documents if doc["kind"] == "ServingRuntime")["spec"]
+        mount = next(entry for entry in runtime["containers"][0]["volumeMounts"] if entry["name"] == "rules")
+        assert f"--rules={mount['mountPath']}/rules.yaml" in runtime["containers"][0]["args"]
+        assert "subPath" not in mount, "Kubernetes does not update such files"
 
 
 CLUSTER_WIDE = ("Namespace", "PersistentVolume", "GatewayClass")

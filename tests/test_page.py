@@ -94,3 +94,9 @@ def test_prices_below_a_cent_keep_their_digits():
     items = [{"title": str(price), "price": price, "score": 1.0, "reasons": []} for price in (0.0023, 1.5, None)]
     text = Page("Shop").answers([{"title": "Cheap", "request": {}, "items": items}]).html()
     assert re.findall(r"</b><span>([^<]*)</span>", text) == ["0.0023", "1.50", ""]
+
+
+def test_rules_of_an_answer_are_told():
+    answer = {"title": "Milk", "items": [], "rules": ["<夏天>"], "redirect": "/sale"}
+    assert "<p>rules: &lt;夏天&gt;; opens /sale</p>" in Page("Shop").answers([answer]).html()
+    assert "rules:" not in Page("Shop").answers([{"title": "Milk", "items": []}]).html()

@@ -162,7 +162,7 @@ def _refusal(model: type[Options], raw: Mapping[str, Any], errors: Sequence[Erro
     shown = _shown(first["input"])
     match first["type"]:
         case "extra_forbidden":
-            known = list(inside.model_fields) if inside else []
+            known = [field.alias or name for name, field in inside.model_fields.items()] if inside else []
             near = difflib.get_close_matches(names[-1], known, 1)
             hint = f"did you mean '{near[0]}'? " if near else ""
             return InputError(f"{where} is not an option", f"{hint}use one of: {', '.join(known) or '(none)'}")

@@ -13,6 +13,7 @@ from pipelines.cli import (
     counterfactual,
     inspecting,
     keys,
+    merchandising,
     registry,
     rollouts,
     running,
@@ -39,6 +40,7 @@ app.command("search-eval")(searching.search_eval)
 app.command("encode-text")(search_training.encode_text)
 app.command("search-train")(search_training.search_train)
 app.command("synonyms")(searching.synonyms)
+app.command("rules")(merchandising.rules)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(registry.bundle, name="bundle")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from components.shared.errors import ShoprankError
 from components.shared.report.prices import price_text
-from components.shared.schema.searches import understood_sentences
+from components.shared.schema.searches import rules_sentences, understood_sentences
 from components.shared.wording import printable
 from pipelines.local.log import Ended, Progressed, Started, Told
 
@@ -117,6 +117,8 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
     console.print(table)
     if said := understood_sentences(answer.get("search", {})):
         console.print(Text.assemble(("understood: ", "cyan"), printable("; ".join(said))))
+    if said := rules_sentences(answer):
+        console.print(Text.assemble(("rules: ", "cyan"), printable("; ".join(said))))
     for warning in answer.get("warnings", []):
         console.print(Text.assemble(("note: ", "yellow"), warning))
     if answer.get("note"):

@@ -238,7 +238,7 @@ def options_of(config: Path | None, words: list[str] | None, guess: bool = False
 
 def _mapping(text: str) -> dict[str, Any]:
     """The mapping of --mapping: JSON itself, or the name of a file with it."""
-    from pipelines.yaml_text import read_yaml
+    from components.shared.yaml_text import read_yaml
 
     fix = 'give the path of a JSON or YAML file, or an object such as {"user_id": "visitor"}'
     inline = text.lstrip().startswith(("{", "["))

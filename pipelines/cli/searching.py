@@ -49,10 +49,10 @@ def search_eval(
 
     options = SearchEvaluationOptions.read({"relevant_grade": relevant_grade}, "")
     given = options_of(config, set_, mapping=mapping)
-    bundle = None if items else _champion(existing_registry(out, own_registry(given)), model_name)
+    bundle = None if items else champion_bundle(existing_registry(out, own_registry(given)), model_name)
     searched = Searched(
         items=items, data=given.get("data", {}), bundle=bundle, search=_search_options(given),
-        champion=_compared(champion, model_name), public_key=_key(public_key, out),
+        champion=_compared(champion, model_name), public_key=own_key(public_key, out),
     )  # fmt: skip
     folder = out.resolve() / FOLDER
     page = folder / "report.html"
@@ -81,13 +81,13 @@ def synonyms(
     from components.evaluate_search.catalog import bundle_catalog, items_catalog
     from components.evaluate_search.synonym_effects import synonym_effects
 
-    lines = _lines(rules)
+    written = lines(rules, "rules")
     given = options_of(config, set_, mapping=mapping)
     if items:
         catalog = items_catalog(items, given.get("data", {}))
     else:
-        catalog = bundle_catalog(_champion(existing_registry(out, own_registry(given)), model_name))
-    effects = synonym_effects(lines, catalog)
+        catalog = bundle_catalog(champion_bundle(existing_registry(out, own_registry(given)), model_name))
+    effects = synonym_effects(written, catalog)
     if not effects:
         raise InputError(f"{rules} has no rule", "write one per line: 'tp => toilet paper' or 'sofa, couch'")
     if as_json:
@@ -109,8 +109,8 @@ def _search_options(given: MappingOf[str, Any]) -> SearchOptions:
     return SearchOptions.read((given.get("compile") or {}).get("search") or {}, "compile.search")
 
 
-def _lines(path: Path) -> list[str]:
-    """Lines of a text file.
+def lines(path: Path, kind: str) -> list[str]:
+    """Lines of a text file of some kind.
 
     Raises:
         InputError: it cannot be read, or is not UTF-8.
@@ -118,12 +118,12 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text("utf-8-sig").splitlines()
     except OSError as error:
-        raise InputError(f"the rules {path} cannot be read: {error.strerror}", "give a text file") from error
+        raise InputError(f"the {kind} {path} cannot be read: {error.strerror}", "give a text file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"the rules {path} are not UTF-8", "save the file in UTF-8") from error
+        raise InputError(f"the {kind} {path} are not UTF-8", "save the file in UTF-8") from error
 
 
-def _champion(registry: Root, model_name: str) -> Path:
+def champion_bundle(registry: Root, model_name: str) -> Path:
     """The champion's bundle; an error if there is none."""
     return Registry(registry).resolve(f"{model_name}/{CHAMPION}")
 
@@ -141,10 +141,11 @@ def _compared(folder: Path | None, model_name: str) -> Path | None:
             f"--champion {folder} contains neither a bundle nor a registry",
             "give the folder of a bundle, or the --out of a run",
         )
-    return _champion(folder / "registry", model_name)
+    return champion_bundle(folder / "registry", model_name)
 
 
-def _key(given: Path | None, out: Path) -> str:
+def own_key(given: Path | None, out: Path) -> str:
+    """The given public key, or that of an output folder; '' if it has none."""
     own = public_path(out / "keys" / PRIVATE_FILE)
     return str(given or (own if own.exists() else ""))
 

@@ -25,6 +25,7 @@ def serve(
         str, typer.Option(help="Clock for requests without a timestamp: auto, bundle or system.")
     ] = "auto",
     public_key: Annotated[Path | None, typer.Option(help="Public key to verify the bundle's signature.")] = None,
+    rules: Annotated[Path | None, typer.Option(help="File of rules, which is followed (see `shoprank rules`).")] = None,
 ) -> None:
     """Serve a bundle until stopped."""
     folder, key = bundle or existing_output(out), public_key
@@ -40,13 +41,21 @@ def serve(
         )
     command = [sys.executable, "-m", "serving", "--model_dir", str(folder), "--http_port", str(port),
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
-    raise typer.Exit(run_until_stopped([*command, "--public_key", str(key)] if key else command))
+    for flag, path in (("--public_key", key), ("--rules", rules)):
+        command += [flag, str(path)] if path else []
+    raise typer.Exit(run_until_stopped(command))
 
 
 def ask(
     user: Annotated[str, typer.Option(help="Shopper id.")] = "",
     query: Annotated[str, typer.Option(help="Search text.")] = "",
     k: Annotated[int, typer.Option(help="Number of items.")] = 10,
+    similar_to: Annotated[str, typer.Option(help="Item id: answer items like it.")] = "",
+    bought_with: Annotated[
+        list[str] | None, typer.Option(help="Item id: answer what its buyers bought too. May be repeated.")
+    ] = None,
+    more_like: Annotated[str, typer.Option(help="Item id that the items of --query or --user should be like.")] = "",
+    diversity: Annotated[float, typer.Option(help="Variety of the items: 0 (by score alone) to 1.")] = 0.0,
     verbatim: Annotated[bool, typer.Option("--verbatim", help="Search for exactly what --query says.")] = False,
     url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
     model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
@@ -57,11 +66,14 @@ def ask(
     from pipelines.cli.asking import ask as send
 
     request = {"k": k} | ({"user_id": user} if user else {}) | ({"query": query} if query else {})
-    request |= {"verbatim": True} if verbatim else {}
+    given = {"verbatim": verbatim, "similar_to": similar_to, "bought_with": bought_with, "more_like": more_like,
+             "diversity": diversity}  # fmt: skip
+    request |= {name: value for name, value in given.items() if value}
     answer = send(url, request, model, explain=explain)
     if explain or as_json:
         return emit(answer)
-    show_answer(f"user {user or 'unknown'}" + (f", query '{query}'" if query else ""), answer)
+    asked = [f"{name.replace('_', ' ')} {value}" for name, value in given.items() if value and name != "verbatim"]
+    show_answer(", ".join([f"user {user or 'unknown'}", *([f"query '{query}'"] if query else []), *asked]), answer)
 
 
 def report(

@@ -26,15 +26,18 @@ class DemoRequest:
 
 
 def demo_requests(bundle: Path, query: str = "milk") -> list[DemoRequest]:
-    """Requests of a shopper with a long history, searches of the same shopper, and one of an unknown shopper."""
+    """Requests of a shopper with a long history, searches, one of an unknown shopper, and what goes with an item."""
     users = pq.read_table(bundle / "users.parquet", columns=["user_id"]).slice(0, 20)["user_id"].to_pylist()
     shopper = users[-1]
+    # Row 0 is the unknown item, row 1 the one with the most events.
+    (item,) = pq.read_table(bundle / "items.parquet", columns=["item_id", "title"]).slice(1, 1).to_pylist()
     return [
         DemoRequest(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
         DemoRequest(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
         DemoRequest("Searches for 'bananna'", {"user_id": shopper, "query": "bananna", "k": 4}),
         DemoRequest("Searches for 'coffee under $6 -decaf'", {"query": "coffee under $6 -decaf", "k": 4}),
         DemoRequest("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
+        DemoRequest(f"What goes with '{item['title']}'", {"bought_with": [item["item_id"]], "k": 4}),
     ]
 
 
@@ -70,8 +73,7 @@ def report(run: Run, out: Path, answers: list[tuple[DemoRequest, dict[str, Any]]
         ranker=artifact("train-ranker", "model"), evaluation=artifact("evaluate-model", "evaluation"),
         compiled=artifact("compile-model", "compiled"), proof=artifact("validate-serving", "proof"),
         stages=run.stages, command=f"shoprank run {run.pipeline}" + (f" --size {size}" if size else ""),
-        answers=tuple({"title": q.title, "request": q.request, "search": a.get("search", {}), "items": a["items"]}
-                      for q, a in answers),
+        answers=tuple({"title": q.title, "request": q.request, **a} for q, a in answers),
     )  # fmt: skip
     write_report(folders, out)
     return out

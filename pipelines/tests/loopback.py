@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class _Server(ThreadingHTTPServer):
-    """Says nothing of a client that refuses the certificate or goes away: it would be read as the client's words."""
+    """Says nothing of a client that refuses the certificate or goes away: its traceback would seem the client's."""
 
     daemon_threads = True
 

@@ -72,9 +72,15 @@ def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
     with running(bundle, PredictorConfig(clock="auto")) as predictor:
         plain = run_command("ask", "--url", predictor.url, "--user", "ann", "--k", 2)
         explained = shoprank("ask", "--url", predictor.url, "--user", "ann", "--k", 2, "--explain")
+        like = shoprank("ask", "--url", predictor.url, "--similar-to", "oat", "--diversity", 0.2, "--k", 3)
+        bought = shoprank("ask", "--url", predictor.url, "--bought-with", "oat", "--bought-with", "box", "--json")
+        both = shoprank("ask", "--url", predictor.url, "--similar-to", "oat", "--query", "milk")
         assert "clock: bundle, because the bundle's data ended on 2023-11-14" in predictor.log.read_text()
     assert plain.returncode == 0, plain.stderr
     assert "Oat milk 1L" in plain.stdout and "as of 2023-11-14T22:13:20Z" in plain.stdout
+    assert "similar to oat, diversity 0.2" in like.out and "similar to Oat milk 1L" in like.out
+    assert [item["item_id"] for item in json.loads(bought.out)["items"]] == ["snack0"]
+    assert both.code == 2 and "similar_to" in both.err
     assert explained.code == 0, explained.err
     first = json.loads(explained.out)["items"][0]
     assert first["item_id"] == "oat" and first["contributions"]["own history with the item"] > 0

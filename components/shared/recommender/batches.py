@@ -21,6 +21,7 @@ class Ranking:
         lexical: float32 [n], score of the search.
         tasks: float32 [n, len(Task)], the ranker's probabilities.
         dense: float32 [n, len(DenseInput)].
+        rank_class: int8 [n], see search.Found; whatever orders the items further keeps the higher class first.
     """
 
     item: np.ndarray
@@ -29,6 +30,7 @@ class Ranking:
     lexical: np.ndarray
     tasks: np.ndarray
     dense: np.ndarray
+    rank_class: np.ndarray
 
     def take(self, positions: np.ndarray) -> "Ranking":
         """Return the given positions, in that order."""

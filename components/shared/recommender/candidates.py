@@ -23,6 +23,8 @@ class Source(IntFlag):
     LEXICAL = 8
     SIMILAR = 16
     HOT = 32
+    PINNED = 64
+    RELATED = 128
 
 
 class CandidateConfig(Options):
@@ -74,6 +76,18 @@ def merge(parts: list[tuple[np.ndarray, np.ndarray, Source]], items: int, allowe
     np.bitwise_or.at(flags, inverse, source[keep])
     blank = np.zeros(len(key), np.float32), np.zeros(len(key), np.int8)
     return Candidates(key // items, key % items, flags, *blank)
+
+
+def chosen_items(item: np.ndarray, source: Source) -> Candidates:
+    """Candidates of one row that were found elsewhere.
+
+    Args:
+        item: int64 [pairs], distinct catalog rows.
+        source: Where.
+    """
+    item = np.sort(item.astype(np.int64))
+    row = np.zeros(len(item), np.int64)
+    return Candidates(row, item, row + int(source), row.astype(np.float32), row.astype(np.int8))
 
 
 def own_items(touched: PairSummary, items: int, count: int) -> tuple[np.ndarray, np.ndarray, Source]:

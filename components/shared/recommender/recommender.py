@@ -112,7 +112,7 @@ class Recommender:
 
     def candidates(
         self, histories: Histories, queries: Sequence[Understanding | None] | None = None,
-        allowed: np.ndarray | None = None, times: StageTimes | None = None,
+        allowed: np.ndarray | None = None, times: StageTimes | None = None, chosen: Candidates | None = None,
     ) -> RankerBatch:  # fmt: skip
         """Candidates of every row with the ranker's inputs.
 
@@ -121,6 +121,7 @@ class Recommender:
             queries: One per row, None for no search.
             allowed: See `rank`.
             times: Receives the seconds of the stages 'features' and 'retrieval'.
+            chosen: Candidates that were found elsewhere; None: all sources are searched.
         """
         times = times or StageTimes()
         with times.stage("features"):
@@ -133,8 +134,11 @@ class Recommender:
         with times.stage("retrieval"):
             vectors = self.models.user_vectors(*user)
             item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
-            searches = self._searches(queries or [None] * len(histories), allowed)
-            found = self._candidates(touched, vectors, item_knn_score, searches, queries, allowed)
+            asked = queries if chosen is None else None
+            searches = self._searches(asked or [None] * len(histories), allowed)
+            found = chosen
+            if found is None:
+                found = self._candidates(touched, vectors, item_knn_score, searches, asked, allowed)
             pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
@@ -237,8 +241,9 @@ class Recommender:
             # An item of a lower class has no higher score than one of a higher class, which is before it.
             score = np.minimum.accumulate(score[order]) if len(order) else score[order]
             answers.append(
-                Ranking(found.item[pick], score, found.source[pick], found.lexical[pick], tasks[pick], dense[pick])
-            )
+                Ranking(found.item[pick], score, found.source[pick], found.lexical[pick], tasks[pick], dense[pick],
+                        found.rank_class[pick])
+            )  # fmt: skip
         return answers
 
 

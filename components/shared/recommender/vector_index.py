@@ -82,6 +82,19 @@ class VectorIndex:
         scores, rows = self._index.search(queries, count, params=parameters)
         return np.maximum(rows, 0), scores
 
+    def nearest(self, vector: np.ndarray, count: int, allowed: np.ndarray | None = None) -> np.ndarray:
+        """Rows int64 [count] with the largest inner product with one item's vector; missing positions are row 0.
+
+        Args:
+            vector: float32 [dim], without a bias, which would favour popular items.
+            count: Number of items.
+            allowed: bool [items], rows that may be returned.
+        """
+        query = np.ascontiguousarray(np.append(vector, 0)[None], np.float32)
+        count = min(count, self._index.ntotal)
+        _, rows = self._index.search(query, count, params=self._parameters(count, allowed))
+        return np.maximum(rows[0], 0)
+
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Stored vectors with their bias as the last column, float32 [rows, dim + 1]."""
         return self._index.reconstruct_batch(np.ascontiguousarray(rows, np.int64))

@@ -24,7 +24,7 @@ from matplotlib.typing import RcKeyType
 from components.shared import storage
 from components.shared.report.page_style import CSS, TEMPLATE
 from components.shared.report.prices import price_text
-from components.shared.schema.searches import understood_sentences
+from components.shared.schema.searches import rules_sentences, understood_sentences
 from components.shared.version import VERSION
 
 Tone = Literal["neutral", "good", "warning", "bad"]
@@ -175,8 +175,8 @@ class Page:
         """Add ranked products as cards.
 
         Args:
-            answers: Each {title, request, search, items: [{title, price, score, reasons}]}, the search and a price or
-                score may be missing.
+            answers: Each {title, request, search, rules, redirect, items: [{title, price, score, reasons}]}; all but
+                title and items, and a price or score, may be missing.
         """
         return self._add(_Block(kind="answers", content=[_answer(answer) for answer in answers]))
 
@@ -222,6 +222,7 @@ def _answer(answer: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "title": answer["title"], "request": request, "items": items,
         "understood": "; ".join(understood_sentences(answer.get("search", {}))),
+        "rules": "; ".join(rules_sentences(answer)),
     }  # fmt: skip
 
 

@@ -100,6 +100,7 @@ TEMPLATE = """<!doctype html>
 {% elif block.kind == "answers" %}<div class="answers">{% for answer in block.content %}
 <div class="answer"><h3>{{ answer.title }}</h3>{% if answer.request %}<code>{{ answer.request }}</code>{% endif %}
 {% if answer.understood %}<p>understood: {{ answer.understood }}</p>{% endif %}
+{% if answer.rules %}<p>rules: {{ answer.rules }}</p>{% endif %}
 <ol>{% for item in answer["items"] %}
 <li><b>{{ item.title }}</b><span>{{ item.price }}</span>
 <i title="score {{ item.score }}"><i style="width:{{ item.share }}%"></i></i>

@@ -1,4 +1,4 @@
-"""What an answer tells of a search, in sentences for people: the field `search` of the predictor's answers."""
+"""What an answer tells of a search, and what rules did, in sentences for people: fields of the predictor's answers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,6 +31,19 @@ def understood_sentences(search: Mapping[str, Any]) -> list[str]:
     if search.get("by") == "code or title":
         said.append("this is an item's code or title")
     return said
+
+
+def rules_sentences(answer: Mapping[str, Any]) -> list[str]:
+    """What rules of the shop did to an answer; nothing if none did.
+
+    >>> rules_sentences({"rules": ["summer", "sale"], "redirect": "/sale"})
+    ['summer, sale', 'opens /sale']
+
+    Args:
+        answer: See serving.answers.Answer.
+    """
+    said = [", ".join(answer["rules"])] if answer.get("rules") else []
+    return said + ([f"opens {answer['redirect']}"] if answer.get("redirect") else [])
 
 
 def _either(texts: Sequence[str]) -> str:
