@@ -33,24 +33,30 @@ class Answer(BaseModel):
     search: dict[str, Any] = {}
     """What the query was understood as, without what does not apply: text, corrected, synonyms, unknown, price_min,
     price_max, cheap, without, names, relaxed, by."""
+    total: int = 0
+    """Number of items on all pages together."""
+    cursor: str = ""
+    """Field `cursor` of the request for the next page; '' on the last one."""
+    facets: dict[str, Any] = {}
+    """By the facets that were asked for: {values: [{value, count}], others, missing}; price: {bands: [{min, max,
+    count}], missing}."""
     propensities: tuple[float, ...] = Field((), exclude=True)
     """Only for the inference log: probability of each item at its position; empty without exploration."""
 
     @model_serializer(mode="wrap")
-    def _without_empty_search(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only an answer to a query has `search`."""
+    def _without_empty_parts(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only an answer to a query has `search`, and only one that was asked for facets has `facets`."""
         values = write(self)
-        if not self.search:
-            del values["search"]
-        return values
+        return {name: value for name, value in values.items() if value or name not in ("search", "facets")}
 
 
 V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
-    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES",
+    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES", "total": "INT32", "cursor": "BYTES",
+    "facets": "BYTES",
 }  # fmt: skip
-"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` is JSON. Rows are padded to
-the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
+"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` and `facets` are JSON. Rows
+are padded to the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
 
 
 def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
@@ -69,4 +75,7 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
         "warnings": ["; ".join(answer.warnings) for answer in answers],
         "as_of": [answer.as_of for answer in answers],
         "search": [json.dumps(answer.search, ensure_ascii=False) for answer in answers],
+        "total": [answer.total for answer in answers],
+        "cursor": [answer.cursor for answer in answers],
+        "facets": [json.dumps(answer.facets, ensure_ascii=False) for answer in answers],
     }

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
-from components.shared.search.understanding import Understanding
 from serving.answers import Answer, Item
 from serving.clock import Clock, ClockOption, choose_clock, iso
+from serving.cursors import read_cursor
 from serving.explain import Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig, explore
+from serving.facets import Facets
 from serving.filters import FilterIndex
+from serving.listing import Listing, Page, Wanted
 from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
-from serving.protocol import Instance, parse_instance
+from serving.protocol import Context, Instance, parse_instance
 from serving.shoppers import Shoppers
 from serving.understood import search_warnings, told
 
@@ -40,19 +42,14 @@ class _Prepared:
     """An instance before ranking.
 
     Attributes:
-        instance: the parsed instance. histories: one row, the shopper's.
-        query: what its search text is understood as; None for a recommendation.
-        limits: what a text without words, such as 'under 20', is understood as; None otherwise.
-        allowed: bool [items], items that may be answered.
+        histories: one row, the shopper's.
+        wanted: the query, what may be answered, and where the page before ended.
         exploration_seed: request id that seeds exploration, '' when this answer does not explore.
         warnings: parts of the instance that were ignored.
     """
 
-    instance: Instance
-    query: Understanding | None
-    limits: Understanding | None
+    wanted: Wanted
     histories: Histories
-    allowed: np.ndarray
     exploration_seed: str
     warnings: list[str]
 
@@ -63,7 +60,8 @@ class _Ranked:
 
     Attributes:
         case: input of the explainer. user: the ranker's inputs of the shopper, ids and weights [1, width].
-        note: set when the shopper is unknown. warnings: see _Prepared. propensities, search: see Answer.
+        note: set when the shopper is unknown. warnings: see _Prepared. propensities, search, facets: see Answer.
+        page: the page that is answered.
     """
 
     case: Case
@@ -72,6 +70,8 @@ class _Ranked:
     warnings: list[str]
     propensities: tuple[float, ...]
     search: dict[str, Any]
+    facets: dict[str, Any]
+    page: Page
 
 
 class Engine:
@@ -91,11 +91,11 @@ class Engine:
         self._buyers = recommender.statistics[:, ItemStatistic.BUYERS]
         catalog = recommender.catalog
         self._shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
-        self._filters = FilterIndex(catalog)
+        filters = FilterIndex(catalog)
+        self._listing, self._facets = Listing(recommender, filters), Facets(catalog, filters)
         assert recommender.search is not None
-        self._search = recommender.search
         self._explainer = Explainer(
-            catalog, recommender.statistics, recommender.neighbours, recommender.spec, self._search.index
+            catalog, recommender.statistics, recommender.neighbours, recommender.spec, recommender.search.index
         )
 
     @classmethod
@@ -129,6 +129,18 @@ class Engine:
                     f"the answer to golden request {position} of {folder} has changed: {found}",
                     "compile the model again with this shoprank version, or serve with the version that built it",
                 )
+
+    def check(self, instance: Instance, where: str = "") -> None:
+        """Refuse what only the bundle can tell to be wrong.
+
+        Args:
+            instance: An instance.
+            where: Prefix of field names, see protocol.parse_instance.
+
+        Raises:
+            RequestError: the catalog lacks what the sort needs, or the cursor is not of this request.
+        """
+        self._listing.check(instance, where)
 
     def answer(self, instances: Sequence[Instance], request_ids: Sequence[str], copy: bool = False) -> list[Answer]:
         """The ranked items with their reasons, for each instance.
@@ -174,43 +186,76 @@ class Engine:
             query, limits = None, query
             if not limits.intents.limits and limits.query.strip():
                 warnings.append("query: contains no word and was ignored")
+        position = read_cursor(instance)
+        if position is not None:
+            instance = instance.model_copy(update={"context": Context(timestamp=position.as_of)})
         histories = self._shoppers.histories(instance, warnings)
-        allowed = self._filters.mask(instance.filters, instance.exclude, warnings)
-        allowed = allowed if limits is None else self._search.allowed(limits, allowed)
-        exploration_seed = "" if self._exploration is None or query else exploration_key
-        return _Prepared(instance, query, limits, histories, allowed, exploration_seed, warnings)
+        wanted = self._listing.wanted(instance, query, limits, position, warnings)
+        # Only the first page of a recommendation explores: the pages after it show what that one left out.
+        explores = self._exploration and not query and not position and instance.sort == "relevance"
+        return _Prepared(wanted, histories, exploration_key if explores else "", warnings)
 
     def _rank_together(self, prepared: Sequence[_Prepared], times: StageTimes) -> list[_Ranked]:
-        """Retrieve the candidates of each instance and rank them all in one call."""
-        scored = [self._recommender.candidates(one.histories, [one.query], one.allowed, times) for one in prepared]
-        rankings = self._recommender.ranked(scored, [self._ranking_size(one) for one in prepared], times)
-        return [self._chosen(*one) for one in zip(prepared, rankings, scored, strict=True)]
+        """Retrieve the candidates of each instance, or take those of its sorted page, and rank all in one call."""
+        with times.stage("retrieval"):
+            pages = [self._listing.sorted_page(one.wanted, int(one.histories.now[0])) for one in prepared]
+        scored = [
+            self._recommender.candidates(
+                one.histories, [one.wanted.query], one.wanted.allowed, times, page and page.rows
+            )
+            for one, page in zip(prepared, pages, strict=True)
+        ]  # fmt: skip
+        rankings = self._recommender.ranked(scored, [len(self._buyers)] * len(prepared), times)
+        return [self._chosen(*one, times) for one in zip(prepared, pages, rankings, scored, strict=True)]
 
-    def _ranking_size(self, one: _Prepared) -> int:
-        """Number of items to rank: those of the answer plus the exploration pool."""
-        pool = self._exploration.pool if self._exploration and one.exploration_seed else 1
-        return one.instance.k + pool - 1
+    def _explored(self, one: _Prepared, ranking: Ranking) -> tuple[Ranking, tuple[float, ...]]:
+        """The whole ranking with the explored item at the last position of the answer, and the propensities."""
+        if self._exploration is None or not one.exploration_seed:
+            return ranking, ()
+        k = one.wanted.instance.k
+        pool = ranking.item[: k + self._exploration.pool - 1]
+        shown = explore(self._exploration, one.exploration_seed, k, ranking.score[: len(pool)], self._buyers[pool])
+        others = np.setdiff1d(np.arange(len(ranking.item)), shown.positions)
+        return ranking.take(np.concatenate([shown.positions, others])), shown.propensities
 
-    def _chosen(self, one: _Prepared, ranking: Ranking, batch: RankerBatch) -> _Ranked:
-        """The ranking after exploration, with note and warnings."""
-        propensities: tuple[float, ...] = ()
-        if self._exploration is not None and one.exploration_seed:
-            buyers = self._buyers[ranking.item]
-            shown = explore(self._exploration, one.exploration_seed, one.instance.k, ranking.score, buyers)
-            ranking, propensities = ranking.take(shown.positions), shown.propensities
+    def _on_page(self, ranking: Ranking, page: Page, one: _Prepared, times: StageTimes) -> Ranking:
+        """The ranking of the page's items in its order; those that are beyond what was ranked have the score 0."""
+        beyond = page.rows[~np.isin(page.rows, ranking.item)]
+        if len(beyond):
+            batch = self._recommender.candidates(one.histories, [one.wanted.query], one.wanted.allowed, times, beyond)
+            (rest,) = self._recommender.ranked([batch], [len(beyond)], times)
+            ranking = Ranking.joined([ranking, replace(rest, score=np.zeros_like(rest.score))])
+        by_row = np.argsort(ranking.item)
+        return ranking.take(by_row[np.searchsorted(ranking.item[by_row], page.rows)])
+
+    def _chosen(
+        self, one: _Prepared, page: Page | None, ranking: Ranking, batch: RankerBatch, times: StageTimes
+    ) -> _Ranked:
+        """The page of the ranking after exploration, with note, warnings and facets."""
+        wanted, propensities = one.wanted, ()
+        if page is None:
+            ranking, propensities = self._explored(one, ranking)
+            page = self._listing.ranked_page(wanted, ranking, batch.searches[0], int(one.histories.now[0]))
+            propensities += (1.0,) * (len(page.rows) - len(propensities)) if propensities else ()
+        ranking = self._on_page(ranking, page, one, times)
         warnings = list(one.warnings)
-        search = told(one.query or one.limits, batch.searches[0], bool(len(ranking.item)))
-        if one.allowed.any():
+        result = page.result
+        search = told(wanted.query or wanted.limits, batch.searches[0], bool(result.any()))
+        facets = self._facets.count(
+            wanted.instance.facets, wanted.instance.filters,
+            lambda filters: self._listing.result_under(wanted, result, filters), warnings,
+        )  # fmt: skip
+        if wanted.allowed.any():
             warnings += search_warnings(search)
         else:
             warnings.append("filters: no item matches")
-        case, user_id = Case(one.histories, ranking, one.query), one.instance.user_id
+        case, user_id = Case(one.histories, ranking, wanted.query), wanted.instance.user_id
         note = ""
         if not case.known:
             known = user_id is not None and user_id in self._recommender.user_row
             who = "no events of this shopper are known" if known else "unknown shopper"
             note = f"{who if user_id is not None else 'no user_id'}: answered as for a new shopper"
-        return _Ranked(case, batch.user, note, warnings, propensities, search)
+        return _Ranked(case, batch.user, note, warnings, propensities, search, facets, page)
 
     def _answer(self, ranked: _Ranked, request_id: str) -> Answer:
         catalog, ranking = self._recommender.catalog, ranked.case.ranking
@@ -225,7 +270,8 @@ class Engine:
         return Answer(
             items=items, model_version=self.version, request_id=request_id, note=ranked.note,
             as_of=iso(int(ranked.case.histories.now[0])), warnings=ranked.warnings, search=ranked.search,
-            propensities=ranked.propensities,
+            propensities=ranked.propensities, total=int(ranked.page.result.sum()), cursor=ranked.page.cursor,
+            facets=ranked.facets,
         )  # fmt: skip
 
     def _explained(self, ranked: _Ranked, request_id: str) -> dict[str, Any]:

@@ -20,6 +20,9 @@ MAX_INSTANCES = 64
 MAX_QUERY = 10_000
 MAX_LIST = 5_000
 """Maximum length of history and exclude."""
+MAX_FACETS = 20
+"""Maximum number of facets of one instance."""
+MAX_CURSOR = 20_000
 _LATEST = 4_102_444_800
 """Epoch seconds of the year 2100; larger values are probably milliseconds."""
 
@@ -75,6 +78,8 @@ class Filters(_Part):
     categories: list[Text] = Field(default=[], max_length=100)
     """Category names, matched case-insensitively with any element of an item's category path."""
     brands: list[Text] = Field(default=[], max_length=100)
+    attributes: dict[Text, list[Text]] = Field(default={}, max_length=20)
+    """Values by attribute, both matched case-insensitively; one value of every attribute must match."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Filters":
@@ -111,6 +116,12 @@ class Instance(_Part):
     exclude: list[Identifier] = Field(default=[], max_length=MAX_LIST)
     verbatim: bool = False
     """Whether `query` is searched as it is written: nothing is corrected, left out or read as a price."""
+    facets: list[Text] = Field(default=[], max_length=MAX_FACETS)
+    """What to count the whole result by: category, brand, price, or names of attributes."""
+    sort: Literal["relevance", "price", "-price", "newest", "popular"] = "relevance"
+    """Order of the items; other orders than relevance are of the items that match the query as it was asked."""
+    cursor: str = Field(default="", max_length=MAX_CURSOR)
+    """The field `cursor` of the previous page's answer; '' for the first page."""
 
 
 def parse_instance(raw: object, where: str = "") -> Instance:
@@ -168,9 +179,10 @@ def decode_json(body: bytes, charset: str = "utf-8") -> object:
 V2_INPUTS = {
     "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
     "filters": "BYTES", "history": "BYTES", "exclude": "BYTES", "verbatim": "BOOL",
+    "facets": "BYTES", "sort": "BYTES", "cursor": "BYTES",
 }  # fmt: skip
-"""V2 input tensors, shape [n] or [n, 1] each, one row per request; filters, history and exclude are JSON strings."""
-_JSON_INPUTS = ("filters", "history", "exclude")
+"""V2 input tensors, shape [n] or [n, 1] each, one row per request; filters, history, exclude and facets are JSON."""
+_JSON_INPUTS = ("filters", "history", "exclude", "facets")
 
 
 def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Instance]:

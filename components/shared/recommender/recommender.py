@@ -78,7 +78,7 @@ class Recommender:
     def open(cls, folder: Path, threads: int = 1, config: CandidateConfig | None = None) -> "Recommender":
         """Open a compiled model or a bundle; large arrays are memory-mapped."""
         spec = FeatureSpec.read(folder / "spec.json")
-        catalog = Catalog.read(folder / "items.parquet", spec, content=False)
+        catalog = Catalog.read(folder / "items.parquet", spec, content=False, facets=True)
         return cls(
             spec=spec, catalog=catalog,
             statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
@@ -111,7 +111,7 @@ class Recommender:
 
     def candidates(
         self, histories: Histories, queries: Sequence[Understanding | None] | None = None,
-        allowed: np.ndarray | None = None, times: StageTimes | None = None,
+        allowed: np.ndarray | None = None, times: StageTimes | None = None, items: np.ndarray | None = None,
     ) -> RankerBatch:  # fmt: skip
         """Candidates of every row with the ranker's inputs.
 
@@ -120,6 +120,7 @@ class Recommender:
             queries: One per row, None for no search.
             allowed: See `rank`.
             times: Receives the seconds of the stages 'features' and 'retrieval'.
+            items: int64 [n], catalog rows that are the candidates of the first row, whatever retrieval would find.
         """
         times = times or StageTimes()
         with times.stage("features"):
@@ -133,7 +134,11 @@ class Recommender:
             vectors = self.models.user_vectors(*user)
             item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
             searches = self._searches(queries or [None] * len(histories), allowed)
-            found = self._candidates(touched, vectors, item_knn_score, searches, queries, allowed)
+            found = (
+                self._candidates(touched, vectors, item_knn_score, searches, queries, allowed)
+                if items is None
+                else merge([(np.zeros(len(items), np.int64), items, Source(0))], len(self.catalog), None)
+            )
             pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)

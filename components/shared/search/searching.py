@@ -23,9 +23,9 @@ _STATED_FREE = 1.5
 _PREFERRED = ("brand", "category")
 _CHEAP = 0.3
 """Share by which the dearest item's score is lowered when low prices are asked for."""
-_LEAST_COVERAGE = 0.4
+LEAST_COVERAGE = 0.4
 """Items that cover less than this share of what the best item covers are not found."""
-_AS_ASKED = 0.9
+AS_ASKED = 0.9
 """Items that cover at least this share of what the best item covers come before the others, whoever asks."""
 _EXCLUDED_FROM = Field.TITLE | Field.BRAND | Field.CATEGORY | Field.ATTRIBUTES
 
@@ -151,9 +151,9 @@ class CatalogSearch:
         if not len(matches.item):
             return Found(matches.item, matches.score, np.zeros(0, np.int8))
         best = matches.coverage.max()
-        rank_class = np.where(matches.coverage >= _AS_ASKED * best, 1, 0).astype(np.int8)
+        rank_class = np.where(matches.coverage >= AS_ASKED * best, 1, 0).astype(np.int8)
         rank_class[matches.exact] = 2
-        order = np.flatnonzero((matches.coverage >= _LEAST_COVERAGE * best) | matches.exact)
+        order = np.flatnonzero((matches.coverage >= LEAST_COVERAGE * best) | matches.exact)
         order = order[np.argsort(-rank_class[order], kind="stable")][:count]
         for word in query.words:
             if self.index.known(word) and not self.index.matched(word, matches.item[order[:1]])[0]:
