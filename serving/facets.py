@@ -108,7 +108,7 @@ def price_bands(prices: np.ndarray) -> list[dict[str, Any]]:
     starts = sorted({_nice(float(price)) for price in quantiles if price > 0})
     edges = np.unique(np.concatenate([[0], np.searchsorted(prices, np.array(starts, np.float32)), [len(prices)]]))
     return [
-        {"min": _shortest(prices[start]), "max": _shortest(prices[end - 1]), "count": int(end - start)}
+        {"min": _shortest(prices, start), "max": _shortest(prices, end - 1), "count": int(end - start)}
         for start, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)
     ]
 
@@ -119,6 +119,6 @@ def _nice(price: float) -> float:
     return float(unit * _NICE[np.abs(_NICE - price / unit).argmin()])
 
 
-def _shortest(price: np.float32) -> float:
+def _shortest(prices: np.ndarray, at: int) -> float:
     """The shortest decimal number that is the same float32, so that a filter by it finds the item."""
-    return float(np.format_float_positional(price, unique=True, trim="0"))
+    return float(np.format_float_positional(np.float32(prices[at]), unique=True, trim="0"))

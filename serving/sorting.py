@@ -24,8 +24,7 @@ class SortOrders:
 
     def __init__(self, catalog: Catalog, statistics: np.ndarray):
         self._catalog, self._statistics = catalog, statistics
-        ids = catalog.item_id
-        self._by_id = pc.sort_indices(ids).to_numpy() if len(ids) else np.zeros(0, np.int64)
+        self._by_id = pc.array_sort_indices(catalog.item_id).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
         self._orders: dict[SortBy, _Order] = {}
 
     def offers(self, by: SortBy) -> bool:

@@ -86,7 +86,8 @@ def encode_items(
                [0] AS price_bucket_ids, []::INTEGER[] AS title_ids
         UNION ALL BY NAME
         SELECT item_row.row, item_id, coalesce(title, item_id) AS title, coalesce(brand, '') AS brand,
-               coalesce(categories, []) AS categories, price, list_price, coalesce(available, true) AS available, created_at,
+               coalesce(categories, []) AS categories, price, list_price, coalesce(available, true) AS available,
+               created_at,
                coalesce(left(description, {MAX_TEXT_LENGTH}), '') AS description,
                coalesce(attributes, MAP {{}}) AS attributes,
                coalesce(category_ids, []) AS category_ids, [coalesce(brand_vocabulary.row, 0)] AS brand_ids,

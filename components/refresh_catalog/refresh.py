@@ -41,7 +41,8 @@ from components.shared.storage import atomic_directory, write_json
 STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
 _READ = (
-    "item_id", "title", "description", "categories", "brand", "attributes", "price", "available", "created_at", CONTENT_COLUMN,
+    "item_id", "title", "description", "categories", "brand", "attributes", "price", "available", "created_at",
+    CONTENT_COLUMN,
 )  # fmt: skip
 _BATCH = 8_192
 _NOT_COPIED = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
