@@ -18,6 +18,16 @@ class Item(BaseModel):
     reasons: list[str]
 
 
+class Suggested(BaseModel):
+    """One suggestion."""
+
+    text: str
+    kind: str
+    """query, brand, category, phrase (of titles) or title."""
+    own: bool
+    """Whether it is a category or brand of the shopper's latest events."""
+
+
 class Answer(BaseModel):
     """The answer to one `Instance`."""
 
@@ -40,23 +50,27 @@ class Answer(BaseModel):
     facets: dict[str, Any] = {}
     """By the facets that were asked for: {values: [{value, count}], others, missing}; price: {bands: [{min, max,
     count}], missing}."""
+    suggestions: list[Suggested] | None = None
+    """Only of an instance with `suggest`, best first."""
     propensities: tuple[float, ...] = Field((), exclude=True)
     """Only for the inference log: probability of each item at its position; empty without exploration."""
 
     @model_serializer(mode="wrap")
     def _without_empty_parts(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only an answer to a query has `search`, and only one that was asked for facets has `facets`."""
-        values = write(self)
-        return {name: value for name, value in values.items() if value or name not in ("search", "facets")}
+        """Only an answer to a query has `search`; only one that was asked for them has `facets` or `suggestions`."""
+        left_out = {name for name in ("search", "facets") if not getattr(self, name)}
+        left_out |= {"suggestions"} if self.suggestions is None else set()
+        return {name: value for name, value in write(self).items() if name not in left_out}
 
 
 V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
     "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES", "total": "INT32", "cursor": "BYTES",
-    "facets": "BYTES",
+    "facets": "BYTES", "suggestions": "BYTES",
 }  # fmt: skip
-"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` and `facets` are JSON. Rows
-are padded to the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
+"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search`, `facets` and `suggestions`
+are JSON. Rows are padded to the longest answer; only the first `count` positions of a row are items. An unknown price
+is 0."""
 
 
 def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
@@ -78,4 +92,7 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
         "total": [answer.total for answer in answers],
         "cursor": [answer.cursor for answer in answers],
         "facets": [json.dumps(answer.facets, ensure_ascii=False) for answer in answers],
+        "suggestions": [
+            json.dumps([one.model_dump() for one in answer.suggestions or ()], ensure_ascii=False) for answer in answers
+        ],
     }

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,14 @@ from serving.answers import Answer, Item
 from serving.clock import Clock, ClockOption, choose_clock, iso
 from serving.cursors import read_cursor
 from serving.explain import Case, Explainer, PairInputs
-from serving.exploring import ExplorationConfig, explore
+from serving.exploring import ExplorationConfig, reordered
 from serving.facets import Facets
 from serving.filters import FilterIndex
 from serving.listing import Listing, Page, Wanted
 from serving.metrics import EMPTY, ITEMS, REQUESTS, observe
 from serving.protocol import Context, Instance, parse_instance
 from serving.shoppers import Shoppers
+from serving.suggesting import Suggester
 from serving.understood import search_warnings, told
 
 logger = logging.getLogger("kserve.shoprank")
@@ -94,6 +95,7 @@ class Engine:
         filters = FilterIndex(catalog)
         self._listing, self._facets = Listing(recommender, filters), Facets(catalog, filters)
         assert recommender.search is not None
+        self._suggester = Suggester(recommender.search.suggestions, catalog, self._shoppers)
         self._explainer = Explainer(
             catalog, recommender.statistics, recommender.neighbours, recommender.spec, recommender.search.index
         )
@@ -150,6 +152,9 @@ class Engine:
             request_ids: One each.
             copy: Whether the request is a copy sent to a shadow, which never explores.
         """
+        if any(instance.suggest is not None for instance in instances):
+            # They are cheap, and seldom in one request with others.
+            return [self._one(*one, copy) for one in zip(instances, request_ids, strict=True)]
         times = StageTimes()
         found = self._rank(instances, [""] * len(instances) if copy else request_ids, times)
         with times.stage("explain"):
@@ -162,8 +167,19 @@ class Engine:
                 EMPTY.inc()
         return answers
 
+    def _one(self, instance: Instance, request_id: str, copy: bool) -> Answer:
+        if instance.suggest is None:
+            return self.answer([instance], [request_id], copy)[0]
+        REQUESTS.labels("suggest").inc()
+        return self._suggester.answer(instance, self.version, request_id)
+
     def explain(self, instances: Sequence[Instance], request_ids: Sequence[str]) -> list[dict[str, Any]]:
-        """The answers as JSON, with a detailed explanation of every item (see Explainer.account)."""
+        """The answers as JSON, with a detailed explanation of every item (see Explainer.account).
+
+        Beside suggestions, which there is nothing to explain of, items are not explained either.
+        """
+        if any(instance.suggest is not None for instance in instances):
+            return [answer.model_dump() for answer in self.answer(instances, request_ids, copy=True)]
         times = StageTimes()
         found = self._rank(instances, request_ids, times)
         with times.stage("explain"):
@@ -208,36 +224,18 @@ class Engine:
         rankings = self._recommender.ranked(scored, [len(self._buyers)] * len(prepared), times)
         return [self._chosen(*one, times) for one in zip(prepared, pages, rankings, scored, strict=True)]
 
-    def _explored(self, one: _Prepared, ranking: Ranking) -> tuple[Ranking, tuple[float, ...]]:
-        """The whole ranking with the explored item at the last position of the answer, and the propensities."""
-        if self._exploration is None or not one.exploration_seed:
-            return ranking, ()
-        k = one.wanted.instance.k
-        pool = ranking.item[: k + self._exploration.pool - 1]
-        shown = explore(self._exploration, one.exploration_seed, k, ranking.score[: len(pool)], self._buyers[pool])
-        others = np.setdiff1d(np.arange(len(ranking.item)), shown.positions)
-        return ranking.take(np.concatenate([shown.positions, others])), shown.propensities
-
-    def _on_page(self, ranking: Ranking, page: Page, one: _Prepared, times: StageTimes) -> Ranking:
-        """The ranking of the page's items in its order; those that are beyond what was ranked have the score 0."""
-        beyond = page.rows[~np.isin(page.rows, ranking.item)]
-        if len(beyond):
-            batch = self._recommender.candidates(one.histories, [one.wanted.query], one.wanted.allowed, times, beyond)
-            (rest,) = self._recommender.ranked([batch], [len(beyond)], times)
-            ranking = Ranking.joined([ranking, replace(rest, score=np.zeros_like(rest.score))])
-        by_row = np.argsort(ranking.item)
-        return ranking.take(by_row[np.searchsorted(ranking.item[by_row], page.rows)])
-
     def _chosen(
         self, one: _Prepared, page: Page | None, ranking: Ranking, batch: RankerBatch, times: StageTimes
     ) -> _Ranked:
         """The page of the ranking after exploration, with note, warnings and facets."""
         wanted, propensities = one.wanted, ()
         if page is None:
-            ranking, propensities = self._explored(one, ranking)
+            if self._exploration is not None and one.exploration_seed:
+                k = wanted.instance.k
+                ranking, propensities = reordered(self._exploration, one.exploration_seed, k, ranking, self._buyers)
             page = self._listing.ranked_page(wanted, ranking, batch.searches[0], int(one.histories.now[0]))
             propensities += (1.0,) * (len(page.rows) - len(propensities)) if propensities else ()
-        ranking = self._on_page(ranking, page, one, times)
+        ranking = self._listing.ranking_of(page, wanted, ranking, one.histories, times)
         warnings = list(one.warnings)
         result = page.result
         search = told(wanted.query or wanted.limits, batch.searches[0], bool(result.any()))

@@ -4,12 +4,14 @@ A ranked order (relevance) is the ranking, then what the search found beyond it,
 popularity. A sorted order continues after the key and the id of the last item; a ranked one lists what was not shown.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from components.shared.features.history import Histories
 from components.shared.recommender.batches import Ranking
 from components.shared.recommender.recommender import Recommender
+from components.shared.recommender.stage_times import StageTimes
 from components.shared.search.matching import Matched, Matching
 from components.shared.search.searching import Found
 from components.shared.search.understanding import Understanding
@@ -69,6 +71,7 @@ class Listing:
 
     def __init__(self, recommender: Recommender, filters: FilterIndex):
         assert recommender.search is not None
+        self._recommender = recommender
         self._catalog, self._search, self._filters = recommender.catalog, recommender.search, filters
         self.orders = SortOrders(recommender.catalog, recommender.statistics)
         self._digests: np.ndarray | None = None
@@ -123,6 +126,18 @@ class Listing:
             result[found.item] = True
             first = _ranked_rows(ranking.item, found, len(result))
         return self._ranked(wanted, first, result, matched, as_of)
+
+    def ranking_of(
+        self, page: Page, wanted: Wanted, ranking: Ranking, histories: Histories, times: StageTimes
+    ) -> Ranking:
+        """The ranking of a page's items, in its order; those that were not ranked yet have the score 0."""
+        beyond = page.rows[~np.isin(page.rows, ranking.item)]
+        if len(beyond):
+            batch = self._recommender.candidates(histories, [wanted.query], wanted.allowed, times, beyond)
+            (rest,) = self._recommender.ranked([batch], [len(beyond)], times)
+            ranking = Ranking.joined([ranking, replace(rest, score=np.zeros_like(rest.score))])
+        by_row = np.argsort(ranking.item)
+        return ranking.take(by_row[np.searchsorted(ranking.item[by_row], page.rows)])
 
     def result_under(self, wanted: Wanted, result: np.ndarray, filters: Filters) -> np.ndarray:
         """The whole result, bool [items], under other filters; `result` is the one under those of the instance."""

@@ -122,6 +122,8 @@ class Instance(_Part):
     """Order of the items; other orders than relevance are of the items that match the query as it was asked."""
     cursor: str = Field(default="", max_length=MAX_CURSOR)
     """The field `cursor` of the previous page's answer; '' for the first page."""
+    suggest: Text | None = None
+    """What a shopper has typed so far: the answer has `k` suggestions and no items."""
 
 
 def parse_instance(raw: object, where: str = "") -> Instance:
@@ -179,7 +181,7 @@ def decode_json(body: bytes, charset: str = "utf-8") -> object:
 V2_INPUTS = {
     "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
     "filters": "BYTES", "history": "BYTES", "exclude": "BYTES", "verbatim": "BOOL",
-    "facets": "BYTES", "sort": "BYTES", "cursor": "BYTES",
+    "facets": "BYTES", "sort": "BYTES", "cursor": "BYTES", "suggest": "BYTES",
 }  # fmt: skip
 """V2 input tensors, shape [n] or [n, 1] each, one row per request; filters, history, exclude and facets are JSON."""
 _JSON_INPUTS = ("filters", "history", "exclude", "facets")

@@ -24,6 +24,7 @@ from components.shared.features.catalog import Catalog
 from components.shared.features.columns import ItemStatistic
 from components.shared.features.content import CONTENT_COLUMN
 from components.shared.features.spec import FeatureSpec
+from components.shared.features.vocabulary import read_queries
 from components.shared.progress import report, tell
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import Recommender, concatenated, golden_answer
@@ -151,7 +152,9 @@ def _index_texts(folder: Path, asked: np.ndarray) -> None:
     options = read_options(search)
     shutil.rmtree(search)
     search.mkdir()
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), search, options, asked.tolist())
+    CatalogSearch.build(
+        lambda: read_documents(folder / "items.parquet"), search, options, asked.tolist(), read_queries(folder)
+    )
 
 
 def item_tower(path: Path, catalog: Catalog, spec: FeatureSpec, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

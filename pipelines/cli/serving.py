@@ -9,7 +9,7 @@ import typer
 from components.shared.errors import InputError
 from components.shared.release.bundle import MANIFEST
 from components.shared.release.signing import public_path
-from pipelines.cli.console import console, show_answer
+from pipelines.cli.console import console, show_answer, show_suggestions
 from pipelines.cli.parameters import Json, Out, emit, existing_output
 from pipelines.local.processes import run_until_stopped
 
@@ -48,6 +48,12 @@ def ask(
     query: Annotated[str, typer.Option(help="Search text.")] = "",
     k: Annotated[int, typer.Option(help="Number of items.")] = 10,
     verbatim: Annotated[bool, typer.Option("--verbatim", help="Search for exactly what --query says.")] = False,
+    sort: Annotated[str, typer.Option(help="relevance, price, -price, newest or popular.")] = "relevance",
+    facet: Annotated[
+        list[str] | None, typer.Option(help="Count by category, brand, price or an attribute; may be repeated.")
+    ] = None,
+    cursor: Annotated[str, typer.Option(help="Cursor of the previous page, of the same request.")] = "",
+    suggest: Annotated[str, typer.Option(help="What was typed so far: suggestions instead of items.")] = "",
     url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
     model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
     explain: Annotated[bool, typer.Option("--explain", help="Print the full explanation as JSON.")] = False,
@@ -58,9 +64,15 @@ def ask(
 
     request = {"k": k} | ({"user_id": user} if user else {}) | ({"query": query} if query else {})
     request |= {"verbatim": True} if verbatim else {}
+    request |= {"sort": sort} if sort != "relevance" else {}
+    request |= {"facets": facet} if facet else {}
+    request |= {"cursor": cursor} if cursor else {}
+    request |= {"suggest": suggest} if suggest else {}
     answer = send(url, request, model, explain=explain)
     if explain or as_json:
         return emit(answer)
+    if suggest:
+        return show_suggestions(suggest, answer)
     show_answer(f"user {user or 'unknown'}" + (f", query '{query}'" if query else ""), answer)
 
 

@@ -1,6 +1,6 @@
 """Search of one catalog: understands a query and finds the items that it asks for."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from components.shared.search.config import SearchOptions, parse_synonyms
 from components.shared.search.documents import Document, Field
 from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
+from components.shared.search.phrases import catalog_phrases
+from components.shared.search.suggestions import Suggestions
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.understanding import QueryReader, Understanding
 from components.shared.search.vocabulary import CatalogWords
@@ -74,13 +76,14 @@ class CatalogSearch:
     ):  # fmt: skip
         self.index, self._words, self._labels, self._price = index, words, labels, price
         self._reader = QueryReader(index, words, labels, Synonyms(parse_synonyms(synonyms), index))
+        self.suggestions: Suggestions | None = None
         known = np.sort(price[np.isfinite(price)])
         self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(price, nan=np.inf)) / max(len(known), 1)
 
     @staticmethod
     def build(
         documents: Callable[[], Iterator[Document]], folder: Path, options: SearchOptions = _DEFAULTS,
-        weights: Iterable[float] | None = None,
+        weights: Sequence[float] | None = None, queries: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         """Write the index of a catalog into an empty folder.
 
@@ -89,6 +92,7 @@ class CatalogSearch:
             folder: Where to write.
             options: Language and synonyms.
             weights: How often each item is asked for, which decides between two words that a misspelt one may be.
+            queries: Number of searches by query, which are suggested to those who type.
         """
         analyzer = Analyzer(options.language)
         write_json(folder / _OPTIONS, options.to_json())
@@ -97,6 +101,7 @@ class CatalogSearch:
         texts = (" ".join(map(one.text, Field)) for one in documents())
         CatalogWords.build(texts, folder / _WORDS, analyzer, weights)
         Labels.of(documents(), index).save(folder / _LABELS)
+        Suggestions(catalog_phrases(documents, index, weights, queries)).save(folder)
 
     @classmethod
     def load(cls, folder: Path, price: np.ndarray) -> "CatalogSearch":
@@ -107,7 +112,9 @@ class CatalogSearch:
         """
         index = SearchIndex.load(folder)
         words = CatalogWords.load(folder / _WORDS, index.analyzer)
-        return cls(index, words, Labels.load(folder / _LABELS), price, read_options(folder).synonyms)
+        search = cls(index, words, Labels.load(folder / _LABELS), price, read_options(folder).synonyms)
+        search.suggestions = Suggestions.load(folder)
+        return search
 
     def with_synonyms(self, synonyms: Sequence[str]) -> "CatalogSearch":
         """The same search with other rules."""
