@@ -1,9 +1,14 @@
 """Sorts and pages of a result, over HTTP and gRPC, and across a refresh of the catalog."""
 
 import base64
+import json
 
+import grpc
 import httpx
 import pytest
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from kserve.protocol.infer_type import InferResponse
 
 from components.shared.release.bundle import verify
 from serving.engine import Engine
@@ -234,3 +239,37 @@ def test_only_the_first_page_explores_and_the_next_shows_what_it_left_out(signed
     later = exploring.answer([parse_instance({"user_id": "ann", "k": 500, "cursor": answer.cursor})], ["again"])[0]
     shown = [item.item_id for item in (*answer.items, *later.items)]
     assert len(shown) == len(set(shown)) == answer.total == 39 and later.propensities == ()
+
+
+def test_grpc_sorts_counts_pages_and_suggests_like_v1(http, predictor):
+    def ask(stub, **columns):
+        request = pb.ModelInferRequest(model_name="shoprank")
+        for name, text in columns.items():
+            tensor_ = request.inputs.add(name=name, shape=[1], datatype="BYTES")
+            tensor_.contents.bytes_contents.append(text.encode())
+        answer = stub.ModelInfer(request)
+        return InferResponse.from_grpc(answer)
+
+    with grpc.insecure_channel(f"127.0.0.1:{predictor.grpc_port}") as channel:
+        stub = GRPCInferenceServiceStub(channel)
+
+        def values(answer, name):
+            return next(one for one in answer.outputs if one.name == name).as_numpy().ravel().tolist()
+
+        first = ask(stub, query="snack", sort="-price", facets='["brand"]')
+        v1 = one(http, query="snack", sort="-price", facets=["brand"])
+        assert _text(values(first, "item_id")) == _ids(v1) and values(first, "total") == [33]
+        assert json.loads(_text(values(first, "facets"))[0]) == v1["facets"]
+        (cursor,) = _text(values(first, "cursor"))
+        assert cursor == v1["cursor"]
+        second = ask(stub, query="snack", sort="-price", cursor=cursor)
+        assert _text(values(second, "item_id"))[0] == "snack22"
+        suggested = json.loads(_text(values(ask(stub, suggest="sna"), "suggestions"))[0])
+        assert suggested == one(http, suggest="sna")["suggestions"]
+        with pytest.raises(grpc.RpcError) as refusal:
+            ask(stub, query="milk", cursor=cursor)
+        assert refusal.value.code() == grpc.StatusCode.INVALID_ARGUMENT and "'cursor'" in refusal.value.details()
+
+
+def _text(values):
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
