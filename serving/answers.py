@@ -18,6 +18,16 @@ class Item(BaseModel):
     reasons: list[str]
 
 
+class Suggested(BaseModel):
+    """One suggestion."""
+
+    text: str
+    kind: str
+    """query, brand, category, phrase (of titles) or title."""
+    own: bool
+    """Whether it is a category or brand of the shopper's latest events."""
+
+
 class Answer(BaseModel):
     """The answer to one `Instance`."""
 
@@ -37,26 +47,34 @@ class Answer(BaseModel):
     """Names of the merchandiser's rules that did something to the answer."""
     redirect: str = ""
     """Path or address that a rule tells the frontend to open."""
+    total: int = 0
+    """Number of items on all pages together."""
+    cursor: str = ""
+    """Field `cursor` of the request for the next page; '' on the last one."""
+    facets: dict[str, Any] = {}
+    """By the facets that were asked for: {values: [{value, count}], others, missing}; price: {bands: [{min, max,
+    count}], missing}."""
+    suggestions: list[Suggested] | None = None
+    """Only of an instance with `suggest`, best first."""
     propensities: tuple[float, ...] = Field((), exclude=True)
     """Only for the inference log: probability of each item at its position; empty without exploration."""
 
     @model_serializer(mode="wrap")
-    def _without_empty(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Only an answer to a query has `search`, only one that rules changed `rules` and `redirect`."""
-        values = write(self)
-        for name in ("search", "rules", "redirect"):
-            if not values[name]:
-                del values[name]
-        return values
+    def _without_empty_parts(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without `search` where there is no query, and without what was not asked for or has not happened."""
+        left_out = {name for name in ("search", "facets", "rules", "redirect") if not getattr(self, name)}
+        left_out |= {"suggestions"} if self.suggestions is None else set()
+        return {name: value for name, value in write(self).items() if name not in left_out}
 
 
 V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
-    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES",
-    "rules": "BYTES", "redirect": "BYTES",
+    "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES", "total": "INT32", "cursor": "BYTES",
+    "facets": "BYTES", "suggestions": "BYTES", "rules": "BYTES", "redirect": "BYTES",
 }  # fmt: skip
-"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search` and `rules` are JSON. Rows are
-padded to the longest answer; only the first `count` positions of a row are items. An unknown price is 0."""
+"""V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search`, `facets`, `suggestions` and
+`rules` are JSON. Rows are padded to the longest answer; only the first `count` positions of a row are items. An unknown
+price is 0."""
 
 
 def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]]:
@@ -77,4 +95,10 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
         "search": [json.dumps(answer.search, ensure_ascii=False) for answer in answers],
         "rules": [json.dumps(answer.rules, ensure_ascii=False) for answer in answers],
         "redirect": [answer.redirect for answer in answers],
+        "total": [answer.total for answer in answers],
+        "cursor": [answer.cursor for answer in answers],
+        "facets": [json.dumps(answer.facets, ensure_ascii=False) for answer in answers],
+        "suggestions": [
+            json.dumps([one.model_dump() for one in answer.suggestions or ()], ensure_ascii=False) for answer in answers
+        ],
     }

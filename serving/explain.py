@@ -185,6 +185,8 @@ class Explainer:
             return "chosen by the shop"
         if case.query:
             return f"close in meaning to '{_short(case.query.text)}'"
+        if not source:
+            return self._popular(item) or "one of all items"
         return self._popular(item) or ("fits your taste" if case.known else "a good start for new shoppers")
 
     def _title(self, item: int) -> str:

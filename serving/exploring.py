@@ -11,6 +11,7 @@ import numpy as np
 from scipy.stats import beta
 
 from components.shared.errors import InputError
+from components.shared.recommender.batches import Ranking
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,24 @@ def explore(config: ExplorationConfig, request_id: str, k: int, score: np.ndarra
     random = np.random.default_rng([zlib.crc32(request_id.encode()), 7])
     position = int(random.choice(len(chance), p=chance / chance.sum()))
     return Explored(np.r_[np.arange(k - 1), k - 1 + position], (*(1.0,) * (k - 1), round(float(chance[position]), 9)))
+
+
+def reordered(
+    config: ExplorationConfig, request_id: str, k: int, ranking: Ranking, buyers: np.ndarray
+) -> tuple[Ranking, tuple[float, ...]]:
+    """The ranking with the drawn item at the last position of its first page, and that page's propensities.
+
+    Args:
+        config: Share, draw and pool.
+        request_id: Seeds the draw.
+        k: Items of the page.
+        ranking: All ranked items.
+        buyers: float32 [items], number of buyers of every item of the catalog.
+    """
+    pool = ranking.item[: k + config.pool - 1]
+    shown = explore(config, request_id, k, ranking.score[: len(pool)], buyers[pool])
+    others = np.setdiff1d(np.arange(len(ranking.item)), shown.positions)
+    return ranking.take(np.concatenate([shown.positions, others])), shown.propensities
 
 
 def probabilities(draw: ThompsonConfig | UniformConfig, score: np.ndarray, buyers: np.ndarray) -> np.ndarray:

@@ -1,16 +1,19 @@
-"""Request filters: availability, price, category, brand and excluded items as one boolean mask."""
+"""Request filters: availability, price, category, brand, attributes and excluded items as one boolean mask."""
 
 from collections.abc import Iterable
 
 import numpy as np
-import pyarrow as pa
 
 from components.shared.features.catalog import Catalog
+from serving.label_index import AttributeIndex, LabelIndex
 from serving.protocol import Filters
+
+CATEGORY, BRAND, PRICE = "category", "brand", "price"
+"""Names of facets that are no attribute."""
 
 
 class FilterIndex:
-    """Index of catalog rows by category and brand, so that filtering does not scan the catalog.
+    """Index of catalog rows by category, brand and attribute, so that filtering does not scan the catalog.
 
     Args:
         catalog: Items; row 0, the unknown item, is never allowed.
@@ -21,12 +24,14 @@ class FilterIndex:
         items = np.arange(len(catalog))
         offsets = catalog.categories.offsets.to_numpy()
         names = catalog.categories.values.slice(offsets[0], offsets[-1] - offsets[0])
-        self._category = _RowsOf(names, np.repeat(items, np.diff(offsets)))
-        self._brand = _RowsOf(catalog.brand, items)
+        self.category = LabelIndex.of(names, np.repeat(items, np.diff(offsets)))
+        self.brand = LabelIndex.of(catalog.brand, items)
+        self.attributes = AttributeIndex(catalog.attributes)
 
     def mask(self, filters: Filters, exclude: Iterable[str], warnings: list[str]) -> np.ndarray:
         """Allowed items, bool [items]; names without a match are reported in `warnings`."""
-        allowed = self._catalog.available.copy() if filters.available else np.ones(len(self._catalog), bool)
+        items = len(self._catalog)
+        allowed = self._catalog.available.copy() if filters.available else np.ones(items, bool)
         allowed[0] = False
         price = self._catalog.list_price
         # A comparison with NaN is False: an unknown price passes no price filter.
@@ -35,9 +40,12 @@ class FilterIndex:
         if filters.price_max is not None:
             allowed &= price <= filters.price_max
         if filters.categories:
-            allowed &= self._category.any_of(filters.categories, len(allowed), "filters.categories", warnings)
+            allowed &= self.category.mask(filters.categories, items, "filters.categories", warnings)
         if filters.brands:
-            allowed &= self._brand.any_of(filters.brands, len(allowed), "filters.brands", warnings)
+            allowed &= self.brand.mask(filters.brands, items, "filters.brands", warnings)
+        for name, values in filters.attributes.items():
+            if values:
+                allowed &= self._with_attribute(name, values, warnings)
         excluded = set(exclude)
         known = [self._catalog.row_of[item] for item in excluded if item in self._catalog.row_of]
         allowed[known] = False
@@ -45,27 +53,19 @@ class FilterIndex:
             warnings.append(f"exclude: {len(excluded) - len(known)} unknown items ignored")
         return allowed
 
+    def _with_attribute(self, name: str, values: list[str], warnings: list[str]) -> np.ndarray:
+        index, field = self.attributes.get(name), f"filters.attributes.{name[:60]}"
+        if index is None:
+            warnings.append(f"{field}: no item has this attribute")
+            return np.zeros(len(self._catalog), bool)
+        return index.mask(values, len(self._catalog), field, warnings)
 
-class _RowsOf:
-    """Catalog rows by case-folded name."""
 
-    def __init__(self, names: pa.Array, rows: np.ndarray):
-        encoded = names.dictionary_encode()
-        codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        order = np.argsort(codes, kind="stable")
-        self._rows = rows[order].astype(np.int32)
-        bounds = np.searchsorted(codes[order], np.arange(len(encoded.dictionary) + 1))
-        self._slices: dict[str, list[slice]] = {}
-        for code, name in enumerate(encoded.dictionary.to_pylist()):
-            self._slices.setdefault(name.casefold(), []).append(slice(bounds[code], bounds[code + 1]))
-
-    def any_of(self, names: list[str], items: int, field: str, warnings: list[str]) -> np.ndarray:
-        """True for the rows of any of `names`, bool [items]."""
-        mask = np.zeros(items, bool)
-        for name in names:
-            slices = self._slices.get(name.casefold(), [])
-            if not slices:
-                warnings.append(f"{field}: no item matches '{name[:60]}'")
-            for rows in slices:
-                mask[self._rows[rows]] = True
-        return mask
+def without(filters: Filters, facet: str) -> Filters:
+    """The filters without those of one facet, by which a shopper chooses among its values."""
+    if facet == PRICE:
+        return filters.model_copy(update={"price_min": None, "price_max": None})
+    if facet in (CATEGORY, BRAND):
+        return filters.model_copy(update={"categories" if facet == CATEGORY else "brands": []})
+    kept = {name: values for name, values in filters.attributes.items() if name.casefold() != facet.casefold()}
+    return filters.model_copy(update={"attributes": kept})

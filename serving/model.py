@@ -134,12 +134,13 @@ class ShoprankModel(kserve.Model):
         try:
             with STAGE.labels("parse").time():
                 if isinstance(payload, InferRequest):
-                    return ParsedRequest(parse_v2(_columns(payload)), request_id, payload, copy)
+                    instances = self._checked(parse_v2(_columns(payload)), "rows")
+                    return ParsedRequest(instances, request_id, payload, copy)
                 if isinstance(payload, bytes):
                     # kserve does not decode bodies whose content type has a charset.
                     charset = _CHARSET.search((headers or {}).get("content-type", ""))
                     payload = decode_json(payload, charset[1] if charset else "utf-8")
-                return ParsedRequest(parse_v1(payload), request_id, None, copy)
+                return ParsedRequest(self._checked(parse_v1(payload), "instances"), request_id, None, copy)
         except RequestError as error:
             REFUSED.labels("field" if error.field else "body").inc()
             raise RefusedRequest(error.headline, error.fix, error.field) from error
@@ -179,6 +180,11 @@ class ShoprankModel(kserve.Model):
     def served_version(self) -> str:
         """Version of the served bundle; it ends with the first digits of its digest."""
         return self._loaded().version
+
+    def _checked(self, instances: list[Instance], of: str) -> list[Instance]:
+        for position, instance in enumerate(instances):
+            self._loaded().check(instance, f"{of}[{position}]." if of == "instances" or len(instances) > 1 else "")
+        return instances
 
     def _loaded(self) -> Engine:
         if self._engine is None:

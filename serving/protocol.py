@@ -32,6 +32,9 @@ MAX_LIST = 5_000
 """Maximum length of history and exclude."""
 RELATIONS = ("similar_to", "bought_with", "more_like")
 """Fields that ask for items related to others; a request has one of them."""
+MAX_FACETS = 20
+"""Maximum number of facets of one instance."""
+MAX_CURSOR = 20_000
 _LATEST = 4_102_444_800
 """Epoch seconds of the year 2100; larger values are probably milliseconds."""
 
@@ -87,6 +90,8 @@ class Filters(_Part):
     categories: list[Text] = Field(default=[], max_length=100)
     """Category names, matched case-insensitively with any element of an item's category path."""
     brands: list[Text] = Field(default=[], max_length=100)
+    attributes: dict[Text, list[Text]] = Field(default={}, max_length=20)
+    """Values by attribute, both matched case-insensitively; one value of every attribute must match."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "Filters":
@@ -142,6 +147,15 @@ class Instance(_Part):
         if value and info.data.get("query") and info.field_name != "more_like":
             raise ValueError("give it without a query, or the query with more_like")
         return value
+
+    facets: list[Text] = Field(default=[], max_length=MAX_FACETS)
+    """What to count the whole result by: category, brand, price, or names of attributes."""
+    sort: Literal["relevance", "price", "-price", "newest", "popular"] = "relevance"
+    """Order of the items; other orders than relevance are of the items that match the query as it was asked."""
+    cursor: str = Field(default="", max_length=MAX_CURSOR)
+    """The field `cursor` of the previous page's answer; '' for the first page."""
+    suggest: Text | None = None
+    """What a shopper has typed so far: the answer has `k` suggestions and no items."""
 
 
 def parse_instance(raw: object, where: str = "") -> Instance:
@@ -200,10 +214,11 @@ V2_INPUTS = {
     "user_id": "BYTES", "query": "BYTES", "k": "INT64", "timestamp": "INT64",
     "filters": "BYTES", "history": "BYTES", "exclude": "BYTES", "verbatim": "BOOL",
     "diversity": "FP32", "similar_to": "BYTES", "bought_with": "BYTES", "more_like": "BYTES",
+    "facets": "BYTES", "sort": "BYTES", "cursor": "BYTES", "suggest": "BYTES",
 }  # fmt: skip
-"""V2 input tensors, shape [n] or [n, 1] each, one row per request. filters, history, exclude and bought_with are
-JSON strings."""
-_JSON_INPUTS = ("filters", "history", "exclude", "bought_with")
+"""V2 input tensors, shape [n] or [n, 1] each, one row per request. filters, history, exclude, bought_with and
+facets are JSON strings."""
+_JSON_INPUTS = ("filters", "history", "exclude", "bought_with", "facets")
 
 
 def parse_v2(columns: Mapping[str, Sequence[Any]]) -> list[Instance]:

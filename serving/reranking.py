@@ -35,6 +35,7 @@ class Plan:
         seeds: Catalog rows of the items that it gives.
         related: Items related to them, which are the candidates; None: those of the query or the shopper are.
         diversity: See Instance.
+        permitted: bool [items], what rules and fences leave of the whole catalog, for facets; None: everything.
     """
 
     effects: Effects
@@ -42,6 +43,7 @@ class Plan:
     seeds: tuple[int, ...] = ()
     related: Related | None = None
     diversity: float = 0.0
+    permitted: np.ndarray | None = None
 
     @property
     def for_everyone(self) -> bool:
@@ -93,17 +95,19 @@ class Reranker:
         relation = next((field for field in RELATIONS if getattr(instance, field)), "")
         seeds = self._seeds(instance, relation, warnings) if relation else ()
         allowed[list(seeds)] = False
-        effects = Effects(allowed)
+        effects, permitted = Effects(allowed), None
         if rules is not None:
             now = instance.context.timestamp
             asked = Asked(query, instance.filters.categories, time.time() if now is None else now)
             limited = self._search.allowed(query, allowed) if query and query.intents.limits else None
             effects = rules.effects(asked, allowed, limited)
+            if instance.facets:
+                permitted = rules.effects(asked, np.ones_like(allowed)).allowed
         count = max(_RELATED, 2 * instance.k)
         related = self._found(relation, seeds, query, effects.allowed, count) if relation else None
         if relation == "bought_with" and seeds and related and not len(related.item):
             warnings.append("bought_with: no item that may be answered has enough buyers in common with it")
-        return Plan(effects, relation, seeds, related, instance.diversity)
+        return Plan(effects, relation, seeds, related, instance.diversity, permitted)
 
     def _seeds(self, instance: Instance, relation: str, warnings: list[str]) -> tuple[int, ...]:
         """Rows of the items that an instance gives; those that the catalog lacks are reported."""

@@ -48,6 +48,9 @@ class RequestObserver:
             copy: Whether the request is itself a copy; copies are not copied again.
         """
         for instance, answer in zip(instances, answers, strict=True):
+            if answer.suggestions is not None:
+                # No answer that a rollout compares or an event refers to; many a fast one would hide slow answers.
+                continue
             self._note(answer.request_id, OK if answer.items else EMPTY, seconds, copy, answer)
             if self._shadow and not copy:
                 self._shadow.send(instance, answer)

@@ -30,6 +30,7 @@ from components.shared.features.query import query_features
 from components.shared.features.rows import RATINGS, REQUESTS
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec, SparseFeature
+from components.shared.features.vocabulary import QUERIES
 from components.shared.progress import report, tell
 from components.shared.schema.tables import EVENT_TYPES, EVENTS, ITEMS, USERS, schema_hash
 from components.shared.schema.timeline import Timeline
@@ -78,7 +79,8 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
     Layout: spec.json, timeline.json, items.parquet, users.parquet, {category,brand,token}.parquet, history/*.npy,
     statistics/<snapshot>.npy, neighbours/<snapshot>/*.npy, rows/<split>.parquet, cleaning.json. If events have ratings,
     rows/ratings.parquet has the rated visits and rows/ratings-validation.parquet the ratings of that window;
-    if they have request_ids, requests.parquet has the shopper and time of these requests.
+    if they have request_ids, requests.parquet has the shopper and time of these requests; if they have queries,
+    queries.parquet has their number of searches.
 
     Raises:
         DataError: no events are left after cleaning, a split is empty, or content vectors differ in width.
@@ -106,6 +108,7 @@ def build(events: Path, items: Path, out: Path, config: FeatureOptions) -> Featu
         report("build_features", 0.4, f"{vocabularies.known_items:,} items")
         encode.write_history(database, folder / "history")
         encode.write_requests(database, folder / REQUESTS)
+        encode.write_queries(database, folder / QUERIES)
         event = EVENT_TYPES.index(target)
         times = {**timeline.reference_times(), "serving": timeline.end}
         half_life = config.popularity_half_life_days

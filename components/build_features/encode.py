@@ -24,6 +24,9 @@ _TYPE_CODE = (
 )
 
 
+_MOST_QUERIES = 100_000
+
+
 def write_history(database: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Create table `encoded` and write it as one .npy file per column, sorted by shopper and time, plus offsets.
 
@@ -68,6 +71,19 @@ def write_requests(database: duckdb.DuckDBPyConnection, path: Path) -> None:
     if count(database, requests):
         ordered = f"(FROM {requests} ORDER BY timestamp, request_id)"
         database.execute(f"COPY {ordered} TO {literal(path)} (FORMAT parquet)")
+
+
+def write_queries(database: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Write (query, searches) of the most frequent queries, if there are any; case and outer blanks do not count.
+
+    Queries of a single shopper, which may be private, are omitted: they would be suggested to others.
+    """
+    queries = (
+        "(SELECT lower(trim(query)) AS query, count(*) AS searches FROM clean WHERE trim(query) <> '' "
+        f"GROUP BY 1 HAVING count(DISTINCT user_id) >= 2 ORDER BY searches DESC, query LIMIT {_MOST_QUERIES})"
+    )
+    if count(database, queries):
+        database.execute(f"COPY {queries} TO {literal(path)} (FORMAT parquet)")
 
 
 def write_statistics(

@@ -81,12 +81,13 @@ def encode_items(
     database.execute(
         f"""COPY (
         SELECT 0 AS row, '' AS item_id, '' AS title, '' AS brand, []::VARCHAR[] AS categories, NULL::FLOAT AS price,
-               NULL::FLOAT AS list_price, false AS available, '' AS description,
+               NULL::FLOAT AS list_price, false AS available, NULL::TIMESTAMPTZ AS created_at, '' AS description,
                MAP {{}}::MAP(VARCHAR, VARCHAR) AS attributes, []::INTEGER[] AS category_ids, [0] AS brand_ids,
                [0] AS price_bucket_ids, []::INTEGER[] AS title_ids
         UNION ALL BY NAME
         SELECT item_row.row, item_id, coalesce(title, item_id) AS title, coalesce(brand, '') AS brand,
                coalesce(categories, []) AS categories, price, list_price, coalesce(available, true) AS available,
+               created_at,
                coalesce(left(description, {MAX_TEXT_LENGTH}), '') AS description,
                coalesce(attributes, MAP {{}}) AS attributes,
                coalesce(category_ids, []) AS category_ids, [coalesce(brand_vocabulary.row, 0)] AS brand_ids,

@@ -18,6 +18,7 @@ from components.compile_model.export import (
 from components.compile_model.parity import compare, index_recall, latency, quality
 from components.shared.features.columns import ItemStatistic
 from components.shared.features.rows import Rows
+from components.shared.features.vocabulary import QUERIES, read_queries
 from components.shared.progress import report
 from components.shared.recommender.candidates import CandidateConfig
 from components.shared.recommender.offline import TorchModels, item_vectors, open_offline, trained_rows
@@ -147,7 +148,12 @@ def _copy_state(features: Path, statistics: Path | None, folder: Path, search: S
     shutil.copytree(features / "neighbours" / "serving", folder / "neighbours")
     (folder / "search").mkdir()
     asked = np.load(folder / "statistics.npy")[:, ItemStatistic.POPULARITY_LONG]
-    CatalogSearch.build(lambda: read_documents(folder / "items.parquet"), folder / "search", search, asked.tolist())
+    if (features / QUERIES).exists():
+        shutil.copyfile(features / QUERIES, folder / QUERIES)
+    CatalogSearch.build(
+        lambda: read_documents(folder / "items.parquet"), folder / "search", search, asked.tolist(),
+        read_queries(folder),
+    )  # fmt: skip
     if statistics is not None:
         shutil.copyfile(statistics / "statistics.json", folder / "training_statistics.json")
     write_json(

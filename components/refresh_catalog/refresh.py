@@ -25,6 +25,7 @@ from components.shared.features.catalog import Catalog
 from components.shared.features.columns import ItemStatistic
 from components.shared.features.content import CONTENT_COLUMN
 from components.shared.features.spec import FeatureSpec
+from components.shared.features.vocabulary import read_queries
 from components.shared.progress import report, tell
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import Recommender, concatenated, golden_answer
@@ -42,7 +43,8 @@ from components.shared.storage import atomic_directory, write_json
 STAGE = "refresh_catalog"
 ITEM_TOWER = Path("retriever") / "item.onnx"
 _READ = (
-    "item_id", "title", "description", "categories", "brand", "attributes", "price", "available", CONTENT_COLUMN,
+    "item_id", "title", "description", "categories", "brand", "attributes", "price", "available", "created_at",
+    CONTENT_COLUMN,
 )  # fmt: skip
 _BATCH = 8_192
 _NOT_COPIED = ("items.parquet", MANIFEST, SIGNATURE, GOLDEN)
@@ -152,7 +154,7 @@ def _index_texts(folder: Path, asked: np.ndarray) -> None:
     previous = search.rename(folder / ".search-before")
     search.mkdir()
     documents = functools.partial(read_documents, folder / "items.parquet")
-    CatalogSearch.build(documents, search, options, asked.tolist(), previous)
+    CatalogSearch.build(documents, search, options, asked.tolist(), read_queries(folder), previous)
     shutil.rmtree(previous)
 
 

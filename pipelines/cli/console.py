@@ -12,7 +12,7 @@ from rich.text import Text
 
 from components.shared.errors import ShoprankError
 from components.shared.report.prices import price_text
-from components.shared.schema.searches import rules_sentences, understood_sentences
+from components.shared.schema.searches import facet_text, rules_sentences, understood_sentences
 from components.shared.wording import printable
 from pipelines.local.log import Ended, Progressed, Started, Told
 
@@ -119,12 +119,30 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
         console.print(Text.assemble(("understood: ", "cyan"), printable("; ".join(said))))
     if said := rules_sentences(answer):
         console.print(Text.assemble(("rules: ", "cyan"), printable("; ".join(said))))
+    for name, facet in answer.get("facets", {}).items():
+        console.print(Text.assemble((f"{printable(name)}: ", "cyan"), printable(facet_text(facet))))
     for warning in answer.get("warnings", []):
         console.print(Text.assemble(("note: ", "yellow"), warning))
     if answer.get("note"):
         console.print(Text.assemble(("note: ", "yellow"), answer["note"]))
     as_of = f", as of {answer['as_of']}" if answer.get("as_of") else ""
+    if answer.get("cursor"):
+        console.print(f"{len(answer['items'])} of {answer['total']:,} items; next page: --cursor {answer['cursor']}",
+                      style="dim", soft_wrap=True)  # fmt: skip
     console.print(f"model {answer['model_version']}{as_of}, request {answer['request_id']}\n", style="dim")
+
+
+def show_suggestions(typed: str, answer: dict[str, Any]) -> None:
+    """Print suggestions with their kinds."""
+    table = Table(title=f"suggestions for '{typed}'", title_justify="left", title_style="bold", show_edge=False,
+                  pad_edge=False)  # fmt: skip
+    for heading in ("suggestion", "what"):
+        table.add_column(heading)
+    for one in answer.get("suggestions", []):
+        table.add_row(printable(one["text"]), f"{one['kind']}, your own" if one["own"] else one["kind"])
+    console.print(table)
+    for warning in answer.get("warnings", []):
+        console.print(Text.assemble(("note: ", "yellow"), warning))
 
 
 def show_error(error: ShoprankError) -> None:

@@ -9,7 +9,7 @@ import typer
 from components.shared.errors import InputError
 from components.shared.release.bundle import MANIFEST
 from components.shared.release.signing import public_path
-from pipelines.cli.console import console, show_answer
+from pipelines.cli.console import console, show_answer, show_suggestions
 from pipelines.cli.parameters import Json, Out, emit, existing_output
 from pipelines.local.processes import run_until_stopped
 
@@ -57,6 +57,12 @@ def ask(
     more_like: Annotated[str, typer.Option(help="Item id that the items of --query or --user should be like.")] = "",
     diversity: Annotated[float, typer.Option(help="Variety of the items: 0 (by score alone) to 1.")] = 0.0,
     verbatim: Annotated[bool, typer.Option("--verbatim", help="Search for exactly what --query says.")] = False,
+    sort: Annotated[str, typer.Option(help="relevance, price, -price, newest or popular.")] = "relevance",
+    facet: Annotated[
+        list[str] | None, typer.Option(help="Count by category, brand, price or an attribute; may be repeated.")
+    ] = None,
+    cursor: Annotated[str, typer.Option(help="Cursor of the previous page, of the same request.")] = "",
+    suggest: Annotated[str, typer.Option(help="What was typed so far: suggestions instead of items.")] = "",
     url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
     model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
     explain: Annotated[bool, typer.Option("--explain", help="Print the full explanation as JSON.")] = False,
@@ -67,12 +73,16 @@ def ask(
 
     request = {"k": k} | ({"user_id": user} if user else {}) | ({"query": query} if query else {})
     given = {"verbatim": verbatim, "similar_to": similar_to, "bought_with": bought_with, "more_like": more_like,
-             "diversity": diversity}  # fmt: skip
+             "diversity": diversity, "facets": facet, "cursor": cursor, "suggest": suggest}  # fmt: skip
     request |= {name: value for name, value in given.items() if value}
+    request |= {"sort": sort} if sort != "relevance" else {}
     answer = send(url, request, model, explain=explain)
     if explain or as_json:
         return emit(answer)
-    asked = [f"{name.replace('_', ' ')} {value}" for name, value in given.items() if value and name != "verbatim"]
+    if suggest:
+        return show_suggestions(suggest, answer)
+    related = {"similar_to", "bought_with", "more_like", "diversity"}
+    asked = [f"{name.replace('_', ' ')} {value}" for name, value in given.items() if value and name in related]
     show_answer(", ".join([f"user {user or 'unknown'}", *([f"query '{query}'"] if query else []), *asked]), answer)
 
 

@@ -86,6 +86,23 @@ def test_ask_shows_the_answer_and_its_explanation(shoprank, tmp_path):
     assert first["item_id"] == "oat" and first["contributions"]["own history with the item"] > 0
 
 
+def test_ask_sorts_counts_pages_and_suggests(shoprank, tmp_path):
+    bundle = write_bundle(tmp_path / "bundle", tmp_path / "key.pem")
+    with running(bundle, PredictorConfig(clock="auto")) as predictor:
+        request = ("ask", "--url", predictor.url, "--query", "milk", "--sort", "-price", "--k", 2)
+        first = shoprank(*request, "--facet", "brand", "--facet", "price")
+        assert "brand: FarmCo (1), Oatly (1), 燕麦 (1)" in first.out and "price: 1.19 to 1.19 (1)" in first.out
+        assert first.out.index("Oat milk 1L") < first.out.index("燕麦奶 1L") and "2 of 3 items" in first.out
+        cursor = first.out.partition("--cursor ")[2].split()[0]
+        last = shoprank(*request, "--cursor", cursor)
+        assert "Whole milk 1L" in last.out and "--cursor" not in last.out
+        refused = shoprank("ask", "--url", predictor.url, "--cursor", cursor)
+        assert refused.code == 2 and "instances[0].cursor" in refused.err
+        suggested = shoprank("ask", "--url", predictor.url, "--suggest", "o", "--user", "ann")
+        assert "Oatly" in suggested.out and "brand, your own" in suggested.out
+        assert "燕麦" in shoprank("ask", "--url", predictor.url, "--suggest", "燕").out
+
+
 def test_lint_says_what_the_kubernetes_native_form_needs(shoprank):
     native, plain = COMPILED / "tuning.kubernetes.yaml", COMPILED / "tuning.yaml"
     done = shoprank("lint", native, plain)

@@ -37,6 +37,12 @@ ITEMS = [
     ("box", "Mystery box", [], None, None, True),
     *((f"snack{n}", f"Snack number {n}", ["SNACKS"], "Crunch", 1.0 + n, True) for n in range(33)),
 ]
+ATTRIBUTES = {
+    "oat": {"Diet": "vegan", "Pack": "carton"}, "whole": {"Pack": "bottle"}, "berries": {"Diet": "Vegan"},
+    "燕麦": {"Diet": "vegan", "产地": "中国"}, **{f"snack{n}": {"Diet": "vegetarian"} for n in range(0, 33, 3)},
+}  # fmt: skip
+CREATED = {"oat": 30, "whole": 400, "燕麦": 10, **{f"snack{n}": 100 + n // 2 for n in range(33)}}
+"""Days before AS_OF; unknown for the other items."""
 EVENTS = [
     *(("ann", "oat", "purchase", AS_OF - days * DAY) for days in (79, 65, 51, 37, 23, 9)),
     ("ann", "yogurt", "purchase", AS_OF - 30 * DAY), ("ann", "berries", "view", AS_OF - 2 * DAY),
@@ -118,6 +124,10 @@ def _item_columns() -> dict[str, pa.Array]:
         "list_price": pa.array(rows[4], pa.float32()),
         "price": pa.array(rows[4], pa.float32()),
         "available": pa.array(rows[5]),
+        "attributes": pa.array([list(ATTRIBUTES.get(name, {}).items()) for name in rows[0]],
+                               pa.map_(pa.string(), pa.string())),
+        "created_at": pa.array([AS_OF - CREATED[name] * DAY if name in CREATED else None for name in rows[0]],
+                               pa.timestamp("s", tz="UTC")),
         **{f"{name}_ids": pa.array(values, pa.list_(pa.int32())) for name, values in ids.items()},
     }  # fmt: skip
 

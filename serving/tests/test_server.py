@@ -37,7 +37,7 @@ def _one(http, **request):
 def test_v1_answers_have_all_fields(http):
     answer = _one(http, user_id="ann", k=2)
     assert [item["item_id"] for item in answer["items"]] == ["oat", "yogurt"]
-    assert set(answer) == {"items", "model_version", "request_id", "note", "warnings", "as_of"}
+    assert set(answer) == {"items", "model_version", "request_id", "note", "warnings", "as_of", "total", "cursor"}
     assert set(answer["items"][0]) == {"item_id", "title", "price", "score", "reasons"}
     assert _one(http, query="燕麦奶 🥛", k=1)["items"][0]["item_id"] == "燕麦"
     assert _one(http, query="Mystery box", k=1)["items"][0]["price"] is None

@@ -27,6 +27,9 @@ def test_requests_and_answers(demo, tmp_path):
 
         assert len(journey.run(f"{README}#answer:python").splitlines()) == 3
 
+        printed = journey.run(f"{README}#facets-sorts-and-pages:sh")
+        assert "brand:" in printed and "price:" in printed and "next page: --cursor" in printed
+
         explained, example = json.loads(journey.run(f"{README}#explain:sh")), shown("explain")
         assert all(one["explanations"][0]["items"][0].pop("features") for one in (explained, example))
         same_shape(explained, example)

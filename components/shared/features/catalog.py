@@ -35,6 +35,8 @@ class Catalog:
         features: inputs of the item tower by name, one row per item.
         known_items: last row with its own embedding.
         content: content vectors; None if the shop has none or they were not read.
+        attributes: Arrow maps of strings [items]; None if the folder has none or they were not read.
+        created_at: float64 [items], epoch seconds, NaN when unknown; None as for `attributes`.
     """
 
     item_id: pa.StringArray
@@ -47,6 +49,8 @@ class Catalog:
     features: dict[str, Ragged]
     known_items: int
     content: ContentVectors | None = None
+    attributes: pa.MapArray | None = None
+    created_at: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.price)
@@ -66,13 +70,14 @@ class Catalog:
         return {item_id: row for row, item_id in enumerate(self.item_id.to_pylist()) if row}
 
     @classmethod
-    def read(cls, path: Path, spec: FeatureSpec, content: bool = True) -> "Catalog":
+    def read(cls, path: Path, spec: FeatureSpec, content: bool = True, facets: bool = False) -> "Catalog":
         """Read `items.parquet` as build_features writes it.
 
         Args:
             path: Path of the file.
             spec: Feature spec of the same folder.
             content: Whether to read the content vectors; the predictor only needs item vectors.
+            facets: Whether to keep the attributes and creation times, which only the predictor needs.
         """
         wanted = content and spec.content_dim > 0
         names = [name for name in pq.read_schema(path).names if wanted or name != CONTENT_COLUMN]
@@ -97,4 +102,11 @@ class Catalog:
             features={"item": Ragged.ones(item), **features},
             known_items=known,
             content=ContentVectors.from_arrow(column(CONTENT_COLUMN), spec.content_dim) if wanted else None,
+            attributes=column("attributes") if facets and "attributes" in names else None,
+            created_at=_epoch(column("created_at")) if facets and "created_at" in names else None,
         )  # fmt: skip
+
+
+def _epoch(times: pa.TimestampArray) -> np.ndarray:
+    microseconds = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+    return microseconds.to_numpy(zero_copy_only=False).astype(np.float64) / 1e6

@@ -36,6 +36,11 @@ class Ranking:
         """Return the given positions, in that order."""
         return Ranking(**{name: values[positions] for name, values in vars(self).items()})
 
+    @classmethod
+    def joined(cls, parts: Sequence["Ranking"]) -> "Ranking":
+        """Concatenate rankings of one row."""
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
+
 
 @dataclass(frozen=True)
 class RankerBatch:

@@ -79,7 +79,7 @@ class Recommender:
     def open(cls, folder: Path, threads: int = 1, config: CandidateConfig | None = None) -> "Recommender":
         """Open a compiled model or a bundle; large arrays are memory-mapped."""
         spec = FeatureSpec.read(folder / "spec.json")
-        catalog = Catalog.read(folder / "items.parquet", spec, content=False)
+        catalog = Catalog.read(folder / "items.parquet", spec, content=False, facets=True)
         return cls(
             spec=spec, catalog=catalog,
             statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
@@ -134,11 +134,10 @@ class Recommender:
         with times.stage("retrieval"):
             vectors = self.models.user_vectors(*user)
             item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
-            asked = queries if chosen is None else None
-            searches = self._searches(asked or [None] * len(histories), allowed)
+            searches = self._searches(queries or [None] * len(histories), allowed)
             found = chosen
             if found is None:
-                found = self._candidates(touched, vectors, item_knn_score, searches, asked, allowed)
+                found = self._candidates(touched, vectors, item_knn_score, searches, queries, allowed)
             pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)

@@ -48,3 +48,19 @@ def rules_sentences(answer: Mapping[str, Any]) -> list[str]:
 
 def _either(texts: Sequence[str]) -> str:
     return " or ".join(f"'{text}'" for text in texts)
+
+
+def facet_text(facet: Mapping[str, Any]) -> str:
+    """The values or price bands of a facet with their numbers of items.
+
+    >>> facet_text({"values": [{"value": "MILK", "count": 3}], "others": 2, "missing": 1})
+    'MILK (3), 2 others, none (1)'
+
+    Args:
+        facet: See serving.answers.Answer.
+    """
+    said = [f"{one['value']} ({one['count']:,})" for one in facet.get("values", [])]
+    said += [f"{band['min']:g} to {band['max']:g} ({band['count']:,})" for band in facet.get("bands", [])]
+    said += [f"{facet['others']:,} others"] if facet.get("others") else []
+    said += [f"none ({facet['missing']:,})"] if facet.get("missing") else []
+    return ", ".join(said) or "no values"

@@ -1,6 +1,6 @@
 """Search of one catalog: understands a query and finds the items that it asks for."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from components.shared.search.documents import Document, Field
 from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
 from components.shared.search.learned import build_learned, load_learned
+from components.shared.search.phrases import catalog_phrases
 from components.shared.search.relevance import RelevanceModel
+from components.shared.search.suggestions import Suggestions
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.understanding import QueryReader, Understanding
 from components.shared.search.vocabulary import CatalogWords
@@ -27,9 +29,9 @@ _STATED_FREE = 1.5
 _PREFERRED = ("brand", "category")
 _CHEAP = 0.3
 """Share by which the dearest item's score is lowered when low prices are asked for."""
-_LEAST_COVERAGE = 0.4
+LEAST_COVERAGE = 0.4
 """Items that cover less than this share of what the best item covers are not found."""
-_AS_ASKED = 0.9
+AS_ASKED = 0.9
 """Items that cover at least this share of what the best item covers come before the others, whoever asks."""
 _MEANT = 100
 """Items that the dense leg adds where no item covers the query."""
@@ -90,13 +92,15 @@ class CatalogSearch:
         self.dense, self._model, self._price = dense, model, facts.price
         self._reader = QueryReader(index, words, labels, Synonyms(parse_synonyms(synonyms), index))
         self._features = CandidateFeatures(index, facts)
+        self.suggestions: Suggestions | None = None
         known = np.sort(self._price[np.isfinite(self._price)])
         self._cheapness = 1 - np.searchsorted(known, np.nan_to_num(self._price, nan=np.inf)) / max(len(known), 1)
 
     @staticmethod
     def build(
         documents: Callable[[], Iterator[Document]], folder: Path, options: SearchOptions = _DEFAULTS,
-        weights: Iterable[float] | None = None, previous: Path | None = None,
+        weights: Sequence[float] | None = None, queries: Mapping[str, float] | None = None,
+        previous: Path | None = None,
     ) -> None:  # fmt: skip
         """Write the index of a catalog into an empty folder.
 
@@ -105,6 +109,7 @@ class CatalogSearch:
             folder: Where to write.
             options: Language, synonyms, encoder and relevance model.
             weights: How often each item is asked for, which decides between two words that a misspelt one may be.
+            queries: Number of searches by query, which are suggested to those who type.
             previous: An earlier folder, from which encoder, vectors and relevance model are taken.
 
         Raises:
@@ -117,6 +122,7 @@ class CatalogSearch:
         texts = (" ".join(map(one.text, Field)) for one in documents())
         CatalogWords.build(texts, folder / _WORDS, analyzer, weights)
         Labels.of(documents(), index).save(folder / _LABELS)
+        Suggestions(catalog_phrases(documents, index, weights, queries)).save(folder)
         build_learned(documents(), folder, options, previous)
 
     @classmethod
@@ -128,8 +134,11 @@ class CatalogSearch:
         """
         index = SearchIndex.load(folder)
         words = CatalogWords.load(folder / _WORDS, index.analyzer)
-        dense, model = load_learned(folder, read_options(folder), threads)
-        return cls(index, words, Labels.load(folder / _LABELS), facts, dense, model, read_options(folder).synonyms)
+        options = read_options(folder)
+        dense, model = load_learned(folder, options, threads)
+        search = cls(index, words, Labels.load(folder / _LABELS), facts, dense, model, options.synonyms)
+        search.suggestions = Suggestions.load(folder)
+        return search
 
     def with_synonyms(self, synonyms: Sequence[str]) -> "CatalogSearch":
         """The same search with other rules."""
@@ -212,9 +221,9 @@ class CatalogSearch:
     def _both_legs(self, query: Understanding, count: int, allowed: np.ndarray) -> SearchCandidates:
         matches, asked = self._matches(query, count, allowed), self._asked(query)
         best = matches.coverage.max(initial=0)
-        covers = (matches.coverage >= _LEAST_COVERAGE * best) | matches.exact
+        covers = (matches.coverage >= LEAST_COVERAGE * best) | matches.exact
         matches = matches.take(np.flatnonzero(covers), matches.score)
-        if asked is None or best >= _AS_ASKED or matches.exact.any():
+        if asked is None or best >= AS_ASKED or matches.exact.any():
             return SearchCandidates(matches, asked)
         by: By = "words and meaning" if len(matches.item) else "meaning"
         meant = asked.best(_MEANT, allowed)
@@ -242,7 +251,7 @@ class CatalogSearch:
             if found.asked is not None and not score.any():
                 score = np.maximum(found.asked.scores(matches.item), 0)
             best = matches.coverage.max(initial=0)
-            as_asked = matches.coverage >= _AS_ASKED * best if best else np.zeros(len(score), bool)
+            as_asked = matches.coverage >= AS_ASKED * best if best else np.zeros(len(score), bool)
         else:
             relevance = self._model.relevance(self.features(query, found))
             score = np.exp(relevance - relevance.max(initial=-np.inf))

@@ -1,6 +1,5 @@
 """What rules do to a ranking: factors of scores, prices far from the usual one, pinned items."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -71,7 +70,7 @@ def with_pins(ranking: Ranking, pinned: Ranking, effects: Effects, count: int) -
         effects: Their positions; rules of items that are answered are added to `acted`.
         count: Number of items.
     """
-    together = joined([ranking, pinned])
+    together = Ranking.joined([ranking, pinned])
     # Of an item that is in both, the first is kept.
     at_row = {row: at for at, row in reversed(list(enumerate(together.item.tolist())))}
     places: dict[int, tuple[int, str]] = {}
@@ -90,8 +89,3 @@ def with_pins(ranking: Ranking, pinned: Ranking, effects: Effects, count: int) -
             together.source[at_row[row]] |= Source.PINNED
             effects.acted[rule] = None
     return together.take(np.array(order[:count], np.int64))
-
-
-def joined(rankings: Sequence[Ranking]) -> Ranking:
-    """Rankings one after another."""
-    return Ranking(**{name: np.concatenate([getattr(one, name) for one in rankings]) for name in vars(rankings[0])})

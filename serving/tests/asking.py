@@ -1,0 +1,21 @@
+"""Requests to a running predictor over V1 and V2."""
+
+PREDICT, INFER = "/v1/models/shoprank:predict", "/v2/models/shoprank/infer"
+
+
+def one(http, **request):
+    """Answer to one V1 instance."""
+    answer = http.post(PREDICT, json={"instances": [request]})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"][0]
+
+
+def tensor(name, values, datatype="BYTES"):
+    """A V2 input tensor with one value per row."""
+    return {"name": name, "datatype": datatype, "shape": [len(values)], "data": values}
+
+
+def outputs(answer):
+    """Values of a V2 answer by output."""
+    assert answer.status_code == 200, answer.text
+    return {output["name"]: output["data"] for output in answer.json()["outputs"]}
