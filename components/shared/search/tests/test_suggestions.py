@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.shared.search.candidates import ItemFacts
 from components.shared.search.documents import Document
 from components.shared.search.searching import CatalogSearch
 from components.shared.search.suggestions import Suggestions
@@ -22,7 +23,7 @@ QUERIES = {"greek yogurt low sugar": 40.0, "yogurt": 90.0, "sour cream": 12.0, "
 def suggestions(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
     CatalogSearch.build(lambda: iter(ITEMS), folder, weights=[1.0] * len(ITEMS), queries=QUERIES)
-    found = CatalogSearch.load(folder, _prices()).suggestions
+    found = CatalogSearch.load(folder, ItemFacts(_prices())).suggestions
     assert found is not None
     return found
 

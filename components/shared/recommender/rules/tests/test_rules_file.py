@@ -26,7 +26,7 @@ def assortment(tmp_path_factory):
     given = {"oat": [("Colour", "White"), ("尺寸", "大")], "box": [("colour", "red")]}
     attributes = [[], *(given.get(item[0], []) for item in ITEMS)]
     column = pa.array(attributes, pa.map_(pa.string(), pa.string()))
-    pq.write_table(pq.read_table(path).append_column("attributes", column), path)
+    pq.write_table(pq.read_table(path).drop_columns("attributes").append_column("attributes", column), path)
     catalog = Catalog.read(path, FeatureSpec.read(folder / "spec.json"), content=False)
     return Assortment(catalog, path)
 

@@ -7,7 +7,7 @@ from components.shared.images import TRAIN_IMAGE
 
 
 @image_component(TRAIN_IMAGE)
-def train_search_ranker(
+def train_relevance(
     judgments: str,
     model: Output[Model],
     summary: Output[Metrics],
@@ -25,7 +25,7 @@ def train_search_ranker(
         items_source: File, folder, URI or glob of a catalog.
         public_key: Public key to verify the bundle; without one, native code is not run.
         data: Options of components/shared/schema/data_options.py, DataOptions, for items_source.
-        options: Options of components/train_search_ranker/config.py, SearchRankerOptions; {}: the defaults.
+        options: Options of components/train_relevance/config.py, RelevanceOptions; {}: the defaults.
 
     Returns:
         model: relevance.json; its path or URI is compile.search.relevance.
@@ -35,11 +35,11 @@ def train_search_ranker(
     from pathlib import Path
 
     from components.shared.progress import report
-    from components.train_search_ranker import train
-    from components.train_search_ranker.config import SearchRankerOptions
+    from components.train_relevance import train
+    from components.train_relevance.config import RelevanceOptions
 
     searched = train.Searched(items=items_source, data=data, bundle=bundle and Path(bundle.path), public_key=public_key)
-    read, out = SearchRankerOptions.read(options, "options"), Path(model.path) / train.MODEL
-    found = train.train_search_ranker(judgments, searched, out, read, partial(report, train.STAGE))
+    read, out = RelevanceOptions.read(options, "options"), Path(model.path) / train.MODEL
+    found = train.train_relevance(judgments, searched, out, read, partial(report, train.STAGE))
     for name, value in found.metrics().items():
         summary.log_metric(name, value)

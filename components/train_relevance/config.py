@@ -13,7 +13,7 @@ Feature = Literal[
 """A feature of components/shared/search/relevance.py."""
 
 
-class SearchRankerOptions(Options):
+class RelevanceOptions(Options):
     """Options of the training of a relevance model."""
 
     encoder: str = ""

@@ -18,11 +18,11 @@ from components.shared.release.trust import trusted
 from components.shared.search.config import SearchOptions
 from components.shared.search.relevance import FEATURES, RelevanceModel
 from components.shared.search.searching import CatalogSearch
-from components.train_search_ranker.choosing import choose, estimate
-from components.train_search_ranker.config import SearchRankerOptions
-from components.train_search_ranker.fitting import JudgedQuery, fit
+from components.train_relevance.choosing import choose, estimate
+from components.train_relevance.config import RelevanceOptions
+from components.train_relevance.fitting import JudgedQuery, fit
 
-STAGE = "train_search_ranker"
+STAGE = "train_relevance"
 MODEL = "relevance.json"
 Watch = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and a note."""
@@ -44,8 +44,8 @@ class Searched:
     public_key: str = ""
 
 
-def train_search_ranker(
-    source: str, searched: Searched, out: Path, options: SearchRankerOptions, watch: Watch
+def train_relevance(
+    source: str, searched: Searched, out: Path, options: RelevanceOptions, watch: Watch
 ) -> RelevanceModel:
     """Write a relevance model.
 
@@ -90,7 +90,7 @@ def train_search_ranker(
     return model
 
 
-def _opened(searched: Searched, options: SearchRankerOptions) -> tuple[SearchCatalog, CatalogSearch]:
+def _opened(searched: Searched, options: RelevanceOptions) -> tuple[SearchCatalog, CatalogSearch]:
     if searched.items:
         catalog = items_catalog(searched.items, searched.data)
         return catalog, catalog_search(catalog, SearchOptions(encoder=options.encoder))
@@ -103,7 +103,7 @@ def _opened(searched: Searched, options: SearchRankerOptions) -> tuple[SearchCat
 
 
 def _judged(
-    search: CatalogSearch, judgments: Judgments, catalog: SearchCatalog, options: SearchRankerOptions, shift: int
+    search: CatalogSearch, judgments: Judgments, catalog: SearchCatalog, options: RelevanceOptions, shift: int
 ) -> list[JudgedQuery]:
     """The queries with a relevant judgment; `shift` is the row of the catalog's first item in the search."""
     columns = [FEATURES.index(name) for name in options.features]
@@ -126,7 +126,7 @@ def _judged(
     return found
 
 
-def _cross_validated(queries: list[JudgedQuery], options: SearchRankerOptions) -> dict[str, Any]:
+def _cross_validated(queries: list[JudgedQuery], options: RelevanceOptions) -> dict[str, Any]:
     """Metrics of the model and of the words' order, and the interval of their difference."""
     found = estimate(queries, options)
     words = np.array([query.ndcg(query.words) for query in queries])

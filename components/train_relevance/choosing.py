@@ -6,8 +6,8 @@ from itertools import product
 
 import numpy as np
 
-from components.train_search_ranker.config import SearchRankerOptions
-from components.train_search_ranker.fitting import JudgedQuery, fit
+from components.train_relevance.config import RelevanceOptions
+from components.train_relevance.fitting import JudgedQuery, fit
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Estimate:
     spread: float
 
 
-def choose(queries: Sequence[JudgedQuery], options: SearchRankerOptions, seed: int) -> Choice:
+def choose(queries: Sequence[JudgedQuery], options: RelevanceOptions, seed: int) -> Choice:
     """The choice with the best mean nDCG@10 of held-out queries; of equal ones the first."""
     choices = [Choice(l2, sign == "positive") for l2, sign in product(options.l2, options.signs)]
     if len(choices) == 1:
@@ -51,7 +51,7 @@ def choose(queries: Sequence[JudgedQuery], options: SearchRankerOptions, seed: i
     return choices[int(np.argmax(np.round(found, 6)))]
 
 
-def estimate(queries: Sequence[JudgedQuery], options: SearchRankerOptions) -> Estimate:
+def estimate(queries: Sequence[JudgedQuery], options: RelevanceOptions) -> Estimate:
     """Metrics of held-out queries, the choice being made anew within each part."""
     ndcg, rerank = np.zeros((2, options.repeats, len(queries)))
     for repeat in range(options.repeats):
