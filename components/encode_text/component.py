@@ -23,11 +23,14 @@ def encode_text(
         model: encoder.onnx, tokenizer.json, encoder.json; its path or URI is compile.search.encoder.
         summary: Dimensions, size, agreement with the model.
     """
+    from functools import partial
     from pathlib import Path
 
+    from components.encode_text import export
     from components.encode_text.config import EncoderOptions
-    from components.encode_text.export import export_encoder
+    from components.shared.progress import report
 
     read = EncoderOptions.read(options, "options")
-    for name, value in export_encoder(encoder, Path(model.path), read).items():
+    watch = partial(report, export.STAGE)
+    for name, value in export.export_encoder(encoder, Path(model.path), read, watch).items():
         summary.log_metric(name, value)

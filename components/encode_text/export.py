@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,13 @@ from tokenizers import Tokenizer
 
 from components.encode_text.config import EncoderOptions
 from components.shared.errors import BundleError, InputError
-from components.shared.progress import report
 from components.shared.storage import atomic_directory
 from components.shared.text.encoder import GRAPH, INPUTS, OUTPUT, TOKENIZER, EncoderRecord, TextEncoder
 from components.shared.text.scripts import is_cjk
 
 STAGE = "encode_text"
+Watch = Callable[[float, str], None]
+"""Called with the share of the work that is done, 0 to 1, and a note."""
 PACKAGE = "package:"
 """Prefix of a model within an installed Python package: its first folder with a modules.json."""
 _FIX = "give a folder of sentence-transformers (modules.json), one with model.onnx and tokenizer.json, or package:NAME"
@@ -31,7 +32,9 @@ _TRIED = ("wireless mouse", "a bottle of whole milk, 0.5 l", "数码相机")
 _LEAST_AGREEMENT = 0.95
 
 
-def export_encoder(source: str, out: Path, options: EncoderOptions) -> dict[str, float]:
+def export_encoder(
+    source: str, out: Path, options: EncoderOptions, watch: Watch = lambda _share, _note: None
+) -> dict[str, float]:
     """Write an encoder's folder.
 
     Args:
@@ -40,6 +43,7 @@ def export_encoder(source: str, out: Path, options: EncoderOptions) -> dict[str,
             mean over the tokens is taken); or package:NAME.
         out: Folder to write.
         options: Options of the export.
+        watch: See Watch.
 
     Returns:
         dim, size in MB, and the least cosine between the written encoder and the model, by metric name.
@@ -55,7 +59,7 @@ def export_encoder(source: str, out: Path, options: EncoderOptions) -> dict[str,
             record, expected = _onnx(folder, into, options), None
         else:
             raise InputError(f"encoder '{source}' is no text encoder", _FIX)
-        report(STAGE, 0.6, "exported")
+        watch(0.6, "exported")
         record = replace(record, source=source)
         expected = _vectors(into, record) if expected is None else expected
         if options.quantise:
@@ -63,7 +67,7 @@ def export_encoder(source: str, out: Path, options: EncoderOptions) -> dict[str,
         agreement = _agreement(expected, _vectors(into, record), options)
         replace(record, chinese=_chinese(into, options)).write(into)
         size = sum(path.stat().st_size for path in into.iterdir()) / 1e6
-    report(STAGE, 1.0, f"{record.dim} dimensions, {size:.0f} MB")
+    watch(1.0, f"{record.dim} dimensions, {size:.0f} MB")
     return {"dim": record.dim, "encoder_mb": round(size, 1), "agreement": round(agreement, 4)}
 
 

@@ -72,7 +72,7 @@ def train_relevance(
     catalog, search = _opened(searched, options)
     judgments = judgments.within(catalog.row_of)
     shift = 0 if searched.items else 1
-    queries = _judged(search, judgments, catalog, options, shift)
+    queries = judged_queries(search, judgments, catalog, options, shift)
     if len(queries) < 2 * options.folds:
         raise InputError(f"{len(queries):,} queries of '{source}' found a relevant item",
                          f"give judgments of at least {2 * options.folds} such queries, or fewer folds")  # fmt: skip
@@ -102,7 +102,7 @@ def _opened(searched: Searched, options: RelevanceOptions) -> tuple[SearchCatalo
     return bundle_catalog(searched.bundle), search
 
 
-def _judged(
+def judged_queries(
     search: CatalogSearch, judgments: Judgments, catalog: SearchCatalog, options: RelevanceOptions, shift: int
 ) -> list[JudgedQuery]:
     """The queries with a relevant judgment; `shift` is the row of the catalog's first item in the search."""

@@ -40,6 +40,8 @@ CHECKED_ONLY: dict[str, str] = {
     "pipelines/README.md#submit:sh": CLUSTER,
     "pipelines/README.md#the-registry-and-its-keys:sh": CLUSTER,
     "tests/cluster/README.md#tests-on-kubernetes:sh": "starts a Kubernetes, as the tests themselves do",
+    "components/encode_text/README.md#encode_text:sh": "trains a model; test_learned_search.py exports an encoder",
+    "components/train_relevance/README.md#train_relevance:sh": "needs judgments; test_learned_search.py makes some",
     "components/evaluate_search/README.md#evaluate_search:sh": "needs judgments; test_search_eval.py makes some",
     "pipelines/README.md#tune:sh": HOURS,
     "serving/README.md#rules:sh": "needs a file of rules; pipelines/tests/test_rules.py writes some",

@@ -57,6 +57,8 @@ WRONG = [
     ({"compile": {"table_format": "int2"}}, "compile.table_format is 'int2'"),
     ({"compile": {"dense_format": "int8", "runtime": "aotinductor"}}, "compile: dense_format is 'int8'"),
     ({"compile": {"limits": {"max_ndcg_los": 0.1}}}, "compile.limits.max_ndcg_los is not an option"),
+    ({"compile": {"search": {"encoder": "/nowhere"}}}, "compile.search.encoder: '/nowhere' does not exist"),
+    ({"compile": {"search": {"relevance": "/nowhere"}}}, "compile.search.relevance: '/nowhere' does not exist"),
     ({"release": {"lineage": {"run": 1}}}, "release.lineage.run is 1"),
     ({"release": {"publish": "ftp://models"}}, "release: publish is 'ftp://models'"),
     ({"release": {"backend": "seldon"}}, "release.backend is 'seldon'"),

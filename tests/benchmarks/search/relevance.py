@@ -23,6 +23,8 @@ from components.evaluate_search.measuring import Answers, measure, scored_querie
 from components.evaluate_search.systems import PlainBm25, ProductSearch
 from components.shared.evaluation.bootstrap import intervals
 from components.shared.evaluation.search_systems import SearchSystem
+from components.train_relevance.config import RelevanceOptions
+from tests.benchmarks.search.learned import SHIPPED_LIKE, CrossValidatedSearch, encoded_search
 from tests.benchmarks.tables import provenance, write_table
 
 FOLDER = "chorus_icecat"
@@ -127,6 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds chorus_icecat")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--encoder", type=Path, help="folder of encode_text: also with meaning and learned relevance")
     given = parser.parse_args()
     options = SearchEvaluationOptions()
     mapping = {f"items.{ours}": theirs for ours, theirs in MAPPING.items()}
@@ -136,13 +139,21 @@ def main() -> None:
         _PLAIN: timed(PlainBm25, catalog), "tantivy, English": timed(TantivyEnglish, catalog),
         "shoprank, verbatim": timed(ProductSearch, catalog, verbatim=True), "shoprank": timed(ProductSearch, catalog),
     }  # fmt: skip
+    if given.encoder:
+        started = time.perf_counter()
+        encoded = encoded_search(catalog, given.encoder)
+        seconds = time.perf_counter() - started
+        for name, how in {"shoprank, shipped weights": SHIPPED_LIKE, "shoprank, learned": RelevanceOptions()}.items():
+            systems[name] = Timed(CrossValidatedSearch(catalog, judgments, encoded, how), seconds)
     answers = measure(systems, judgments, catalog, options.relevant_grade, lambda *_: None)
     scored = scored_queries(judgments, options.relevant_grade)
     found = table(systems, answers, scored)
     facts = (
         f"{len(catalog):,} products, {int(scored.sum())} of {len(judgments.grades)} queries have a relevant product. "
         "Unjudged results count 0: judged@10 says how much of an answer was judged. verbatim: without corrections, "
-        "prices, exclusions, names and compounds of neighbouring words. Nothing was tuned to these queries."
+        "prices, exclusions, names and compounds of neighbouring words. Nothing was tuned to these queries: shipped "
+        "weights and learned (with a text encoder) are fitted and chosen by nested cross-validation, so that no query "
+        "is answered by a model that saw it."
     )
     command = shlex.join(["python -m tests.benchmarks.search.relevance", *sys.argv[1:]]).replace("'", "")
     write_table(given.results, "relevance-chorus-icecat", f"{facts}\n\n{found}\n\n{provenance(command)}")
