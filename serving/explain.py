@@ -107,7 +107,7 @@ class Explainer:
         return answers
 
     def _matches(self, case: Case) -> list[str]:
-        """Reason from the words of the query that each answered item has, '' for none."""
+        """Reason from the words of the query that each answered item has, or that it was found without; '' for none."""
         items = case.ranking.item
         if case.query is None:
             return [""] * len(items)
@@ -117,7 +117,9 @@ class Explainer:
         for position in range(len(items)):
             texts = [word.text for word, has in zip(words, met, strict=True) if has[position]]
             text = case.query.text if len(texts) == len(words) else " ".join(texts)
-            found.append(f"matches '{_short(text)}'" if texts else "")
+            by_meaning = bool(case.ranking.source[position] & Source.LEXICAL)
+            other = f"has the meaning of '{_short(case.query.text)}'" if by_meaning else ""
+            found.append(f"matches '{_short(text)}'" if texts else other)
         return found
 
     def _record(self, item: int, histories: Histories) -> str:

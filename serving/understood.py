@@ -25,6 +25,8 @@ def told(query: Understanding | None, found: Found | None, answered: bool) -> di
         said["by"] = "code or title"
     elif not len(found.item):
         said["by"] = "meaning" if answered else "nothing"
+    elif found.by != "words":
+        said["by"] = found.by
     if found.relaxed:
         said["relaxed"] = list(found.relaxed)
     return said

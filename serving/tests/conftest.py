@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.conftest import minilm  # noqa: F401
 from components.shared.tests.starts import quick_starts, real_processes  # noqa: F401
 from components.validate_serving.predictor import PredictorConfig, running
 from serving.tests.handmade import write_bundle

@@ -46,7 +46,8 @@ class CrossValidatedSearch:
         for part in range(options.folds):
             rest = [query for query, held in zip(judged, fold == part, strict=True) if not held]
             choice = choose(rest, options, options.seed + part + 1)
-            weights = dict(zip(options.features, fit(rest, choice.l2, choice.positive).tolist(), strict=True))
+            fitted = fit(rest, choice.l2, choice.positive)
+            weights = {str(name): float(one) for name, one in zip(options.features, fitted, strict=True)}
             held_out = search.with_model(RelevanceModel(weights, {}))
             self._search |= {names[at]: held_out for at in np.flatnonzero(fold == part).tolist()}
 
