@@ -35,6 +35,8 @@ AS_ASKED = 0.9
 """Items that cover at least this share of what the best item covers come before the others, whoever asks."""
 _MEANT = 100
 """Items that the dense leg adds where no item covers the query."""
+_RANKED = 1_000
+"""Items with the best scores of the words that a relevance model ranks at least."""
 _FLOOR = 0.2
 """Of the relevance model: items with at least this share of the best item's odds come before the others."""
 _EXCLUDED_FROM = Field.TITLE | Field.BRAND | Field.CATEGORY | Field.ATTRIBUTES
@@ -180,7 +182,7 @@ class CatalogSearch:
         A query that no item fits is relaxed: its prices are left out, then the words that the first item lacks. Where
         no item has all its words, items are also found by what they mean.
         """
-        found = self.candidates(query, count, allowed)
+        found = self.candidates(query, count if self._model is None else max(count, _RANKED), allowed)
         if not len(found.matches.item):
             return Found(found.matches.item, found.matches.score, np.zeros(0, np.int8))
         score, rank_class = self._ranked(query, found)
