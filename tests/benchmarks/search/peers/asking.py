@@ -17,6 +17,9 @@ _BATCH = 1_000
 Way = Mapping[str, Any]
 """One way to put a query to an engine: parameters of its request."""
 
+Levels = tuple[str, ...]
+"""Name of a way: what was taken of each choice; '' for nothing."""
+
 
 def batches(catalog: SearchCatalog) -> Iterator[list[tuple[str, dict[str, Any]]]]:
     """Id and fields of the items; `row` is the place in the catalog, for the order of equally good ones."""
@@ -57,7 +60,7 @@ class Peer:
     Attributes:
         name: With its version. running: Start it with a catalog.
         chosen: The way that was chosen before any figure was seen. words: How it puts a query.
-        ways: What cross-validation chooses from, by name.
+        ways: What cross-validation chooses from: every combination of the levels of its choices.
         setting: How it was set up.
     """
 
@@ -65,7 +68,7 @@ class Peer:
     running: Callable[[SearchCatalog], AbstractContextManager[Engine]]
     chosen: Way
     words: str
-    ways: Mapping[str, Way]
+    ways: Mapping[Levels, Way]
     setting: str
 
 

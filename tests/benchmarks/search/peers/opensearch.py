@@ -31,9 +31,8 @@ _INDEX = {
     "mappings": {
         "dynamic": "strict",
         "properties": {
-            "id": {"type": "keyword"}, "row": {"type": "integer"}, "all": _ENGLISH,
-            "title": {**_ENGLISH, "copy_to": "all", "fields": {"exact": {"type": "text", "analyzer": "standard"}}},
-            **{name: {**_ENGLISH, "copy_to": "all"} for name in TEXTS if name != "title"},
+            "id": {"type": "keyword"}, "row": {"type": "integer"}, **dict.fromkeys(TEXTS, _ENGLISH),
+            "title": {**_ENGLISH, "fields": {"exact": {"type": "text", "analyzer": "standard"}}},
         },
     },
 }  # fmt: skip
@@ -97,10 +96,8 @@ class OpenSearch:
 def _put(way: Way, query: str) -> dict[str, Any]:
     """Clauses of a query: one that must match, and what adds to the score."""
     matching: dict[str, Any] = {"query": query, **{name: way[name] for name in _MATCHING if way.get(name) is not None}}
-    more = {
-        "": [], "exact": [{"match": {"title.exact": query}}],
-        "phrase": [{"match_phrase": {"title": {"query": query, "slop": 2}}}],
-    }  # fmt: skip
+    phrase = {"match_phrase": {"title": {"query": query, "slop": 2}}}
+    more = dict(zip(_MORE, ([], [{"match": {"title.exact": query}}], [phrase]), strict=True))
     return {"must": [{"multi_match": matching}], "should": more[way["more"]]}
 
 
@@ -120,24 +117,15 @@ _FIELDS = {
     "title^3 attributes^.2": ["title^3", "brand", "description", "attributes^0.2"],
     "title^2 without attributes": ["title^2", "brand", "description"],
 }
+_MORE = ("", "title without stemming", "title as a phrase")
 
 
-def _way(kind: str, fields: list[str], more: str, minimum: str | None) -> Way:
+def _way(kind: str, fields: str, more: str, minimum: str) -> Way:
     name, tie = _KINDS[kind]
-    return {"type": name, "fields": fields, "tie_breaker": tie, "more": more, "minimum_should_match": minimum}
-
-
-def _ways() -> dict[str, Way]:
-    extras = list(product(("", "exact", "phrase"), (None, "2<75%")))
-    found = {
-        ", ".join(filter(None, (kind, fields, more, minimum))): _way(kind, _FIELDS[fields], more, minimum)
-        for kind, fields, (more, minimum) in product(_KINDS, _FIELDS, extras)
-    }
-    # All fields as one text.
-    return found | {
-        ", ".join(filter(None, ("one field", more, minimum))): _way("best_fields 0", ["all"], more, minimum)
-        for more, minimum in extras
-    }
+    return {
+        "type": name, "fields": _FIELDS[fields], "tie_breaker": tie, "minimum_should_match": minimum or None,
+        "more": more,
+    }  # fmt: skip
 
 
 @contextmanager
@@ -156,9 +144,9 @@ def _running(catalog: SearchCatalog) -> Iterator[OpenSearch]:
 OPENSEARCH = Peer(
     name="OpenSearch 2.19.6",
     running=_running,
-    chosen=_way("best_fields .3", _FIELDS["title^3 brand^2"], "", None),
+    chosen=_way("best_fields .3", "title^3 brand^2", "", ""),
     words="multi_match best_fields, tie_breaker .3, title^3 brand^2 description attributes, any word matches",
-    ways=_ways(),
+    ways={levels: _way(*levels) for levels in product(_KINDS, _FIELDS, _MORE, ("", "2<75%"))},
     setting="one shard, merged into one segment (part of the index time), analyzer english, BM25 (k1 1.2, b .75), "
     "heap of at most 1 GB; answers are ids alone",
 )

@@ -16,7 +16,7 @@ from components.evaluate_search.judgments import read_judgments
 from components.evaluate_search.measuring import measure, scored_queries
 from components.evaluate_search.systems import PlainBm25
 from tests.benchmarks.search.peers.asking import Peer, PeerSearch
-from tests.benchmarks.search.peers.choosing import FOLDS, Choice, choose, fold
+from tests.benchmarks.search.peers.choosing import FOLDS, Choice, _levels, choose, fold
 from tests.benchmarks.search.peers.servers import PeerMissing, made, started, told
 from tests.benchmarks.search.peers.side_by_side import PEERS, Question, measure_peers, note_memory
 from tests.benchmarks.search.relevance import Timed, table, timed
@@ -109,13 +109,19 @@ class Made:
 
 
 def test_a_way_is_chosen_without_the_queries_it_is_chosen_for(question):
-    ways = {"wrong": {"right": False}, "right": {"right": True}}
+    ways = {("wrong",): {"right": False}, ("right",): {"right": True}}
     found = choose(Made(odd="shoe"), ways, question.judgments, question.catalog, question.relevant)
     assert fold("shoe") != fold("laptop bag") and len(found.of_fold) == FOLDS
     # Each query has what suits the other one.
-    assert found.way("shoe") == "right" and found.way("laptop bag") == "wrong"
-    assert "no fair figure" in found.words()
-    assert Choice(("x",) * FOLDS, ("x", 1.0)).way("new") == "x"
+    assert found.way("shoe") == ("right",) and found.way("laptop bag") == ("wrong",)
+    assert f"Fitted: {found.best[0]}" in found.words()
+    assert Choice((("x", ""),) * FOLDS, ("x", "")).way("new") == ("x", "")
+
+
+def test_the_level_of_a_choice_is_its_mean_over_the_others():
+    names = [("a", ""), ("a", "more"), ("b", ""), ("b", "more")]
+    # The best single way is one of chance.
+    assert _levels(names, np.array([0.9, 0.1, 0.6, 0.7])) == ("b", "")
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def running_made(catalog):
 
 def test_rows_of_peers_and_memory_are_in_the_table(question):
     made_peer = Peer(
-        name="Made", running=running_made, chosen={"right": True}, words="rightly", ways={"right": {"right": True}},
+        name="Made", running=running_made, chosen={"right": True}, words="rightly", ways={("right",): {"right": True}},
         setting="as it comes",
     )  # fmt: skip
 
@@ -144,10 +150,16 @@ def test_rows_of_peers_and_memory_are_in_the_table(question):
     others, notes = measure_peers(systems, Timed, question, peers)
     for name in others:
         systems[name].seconds += many
+    fitted = "Made, fitted to these queries"
     lines = table(systems, answers | others, scored).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["bm25s", "Made, fixed", "Made, cross-validated"]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == [
+        "bm25s",
+        "Made, fixed",
+        "Made, cross-validated",
+        fitted,
+    ]
     assert all(line.count("|") == 12 for line in lines) and lines[3].endswith("| 7 MB |")
-    assert np.nanmean(others["Made, fixed"].metrics["ndcg_at_10"]) == 1.0
+    assert np.nanmean(others["Made, fixed"].metrics["mrr"]) == 1.0
     assert "Other was not measured: there is no program made." in notes and "Fixed: rightly." in notes
 
 

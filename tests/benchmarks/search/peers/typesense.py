@@ -94,9 +94,15 @@ _FIELDS = {
 }
 
 
-def _way(fields: str, dropping: int, prefix: bool) -> Way:
+_DROPPING = {"": 1, "words dropped below 10 results": 10, "words dropped below 100 results": 100}
+
+
+def _way(fields: str, dropping: str, words: str) -> Way:
     names, weights = _FIELDS[fields]
-    return {"query_by": names, "query_by_weights": weights, "drop_tokens_threshold": dropping, "prefix": prefix}
+    return {
+        "query_by": names, "query_by_weights": weights, "drop_tokens_threshold": _DROPPING[dropping],
+        "prefix": not words,
+    }  # fmt: skip
 
 
 @contextmanager
@@ -117,14 +123,9 @@ def _running(catalog: SearchCatalog) -> Iterator[Typesense]:
 TYPESENSE = Peer(
     name=f"Typesense {VERSION}",
     running=_running,
-    chosen=_way("all fields 3 2 1 1", 1, True),
+    chosen=_way("all fields 3 2 1 1", "", ""),
     words="query_by title, brand, description, attributes with weights 3, 2, 1, 1, all else as it comes "
     "(words as prefixes, typos of up to two letters, words dropped until there is a result)",
-    ways={
-        ", ".join(filter(None, (fields, f"dropping below {dropping}", "" if prefix else "whole words"))): _way(
-            fields, dropping, prefix
-        )
-        for fields, dropping, prefix in product(_FIELDS, (1, 10, 100), (True, False))
-    },
+    ways={levels: _way(*levels) for levels in product(_FIELDS, _DROPPING, ("", "whole words"))},
     setting="typo tolerance as it comes; answers are ids alone",
 )
