@@ -153,8 +153,7 @@ def main() -> None:
     if given.peers:
         question = Question(catalog, judgments, options.relevant_grade)
         note_memory(systems, {name: one.build for name, one in systems.items() if one.build}, question)
-        others, notes = measure_peers(systems, Timed, question)
-        answers |= others
+        notes = measure_peers(systems, answers, Timed, question)
     scored = scored_queries(judgments, options.relevant_grade)
     found = table(systems, answers, scored)
     facts = (

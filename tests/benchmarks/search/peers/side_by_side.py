@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+import numpy as np
+
 from components.evaluate_search.catalog import SearchCatalog
+from components.evaluate_search.config import SearchEvaluationOptions
 from components.evaluate_search.judgments import Judgments
-from components.evaluate_search.measuring import DEPTH, Answers, measure
+from components.evaluate_search.measuring import DEPTH, Answers, measure, scored_queries
+from components.shared.evaluation.bootstrap import intervals
 from components.shared.evaluation.search_systems import SearchSystem
 from tests.benchmarks.search.peers.asking import Engine, Peer, PeerSearch
 from tests.benchmarks.search.peers.choosing import FOLDS, Choice, choose
@@ -16,6 +20,7 @@ from tests.benchmarks.search.peers.servers import PeerMissing
 from tests.benchmarks.search.peers.typesense import TYPESENSE
 
 PEERS = (OPENSEARCH, TYPESENSE)
+_OURS = "shoprank"
 _WARM_ROUNDS = 20
 
 
@@ -54,17 +59,19 @@ def note_memory(systems: Mapping[str, Noted], builds: Mapping[str, Build], quest
 
 
 def measure_peers(
-    systems: dict[str, _Noted], note: Note[_Noted], question: Question, peers: Sequence[Peer] = PEERS
-) -> tuple[dict[str, Answers], str]:
+    systems: dict[str, _Noted], answers: dict[str, Answers], note: Note[_Noted], question: Question,
+    peers: Sequence[Peer] = PEERS,
+) -> str:  # fmt: skip
     """Measure every peer that can be had, one after the other.
 
     Args:
-        systems: The peers are added to it. note: Wraps a peer. question: What is measured. peers: See PEERS.
+        systems: The peers are added to it. answers: Of the systems; those of the peers are added.
+        note: Wraps a peer. question: What is measured. peers: See PEERS.
 
     Returns:
-        The answers of the peers, and paragraphs about how they were set.
+        Paragraphs: the differences to ours, and how the peers were set.
     """
-    answers: dict[str, Answers] = {}
+    before = list(answers)
     words = [_FAIRNESS]
     for peer in peers:
         try:
@@ -84,7 +91,25 @@ def measure_peers(
             f"{peer.name}: {peer.setting}; an empty request takes {floor:.2f} ms. Fixed: {peer.words}. "
             f"Cross-validated, of {len(peer.ways)}: {chosen.words()}."
         )
-    return answers, "\n\n".join([*words, ""])
+    return "\n\n".join([_differences(before, answers, question), *words, ""])
+
+
+def _differences(before: Sequence[str], answers: Mapping[str, Answers], question: Question) -> str:
+    """A table of nDCG@10 of ours minus that of each peer, paired by query."""
+    scored = scored_queries(question.judgments, question.relevant)
+    ours, peers = [name for name in before if name.startswith(_OURS)], [name for name in answers if name not in before]
+    lines = [
+        " | ".join(["| nDCG@10, 95 %", *(f"{name} minus it" for name in ours)]) + " |",
+        "|---" * (1 + len(ours)) + "|",
+    ]
+    ndcg = {name: found.metrics["ndcg_at_10"][scored] for name, found in answers.items()}
+    for peer in peers:
+        gains = np.stack([ndcg[name] - ndcg[peer] for name in ours], 1)
+        found = intervals(gains, SearchEvaluationOptions().bootstrap)
+        lines.append(
+            " | ".join([f"| {peer}", *(f"{one.mean:+.4f} [{one.low:+.4f}, {one.high:+.4f}]" for one in found)]) + " |"
+        )
+    return "\n".join(lines) if ours and peers else ""
 
 
 def _choice(peer: Peer, question: Question) -> Choice:
