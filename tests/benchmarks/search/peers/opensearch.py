@@ -137,7 +137,7 @@ def _running(catalog: SearchCatalog) -> Iterator[OpenSearch]:
         (Path(home) / "config").mkdir()
         command = ["java", "-Xms64m", "-Xmx1g", "-cp", f"{program}/node.jar:{program}/lib/*", "OneNode", home, name]
         with started([*command, str(port), str(free_port())], port, {}, Path(home)) as server:
-            server.wait(lambda http: http.get("/").json()["cluster_name"] == name)
+            server.wait(lambda http: http.get("/").json().get("cluster_name") == name)
             yield OpenSearch(server, catalog)
 
 

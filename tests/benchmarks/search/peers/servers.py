@@ -36,9 +36,11 @@ def made(name: str, make: Callable[[Path], None]) -> Path:
     work.mkdir(parents=True)
     try:
         make(work)
-        # Another process may have been faster: its folder is as good.
+        work.rename(folder)
+    except OSError:
+        # Another process was faster: its folder is as good.
         if not folder.is_dir():
-            work.rename(folder)
+            raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
@@ -86,7 +88,7 @@ class Server:
             try:
                 if ready(self.http):
                     return
-            except httpx.TransportError:
+            except (httpx.TransportError, ValueError):
                 pass
             time.sleep(0.1)
         raise RuntimeError(f"the server did not start: {self._log.read_text(errors='replace')[-_SHOWN:]}")

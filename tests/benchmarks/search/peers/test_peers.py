@@ -168,12 +168,19 @@ def test_a_program_is_made_once_and_a_failure_leaves_nothing(tmp_path, monkeypat
         made("one", lambda folder: told([sys.executable, "-c", "import sys; sys.exit('exit')"], folder) and None)
     assert list((tmp_path / "shoprank" / "peers").iterdir()) == []
     times = []
+
+    def make(folder):
+        times.append(folder)
+        (folder / "program").touch()
+        # Somebody else makes the same meanwhile.
+        (folder.with_name("one") / "other").mkdir(parents=True)
+
     for _ in range(2):
-        assert made("one", times.append).name == "one"
-    assert len(times) == 1
+        assert [path.name for path in made("one", make).iterdir()] == ["other"]
+    assert len(times) == 1 and not times[0].exists()
 
 
-def test_a_server_of_another_run_or_none_is_noticed(tmp_path):
+def test_a_server_that_ends_at_once_is_noticed(tmp_path):
     with started([sys.executable, "-c", "print('no room')"], free_port(), {}, tmp_path) as server:
         with pytest.raises(RuntimeError, match="did not start: no room"):
             server.wait(lambda http: http.get("/").is_success)
