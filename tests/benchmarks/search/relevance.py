@@ -1,7 +1,8 @@
 """Search of the Icecat catalog with human judgments (chorus_icecat) beside what a shop would use instead.
 
 `python -m tests.benchmarks.search.relevance --data ../shared/data` writes results/relevance-chorus-icecat.md.
-All systems index title and description; ours also brand and attributes. Nothing is tuned to the queries.
+All systems index title and description; ours also brand and attributes. Nothing is tuned to the queries. --peers
+adds OpenSearch and Typesense, with the texts of ours, and everybody's memory.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ from components.shared.evaluation.bootstrap import intervals
 from components.shared.evaluation.search_systems import SearchSystem
 from components.train_relevance.config import RelevanceOptions
 from tests.benchmarks.search.learned import SHIPPED_LIKE, CrossValidatedSearch, encoded_search
+from tests.benchmarks.search.peers.memory import Build
+from tests.benchmarks.search.peers.side_by_side import Question, measure_peers, note_memory
 from tests.benchmarks.tables import provenance, write_table
 
 FOLDER = "chorus_icecat"
@@ -78,11 +82,14 @@ class Timed:
 
     Attributes:
         system: The system. index_seconds: Time to build it. seconds: Of each search.
+        build: Builds it again, elsewhere. memory_mb: See peers.side_by_side.
     """
 
     system: SearchSystem
     index_seconds: float
     seconds: list[float] = field(default_factory=list)
+    build: Build | None = None
+    memory_mb: float | None = None
 
     def search(self, query: str, count: int) -> list[str]:
         """Search and note the time."""
@@ -99,15 +106,18 @@ class Timed:
 def timed(build: type, catalog: SearchCatalog, **options: bool) -> Timed:
     """Build a system and note the time."""
     started = time.perf_counter()
-    return Timed(build(catalog, **options), time.perf_counter() - started)
+    return Timed(build(catalog, **options), time.perf_counter() - started, build=partial(build, **options))
 
 
 def table(systems: dict[str, Timed], answers: dict[str, Answers], scored: np.ndarray) -> str:
     """The result table in Markdown."""
+    held = {name: f" {one.memory_mb:.0f} MB |" for name, one in systems.items() if one.memory_mb is not None}
     lines = [
         "| system | nDCG@10 | judged@10 | re-rank | recall@100 | MRR | minus bm25s, 95 % | index | p50 | p99 |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
+    if held:
+        lines = [lines[0] + " memory |", lines[1] + "---|"]
     plain = answers[_PLAIN].metrics["ndcg_at_10"][scored]
     for name, found in answers.items():
         metrics = [found.metrics[metric][scored].mean() for metric in found.metrics]
@@ -120,6 +130,7 @@ def table(systems: dict[str, Timed], answers: dict[str, Answers], scored: np.nda
         figures = " | ".join(f"{value:.4f}" for value in metrics)
         lines.append(
             f"| {name} | {figures} | {gain} | {systems[name].index_seconds:.1f} s | {p50:.2f} ms | {p99:.2f} ms |"
+            + held.get(name, " |" * bool(held))
         )
     return "\n".join(lines)
 
@@ -128,6 +139,7 @@ def main() -> None:
     """Measure and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds chorus_icecat")
+    parser.add_argument("--peers", action="store_true", help="beside OpenSearch and Typesense; with memory")
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--encoder", type=Path, help="folder of encode_text: also with meaning and learned relevance")
     given = parser.parse_args()
@@ -146,6 +158,11 @@ def main() -> None:
         for name, how in {"shoprank, shipped weights": SHIPPED_LIKE, "shoprank, learned": RelevanceOptions()}.items():
             systems[name] = Timed(CrossValidatedSearch(catalog, judgments, encoded, how), seconds)
     answers = measure(systems, judgments, catalog, options.relevant_grade, lambda *_: None)
+    notes = ""
+    if given.peers:
+        question = Question(catalog, judgments, options.relevant_grade)
+        note_memory(systems, {name: one.build for name, one in systems.items() if one.build}, question)
+        notes = measure_peers(systems, answers, Timed, question)
     scored = scored_queries(judgments, options.relevant_grade)
     found = table(systems, answers, scored)
     facts = (
@@ -156,7 +173,7 @@ def main() -> None:
         "is answered by a model that saw it."
     )
     command = shlex.join(["python -m tests.benchmarks.search.relevance", *sys.argv[1:]]).replace("'", "")
-    write_table(given.results, "relevance-chorus-icecat", f"{facts}\n\n{found}\n\n{provenance(command)}")
+    write_table(given.results, "relevance-chorus-icecat", f"{facts}\n\n{found}\n\n{notes}{provenance(command)}")
     print(found)
 
 
