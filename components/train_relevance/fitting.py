@@ -22,7 +22,7 @@ class JudgedQuery:
         features: float64 [candidates, features].
         grade: float64 [candidates], 0 for those without a judgment.
         judged: bool [candidates].
-        exact: bool [candidates], see Matches.
+        rank_class: int8 [candidates], see search.Found: a model orders items within a class.
         words: float64 [candidates], the score of the words, which ranks without a model.
         grades: float64 [judgments], all grades of the query.
     """
@@ -30,7 +30,7 @@ class JudgedQuery:
     features: np.ndarray
     grade: np.ndarray
     judged: np.ndarray
-    exact: np.ndarray
+    rank_class: np.ndarray
     words: np.ndarray
     grades: np.ndarray
 
@@ -41,7 +41,7 @@ class JudgedQuery:
             score: float64 [candidates].
             judged_only: Whether the candidates without a judgment are left out.
         """
-        order = np.lexsort((-score, ~self.exact))
+        order = np.lexsort((-score, -self.rank_class))
         order = order[self.judged[order]] if judged_only else order
         first = np.zeros(_FIRST)
         first[: len(order[:_FIRST])] = self.grade[order[:_FIRST]]

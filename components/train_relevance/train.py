@@ -17,7 +17,7 @@ from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
 from components.shared.search.config import SearchOptions
 from components.shared.search.relevance import FEATURES, RelevanceModel
-from components.shared.search.searching import CatalogSearch
+from components.shared.search.searching import CatalogSearch, rank_classes
 from components.train_relevance.choosing import choose, estimate
 from components.train_relevance.config import RelevanceOptions
 from components.train_relevance.fitting import JudgedQuery, fit
@@ -122,7 +122,7 @@ def judged_queries(
         judged = np.array([row in grade_of for row in rows.tolist()], bool)
         features = search.features(read, candidates)[:, columns]
         words = candidates.matches.score.astype(np.float64)
-        found.append(JudgedQuery(features, grade, judged, candidates.matches.exact, words, given))
+        found.append(JudgedQuery(features, grade, judged, rank_classes(candidates.matches), words, given))
     return found
 
 

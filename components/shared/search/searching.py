@@ -37,8 +37,6 @@ _MEANT = 100
 """Items that the dense leg adds where no item covers the query."""
 _RANKED = 1_000
 """Items with the best scores of the words that a relevance model ranks at least."""
-_FLOOR = 0.2
-"""Of the relevance model: items with at least this share of the best item's odds come before the others."""
 _EXCLUDED_FROM = Field.TITLE | Field.BRAND | Field.CATEGORY | Field.ATTRIBUTES
 
 
@@ -50,8 +48,7 @@ class Found:
         item: int64 [n], item rows.
         score: float32 [n].
         rank_class: int8 [n], 2 for the item whose code or title was asked for, 1 for one that covers the query as
-            well as any (with a relevance model: whose odds are a fifth of the best item's or more), else 0; whatever
-            ranks the items keeps the higher class first.
+            well as any, else 0; whatever ranks the items keeps the higher class first.
         relaxed: What was left out of the query, as no item fits all of it, in the order in which it was.
         by: What found them.
     """
@@ -253,15 +250,10 @@ class CatalogSearch:
             score = matches.score.astype(np.float64)
             if found.asked is not None and not score.any():
                 score = np.maximum(found.asked.scores(matches.item), 0)
-            best = matches.coverage.max(initial=0)
-            as_asked = matches.coverage >= AS_ASKED * best if best else np.zeros(len(score), bool)
         else:
             relevance = self._model.relevance(self.features(query, found))
             score = np.exp(relevance - relevance.max(initial=-np.inf))
-            as_asked = score >= _FLOOR
-        rank_class = as_asked.astype(np.int8)
-        rank_class[matches.exact] = 2
-        return score, rank_class
+        return score, rank_classes(matches)
 
     def _matches(self, query: Understanding, count: int, allowed: np.ndarray | None) -> Matches:
         matches = self.index.search(query.query, query.words, count, allowed)
@@ -280,6 +272,14 @@ class CatalogSearch:
 
     def _named(self, words: tuple[Word, ...], of: Field, items: np.ndarray) -> np.ndarray:
         return np.logical_and.reduce([self.index.matched(word, items, of) > 0 for word in words])
+
+
+def rank_classes(matches: Matches) -> np.ndarray:
+    """Class of each match, int8; see Found."""
+    best = matches.coverage.max(initial=0)
+    rank_class = ((matches.coverage > 0) & (matches.coverage >= AS_ASKED * best)).astype(np.int8)
+    rank_class[matches.exact] = 2
+    return rank_class
 
 
 def read_options(folder: Path) -> SearchOptions:
