@@ -103,7 +103,7 @@ class TextEncoder:
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[list[int], np.ndarray]]:
         """Places of texts with their vectors."""
-        tokens = [found.ids for found in self._tokenizer.encode_batch([text[:_LONGEST] for text in texts])]
+        tokens = [self._tokenizer.encode(text[:_LONGEST]).ids for text in texts]
         order = sorted(range(len(tokens)), key=lambda at: len(tokens[at]))
         for start in range(0, len(order), _BATCH):
             at = order[start : start + _BATCH]
