@@ -178,5 +178,5 @@ def test_building_twice_gives_the_same_files(built, shop, built_from):
     assert json.loads((again.folder / "cleaning.json").read_text()) == built.summary.cleaning
     assert {path.name for path in again.folder.iterdir()} == {
         "spec.json", "timeline.json", "cleaning.json", "items.parquet", "users.parquet", "category.parquet",
-        "brand.parquet", "token.parquet", "history", "statistics", "neighbours", "rows",
+        "brand.parquet", "token.parquet", "queries.parquet", "history", "statistics", "neighbours", "rows",
     }  # fmt: skip
