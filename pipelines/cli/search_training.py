@@ -18,13 +18,19 @@ def encode_text(
     out: Annotated[Path, typer.Option(help="Folder to write; compile.search.encoder names it.")] = Path("out/encoder"),
     max_tokens: Annotated[int, typer.Option(help="Tokens of a text that are read.")] = 64,
     quantise: Annotated[bool, typer.Option(help="Store weights as int8.")] = True,
+    query_prefix: Annotated[str, typer.Option(help="Put before a query, such as 'query: ' for e5.")] = "",
+    item_prefix: Annotated[str, typer.Option(help="Put before an item's text, such as 'passage: ' for e5.")] = "",
+    chinese: Annotated[
+        bool | None, typer.Option(help="Encode texts with Chinese. Default: if the vocabulary has Chinese words.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Export a text encoder, with which a search finds and ranks items by what they mean."""
     from components.encode_text.config import EncoderOptions
     from components.encode_text.export import export_encoder
 
-    options = EncoderOptions.read({"max_tokens": max_tokens, "quantise": quantise}, "")
+    given = {"query_prefix": query_prefix, "item_prefix": item_prefix, "chinese": chinese}
+    options = EncoderOptions.read({"max_tokens": max_tokens, "quantise": quantise, **given}, "")
     with console.status("exporting"):
         found = export_encoder(encoder, out.resolve(), options)
     if as_json:
@@ -40,6 +46,7 @@ def search_train(
     items: Annotated[str, typer.Option(help="Catalog that is searched. Default: that of --bundle.")] = "",
     bundle: Annotated[Path | None, typer.Option(help="Bundle whose search is taught.")] = None,
     encoder: Annotated[str, typer.Option(help="Folder or URI that encode-text wrote, with --items.")] = "",
+    folds: Annotated[int, typer.Option(help="Parts of the queries for cross-validation.")] = 5,
     mapping: Mapping = "",
     config: Config = None,
     set_: Set = None,
@@ -57,7 +64,7 @@ def search_train(
     if bundle is not None and not (bundle / MANIFEST).exists():
         raise InputError(f"--bundle {bundle} is no bundle", "give the folder of a version in a registry")
     given = options_of(config, set_, mapping=mapping)
-    options = RelevanceOptions.read({"encoder": absolute_source(encoder)} if encoder else {}, "")
+    options = RelevanceOptions.read({"folds": folds} | ({"encoder": absolute_source(encoder)} if encoder else {}), "")
     searched = Searched(items=items, data=given.get("data", {}), bundle=bundle)
     with console.status("") as status:
         watch = partial(_watched, status)

@@ -41,6 +41,9 @@ def test_relevance_model_of_a_catalog_is_trained_and_used(shoprank, shop, encode
     train = ("search-train", *ITEM_FLAGS, "--encoder", "encoder", "--out", "relevance.json")
     refused = shoprank(*train)
     assert refused.code == 2 and "6 queries of 'judgments.jsonl' found a relevant item" in refused.err
+    assert "or fewer folds" in refused.err
+    fewer = shoprank(*train, "--folds", "3")
+    assert fewer.code == 0 and "cross-validated over 6 queries" in fewer.out, fewer.err
     rows += [{"query": f"{name} {more}", "item_id": item, "grade": 3} for name, item in (("green tea", "1"),
              ("black tea", "2"), ("tea pot", "3"), ("oat milk", "4")) for more in ("dragon", "drinks")]  # fmt: skip
     (shop / "judgments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

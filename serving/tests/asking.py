@@ -1,4 +1,6 @@
-"""Requests to a running predictor over V1 and V2."""
+"""Requests to a running predictor over V1 and V2, and to an engine."""
+
+from serving.protocol import parse_instance
 
 PREDICT, INFER = "/v1/models/shoprank:predict", "/v2/models/shoprank/infer"
 
@@ -8,6 +10,16 @@ def one(http, **request):
     answer = http.post(PREDICT, json={"instances": [request]})
     assert answer.status_code == 200, answer.text
     return answer.json()["predictions"][0]
+
+
+def ask(engine, **request):
+    """Answer of an engine to one instance."""
+    return engine.answer([parse_instance(request)], ["test"])[0]
+
+
+def ids(answer):
+    """Item ids of an engine's answer."""
+    return [item.item_id for item in answer.items]
 
 
 def tensor(name, values, datatype="BYTES"):

@@ -12,21 +12,9 @@ from components.shared.release.bundle import verify
 from serving.clock import choose_clock
 from serving.engine import Engine
 from serving.protocol import parse_instance
+from serving.tests.asking import ask as _ask
+from serving.tests.asking import ids as _ids
 from serving.tests.handmade import AS_OF
-
-
-@pytest.fixture(scope="module")
-def engine(signed):
-    bundle, _ = signed
-    return Engine.open(bundle, verify(bundle, None), 1, "bundle")
-
-
-def _ask(engine, **request):
-    return engine.answer([parse_instance(request)], ["test"])[0]
-
-
-def _ids(answer):
-    return [item.item_id for item in answer.items]
 
 
 def test_known_shopper_gets_usual_items_with_reasons(engine):

@@ -28,12 +28,6 @@ def http(predictor):
         yield client
 
 
-@pytest.fixture(scope="module")
-def engine(signed):
-    bundle, _ = signed
-    return Engine.open(bundle, verify(bundle, None), 1, "bundle")
-
-
 def _ids(answer):
     return [item["item_id"] for item in answer["items"]]
 

@@ -13,21 +13,9 @@ from components.shared.release.bundle import verify
 from serving.engine import Engine
 from serving.exploring import ExplorationConfig
 from serving.protocol import RequestError, parse_instance, parse_v2
+from serving.tests.asking import ask as _ask
+from serving.tests.asking import ids as _ids
 from serving.tests.handmade import AS_OF
-
-
-@pytest.fixture(scope="module")
-def engine(signed):
-    bundle, _ = signed
-    return Engine.open(bundle, verify(bundle, None), 1, "bundle")
-
-
-def _ask(engine, **request):
-    return engine.answer([parse_instance(request)], ["test"])[0]
-
-
-def _ids(answer):
-    return [item.item_id for item in answer.items]
 
 
 @pytest.mark.parametrize(("seed", "first"), [("oat", {"whole"}), ("燕麦", {"oat", "whole"}), ("snack3", None)])

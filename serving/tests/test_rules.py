@@ -8,6 +8,7 @@ from components.shared.errors import InputError
 from components.shared.release.bundle import verify
 from serving.engine import Engine
 from serving.protocol import parse_instance
+from serving.tests.asking import ids as _ids
 from serving.tests.handmade import AS_OF
 
 
@@ -34,10 +35,6 @@ def _rule(when: str, *actions: str, dates: str = "") -> str:
     return f"rules:\n  - name: ours\n    when: {when}\n{dates}    actions:\n" + "".join(
         f"      - {a}\n" for a in actions
     )
-
-
-def _ids(answer):
-    return [item.item_id for item in answer.items]
 
 
 PLAIN = "fences: {}"

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
 from components.encode_text.config import EncoderOptions
 from components.encode_text.export import export_encoder
 from components.encode_text.tests.word_encoder import write_model
+from components.ingest_events.tests.test_object_store import bucket, endpoint
 from components.shared.errors import InputError
 from components.shared.search import dense
 from components.shared.search.candidates import ItemFacts
@@ -17,6 +19,8 @@ from components.shared.search.documents import Document
 from components.shared.search.relevance import FEATURES, RelevanceModel
 from components.shared.search.searching import CatalogSearch
 from components.shared.text.encoder import TextEncoder
+
+__all__ = ["bucket", "endpoint"]
 
 ITEMS = [
     Document("red-couch", "Red couch"), Document("couch", "Couch"), Document("settee", "Settee oak"),
@@ -90,6 +94,16 @@ def test_threshold_and_model_are_options(encoder, tmp_path):
     assert ids(found.with_model(None), "couch bike")[:1] != ["red-couch"]
 
 
+def test_encoder_and_model_come_from_an_object_store(encoder, bucket, tmp_path):
+    store = fsspec.filesystem("s3")
+    store.put(str(encoder), "shop/encoder", recursive=True)
+    store.pipe("shop/relevance.json", b'{"weights": {"meaning": 1.0}}')
+    found = opened(tmp_path / "there", encoder=f"{bucket}/encoder/", relevance=f"{bucket}/relevance.json")
+    assert ids(found, "sofa")[0] == "couch"
+    with pytest.raises(InputError, match=r"'s3://shop/gone[.]json' does not exist"):
+        opened(tmp_path / "gone", relevance=f"{bucket}/gone.json")
+
+
 def test_another_catalog_takes_what_is_encoded_from_the_one_before(encoder, tmp_path, monkeypatch):
     opened(tmp_path / "before", encoder=str(encoder))
     items = [*ITEMS[:3], Document("new", "Notebook"), *ITEMS[3:]]
@@ -128,8 +142,8 @@ def test_large_catalog_has_a_graph_that_finds_the_same(encoder, tmp_path, monkey
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"encoder": "/nowhere"}, "search.encoder: /nowhere/encoder.onnx cannot be read"),
-     ({"relevance": "/nowhere.json"}, "search.relevance: /nowhere.json cannot be read")],
+    [({"encoder": "/nowhere"}, "search.encoder: '/nowhere/encoder.onnx' does not exist"),
+     ({"relevance": "/nowhere.json"}, "search.relevance: '/nowhere.json' does not exist")],
 )  # fmt: skip
 def test_missing_encoder_or_model_is_named(tmp_path, options, said):
     with pytest.raises(InputError, match=said):
