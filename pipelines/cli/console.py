@@ -126,9 +126,9 @@ def show_answer(question: str, answer: dict[str, Any]) -> None:
     if answer.get("note"):
         console.print(Text.assemble(("note: ", "yellow"), answer["note"]))
     as_of = f", as of {answer['as_of']}" if answer.get("as_of") else ""
-    if answer.get("cursor"):
-        console.print(f"{len(answer['items'])} of {answer['total']:,} items; next page: --cursor {answer['cursor']}",
-                      style="dim", soft_wrap=True)  # fmt: skip
+    if answer.get("total", 0) > len(answer["items"]):
+        following = f"; next page: --cursor {answer['cursor']}" if answer.get("cursor") else ""
+        console.print(f"{len(answer['items'])} of {answer['total']:,} items{following}", style="dim", soft_wrap=True)
     console.print(f"model {answer['model_version']}{as_of}, request {answer['request_id']}\n", style="dim")
 
 

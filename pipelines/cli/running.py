@@ -73,7 +73,8 @@ def demo(size: Size = "", out: Out = Path("out")) -> None:
     console.print("\nAsking the real predictor\n", style="bold")
     answers = shop.ask_all(shop.champion(out / "registry"), public_path(out / "keys" / "signing.pem"))
     for question, answer in answers:
-        show_answer(question.title, answer)
+        # The cursor is for who goes on asking; here it would be longer than the answer's reasons.
+        show_answer(question.title, {**answer, "cursor": ""})
     path = shop.report(finished, out / "report.html", answers)
     console.print(Text.assemble(("done", "green"), f" in {shop.elapsed(started)}: open {path}"))
 
