@@ -193,21 +193,30 @@ class Listing:
         shown = np.concatenate([shown, self._digests_of(page)])
         rest = result & ~was_shown
         rest[head] = False
+        ended = len(page) == len(head) and not rest.any()
+        if len(page) < k:
+            # To order all that is left takes milliseconds in a large catalog, so only a page that needs it does.
+            more, after, left = self._rest(rest, matched, after, k - len(page))
+            page, ended = np.concatenate([page, more]), len(more) == left
+        cursor = "" if ended else write_cursor(wanted.instance, Position(as_of, shown, after))
+        return Page(page, result, cursor)
+
+    def _rest(
+        self, rest: np.ndarray, matched: Matched | None, after: After | None, count: int
+    ) -> tuple[np.ndarray, After | None, int]:
+        """Of the items of `rest` after one, by class and popularity: the first rows, the last's place, their number."""
         rows = np.flatnonzero(rest)
         classes = np.zeros(len(rows), np.int64) if matched is None else matched.rank_class[rows].astype(np.int64)
         level = _TOP_CLASS - classes
-        place = level * len(result) + self.orders.place("popular")[rows]
+        place = level * len(rest) + self.orders.place("popular")[rows]
         if after is not None:
             through = self.orders.places_through("popular", after.key, after.item_id)
-            left = place >= after.level * len(result) + through
+            left = place >= after.level * len(rest) + through
             rows, place, level = rows[left], place[left], level[left]
-        more = np.argsort(place)[: k - len(page)]
+        more = np.argsort(place)[:count]
         if len(more):
             after = self._after("popular", int(level[more[-1]]), int(rows[more[-1]]))
-        page = np.concatenate([page, rows[more]])
-        ended = len(page) == len(rows) + len(head)
-        cursor = "" if ended else write_cursor(wanted.instance, Position(as_of, shown, after))
-        return Page(page, result, cursor)
+        return rows[more], after, len(rows)
 
     def _after(self, by: SortBy, level: int, row: int) -> After:
         return After(level, self.orders.key(by, row), self._catalog.item_id[row].as_py())

@@ -51,6 +51,7 @@ border-left:6px solid var(--soft);background:var(--ground)}
 overflow-wrap:anywhere}.answer ol{list-style:none;margin:0;padding:0;counter-reset:position}
 .answer li{display:grid;grid-template-columns:22px minmax(0,1fr) auto;column-gap:8px;padding:7px 0;
 border-top:1px solid var(--line);counter-increment:position}
+.answer p{margin:0 0 10px;font-size:12px;color:var(--soft)}
 .answer li::before{content:counter(position);color:var(--soft);font-size:12px;padding-top:2px;
 font-variant-numeric:tabular-nums}
 .answer li b{font-weight:600;font-size:13.5px;overflow-wrap:anywhere}

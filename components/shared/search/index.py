@@ -140,9 +140,7 @@ class SearchIndex:
         for word in words:
             best = np.zeros_like(covered)
             for alternative in word.alternatives:
-                fields = np.full(len(items), 0xFF, np.uint8)
-                for term in alternative.terms:
-                    fields &= self.postings.fields_of(term, items)
+                fields = self._fields_holding(alternative, items)
                 np.maximum(best, alternative.weight * ((fields[:, None] & bits) > 0), out=best)
             idf = self.idf(word) * word.weight
             covered += idf * best
@@ -165,11 +163,16 @@ class SearchIndex:
         """Weight of the best alternative that each item holds in one of some fields, float64 [n]; 0 for none."""
         best = np.zeros(len(items))
         for alternative in word.alternatives:
-            fields = np.full(len(items), within, np.uint8)
-            for term in alternative.terms:
-                fields &= self.postings.fields_of(term, items)
+            fields = self._fields_holding(alternative, items) & np.uint8(within)
             best = np.maximum(best, np.where(fields > 0, alternative.weight, 0.0))
         return best
+
+    def _fields_holding(self, alternative: Alternative, items: np.ndarray) -> np.ndarray:
+        """Flags of the fields in which each item holds all terms of an alternative, uint8 [n]."""
+        fields = np.full(len(items), 0xFF, np.uint8)
+        for term in alternative.terms:
+            fields &= self.postings.fields_of(term, items)
+        return fields
 
     def holding(self, words: Sequence[Word], within: int) -> np.ndarray:
         """Rows of the items that hold the first alternative of every word in one of some fields, ascending."""
