@@ -13,6 +13,8 @@ from components.shared.schema.data_options import DataOptions
 
 ROW = '{"user_id": "u1", "item_id": "a", "event_type": "view", "timestamp": "2024-03-01"}'
 EVENTS = HEADER + GOOD
+# The time in gzip's header would be in the test's name, and pytest-xdist asks every worker for the same names.
+GZIPPED = gzip.compress(b"PAR1\x15\x04", mtime=0)
 
 
 @pytest.mark.parametrize(
@@ -20,7 +22,7 @@ EVENTS = HEADER + GOOD
     [
         ("e.csv", b"PAR1\x15\x04", "is a Parquet file", "end with .parquet"),
         ("e.jsonl", b"PAR1\x15\x04", "is a Parquet file", "end with .parquet"),
-        ("e.csv.gz", gzip.compress(b"PAR1\x15\x04"), "is a Parquet file", "end with .parquet"),
+        ("e.csv.gz", GZIPPED, "is a Parquet file", "end with .parquet"),
         ("e.csv", b"PK\x03\x04\x14\x00", "is a zip archive or a workbook", "unpack it"),
         ("e.jsonl", b"PK\x03\x04\x14\x00", "is a zip archive or a workbook", "unpack it"),
         ("e.csv", EVENTS.encode("utf-16-le"), "has NUL characters in its first line", "iconv"),
