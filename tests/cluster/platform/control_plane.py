@@ -67,8 +67,16 @@ class ControlPlane:
 
     def answers(self, path: str) -> bool:
         """Whether a path of the API can be read."""
+        return self._read(path) is not None
+
+    def listed(self, path: str) -> set[str]:
+        """Plural names of the kinds that a group's version lists; none while it cannot be read."""
+        return {one["name"] for one in json.loads(self._read(path) or '{"resources": []}')["resources"]}
+
+    def _read(self, path: str) -> str | None:
         command = [binary("kubernetes"), "kubectl", "--kubeconfig", self.layout.kubeconfig(), "get", "--raw", path]
-        return subprocess.run(command, capture_output=True).returncode == 0
+        done = subprocess.run(command, capture_output=True, text=True)
+        return None if done.returncode else done.stdout
 
     def kubectl(self, *words: str) -> str:
         """Run kubectl as the administrator and return what it prints.

@@ -1,6 +1,7 @@
 """KServe, Trainer and JobSet beside the API server, each with its own service account's rights and webhooks by URL."""
 
 import json
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,24 +33,23 @@ _ACCOUNTS = {
 def apply_parts(plane: ControlPlane) -> None:
     """Apply CRDs, rights, configuration and webhooks of the controllers."""
     plane.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}}])
-    served = set[str]()
+    served = defaultdict[str, set[str]](set)
     for part in PARTS:
         found = objects(part, f"https://{plane.layout.address}:{plane.ports.get(part, 0)}", plane.authority.ca)
         # In this order: namespaces and kinds, what is of them, and webhooks, which nobody answers yet.
         plane.apply([one for one in found if _order(one) == 0])
         plane.apply([one for one in found if _order(one) == 1])
         plane.apply([one for one in found if _order(one) == 2])
-        served |= {
-            f"/apis/{one['spec']['group']}/{version['name']}"
-            for one in found if one["kind"] == "CustomResourceDefinition" for version in one["spec"]["versions"]
-            if version["served"]
-        }  # fmt: skip
+        for one in found:
+            for version in one["spec"]["versions"] if one["kind"] == "CustomResourceDefinition" else ():
+                if version["served"]:
+                    served[f"/apis/{one['spec']['group']}/{version['name']}"].add(one["spec"]["names"]["plural"])
     # As `shoprank kind up` does, for bundles in an object store.
     storage = CHECKOUT / "manifests" / "storage-initializer" / "storage-container.yaml"
     plane.apply([yaml.safe_load(storage.read_text())])
-    for path in sorted(served):
-        # A controller that starts before its kinds are listed ends at once.
-        plane.processes.wait("kube-apiserver", lambda path=path: plane.answers(path))
+    for path, kinds in sorted(served.items()):
+        # A controller that starts before all its kinds are listed ends at once; a group is listed with its first one.
+        plane.processes.wait("kube-apiserver", lambda path=path, kinds=kinds: kinds <= plane.listed(path))
     _standard_mode(plane)
     _knative_settings(plane)
 
