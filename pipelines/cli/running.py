@@ -69,7 +69,8 @@ def demo(size: Size = "", out: Out = Path("out")) -> None:
     from pipelines.local import demo as shop
 
     started = time.monotonic()
-    finished = train("training", {"size": size} if size else {}, out)
+    given = {"compile": {"search": {"synonyms": list(shop.SYNONYMS)}}}
+    finished = train("training", {"size": size, **given} if size else given, out)
     console.print("\nAsking the real predictor\n", style="bold")
     answers = shop.ask_all(shop.champion(out / "registry"), public_path(out / "keys" / "signing.pem"))
     for question, answer in answers:

@@ -23,13 +23,16 @@ def encode_text(
     chinese: Annotated[
         bool | None, typer.Option(help="Encode texts with Chinese. Default: if the vocabulary has Chinese words.")
     ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Factor of similarities. Default: as of the shipped relevance model's encoder.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Export a text encoder, with which a search finds and ranks items by what they mean."""
     from components.encode_text.config import EncoderOptions
     from components.encode_text.export import export_encoder
 
-    given = {"query_prefix": query_prefix, "item_prefix": item_prefix, "chinese": chinese}
+    given = {"query_prefix": query_prefix, "item_prefix": item_prefix, "chinese": chinese, "scale": scale}
     options = EncoderOptions.read({"max_tokens": max_tokens, "quantise": quantise, **given}, "")
     with console.status("exporting"):
         found = export_encoder(encoder, out.resolve(), options)

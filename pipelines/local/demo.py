@@ -15,6 +15,8 @@ from pipelines.cli.asking import ask
 from pipelines.local.runs import Run
 
 MODEL_NAME = "shop"
+SYNONYMS = ("牛奶 => milk",)
+"""Rules of the demo's search, as a shop whose shoppers also ask in Chinese would give them."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def demo_requests(bundle: Path, query: str = "milk") -> list[DemoRequest]:
         DemoRequest(f"What should shopper {shopper} see?", {"user_id": shopper, "k": 8}),
         DemoRequest(f"Shopper {shopper} searches for '{query}'", {"user_id": shopper, "query": query, "k": 8}),
         DemoRequest("Searches for 'bananna'", {"user_id": shopper, "query": "bananna", "k": 4}),
+        DemoRequest("Searches for '牛奶'", {"query": "牛奶", "k": 4}),
         DemoRequest("Searches for 'coffee under $6 -decaf'", {"query": "coffee under $6 -decaf", "k": 4}),
         DemoRequest("An unknown shopper", {"user_id": "nobody-yet", "k": 8}),
         DemoRequest(f"What goes with '{item['title']}'", {"bought_with": [item["item_id"]], "k": 4}),

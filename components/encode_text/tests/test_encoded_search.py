@@ -33,7 +33,7 @@ PRICE = np.array([500, 300, 200, 100, 150, 900, 5, 3, np.nan], np.float32)
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("words")
-    export_encoder(str(write_model(root / "model")), root / "encoder", EncoderOptions(quantise=False))
+    export_encoder(str(write_model(root / "model")), root / "encoder", EncoderOptions(quantise=False, scale=1))
     return root / "encoder"
 
 

@@ -26,6 +26,7 @@ def test_sentence_transformers_model_from_a_wheel_knows_what_words_mean(minilm):
     assert encoder.query("耳机") is None and encoder.query(" ") is None
     record = json.loads((minilm / RECORD).read_text())
     assert (record["dim"], record["chinese"], record["max_tokens"]) == (384, False, 64)
+    assert record["scale"] == pytest.approx(1, abs=0.03), "the shipped relevance model was learned with it"
     assert sorted(path.name for path in minilm.iterdir()) == ["encoder.json", "encoder.onnx", "tokenizer.json"]
     assert sum(path.stat().st_size for path in minilm.iterdir()) < 25e6
 
@@ -69,7 +70,7 @@ def test_vocabulary_or_option_says_whether_chinese_is_known(tmp_path):
     [
         ("nowhere", "encoder 'nowhere' is no text encoder"),
         ("package:no_such_package_here", "no Python package 'no_such_package_here' is installed"),
-        ("package:json", "holds no sentence-transformers model"),
+        ("package:json", "the package holds no model that can be read"),
         ("package:../x", "no Python package"),
     ],
 )

@@ -40,15 +40,20 @@ class Document:
     attributes: tuple[tuple[str, str], ...] = ()
     description: str = ""
 
-    def text(self, field: Field) -> str:
-        """Text of one field."""
+    def parts(self, field: Field) -> tuple[str, ...]:
+        """Texts of one field: each level of the categories, each attribute."""
         match field:
             case Field.CATEGORY:
-                return " / ".join(self.categories)
+                found = self.categories
             case Field.ATTRIBUTES:
-                return " · ".join(filter(None, (stated(*attribute) for attribute in self.attributes)))
+                found = tuple(stated(*attribute) for attribute in self.attributes)
             case _:
-                return getattr(self, str(field.name).lower())
+                found = (getattr(self, str(field.name).lower()),)
+        return tuple(filter(None, found))
+
+    def text(self, field: Field) -> str:
+        """Text of one field."""
+        return (" / " if field is Field.CATEGORY else " · ").join(self.parts(field))
 
 
 def read_documents(table: Path | pa.Table) -> Iterator[Document]:

@@ -6,8 +6,9 @@ a tie breaker, Lucene's DisjunctionMaxQuery.
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from components.shared.search.documents import Document, Field
 from components.shared.search.postings import Postings, PostingsBuilder
 from components.shared.search.tantivy_folder import ROW, OpenIndex, create_index
 from components.shared.storage import read_json, write_json
-from components.shared.text.analyzer import ANALYZER_VERSION, Alternative, Analyzer, Word
+from components.shared.text.analyzer import ANALYZER_VERSION, Alternative, Analyzer, Terms, Word
 from components.shared.text.scripts import fold
 
 FIELD_WEIGHTS = {
@@ -60,7 +61,9 @@ class Matches:
 
 
 _FLAG = {f"{field.name}{ending}": int(field) for field in Field for ending in ("", _FORMS)}
-_CACHED = 50_000
+_CACHED = 200_000
+_PARTS_READ = 1_000
+"""Levels or attributes of an item that are read."""
 
 
 class SearchIndex:
@@ -73,17 +76,11 @@ class SearchIndex:
     def build(cls, documents: Iterable[Document], folder: Path, analyzer: Analyzer) -> "SearchIndex":
         """Index documents, row i being the i-th, into an empty folder."""
         postings, count = PostingsBuilder(), 0
-        # Many items share a brand, a category, an attribute or even a title.
+        # Most items share their brand, categories and attributes with others, many even the title.
         analysed, key = functools.lru_cache(_CACHED)(analyzer.terms), functools.lru_cache(_CACHED)(analyzer.key)
         with create_index(_schema(), folder) as writer:
             for count, document in enumerate(documents, 1):
-                terms: dict[str, list[str]] = {}
-                for field in Field:
-                    if text := document.text(field):
-                        found = analysed(text)
-                        # 'thenorthface' is The North Face.
-                        brand = analysed(code(text)).plain if field is Field.BRAND else []
-                        terms[str(field.name)], terms[f"{field.name}{_FORMS}"] = found.plain, [*found.forms, *brand]
+                terms = _terms(document, analysed)
                 postings.add((_FLAG[name], words) for name, words in terms.items())
                 texts = {name: " ".join(words) for name, words in terms.items() if words}
                 whole = {_CODE: _codes(document), _WHOLE_TITLE: key(document.title)}
@@ -258,6 +255,19 @@ def _schema() -> tantivy.SchemaBuilder:
     for name in (_CODE, _WHOLE_TITLE):
         builder.add_text_field(name, tokenizer_name="raw", index_option="basic")
     return builder
+
+
+def _terms(document: Document, analysed: Callable[[str], Terms]) -> dict[str, list[str]]:
+    """Terms of an item by the name of the field that they are indexed in."""
+    terms: dict[str, list[str]] = {}
+    for field in Field:
+        found = [analysed(text) for text in islice(document.parts(field), _PARTS_READ)]
+        if found:
+            # 'thenorthface' is The North Face.
+            brand = analysed(code(document.brand)).plain if field is Field.BRAND else []
+            terms[str(field.name)] = [term for one in found for term in one.plain]
+            terms[f"{field.name}{_FORMS}"] = [*(term for one in found for term in one.forms), *brand]
+    return terms
 
 
 def code(text: str) -> str:

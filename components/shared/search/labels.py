@@ -55,8 +55,9 @@ class Labels:
         found: dict[str, Label] = {}
         ranked = sorted(counts.items(), key=lambda entry: (_ORDER.index(entry[0][0]), -entry[1], entry[0]))
         for (kind, attribute, name), items in ranked:
-            key = index.analyzer.key(name)
-            if items < _LEAST_ITEMS or not 0 < len(key.split()) <= _LONGEST or key.replace(".", "").isdigit():
+            # Most names are of one item: only those that may be kept are analysed.
+            key = index.analyzer.key(name) if items >= _LEAST_ITEMS else ""
+            if not 0 < len(key.split()) <= _LONGEST or key.replace(".", "").isdigit():
                 continue
             holding = min(map(index.postings.frequency, key.split()))
             if kind != "attribute" or items >= _LEAST_SHARE * holding:

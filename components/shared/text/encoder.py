@@ -36,6 +36,7 @@ class EncoderRecord:
         query_prefix, item_prefix: Put before a query and before an item's text.
         chinese: Whether its vocabulary has words, not only characters, of Chinese; without them it encodes no text
             with Chinese in it.
+        scale: Factor of its centred cosines, see components/encode_text/calibration.py.
     """
 
     source: str
@@ -44,6 +45,7 @@ class EncoderRecord:
     query_prefix: str = ""
     item_prefix: str = ""
     chinese: bool = False
+    scale: float = 1.0
 
     def write(self, folder: Path) -> None:
         """Write it into an encoder's folder."""
