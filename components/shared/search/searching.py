@@ -14,6 +14,7 @@ from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
 from components.shared.search.learned import build_learned, load_learned
 from components.shared.search.phrases import catalog_phrases
+from components.shared.search.query_log import QueryLog
 from components.shared.search.relevance import RelevanceModel
 from components.shared.search.suggestions import Suggestions
 from components.shared.search.synonyms import Synonyms
@@ -108,7 +109,7 @@ class CatalogSearch:
             folder: Where to write.
             options: Language, synonyms, encoder and relevance model.
             weights: How often each item is asked for, which decides between two words that a misspelt one may be.
-            queries: Number of searches by query, which are suggested to those who type.
+            queries: Number of searches by query: what is suggested, and which words a misspelt one may be.
             previous: An earlier folder, from which encoder, vectors and relevance model are taken.
 
         Raises:
@@ -119,9 +120,10 @@ class CatalogSearch:
         index = SearchIndex.build(documents(), folder, analyzer)
         (folder / _WORDS).mkdir()
         texts = (" ".join(map(one.text, Field)) for one in documents())
-        CatalogWords.build(texts, folder / _WORDS, analyzer, weights)
+        log = QueryLog.of(queries or {}, index, Synonyms(parse_synonyms(options.synonyms), index))
+        CatalogWords.build(texts, folder / _WORDS, analyzer, weights, log.words, log.by_synonym)
         Labels.of(documents(), index).save(folder / _LABELS)
-        Suggestions(catalog_phrases(documents, index, weights, queries)).save(folder)
+        Suggestions(catalog_phrases(documents, index, weights, log.queries)).save(folder)
         build_learned(documents(), folder, options, previous)
 
     @classmethod

@@ -92,8 +92,9 @@ class QueryReader:
         corrections: dict[str, str] = {}
         synonyms: dict[str, list[str]] = {}
         if not verbatim:
+            # A word that stands for one of the catalog is no misspelling; a corrected word may stand for others.
+            words = list(self._corrected(words, self._synonyms.expand(words, {}), corrections))
             words = self._synonyms.expand(words, synonyms)
-            words = list(self._corrected(words, corrections))
             words = [self._joined(words, at) for at in range(len(words))]
         unknown = tuple(dict.fromkeys(word.text for word in words if not self._index.known(word)))
         # A name that is given twice counts once.
@@ -118,10 +119,12 @@ class QueryReader:
             at = stated.end
         return [*words, *analyzer.words(text[at:])], tuple(free)
 
-    def _corrected(self, words: Sequence[Word], corrections: dict[str, str]) -> Iterator[Word]:
-        """The words, those that no item has replaced by what they probably mean."""
+    def _corrected(
+        self, words: Sequence[Word], expanded: Sequence[Word], corrections: dict[str, str]
+    ) -> Iterator[Word]:
+        """The words, those that no item has, nor a synonym of them, replaced by what they probably mean."""
         for at, word in enumerate(words):
-            if self._index.known(word) or self._known_beside(words, at):
+            if self._index.known(expanded[at]) or self._known_beside(words, at):
                 yield word
             elif meant := self._meant(words, at):
                 corrections[word.text] = meant
@@ -139,8 +142,8 @@ class QueryReader:
         others = [word.alternatives[0].terms for word in (*words[:at], *words[at + 1 :]) if self._index.known(word)]
 
         def beside(meant: str) -> float:
-            terms = self._index.analyzer.terms(meant).plain
-            together = [self._index.together([*terms, *other]) for other in others]
+            forms = [self._index.analyzer.terms(meant).plain, *self._synonyms.of(meant)]
+            together = [max(self._index.together([*form, *other]) for form in forms) for other in others]
             # A short word is one edit from many others: 'diet coke' is no 'cone' if there is no diet cone.
             return sum(together) if all(together) or len(words[at].text) >= _SHORT else -1.0
 
