@@ -41,13 +41,14 @@ def search_eval(
         Path | None, typer.Option(help="Public key to verify bundles. Default: that of --out, if it has one.")
     ] = None,
     relevant_grade: Annotated[float, typer.Option(help="Lowest grade of a relevant item.")] = 1.0,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Also measure the search without each step.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the search on judgments or clicks beside plain BM25 and, with --champion, another model."""
     from components.evaluate_search.config import SearchEvaluationOptions
     from components.evaluate_search.evaluate import Searched, evaluate_search
 
-    options = SearchEvaluationOptions.read({"relevant_grade": relevant_grade}, "")
+    options = SearchEvaluationOptions.read({"relevant_grade": relevant_grade, "ablation": ablation}, "")
     given = options_of(config, set_, mapping=mapping)
     bundle = None if items else champion_bundle(existing_registry(out, own_registry(given)), model_name)
     searched = Searched(
@@ -134,8 +135,22 @@ def _show(result: MappingOf[str, Any], notes: Sequence[str]) -> None:
             f"against the champion: overlap@10 {similarity['overlap_at_10']:.4f}, rank-biased overlap "
             f"{similarity['rank_biased_overlap']:.4f}, churn {similarity['churn']:.4f}, over {queries:,} queries"
         )
+    if ablation := result.get("ablation"):
+        _show_ablation(ablation)
     for note in notes:
         console.print(Text.assemble(("  ! ", "yellow"), printable(note)), soft_wrap=True)
+
+
+def _show_ablation(ablation: MappingOf[str, Any]) -> None:
+    from components.evaluate_search.report import COLUMNS
+
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("without", COLUMNS["ndcg_at_10"], "minus the whole search", COLUMNS["zero_result_rate"]):
+        table.add_column(heading, justify="left" if heading == "without" else "right")
+    for step, found in sorted(ablation.items(), key=lambda entry: entry[1]["difference"]["mean"]):
+        figures = f"{found['ndcg_at_10']:.4f}", _difference(found["difference"]), f"{found['zero_result_rate']:.4f}"
+        table.add_row(step.replace("_", " "), *figures)
+    console.print(table)
 
 
 def _difference(found: MappingOf[str, Any]) -> str:
