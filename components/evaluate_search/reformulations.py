@@ -114,10 +114,10 @@ _REFORMULATED = f"""
 WITH later AS (
     SELECT *, min(run) FILTER (WHERE led) OVER ({_NEXT}) AS target_run FROM runs
 ), pairs AS (
-    SELECT later.query AS source, runs.query AS target, count(DISTINCT user_id) AS shoppers
-    FROM later JOIN runs USING (user_id, session_id, visit)
-    WHERE NOT later.led AND runs.run = later.target_run AND later.query <> runs.query
-        AND runs.first - later.last <= INTERVAL {SOON_MINUTES} MINUTES
+    SELECT a.query AS source, b.query AS target, count(DISTINCT a.user_id) AS shoppers
+    FROM later AS a JOIN runs AS b ON a.user_id = b.user_id AND a.session_id = b.session_id AND a.visit = b.visit
+        AND a.target_run = b.run
+    WHERE NOT a.led AND a.query <> b.query AND b.first - a.last <= INTERVAL {SOON_MINUTES} MINUTES
     GROUP BY ALL HAVING shoppers >= $shoppers
 ), failed AS (
     SELECT query AS source, count(DISTINCT user_id) AS failures FROM runs WHERE NOT led GROUP BY ALL
@@ -144,8 +144,8 @@ WITH counts AS (
     JOIN lengths AS x ON x.query = a.query JOIN lengths AS y ON y.query = b.query
     GROUP BY ALL HAVING cosine >= $cosine
 ), shared AS (
-    SELECT source, target, item_id FROM alike JOIN compared AS a ON a.query = source
-    JOIN compared AS b USING (item_id) WHERE b.query = target
+    SELECT source, target, a.item_id FROM alike JOIN compared AS a ON a.query = source
+    JOIN compared AS b ON b.query = target AND b.item_id = a.item_id
 ), each AS (
     SELECT source, target, query, count(DISTINCT user_id) AS shoppers
     FROM shared JOIN taken USING (item_id) WHERE query IN (source, target) GROUP BY ALL
