@@ -28,7 +28,8 @@ class QueryPair:
         shoppers: Distinct shoppers that reformulated it; or that took, by the rarer query, items that the other has.
         lift: Share of these among those that failed with `source`, over the share of all shoppers that succeeded with
             `target`; None for a pair of items.
-        cosine: Of the items taken by each, by shoppers; None for a reformulation.
+        cosine: Of the shares of items taken with each, less those of all shoppers, so that items which everybody takes
+            make no two queries alike; None for a reformulation.
     """
 
     source: str
@@ -130,19 +131,27 @@ FROM pairs JOIN failed USING (source) JOIN succeeded USING (target)
 WHERE lift >= $lift ORDER BY shoppers DESC, lift DESC, source, target LIMIT {_PAIRS}
 """
 _SAME_ITEMS = f"""
-WITH counts AS (
+WITH usual AS (
+    SELECT item_id, count(*) / (SELECT count(*) FROM taken) AS usual FROM taken GROUP BY item_id
+), counts AS (
     SELECT query, item_id, count(*) AS n FROM taken
     SEMI JOIN (SELECT query FROM taken GROUP BY query HAVING count(DISTINCT user_id) >= $shoppers) USING (query)
     GROUP BY ALL
+), shares AS (
+    SELECT query, item_id, n, n / sum(n) OVER (PARTITION BY query) AS share FROM counts
+), base AS (SELECT sum(usual * usual) AS base FROM usual
 ), lengths AS (
-    SELECT query, sqrt(sum(n * n)) AS length FROM counts GROUP BY query
+    SELECT query, sum(share * usual) AS cross_sum, sqrt(sum(share * share) - 2 * cross_sum + any_value(base)) AS length
+    FROM shares JOIN usual USING (item_id), base GROUP BY query
 ), compared AS (
-    SELECT * FROM counts QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY n DESC, query) <= {_QUERIES_OF_ITEM}
+    SELECT * FROM shares QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY n DESC, query) <= {_QUERIES_OF_ITEM}
+), products AS (
+    SELECT a.query AS source, b.query AS target, sum(a.share * b.share) AS product
+    FROM compared AS a JOIN compared AS b ON a.item_id = b.item_id AND a.query < b.query GROUP BY ALL
 ), alike AS (
-    SELECT a.query AS source, b.query AS target, sum(a.n * b.n) / any_value(x.length) / any_value(y.length) AS cosine
-    FROM compared AS a JOIN compared AS b ON a.item_id = b.item_id AND a.query < b.query
-    JOIN lengths AS x ON x.query = a.query JOIN lengths AS y ON y.query = b.query
-    GROUP BY ALL HAVING cosine >= $cosine
+    SELECT source, target, (product - x.cross_sum - y.cross_sum + base) / x.length / y.length AS cosine
+    FROM products JOIN lengths AS x ON x.query = source JOIN lengths AS y ON y.query = target, base
+    WHERE x.length > 1e-9 AND y.length > 1e-9 AND cosine >= $cosine
 ), shared AS (
     SELECT source, target, a.item_id FROM alike JOIN compared AS a ON a.query = source
     JOIN compared AS b ON b.query = target AND b.item_id = a.item_id

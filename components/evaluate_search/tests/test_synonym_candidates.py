@@ -88,6 +88,15 @@ def test_queries_that_lead_to_the_same_items_are_offered_both_ways(log):
     assert candidate.line == "grey sofa, settee  # 3 shoppers, cosine 1.00 of the items taken"
 
 
+def test_items_that_everybody_takes_make_no_queries_alike(log):
+    for number in range(6):
+        for query in ("sofa", "garden", "toilet", "blue"):
+            log.visit(f"{query}{number}", (query, "lamp"))
+        for query, item in (("sofa", "sofa"), ("garden", "bench"), ("toilet", "paper"), ("blue", "sofa2")):
+            log.visit(f"{query}{number}", (query, item))
+    assert log.rules() == []
+
+
 def test_what_no_item_has_goes_one_way(log):
     for number in range(3):
         log.visit(f"a{number}", ("canape", "sofa"))
