@@ -122,7 +122,7 @@ def test_judgments_of_the_release_are_read_before_anything_is_trained(tmp_path):
         ("query\ntea\n", "has no item of grade 2 or more"), ("item_id,grade\n1,2\n", "have no column 'query'"),
     ):  # fmt: skip
         judgments.write_text(text)
-        with pytest.raises(InputError, match="release.search.judgments: ") as raised:
+        with pytest.raises(InputError, match=r"release\.search\.judgments: ") as raised:
             check(release={"search": gate})
         assert message in raised.value.headline and raised.value.fix
     judgments.write_text("query,item_id,grade\ntea,1,2\n")
