@@ -17,6 +17,9 @@ VISIT_MINUTES, SOON_MINUTES = 30, 10
 """Longest pause within a visit, and between the end of a failed query and its reformulation."""
 _QUERIES_OF_ITEM, _PAIRS = 50, 20_000
 """Queries of an item that are compared, those of most shoppers, and pairs that are returned."""
+_OWN = 0.5
+"""Least ratio of lengths of a query's shares of items less those of all shoppers, and of its shares: below it, chance
+decides which way the difference points."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ WITH usual AS (
 ), lengths AS (
     SELECT query, sum(share * usual) AS cross_sum, sqrt(sum(share * share) - 2 * cross_sum + any_value(base)) AS length
     FROM shares JOIN usual USING (item_id), base GROUP BY query
+    HAVING length > {_OWN} * sqrt(sum(share * share))
 ), compared AS (
     SELECT * FROM shares QUALIFY row_number() OVER (PARTITION BY item_id ORDER BY n DESC, query) <= {_QUERIES_OF_ITEM}
 ), products AS (
@@ -151,7 +155,7 @@ WITH usual AS (
 ), alike AS (
     SELECT source, target, (product - x.cross_sum - y.cross_sum + base) / x.length / y.length AS cosine
     FROM products JOIN lengths AS x ON x.query = source JOIN lengths AS y ON y.query = target, base
-    WHERE x.length > 1e-9 AND y.length > 1e-9 AND cosine >= $cosine
+    WHERE cosine >= $cosine
 ), shared AS (
     SELECT source, target, a.item_id FROM alike JOIN compared AS a ON a.query = source
     JOIN compared AS b ON b.query = target AND b.item_id = a.item_id
