@@ -90,7 +90,8 @@ COMPILE = Profile(cpu="4", memory="16Gi")
 SERVE = Profile(cpu="2", memory="4Gi", cached=False, verifies=True)
 REFRESH = Profile(cpu="2", memory="8Gi", cached=False, registry=True, verifies=True)
 RELEASE = Profile(cpu="1", memory="2Gi", cached=False, registry=True)
-REGISTER = dataclasses.replace(RELEASE, verifies=True, signs=True)
+REGISTER = dataclasses.replace(RELEASE, cpu="2", memory="4Gi", verifies=True, signs=True)
+"""With judgments it opens the new bundle and the champion, as a predictor does."""
 ROLLOUT = Profile(cpu="1", memory="2Gi", cached=False, registry=True, retries=5, retried_for=FORTNIGHT)
 """Runs for as long as the rollout takes; a retry resumes it after the loss of a pod."""
 

@@ -88,14 +88,14 @@ def _compile(flat: Mapping[str, Any], sections: Sections) -> None:
     search = CompileOptions.read(sections["compile"], "compile").search
     for name, source in {"encoder": search.encoder, "relevance": search.relevance}.items():
         if source:
-            _exists(f"compile.search.{name}", source)
+            _exists(f"compile.search.{name}", source, "give what encode_text or train_relevance wrote")
 
 
-def _exists(option: str, source: str) -> None:
+def _exists(option: str, source: str, fix: str) -> None:
     from components.shared.fingerprint import files_below
 
     if not files_below(source, option)[1]:
-        raise InputError(f"{option}: '{source}' does not exist", "give what encode_text or train_relevance wrote")
+        raise InputError(f"{option}: '{source}' does not exist", fix)
 
 
 def _release(flat: Mapping[str, Any], sections: Sections) -> None:
@@ -104,6 +104,23 @@ def _release(flat: Mapping[str, Any], sections: Sections) -> None:
 
     release = ReleaseOptions.read(sections["release"], "release")
     RolloutOptions.read(sections["rollout"], "rollout").check(flat["strategy"], release.mode)
+    if release.search.judgments:
+        _judgments("release.search.judgments", release.search.judgments, release.search.relevant_grade)
+
+
+def _judgments(option: str, source: str, relevant: float) -> None:
+    """Judgments can be read and have a relevant item: they are only used after all training."""
+    from components.evaluate_search.config import SearchEvaluationOptions
+    from components.evaluate_search.judgments import read_judgments
+
+    fix = "give columns query, item_id and grade (or clicks)"
+    _exists(option, source, fix)
+    try:
+        judgments = read_judgments(source, SearchEvaluationOptions(relevant_grade=relevant))
+    except InputError as error:
+        raise InputError(f"{option}: {error.headline}", error.fix) from error
+    if not any(grade >= relevant for items in judgments.grades.values() for grade in items.values()):
+        raise InputError(f"{option}: '{source}' has no item of grade {relevant:g} or more", fix)
 
 
 def _tuning(flat: Mapping[str, Any], sections: Sections) -> None:

@@ -25,6 +25,8 @@ class SearchEvaluationOptions(Options):
     positions have 86 % of the weight."""
     examples: Count = 10
     """Number of most improved, and of most worsened, queries that are shown side by side."""
+    ablation: bool = False
+    """Whether the search is also measured without each of its steps, which takes about ten times as long."""
     resamples: Count = 10_000
     """Resamples of the queries for each interval."""
     seed: Amount = 0

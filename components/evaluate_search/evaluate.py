@@ -5,15 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
+from components.evaluate_search.ablation import ablated_answers, unused
 from components.evaluate_search.catalog import SearchCatalog, bundle_catalog, items_catalog
 from components.evaluate_search.config import SearchEvaluationOptions
 from components.evaluate_search.judgments import Judgments, read_judgments
-from components.evaluate_search.measuring import Watch, measure, scored_queries
+from components.evaluate_search.measuring import Answers, Watch, measure, scored_queries
 from components.evaluate_search.report import evaluation_page
 from components.evaluate_search.summary import Measured, figures, flat_figures, query_table
-from components.evaluate_search.systems import BASELINE, CHAMPION, PRODUCT, ModelSearch, catalog_systems
+from components.evaluate_search.systems import BASELINE, CHAMPION, PRODUCT, ModelSearch, ProductSearch, catalog_systems
 from components.shared.errors import InputError
 from components.shared.evaluation.search_systems import SearchSystem
 from components.shared.schema.account import told
@@ -83,28 +85,17 @@ def evaluate_search(
         DataError: no item is valid.
         BundleError: a bundle is incomplete or not trusted.
     """
-    watch(0.0, "reading judgments")
-    judgments = read_judgments(source, options)
-    if judgments.kind == "queries" and searched.champion is None:
-        raise InputError(
-            f"judgments '{source}' have only queries, and there is no champion to compare answers with",
-            "give a champion, or add the columns item_id and grade (or clicks)",
-        )
-    watch(0.1, "reading the catalog")
-    catalog = _catalog(searched)
-    judgments = judgments.within(catalog.row_of)
-    scored = scored_queries(judgments, options.relevant_grade)
-    if judgments.kind != "queries" and not scored.any():
-        raise InputError(
-            f"no query of '{source}' has an item of grade {options.relevant_grade:g} or more in the catalog",
-            "set relevant_grade to the lowest grade of a relevant item",
-        )
+    judgments, catalog, scored = _judged(source, searched, options, watch)
     systems, about = _systems(searched, catalog, judgments.kind)
-    answers = measure(
-        systems, judgments, catalog, options.relevant_grade, lambda share, note: watch(0.2 + 0.7 * share, note)
-    )
-    measured = Measured(judgments, answers, scored, options)
+    end = 0.3 if options.ablation else 0.9
+    answers = measure(systems, judgments, catalog, options.relevant_grade, _between(watch, 0.2, end))
+    whole, without = systems[PRODUCT], dict[str, Answers]()
     notes = _notes(judgments, catalog, systems)
+    if options.ablation and isinstance(whole, (ProductSearch, ModelSearch)):
+        without = ablated_answers(whole, judgments, catalog, options.relevant_grade, _between(watch, end, 0.9))
+        if lacking := unused(whole):
+            notes += (f"ablation: the search has no {' or '.join(lacking)} to switch off",)
+    measured = Measured(judgments, answers, scored, options, without)
     result = {
         "judgments": {**_facts(judgments), "source": source, "kind": judgments.kind},
         "catalog": {"source": catalog.source, "items": len(catalog)},
@@ -116,6 +107,38 @@ def evaluate_search(
     _write(result, measured, catalog, out, html)
     watch(1.0, f"{int(scored.sum()):,} of {len(measured.queries):,} queries scored")
     return SearchEvaluation(result, notes)
+
+
+def _judged(
+    source: str, searched: Searched, options: SearchEvaluationOptions, watch: Watch
+) -> tuple[Judgments, SearchCatalog, np.ndarray]:
+    """Judgments of the catalog, the catalog, and whether each query has a relevant item."""
+    watch(0.0, "reading judgments")
+    judgments = read_judgments(source, options)
+    if judgments.kind == "queries" and searched.champion is None:
+        raise InputError(
+            f"judgments '{source}' have only queries, and there is no champion to compare answers with",
+            "give a champion, or add the columns item_id and grade (or clicks)",
+        )
+    if judgments.kind == "queries" and options.ablation:
+        raise InputError(
+            f"judgments '{source}' have only queries, which do not tell what a step is worth",
+            "add the columns item_id and grade (or clicks), or leave out ablation",
+        )
+    watch(0.1, "reading the catalog")
+    catalog = _catalog(searched)
+    judgments = judgments.within(catalog.row_of)
+    scored = scored_queries(judgments, options.relevant_grade)
+    if judgments.kind != "queries" and not scored.any():
+        raise InputError(
+            f"no query of '{source}' has an item of grade {options.relevant_grade:g} or more in the catalog",
+            "set relevant_grade to the lowest grade of a relevant item",
+        )
+    return judgments, catalog, scored
+
+
+def _between(watch: Watch, start: float, end: float) -> Watch:
+    return lambda share, note: watch(start + (end - start) * share, note)
 
 
 def _catalog(searched: Searched) -> SearchCatalog:

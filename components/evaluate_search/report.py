@@ -36,6 +36,8 @@ def evaluation_page(result: Mapping[str, Any], measured: Measured, catalog: Sear
         printable(f"judgments: {result['judgments']['source']}; catalog: {result['catalog']['source']}"),
     )
     _figures(page, result)
+    if "ablation" in result:
+        _ablation(page, result)
     _side_by_side(page, measured, catalog)
     (_gains if measured.scored.any() else _changes)(page, measured)
     return page
@@ -66,6 +68,21 @@ def _figures(page: Page, result: Mapping[str, Any]) -> None:
         )
     if result["notes"]:
         page.checks([("warning", printable(note)) for note in result["notes"]])
+
+
+def _ablation(page: Page, result: Mapping[str, Any]) -> None:
+    page.section("Ablation", "The search without one step at a time, the most useful step first.")
+    steps = sorted(result["ablation"].items(), key=lambda entry: entry[1]["difference"]["mean"])
+    page.table(
+        ["without", "nDCG@10", "minus the whole search", "queries worse", "better", "zero results"],
+        [[step.replace("_", " "), f"{found['ndcg_at_10']:.4f}", estimate(found["difference"], signed=True),
+          found["difference"]["worse"], found["difference"]["better"], f"{found['zero_result_rate']:.4f}"]
+         for step, found in steps],
+    )  # fmt: skip
+    page.text(
+        "Below 0: the step helps. Nothing is learned again, so a relevance model reads what the other steps leave of "
+        "its inputs. Intervals as above; all steps share their resamples."
+    )
 
 
 def _gains(page: Page, measured: Measured) -> None:

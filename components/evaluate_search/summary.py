@@ -1,12 +1,13 @@
 """From the answers to the figures: means, paired differences, similarity to the champion, the table of queries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from components.evaluate_search.ablation import ablation_figures
 from components.evaluate_search.config import SearchEvaluationOptions
 from components.evaluate_search.judgments import Judgments
 from components.evaluate_search.measuring import FIRST, METRICS, Answers
@@ -24,12 +25,14 @@ class Measured:
         answers: of each system; without judgments, not of the baseline.
         scored: bool [queries], whether a query has a relevant item.
         options: of the evaluation.
+        without: answers of the product without each of its steps, by step; {} without an ablation.
     """
 
     judgments: Judgments
     answers: Mapping[str, Answers]
     scored: np.ndarray
     options: SearchEvaluationOptions
+    without: Mapping[str, Answers] = field(default_factory=dict)
 
     @property
     def queries(self) -> list[str]:
@@ -82,6 +85,9 @@ def figures(measured: Measured) -> dict[str, Any]:
     if similarity := measured.similarity():
         means = {name: float(values.mean()) for name, values in similarity.items()}
         result["champion_similarity"] = {**means, "churn": 1.0 - means["rank_biased_overlap"]}
+    bootstrap = measured.options.bootstrap
+    if ablation := ablation_figures(measured.answers[PRODUCT], measured.without, measured.scored, bootstrap):
+        result["ablation"] = ablation
     return result
 
 
@@ -108,6 +114,11 @@ def flat_figures(result: Mapping[str, Any]) -> dict[str, float]:
         flat |= {f"difference_to_{other}": found["mean"], f"difference_to_{other}_low": found["low"],
                  f"difference_to_{other}_high": found["high"]}  # fmt: skip
     flat |= result.get("champion_similarity", {})
+    for step, found in result.get("ablation", {}).items():
+        flat |= {f"without_{step}_{name}": found[name] for name in ("ndcg_at_10", "zero_result_rate")}
+        flat |= {f"without_{step}_difference": found["difference"]["mean"],
+                 f"without_{step}_difference_low": found["difference"]["low"],
+                 f"without_{step}_difference_high": found["difference"]["high"]}  # fmt: skip
     return {name: float(value) for name, value in flat.items() if value is not None}
 
 
@@ -131,6 +142,8 @@ def query_table(measured: Measured) -> pa.Table:
         columns[f"{system}_item_ids"] = pa.array(
             _taken([one[:FIRST] for one in found.results], order), pa.list_(pa.string())
         )
+    for step, found in measured.without.items():
+        columns[f"without_{step}_ndcg_at_10"] = found.metrics["ndcg_at_10"][order]
     return pa.table({
         name: pa.array(values, from_pandas=True) if isinstance(values, np.ndarray) else values
         for name, values in columns.items()

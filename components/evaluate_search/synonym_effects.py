@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.evaluate_search.catalog import SearchCatalog
-from components.evaluate_search.systems import catalog_search
 from components.shared.search.config import parse_synonyms
 from components.shared.search.searching import CatalogSearch
 
@@ -32,27 +31,27 @@ class SynonymEffect:
     best: tuple[str, ...]
 
 
-def synonym_effects(lines: Sequence[str], catalog: SearchCatalog) -> list[SynonymEffect]:
+def synonym_effects(lines: Sequence[str], catalog: SearchCatalog, search: CatalogSearch) -> list[SynonymEffect]:
     """Ask for each text that a rule expands, without and with all rules.
 
     Args:
         lines: Rules, see SearchOptions.synonyms.
         catalog: Items to search.
+        search: Of the catalog, without rules.
 
     Raises:
         InputError: a line is no rule; the message names it.
     """
     rules = parse_synonyms(lines)
-    plain = catalog_search(catalog)
-    expanded = plain.with_synonyms(lines)
+    expanded = search.with_synonyms(lines)
     effects = []
     for rule in rules:
-        known = {text: bool(plain.index.together(plain.index.analyzer.terms(text).plain)) for text in rule.targets}
+        known = {text: bool(search.index.together(search.index.analyzer.terms(text).plain)) for text in rule.targets}
         for text in rule.sources:
             rows = _whole(expanded, text)
             effects.append(
                 SynonymEffect(
-                    rule.line, text, len(_whole(plain, text)), len(rows),
+                    rule.line, text, len(_whole(search, text)), len(rows),
                     tuple(target for target in rule.targets if target != text and not known[target]),
                     tuple(catalog.title(catalog.item_id[row]) for row in rows[:3]),
                 )

@@ -1,23 +1,28 @@
 """The searches that are measured: plain BM25, the search of the product over a catalog, and the answers of a model."""
 
+import dataclasses
 import logging
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
 
 import bm25s
 import numpy as np
+import pyarrow as pa
 
 from components.evaluate_search.catalog import SearchCatalog
 from components.shared.evaluation.search_systems import SearchSystem
+from components.shared.features.columns import ItemStatistic
+from components.shared.features.vocabulary import read_queries
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
 from components.shared.search.candidates import ItemFacts
 from components.shared.search.config import SearchOptions
 from components.shared.search.documents import read_documents
-from components.shared.search.searching import CatalogSearch
+from components.shared.search.searching import CatalogSearch, read_options
 from components.shared.search.understanding import Understanding
 
 # bm25s logs every index that it builds at level DEBUG, regardless of the root logger's level.
@@ -77,9 +82,16 @@ class PlainBm25:
 
 def catalog_search(catalog: SearchCatalog, options: SearchOptions = _DEFAULTS) -> CatalogSearch:
     """Index a catalog in a temporary folder, whose files stay mapped into memory when it is gone."""
+    return _indexed(catalog.table, ItemFacts(catalog.table["price"].to_numpy().astype(np.float32)), options)
+
+
+def _indexed(
+    items: pa.Table | Path, facts: ItemFacts, options: SearchOptions, queries: Mapping[str, float] | None = None
+) -> CatalogSearch:
+    asked = None if facts.asked is None else facts.asked.tolist()
     with tempfile.TemporaryDirectory(prefix="shoprank-") as folder:
-        CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder), options)
-        return CatalogSearch.load(Path(folder), ItemFacts(catalog.table["price"].to_numpy().astype(np.float32)), 0)
+        CatalogSearch.build(lambda: read_documents(items), Path(folder), options, asked, queries)
+        return CatalogSearch.load(Path(folder), facts, 0)
 
 
 class ProductSearch:
@@ -92,20 +104,33 @@ class ProductSearch:
     """
 
     def __init__(self, catalog: SearchCatalog, verbatim: bool = False, options: SearchOptions = _DEFAULTS):
-        self._catalog, self._search, self._verbatim = catalog, catalog_search(catalog, options), verbatim
+        self._catalog, self.searched, self._verbatim = catalog, catalog_search(catalog, options), verbatim
+        self._options = options
+
+    def with_search(self, search: CatalogSearch) -> "ProductSearch":
+        """The same with another search of the same items."""
+        changed = copy(self)
+        changed.searched = search
+        return changed
+
+    def unstemmed(self) -> CatalogSearch:
+        """The search over an index of words as they are written, with the vectors and the model that it has."""
+        own = self._options
+        plain = SearchOptions(language=own.language, stemming=False, synonyms=own.synonyms)
+        return self.searched.with_words_of(catalog_search(self._catalog, plain))
 
     def search(self, query: str, count: int) -> list[str]:
         """What the query finds."""
-        return self._ids(self._search.find(self._read(query), count).item)
+        return self._ids(self.searched.find(self._read(query), count).item)
 
     def rank(self, query: str, item_ids: Sequence[str]) -> list[str]:
         """See CatalogSearch.rank."""
         rows = np.array([self._catalog.row_of[name] for name in item_ids], np.int64)
         read = self._read(query)
-        return self._ids(self._search.rank(read, rows))
+        return self._ids(self.searched.rank(read, rows))
 
     def _read(self, query: str) -> Understanding:
-        return self._search.understand(query, self._verbatim)
+        return self.searched.understand(query, self._verbatim)
 
     def _ids(self, rows: np.ndarray) -> list[str]:
         return [self._catalog.item_id[row] for row in rows.tolist()]
@@ -129,6 +154,27 @@ class ModelSearch:
         spec = self._recommender.spec
         self._shopper = self._recommender.store.before(np.zeros(1), np.array([spec.as_of]), spec.max_history)
         self._ids = self._recommender.catalog.item_id.to_pylist()
+        self._bundle = bundle
+
+    @property
+    def searched(self) -> CatalogSearch:
+        """Its search."""
+        assert self._recommender.search is not None
+        return self._recommender.search
+
+    def with_search(self, search: CatalogSearch) -> "ModelSearch":
+        """The same model with another search of the same items."""
+        changed = copy(self)
+        changed._recommender = dataclasses.replace(self._recommender, search=search)
+        return changed
+
+    def unstemmed(self) -> CatalogSearch:
+        """See ProductSearch.unstemmed."""
+        own, statistics = read_options(self._bundle / "search"), self._recommender.statistics
+        facts = ItemFacts(self._recommender.catalog.list_price, statistics[:, ItemStatistic.POPULARITY_LONG])
+        plain = SearchOptions(language=own.language, stemming=False, synonyms=own.synonyms)
+        rebuilt = _indexed(self._bundle / "items.parquet", facts, plain, read_queries(self._bundle))
+        return self.searched.with_words_of(rebuilt)
 
     def lacking(self, item_ids: Sequence[str]) -> int:
         """Number of the items that the bundle's catalog lacks, which it can never find."""

@@ -125,7 +125,7 @@ def ingest(
     with staging(outputs.events) as connection:
         for table, chosen in sources.items():
             stage(connection, table, chosen)
-            _check_rows(connection, table, files[table] or source)
+            check_rows(connection, table, files[table] or source)
         summary = _summary(connection, sources)
         _write(connection, outputs, summary.account)
     for sentence in told(summary.account):
@@ -178,7 +178,13 @@ def _counts(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str | Non
     return dict(found)
 
 
-def _check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) -> None:
+def check_rows(connection: duckdb.DuckDBPyConnection, table: str, source: str) -> None:
+    """Check that a staged table has rows, and that one of them is valid.
+
+    Raises:
+        InputError: there is no event.
+        DataError: no row is valid; the message has the reasons.
+    """
     counts = _counts(connection, table)
     if not counts and table == "events":
         raise InputError(f"source '{source}' has no rows", "give a source with at least one event")

@@ -3,10 +3,10 @@
 from kfp.dsl import Artifact, Input, Model, Output
 
 from components.image_component import image_component
-from components.shared.images import DATA_IMAGE
+from components.shared.images import TRAIN_IMAGE
 
 
-@image_component(DATA_IMAGE)
+@image_component(TRAIN_IMAGE)
 def register_model(
     compiled: Input[Model],
     evaluation: Input[Artifact],
@@ -26,7 +26,7 @@ def register_model(
         model_name: Name in the registry.
         signing_key: PEM file of the Ed25519 private key; it must exist (`shoprank keys create`).
         public_key: PEM file of the public key that predictors trust; empty: not compared.
-        release: Options of components/shared/release/config.py, ReleaseOptions: lineage, publish, storage.
+        release: Options of components/shared/release/config.py, ReleaseOptions: lineage, search, publish, storage.
 
     Returns:
         bundle: The signed bundle.
@@ -40,9 +40,9 @@ def register_model(
     options = ReleaseOptions.read(release, "release")
     config = stage.RegisterConfig(
         registry=registry, name=model_name, signing_key=Path(signing_key), lineage=options.lineage,
-        public_key=Path(public_key) if public_key else None,
+        public_key=Path(public_key) if public_key else None, search=options.search,
     )  # fmt: skip
     result = stage.register(Path(compiled.path), Path(evaluation.path), Path(bundle.path), config)
     stage.publish(Path(bundle.path), config, options.publish, options.storage_of(registry))
-    bundle.metadata.update({"version": result.version, "bytes": result.bytes, "files": result.files})
+    bundle.metadata.update({"version": result.version, "bytes": result.bytes, "files": result.files, **result.search})
     return result.version

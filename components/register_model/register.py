@@ -1,7 +1,8 @@
 """Assembles the bundle, signs it and adds it to the registry as the candidate."""
 
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +13,7 @@ from components.shared.evaluation.decision import read_decision
 from components.shared.features.spec import FeatureSpec
 from components.shared.recommender.runtime import RuntimeRecord
 from components.shared.release.bundle import BundleFacts, read_manifest, sign, verify, write_manifest
+from components.shared.release.config import SearchGate
 from components.shared.release.golden import GOLDEN, read_golden
 from components.shared.release.registry import CANDIDATE, Registry, Root
 from components.shared.release.signing import check_pair, load_key
@@ -41,6 +43,8 @@ class RegisterConfig:
     """PEM file of the public key that predictors trust; a bundle that they would refuse is not registered."""
     lineage: dict[str, str] = field(default_factory=dict)
     """Run, data and code that made the model, free text by name; the code version is added."""
+    search: SearchGate = field(default_factory=SearchGate)
+    """What the search must show, if judgments are given."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,13 @@ class Registered:
 
     Attributes:
         version: content-derived. bytes: size of the bundle's files. files: their number.
+        search: figures of the search on judgments by flat name; {} without judgments.
     """
 
     version: str
     bytes: int
     files: int
+    search: Mapping[str, float] = field(default_factory=dict)
 
 
 def register(compiled: Path, evaluation: Path | None, bundle: Path, config: RegisterConfig) -> Registered:
@@ -70,7 +76,7 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
     Raises:
         BundleError: a file of the compiled model is missing, or it contains a link.
         InputError: the key is missing or is not the one that predictors trust, or name or registry cannot be used.
-        RegistryError: the version exists with other content.
+        RegistryError: the version exists with other content, or its search breaks a rule of the gate.
     """
     runtime = RuntimeRecord.read(compiled)
     for path in (*(compiled / name for name in REQUIRED), *runtime.graphs(compiled)):
@@ -89,11 +95,24 @@ def register(compiled: Path, evaluation: Path | None, bundle: Path, config: Regi
         shutil.copytree(compiled, folder, dirs_exist_ok=True, symlinks=True)
         write_manifest(folder, facts)
         sign(folder, key)
+        search = _search_figures(folder, config)
+        if search:
+            write_manifest(folder, replace(facts, metrics={**facts.metrics, **search}))
+            sign(folder, key)
     manifest = verify(bundle, key.public_key())
     registry = Registry(config.registry)
     version = registry.add(bundle)
     registry.set_alias(config.name, CANDIDATE, version)
-    return Registered(version, manifest.size, len(manifest.files))
+    return Registered(version, manifest.size, len(manifest.files), search)
+
+
+def _search_figures(bundle: Path, config: RegisterConfig) -> dict[str, float]:
+    """Figures of the search; {} without judgments, which need none of its packages."""
+    if not config.search.judgments:
+        return {}
+    from components.register_model.search_gate import judge_search
+
+    return judge_search(bundle, config.search, config.registry, config.name, config.public_key)
 
 
 def _signing_key(config: RegisterConfig) -> Ed25519PrivateKey:

@@ -29,10 +29,10 @@ REGISTRY, TAG, PULL_SECRET = environment().values()
 Secret is in the namespaces of the pods, and '' means none."""
 
 DATA_IMAGE = f"{REGISTRY}/data:{TAG}"
-"""pyarrow, duckdb, matplotlib: ingest, validate, features, register, deploy."""
+"""pyarrow, duckdb, matplotlib: ingest, validate, features, deploy."""
 
 TRAIN_IMAGE = f"{REGISTRY}/train:{TAG}"
-"""The data image plus torch, torchrec, faiss, onnx and g++: train, evaluate, compile."""
+"""The data image plus torch, torchrec, faiss, onnx and g++: train, evaluate, compile, register."""
 
 SERVE_IMAGE = f"{REGISTRY}/prove:{TAG}"
 """The predictor image plus kfp's executor: validate_serving, with exactly the packages of the predictor."""

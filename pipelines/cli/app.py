@@ -21,6 +21,7 @@ from pipelines.cli import (
     searching,
     serving,
     submission,
+    synonyms,
 )
 from pipelines.cli.console import console, show_error
 from pipelines.kind import app as kind
@@ -39,7 +40,7 @@ app.command("compile")(submission.compile_)
 app.command("search-eval")(searching.search_eval)
 app.command("encode-text")(search_training.encode_text)
 app.command("search-train")(search_training.search_train)
-app.command("synonyms")(searching.synonyms)
+app.command("synonyms")(synonyms.synonyms)
 app.command("rules")(merchandising.rules)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")

@@ -234,6 +234,8 @@ def options_of(config: Path | None, words: list[str] | None, guess: bool = False
     learned = {name: absolute_source(search[name]) for name in ("encoder", "relevance") if search.get(name)}
     if learned:
         given = merged(given, {"compile": {"search": learned}})
+    if judgments := ((given.get("release") or {}).get("search") or {}).get("judgments"):
+        given = merged(given, {"release": {"search": {"judgments": absolute_source(judgments)}}})
     check(given)
     return given
 

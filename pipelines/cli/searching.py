@@ -41,17 +41,18 @@ def search_eval(
         Path | None, typer.Option(help="Public key to verify bundles. Default: that of --out, if it has one.")
     ] = None,
     relevant_grade: Annotated[float, typer.Option(help="Lowest grade of a relevant item.")] = 1.0,
+    ablation: Annotated[bool, typer.Option("--ablation", help="Also measure the search without each step.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure the search on judgments or clicks beside plain BM25 and, with --champion, another model."""
     from components.evaluate_search.config import SearchEvaluationOptions
     from components.evaluate_search.evaluate import Searched, evaluate_search
 
-    options = SearchEvaluationOptions.read({"relevant_grade": relevant_grade}, "")
+    options = SearchEvaluationOptions.read({"relevant_grade": relevant_grade, "ablation": ablation}, "")
     given = options_of(config, set_, mapping=mapping)
     bundle = None if items else champion_bundle(existing_registry(out, own_registry(given)), model_name)
     searched = Searched(
-        items=items, data=given.get("data", {}), bundle=bundle, search=_search_options(given),
+        items=items, data=given.get("data", {}), bundle=bundle, search=search_options(given),
         champion=_compared(champion, model_name), public_key=own_key(public_key, out),
     )  # fmt: skip
     folder = out.resolve() / FOLDER
@@ -67,45 +68,8 @@ def search_eval(
     console.print(f"report: {page}", soft_wrap=True)
 
 
-def synonyms(
-    rules: Annotated[Path, typer.Argument(help="Rules, one per line: 'tp => toilet paper' or 'sofa, couch'.")],
-    items: Annotated[str, typer.Option(help="Catalog that is searched. Default: that of the champion.")] = "",
-    mapping: Mapping = "",
-    config: Config = None,
-    set_: Set = None,
-    out: Out = Path("out"),
-    model_name: ModelName = "shop",
-    as_json: Json = False,
-) -> None:
-    """Check rules of synonyms and show what they change; compile.search.synonyms applies them."""
-    from components.evaluate_search.catalog import bundle_catalog, items_catalog
-    from components.evaluate_search.synonym_effects import synonym_effects
-
-    written = lines(rules, "rules")
-    given = options_of(config, set_, mapping=mapping)
-    if items:
-        catalog = items_catalog(items, given.get("data", {}))
-    else:
-        catalog = bundle_catalog(champion_bundle(existing_registry(out, own_registry(given)), model_name))
-    effects = synonym_effects(written, catalog)
-    if not effects:
-        raise InputError(f"{rules} has no rule", "write one per line: 'tp => toilet paper' or 'sofa, couch'")
-    if as_json:
-        return emit([vars(effect) for effect in effects])
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("query", "items before", "after", "best with the rules"):
-        table.add_column(heading, justify="right" if heading in {"items before", "after"} else "left")
-    for effect in effects:
-        table.add_row(
-            printable(effect.text), f"{effect.before:,}", f"{effect.after:,}", printable(" | ".join(effect.best))
-        )
-    console.print(table)
-    for effect in effects:
-        for text in effect.unknown:
-            console.print(Text.assemble(("  ! ", "yellow"), printable(f"no item has '{text}' ({effect.rule})")))
-
-
-def _search_options(given: MappingOf[str, Any]) -> SearchOptions:
+def search_options(given: MappingOf[str, Any]) -> SearchOptions:
+    """The section compile.search of given options."""
     return SearchOptions.read((given.get("compile") or {}).get("search") or {}, "compile.search")
 
 
@@ -171,8 +135,22 @@ def _show(result: MappingOf[str, Any], notes: Sequence[str]) -> None:
             f"against the champion: overlap@10 {similarity['overlap_at_10']:.4f}, rank-biased overlap "
             f"{similarity['rank_biased_overlap']:.4f}, churn {similarity['churn']:.4f}, over {queries:,} queries"
         )
+    if ablation := result.get("ablation"):
+        _show_ablation(ablation)
     for note in notes:
         console.print(Text.assemble(("  ! ", "yellow"), printable(note)), soft_wrap=True)
+
+
+def _show_ablation(ablation: MappingOf[str, Any]) -> None:
+    from components.evaluate_search.report import COLUMNS
+
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("without", COLUMNS["ndcg_at_10"], "minus the whole search", COLUMNS["zero_result_rate"]):
+        table.add_column(heading, justify="left" if heading == "without" else "right")
+    for step, found in sorted(ablation.items(), key=lambda entry: entry[1]["difference"]["mean"]):
+        figures = f"{found['ndcg_at_10']:.4f}", _difference(found["difference"]), f"{found['zero_result_rate']:.4f}"
+        table.add_row(step.replace("_", " "), *figures)
+    console.print(table)
 
 
 def _difference(found: MappingOf[str, Any]) -> str:

@@ -32,6 +32,10 @@ def test_search_with_an_encoder_finds_what_words_do_not(shoprank, shop, encoder)
         assert done.code == 0, done.err
         found[given] = json.loads(done.out)["systems"]["shoprank"]["mrr"]
     assert list(found.values()) == [0, 1]
+    done = shoprank("search-eval", *ITEM_FLAGS, *given, "--ablation", "--json")
+    ablation = json.loads(done.out)["ablation"]
+    assert ablation["meaning"]["ndcg_at_10"] == 0 and ablation["meaning"]["zero_result_rate"] == 1
+    assert ablation["stemming"]["ndcg_at_10"] == ablation["relevance"]["ndcg_at_10"] == 1
 
 
 def test_relevance_model_of_a_catalog_is_trained_and_used(shoprank, shop, encoder):
@@ -68,3 +72,5 @@ def test_paths_of_a_run_are_made_absolute_and_those_of_stores_kept(shop):
     search = options_of(None, words)["compile"]["search"]
     assert search == {"encoder": str(shop / "encoder"), "relevance": "s3://shop/relevance.json"}
     assert not isinstance(search, Options)
+    gate = options_of(None, ["release.search.judgments=judgments.jsonl"])["release"]["search"]
+    assert gate == {"judgments": str(shop / "judgments.jsonl")}

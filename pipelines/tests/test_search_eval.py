@@ -56,6 +56,14 @@ def test_a_catalog_alone_is_measured_without_a_model(shoprank, shop):
     assert not list(shop.glob("*progress*")) and "progress" not in done.out
 
 
+def test_ablation_shows_each_step(shoprank, shop):
+    done = shoprank("search-eval", *ITEM_FLAGS, "--ablation")
+    assert done.code == 0, done.err
+    rows = {line.split("│")[0].strip() for line in done.out.splitlines() if "│" in line}
+    assert {"spelling", "field weights", "stemming"} <= rows and "meaning" not in rows
+    assert "the search has no synonyms or meaning or relevance to switch off" in done.out
+
+
 def test_json_has_the_figures_and_the_page(shoprank, shop):
     done = shoprank("search-eval", *ITEM_FLAGS, "--json", "--relevant-grade", 3)
     found = json.loads(done.out)

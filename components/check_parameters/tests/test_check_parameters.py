@@ -64,6 +64,9 @@ WRONG = [
     ({"release": {"backend": "seldon"}}, "release.backend is 'seldon'"),
     ({"release": {"mode": "Serverless"}}, "release.mode is 'Serverless'"),
     ({"release": {"storage": "/models"}}, "release: storage is '/models'"),
+    ({"release": {"search": {"judgments": "/nowhere"}}}, "release.search.judgments: '/nowhere' does not exist"),
+    ({"release": {"search": {"tolerance": 2}}}, "release.search.tolerance is 2"),
+    ({"release": {"search": {"min_ndcg": "high"}}}, "release.search.min_ndcg is 'high'"),
     ({"strategy": "Guarded"}, "strategy is 'Guarded'"),
     (rollout(steps=[50, 20]), "rollout: steps are [50, 20]"),
     (rollout(guards={"alpha": 3}), "rollout.guards.alpha is 3"),
@@ -109,6 +112,21 @@ def test_valid_parameters_pass(tmp_path):
         ranker={"architecture": {"positions": 10}, "inference_log": str(tmp_path)},
         release={"backend": "kserve", "storage": "s3://bucket/registry"},
     )
+
+
+def test_judgments_of_the_release_are_read_before_anything_is_trained(tmp_path):
+    judgments = tmp_path / "judgments.csv"
+    gate = {"judgments": str(judgments), "relevant_grade": 2}
+    for text, message in (
+        ("query,item_id,grade\ntea,1,1\n", "has no item of grade 2 or more"),
+        ("query\ntea\n", "has no item of grade 2 or more"), ("item_id,grade\n1,2\n", "have no column 'query'"),
+    ):  # fmt: skip
+        judgments.write_text(text)
+        with pytest.raises(InputError, match=r"release\.search\.judgments: ") as raised:
+            check(release={"search": gate})
+        assert message in raised.value.headline and raised.value.fix
+    judgments.write_text("query,item_id,grade\ntea,1,2\n")
+    check(release={"search": gate})
 
 
 def test_files_of_a_trainings_data_are_not_looked_for_without_events(tmp_path):

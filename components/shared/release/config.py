@@ -5,13 +5,28 @@ from typing import Literal, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from components.shared.object_names import RULE, is_object_name
-from components.shared.options import Limit, Options, refused
+from components.shared.options import Fraction, Limit, Options, refused
 
 VOLUME = "pvc://shoprank-registry/registry"
 """The registry's folder on the volume of manifests/base/registry.yaml."""
 
 SCHEMES = ("pvc", "s3", "gs", "minio", "https", "hdfs", "oci")
 """URI schemes of KServe's storage initializer; minio:// is KFP's form of s3://."""
+
+
+class SearchGate(Options):
+    """What the search of a new version must show on a shop's judgments."""
+
+    judgments: str = ""
+    """File, folder, URI or glob with columns query, item_id and grade (or clicks), on which a new version is measured
+    beside the champion. Empty: the search is not measured."""
+    relevant_grade: Limit = 1.0
+    """Lowest grade of a relevant item; queries without such an item do not count."""
+    tolerance: Fraction = 0.02
+    """A version is refused if the 95 % interval of its nDCG@10 minus the champion's reaches further below 0 than this:
+    few judged queries give a wide interval."""
+    min_ndcg: Fraction = 0.0
+    """Least nDCG@10 of a version, with or without a champion."""
 
 
 class ReleaseOptions(Options):
@@ -21,6 +36,8 @@ class ReleaseOptions(Options):
     """Metadata to store with the version, such as {"commit": "1a2b3c"}."""
     publish: str = ""
     """Additional registry: oci:FOLDER, model-registry:URL (Kubeflow Model Registry), or empty."""
+    search: SearchGate = SearchGate()
+    """What the search of a new version must show, if judgments are given."""
     max_p99_ms: Limit = 500.0
     """Maximum 99th percentile of the request latency of the predictor, in milliseconds."""
     max_memory_mb: Limit = 2000.0

@@ -67,6 +67,8 @@ class SearchOptions(Options):
 
     language: Language = ENGLISH
     """Language of titles and queries in Latin letters."""
+    stemming: bool = True
+    """Whether another form of a word finds it, such as 'shoes' items with 'shoe'; false: words as they are written."""
     synonyms: Annotated[tuple[str, ...], AfterValidator(_rules)] = ()
     """Rules, one each: 'tp => toilet paper' (a query of the first also finds the second) or 'sofa, couch' (each finds
     the other). `shoprank synonyms` shows beforehand what they change."""

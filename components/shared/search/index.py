@@ -6,7 +6,7 @@ a tie breaker, Lucene's DisjunctionMaxQuery.
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -69,8 +69,14 @@ _PARTS_READ = 1_000
 class SearchIndex:
     """Index of the items of a catalog."""
 
-    def __init__(self, analyzer: Analyzer, index: OpenIndex, postings: Postings):
-        self.analyzer, self.postings, self._index = analyzer, postings, index
+    def __init__(
+        self, analyzer: Analyzer, index: OpenIndex, postings: Postings, weights: Mapping[Field, float] = FIELD_WEIGHTS
+    ):
+        self.analyzer, self.postings, self._index, self._weights = analyzer, postings, index, weights
+
+    def with_equal_fields(self) -> "SearchIndex":
+        """The same index, in which a match in any field weighs 1."""
+        return SearchIndex(self.analyzer, self._index, self.postings, dict.fromkeys(FIELD_WEIGHTS, 1.0))
 
     @classmethod
     def build(cls, documents: Iterable[Document], folder: Path, analyzer: Analyzer) -> "SearchIndex":
@@ -86,7 +92,8 @@ class SearchIndex:
                 whole = {_CODE: _codes(document), _WHOLE_TITLE: key(document.title)}
                 writer.add_document(tantivy.Document(**texts, **whole, **{ROW: count - 1}))
         postings.build().save(folder)
-        write_json(folder / _META, {"version": ANALYZER_VERSION, "language": analyzer.language, "documents": count})
+        write_json(folder / _META, {"version": ANALYZER_VERSION, "language": analyzer.language,
+                                    "stemming": analyzer.stemming, "documents": count})  # fmt: skip
         return cls.load(folder)
 
     @classmethod
@@ -100,9 +107,15 @@ class SearchIndex:
         if meta["version"] != ANALYZER_VERSION:
             raise BundleError(f"the search index {folder} has analyzer version {meta['version']}, not "
                               f"{ANALYZER_VERSION}", "compile the model again with this shoprank version")  # fmt: skip
-        return cls(Analyzer(meta["language"]), OpenIndex(folder), Postings.load(folder, meta["documents"]))
+        return cls(
+            Analyzer(meta["language"], meta.get("stemming", True)),
+            OpenIndex(folder),
+            Postings.load(folder, meta["documents"]),
+        )
 
-    def search(self, query: str, words: Sequence[Word], count: int, allowed: np.ndarray | None = None) -> Matches:
+    def search(
+        self, query: str, words: Sequence[Word], count: int, allowed: np.ndarray | None = None, by_coverage: bool = True
+    ) -> Matches:
         """Find the best `count` items of a query.
 
         Args:
@@ -110,6 +123,7 @@ class SearchIndex:
             words: Words of the query.
             count: Number of items.
             allowed: bool [items], items that may be returned.
+            by_coverage: Whether the score is BM25 times coverage, or BM25 alone.
         """
         exact = self.exact(query)
         exact = exact if allowed is None else exact[allowed[exact]]
@@ -118,7 +132,7 @@ class SearchIndex:
         item, score = np.concatenate([item, more]), np.concatenate([score, np.zeros(len(more))])
         coverage = self.coverage(words, item)
         matches = Matches(item, score, coverage.astype(np.float32), np.isin(item, exact))
-        score = score * coverage
+        score = score * coverage if by_coverage else score
         return matches.take(np.lexsort((item, -score, ~matches.exact))[:count], score)
 
     def coverage(self, words: Sequence[Word], items: np.ndarray) -> np.ndarray:
@@ -225,7 +239,7 @@ class SearchIndex:
                 weight = one.weight * min(1.0, idf / self.postings.idf(frequency))
                 parts += [
                     tantivy.Query.boost_query(query, weight * of_field)
-                    for field, of_field in FIELD_WEIGHTS.items() for query in self._alternative(one, field)
+                    for field, of_field in self._weights.items() for query in self._alternative(one, field)
                 ]  # fmt: skip
         return tantivy.Query.disjunction_max_query(parts, _TIE_BREAKER)
 

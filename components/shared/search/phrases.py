@@ -62,13 +62,11 @@ def catalog_phrases(
         documents: Items of the catalog, row by row.
         index: Index of the catalog.
         weights: How often each item is asked for; None for all alike.
-        queries: Number of searches by query; those with a word that no item has are left out.
+        queries: Number of searches by query, of those that the catalog answers.
     """
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in _SHARE}
     for query, searches in (queries or {}).items():
-        words = index.analyzer.words(query)
-        if words and all(map(index.known, words)):
-            counts["query"][" ".join(fold(query).split())] += searches  # pyright: ignore[reportArgumentType]
+        counts["query"][" ".join(fold(query).split())] += searches  # pyright: ignore[reportArgumentType]
     every = 1 + index.postings.documents // _TITLES_READ
     for row, (document, asked) in enumerate(zip(documents(), weights or repeat(0.0))):  # noqa: B905
         weight = 1 + math.log1p(asked)

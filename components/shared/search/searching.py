@@ -1,8 +1,8 @@
 """Search of one catalog: understands a query and finds the items that it asks for."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,11 +10,14 @@ from components.shared.search.candidates import By, CandidateFeatures, ItemFacts
 from components.shared.search.config import SearchOptions, parse_synonyms
 from components.shared.search.dense import Asked, DenseIndex
 from components.shared.search.documents import Document, Field
+from components.shared.search.found import AS_ASKED, LEAST_COVERAGE, Found, rank_classes
 from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
 from components.shared.search.learned import build_learned, load_learned
 from components.shared.search.phrases import catalog_phrases
+from components.shared.search.query_log import QueryLog
 from components.shared.search.relevance import RelevanceModel
+from components.shared.search.steps import EVERY_STEP, STEPS, SearchSteps
 from components.shared.search.suggestions import Suggestions
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.understanding import QueryReader, Understanding
@@ -29,43 +32,11 @@ _STATED_FREE = 1.5
 _PREFERRED = ("brand", "category")
 _CHEAP = 0.3
 """Share by which the dearest item's score is lowered when low prices are asked for."""
-LEAST_COVERAGE = 0.4
-"""Items that cover less than this share of what the best item covers are not found."""
-AS_ASKED = 0.9
-"""Items that cover at least this share of what the best item covers come before the others, whoever asks."""
 _MEANT = 100
 """Items that the dense leg adds where no item covers the query."""
 _RANKED = 1_000
 """Items with the best scores of the words that a relevance model ranks at least."""
 _EXCLUDED_FROM = Field.TITLE | Field.BRAND | Field.CATEGORY | Field.ATTRIBUTES
-
-
-@dataclass(frozen=True)
-class Found:
-    """Items that a query asks for, best first.
-
-    Attributes:
-        item: int64 [n], item rows.
-        score: float32 [n].
-        rank_class: int8 [n], 2 for the item whose code or title was asked for, 1 for one that covers the query as
-            well as any, else 0; whatever ranks the items keeps the higher class first.
-        relaxed: What was left out of the query, as no item fits all of it, in the order in which it was.
-        by: What found them.
-    """
-
-    item: np.ndarray
-    score: np.ndarray
-    rank_class: np.ndarray
-    relaxed: tuple[str, ...] = field(default=())
-    by: By = "words"
-
-    def first(self, count: int, others: Sequence[np.ndarray]) -> "Found":
-        """The best `count` items, and of the rest those that other sources have too, such as a shopper's own."""
-        if len(self.item) <= count:
-            return self
-        keep = np.isin(self.item, np.concatenate(others)) if others else np.zeros(len(self.item), bool)
-        keep[:count] = True
-        return Found(self.item[keep], self.score[keep], self.rank_class[keep], self.relaxed, self.by)
 
 
 _DEFAULTS = SearchOptions()
@@ -80,16 +51,23 @@ class CatalogSearch:
         dense: Its dense leg, or None.
         model: What ranks the items that a query finds; None: the score of the words.
         synonyms: Rules, see SearchOptions.
+        steps: Which steps it has; what was given for a step that is off is not used.
     """
 
     def __init__(
         self, index: SearchIndex, words: CatalogWords, labels: Labels, facts: ItemFacts,
         dense: DenseIndex | None = None, model: RelevanceModel | None = None, synonyms: Sequence[str] = (),
+        steps: SearchSteps = EVERY_STEP,
     ):  # fmt: skip
-        self.index, self._words, self._labels, self._facts = index, words, labels, facts
-        self._synonyms = synonyms
-        self.dense, self._model, self._price = dense, model, facts.price
-        self._reader = QueryReader(index, words, labels, Synonyms(parse_synonyms(synonyms), index))
+        self._parts: dict[str, Any] = {
+            "index": index, "words": words, "labels": labels, "facts": facts, "dense": dense, "model": model,
+            "synonyms": synonyms, "steps": steps,
+        }  # fmt: skip
+        self._steps, self._price = steps, facts.price
+        self.index = index if steps.field_weights else index.with_equal_fields()
+        self.dense, self._model = dense if steps.meaning else None, model if steps.relevance else None
+        rules = Synonyms(parse_synonyms(synonyms if steps.synonyms else ()), index)
+        self._reader = QueryReader(index, words, labels, rules, steps)
         self._features = CandidateFeatures(index, facts)
         self.suggestions: Suggestions | None = None
         known = np.sort(self._price[np.isfinite(self._price)])
@@ -108,20 +86,21 @@ class CatalogSearch:
             folder: Where to write.
             options: Language, synonyms, encoder and relevance model.
             weights: How often each item is asked for, which decides between two words that a misspelt one may be.
-            queries: Number of searches by query, which are suggested to those who type.
+            queries: Number of searches by query: what is suggested, and which words a misspelt one may be.
             previous: An earlier folder, from which encoder, vectors and relevance model are taken.
 
         Raises:
             InputError: the encoder or the relevance model cannot be read.
         """
-        analyzer = Analyzer(options.language)
+        analyzer = Analyzer(options.language, options.stemming)
         write_json(folder / _OPTIONS, options.to_json())
         index = SearchIndex.build(documents(), folder, analyzer)
         (folder / _WORDS).mkdir()
         texts = (" ".join(map(one.text, Field)) for one in documents())
-        CatalogWords.build(texts, folder / _WORDS, analyzer, weights)
+        log = QueryLog.of(queries or {}, index, Synonyms(parse_synonyms(options.synonyms), index))
+        CatalogWords.build(texts, folder / _WORDS, analyzer, weights, log.words, log.by_synonym)
         Labels.of(documents(), index).save(folder / _LABELS)
-        Suggestions(catalog_phrases(documents, index, weights, queries)).save(folder)
+        Suggestions(catalog_phrases(documents, index, weights, log.queries)).save(folder)
         build_learned(documents(), folder, options, previous)
 
     @classmethod
@@ -141,13 +120,26 @@ class CatalogSearch:
 
     def with_synonyms(self, synonyms: Sequence[str]) -> "CatalogSearch":
         """The same search with other rules."""
-        parts = (self.index, self._words, self._labels, self._facts)
-        return CatalogSearch(*parts, self.dense, self._model, synonyms)
+        return CatalogSearch(**{**self._parts, "synonyms": synonyms})
 
     def with_model(self, model: RelevanceModel | None) -> "CatalogSearch":
         """The same search ranked by another model, or by the score of the words."""
-        parts = (self.index, self._words, self._labels, self._facts)
-        return CatalogSearch(*parts, self.dense, model, self._synonyms)
+        return CatalogSearch(**{**self._parts, "model": model})
+
+    def with_steps(self, steps: SearchSteps) -> "CatalogSearch":
+        """The same search with some steps."""
+        return CatalogSearch(**{**self._parts, "steps": steps})
+
+    def with_words_of(self, other: "CatalogSearch") -> "CatalogSearch":
+        """The same search over the words of another index of the same items."""
+        return CatalogSearch(**{**self._parts, **{name: other._parts[name] for name in ("index", "words", "labels")}})
+
+    def used(self) -> frozenset[str]:
+        """Steps that can make a difference: without rules, vectors or a model, theirs cannot."""
+        given = {"synonyms": "synonyms", "meaning": "dense", "relevance": "model"}
+        return frozenset(
+            step for step in STEPS if getattr(self._steps, step) and self._parts.get(given.get(step, "index"))
+        )
 
     def understand(self, query: str, verbatim: bool = False) -> Understanding:
         """See QueryReader.read."""
@@ -208,7 +200,7 @@ class CatalogSearch:
         everything = np.ones(len(self._price), bool) if allowed is None else allowed
         left = self.allowed(query, everything)
         found = self._both_legs(query, count, left)
-        if not len(found.matches.item) and query.intents.priced:
+        if not len(found.matches.item) and query.intents.priced and self._steps.relaxing:
             found = self._both_legs(query, count, self.allowed(query, everything, price=False))
             relaxed = ("price",) * bool(len(found.matches.item))
             return SearchCandidates(found.matches, found.asked, found.by, relaxed)
@@ -221,7 +213,9 @@ class CatalogSearch:
     def _both_legs(self, query: Understanding, count: int, allowed: np.ndarray) -> SearchCandidates:
         matches, asked = self._matches(query, count, allowed), self._asked(query)
         best = matches.coverage.max(initial=0)
-        covers = (matches.coverage >= LEAST_COVERAGE * best) | matches.exact
+        covers = (matches.coverage >= LEAST_COVERAGE * best) | matches.exact | (not self._steps.coverage)
+        if not self._steps.relaxing:
+            covers &= matches.exact | self._has_all(query, matches.item)
         matches = matches.take(np.flatnonzero(covers), matches.score)
         if asked is None or best >= AS_ASKED or matches.exact.any():
             return SearchCandidates(matches, asked)
@@ -229,6 +223,11 @@ class CatalogSearch:
         meant = asked.best(_MEANT, allowed)
         more = self._with(matches, query, meant)
         return SearchCandidates(more, asked, by if len(more.item) > len(matches.item) else "words")
+
+    def _has_all(self, query: Understanding, items: np.ndarray) -> np.ndarray:
+        """Whether each item has every word of a query, bool [n]; words such as 'for' may be missing."""
+        needed = [self.index.matched(word, items) > 0 for word in query.words if word.weight >= 1]
+        return np.logical_and.reduce([np.ones(len(items), bool), *needed])
 
     def _asked(self, query: Understanding) -> Asked | None:
         return self.dense.ask(query.written) if self.dense and query.words else None
@@ -253,10 +252,10 @@ class CatalogSearch:
         else:
             relevance = self._model.relevance(self.features(query, found))
             score = np.exp(relevance - relevance.max(initial=-np.inf))
-        return score, rank_classes(matches)
+        return score, rank_classes(matches) if self._steps.coverage else 2 * matches.exact.astype(np.int8)
 
     def _matches(self, query: Understanding, count: int, allowed: np.ndarray | None) -> Matches:
-        matches = self.index.search(query.query, query.words, count, allowed)
+        matches = self.index.search(query.query, query.words, count, allowed, self._steps.coverage)
         score = matches.score.astype(np.float64)
         for label, words in query.labels:
             if label.kind in _PREFERRED:
@@ -272,14 +271,6 @@ class CatalogSearch:
 
     def _named(self, words: tuple[Word, ...], of: Field, items: np.ndarray) -> np.ndarray:
         return np.logical_and.reduce([self.index.matched(word, items, of) > 0 for word in words])
-
-
-def rank_classes(matches: Matches) -> np.ndarray:
-    """Class of each match, int8; see Found."""
-    best = matches.coverage.max(initial=0)
-    rank_class = ((matches.coverage > 0) & (matches.coverage >= AS_ASKED * best)).astype(np.int8)
-    rank_class[matches.exact] = 2
-    return rank_class
 
 
 def read_options(folder: Path) -> SearchOptions:

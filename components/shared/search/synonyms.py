@@ -22,11 +22,16 @@ class Synonyms:
     """
 
     def __init__(self, rules: Sequence[SynonymRule], index: SearchIndex):
+        self._analyzer = index.analyzer
         self._targets: dict[str, dict[str, tuple[str, ...]]] = {}
         for rule in rules:
             for source in rule.sources:
-                targets = self._targets.setdefault(index.analyzer.key(source), {})
+                targets = self._targets.setdefault(self._analyzer.key(source), {})
                 targets |= {one: tuple(index.analyzer.terms(one).plain) for one in rule.targets if one != source}
+
+    def of(self, text: str) -> list[tuple[str, ...]]:
+        """Terms of each synonym of a text; [] if no rule names it."""
+        return list(filter(None, self._targets.get(self._analyzer.key(text), {}).values()))
 
     def expand(self, words: Sequence[Word], found: dict[str, list[str]]) -> list[Word]:
         """Add to the words of a query what they also stand for.

@@ -7,6 +7,7 @@ from typing import Any
 from components.shared.search.index import SearchIndex
 from components.shared.search.intents import Intents, read_intents
 from components.shared.search.labels import Label, Labels
+from components.shared.search.steps import EVERY_STEP, SearchSteps
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.vocabulary import CatalogWords
 from components.shared.text.analyzer import Alternative, Word
@@ -73,10 +74,15 @@ class QueryReader:
 
     Args:
         index: Index of the catalog. words: Its words as written. labels: Its names. synonyms: Of the shop.
+        steps: Which of spelling, intents and names are read.
     """
 
-    def __init__(self, index: SearchIndex, words: CatalogWords, labels: Labels, synonyms: Synonyms):
+    def __init__(
+        self, index: SearchIndex, words: CatalogWords, labels: Labels, synonyms: Synonyms,
+        steps: SearchSteps = EVERY_STEP,
+    ):  # fmt: skip
         self._index, self._words, self._labels, self._synonyms = index, words, labels, synonyms
+        self._steps = steps
 
     def read(self, query: str, verbatim: bool = False) -> Understanding:
         """Understand a query.
@@ -85,19 +91,23 @@ class QueryReader:
             query: Text of a shopper.
             verbatim: Whether to take it as it is written: nothing is corrected, left out or read as a price.
         """
-        intents = Intents(_plain(query)) if verbatim else read_intents(query)
-        words, free = (self._index.analyzer.words(intents.text), ()) if verbatim else self._free_of(intents.text)
+        read = self._steps.intents and not verbatim
+        intents = read_intents(query) if read else Intents(_plain(query))
+        words, free = self._free_of(intents.text) if read else (self._index.analyzer.words(intents.text), ())
         intents = replace(intents, without=tuple(dict.fromkeys((*intents.without, *free))))
         words = words[:_MOST_WORDS]
         corrections: dict[str, str] = {}
         synonyms: dict[str, list[str]] = {}
         if not verbatim:
+            # A word that stands for one of the catalog is no misspelling; a corrected word may stand for others.
+            if self._steps.spelling:
+                words = list(self._corrected(words, self._synonyms.expand(words, {}), corrections))
             words = self._synonyms.expand(words, synonyms)
-            words = list(self._corrected(words, corrections))
             words = [self._joined(words, at) for at in range(len(words))]
         unknown = tuple(dict.fromkeys(word.text for word in words if not self._index.known(word)))
         # A name that is given twice counts once.
-        found = {} if verbatim else {label: tuple(span) for label, span in self._labels.found(words)}
+        named = self._steps.names and not verbatim
+        found = {} if not named else {label: tuple(span) for label, span in self._labels.found(words)}
         return Understanding(query, " ".join(word.text for word in words), tuple(words), intents,
                              tuple(corrections.items()), unknown, tuple(found.items()), synonyms)  # fmt: skip
 
@@ -118,10 +128,12 @@ class QueryReader:
             at = stated.end
         return [*words, *analyzer.words(text[at:])], tuple(free)
 
-    def _corrected(self, words: Sequence[Word], corrections: dict[str, str]) -> Iterator[Word]:
-        """The words, those that no item has replaced by what they probably mean."""
+    def _corrected(
+        self, words: Sequence[Word], expanded: Sequence[Word], corrections: dict[str, str]
+    ) -> Iterator[Word]:
+        """The words, those that no item has, nor a synonym of them, replaced by what they probably mean."""
         for at, word in enumerate(words):
-            if self._index.known(word) or self._known_beside(words, at):
+            if self._index.known(expanded[at]) or self._known_beside(words, at):
                 yield word
             elif meant := self._meant(words, at):
                 corrections[word.text] = meant
@@ -139,8 +151,8 @@ class QueryReader:
         others = [word.alternatives[0].terms for word in (*words[:at], *words[at + 1 :]) if self._index.known(word)]
 
         def beside(meant: str) -> float:
-            terms = self._index.analyzer.terms(meant).plain
-            together = [self._index.together([*terms, *other]) for other in others]
+            forms = [self._index.analyzer.terms(meant).plain, *self._synonyms.of(meant)]
+            together = [max(self._index.together([*form, *other]) for form in forms) for other in others]
             # A short word is one edit from many others: 'diet coke' is no 'cone' if there is no diet cone.
             return sum(together) if all(together) or len(words[at].text) >= _SHORT else -1.0
 

@@ -1,5 +1,9 @@
 """Words of a catalog as they are written, with their weight: what a misspelt word may have meant.
 
+The weight of a word is the number of items that have it, plus how often these are asked for, plus the number of
+searches with it that lead somewhere (query_log.py). A word of searches alone is none of the catalog, and nothing is
+corrected to it, unless it is a synonym of one: 'couch', where items say 'sofa'.
+
 Lookup by Levenshtein automaton (tantivy's fuzzy query) takes no time to start and no memory of its own; a table of
 deletions (SymSpell) took 25 MB and 0.2 s for 10,600 words.
 
@@ -9,7 +13,7 @@ a deletion, a substitution or an exchange of neighbours.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
 from pathlib import Path
 
@@ -35,7 +39,7 @@ class CatalogWords:
     Args:
         analyzer: Of the catalog. index: The index of the words.
         words: The words, row by row.
-        weights: float64 [words], number of items with each, and how often these are asked for.
+        weights: float64 [words], see the module.
     """
 
     def __init__(self, analyzer: Analyzer, index: OpenIndex, words: list[str], weights: np.ndarray):
@@ -43,8 +47,9 @@ class CatalogWords:
 
     @classmethod
     def build(
-        cls, texts: Iterable[str], folder: Path, analyzer: Analyzer, weights: Iterable[float] | None = None
-    ) -> None:
+        cls, texts: Iterable[str], folder: Path, analyzer: Analyzer, weights: Iterable[float] | None = None,
+        searches: Mapping[str, float] | None = None, synonyms: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         """Write the words of items into an empty folder.
 
         Args:
@@ -52,11 +57,17 @@ class CatalogWords:
             folder: Where to write.
             analyzer: Of the catalog.
             weights: One per item, how often it is asked for; None for all alike.
+            searches: Word -> number of searches with it that lead somewhere.
+            synonyms: Words that no item has, but what they stand for.
         """
         weighed: Counter[str] = Counter()
         for text, weight in zip(texts, weights if weights is not None else repeat(1.0)):  # noqa: B905
             for word in set(written_words(text)):
                 weighed[word] += 1 + weight  # pyright: ignore[reportArgumentType]
+        known = weighed.keys() | set(synonyms)
+        for word, count in (searches or {}).items():
+            if word in known:
+                weighed[word] += count  # pyright: ignore[reportArgumentType]
         rows = sorted(weighed.items(), key=lambda entry: (-entry[1], entry[0]))
         builder = tantivy.SchemaBuilder()
         builder.add_text_field(_WORD, tokenizer_name="raw", index_option="basic")

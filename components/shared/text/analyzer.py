@@ -99,10 +99,11 @@ class Analyzer:
 
     Args:
         language: Of texts in Latin letters; other scripts have their own.
+        stemming: Whether words are reduced to their stems.
     """
 
-    def __init__(self, language: Language = ENGLISH):
-        self.language = language
+    def __init__(self, language: Language = ENGLISH, stemming: bool = True):
+        self.language, self.stemming = language, stemming
         self._stem = lru_cache(_CACHED_WORDS)(self._stemmed)
         self._word = lru_cache(_CACHED_WORDS)(self._cut)
 
@@ -183,7 +184,7 @@ class Analyzer:
         return Word(text, tuple(Alternative(form, weights.get(form, _WHOLE)) for form in dict.fromkeys(forms)), weight)
 
     def _stemmed(self, word: str) -> str:
-        if any(letter.isdigit() for letter in word):
+        if not self.stemming or any(letter.isdigit() for letter in word):
             return word
         for first, last, language in _BY_SCRIPT:
             if first <= word[0] <= last:
