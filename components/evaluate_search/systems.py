@@ -14,7 +14,6 @@ from components.evaluate_search.catalog import SearchCatalog
 from components.shared.evaluation.search_systems import SearchSystem
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
-from components.shared.search.candidates import ItemFacts
 from components.shared.search.config import SearchOptions
 from components.shared.search.documents import read_documents
 from components.shared.search.searching import CatalogSearch
@@ -79,7 +78,7 @@ def catalog_search(catalog: SearchCatalog, options: SearchOptions = _DEFAULTS) -
     """Index a catalog in a temporary folder, whose files stay mapped into memory when it is gone."""
     with tempfile.TemporaryDirectory(prefix="shoprank-") as folder:
         CatalogSearch.build(lambda: read_documents(catalog.table), Path(folder), options)
-        return CatalogSearch.load(Path(folder), ItemFacts(catalog.table["price"].to_numpy().astype(np.float32)), 0)
+        return CatalogSearch.load(Path(folder), catalog.facts(), 0)
 
 
 class ProductSearch:

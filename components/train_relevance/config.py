@@ -8,7 +8,7 @@ from components.shared.options import Amount, Count, Options, Rate
 
 Feature = Literal[
     "lexical", "log_lexical", "meaning", "coverage", "title", "brand", "category", "attributes", "description",
-    "exact", "price", "popularity", "available",
+    "exact", "price", "popularity", "available", "freshness",
 ]  # fmt: skip
 """A feature of components/shared/search/relevance.py."""
 
@@ -20,7 +20,7 @@ class RelevanceOptions(Options):
     """Folder or URI of a text encoder that encode_text wrote, for a catalog without a model; a bundle has its own."""
     features: Annotated[tuple[Feature, ...], Field(min_length=1)] = (
         "lexical", "log_lexical", "meaning", "coverage", "title", "brand", "category", "attributes", "description",
-        "exact", "price", "popularity", "available",
+        "exact", "price", "popularity", "available", "freshness",
     )  # fmt: skip
     """Features that may weigh something."""
     l2: Annotated[tuple[Rate, ...], Field(min_length=1)] = (0.0003, 0.003, 0.03)

@@ -248,7 +248,7 @@ class Recommender:
 
 def _facts(folder: Path, catalog: Catalog) -> ItemFacts:
     asked = np.load(folder / "statistics.npy", mmap_mode="r")[:, ItemStatistic.POPULARITY_LONG]
-    return ItemFacts(catalog.list_price, np.array(asked), catalog.available)
+    return ItemFacts(catalog.list_price, np.array(asked), catalog.available, catalog.created_at)
 
 
 def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from components.shared.storage import read_json, write_json
 
 FEATURES = (
     "lexical", "log_lexical", "meaning", "coverage", "title", "brand", "category", "attributes", "description",
-    "exact", "price", "popularity", "available",
+    "exact", "price", "popularity", "available", "freshness",
 )  # fmt: skip
 """Inputs of the model, in the order of the columns of `features`.
 
@@ -24,7 +24,7 @@ lexical: score of the lexical leg over that of the best candidate; log_lexical: 
 meaning: centred cosine of the text vectors (dense.py). coverage: share of the query's idf that the item has.
 title ... description: that share within one field. exact: 1 if the query is the item's code or title.
 price: logarithm of the price over the candidates' median, 0 if unknown. popularity: share of the items that are asked
-for less. available: 1 if it can be bought."""
+for less. available: 1 if it can be bought. freshness: share of the items of known age that are older."""
 _LEAST_LEXICAL = 0.05
 SHIPPED = Path(__file__).parent / "cold_start.json"
 

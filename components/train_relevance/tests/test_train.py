@@ -47,6 +47,17 @@ def test_it_learns_what_the_words_do_not_know(shop):
     assert trained(shop).weights == model.weights, "the same judgments, the same weights"
 
 
+def test_newer_items_are_learned_to_be_better(shop):
+    """The age of an item takes the part of its price, where a shop's catalog has that."""
+    items = [json.loads(line) for line in (shop / "items.jsonl").read_text().splitlines()]
+    aged = [{**item, "price": None, "created_at": f"2026-01-{item['price'] / 10:02.0f}"} for item in items]
+    (shop / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in aged))
+    model = trained(shop)
+    assert model.weights["freshness"] > 0 == model.weights["price"] and model.about["ndcg_at_10"] > 0.99
+    (shop / "items.jsonl").write_text("".join(json.dumps({**item, "created_at": None}) + "\n" for item in aged))
+    assert trained(shop).weights["freshness"] == 0, "no age is known"
+
+
 def test_positive_weights_and_fewer_features_are_options(shop):
     options = RelevanceOptions(repeats=1, folds=2, l2=(0.003,), signs=("positive",), features=("title", "description"))
     model = trained(shop, options)
