@@ -24,6 +24,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "grade": ("grade", "rating", "relevance", "label"),
     "clicks": ("clicks",),
     "impressions": ("impressions",),
+    "position": ("position",),
 }
 """Column -> the names that it may have; of several the first is read."""
 
