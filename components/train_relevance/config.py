@@ -27,11 +27,16 @@ class RelevanceOptions(Options):
     """Penalties of squared weights of which cross-validation chooses."""
     signs: Annotated[tuple[Literal["any", "positive"], ...], Field(min_length=1)] = ("any", "positive")
     """Whether a weight may be negative, of which cross-validation chooses; positive is safer with few judgments."""
+    trees: tuple[Count, ...] = (100,)
+    """Numbers of trees of LambdaMART of which cross-validation chooses, beside the linear models; none: these alone."""
+    least_queries_for_trees: Count = 300
+    """Queries with a relevant item from which on LambdaMART is considered; with fewer it learns chance."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the queries, of the estimate and, within each part, of the choice."""
     repeats: Count = 3
     """Divisions into folds, over which the estimate is averaged."""
-    candidates: Count = 1_000
-    """Items of a query, of which those without a judgment have grade 0."""
+    candidates: Annotated[int, Field(ge=1, le=9_000)] = 1_000
+    """Items of a query, of which those without a judgment have grade 0; those found by meaning alone come on top, and
+    LightGBM takes 10,000 in all."""
     seed: Amount = 0
     """Seed of the divisions."""

@@ -16,11 +16,11 @@ from components.shared.evaluation.bootstrap import intervals
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
 from components.shared.search.config import SearchOptions
-from components.shared.search.relevance import FEATURES, RelevanceModel
+from components.shared.search.relevance import RelevanceModel
 from components.shared.search.searching import CatalogSearch, rank_classes
-from components.train_relevance.choosing import choose, estimate
+from components.train_relevance.choosing import Choice, Estimate, choices, choose, estimate
 from components.train_relevance.config import RelevanceOptions
-from components.train_relevance.fitting import JudgedQuery, fit
+from components.train_relevance.fitting import JudgedQuery
 
 STAGE = "train_relevance"
 MODEL = "relevance.json"
@@ -77,13 +77,14 @@ def train_relevance(
         raise InputError(f"{len(queries):,} queries of '{source}' found a relevant item",
                          f"give judgments of at least {2 * options.folds} such queries, or fewer folds")  # fmt: skip
     watch(0.5, f"cross-validating over {len(queries):,} queries")
-    about = _cross_validated(queries, options)
-    choice = choose(queries, options, options.seed)
-    weights = fit(queries, choice.l2, choice.positive)
-    kept = {name: round(float(weight), 4) for name, weight in zip(options.features, weights, strict=True)}
-    facts = {"source": source, "catalog": catalog.source, "queries": len(queries), "l2": choice.l2,
-             "signs": "positive" if choice.positive else "any", "encoder": _encoder(search)}  # fmt: skip
-    model = RelevanceModel(kept, {**facts, **about})
+    among = choices(options, len(queries))
+    about = _cross_validated(queries, estimate(queries, among, options), options)
+    choice = choose(queries, among, options, options.seed)[None]
+    facts = {"source": source, "catalog": catalog.source, "queries": len(queries), **_chosen(choice),
+             "encoder": _encoder(search)}  # fmt: skip
+    model = choice.fitted(queries, options.features)
+    rounded = {name: round(weight, 4) for name, weight in model.weights.items()}
+    model = RelevanceModel(rounded, {**facts, **about}, model.trees)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.write(out)
     watch(1.0, f"nDCG@10 {about['ndcg_at_10']:.4f}, by words alone {about['words_ndcg_at_10']:.4f}")
@@ -106,7 +107,6 @@ def judged_queries(
     search: CatalogSearch, judgments: Judgments, catalog: SearchCatalog, options: RelevanceOptions, shift: int
 ) -> list[JudgedQuery]:
     """The queries with a relevant judgment; `shift` is the row of the catalog's first item in the search."""
-    columns = [FEATURES.index(name) for name in options.features]
     # Of a bundle, row 0 is the unknown item.
     allowed = np.arange(len(catalog) + shift) >= shift
     found = []
@@ -120,15 +120,20 @@ def judged_queries(
         grade_of = {catalog.row_of[name] + shift: value for name, value in grades.items()}
         grade = np.array([grade_of.get(row, 0.0) for row in rows.tolist()])
         judged = np.array([row in grade_of for row in rows.tolist()], bool)
-        features = search.features(read, candidates)[:, columns]
+        features = search.features(read, candidates)
         words = candidates.matches.score.astype(np.float64)
         found.append(JudgedQuery(features, grade, judged, rank_classes(candidates.matches), words, given))
     return found
 
 
-def _cross_validated(queries: list[JudgedQuery], options: RelevanceOptions) -> dict[str, Any]:
+def _chosen(choice: Choice) -> dict[str, Any]:
+    if choice.trees:
+        return {"model": choice.family, "trees": choice.trees}
+    return {"model": choice.family, "l2": choice.l2, "signs": "positive" if choice.positive else "any"}
+
+
+def _cross_validated(queries: list[JudgedQuery], found: Estimate, options: RelevanceOptions) -> dict[str, Any]:
     """Metrics of the model and of the words' order, and the interval of their difference."""
-    found = estimate(queries, options)
     words = np.array([query.ndcg(query.words) for query in queries])
     (gain,) = intervals((found.ndcg - words)[:, None], SearchEvaluationOptions().bootstrap)
     return {
@@ -139,6 +144,7 @@ def _cross_validated(queries: list[JudgedQuery], options: RelevanceOptions) -> d
         "words_rerank_ndcg_at_10": round(float(np.mean([query.ndcg(query.words, True) for query in queries])), 4),
         "gain": [round(gain.mean, 4), round(gain.low, 4), round(gain.high, 4)],
         "folds": options.folds, "repeats": options.repeats,
+        **{f"{family}_ndcg_at_10": round(float(ndcg.mean()), 4) for family, ndcg in found.families.items()},
     }  # fmt: skip
 
 

@@ -49,7 +49,9 @@ def test_relevance_model_of_a_catalog_is_trained_and_used(shoprank, shop, encode
     (shop / "judgments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = shoprank(*train)
     assert done.code == 0, done.err
-    assert "cross-validated over 14 queries" in done.out and "model: relevance.json" in done.out
+    assert "cross-validated over 14 queries" in done.out and "model: relevance.json (linear)" in done.out
+    both = shoprank(*train, "--least-queries-for-trees", "14", "--out", "both.json")
+    assert both.code == 0 and ", LambdaMART 0." in both.out and "linear 0." not in done.out, both.err
     done = shoprank("search-eval", *ITEM_FLAGS, "--set", "compile.search.relevance=relevance.json", "--json")
     assert done.code == 0 and json.loads(done.out)["systems"]["shoprank"]["ndcg_at_10"] > 0.5
 

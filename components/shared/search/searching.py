@@ -184,7 +184,8 @@ class CatalogSearch:
             return Found(found.matches.item, found.matches.score, np.zeros(0, np.int8))
         score, rank_class = self._ranked(query, found)
         item = found.matches.item
-        order = np.lexsort((item, -score, -rank_class))[:count]
+        # Equal scores, such as of trees, stay in the order of the words.
+        order = np.lexsort((-score, -rank_class))[:count]
         relaxed = list(found.relaxed)
         for word in query.words:
             if self.index.known(word) and not self.index.matched(word, item[order[:1]])[0]:

@@ -91,7 +91,7 @@ def test_loss_is_least_where_its_gradient_vanishes():
         features = random.normal(size=(20, 3))
         grade = np.where(features @ [2, -1, 0] + random.gumbel(size=20) > 2, 2.0, 0.0)
         queries.append(JudgedQuery(features, grade, grade >= 0, np.ones(20, np.int8), features[:, 0], grade))
-    weights = fit(queries, 1e-3, positive=False)
+    weights = fit(queries, range(3), 1e-3, positive=False)
     assert weights[0] > 0 > weights[1] and abs(weights[2]) < 0.5
-    assert fit(queries, 1e3, positive=False) == pytest.approx(np.zeros(3), abs=0.01)
-    assert (fit(queries, 1e-3, positive=True) >= 0).all()
+    assert fit(queries, range(3), 1e3, positive=False) == pytest.approx(np.zeros(3), abs=0.01)
+    assert (fit(queries, range(3), 1e-3, positive=True) >= 0).all()
