@@ -46,14 +46,14 @@ class JoinedRows:
     def _add(self, row: Row) -> None:
         """Add a row, or count why it is not valid."""
         given = dict(zip(ALIASES, row, strict=True))
-        asked = _query(given["query"])
+        asked = read_query(given["query"])
         if asked is None:
             return self._reject("query is missing", given["query"])
         if self._kind != "queries":
-            name = _item(given["item_id"])
+            name = read_identifier(given["item_id"])
             if name is None:
                 return self._reject("item_id is missing", given["item_id"])
-            numbers = {column: _number(given[column]) for column in ("grade", "clicks", "impressions", "position")}
+            numbers = {column: read_number(given[column]) for column in ("grade", "clicks", "impressions", "position")}
             for column, least in self._least.items():
                 if problem := _problem(given[column], numbers[column], least, column == "position"):
                     return self._reject(f"{column} {problem}", given[column])
@@ -131,14 +131,14 @@ def _problem(given: Any, number: float | None, least: int, whole: bool) -> str:
     return "" if number >= least else "is below 1" if least else "is negative"
 
 
-def _query(value: Any) -> str | None:
+def read_query(value: Any) -> str | None:
     """The query without blanks around it; None for a missing one. A query may be a word for a missing value."""
     text = trimmed(value) if isinstance(value, str) else identifier(value)
     return _whole(text) if isinstance(text, str) and text not in ("", "\\N") else None
 
 
-def _item(value: Any) -> str | None:
-    """The item id as ingest_events reads it; None for a missing one."""
+def read_identifier(value: Any) -> str | None:
+    """The id of an item or shopper as ingest_events reads it; None for a missing one."""
     name = identifier(value)
     return _whole(name) if isinstance(name, str) and name and name.lower() not in NULL_WORDS else None
 
@@ -148,7 +148,7 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _number(value: Any) -> float | None:
+def read_number(value: Any) -> float | None:
     """A finite number; None for anything else."""
     if not isinstance(value, bool | int | float | Decimal | str):
         return None

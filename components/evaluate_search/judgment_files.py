@@ -25,6 +25,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "clicks": ("clicks",),
     "impressions": ("impressions",),
     "position": ("position",),
+    "user_id": ("user_id",),
+    "timestamp": ("timestamp",),
 }
 """Column -> the names that it may have; of several the first is read."""
 

@@ -74,7 +74,7 @@ def choose(
     """
     found = np.zeros(len(among))
     if len(among) > 1:
-        fold = _folds(len(queries), options.folds, seed)
+        fold = folds_of(len(queries), options.folds, seed)
         for at, choice in enumerate(among):
             scores = np.zeros(len(queries))
             for part in range(options.folds):
@@ -93,7 +93,7 @@ def estimate(queries: Sequence[JudgedQuery], among: Sequence[Choice], options: R
     alone: dict[Family, np.ndarray] = {family: np.zeros_like(ndcg) for family in families}
     for repeat in range(options.repeats):
         seed = options.seed + 1_000 * repeat
-        fold = _folds(len(queries), options.folds, seed)
+        fold = folds_of(len(queries), options.folds, seed)
         for part in range(options.folds):
             held = fold == part
             best = choose(_of(queries, ~held), among, options, seed + part + 1)
@@ -107,7 +107,8 @@ def estimate(queries: Sequence[JudgedQuery], among: Sequence[Choice], options: R
     return Estimate(ndcg.mean(0), rerank.mean(0), spread, {family: each.mean(0) for family, each in alone.items()})
 
 
-def _folds(count: int, folds: int, seed: int) -> np.ndarray:
+def folds_of(count: int, folds: int, seed: int) -> np.ndarray:
+    """Part of each query, int64 [queries]."""
     return np.random.default_rng(seed).permutation(count) % folds
 
 

@@ -31,6 +31,9 @@ class RelevanceOptions(Options):
     """Numbers of trees of LambdaMART of which cross-validation chooses, beside the linear models; none: these alone."""
     least_queries_for_trees: Count = 300
     """Queries with a relevant item from which on LambdaMART is considered; with fewer it learns chance."""
+    least_showings: Count = 200
+    """Answers with a click to known shoppers, after the data of the bundle, from which on the weight of the shopper's
+    ranker is learned."""
     folds: Annotated[int, Field(ge=2)] = 5
     """Folds of the queries, of the estimate and, within each part, of the choice."""
     repeats: Count = 3

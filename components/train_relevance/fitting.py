@@ -4,7 +4,7 @@ Source: Cao et al., Learning to Rank: From Pairwise Approach to Listwise Approac
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
@@ -25,6 +25,7 @@ class JudgedQuery:
         rank_class: int8 [candidates], see search.Found: a model orders items within a class.
         words: float64 [candidates], the score of the words, which ranks without a model.
         grades: float64 [judgments], all grades of the query.
+        query: The query. item: int64 [candidates], rows of the search.
     """
 
     features: np.ndarray
@@ -33,6 +34,8 @@ class JudgedQuery:
     rank_class: np.ndarray
     words: np.ndarray
     grades: np.ndarray
+    query: str = ""
+    item: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def ndcg(self, score: np.ndarray, judged_only: bool = False) -> float:
         """nDCG@10 of candidates ordered by a score; NaN without a relevant judgment.

@@ -16,11 +16,12 @@ from components.shared.evaluation.bootstrap import intervals
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
 from components.shared.search.config import SearchOptions
-from components.shared.search.relevance import RelevanceModel
+from components.shared.search.relevance import PERSONAL, RelevanceModel
 from components.shared.search.searching import CatalogSearch, rank_classes
 from components.train_relevance.choosing import Choice, Estimate, choices, choose, estimate
 from components.train_relevance.config import RelevanceOptions
 from components.train_relevance.fitting import JudgedQuery
+from components.train_relevance.personal import personal_weight
 
 STAGE = "train_relevance"
 MODEL = "relevance.json"
@@ -69,7 +70,7 @@ def train_relevance(
     if judgments.kind == "queries":
         raise InputError(f"'{source}' has only queries", "add the columns item_id and grade (or clicks)")
     watch(0.1, "indexing the catalog")
-    catalog, search = _opened(searched, options)
+    catalog, search, recommender = _opened(searched, options)
     judgments = judgments.within(catalog.row_of)
     shift = 0 if searched.items else 1
     queries = judged_queries(search, judgments, catalog, options, shift)
@@ -83,7 +84,13 @@ def train_relevance(
     facts = {"source": source, "catalog": catalog.source, "queries": len(queries), **_chosen(choice),
              "encoder": _encoder(search)}  # fmt: skip
     model = choice.fitted(queries, options.features)
-    rounded = {name: round(weight, 4) for name, weight in model.weights.items()}
+    weights = dict(model.weights)
+    if recommender is not None:
+        watch(0.9, "weighing the ranker of the shoppers")
+        personal = personal_weight(source, recommender, queries, model, among, options, judgments.examined or {})
+        about |= personal.about if personal else {}
+        weights |= {PERSONAL: personal.weight} if personal and personal.weight is not None else {}
+    rounded = {name: round(weight, 4) for name, weight in weights.items()}
     model = RelevanceModel(rounded, {**facts, **about}, model.trees)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.write(out)
@@ -91,16 +98,16 @@ def train_relevance(
     return model
 
 
-def _opened(searched: Searched, options: RelevanceOptions) -> tuple[SearchCatalog, CatalogSearch]:
+def _opened(searched: Searched, options: RelevanceOptions) -> tuple[SearchCatalog, CatalogSearch, Recommender | None]:
     if searched.items:
         catalog = items_catalog(searched.items, searched.data)
-        return catalog, catalog_search(catalog, SearchOptions(encoder=options.encoder))
+        return catalog, catalog_search(catalog, SearchOptions(encoder=options.encoder)), None
     if searched.bundle is None:
         raise InputError("there is neither a catalog nor a model to search", "give items, or a bundle")
     trusted(searched.bundle, searched.public_key)
-    search = Recommender.open(searched.bundle).search
-    assert search is not None
-    return bundle_catalog(searched.bundle), search
+    recommender = Recommender.open(searched.bundle)
+    assert recommender.search is not None
+    return bundle_catalog(searched.bundle), recommender.search, recommender
 
 
 def judged_queries(
@@ -122,7 +129,8 @@ def judged_queries(
         judged = np.array([row in grade_of for row in rows.tolist()], bool)
         features = search.features(read, candidates)
         words = candidates.matches.score.astype(np.float64)
-        found.append(JudgedQuery(features, grade, judged, rank_classes(candidates.matches), words, given))
+        rank_class = rank_classes(candidates.matches)
+        found.append(JudgedQuery(features, grade, judged, rank_class, words, given, query, rows))
     return found
 
 

@@ -1,8 +1,9 @@
 """`shoprank encode-text` and `shoprank search-train`: the learned parts of a search."""
 
+from collections import abc
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,9 +84,22 @@ def search_train(
     )  # fmt: skip
     if "lambdamart_ndcg_at_10" in about:
         console.print(f"  linear {about['linear_ndcg_at_10']:.4f}, LambdaMART {about['lambdamart_ndcg_at_10']:.4f}")
+    if "personal_showings" in about:
+        console.print(f"  {_personal(about, options.least_showings)}", soft_wrap=True)
     if low <= 0:
         console.print("  ! the interval includes 0: give more judged queries before it is used", soft_wrap=True)
     console.print(f"model: {out} ({about['model']})", soft_wrap=True)
+
+
+def _personal(about: abc.Mapping[str, Any], least: int) -> str:
+    showings = f"{about['personal_showings']:,} answers to known shoppers after the bundle's data"
+    if "personal_gain" not in about:
+        return f"{showings}, of {least:,} that a weight of their ranker needs: it stays one half"
+    mean, low, high = about["personal_gain"]
+    return (
+        f"{showings}: nDCG@10 of clicks {about['personal_ndcg_at_10']:.4f} with their ranker, "
+        f"{about['impersonal_ndcg_at_10']:.4f} without: {mean:+.4f} ({low:+.4f} to {high:+.4f})"
+    )
 
 
 def _watched(status: object, share: float, note: str) -> None:

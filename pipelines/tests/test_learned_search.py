@@ -60,6 +60,13 @@ def test_search_of_a_bundle_is_taught(shoprank, trained):
     bundle = Registry(trained / "registry").resolve("handmade/champion")
     done = shoprank("search-train", "--judgments", "judgments.jsonl", "--bundle", str(bundle))
     assert done.code == 2 and "of 'judgments.jsonl' found a relevant item" in done.err
+    rows = [
+        {"query": query, "item_id": item, "clicks": 1, "user_id": "ann", "timestamp": "2020-01-01"}
+        for query, item in (("milk", "oat"), ("yogurt", "yogurt"), ("snack", "snack1"), ("berries", "berries"))
+    ]
+    (trained.parent / "clicks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = shoprank("search-train", "--judgments", "clicks.jsonl", "--bundle", str(bundle), "--folds", "2")
+    assert done.code == 0 and "0 answers to known shoppers after the bundle's data, of 200 that" in done.out, done.err
     for given, said in ((("--bundle", "nowhere"), "is no bundle"), ((), "give either --items or --bundle")):
         done = shoprank("search-train", "--judgments", "judgments.jsonl", *given)
         assert done.code == 2 and said in done.err

@@ -27,6 +27,9 @@ meaning: centred cosine of the text vectors (dense.py). coverage: share of the q
 title ... description: that share within one field. exact: 1 if the query is the item's code or title.
 price: logarithm of the price over the candidates' median, 0 if unknown. popularity: share of the items that are asked
 for less. available: 1 if it can be bought. freshness: share of the items of known age that are older."""
+PERSONAL = "personal"
+"""Name of the weight of the log-odds of a target event by the shopper's ranker, which the recommender adds to the
+relevance of items of one class (recommender/blending.py); the search itself knows no shopper."""
 _LEAST_LEXICAL = 0.05
 SHIPPED = Path(__file__).parent / "cold_start.json"
 
@@ -36,7 +39,7 @@ class RelevanceModel:
     """Weights by feature, and trees.
 
     Attributes:
-        weights: Feature -> weight; features that are not named weigh nothing.
+        weights: Feature, or PERSONAL -> weight; features that are not named weigh nothing.
         about: How it was learned, and what its cross-validation found.
         trees: Trees whose values are added.
     """
@@ -59,7 +62,7 @@ class RelevanceModel:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{path} holds no relevance model: {error}",
                              "give a file that `shoprank search-train` wrote") from error  # fmt: skip
-        if unknown := sorted(set(weights) - set(FEATURES)):
+        if unknown := sorted(set(weights) - {*FEATURES, PERSONAL}):
             raise InputError(f"{path} weighs '{unknown[0]}', which this version does not know",
                              f"train it again; the features are: {', '.join(FEATURES)}")  # fmt: skip
         if not all(map(np.isfinite, weights.values())):

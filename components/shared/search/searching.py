@@ -14,7 +14,7 @@ from components.shared.search.index import Matches, SearchIndex
 from components.shared.search.labels import FIELD_OF, Labels
 from components.shared.search.learned import build_learned, load_learned
 from components.shared.search.phrases import catalog_phrases
-from components.shared.search.relevance import RelevanceModel
+from components.shared.search.relevance import PERSONAL, RelevanceModel
 from components.shared.search.suggestions import Suggestions
 from components.shared.search.synonyms import Synonyms
 from components.shared.search.understanding import QueryReader, Understanding
@@ -148,6 +148,11 @@ class CatalogSearch:
         """The same search ranked by another model, or by the score of the words."""
         parts = (self.index, self._words, self._labels, self._facts)
         return CatalogSearch(*parts, self.dense, model, self._synonyms)
+
+    @property
+    def personal_weight(self) -> float | None:
+        """See relevance.PERSONAL; None: the model has learned none."""
+        return None if self._model is None else self._model.weights.get(PERSONAL)
 
     def understand(self, query: str, verbatim: bool = False) -> Understanding:
         """See QueryReader.read."""
