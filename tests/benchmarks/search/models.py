@@ -76,8 +76,8 @@ def main() -> None:
     queries = judged_queries(encoded_search(catalog, given.encoder), judgments, catalog, OPTIONS, 0)
     facts = (
         f"{len(queries)} queries with a relevant product, {len(catalog):,} products, candidates without a judgment "
-        f"count as 0; mean over {OPTIONS.repeats} divisions into {OPTIONS.folds} parts. Each family's penalty, signs or "
-        "trees are chosen by cross-validation within the other parts. search-train considers LambdaMART from "
+        f"count as 0; mean over {OPTIONS.repeats} divisions into {OPTIONS.folds} parts. Each family's penalty, signs "
+        "or trees are chosen by cross-validation within the other parts. search-train considers LambdaMART from "
         f"{RelevanceOptions().least_queries_for_trees} queries on; here it is considered all the same."
     )
     found = table(queries, OPTIONS)
