@@ -81,8 +81,8 @@ def train_relevance(
     among = choices(options, len(queries))
     about = _cross_validated(queries, estimate(queries, among, options), options)
     choice = choose(queries, among, options, options.seed)[None]
-    facts = {"source": source, "catalog": catalog.source, "queries": len(queries), **_chosen(choice),
-             "encoder": _encoder(search)}  # fmt: skip
+    facts = {"source": source, "notes": judgments.sentences(), "catalog": catalog.source, "queries": len(queries),
+             **_chosen(choice), "encoder": _encoder(search)}  # fmt: skip
     model = choice.fitted(queries, options.features)
     weights = dict(model.weights)
     if recommender is not None:

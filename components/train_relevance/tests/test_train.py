@@ -72,6 +72,24 @@ def test_clicks_teach_as_well(shop):
     assert trained(shop, judgments="clicks.jsonl").weights["title"] > 0
 
 
+def test_clicks_with_positions_teach_what_the_top_of_the_answers_hides(shop):
+    """The worst of the named items is on top, and is examined three times as often as the one behind it."""
+    rows = []
+    for kind in KINDS:
+        for number, wanted in enumerate((0.2, 0.3, 0.4)):
+            for place, seen, examined in ((number + 1, 900, (1, 1 / 3, 1 / 9)[number]), (2, 90, 1 / 3), (1, 9, 1)):
+                rows.append({"query": kind, "item_id": f"{kind}{number}", "position": place, "impressions": seen,
+                             "clicks": round(seen * examined * wanted)})  # fmt: skip
+    found = {}
+    for name, left in (("fair", ()), ("blind", ("position",))):
+        lines = [{key: value for key, value in row.items() if key not in left} for row in rows]
+        (shop / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+        model = trained(shop, judgments=f"{name}.jsonl")
+        found[name] = model.weights["price"]
+        assert ("corrected by how likely" in model.about["notes"][-1]) == (name == "fair")
+    assert found["blind"] < 0 < found["fair"], found
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [('{"query": "lamp"}', "has only queries"),
