@@ -7,14 +7,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.ingest_events.items import read_items
+from components.shared.features.catalog import epoch_seconds
 from components.shared.features.content import CONTENT_COLUMN
 from components.shared.schema.account import TableAccount
 from components.shared.schema.data_options import DataOptions
 from components.shared.schema.tables import ITEMS
+from components.shared.search.candidates import ItemFacts
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,12 @@ class SearchCatalog:
     def title(self, item_id: str) -> str:
         """Title of an item; its id if it has none."""
         return self.table["title"][self.row_of[item_id]].as_py() or item_id
+
+    def facts(self) -> ItemFacts:
+        """What the search knows of the items beside their texts: prices and ages."""
+        created = self.table["created_at"].combine_chunks() if "created_at" in self.table.column_names else None
+        price = self.table["price"].to_numpy().astype(np.float32)
+        return ItemFacts(price, created_at=None if created is None else epoch_seconds(created))
 
     def texts(self, *columns: str) -> list[str]:
         """Text of every item: those of the given columns that the catalog has, joined by blanks."""

@@ -5,8 +5,9 @@ The grade of an item is its share of the best click rate of the query, times 3, 
     grade = 3 * rate / (best rate of the query) * M / (M + click_prior)
     rate  = clicks / (impressions + impression_prior), or clicks where the query has no impressions
 
-M is the number of clicks of the query's most clicked item. Where an item was shown is not known: items at the top get
-more clicks whatever they are, so such grades favour the search that collected them.
+M is the number of clicks of the query's most clicked item. Items at the top get more clicks whatever they are: with
+positions, impressions are those that were examined (position_bias.py); without, such grades favour the search that
+collected them.
 """
 
 from collections.abc import Mapping

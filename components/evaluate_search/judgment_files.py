@@ -24,6 +24,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "grade": ("grade", "rating", "relevance", "label"),
     "clicks": ("clicks",),
     "impressions": ("impressions",),
+    "position": ("position",),
+    "user_id": ("user_id",),
+    "timestamp": ("timestamp",),
 }
 """Column -> the names that it may have; of several the first is read."""
 

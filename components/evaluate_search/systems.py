@@ -82,7 +82,7 @@ class PlainBm25:
 
 def catalog_search(catalog: SearchCatalog, options: SearchOptions = _DEFAULTS) -> CatalogSearch:
     """Index a catalog in a temporary folder, whose files stay mapped into memory when it is gone."""
-    return _indexed(catalog.table, ItemFacts(catalog.table["price"].to_numpy().astype(np.float32)), options)
+    return _indexed(catalog.table, catalog.facts(), options)
 
 
 def _indexed(

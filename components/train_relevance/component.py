@@ -20,7 +20,8 @@ def train_relevance(
     """Learn from judgments or clicks what ranks the items that a query finds.
 
     Args:
-        judgments: File, folder, URI or glob with columns query, item_id and grade (or clicks).
+        judgments: File, folder, URI or glob with columns query, item_id and grade; or clicks, with position,
+            user_id and timestamp where known.
         bundle: Output of register_model whose search is taught; without it, items_source is given.
         items_source: File, folder, URI or glob of a catalog.
         public_key: Public key to verify the bundle; without one, native code is not run.

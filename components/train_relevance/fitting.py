@@ -4,7 +4,7 @@ Source: Cao et al., Learning to Rank: From Pairwise Approach to Listwise Approac
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.optimize import minimize
@@ -19,12 +19,13 @@ class JudgedQuery:
     """A query's candidates.
 
     Attributes:
-        features: float64 [candidates, features].
+        features: float64 [candidates, len(FEATURES)], see relevance.FEATURES.
         grade: float64 [candidates], 0 for those without a judgment.
         judged: bool [candidates].
         rank_class: int8 [candidates], see search.Found: a model orders items within a class.
         words: float64 [candidates], the score of the words, which ranks without a model.
         grades: float64 [judgments], all grades of the query.
+        query: The query. item: int64 [candidates], rows of the search.
     """
 
     features: np.ndarray
@@ -33,6 +34,8 @@ class JudgedQuery:
     rank_class: np.ndarray
     words: np.ndarray
     grades: np.ndarray
+    query: str = ""
+    item: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def ndcg(self, score: np.ndarray, judged_only: bool = False) -> float:
         """nDCG@10 of candidates ordered by a score; NaN without a relevant judgment.
@@ -48,26 +51,27 @@ class JudgedQuery:
         return float(graded_ndcg_at_k(first[None], self.grades[None], _FIRST)[0])
 
 
-def fit(queries: Sequence[JudgedQuery], l2: float, positive: bool) -> np.ndarray:
-    """Weights, float64 [features].
+def fit(queries: Sequence[JudgedQuery], columns: Sequence[int], l2: float, positive: bool) -> np.ndarray:
+    """Weights of some columns of the features, float64 [columns].
 
     Args:
         queries: At least one; those without a relevant candidate teach nothing.
+        columns: Of the features.
         l2: Penalty of the squared weights.
         positive: Whether no weight may be negative.
     """
     taught = [query for query in queries if query.grade.any()]
-    width = queries[0].features.shape[1]
+    inputs, width = [query.features[:, columns] for query in taught], len(columns)
     targets = [gains(query.grade) / gains(query.grade).sum() for query in taught]
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         total, gradient = 0.0, np.zeros(width)
-        for query, target in zip(taught, targets, strict=True):
-            score = query.features @ weights
+        for features, target in zip(inputs, targets, strict=True):
+            score = features @ weights
             score -= score.max()
             share = np.exp(score)
             total += np.log(share.sum()) - target @ score
-            gradient += query.features.T @ (share / share.sum() - target)
+            gradient += features.T @ (share / share.sum() - target)
         mean = 1 / max(len(taught), 1)
         return float(total * mean + l2 * (weights @ weights) / 2), gradient * mean + l2 * weights
 

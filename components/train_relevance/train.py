@@ -16,11 +16,12 @@ from components.shared.evaluation.bootstrap import intervals
 from components.shared.recommender.recommender import Recommender
 from components.shared.release.trust import trusted
 from components.shared.search.config import SearchOptions
-from components.shared.search.relevance import FEATURES, RelevanceModel
+from components.shared.search.relevance import PERSONAL, RelevanceModel
 from components.shared.search.searching import CatalogSearch, rank_classes
-from components.train_relevance.choosing import choose, estimate
+from components.train_relevance.choosing import Choice, Estimate, choices, choose, estimate
 from components.train_relevance.config import RelevanceOptions
-from components.train_relevance.fitting import JudgedQuery, fit
+from components.train_relevance.fitting import JudgedQuery
+from components.train_relevance.personal import personal_weight
 
 STAGE = "train_relevance"
 MODEL = "relevance.json"
@@ -69,7 +70,7 @@ def train_relevance(
     if judgments.kind == "queries":
         raise InputError(f"'{source}' has only queries", "add the columns item_id and grade (or clicks)")
     watch(0.1, "indexing the catalog")
-    catalog, search = _opened(searched, options)
+    catalog, search, recommender = _opened(searched, options)
     judgments = judgments.within(catalog.row_of)
     shift = 0 if searched.items else 1
     queries = judged_queries(search, judgments, catalog, options, shift)
@@ -77,36 +78,42 @@ def train_relevance(
         raise InputError(f"{len(queries):,} queries of '{source}' found a relevant item",
                          f"give judgments of at least {2 * options.folds} such queries, or fewer folds")  # fmt: skip
     watch(0.5, f"cross-validating over {len(queries):,} queries")
-    about = _cross_validated(queries, options)
-    choice = choose(queries, options, options.seed)
-    weights = fit(queries, choice.l2, choice.positive)
-    kept = {name: round(float(weight), 4) for name, weight in zip(options.features, weights, strict=True)}
-    facts = {"source": source, "catalog": catalog.source, "queries": len(queries), "l2": choice.l2,
-             "signs": "positive" if choice.positive else "any", "encoder": _encoder(search)}  # fmt: skip
-    model = RelevanceModel(kept, {**facts, **about})
+    among = choices(options, len(queries))
+    about = _cross_validated(queries, estimate(queries, among, options), options)
+    choice = choose(queries, among, options, options.seed)[None]
+    facts = {"source": source, "notes": judgments.sentences(), "catalog": catalog.source, "queries": len(queries),
+             **_chosen(choice), "encoder": _encoder(search)}  # fmt: skip
+    model = choice.fitted(queries, options.features)
+    weights = dict(model.weights)
+    if recommender is not None:
+        watch(0.9, "weighing the ranker of the shoppers")
+        personal = personal_weight(source, recommender, queries, model, among, options, judgments.examined or {})
+        about |= personal.about if personal else {}
+        weights |= {PERSONAL: personal.weight} if personal and personal.weight is not None else {}
+    rounded = {name: round(weight, 4) for name, weight in weights.items()}
+    model = RelevanceModel(rounded, {**facts, **about}, model.trees)
     out.parent.mkdir(parents=True, exist_ok=True)
     model.write(out)
     watch(1.0, f"nDCG@10 {about['ndcg_at_10']:.4f}, by words alone {about['words_ndcg_at_10']:.4f}")
     return model
 
 
-def _opened(searched: Searched, options: RelevanceOptions) -> tuple[SearchCatalog, CatalogSearch]:
+def _opened(searched: Searched, options: RelevanceOptions) -> tuple[SearchCatalog, CatalogSearch, Recommender | None]:
     if searched.items:
         catalog = items_catalog(searched.items, searched.data)
-        return catalog, catalog_search(catalog, SearchOptions(encoder=options.encoder))
+        return catalog, catalog_search(catalog, SearchOptions(encoder=options.encoder)), None
     if searched.bundle is None:
         raise InputError("there is neither a catalog nor a model to search", "give items, or a bundle")
     trusted(searched.bundle, searched.public_key)
-    search = Recommender.open(searched.bundle).search
-    assert search is not None
-    return bundle_catalog(searched.bundle), search
+    recommender = Recommender.open(searched.bundle)
+    assert recommender.search is not None
+    return bundle_catalog(searched.bundle), recommender.search, recommender
 
 
 def judged_queries(
     search: CatalogSearch, judgments: Judgments, catalog: SearchCatalog, options: RelevanceOptions, shift: int
 ) -> list[JudgedQuery]:
     """The queries with a relevant judgment; `shift` is the row of the catalog's first item in the search."""
-    columns = [FEATURES.index(name) for name in options.features]
     # Of a bundle, row 0 is the unknown item.
     allowed = np.arange(len(catalog) + shift) >= shift
     found = []
@@ -120,15 +127,21 @@ def judged_queries(
         grade_of = {catalog.row_of[name] + shift: value for name, value in grades.items()}
         grade = np.array([grade_of.get(row, 0.0) for row in rows.tolist()])
         judged = np.array([row in grade_of for row in rows.tolist()], bool)
-        features = search.features(read, candidates)[:, columns]
+        features = search.features(read, candidates)
         words = candidates.matches.score.astype(np.float64)
-        found.append(JudgedQuery(features, grade, judged, rank_classes(candidates.matches), words, given))
+        rank_class = rank_classes(candidates.matches)
+        found.append(JudgedQuery(features, grade, judged, rank_class, words, given, query, rows))
     return found
 
 
-def _cross_validated(queries: list[JudgedQuery], options: RelevanceOptions) -> dict[str, Any]:
+def _chosen(choice: Choice) -> dict[str, Any]:
+    if choice.trees:
+        return {"model": choice.family, "trees": choice.trees}
+    return {"model": choice.family, "l2": choice.l2, "signs": "positive" if choice.positive else "any"}
+
+
+def _cross_validated(queries: list[JudgedQuery], found: Estimate, options: RelevanceOptions) -> dict[str, Any]:
     """Metrics of the model and of the words' order, and the interval of their difference."""
-    found = estimate(queries, options)
     words = np.array([query.ndcg(query.words) for query in queries])
     (gain,) = intervals((found.ndcg - words)[:, None], SearchEvaluationOptions().bootstrap)
     return {
@@ -139,6 +152,7 @@ def _cross_validated(queries: list[JudgedQuery], options: RelevanceOptions) -> d
         "words_rerank_ndcg_at_10": round(float(np.mean([query.ndcg(query.words, True) for query in queries])), 4),
         "gain": [round(gain.mean, 4), round(gain.low, 4), round(gain.high, 4)],
         "folds": options.folds, "repeats": options.repeats,
+        **{f"{family}_ndcg_at_10": round(float(ndcg.mean()), 4) for family, ndcg in found.families.items()},
     }  # fmt: skip
 
 

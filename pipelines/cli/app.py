@@ -17,6 +17,7 @@ from pipelines.cli import (
     registry,
     rollouts,
     running,
+    search_queries,
     search_training,
     searching,
     serving,
@@ -38,6 +39,7 @@ for function in (
     app.command(function.__name__)(function)
 app.command("compile")(submission.compile_)
 app.command("search-eval")(searching.search_eval)
+app.command("search-queries")(search_queries.search_queries)
 app.command("encode-text")(search_training.encode_text)
 app.command("search-train")(search_training.search_train)
 app.command("synonyms")(synonyms.synonyms)

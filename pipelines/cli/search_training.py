@@ -1,8 +1,9 @@
 """`shoprank encode-text` and `shoprank search-train`: the learned parts of a search."""
 
+from collections import abc
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -50,6 +51,9 @@ def search_train(
     bundle: Annotated[Path | None, typer.Option(help="Bundle whose search is taught.")] = None,
     encoder: Annotated[str, typer.Option(help="Folder or URI that encode-text wrote, with --items.")] = "",
     folds: Annotated[int, typer.Option(help="Parts of the queries for cross-validation.")] = 5,
+    least_queries_for_trees: Annotated[
+        int, typer.Option(help="Judged queries from which on LambdaMART is considered beside the linear model.")
+    ] = 300,
     mapping: Mapping = "",
     config: Config = None,
     set_: Set = None,
@@ -67,7 +71,8 @@ def search_train(
     if bundle is not None and not (bundle / MANIFEST).exists():
         raise InputError(f"--bundle {bundle} is no bundle", "give the folder of a version in a registry")
     given = options_of(config, set_, mapping=mapping)
-    options = RelevanceOptions.read({"folds": folds} | ({"encoder": absolute_source(encoder)} if encoder else {}), "")
+    chosen = {"folds": folds, "least_queries_for_trees": least_queries_for_trees}
+    options = RelevanceOptions.read(chosen | ({"encoder": absolute_source(encoder)} if encoder else {}), "")
     searched = Searched(items=items, data=given.get("data", {}), bundle=bundle)
     with console.status("") as status:
         watch = partial(_watched, status)
@@ -80,9 +85,24 @@ def search_train(
         f"nDCG@10 {about['ndcg_at_10']:.4f}, cross-validated over {about['queries']:,} queries; by the score of the "
         f"words {about['words_ndcg_at_10']:.4f}: {mean:+.4f} ({low:+.4f} to {high:+.4f})", soft_wrap=True,
     )  # fmt: skip
+    if "lambdamart_ndcg_at_10" in about:
+        console.print(f"  linear {about['linear_ndcg_at_10']:.4f}, LambdaMART {about['lambdamart_ndcg_at_10']:.4f}")
+    if "personal_showings" in about:
+        console.print(f"  {_personal(about, options.least_showings)}", soft_wrap=True)
     if low <= 0:
         console.print("  ! the interval includes 0: give more judged queries before it is used", soft_wrap=True)
-    console.print(f"model: {out}", soft_wrap=True)
+    console.print(f"model: {out} ({about['model']})", soft_wrap=True)
+
+
+def _personal(about: abc.Mapping[str, Any], least: int) -> str:
+    showings = f"{about['personal_showings']:,} answers to known shoppers after the bundle's data"
+    if "personal_gain" not in about:
+        return f"{showings}, of {least:,} that a weight of their ranker needs: it stays one half"
+    mean, low, high = about["personal_gain"]
+    return (
+        f"{showings}: nDCG@10 of clicks {about['personal_ndcg_at_10']:.4f} with their ranker, "
+        f"{about['impersonal_ndcg_at_10']:.4f} without: {mean:+.4f} ({low:+.4f} to {high:+.4f})"
+    )
 
 
 def _watched(status: object, share: float, note: str) -> None:

@@ -53,7 +53,9 @@ def test_relevance_model_of_a_catalog_is_trained_and_used(shoprank, shop, encode
     (shop / "judgments.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = shoprank(*train)
     assert done.code == 0, done.err
-    assert "cross-validated over 14 queries" in done.out and "model: relevance.json" in done.out
+    assert "cross-validated over 14 queries" in done.out and "model: relevance.json (linear)" in done.out
+    both = shoprank(*train, "--least-queries-for-trees", "14", "--out", "both.json")
+    assert both.code == 0 and "linear 1.0000, LambdaMART 1.0000" in both.out and "(linear)" in both.out, both.err
     done = shoprank("search-eval", *ITEM_FLAGS, "--set", "compile.search.relevance=relevance.json", "--json")
     assert done.code == 0 and json.loads(done.out)["systems"]["shoprank"]["ndcg_at_10"] > 0.5
 
@@ -62,6 +64,13 @@ def test_search_of_a_bundle_is_taught(shoprank, trained):
     bundle = Registry(trained / "registry").resolve("handmade/champion")
     done = shoprank("search-train", "--judgments", "judgments.jsonl", "--bundle", str(bundle))
     assert done.code == 2 and "of 'judgments.jsonl' found a relevant item" in done.err
+    rows = [
+        {"query": query, "item_id": item, "clicks": 1, "user_id": "ann", "timestamp": "2020-01-01"}
+        for query, item in (("milk", "oat"), ("yogurt", "yogurt"), ("snack", "snack1"), ("berries", "berries"))
+    ]
+    (trained.parent / "clicks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = shoprank("search-train", "--judgments", "clicks.jsonl", "--bundle", str(bundle), "--folds", "2")
+    assert done.code == 0 and "0 answers to known shoppers after the bundle's data, of 200 that" in done.out, done.err
     for given, said in ((("--bundle", "nowhere"), "is no bundle"), ((), "give either --items or --bundle")):
         done = shoprank("search-train", "--judgments", "judgments.jsonl", *given)
         assert done.code == 2 and said in done.err

@@ -103,10 +103,11 @@ class Catalog:
             known_items=known,
             content=ContentVectors.from_arrow(column(CONTENT_COLUMN), spec.content_dim) if wanted else None,
             attributes=column("attributes") if facets and "attributes" in names else None,
-            created_at=_epoch(column("created_at")) if facets and "created_at" in names else None,
+            created_at=epoch_seconds(column("created_at")) if facets and "created_at" in names else None,
         )  # fmt: skip
 
 
-def _epoch(times: pa.TimestampArray) -> np.ndarray:
+def epoch_seconds(times: pa.TimestampArray) -> np.ndarray:
+    """Times as float64 seconds since 1970 in UTC, NaN for a null."""
     microseconds = times.cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
     return microseconds.to_numpy(zero_copy_only=False).astype(np.float64) / 1e6

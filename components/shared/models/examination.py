@@ -41,16 +41,19 @@ class Examination(nn.Module):
         return self(torch.arange(1, len(self.logits) + 2, device=self.logits.device)).exp()
 
 
-def click_loss(logit: torch.Tensor, examined: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+def click_loss(
+    logit: torch.Tensor, examined: torch.Tensor, label: torch.Tensor, weight: torch.Tensor | float = 1.0
+) -> torch.Tensor:
     """Return the summed cross-entropy of clicks.
 
     Args:
         logit: Logit of P(wanted).
         examined: log P(examined); zeros give the usual cross-entropy.
         label: 1 for a click, else 0; in between for soft labels.
+        weight: Impressions that each entry stands for.
     """
     log_click = F.logsigmoid(logit) + examined
     # log(1 - e^x) without loss of precision at either end (Maechler, Accurately Computing log(1 - exp(-|a|)), 2012).
     bounded = log_click.clamp(max=-1e-7)
     log_none = torch.where(bounded > -0.6931, torch.log(-torch.expm1(bounded)), torch.log1p(-torch.exp(bounded)))
-    return -(label * log_click + (1.0 - label) * log_none).sum()
+    return -(weight * (label * log_click + (1.0 - label) * log_none)).sum()

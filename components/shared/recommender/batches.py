@@ -52,6 +52,7 @@ class RankerBatch:
         user: the same features padded and concatenated: ids and weights.
         dense: float32 [pairs, dense features].
         searches: what each row's query found; None for rows without a query.
+        known: bool [rows], whether the shopper has any event.
     """
 
     found: Candidates
@@ -59,6 +60,7 @@ class RankerBatch:
     user: tuple[np.ndarray, np.ndarray]
     dense: np.ndarray
     searches: tuple[Found | None, ...]
+    known: np.ndarray
 
     @classmethod
     def joined(cls, parts: Sequence["RankerBatch"]) -> "RankerBatch":
@@ -73,4 +75,5 @@ class RankerBatch:
         user = np.concatenate([part.user[0] for part in parts]), np.concatenate([part.user[1] for part in parts])
         dense = np.concatenate([part.dense for part in parts])
         searches = tuple(search for part in parts for search in part.searches)
-        return cls(Candidates(row, *columns), features, user, dense, searches)
+        known = np.concatenate([part.known for part in parts])
+        return cls(Candidates(row, *columns), features, user, dense, searches, known)

@@ -18,6 +18,7 @@ from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec
 from components.shared.features.vocabulary import read_tokens, read_users
 from components.shared.recommender.batches import RankerBatch, Ranking
+from components.shared.recommender.blending import blended
 from components.shared.recommender.candidates import (
     CandidateConfig,
     Candidates,
@@ -40,10 +41,6 @@ from components.shared.search.understanding import Understanding
 from components.shared.storage import read_json
 from components.shared.text.tokenizer import tokenize
 
-LEXICAL_SHARE = 0.5
-"""Weight of the score of the search in the score of an item of it; the rest is the probability of a target event.
-
-Both are first divided by the best candidate's value."""
 _FOUND = 2_000
 """Items that a query finds; the best of them, and those that another source has too, are candidates."""
 _MEANT = 0.5
@@ -141,7 +138,7 @@ class Recommender:
             pairs = self._pairs(found, vectors, item_knn_score)
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
-        return RankerBatch(found, features, user, dense, searches)
+        return RankerBatch(found, features, user, dense, searches, np.diff(histories.offsets) > 0)
 
     def ranked(self, parts: Sequence[RankerBatch], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
         """Rank candidates, with one call of the ranker for all rows of all parts.
@@ -153,9 +150,11 @@ class Recommender:
         """
         with (times or StageTimes()).stage("ranking"):
             all_rows = RankerBatch.joined(parts)
-            found, dense = all_rows.found, all_rows.dense
-            tasks = self.models.task_probabilities(all_rows.user, self.item_inputs(found.item), found.row, dense)
-            return self._ordered(found, dense, tasks, k)
+            found = all_rows.found
+            inputs = self.item_inputs(found.item)
+            return self._ordered(
+                all_rows, self.models.task_probabilities(all_rows.user, inputs, found.row, all_rows.dense), k
+            )
 
     def item_inputs(self, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The ranker's inputs of catalog rows: ids int64 and weights float32, [items, width]."""
@@ -226,15 +225,16 @@ class Recommender:
         own, nearest = item_knn_scores_of(item_knn_score, found.row, found.item)
         return Pairs(found.row, found.item, score.astype(np.float32), own, own / np.maximum(nearest, 1e-9))
 
-    def _ordered(self, found: Candidates, dense: np.ndarray, tasks: np.ndarray, k: Sequence[int]) -> list[Ranking]:
+    def _ordered(self, rows: RankerBatch, tasks: np.ndarray, k: Sequence[int]) -> list[Ranking]:
+        found, dense = rows.found, rows.dense
         wanted = target_probability(tasks, dense)
+        weight = self.search.personal_weight if self.search else None
         starts, answers = found.starts(len(k)), []
         for row, most in enumerate(k):
             at = slice(starts[row], starts[row + 1])
             score, rank_class = wanted[at], found.rank_class[at]
             if found.lexical[at].any():
-                lexical = found.lexical[at] / found.lexical[at].max()
-                score = LEXICAL_SHARE * lexical + (1 - LEXICAL_SHARE) * score / max(float(score.max()), 1e-9)
+                score = blended(found.lexical[at], score, weight, bool(rows.known[row])).astype(np.float32)
             order = np.lexsort((-score, -rank_class))[:most]
             pick = starts[row] + order
             # An item of a lower class has no higher score than one of a higher class, which is before it.
@@ -248,7 +248,7 @@ class Recommender:
 
 def _facts(folder: Path, catalog: Catalog) -> ItemFacts:
     asked = np.load(folder / "statistics.npy", mmap_mode="r")[:, ItemStatistic.POPULARITY_LONG]
-    return ItemFacts(catalog.list_price, np.array(asked), catalog.available)
+    return ItemFacts(catalog.list_price, np.array(asked), catalog.available, catalog.created_at)
 
 
 def golden_answer(recommender: Recommender, request: dict[str, Any]) -> dict[str, Any]:

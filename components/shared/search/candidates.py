@@ -23,17 +23,27 @@ class ItemFacts:
         price: float32 [items], NaN when unknown.
         asked: float [items], how often each is asked for, such as its buyers.
         available: bool [items].
+        created_at: float64 [items], epoch seconds, NaN when unknown.
     """
 
     price: np.ndarray
     asked: np.ndarray | None = None
     available: np.ndarray | None = None
+    created_at: np.ndarray | None = None
 
     def popularity(self) -> np.ndarray:
         """Share of the items that are asked for less, float64 [items]; 0 where that is not known."""
         if self.asked is None:
             return np.zeros(len(self.price))
         return np.searchsorted(np.sort(self.asked), self.asked, side="left") / max(len(self.asked), 1)
+
+    def freshness(self) -> np.ndarray:
+        """Share of the items of known age that are older, float64 [items]; 0 where its own age is not known."""
+        if self.created_at is None:
+            return np.zeros(len(self.price))
+        known = np.isfinite(self.created_at)
+        older = np.searchsorted(np.sort(self.created_at[known]), self.created_at, side="left")
+        return np.where(known, older, 0) / max(int(known.sum()), 1)
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class CandidateFeatures:
 
     def __init__(self, index: SearchIndex, facts: ItemFacts):
         self._index, self._price = index, facts.price
-        self._popularity = facts.popularity()
+        self._popularity, self._freshness = facts.popularity(), facts.freshness()
         known = facts.available
         self._available = np.zeros(len(facts.price)) if known is None else known.astype(np.float64)
 
@@ -74,5 +84,6 @@ class CandidateFeatures:
             **{str(field.name).lower(): by_field[:, at] for at, field in enumerate(Field)},
             "price": price_feature(self._price[rows]),
             "popularity": self._popularity[rows], "available": self._available[rows],
+            "freshness": self._freshness[rows],
         }  # fmt: skip
         return np.stack([np.asarray(columns[name], np.float64) for name in FEATURES], 1)

@@ -16,7 +16,7 @@ from components.shared.search.labels import FIELD_OF, Labels
 from components.shared.search.learned import build_learned, load_learned
 from components.shared.search.phrases import catalog_phrases
 from components.shared.search.query_log import QueryLog
-from components.shared.search.relevance import RelevanceModel
+from components.shared.search.relevance import PERSONAL, RelevanceModel
 from components.shared.search.steps import EVERY_STEP, STEPS, SearchSteps
 from components.shared.search.suggestions import Suggestions
 from components.shared.search.synonyms import Synonyms
@@ -141,6 +141,11 @@ class CatalogSearch:
             step for step in STEPS if getattr(self._steps, step) and self._parts.get(given.get(step, "index"))
         )
 
+    @property
+    def personal_weight(self) -> float | None:
+        """See relevance.PERSONAL; None: the model has learned none."""
+        return None if self._model is None else self._model.weights.get(PERSONAL)
+
     def understand(self, query: str, verbatim: bool = False) -> Understanding:
         """See QueryReader.read."""
         return self._reader.read(query, verbatim)
@@ -176,7 +181,8 @@ class CatalogSearch:
             return Found(found.matches.item, found.matches.score, np.zeros(0, np.int8))
         score, rank_class = self._ranked(query, found)
         item = found.matches.item
-        order = np.lexsort((item, -score, -rank_class))[:count]
+        # Equal scores, such as of trees, stay in the order of the words.
+        order = np.lexsort((-score, -rank_class))[:count]
         relaxed = list(found.relaxed)
         for word in query.words:
             if self.index.known(word) and not self.index.matched(word, item[order[:1]])[0]:

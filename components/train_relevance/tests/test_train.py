@@ -47,6 +47,17 @@ def test_it_learns_what_the_words_do_not_know(shop):
     assert trained(shop).weights == model.weights, "the same judgments, the same weights"
 
 
+def test_newer_items_are_learned_to_be_better(shop):
+    """The age of an item takes the part of its price, where a shop's catalog has that."""
+    items = [json.loads(line) for line in (shop / "items.jsonl").read_text().splitlines()]
+    aged = [{**item, "price": None, "created_at": f"2026-01-{item['price'] / 10:02.0f}"} for item in items]
+    (shop / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in aged))
+    model = trained(shop)
+    assert model.weights["freshness"] > 0 == model.weights["price"] and model.about["ndcg_at_10"] > 0.99
+    (shop / "items.jsonl").write_text("".join(json.dumps({**item, "created_at": None}) + "\n" for item in aged))
+    assert trained(shop).weights["freshness"] == 0, "no age is known"
+
+
 def test_positive_weights_and_fewer_features_are_options(shop):
     options = RelevanceOptions(repeats=1, folds=2, l2=(0.003,), signs=("positive",), features=("title", "description"))
     model = trained(shop, options)
@@ -59,6 +70,24 @@ def test_clicks_teach_as_well(shop):
     clicks = [{"query": row["query"], "item_id": row["item_id"], "clicks": 40 * row["grade"]} for row in rows]
     (shop / "clicks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in clicks))
     assert trained(shop, judgments="clicks.jsonl").weights["title"] > 0
+
+
+def test_clicks_with_positions_teach_what_the_top_of_the_answers_hides(shop):
+    """The worst of the named items is on top, and is examined three times as often as the one behind it."""
+    rows = []
+    for kind in KINDS:
+        for number, wanted in enumerate((0.2, 0.3, 0.4)):
+            for place, seen, examined in ((number + 1, 900, (1, 1 / 3, 1 / 9)[number]), (2, 90, 1 / 3), (1, 9, 1)):
+                rows.append({"query": kind, "item_id": f"{kind}{number}", "position": place, "impressions": seen,
+                             "clicks": round(seen * examined * wanted)})  # fmt: skip
+    found = {}
+    for name, left in (("fair", ()), ("blind", ("position",))):
+        lines = [{key: value for key, value in row.items() if key not in left} for row in rows]
+        (shop / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+        model = trained(shop, judgments=f"{name}.jsonl")
+        found[name] = model.weights["price"]
+        assert ("corrected by how likely" in model.about["notes"][-1]) == (name == "fair")
+    assert found["blind"] < 0 < found["fair"], found
 
 
 @pytest.mark.parametrize(
@@ -80,7 +109,7 @@ def test_loss_is_least_where_its_gradient_vanishes():
         features = random.normal(size=(20, 3))
         grade = np.where(features @ [2, -1, 0] + random.gumbel(size=20) > 2, 2.0, 0.0)
         queries.append(JudgedQuery(features, grade, grade >= 0, np.ones(20, np.int8), features[:, 0], grade))
-    weights = fit(queries, 1e-3, positive=False)
+    weights = fit(queries, range(3), 1e-3, positive=False)
     assert weights[0] > 0 > weights[1] and abs(weights[2]) < 0.5
-    assert fit(queries, 1e3, positive=False) == pytest.approx(np.zeros(3), abs=0.01)
-    assert (fit(queries, 1e-3, positive=True) >= 0).all()
+    assert fit(queries, range(3), 1e3, positive=False) == pytest.approx(np.zeros(3), abs=0.01)
+    assert (fit(queries, range(3), 1e-3, positive=True) >= 0).all()

@@ -12,11 +12,9 @@ from components.evaluate_search.catalog import SearchCatalog
 from components.evaluate_search.judgments import Judgments
 from components.evaluate_search.systems import catalog_search
 from components.shared.search.config import SearchOptions
-from components.shared.search.relevance import RelevanceModel
 from components.shared.search.searching import CatalogSearch
-from components.train_relevance.choosing import choose
+from components.train_relevance.choosing import choices, choose
 from components.train_relevance.config import RelevanceOptions
-from components.train_relevance.fitting import fit
 from components.train_relevance.train import judged_queries
 
 SHIPPED_LIKE = RelevanceOptions(features=("lexical", "meaning"), l2=(0.01,), signs=("positive",))
@@ -41,14 +39,13 @@ class CrossValidatedSearch:
         self._catalog, self._fallback = catalog, search
         names = [query for query, grades in judgments.grades.items() if any(grades.values())]
         judged = judged_queries(search, judgments, catalog, options, 0)
+        among = choices(options, len(judged))
         fold = np.random.default_rng(options.seed).permutation(len(judged)) % options.folds
         self._search: dict[str, CatalogSearch] = {}
         for part in range(options.folds):
             rest = [query for query, held in zip(judged, fold == part, strict=True) if not held]
-            choice = choose(rest, options, options.seed + part + 1)
-            fitted = fit(rest, choice.l2, choice.positive)
-            weights = {str(name): float(one) for name, one in zip(options.features, fitted, strict=True)}
-            held_out = search.with_model(RelevanceModel(weights, {}))
+            choice = choose(rest, among, options, options.seed + part + 1)[None]
+            held_out = search.with_model(choice.fitted(rest, options.features))
             self._search |= {names[at]: held_out for at in np.flatnonzero(fold == part).tolist()}
 
     def search(self, query: str, count: int) -> list[str]:

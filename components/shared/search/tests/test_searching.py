@@ -9,6 +9,7 @@ from components.shared.errors import BundleError, InputError
 from components.shared.search.candidates import ItemFacts
 from components.shared.search.config import SearchOptions, parse_synonyms
 from components.shared.search.documents import Document, Field
+from components.shared.search.relevance import FEATURES, RelevanceModel
 from components.shared.search.searching import CatalogSearch
 from components.shared.storage import read_json, write_json
 
@@ -201,3 +202,26 @@ def test_synonyms_find_one_way_or_both_and_are_told(tmp_path):
 def test_line_that_is_no_rule_is_named(line):
     with pytest.raises(InputError, match="line 3 of the synonyms"):
         parse_synonyms(["# a comment", "a => b", line])
+
+
+def test_features_of_an_item_beside_its_texts(tmp_path):
+    CatalogSearch.build(lambda: iter(ITEMS), tmp_path)
+    created = np.full(len(ITEMS), np.nan)
+    created[[ROW["whole"], ROW["oat"], ROW["cable"]]] = [2e9, 1e9, 2e9]
+    unknown = np.zeros(len(ITEMS))
+    facts = ItemFacts(PRICE, asked=np.arange(len(ITEMS)), available=unknown == 0, created_at=created)
+    for given, expected in ((facts, {"whole": 1 / 3, "oat": 0, "choc": 0}), (ItemFacts(PRICE), {"whole": 0, "oat": 0})):
+        search = CatalogSearch.load(tmp_path, given)
+        read = search.understand("milk")
+        candidates = search.candidates(read, 10)
+        features = dict(zip(FEATURES, search.features(read, candidates).T, strict=True))
+        found = dict(zip(candidates.matches.item.tolist(), features["freshness"], strict=True))
+        assert {name: found[ROW[name]] for name in expected} == pytest.approx(expected)
+        assert features["available"].all() == features["popularity"].any() == (given is facts)
+
+
+def test_model_of_a_version_without_a_feature_is_read(tmp_path):
+    write_json(tmp_path / "relevance.json", {"weights": {"lexical": 2.0, "price": -1.0}, "about": {}})
+    model = RelevanceModel.read(tmp_path / "relevance.json")
+    features = np.eye(len(FEATURES))
+    assert dict(zip(FEATURES, model.relevance(features), strict=True)) == dict.fromkeys(FEATURES, 0) | model.weights
