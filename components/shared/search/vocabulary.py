@@ -109,8 +109,12 @@ class CatalogWords:
         return ""
 
     def _may_be(self, word: str, meant: str, edits: int) -> bool:
-        """Whether so many edits are allowed: the length of the word counts, not that of what was typed."""
-        return edits == 1 or max(len(word), len(meant)) >= _SHORTEST_FOR_TWO
+        """Whether so many edits, of the words or their stems, are allowed for words of these lengths.
+
+        Short stems are near to each other without their words being so: 'wedding' is no 'red'.
+        """
+        longest = max(len(word), len(meant))
+        return (edits == 1 or longest >= _SHORTEST_FOR_TWO) and 2 * edit_distance(word, meant) <= longest
 
     def _near(self, word: str, edits: int) -> list[int]:
         forms = dict.fromkeys([word, *self._analyzer.terms(word).plain])

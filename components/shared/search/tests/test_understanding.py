@@ -111,6 +111,11 @@ def test_statement_that_no_item_makes_is_words(search):
     assert search.understand("gluten free rice").intents.without == ()
 
 
+def test_words_of_stems_that_are_near_may_be_far_from_each_other(search):
+    assert search.understand("hiring").corrections == (), "the stems hire and wire are one edit apart"
+    assert search.understand("keybords").corrections == (("keybords", "keyboard"),)
+
+
 @pytest.mark.parametrize("texts", [("mens", "men's"), ("womens", "women"), ("childrens", "child")])
 def test_possessive_without_apostrophe(texts):
     one, other = map(Analyzer().key, texts)
