@@ -17,9 +17,10 @@ from components.evaluate_search.click_grades import Counts
 Shown = Mapping[int, Counts]
 """Position, from 1, where an item was shown for a query -> clicks and impressions there; 0: it is not known where."""
 
-_PRIOR_DEVIATION = 3.0
-"""Standard deviation of the normal prior of the logits: what has hardly any impressions stays near one half."""
-_STEPS = 200
+_PRIOR_DEVIATION = 10.0
+"""Standard deviation of the normal priors of the logits, of P(wanted) around that of all clicks: so wide that they
+change what has hardly any data alone."""
+_STEPS = 400
 
 
 def examined_positions(items: Mapping[tuple[str, str], Shown]) -> dict[int, float]:
@@ -85,6 +86,8 @@ def _fitted(pair: np.ndarray, code: np.ndarray, clicked: np.ndarray, impressions
     from components.shared.models.examination import Examination, click_loss
 
     examination = Examination(int(code.max()) + 1).double()
+    rate = (clicked @ impressions + 1) / (impressions.sum() + 2)
+    usual = float(np.log(rate / (1 - rate)))
     wanted = torch.zeros(int(pair.max()) + 1, dtype=torch.float64, requires_grad=True)
     rows, positions = torch.from_numpy(pair), torch.from_numpy(code) + 1
     label, weight = torch.from_numpy(clicked), torch.from_numpy(impressions)
@@ -94,7 +97,7 @@ def _fitted(pair: np.ndarray, code: np.ndarray, clicked: np.ndarray, impressions
 
     def loss() -> torch.Tensor:
         optimiser.zero_grad()
-        prior = (wanted.square().sum() + examination.logits.square().sum()) / (2 * _PRIOR_DEVIATION**2)
+        prior = ((wanted - usual).square().sum() + examination.logits.square().sum()) / (2 * _PRIOR_DEVIATION**2)
         total = click_loss(wanted[rows], examination(positions), label, weight) + prior
         total.backward()
         return total
