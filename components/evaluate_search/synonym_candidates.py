@@ -11,15 +11,13 @@ from components.shared.schema.data_options import DataOptions
 from components.shared.search.config import parse_synonyms
 from components.shared.search.searching import CatalogSearch
 from components.shared.search.synonyms import Synonyms
-from components.shared.search.vocabulary import edit_distance
+from components.shared.search.vocabulary import SHORTEST_FOR_TWO, edit_distance
 from components.shared.text.scripts import fold
 
 LEAST_LIFT, LEAST_COSINE = 2.0, 0.5
 """Least strength of a reformulation, and of two queries that lead to the same items."""
 MOST = 1_000
 """Lines of a file."""
-_SHORTEST_FOR_TWO = 8
-"""Letters from which two edits are a misspelling."""
 _SYNTAX = (",", "=>", "#")
 
 
@@ -149,7 +147,7 @@ def _writable(query: str) -> bool:
 
 
 def _near(one: str, other: str) -> bool:
-    return edit_distance(one, other) <= (2 if max(len(one), len(other)) >= _SHORTEST_FOR_TWO else 1)
+    return edit_distance(one, other) <= (2 if max(len(one), len(other)) >= SHORTEST_FOR_TWO else 1)
 
 
 def _merged(pairs: Iterable[QueryPair], catalog: _Catalog) -> list[SynonymCandidate]:

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from components.shared.errors import InputError
 from pipelines.cli.console import console
-from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit, existing_registry
-from pipelines.cli.running import options_of, own_registry
-from pipelines.cli.searching import champion_bundle
+from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit
+from pipelines.cli.running import options_of
+from pipelines.cli.searching import catalog_of
 
 
 def search_queries(
@@ -23,14 +24,11 @@ def search_queries(
     as_json: Json = False,
 ) -> None:
     """Make judged queries from titles and categories, with which versions of a search can be compared."""
-    from components.evaluate_search.catalog import bundle_catalog, items_catalog
     from components.evaluate_search.made_queries import write_made_queries
 
-    given = options_of(config, set_, mapping=mapping)
-    if items:
-        catalog = items_catalog(items, given.get("data", {}))
-    else:
-        catalog = bundle_catalog(champion_bundle(existing_registry(out, own_registry(given)), model_name))
+    if judgments.exists():
+        raise InputError(f"{judgments} exists", "name a file that does not, so that no judgments are lost")
+    catalog = catalog_of(items, options_of(config, set_, mapping=mapping), out, model_name)
     made = write_made_queries(catalog, count, judgments)
     if as_json:
         return emit({"queries": made, "judgments": judgments.resolve()})

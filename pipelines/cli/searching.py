@@ -3,7 +3,7 @@
 from collections.abc import Mapping as MappingOf
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -18,6 +18,9 @@ from components.shared.wording import printable
 from pipelines.cli.console import console
 from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit, existing_registry
 from pipelines.cli.running import options_of, own_registry
+
+if TYPE_CHECKING:
+    from components.evaluate_search.catalog import SearchCatalog
 
 FOLDER = "search-evaluation"
 """Folder of the results in that of --out."""
@@ -90,6 +93,22 @@ def lines(path: Path, kind: str) -> list[str]:
 def champion_bundle(registry: Root, model_name: str) -> Path:
     """The champion's bundle; an error if there is none."""
     return Registry(registry).resolve(f"{model_name}/{CHAMPION}")
+
+
+def catalog_of(items: str, given: MappingOf[str, Any], out: Path, model_name: str) -> "SearchCatalog":
+    """The catalog of --items, or else that of the champion in an output folder.
+
+    Args:
+        items: File, folder, URI or glob; '': the champion's.
+        given: Configuration, of which `data` says how the items are read, and `registry` where the champion is.
+        out: Output folder.
+        model_name: Name in its registry.
+    """
+    from components.evaluate_search.catalog import bundle_catalog, items_catalog
+
+    if items:
+        return items_catalog(items, given.get("data", {}))
+    return bundle_catalog(champion_bundle(existing_registry(out, own_registry(given)), model_name))
 
 
 def _compared(folder: Path | None, model_name: str) -> Path | None:

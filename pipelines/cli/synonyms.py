@@ -13,9 +13,9 @@ from components.shared.search.config import SearchOptions
 from components.shared.storage import write_text
 from components.shared.wording import counted, printable
 from pipelines.cli.console import console
-from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit, existing_registry
-from pipelines.cli.running import options_of, own_registry
-from pipelines.cli.searching import champion_bundle, lines, search_options
+from pipelines.cli.parameters import Config, Json, Mapping, ModelName, Out, Set, emit
+from pipelines.cli.running import options_of
+from pipelines.cli.searching import catalog_of, lines, search_options
 
 if TYPE_CHECKING:
     from components.evaluate_search.synonym_effects import SynonymEffect
@@ -42,7 +42,6 @@ def synonyms(
 
     With --mine, first write candidates from a log of searches; nothing is applied.
     """
-    from components.evaluate_search.catalog import bundle_catalog, items_catalog
     from components.evaluate_search.synonym_candidates import mine_synonyms
     from components.evaluate_search.synonym_effects import synonym_effects
     from components.evaluate_search.systems import catalog_search
@@ -51,10 +50,7 @@ def synonyms(
         raise InputError(f"{rules} exists", "name a file that does not, so that no reviewed rules are lost")
     written = [] if mine else lines(rules, "rules")
     given = options_of(config, set_, mapping=mapping)
-    if items:
-        catalog = items_catalog(items, given.get("data", {}))
-    else:
-        catalog = bundle_catalog(champion_bundle(existing_registry(out, own_registry(given)), model_name))
+    catalog = catalog_of(items, given, out, model_name)
     options = search_options(given)
     search = catalog_search(catalog, SearchOptions(language=options.language))
     mined = None

@@ -129,3 +129,13 @@ def test_a_mistake_is_named_with_its_fix_and_creates_nothing(shoprank, shop, arg
     done = shoprank("search-eval", *arguments)
     assert done.code == 2 and headline in done.err and fix in done.err, done.err
     assert sorted(shop.rglob("*")) == before
+
+
+def test_judged_queries_are_made_from_a_catalog_and_measured(shoprank, shop):
+    made = ("search-queries", "made.parquet", "--items", "items.csv", "--mapping", "mapping.yaml")
+    done = shoprank(*made)
+    assert done.code == 0 and "say nothing of quality" in done.out, done.err
+    done = shoprank("search-eval", "--judgments", "made.parquet", *ITEM_FLAGS[2:], "--json")
+    assert done.code == 0 and json.loads(done.out)["scored_queries"] > 0
+    refused = shoprank(*made)
+    assert refused.code != 0 and "made.parquet exists" in refused.err

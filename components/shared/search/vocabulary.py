@@ -27,7 +27,7 @@ from components.shared.text.scripts import fold
 
 _WORD = "word"
 _WRITTEN = re.compile(r"[^\W\d_]{3,}")
-_SHORTEST, _SHORTEST_FOR_TWO = 4, 8
+_SHORTEST, SHORTEST_FOR_TWO = 4, 8
 """Letters that a word must have to be corrected by one and by two edits: two turn 'garmin' into 'gaming'."""
 _LOOKED_AT, _WEIGHED = 100, 10
 """Candidates that are looked at, and those that are tried beside the other words of the query."""
@@ -99,7 +99,7 @@ class CatalogWords:
         """
         if len(word) < _SHORTEST or not _WRITTEN.fullmatch(word):
             return ""
-        for edits in (1, 2)[: 1 + (len(word) >= _SHORTEST_FOR_TWO - 2)]:
+        for edits in (1, 2)[: 1 + (len(word) >= SHORTEST_FOR_TWO - 2)]:
             near = [row for row in self._near(word, edits) if self._may_be(word, self._words[row], edits)]
             if near:
                 distance = {row: edit_distance(word, self._words[row]) for row in near}
@@ -114,7 +114,7 @@ class CatalogWords:
         Short stems are near to each other without their words being so: 'wedding' is no 'red'.
         """
         longest = max(len(word), len(meant))
-        return (edits == 1 or longest >= _SHORTEST_FOR_TWO) and 2 * edit_distance(word, meant) <= longest
+        return (edits == 1 or longest >= SHORTEST_FOR_TWO) and 2 * edit_distance(word, meant) <= longest
 
     def _near(self, word: str, edits: int) -> list[int]:
         forms = dict.fromkeys([word, *self._analyzer.terms(word).plain])
