@@ -53,12 +53,17 @@ def _parser() -> argparse.ArgumentParser:
         f"auto: 'bundle' if the data ended more than {RECENT_DAYS} days ago, else 'system'."
     )
     parser.add_argument("--clock", choices=get_args(ClockOption), default="auto", help=now)
-    at_once = "Requests processed in parallel. Default: the usable CPUs, at most 8."
+    at_once = "Batches processed in parallel. Default: the usable CPUs, at most 8."
     parser.add_argument("--threads", type=int, default=default_threads(), help=at_once)
     parser.add_argument("--model_threads", type=int, default=1, help="Threads per model call.")
-    parser.add_argument(
-        "--max_pending", type=int, default=256, help="Requests that may wait or run before others get 503."
-    )
+    together = "Requests that wait while others are answered are answered together, at most so many instances."
+    parser.add_argument("--max_batch", type=int, default=16, help=together)
+    pending = "Requests that may wait or run before others get 429."
+    parser.add_argument("--max_pending", type=int, default=256, help=pending)
+    remembered = "Megabytes of candidates that are remembered until a shopper's history changes. 0: none."
+    parser.add_argument("--cache_mb", type=int, default=64, help=remembered)
+    late = "Milliseconds after which a request gets 504, unless its header X-Request-Deadline-Ms says otherwise."
+    parser.add_argument("--deadline_ms", type=int, default=30_000, help=late)
     log = "Folder of the inference log: one JSON line per answer, without the shopper id. Default: none."
     parser.add_argument("--inference_log", type=Path, default=None, help=log)
     rules = "YAML or JSON file of rules (`shoprank rules`); it is read again when it changes. Default: none."
@@ -84,8 +89,9 @@ def _serve(options: argparse.Namespace) -> None:
         logger.warning("no --public_key: the bundle's checksums are verified, its signature is not")
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
-        model_threads=options.model_threads, max_pending=options.max_pending, inference_log=options.inference_log,
-        rules=options.rules, exploration=_exploration(options),
+        model_threads=options.model_threads, max_batch=options.max_batch, max_pending=options.max_pending,
+        deadline_ms=options.deadline_ms, cache_mb=options.cache_mb, rules=options.rules,
+        inference_log=options.inference_log, exploration=_exploration(options),
         shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
     ))  # fmt: skip
     model.load()
@@ -123,9 +129,11 @@ def _check(options: argparse.Namespace) -> None:
     """Check options before the server starts."""
     if options.workers != 1:
         raise InputError(f"--workers is {options.workers}", "serve with one worker and scale with replicas")
-    for name in ("threads", "model_threads", "max_pending"):
+    for name in ("threads", "model_threads", "max_batch", "max_pending", "deadline_ms"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} is {getattr(options, name)}", "give a whole number of at least 1")
+    if options.cache_mb < 0:
+        raise InputError(f"--cache_mb is {options.cache_mb}", "give megabytes, or 0 to remember nothing")
     ports = {"--http_port": options.http_port, **({"--grpc_port": options.grpc_port} if options.enable_grpc else {})}
     if len(set(ports.values())) < len(ports):
         raise InputError("--http_port and --grpc_port are the same", "give two different ports")

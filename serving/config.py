@@ -25,11 +25,17 @@ class ModelConfig:
     clock: ClockOption = "auto"
     """Clock for requests without a timestamp."""
     threads: int = field(default_factory=default_threads)
-    """Number of requests processed in parallel."""
+    """Number of batches of requests processed in parallel."""
     model_threads: int = 1
     """Threads per model call."""
+    max_batch: int = 16
+    """Instances that are answered together."""
     max_pending: int = 256
-    """Requests that may wait or run before new ones get 503."""
+    """Requests that may wait or run before new ones get 429."""
+    cache_mb: int = 64
+    """Megabytes of candidates that are remembered by shopper."""
+    deadline_ms: float = 30_000
+    """How long a request may take that states no deadline of its own."""
     inference_log: Path | None = None
     """Folder of the inference log; None disables it."""
     rules: Path | None = None

@@ -16,6 +16,7 @@ from components.shared.recommender.stage_times import StageTimes
 from components.shared.release.bundle import Manifest
 from components.shared.release.golden import TOLERANCE, read_golden
 from serving.answers import Answer, Item
+from serving.candidate_cache import CandidateCache
 from serving.clock import Clock, ClockOption, choose_clock, iso
 from serving.explain import MAX_REASONS, Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig
@@ -25,6 +26,9 @@ from serving.ranking import InstanceRanker, Ranked
 from serving.rules import RulesFile, rules_for
 from serving.shoppers import Shoppers
 from serving.suggesting import Suggester
+
+CACHE_BYTES = 64_000_000
+"""Default size of the remembered candidates: those of some 500 shoppers of a large catalog."""
 
 logger = logging.getLogger("kserve.shoprank")
 
@@ -37,15 +41,17 @@ class Engine:
         version: Model version in every answer.
         clock: See Shoppers.
         exploration: How some recommendations explore, or None; searches never do.
+        cache_bytes: See CandidateCache.
     """
 
     def __init__(
-        self, recommender: Recommender, version: str, clock: Clock, exploration: ExplorationConfig | None = None
-    ):
+        self, recommender: Recommender, version: str, clock: Clock, exploration: ExplorationConfig | None = None,
+        cache_bytes: int = CACHE_BYTES,
+    ):  # fmt: skip
         self.version, self._recommender = version, recommender
         catalog = recommender.catalog
         shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
-        self._ranker = InstanceRanker(recommender, shoppers, exploration)
+        self._ranker = InstanceRanker(recommender, shoppers, exploration, CandidateCache(cache_bytes))
         assert recommender.search is not None
         self._suggester = Suggester(recommender.search.suggestions, catalog, shoppers)
         self._index = recommender.search.index
@@ -56,7 +62,7 @@ class Engine:
     @classmethod
     def open(
         cls, folder: Path, manifest: Manifest, threads: int, clock: ClockOption,
-        exploration: ExplorationConfig | None = None,
+        exploration: ExplorationConfig | None = None, cache_bytes: int = CACHE_BYTES,
     ) -> "Engine":  # fmt: skip
         """Open a verified bundle and check its golden instances.
 
@@ -66,7 +72,7 @@ class Engine:
         recommender = Recommender.open(folder, threads)
         chosen = choose_clock(clock, recommender.spec.as_of, time.time())
         logger.info("clock: %s, because %s", chosen.clock, chosen.reason)
-        engine = cls(recommender, manifest.version, chosen.clock, exploration)
+        engine = cls(recommender, manifest.version, chosen.clock, exploration, cache_bytes)
         engine.check_golden(folder)
         return engine
 
@@ -111,19 +117,31 @@ class Engine:
         """
         self._ranker.listing.check(instance, where)
 
-    def answer(self, instances: Sequence[Instance], request_ids: Sequence[str], copy: bool = False) -> list[Answer]:
+    def answer(
+        self, instances: Sequence[Instance], request_ids: Sequence[str], copies: Sequence[bool] = ()
+    ) -> list[Answer]:
         """The ranked items with their reasons, for each instance.
 
         Args:
-            instances: The instances of one request; they are ranked together.
+            instances: The instances of one or more requests; they are ranked together.
             request_ids: One each.
-            copy: Whether the request is a copy sent to a shadow, which never explores.
+            copies: Whether each is of a copy sent to a shadow, which never explores; () for none.
         """
-        if any(instance.suggest is not None for instance in instances):
-            # They are cheap, and seldom in one request with others.
-            return [self._one(*one, copy) for one in zip(instances, request_ids, strict=True)]
+        copies = copies or [False] * len(instances)
+        suggested = [at for at, instance in enumerate(instances) if instance.suggest is not None]
+        ranked = [at for at, instance in enumerate(instances) if instance.suggest is None]
+        answers = {at: self._suggested(instances[at], request_ids[at]) for at in suggested}
+        if ranked:
+            keys = ["" if copies[at] else request_ids[at] for at in ranked]
+            found = self._ranked([instances[at] for at in ranked], [request_ids[at] for at in ranked], keys)
+            answers |= dict(zip(ranked, found, strict=True))
+        return [answers[at] for at in range(len(instances))]
+
+    def _ranked(
+        self, instances: Sequence[Instance], request_ids: Sequence[str], exploration_keys: Sequence[str]
+    ) -> list[Answer]:
         times = StageTimes()
-        found = self._ranker.rank(instances, [""] * len(instances) if copy else request_ids, times)
+        found = self._ranker.rank(instances, exploration_keys, times)
         with times.stage("explain"):
             answers = [self._answer(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
         observe(times)
@@ -136,9 +154,7 @@ class Engine:
                 RULES_ACTED.labels(rule).inc()
         return answers
 
-    def _one(self, instance: Instance, request_id: str, copy: bool) -> Answer:
-        if instance.suggest is None:
-            return self.answer([instance], [request_id], copy)[0]
+    def _suggested(self, instance: Instance, request_id: str) -> Answer:
         REQUESTS.labels("suggest").inc()
         return self._suggester.answer(instance, self.version, request_id)
 
@@ -148,7 +164,8 @@ class Engine:
         Beside suggestions, which there is nothing to explain of, items are not explained either.
         """
         if any(instance.suggest is not None for instance in instances):
-            return [answer.model_dump() for answer in self.answer(instances, request_ids, copy=True)]
+            copies = [True] * len(instances)
+            return [answer.model_dump() for answer in self.answer(instances, request_ids, copies)]
         times = StageTimes()
         found = self._ranker.rank(instances, request_ids, times)
         with times.stage("explain"):

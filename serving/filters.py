@@ -12,6 +12,9 @@ CATEGORY, BRAND, PRICE = "category", "brand", "price"
 """Names of facets that are no attribute."""
 
 
+_NO_FILTERS = Filters()
+
+
 class FilterIndex:
     """Index of catalog rows by category, brand and attribute, so that filtering does not scan the catalog.
 
@@ -21,6 +24,9 @@ class FilterIndex:
 
     def __init__(self, catalog: Catalog):
         self._catalog = catalog
+        self._available = catalog.available.copy()
+        self._available[0] = False
+        self._available.setflags(write=False)
         items = np.arange(len(catalog))
         offsets = catalog.categories.offsets.to_numpy()
         names = catalog.categories.values.slice(offsets[0], offsets[-1] - offsets[0])
@@ -29,9 +35,14 @@ class FilterIndex:
         self.attributes = AttributeIndex(catalog.attributes)
 
     def mask(self, filters: Filters, exclude: Iterable[str], warnings: list[str]) -> np.ndarray:
-        """Allowed items, bool [items]; names without a match are reported in `warnings`."""
-        items = len(self._catalog)
-        allowed = self._catalog.available.copy() if filters.available else np.ones(items, bool)
+        """Allowed items, bool [items], not to be changed; names without a match are reported in `warnings`.
+
+        Most requests have no filters. They share one array, by which one sees that they go together.
+        """
+        items, excluded = len(self._catalog), set(exclude)
+        if filters == _NO_FILTERS and not excluded:
+            return self._available
+        allowed = self._available.copy() if filters.available else np.ones(items, bool)
         allowed[0] = False
         price = self._catalog.list_price
         # A comparison with NaN is False: an unknown price passes no price filter.
@@ -46,7 +57,6 @@ class FilterIndex:
         for name, values in filters.attributes.items():
             if values:
                 allowed &= self._with_attribute(name, values, warnings)
-        excluded = set(exclude)
         known = [self._catalog.row_of[item] for item in excluded if item in self._catalog.row_of]
         allowed[known] = False
         if len(known) < len(excluded):

@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.answered_errors import AnsweredErrors
+from serving.batching import DeadlineExceeded, Overloaded
+from serving.disconnects import Disconnects
 from serving.draining import Draining
 from serving.metrics import REFUSED
 from serving.model import RefusedRequest
@@ -58,11 +60,14 @@ class BodyLimit:
 
 def install(app: FastAPI, drain_file: Path | None = None) -> None:
     """Add the body limit, answers to errors, draining and error handlers to kserve's application, before it serves."""
+    app.add_middleware(Disconnects)
     app.add_middleware(BodyLimit)
     app.add_middleware(AnsweredErrors)
     if drain_file:
         app.add_middleware(Draining, flag=drain_file)
     app.add_exception_handler(RefusedRequest, _refused)
+    app.add_exception_handler(Overloaded, _overloaded)
+    app.add_exception_handler(DeadlineExceeded, _late)
     app.add_exception_handler(RequestValidationError, _malformed)
     app.add_exception_handler(HTTPException, _plain)
 
@@ -70,6 +75,19 @@ def install(app: FastAPI, drain_file: Path | None = None) -> None:
 async def _refused(_: Request, error: Any) -> JSONResponse:
     """400 that names the field; kserve's own handler would log a traceback for every bad request."""
     return JSONResponse({"error": error.headline, "fix": error.fix, "field": error.field}, 400)
+
+
+async def _overloaded(_: Request, error: Any) -> JSONResponse:
+    """429 that says when to try again."""
+    fix = "send it again after the seconds of Retry-After"
+    return JSONResponse({"error": error.details, "fix": fix, "field": ""}, 429,
+                        {"retry-after": str(error.retry_after_s)})  # fmt: skip
+
+
+async def _late(_: Request, error: Any) -> JSONResponse:
+    """504 for a request that waited longer than its client does."""
+    fix = "send a longer X-Request-Deadline-Ms, or add replicas"
+    return JSONResponse({"error": error.details, "fix": fix, "field": ""}, 504)
 
 
 async def _malformed(_: Request, error: Any) -> JSONResponse:

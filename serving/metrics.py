@@ -52,6 +52,8 @@ SHADOW_SECONDS = Histogram(
 RULES = Gauge("shoprank_rules", "Rules in force")
 RULES_REFUSED = Gauge("shoprank_rules_refused", "1 while the file of rules is refused and those before it stay")
 RULES_ACTED = Counter("shoprank_rules_acted_total", "Answers that a rule did something to", ["rule"])
+LATE = Counter("shoprank_late_total", "Requests without an answer before their deadline")
+BATCH_ROWS = Histogram("shoprank_batch_rows", "Instances answered together", buckets=(1, 2, 4, 8, 16, 32, 64))
 LOG_DROPPED = Gauge("shoprank_inference_log_dropped", "Records dropped by the inference log")
 PENDING = Gauge("shoprank_pending_requests", "Requests waiting for a thread or running")
 

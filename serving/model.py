@@ -3,20 +3,18 @@
 Only this module and __main__ import kserve, which reads sys.argv on import.
 """
 
-import asyncio
-import functools
 import re
 import socket
 import struct
 import time
 import uuid
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import kserve
 import numpy as np
+import orjson
 from kserve.errors import InvalidInput, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.infer_type import InferInput, InferOutput, InferRequest, InferResponse
@@ -27,9 +25,11 @@ from components.shared.release.bundle import verify
 from components.shared.release.signing import load_public_key
 from components.shared.telemetry.inference_log import LogWriter
 from serving.answers import V2_OUTPUTS, Answer, answer_columns
+from serving.batching import Batcher, DeadlineExceeded, Job, Overloaded
 from serving.config import ModelConfig
+from serving.deadlines import DEADLINE_HEADER, parse_deadline
 from serving.engine import Engine
-from serving.metrics import MODEL, PENDING, REFUSED, STAGE
+from serving.metrics import MODEL, REFUSED, STAGE
 from serving.protocol import (
     V2_INPUTS,
     Instance,
@@ -54,14 +54,6 @@ class RefusedRequest(InvalidInput):
         self.headline, self.fix, self.field = headline, fix, field
 
 
-class Busy(ServerNotReady):
-    """Too many requests are waiting: HTTP 503, gRPC UNAVAILABLE."""
-
-    def __init__(self, pending: int):
-        super().__init__(f"{pending} requests are waiting; retry later, or add replicas.")
-        self.reason = self.error_msg  # read by kserve's gRPC handler
-
-
 @dataclass(frozen=True)
 class ParsedRequest:
     """A parsed request and the format of its answer."""
@@ -69,8 +61,12 @@ class ParsedRequest:
     instances: list[Instance]
     request_id: str
     v2: InferRequest | None
-    copy: bool = False
+    copy: bool
     """Whether it is a copy of a live request, sent to this model as a shadow."""
+    deadline_ms: float
+    """How long its client waits."""
+    as_bytes: bool
+    """Whether the answer is written as JSON here; kserve writes that of a CloudEvent, which wraps it."""
 
     @property
     def request_ids(self) -> list[str]:
@@ -88,13 +84,12 @@ class ShoprankModel(kserve.Model):
     """
 
     def __init__(self, name: str, config: ModelConfig):
-        super().__init__(name)
+        super().__init__(name, return_response_headers=True)
         self._config = config
-        self._pool = ThreadPoolExecutor(config.threads, thread_name_prefix="ask")
+        self._batcher = Batcher(self._answered, config.threads, config.max_batch, config.max_pending)
         self._engine: Engine | None = None
         self._watch = RequestObserver("", None, None)
         self._rules: RulesFile | None = None
-        self._pending = 0
 
     def load(self) -> bool:
         """Verify and open the bundle and check its golden requests; then the model is ready.
@@ -106,7 +101,9 @@ class ShoprankModel(kserve.Model):
         config = self._config
         key = load_public_key(config.public_key) if config.public_key else None
         manifest = verify(config.folder, key)
-        self._engine = Engine.open(config.folder, manifest, config.model_threads, config.clock, config.exploration)
+        self._engine = Engine.open(
+            config.folder, manifest, config.model_threads, config.clock, config.exploration, config.cache_mb * 1_000_000
+        )
         if config.rules:
             self._rules = self._engine.follow_rules(config.rules, config.folder)
         log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
@@ -119,10 +116,9 @@ class ShoprankModel(kserve.Model):
         """Called by kserve before serving; readiness is set by `load` instead."""
 
     def stop(self) -> None:
-        """Reject new requests and let running ones finish."""
+        """Reject new requests, answer those that wait, then write what is left of the log."""
         self.ready = False
-        self._pool.shutdown(wait=False)
-        self._watch.close()
+        self._batcher.close(self._watch.close)
         if self._rules:
             self._rules.close()
 
@@ -130,32 +126,43 @@ class ShoprankModel(kserve.Model):
         self, payload: Any, headers: dict[str, str] | None = None
     ) -> ParsedRequest:
         """Parse a V1 or V2 request."""
-        request_id, copy = _request_id(payload, headers or {}), HEADER in (headers or {})
+        headers = headers or {}
+        request_id = _request_id(payload, headers)
         try:
             with STAGE.labels("parse").time():
                 if isinstance(payload, InferRequest):
-                    instances = self._checked(parse_v2(_columns(payload)), "rows")
-                    return ParsedRequest(instances, request_id, payload, copy)
-                if isinstance(payload, bytes):
-                    # kserve does not decode bodies whose content type has a charset.
-                    charset = _CHARSET.search((headers or {}).get("content-type", ""))
-                    payload = decode_json(payload, charset[1] if charset else "utf-8")
-                return ParsedRequest(self._checked(parse_v1(payload), "instances"), request_id, None, copy)
+                    instances, v2 = self._checked(parse_v2(_columns(payload)), "rows"), payload
+                else:
+                    if isinstance(payload, bytes):
+                        # kserve does not decode bodies whose content type has a charset.
+                        charset = _CHARSET.search(headers.get("content-type", ""))
+                        payload = decode_json(payload, charset[1] if charset else "utf-8")
+                    instances, v2 = self._checked(parse_v1(payload), "instances"), None
+                deadline_ms = parse_deadline(headers.get(DEADLINE_HEADER, ""), self._config.deadline_ms)
+                return ParsedRequest(
+                    instances, request_id, v2, HEADER in headers, deadline_ms, not _is_cloud_event(headers)
+                )
         except RequestError as error:
             REFUSED.labels("field" if error.field else "body").inc()
             raise RefusedRequest(error.headline, error.fix, error.field) from error
 
     async def predict(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, payload: ParsedRequest, headers: dict[str, str] | None = None
-    ) -> dict[str, Any] | InferResponse:
-        """Answer every instance of the request, in a separate thread pool so that health probes are never blocked."""
+        self, payload: ParsedRequest, headers: dict[str, str] | None = None,
+        response_headers: dict[str, str] | None = None,
+    ) -> dict[str, Any] | bytes | InferResponse:  # fmt: skip
+        """Answer every instance of the request, in a thread of its own so that health probes are never blocked."""
         started = time.perf_counter()
-        with self._watch.counting_failures(payload.request_id, payload.copy, Busy):
-            answers = await self._in_thread(payload, functools.partial(self._loaded().answer, copy=payload.copy))
+        with self._watch.counting_failures(payload.request_id, payload.copy, (Overloaded, DeadlineExceeded)):
+            job = Job(payload.instances, payload.request_ids, payload.copy)
+            answers = await self._batcher.answered(job, payload.deadline_ms)
         self._watch.answered(payload.instances, answers, time.perf_counter() - started, payload.copy)
-        if payload.v2 is None:
-            return {"predictions": [answer.model_dump() for answer in answers]}
-        return _v2_response(payload.v2, self.name, self._loaded().version, payload.request_id, answers)
+        if payload.v2 is not None:
+            return _v2_response(payload.v2, self.name, self._loaded().version, payload.request_id, answers)
+        predictions = {"predictions": [answer.as_json() for answer in answers]}
+        if not payload.as_bytes or response_headers is None:
+            return predictions
+        response_headers["content-type"] = "application/json"
+        return orjson.dumps(predictions)
 
     async def explain(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, payload: ParsedRequest, headers: dict[str, str] | None = None
@@ -164,7 +171,8 @@ class ShoprankModel(kserve.Model):
         if headers is not None:
             # kserve 0.21 would return the request's headers, credentials included, in the response.
             headers.clear()
-        return {"explanations": await self._in_thread(payload, self._loaded().explain)}
+        job = Job(payload.instances, payload.request_ids, alone=self._loaded().explain)
+        return {"explanations": await self._batcher.answered(job, payload.deadline_ms)}
 
     def get_input_types(self) -> list[dict[str, Any]]:
         """V2 metadata of the inputs, all optional."""
@@ -191,25 +199,10 @@ class ShoprankModel(kserve.Model):
             raise ServerNotReady("The bundle is not loaded.")
         return self._engine
 
-    async def _in_thread(
-        self, request: ParsedRequest, answer: Callable[[list[Instance], list[str]], list[Any]]
-    ) -> list[Any]:
-        if self._pending >= self._config.max_pending:
-            REFUSED.labels("busy").inc()
-            raise Busy(self._pending)
-        asked_at = time.perf_counter()
-
-        def work() -> list[Any]:
-            STAGE.labels("wait").observe(time.perf_counter() - asked_at)
-            return answer(request.instances, request.request_ids)
-
-        self._pending += 1
-        PENDING.set(self._pending)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-        finally:
-            self._pending -= 1
-            PENDING.set(self._pending)
+    def _answered(
+        self, instances: Sequence[Instance], request_ids: Sequence[str], copies: Sequence[bool]
+    ) -> list[Answer]:  # fmt: skip
+        return self._loaded().answer(instances, request_ids, copies)
 
 
 class StrictDataPlane(DataPlane):
@@ -246,6 +239,10 @@ class FixedRepository(ModelRepositoryExtension):
 def _request_id(payload: Any, headers: dict[str, str]) -> str:
     wished = (payload.id if isinstance(payload, InferRequest) else None) or headers.get("x-request-id", "")
     return wished if _REQUEST_ID.fullmatch(wished) else uuid.uuid4().hex
+
+
+def _is_cloud_event(headers: Mapping[str, str]) -> bool:
+    return "ce-type" in headers or "cloudevents" in headers.get("content-type", "")
 
 
 def _columns(request: InferRequest) -> dict[str, list[Any]]:

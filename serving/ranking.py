@@ -14,6 +14,7 @@ from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.rules.reordering import with_pins
 from components.shared.recommender.rules.rulebook import Rulebook
 from components.shared.recommender.stage_times import StageTimes
+from serving.candidate_cache import CandidateCache, Key, same_items
 from serving.cursors import read_cursor
 from serving.explain import Case
 from serving.exploring import ExplorationConfig, reordered
@@ -65,6 +66,19 @@ class Ranked:
     facets: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class CandidateRows:
+    """Candidates of some instances.
+
+    Attributes:
+        at: Positions of the instances, one for each row of the batch.
+        batch: The candidates.
+    """
+
+    at: tuple[int, ...]
+    batch: RankerBatch
+
+
 class InstanceRanker:
     """Ranks instances with one opened bundle.
 
@@ -72,6 +86,7 @@ class InstanceRanker:
         recommender: Models, catalog and histories.
         shoppers: Histories of shoppers.
         exploration: See Engine.
+        cache: Candidates of the latest shoppers.
 
     Attributes:
         listing: Lists results page by page.
@@ -79,9 +94,12 @@ class InstanceRanker:
         rules: Returns the rules in force.
     """
 
-    def __init__(self, recommender: Recommender, shoppers: Shoppers, exploration: ExplorationConfig | None):
+    def __init__(
+        self, recommender: Recommender, shoppers: Shoppers, exploration: ExplorationConfig | None, cache: CandidateCache
+    ):
         assert recommender.search is not None
         self._recommender, self._shoppers, self._exploration = recommender, shoppers, exploration
+        self._cache = cache
         self._buyers = recommender.statistics[:, ItemStatistic.BUYERS]
         filters = FilterIndex(recommender.catalog)
         self.listing, self._facets = Listing(recommender, filters), Facets(recommender.catalog, filters)
@@ -128,25 +146,68 @@ class InstanceRanker:
         """Retrieve the candidates of each instance, or take those of its sorted page, and rank all in one call."""
         with times.stage("retrieval"):
             pages = [self.listing.sorted_page(one.wanted, int(one.histories.now[0])) for one in prepared]
-        batches = [
-            self._candidates(one, one.plan.chosen if page is None else chosen_items(page.rows, Source(0)), times)
-            for one, page in zip(prepared, pages, strict=True)
-        ]
-        pins = {
-            at: self._candidates(one, one.plan.pins, times) for at, one in enumerate(prepared)
-            if one.plan.pins and one.wanted.instance.sort == "relevance"
-        }  # fmt: skip
-        sizes = [len(self._buyers)] * (len(batches) + len(pins))
-        rankings = self._recommender.ranked([*batches, *pins.values()], sizes, times)
-        pinned = dict(zip(pins, rankings[len(prepared) :], strict=True))
-        rankings = [self._reordered(*each) for each in zip(prepared, pages, rankings, strict=False)]
-        return [
-            self._chosen(one, pages[at], rankings[at], batches[at], pinned.get(at), times)
+        parts = self._candidates(prepared, pages, times)
+        pins = [
+            CandidateRows((at,), self._found(one.histories, [one], one.plan.pins, times))
             for at, one in enumerate(prepared)
+            if one.plan.pins and one.wanted.instance.sort == "relevance"
         ]
+        rows = [len(part.at) for part in [*parts, *pins]]
+        sizes = [len(self._buyers)] * sum(rows)
+        rankings = self._recommender.ranked([part.batch for part in [*parts, *pins]], sizes, times)
+        own = {at: (part.batch, row) for part in parts for row, at in enumerate(part.at)}
+        order = [at for part in parts for at in part.at]
+        ranked = dict(zip(order, rankings, strict=False))
+        pinned = {part.at[0]: ranking for part, ranking in zip(pins, rankings[len(order) :], strict=True)}
+        return [
+            self._chosen(
+                one, pages[at], self._reordered(one, pages[at], ranked[at]), own[at], pinned.get(at), times
+            )
+            for at, one in enumerate(prepared)
+        ]  # fmt: skip
 
-    def _candidates(self, one: Prepared, chosen: Candidates | None, times: StageTimes) -> RankerBatch:
-        return self._recommender.candidates(one.histories, [one.wanted.query], one.wanted.allowed, times, chosen)
+    def _candidates(
+        self, prepared: Sequence[Prepared], pages: Sequence[Page | None], times: StageTimes
+    ) -> list["CandidateRows"]:  # fmt: skip
+        """Candidates of all instances; those that may have the same items are looked for together."""
+        parts: list[CandidateRows] = []
+        together: list[list[int]] = []
+        keys = [self._key(one, page) for one, page in zip(prepared, pages, strict=True)]
+        for at, (one, page) in enumerate(zip(prepared, pages, strict=True)):
+            chosen = one.plan.chosen if page is None else chosen_items(page.rows, Source(0))
+            key, allowed = keys[at], one.wanted.allowed
+            if chosen is not None:
+                parts.append(CandidateRows((at,), self._found(one.histories, [one], chosen, times)))
+            elif key is not None and (known := self._cache.get(key, allowed)) is not None:
+                parts.append(CandidateRows((at,), known))
+            else:
+                same = (group for group in together if same_items(prepared[group[0]].wanted.allowed, allowed))
+                group = next(same, None)
+                if group is None:
+                    together.append([at])
+                else:
+                    group.append(at)
+        for group in together:
+            some = [prepared[at] for at in group]
+            batch = self._found(Histories.joined([one.histories for one in some]), some, None, times)
+            parts.append(CandidateRows(tuple(group), batch))
+            for row, at in enumerate(group):
+                if (key := keys[at]) is not None:
+                    self._cache.put(key, prepared[at].wanted.allowed, batch.row(row))
+        return parts
+
+    def _key(self, one: Prepared, page: Page | None) -> Key | None:
+        """Of candidates that may be remembered: those of the first page of a recommendation."""
+        if page is not None or one.wanted.query is not None or one.plan.relation:
+            return None
+        return self._cache.key(one.histories)
+
+    def _found(
+        self, histories: Histories, some: Sequence[Prepared], chosen: Candidates | None, times: StageTimes
+    ) -> RankerBatch:  # fmt: skip
+        queries = [one.wanted.query for one in some]
+        allowed = some[0].wanted.allowed
+        return self._recommender.candidates(histories, queries, allowed, times, chosen, alone=True)
 
     def _reordered(self, one: Prepared, page: Page | None, ranking: Ranking) -> Ranking:
         """The ranking in the order of the plan; a sorted page keeps its own."""
@@ -155,10 +216,15 @@ class InstanceRanker:
         return self.reranker.ordered(ranking, one.plan, len(ranking.item))
 
     def _chosen(
-        self, one: Prepared, page: Page | None, ranking: Ranking, batch: RankerBatch, pinned: Ranking | None,
+        self, one: Prepared, page: Page | None, ranking: Ranking, own: tuple[RankerBatch, int], pinned: Ranking | None,
         times: StageTimes,
     ) -> Ranked:  # fmt: skip
-        """The page of the ranking after exploration and pins, with note, warnings and facets."""
+        """The page of the ranking after exploration and pins, with note, warnings and facets.
+
+        `own`: The candidates, and the row of them that is the instance's.
+        """
+        batch, row = own
+        found = batch.searches[row]
         wanted, propensities, now = one.wanted, (), int(one.histories.now[0])
         answered = bool(len(ranking.item)) or (page is not None and bool(page.result.any()))
         if page is None:
@@ -168,11 +234,11 @@ class InstanceRanker:
             if pinned is not None:
                 most = max(len(ranking.item) + len(pinned.item), wanted.instance.k)
                 ranking = with_pins(ranking, pinned, one.plan.effects, most)
-            page = self.listing.ranked_page(wanted, ranking, batch.searches[0], now)
+            page = self.listing.ranked_page(wanted, ranking, found, now)
             propensities += (1.0,) * (len(page.rows) - len(propensities)) if propensities else ()
         ranking = self.listing.ranking_of(page, wanted, ranking, one.histories, times)
         warnings, result = list(one.warnings), page.result
-        search = told(wanted.query or wanted.limits, batch.searches[0], answered)
+        search = told(wanted.query or wanted.limits, found, answered)
         facets = self._facets.count(
             wanted.instance.facets, wanted.instance.filters,
             lambda filters: self.listing.result_under(wanted, result, filters), warnings,
@@ -180,7 +246,7 @@ class InstanceRanker:
         warnings += search_warnings(search) if wanted.allowed.any() else ["filters: no item matches"]
         case = Case(one.histories, ranking, wanted.query)
         note = "" if case.known or one.plan.for_everyone else self._note(wanted.instance.user_id)
-        return Ranked(case, batch.user, page, one.plan, warnings, note, propensities, search, facets)
+        return Ranked(case, batch.user_of(row), page, one.plan, warnings, note, propensities, search, facets)
 
     def _note(self, user_id: str | None) -> str:
         known = user_id is not None and user_id in self._recommender.user_row

@@ -88,13 +88,15 @@ class Reranker:
         Args:
             instance: The instance.
             query: What its query is understood as.
-            allowed: bool [items], items that its filters leave; changed.
+            allowed: bool [items], items that its filters leave.
             rules: Rules that are in force.
             warnings: Receives what was ignored or not found.
         """
         relation = next((field for field in RELATIONS if getattr(instance, field)), "")
         seeds = self._seeds(instance, relation, warnings) if relation else ()
-        allowed[list(seeds)] = False
+        if seeds:
+            allowed = allowed.copy()
+            allowed[list(seeds)] = False
         effects, permitted = Effects(allowed), None
         if rules is not None:
             now = instance.context.timestamp

@@ -25,8 +25,8 @@ class RequestObserver:
         self._shadow = Shadow(shadow, self._log.write if self._log else lambda _: None) if shadow else None
 
     @contextlib.contextmanager
-    def counting_failures(self, request_id: str, copy: bool, busy: type[Exception]) -> Iterator[None]:
-        """Count one failed instance if the body raises; `busy` if it was rejected for overload."""
+    def counting_failures(self, request_id: str, copy: bool, busy: tuple[type[Exception], ...]) -> Iterator[None]:
+        """Count one failed instance if the body raises; `busy` are the errors of an overloaded model."""
         started, outcome = time.perf_counter(), ERROR
         try:
             yield

@@ -102,6 +102,29 @@ def test_one_call_of_the_ranker_answers_a_whole_batch(folder):
     assert calls == {"user_vectors": len(ASKS), "task_probabilities": 1}
 
 
+def test_candidates_are_remembered_until_the_history_the_time_or_the_filters_change(folder):
+    engine, calls = counted(folder)
+    bought = {"item_id": "snack3", "event_type": "purchase", "timestamp": AS_OF - DAY}
+    others = [{"filters": {"price_max": 9.0}}, {"exclude": ["oat"]}, {"history": [bought]},
+              {"context": {"timestamp": AS_OF - 20 * DAY}}, {"user_id": "bob"}]  # fmt: skip
+    for request in ({}, *others):
+        ask, before = parse_instance({"user_id": "ann", **request}), calls["user_vectors"]
+        first = engine.answer([ask], ["a"])[0]
+        assert calls["user_vectors"] == before + 1
+        assert engine.answer([ask], ["a"])[0] == first and calls["user_vectors"] == before + 1
+    # Filters and times that come in turn replace each other; the history they share is one entry.
+    assert engine.answer([parse_instance({"user_id": "ann", "k": 3})], ["a"])[0].items
+
+
+def test_what_is_remembered_has_a_limit(folder):
+    recommender = Recommender.open(folder)
+    models = Counted(recommender.models)
+    engine = Engine(dataclasses.replace(recommender, models=models), "batches", "bundle", cache_bytes=0)
+    for _ in range(2):
+        engine.answer([parse_instance({"user_id": "ann"})], ["a"])
+    assert models.calls["user_vectors"] == 2
+
+
 def test_explain_retrieves_and_ranks_once(folder):
     engine, calls = counted(folder)
     engine.explain(ASKS, ids(ASKS))

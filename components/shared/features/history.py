@@ -3,12 +3,15 @@
 The feature folder (training) and the bundle (serving) contain the same files; a request reads only its own slice.
 """
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from components.shared.features.ragged import expand_ranges, offsets_of
+from components.shared.mapped_arrays import map_array
 
 COLUMNS = {"item": np.int32, "event_type": np.int8, "timestamp": np.int64, "price": np.float32}
 """One .npy file per column; `item` is a catalog row, `timestamp` epoch seconds, `price` NaN when unknown."""
@@ -39,10 +42,20 @@ class Histories:
     def __len__(self) -> int:
         return len(self.now)
 
-    @property
+    @functools.cached_property
     def row(self) -> np.ndarray:
         """int64 [events], the row each event belongs to."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Histories"]) -> "Histories":
+        """The rows of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        names = ("user", "now", "item", "event_type", "timestamp", "price")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        return cls(offsets=offsets_of(lengths), **columns)
 
     def last(self, count: int) -> "Histories":
         """The latest `count` events of every row."""
@@ -71,8 +84,8 @@ class HistoryStore:
     @classmethod
     def open(cls, folder: Path, known_users: int) -> "HistoryStore":
         """Memory-map the files of `folder`; data is read on access."""
-        columns = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in COLUMNS}
-        return cls(np.load(folder / "offsets.npy", mmap_mode="r"), columns, known_users)
+        columns = {name: map_array(folder / f"{name}.npy") for name in COLUMNS}
+        return cls(map_array(folder / "offsets.npy"), columns, known_users)
 
     def before(self, shoppers: np.ndarray, now: np.ndarray, max_history: int) -> Histories:
         """Return each shopper's events strictly before `now`, at most the latest `max_history`.
@@ -83,7 +96,7 @@ class HistoryStore:
             max_history: Maximum number of events per row.
         """
         shoppers, now = np.asarray(shoppers, np.int64), np.asarray(now, np.int64)
-        starts = np.asarray(self.offsets)[shoppers]
+        starts = self.offsets[shoppers]
         ends = self._ends(shoppers, now)
         starts = np.maximum(starts, ends - max_history)
         flat = expand_ranges(starts, ends - starts)
@@ -96,7 +109,7 @@ class HistoryStore:
 
     def _ends(self, shoppers: np.ndarray, now: np.ndarray) -> np.ndarray:
         """Position after the last event before `now`, by a binary search over all rows at once."""
-        low, high = np.asarray(self.offsets)[shoppers], np.asarray(self.offsets)[shoppers + 1]
+        low, high = self.offsets[shoppers], self.offsets[shoppers + 1]
         times = self.columns["timestamp"]
         while True:
             open_rows = low < high

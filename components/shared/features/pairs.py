@@ -236,7 +236,7 @@ def _affinity_columns(
     category, brand = catalog.features["category"], catalog.features["brand"]
     lengths = category.lengths[histories.item]
     flat = category.values[expand_ranges(category.offsets[histories.item], lengths)]
-    width = int(category.values.max(initial=0)) + 1
+    width = category.width
     known, sums = group_sums(np.repeat(histories.row, lengths) * width + flat, np.repeat(weights, lengths))
     columns = {}
     leaf_weight = np.zeros(len(pairs.row))
@@ -248,7 +248,7 @@ def _affinity_columns(
         value = np.where(has, category.values[where], 0) if len(category.values) else np.zeros(len(has), np.int64)
         leaf_weight = np.where(value > 0, _look_up(known, sums, pairs.row * width + value), 0.0)
         columns[name] = leaf_weight / np.maximum(total[pairs.row], 1e-9)
-    brand_width = int(brand.values.max(initial=0)) + 1
+    brand_width = brand.width
     keys, sums = group_sums(histories.row * brand_width + brand.values[histories.item], weights)
     value = brand.values[pairs.item]
     affinity = np.where(value > 0, _look_up(keys, sums, pairs.row * brand_width + value), 0.0)

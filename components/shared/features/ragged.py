@@ -5,6 +5,7 @@ values  = [7, 8, 9]
 offsets = [0, 2, 2, 3]
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,10 +30,15 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @functools.cached_property
     def lengths(self) -> np.ndarray:
         """Number of ids in each row, int64 [rows]."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
+
+    @functools.cached_property
+    def width(self) -> int:
+        """Largest id + 1, to encode (row, id) as one integer."""
+        return int(self.values.max(initial=0)) + 1
 
     def take(self, rows: np.ndarray) -> "Ragged":
         """Return the given rows, in that order (repeats allowed)."""
@@ -130,9 +136,10 @@ def group_sums(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.nd
 
 def top_of_rows(rows: np.ndarray, scores: np.ndarray, count: int) -> np.ndarray:
     """Positions of the `count` highest scores per row, sorted by row, then score; ties keep their order."""
-    order = np.lexsort((np.arange(len(rows)), -scores, rows))
+    order = np.lexsort((-scores, rows))
     sorted_rows = rows[order]
-    starts = np.flatnonzero(np.r_[True, sorted_rows[1:] != sorted_rows[:-1]]) if len(order) else order
-    lengths = np.diff(np.r_[starts, len(order)])
-    rank = np.arange(len(order)) - np.repeat(starts, lengths)
+    first = np.ones(len(order), bool)
+    first[1:] = sorted_rows[1:] != sorted_rows[:-1]
+    place = np.arange(len(order))
+    rank = place - np.maximum.accumulate(np.where(first, place, 0))
     return order[rank < count]

@@ -78,7 +78,7 @@ def _interests(recent: Histories, weights: np.ndarray, attribute: Ragged, length
     values = attribute.values[expand_ranges(attribute.offsets[recent.item], lengths)]
     row, weight = np.repeat(recent.row, lengths), np.repeat(weights, lengths)
     kept = (values > 0) & (weight > 0)
-    width = int(attribute.values.max(initial=0)) + 1
+    width = attribute.width
     keys, sums = group_sums(row[kept] * width + values[kept], weight[kept])
     row, value = keys // width, keys % width
     picked = top_of_rows(row, sums, length)

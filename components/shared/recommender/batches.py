@@ -48,7 +48,7 @@ class RankerBatch:
 
     Attributes:
         found: the candidates.
-        features: user features by name, one row per history.
+        features: user features by name, one row per history; {} where they are not needed.
         user: the same features padded and concatenated: ids and weights.
         dense: float32 [pairs, dense features].
         searches: what each row's query found; None for rows without a query.
@@ -62,18 +62,33 @@ class RankerBatch:
     searches: tuple[Found | None, ...]
     known: np.ndarray
 
+    def row(self, row: int) -> "RankerBatch":
+        """One row by itself, without its features by name; arrays are copied."""
+        starts = self.found.starts(len(self.known))
+        at = slice(starts[row], starts[row + 1])
+        found = Candidates(**{name: values[at].copy() for name, values in vars(self.found).items()})
+        found.row[:] = 0
+        ids, weights = self.user_of(row)
+        user = ids.copy(), weights.copy()
+        known = self.known[row : row + 1].copy()
+        return RankerBatch(found, {}, user, self.dense[at].copy(), (self.searches[row],), known)
+
+    def user_of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """The ranker's inputs of one row's shopper, ids and weights [1, width]."""
+        ids, weights = self.user
+        return ids[row : row + 1], weights[row : row + 1]
+
     @classmethod
     def joined(cls, parts: Sequence["RankerBatch"]) -> "RankerBatch":
-        """Concatenate the rows of all parts, in order."""
+        """Concatenate the rows of all parts, in order, without their features by name."""
         if len(parts) == 1:
             return parts[0]
         first = offsets_of(np.array([len(part.user[0]) for part in parts]))
         names = ("item", "source", "lexical", "rank_class")
         columns = [np.concatenate([getattr(part.found, name) for part in parts]) for name in names]
         row = np.concatenate([part.found.row + start for part, start in zip(parts, first[:-1], strict=True)])
-        features = {name: Ragged.joined([part.features[name] for part in parts]) for name in parts[0].features}
         user = np.concatenate([part.user[0] for part in parts]), np.concatenate([part.user[1] for part in parts])
         dense = np.concatenate([part.dense for part in parts])
         searches = tuple(search for part in parts for search in part.searches)
         known = np.concatenate([part.known for part in parts])
-        return cls(Candidates(row, *columns), features, user, dense, searches, known)
+        return cls(Candidates(row, *columns), {}, user, dense, searches, known)

@@ -17,6 +17,7 @@ from components.shared.features.ragged import Ragged
 from components.shared.features.shopper import shopper_features
 from components.shared.features.spec import FeatureSpec
 from components.shared.features.vocabulary import read_tokens, read_users
+from components.shared.mapped_arrays import map_array
 from components.shared.recommender.batches import RankerBatch, Ranking
 from components.shared.recommender.blending import blended
 from components.shared.recommender.candidates import (
@@ -79,7 +80,7 @@ class Recommender:
         catalog = Catalog.read(folder / "items.parquet", spec, content=False, facets=True)
         return cls(
             spec=spec, catalog=catalog,
-            statistics=np.load(folder / "statistics.npy", mmap_mode="r"), models=ExportedModels.load(folder, threads),
+            statistics=map_array(folder / "statistics.npy"), models=ExportedModels.load(folder, threads),
             index=VectorIndex.load(folder / "retriever" / "index.faiss"),
             search=CatalogSearch.load(folder / "search", _facts(folder, catalog), threads),
             neighbours=Neighbours.open(folder / "neighbours"),
@@ -110,6 +111,7 @@ class Recommender:
     def candidates(
         self, histories: Histories, queries: Sequence[Understanding | None] | None = None,
         allowed: np.ndarray | None = None, times: StageTimes | None = None, chosen: Candidates | None = None,
+        alone: bool = False,
     ) -> RankerBatch:  # fmt: skip
         """Candidates of every row with the ranker's inputs.
 
@@ -119,6 +121,7 @@ class Recommender:
             allowed: See `rank`.
             times: Receives the seconds of the stages 'features' and 'retrieval'.
             chosen: Candidates that were found elsewhere; None: all sources are searched.
+            alone: Whether the user tower is called for each row, so that no bit of its vector depends on the others.
         """
         times = times or StageTimes()
         with times.stage("features"):
@@ -129,7 +132,7 @@ class Recommender:
             user = concatenated(features, [(f.name, f.max_length) for f in self.spec.user_features])
             touched = summarise_pairs(histories, len(self.catalog), self.spec)
         with times.stage("retrieval"):
-            vectors = self.models.user_vectors(*user)
+            vectors = self._user_vectors(user, alone)
             item_knn_score = self.neighbours.item_knn_score(touched, len(histories))
             searches = self._searches(queries or [None] * len(histories), allowed)
             found = chosen
@@ -139,6 +142,12 @@ class Recommender:
         with times.stage("features"):
             dense = pair_features(histories, touched, pairs, self.catalog, self.statistics, self.spec)
         return RankerBatch(found, features, user, dense, searches, np.diff(histories.offsets) > 0)
+
+    def _user_vectors(self, user: tuple[np.ndarray, np.ndarray], alone: bool) -> np.ndarray:
+        if not alone or len(user[0]) == 1:
+            return self.models.user_vectors(*user)
+        each = [self.models.user_vectors(*(values[row : row + 1] for values in user)) for row in range(len(user[0]))]
+        return np.concatenate(each)
 
     def ranked(self, parts: Sequence[RankerBatch], k: Sequence[int], times: StageTimes | None = None) -> list[Ranking]:
         """Rank candidates, with one call of the ranker for all rows of all parts.
@@ -247,7 +256,7 @@ class Recommender:
 
 
 def _facts(folder: Path, catalog: Catalog) -> ItemFacts:
-    asked = np.load(folder / "statistics.npy", mmap_mode="r")[:, ItemStatistic.POPULARITY_LONG]
+    asked = map_array(folder / "statistics.npy")[:, ItemStatistic.POPULARITY_LONG]
     return ItemFacts(catalog.list_price, np.array(asked), catalog.available, catalog.created_at)
 
 

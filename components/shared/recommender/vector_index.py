@@ -76,7 +76,8 @@ class VectorIndex:
             count: Number of items per user.
             allowed: bool [items], rows that may be returned.
         """
-        queries = np.ascontiguousarray(np.c_[users, np.ones(len(users))], np.float32)
+        queries = np.ones((len(users), users.shape[1] + 1), np.float32)
+        queries[:, :-1] = users
         count = min(count, self._index.ntotal)
         parameters = self._parameters(count, allowed)
         scores, rows = self._index.search(queries, count, params=parameters)

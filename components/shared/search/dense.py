@@ -15,6 +15,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 
+from components.shared.mapped_arrays import map_array
 from components.shared.search.documents import Document, Field
 from components.shared.text.encoder import TextEncoder
 from components.shared.text.scripts import is_cjk
@@ -88,7 +89,7 @@ class DenseIndex:
     @classmethod
     def load(cls, folder: Path, encoder: TextEncoder, least: float) -> "DenseIndex":
         """Open what `build` wrote; `encoder` and `least` as for the class."""
-        digests, writing = (np.load(folder / name, mmap_mode="r") for name in (_DIGESTS, _WRITING))
+        digests, writing = (map_array(folder / name) for name in (_DIGESTS, _WRITING))
         index = faiss.read_index(str(folder / _INDEX))
         return cls(encoder, index, np.load(folder / _MEANS), writing, digests, least)
 

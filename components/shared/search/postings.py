@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from components.shared.mapped_arrays import map_array
+
 
 @dataclass(frozen=True)
 class Postings:
@@ -76,7 +78,7 @@ class Postings:
     @classmethod
     def load(cls, folder: Path, documents: int) -> "Postings":
         """Open what `save` wrote; large arrays are memory-mapped."""
-        starts, items, fields = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS)
+        starts, items, fields = (map_array(folder / f"{name}.npy") for name in _ARRAYS)
         with pa.memory_map(str(folder / "terms.arrow")) as file:
             terms = pa.ipc.open_file(file).read_all()["term"].to_pylist()
         return cls({term: row for row, term in enumerate(terms)}, starts, items, fields, documents)

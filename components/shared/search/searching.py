@@ -126,6 +126,10 @@ class CatalogSearch:
         """The same search ranked by another model, or by the score of the words."""
         return CatalogSearch(**{**self._parts, "model": model})
 
+    def with_dense(self, dense: DenseIndex | None) -> "CatalogSearch":
+        """The same search with another dense leg, or none."""
+        return CatalogSearch(**{**self._parts, "dense": dense})
+
     def with_steps(self, steps: SearchSteps) -> "CatalogSearch":
         """The same search with some steps."""
         return CatalogSearch(**{**self._parts, "steps": steps})

@@ -66,7 +66,7 @@ def test_open_memory_maps_the_saved_columns(tmp_path):
         np.save(tmp_path / f"{name}.npy", column)
     np.save(tmp_path / "offsets.npy", store.offsets)
     opened = HistoryStore.open(tmp_path, 1)
-    assert all(isinstance(column, np.memmap) for column in opened.columns.values())
+    assert all(isinstance(column.base, np.memmap) for column in opened.columns.values())
     found = opened.before(np.array([2, 1]), np.array([9, 9]), 5)
     assert found.item.tolist() == [3, 2, 7] and found.user.tolist() == [0, 1]
     assert found.price[:2] == pytest.approx([1.5, 3.0]) and np.isnan(found.price[2])
