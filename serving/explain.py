@@ -14,7 +14,7 @@ from components.shared.features.shopper import item_interest
 from components.shared.features.spec import DAY, FeatureSpec
 from components.shared.recommender.batches import Ranking
 from components.shared.recommender.candidates import Source
-from components.shared.recommender.exported_models import Models
+from components.shared.recommender.exported_models import ItemInputs, Models
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import target_probability
 from components.shared.schema.tables import EVENT_TYPES
@@ -235,11 +235,11 @@ class PairInputs:
     """The ranker's sparse inputs of one shopper and the answered items.
 
     Attributes:
-        user: ids int64 and weights float32 [1, width]. item: the same, [items, width].
+        user: ids int64 and weights float32 [1, width]. item: see Recommender.item_inputs.
     """
 
     user: tuple[np.ndarray, np.ndarray]
-    item: tuple[np.ndarray, np.ndarray]
+    item: ItemInputs
 
 
 def _short(text: str, length: int = 60) -> str:

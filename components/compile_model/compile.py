@@ -21,6 +21,7 @@ from components.shared.features.rows import Rows
 from components.shared.features.vocabulary import QUERIES, read_queries
 from components.shared.progress import report
 from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.exported_models import RANKER_ITEMS
 from components.shared.recommender.offline import TorchModels, item_vectors, open_offline, trained_rows
 from components.shared.recommender.recommender import Recommender, golden_answer
 from components.shared.recommender.runtime import Runtime, RuntimeRecord
@@ -168,7 +169,7 @@ def _sizes(models: tuple[Path, Path], folder: Path, record: RuntimeRecord) -> di
 
     return {
         "trained_mb": megabytes(*(model / "weights.safetensors" for model in models)),
-        "compiled_mb": megabytes(*record.graphs(folder)),
+        "compiled_mb": megabytes(*record.graphs(folder), *(folder / "ranker").glob(RANKER_ITEMS)),
         "item_vectors_mb": megabytes(folder / "retriever" / "item_vectors.npy"),
         "bundle_mb": megabytes(*(path for path in folder.rglob("*") if path.is_file())),
     }

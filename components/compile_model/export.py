@@ -16,6 +16,7 @@ from components.compile_model.flat import FlatItemTower, FlatRanker, FlatUserTow
 from components.shared.features.columns import DenseInput
 from components.shared.models.ranker import Ranker
 from components.shared.models.retriever import Retriever
+from components.shared.recommender.exported_models import RANKER_ITEMS
 
 Inputs = dict[str, tuple[torch.Tensor, dict[int, Dim]]]
 """Name of each input, in the order of `forward`, with an example and its dynamic dimensions."""
@@ -73,6 +74,9 @@ def export_ranker(
 ) -> int:  # fmt: skip
     """Write the ranker; the numbers of shoppers [S] and pairs [P] are dynamic.
 
+    As ONNX it is two graphs: what it reads of an item, `item.onnx` beside `path`, of which the predictor computes the
+    vectors of the whole catalog once, and the rest, which takes vectors [P, E] instead of ids and weights of items.
+
     Args:
         ranker: The trained ranker.
         query_width: Columns of the query, which callers pass but the ranker does not read.
@@ -88,16 +92,20 @@ def export_ranker(
     item = sum(feature.max_length for feature in ranker.config.item_features)
     shoppers, pairs = Dim("shoppers", min=1, max=65_536), Dim("pairs", min=1, max=16_777_216)
     flat = FlatRanker(ranker, form, trained)
-    (export or export_onnx)(
-        flat, path,
-        {"user_ids": (torch.zeros(2, user, dtype=torch.int64), {0: shoppers}),
-         "user_weights": (torch.zeros(2, user), {0: shoppers}),
-         "item_ids": (torch.zeros(3, item, dtype=torch.int64), {0: pairs}),
-         "item_weights": (torch.zeros(3, item), {0: pairs}),
-         "row": (torch.tensor([0, 0, 1]), {0: pairs}),
-         "dense": (torch.zeros(3, len(DenseInput)), {0: pairs})},
-    )  # fmt: skip
-    return flat.user_table.pruned + flat.item_table.pruned + (flat.behaviour.pruned if flat.behaviour else 0)
+    of_user: Inputs = {"user_ids": (torch.zeros(2, user, dtype=torch.int64), {0: shoppers}),
+                       "user_weights": (torch.zeros(2, user), {0: shoppers})}  # fmt: skip
+    of_item: Inputs = {"item_ids": (torch.zeros(3, item, dtype=torch.int64), {0: pairs}),
+                       "item_weights": (torch.zeros(3, item), {0: pairs})}  # fmt: skip
+    of_pair: Inputs = {"row": (torch.tensor([0, 0, 1]), {0: pairs}),
+                       "dense": (torch.zeros(3, len(DenseInput)), {0: pairs})}  # fmt: skip
+    if export is not None and export is not export_onnx:
+        export(flat, path, {**of_user, **of_item, **of_pair})
+        return flat.pruned
+    with torch.inference_mode():
+        vectors = flat.items(*(example for example, _ in of_item.values()))
+    export_onnx(flat.items, path.with_name(RANKER_ITEMS), of_item)
+    export_onnx(flat.pairs, path, {**of_user, "item_vectors": (torch.zeros(vectors.shape), {0: pairs}), **of_pair})
+    return flat.pruned
 
 
 def quantise_dense(path: Path) -> None:

@@ -9,7 +9,7 @@ from torch import nn
 from components.compile_model.config import TableFormat
 from components.compile_model.flat_table import FlatTable, SparseTables
 from components.shared.features.spec import SparseFeature
-from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerHead
+from components.shared.models.ranker import ITEM, SEQUENCE, Ranker, RankerConfig, RankerHead
 from components.shared.models.retriever import Retriever, Tower, append_content
 
 TrainedRows = dict[str, torch.Tensor]
@@ -73,32 +73,61 @@ class FlatItemTower(nn.Module):
         return self.tower(append_content(self.table(ids, weights), self.content, content))
 
 
+class FlatRankerItems(nn.Module):
+    """What the ranker reads of an item, whoever the shopper is: its embeddings, side by side."""
+
+    def __init__(self, item_table: FlatTable, behaviour: FlatTable | None, item: slice):
+        super().__init__()
+        self.item_table, self.behaviour, self.item = item_table, behaviour, item
+
+    def forward(self, item_ids: torch.Tensor, item_weights: torch.Tensor) -> torch.Tensor:
+        """Return vectors [N, E], or [N, E + B] for a ranker that compares the item with the shopper's events."""
+        pooled = self.item_table(item_ids, item_weights)
+        if self.behaviour is None:
+            return pooled
+        return torch.cat([pooled, self.behaviour.rows_of(item_ids[:, self.item]).squeeze(1)], 1)
+
+
+class FlatRankerPairs(nn.Module):
+    """Maps shoppers, vectors of items and dense features to task probabilities."""
+
+    def __init__(self, user_table: FlatTable, behaviour: FlatTable | None, head: RankerHead, config: RankerConfig):
+        super().__init__()
+        self.user_table, self.behaviour, self.head = user_table, behaviour, head
+        self.user_width = sum(feature.max_length for feature in config.user_features)
+        self.item_width = len(config.item_features) * config.embedding_dim
+        self.sequence = _columns(config.user_features, SEQUENCE)
+
+    def forward(
+        self, user_ids: torch.Tensor, user_weights: torch.Tensor, item_vectors: torch.Tensor, row: torch.Tensor,
+        dense: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return probabilities [P, tasks]; reads the leading user features and ignores the query after them."""
+        user = self.user_table(user_ids[:, : self.user_width], user_weights[:, : self.user_width])
+        parts = [user.index_select(0, row), item_vectors[:, : self.item_width]]
+        if self.behaviour is not None and self.head.attention is not None:
+            tokens, targets = self.behaviour.rows_of(user_ids[:, self.sequence]), item_vectors[:, self.item_width :]
+            parts.append(self.head.attention(tokens, user_weights[:, self.sequence], targets, row))
+        return torch.sigmoid(self.head(torch.cat(parts, 1), dense))
+
+
 class FlatRanker(nn.Module):
     """Maps padded ids of shoppers and items, and dense features, to task probabilities."""
 
     def __init__(self, ranker: Ranker, form: TableFormat, trained: TrainedRows | None = None):
         super().__init__()
         config, rows = ranker.config, trained or {}
-        self.user_table = FlatTable(_tables(ranker, "user_bags", config.user_features, rows), form)
-        self.item_table = FlatTable(_tables(ranker, "item_bags", config.item_features, rows), form)
-        self.head: RankerHead = ranker.head
-        self.user_width = sum(feature.max_length for feature in config.user_features)
-        behaviour = config.behaviour
-        found = _tables(ranker, "behaviour_bags", (behaviour,), rows) if behaviour else None
-        self.behaviour = FlatTable(found, form) if found else None
-        self.sequence = _columns(config.user_features, SEQUENCE)
-        self.item = _columns(config.item_features, ITEM)
+        user_table = FlatTable(_tables(ranker, "user_bags", config.user_features, rows), form)
+        item_table = FlatTable(_tables(ranker, "item_bags", config.item_features, rows), form)
+        found = _tables(ranker, "behaviour_bags", (config.behaviour,), rows) if config.behaviour else None
+        behaviour = FlatTable(found, form) if found else None
+        self.items = FlatRankerItems(item_table, behaviour, _columns(config.item_features, ITEM))
+        self.pairs = FlatRankerPairs(user_table, behaviour, ranker.head, config)
+        self.pruned = user_table.pruned + item_table.pruned + (behaviour.pruned if behaviour else 0)
 
     def forward(
         self, user_ids: torch.Tensor, user_weights: torch.Tensor, item_ids: torch.Tensor, item_weights: torch.Tensor,
         row: torch.Tensor, dense: torch.Tensor,
     ) -> torch.Tensor:  # fmt: skip
-        """Return probabilities [P, tasks]; reads the leading user features and ignores the query after them."""
-        user = self.user_table(user_ids[:, : self.user_width], user_weights[:, : self.user_width])
-        parts = [user.index_select(0, row), self.item_table(item_ids, item_weights)]
-        if self.behaviour is not None and self.head.attention is not None:
-            tokens, targets = (
-                self.behaviour.rows_of(ids) for ids in (user_ids[:, self.sequence], item_ids[:, self.item])
-            )
-            parts.append(self.head.attention(tokens, user_weights[:, self.sequence], targets.squeeze(1), row))
-        return torch.sigmoid(self.head(torch.cat(parts, 1), dense))
+        """Return probabilities [P, tasks]."""
+        return self.pairs(user_ids, user_weights, self.items(item_ids, item_weights), row, dense)

@@ -26,6 +26,9 @@ class Counted:
         self.models, self.tasks, self.rows_independent = models, models.tasks, models.rows_independent
         self.calls = {"user_vectors": 0, "task_probabilities": 0}
 
+    def item_inputs(self, *inputs):
+        return self.models.item_inputs(*inputs)
+
     def user_vectors(self, *inputs):
         self.calls["user_vectors"] += 1
         return self.models.user_vectors(*inputs)

@@ -86,6 +86,9 @@ def test_random_inputs_give_the_outputs_of_the_trained_model(exported, trained, 
         row = np.sort(np.random.default_rng(rows).integers(0, rows, pairs))
         dense = np.random.default_rng(rows).normal(0, 3, (pairs, len(DenseInput))).astype(np.float32)
         found, wanted = (models.task_probabilities(user, item, row, dense) for models in (served, trained))
+        vectors = served.item_inputs(*item)
+        assert len(vectors) == 1, "of a catalog, vectors are computed once instead of being looked up for each pair"
+        np.testing.assert_array_equal(served.task_probabilities(user, vectors, row, dense), found)
         assert found.shape == (pairs, 2) and found.dtype == np.float32
         np.testing.assert_allclose(found, wanted, atol=tolerance)
     none = np.zeros((0, len(DenseInput)), np.float32)

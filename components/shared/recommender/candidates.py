@@ -111,7 +111,7 @@ def popular_items(
     orders: tuple[np.ndarray, ...], rows: int, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
     """The same items for every row: the first `count` allowed items of each order in `popularity_orders`."""
-    chosen = [(order if allowed is None else order[allowed[order]])[:count] for order in orders]
+    chosen = [_first_allowed(order, count, allowed) for order in orders]
     best = np.unique(np.concatenate(chosen))
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.POPULAR
 
@@ -136,8 +136,21 @@ def hot_items(
     order: np.ndarray, rows: int, count: int, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, Source]:
     """The same items for every row: the first `count` allowed items of `hot_order`."""
-    best = (order if allowed is None else order[allowed[order]])[:count]
+    best = _first_allowed(order, count, allowed)
     return np.repeat(np.arange(rows), len(best)), np.tile(best, rows), Source.HOT
+
+
+def _first_allowed(order: np.ndarray, count: int, allowed: np.ndarray | None) -> np.ndarray:
+    """The first `count` allowed items of an order, of which no more is read than needed."""
+    if allowed is None:
+        return order[:count]
+    read = 2 * count
+    while True:
+        some = order[:read]
+        found = some[allowed[some]]
+        if len(found) >= count or read >= len(order):
+            return found[:count]
+        read *= 4
 
 
 def similar_items(

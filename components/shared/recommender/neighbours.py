@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from components.shared.features.pairs import PairSummary
-from components.shared.features.ragged import expand_ranges
+from components.shared.features.ragged import expand_ranges, group_sums
 from components.shared.mapped_arrays import map_array
 
 _FILES = {"offsets": np.int64, "item": np.int32, "similarity": np.float32}
@@ -51,9 +51,24 @@ class Neighbours:
         """
         items = len(self.similarity.indptr) - 1
         weight = np.log1p(touched.weight).astype(np.float32)
+        if rows == 1:
+            return self._of_one(touched.key, weight, items)
         own = sparse.csr_matrix((weight, (touched.key // items, touched.key % items)), shape=(rows, items))
         found = sparse.csr_matrix(own @ self.similarity)
         found.sort_indices()
+        return found
+
+    def _of_one(self, own: np.ndarray, weight: np.ndarray, items: int) -> sparse.csr_matrix:
+        """The scores of one shopper, for which scipy's product takes longer to begin than to run."""
+        starts = np.asarray(self.similarity.indptr)[own]
+        lengths = np.asarray(self.similarity.indptr)[own + 1] - starts
+        flat = expand_ranges(starts, lengths)
+        near, sums = group_sums(
+            self.similarity.indices[flat].astype(np.int64), np.repeat(weight, lengths) * self.similarity.data[flat]
+        )
+        found = sparse.csr_matrix((1, items), dtype=np.float32)
+        found.indices, found.data = near, sums.astype(np.float32)
+        found.indptr = np.array([0, len(near)])
         return found
 
     def most_similar_own(self, own: np.ndarray, weight: np.ndarray, item: np.ndarray) -> np.ndarray:
@@ -73,12 +88,13 @@ class Neighbours:
         starts = np.asarray(self.similarity.indptr)[own]
         lengths = np.asarray(self.similarity.indptr)[own + 1] - starts
         flat = expand_ranges(starts, lengths)
+        asked = np.zeros(len(self.similarity.indptr), bool)
+        asked[item] = True
+        hit = np.flatnonzero(asked[self.similarity.indices[flat]])
         order = np.argsort(item)
-        near = self.similarity.indices[flat]
-        at = np.minimum(np.searchsorted(item[order], near), len(item) - 1)
-        hit = item[order[at]] == near
+        at = order[np.searchsorted(item[order], self.similarity.indices[flat[hit]])]
         scores = np.zeros((len(own), len(item)), np.float32)
-        scores[np.repeat(np.arange(len(own)), lengths)[hit], order[at[hit]]] = self.similarity.data[flat[hit]]
+        scores[np.repeat(np.arange(len(own)), lengths)[hit], at] = self.similarity.data[flat[hit]]
         scores = scores * weight[:, None]
         best = scores.argmax(0)
         return np.where(scores[best, np.arange(len(item))] > 0, own[best], 0)

@@ -18,6 +18,7 @@ from components.shared.models.batch import keyed_jagged
 from components.shared.models.ranker import Ranker, RankerConfig
 from components.shared.models.retriever import Retriever, RetrieverConfig
 from components.shared.recommender.candidates import CandidateConfig
+from components.shared.recommender.exported_models import ItemInputs
 from components.shared.recommender.neighbours import Neighbours
 from components.shared.recommender.recommender import Recommender
 from components.shared.recommender.vector_index import VectorIndex
@@ -45,6 +46,10 @@ class TorchModels:
         """See Models."""
         return True
 
+    def item_inputs(self, ids: np.ndarray, weights: np.ndarray) -> ItemInputs:
+        """See Models."""
+        return ids, weights
+
     @torch.inference_mode()
     def user_vectors(self, ids: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """See Models."""
@@ -53,14 +58,14 @@ class TorchModels:
 
     @torch.inference_mode()
     def task_probabilities(
-        self, user: tuple[np.ndarray, np.ndarray], item: tuple[np.ndarray, np.ndarray], row: np.ndarray,
-        dense: np.ndarray,
-    ) -> np.ndarray:  # fmt: skip
+        self, user: tuple[np.ndarray, np.ndarray], item: ItemInputs, row: np.ndarray, dense: np.ndarray
+    ) -> np.ndarray:
         """See Models."""
         assert self.ranker is not None
+        ids, weights = item
         logits = self.ranker(
             from_padded(*self._ranker_part(user), self.ranker.config.user_features),
-            from_padded(*item, self.ranker.config.item_features),
+            from_padded(ids, weights, self.ranker.config.item_features),
             torch.from_numpy(row), torch.from_numpy(dense),
         )  # fmt: skip
         return torch.sigmoid(logits).numpy()

@@ -32,7 +32,7 @@ from components.shared.recommender.candidates import (
     popularity_orders,
     similar_items,
 )
-from components.shared.recommender.exported_models import ExportedModels, Models
+from components.shared.recommender.exported_models import ExportedModels, ItemInputs, Models
 from components.shared.recommender.neighbours import Neighbours, item_knn_scores_of
 from components.shared.recommender.stage_times import StageTimes
 from components.shared.recommender.vector_index import VectorIndex
@@ -68,10 +68,11 @@ class Recommender:
         self._by_popularity = popularity_orders(self.statistics)
         self._hot = hot_order(self.statistics) if self.config.hot else None
         names = [feature.name for feature in self.spec.item_features]
-        self._item_inputs = concatenated(
+        ids, weights = concatenated(
             {name: self.catalog.features[name] for name in names},
             [(feature.name, feature.max_length) for feature in self.spec.item_features],
         )
+        self._item_inputs = self.models.item_inputs(ids, weights)
 
     @classmethod
     def open(cls, folder: Path, threads: int = 1, config: CandidateConfig | None = None) -> "Recommender":
@@ -165,10 +166,9 @@ class Recommender:
                 all_rows, self.models.task_probabilities(all_rows.user, inputs, found.row, all_rows.dense), k
             )
 
-    def item_inputs(self, item: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The ranker's inputs of catalog rows: ids int64 and weights float32, [items, width]."""
-        ids, weights = self._item_inputs
-        return ids[item], weights[item]
+    def item_inputs(self, item: np.ndarray) -> ItemInputs:
+        """The ranker's inputs of catalog rows, see Models.item_inputs."""
+        return tuple(values[item] for values in self._item_inputs)
 
     def _searches(
         self, queries: Sequence[Understanding | None], allowed: np.ndarray | None

@@ -104,7 +104,7 @@ def test_exported_graph_predicts_as_the_trained_model_for_any_batch_size(tmp_pat
         architecture = RankerArchitecture(interaction=shape, heads=(PleConfig(), MmoeConfig())[at], attention=attention)
         model = ranker(architecture)
         export_ranker(model, 2, tmp_path / "ranker.onnx", FP32)
-        session = onnxruntime.InferenceSession(tmp_path / "ranker.onnx")
+        items, session = (onnxruntime.InferenceSession(tmp_path / name) for name in ("item.onnx", "ranker.onnx"))
         for count, shoppers in ((1, 1), (40, 3)):
             batch = pairs(count, shoppers)
             (user_ids, user_weights), (item_ids, item_weights), row, dense = batch
@@ -112,7 +112,8 @@ def test_exported_graph_predicts_as_the_trained_model_for_any_batch_size(tmp_pat
             inputs = {
                 "user_ids": np.c_[user_ids, query].astype(np.int64),
                 "user_weights": np.c_[user_weights, query].astype(np.float32),
-                "item_ids": item_ids, "item_weights": item_weights, "row": row, "dense": dense,
+                "item_vectors": items.run(None, {"item_ids": item_ids, "item_weights": item_weights})[0],
+                "row": row, "dense": dense,
             }  # fmt: skip
             np.testing.assert_allclose(session.run(None, inputs)[0], probabilities(model, batch), atol=1e-5)
 
