@@ -1,27 +1,52 @@
 """`python -m serving --model_dir BUNDLE`: the predictor process with REST and gRPC ports on all interfaces."""
 
 import argparse
+import asyncio
 import logging
 import socket
 import sys
 from pathlib import Path
 from typing import get_args
 
+import grpc
 import kserve
+from kserve.errors import (
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    ServerNotLive,
+    ServerNotReady,
+    UnsupportedProtocol,
+)
 from kserve.logging import configure_logging
 from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from kserve.protocol.grpc.servicer import InferenceServicer
 
 from components.shared.errors import InputError, ShoprankError
 from components.shared.recommender.runtime import RuntimeRecord
+from serving.access.connections import ConnectionLimits
+from serving.access.grpc_server import GrpcConfig, GrpcServer, Statuses
+from serving.access.http_server import secure
+from serving.access.options import add_options, connection_limits, guard_of, tls_of
+from serving.access.quiet_logs import loop_error, quiet
+from serving.access.rest import Guard
+from serving.access.tls import TlsFiles
 from serving.clock import RECENT_DAYS, ClockOption
 from serving.config import ModelConfig, default_threads
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
-from serving.limits import install
+from serving.limits import MAX_BODY, install
 from serving.model import FixedRepository, ShoprankModel, StrictDataPlane
 from serving.shadow import ShadowConfig
 
 logger = logging.getLogger("kserve.shoprank")
+
+_STATUSES: Statuses = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT, UnsupportedProtocol: grpc.StatusCode.INVALID_ARGUMENT,
+    ModelNotFound: grpc.StatusCode.NOT_FOUND, ModelNotReady: grpc.StatusCode.UNAVAILABLE,
+    ServerNotReady: grpc.StatusCode.UNAVAILABLE, ServerNotLive: grpc.StatusCode.UNAVAILABLE,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.enable_latency_logging:
         # kserve logs four lines per request regardless of its flag; /metrics has the same data as histograms.
         logging.getLogger("kserve.trace").setLevel(logging.WARNING)
+    quiet()
     try:
         _serve(options)
     except ShoprankError as error:
@@ -74,11 +100,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shadow_url", default="", help=shadow)
     drain = "While this file exists, connections are closed after each answer; a preStop hook makes it. Default: none."
     parser.add_argument("--drain_file", type=Path, default=None, help=drain)
+    add_options(parser)
     return parser
 
 
 def _serve(options: argparse.Namespace) -> None:
     _check(options)
+    tls, limits, guard = tls_of(options), connection_limits(options), guard_of(options)
     if options.public_key is None:
         _check_unsigned(options)
         logger.warning("no --public_key: the bundle's checksums are verified, its signature is not")
@@ -89,14 +117,38 @@ def _serve(options: argparse.Namespace) -> None:
         shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
     ))  # fmt: skip
     model.load()
-    server = kserve.ModelServer(
-        http_port=options.http_port, grpc_port=options.grpc_port, workers=1, enable_grpc=options.enable_grpc,
-        access_log_format=options.access_log_format,
-    )  # fmt: skip
+    server = _Server(options, tls, limits, guard)
     server.dataplane = StrictDataPlane(server.registered_models)
     server.model_repository_extension = FixedRepository(server.registered_models)
-    install(app, options.drain_file)
+    install(app, options.drain_file, guard)
     server.start([model])
+
+
+class _Server(kserve.ModelServer):
+    """kserve's server with TLS of clients, bounded connections and a gRPC server of our own."""
+
+    def __init__(self, options: argparse.Namespace, tls: TlsFiles | None, limits: ConnectionLimits, guard: Guard):
+        super().__init__(
+            http_port=options.http_port, grpc_port=options.grpc_port, workers=1, enable_grpc=False,
+            access_log_format=options.access_log_format, ssl_certfile=None, ssl_keyfile=None,
+        )  # fmt: skip
+        self.register_exception_handler(loop_error)
+        self._tls, self._limits = tls, limits
+        config = GrpcConfig(
+            port=options.grpc_port, register=self._add_services, guard=guard, statuses=_STATUSES, max_message=MAX_BODY,
+            credentials=tls.grpc_credentials() if tls else None, max_connections=limits.connections,
+        )  # fmt: skip
+        self._grpc_server = GrpcServer(config) if options.enable_grpc else None
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
+        servicer = InferenceServicer(self.dataplane, self.model_repository_extension)
+        add_GRPCInferenceServiceServicer_to_server(servicer, server)
+
+    async def _serve(self) -> None:
+        """Start what kserve has prepared, with the settings that it does not take."""
+        assert self._rest_server is not None
+        secure(self._rest_server.config, self._tls, self._limits)
+        await asyncio.gather(*self.servers, *([self._grpc_server.start()] if self._grpc_server else []))
 
 
 def _check_unsigned(options: argparse.Namespace) -> None:
