@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import math
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +31,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cors_origin", action="append", default=[], help=origin)
     most = "Open HTTP connections; beyond, the longest idle one is closed. As many gRPC connections. Default: 10000."
     parser.add_argument("--max_connections", type=int, default=10_000, help=most)
+    arrival = "Seconds in which an HTTP request must have arrived whole, and a new connection its first. Default: 30."
+    parser.add_argument("--max_arrival_s", type=float, default=30.0, help=arrival)
 
 
 def guard_of(options: argparse.Namespace) -> Guard:
@@ -71,8 +74,13 @@ def connection_limits(options: argparse.Namespace) -> ConnectionLimits:
     """Bounds of connections.
 
     Raises:
-        InputError: --max_connections is below 1.
+        InputError: --max_connections is below 1, or --max_arrival_s not above 0.
     """
     if options.max_connections < 1:
         raise InputError(f"--max_connections is {options.max_connections}", "give a whole number of at least 1")
-    return ConnectionLimits(connections=options.max_connections)
+    if not 0 < options.max_arrival_s < math.inf:
+        raise InputError(f"--max_arrival_s is {options.max_arrival_s:g}", "give a number above 0")
+    # Answers are larger than requests.
+    return ConnectionLimits(
+        connections=options.max_connections, arrival_s=options.max_arrival_s, reading_s=2 * options.max_arrival_s
+    )

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import unquote
 
 from components.shared.access_keys import Scope
 
@@ -74,7 +75,7 @@ def need_of(method: str, path: str, metrics_scope: Scope | None = None) -> tuple
 
 def shown(path: str) -> str:
     """A path without what a client put into it, for logs."""
-    decoded = path.partition("?")[0]
+    decoded = unquote(path.partition("?")[0])
     return next((call.shown for call in _CALLS if call.path.fullmatch(decoded)), OTHER)
 
 

@@ -4,12 +4,14 @@ Exceptions quote what they could not read, and paths hold what clients put into 
 """
 
 import logging
+import re
 import sys
 import traceback
 import types
 
 from serving.access.paths import shown
 
+_REQUEST_ID = re.compile(r"requestId: [\w.:-]{1,128}, preprocess_ms")
 _PATH = 2
 """Position of the path in the arguments of uvicorn's access log."""
 
@@ -27,9 +29,12 @@ def quiet(root: logging.Logger | None = None) -> None:
     for handler in {handler for one in loggers for handler in one.handlers}:
         if not isinstance(handler.formatter, _Quiet):
             handler.setFormatter(_Quiet(handler.formatter or logging.Formatter()))
-    access = logging.getLogger("uvicorn.access")
-    if not any(isinstance(one, _PathFilter) for one in access.filters):
-        access.addFilter(_PathFilter())
+    # It prints whole requests when it cannot name them.
+    logging.getLogger("timing_asgi").setLevel(logging.CRITICAL)
+    for name, kind in (("uvicorn.access", _PathFilter), ("kserve.trace", _TraceFilter), ("kserve", _RefusalFilter)):
+        logger = logging.getLogger(name)
+        if not any(isinstance(one, kind) for one in logger.filters):
+            logger.addFilter(kind())
 
 
 def without_values(error: BaseException | None) -> str:
@@ -69,6 +74,27 @@ class _PathFilter(logging.Filter):
             path = record.args[_PATH]
             record.args = (*record.args[:_PATH], shown(str(path)), *record.args[_PATH + 1 :])
         return True
+
+
+class _TraceFilter(logging.Filter):
+    """Leaves paths, and request ids that are none, out of the lines that kserve writes about every request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        if text.startswith("kserve.io"):
+            text = f"kserve.io: {text.partition(': ')[2]}"
+        elif not _REQUEST_ID.match(text):
+            text = f"requestId: (not valid), preprocess_ms{text.rpartition('preprocess_ms')[2]}"
+        record.msg, record.args = text, None
+        return True
+
+
+class _RefusalFilter(logging.Filter):
+    """Drops the tracebacks that kserve writes about mistakes of clients, which metrics count."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        return type(error).__name__ not in ("InvalidInput", "ModelNotFound")
 
 
 def loop_error(_: object, context: dict[str, object]) -> None:
