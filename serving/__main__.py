@@ -137,6 +137,7 @@ class _Server(kserve.ModelServer):
         config = GrpcConfig(
             port=options.grpc_port, register=self._add_services, guard=guard, statuses=_STATUSES, max_message=MAX_BODY,
             credentials=tls.grpc_credentials() if tls else None, max_connections=limits.connections,
+            handshake_s=limits.arrival_s,
         )  # fmt: skip
         self._grpc_server = GrpcServer(config) if options.enable_grpc else None
 

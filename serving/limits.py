@@ -14,6 +14,7 @@ from serving.answered_errors import AnsweredErrors
 from serving.draining import Draining
 from serving.metrics import REFUSED
 from serving.model import RefusedRequest
+from serving.openapi import describe_v1
 
 MAX_BODY = 1_000_000
 """Maximum bytes of a request, about twice the size of one with 5,000 events of history."""
@@ -73,6 +74,7 @@ def _answer(headline: str, fix: str, status: int) -> JSONResponse:
 
 def install(app: FastAPI, drain_file: Path | None = None, guard: Guard | None = None) -> None:
     """Add limits, admission, answers to errors and draining to kserve's application, before it serves."""
+    describe_v1(app)
     app.add_middleware(BodyLimit)
     if guard:
         app.add_middleware(Admission, guard=guard)

@@ -224,7 +224,9 @@ class StrictDataPlane(DataPlane):
     def decode_inference_request(self, body: Any, headers: dict[str, str], model_name: str) -> InferRequest:
         """See DataPlane."""
         try:
-            return super().decode_inference_request(body, headers, model_name)
+            request = super().decode_inference_request(body, headers, model_name)
+            _check_envelope(request)
+            return request
         except InvalidInput:
             raise
         except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
@@ -241,6 +243,21 @@ class FixedRepository(ModelRepositoryExtension):
     async def unload(self, model_name: str) -> None:
         """Not supported."""
         raise RefusedRequest("models cannot be unloaded while serving", "stop the predictor instead")
+
+
+def _check_envelope(request: InferRequest) -> None:
+    """Types of what kserve reads only when it makes the answer.
+
+    Raises:
+        TypeError: names the field.
+    """
+    outputs = request.request_outputs or ()
+    for given in (request.parameters, *(output.parameters for output in outputs)):
+        if given is not None and not isinstance(given, dict):
+            raise TypeError("parameters is not an object")
+    for field, value in (("id", request.id or ""), *(("name of an output", output.name) for output in outputs)):
+        if not isinstance(value, str):
+            raise TypeError(f"{field} is not a string")
 
 
 def _request_id(payload: Any, headers: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from serving.access.audit import AdminAudit
 from serving.access.gate import Denied
@@ -41,6 +42,8 @@ class GrpcConfig:
     max_answer: int = 64_000_000
     """Maximum bytes of an answer."""
     max_connections: int = 10_000
+    handshake_s: float = 30.0
+    """Seconds in which a new connection must have sent its first frames."""
     threads: int = 4
     grace_s: float = 30.0
     """Seconds for running calls when the server stops."""
@@ -89,8 +92,8 @@ def _options(config: GrpcConfig) -> list[tuple[str, Any]]:
         ("grpc.max_concurrent_streams", 128),
         ("grpc.max_metadata_size", 16_384),
         ("grpc.absolute_max_metadata_size", 32_768),
-        # A connection that says nothing: 10 s before the first frames, 5 min between calls.
-        ("grpc.server_handshake_timeout_ms", 10_000),
+        # A connection that says nothing: before the first frames, and 5 min between calls.
+        ("grpc.server_handshake_timeout_ms", int(1_000 * config.handshake_s)),
         ("grpc.max_connection_idle_ms", 300_000),
         # A peer that is gone is noticed.
         ("grpc.keepalive_time_ms", 60_000),
@@ -162,6 +165,8 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
             return handler
 
         async def answer(request: Any, context: Any) -> Any:
+            if request is _MALFORMED:
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the request is not the message of this call")
             try:
                 return await handler.unary_unary(request, context)
             except grpc.aio.AbortError:
@@ -173,7 +178,24 @@ class _ErrorInterceptor(grpc.aio.ServerInterceptor):
                 logger.error("gRPC call failed", exc_info=error)
                 await context.abort(grpc.StatusCode.INTERNAL, "internal error")
 
-        return _like(handler, answer)
+        return grpc.unary_unary_rpc_method_handler(
+            answer, _tolerant(handler.request_deserializer), handler.response_serializer
+        )
+
+
+_MALFORMED = object()
+
+
+def _tolerant(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """A deserializer whose failure is the client's error; gRPC would call it an internal one and log it."""
+
+    def read(content: bytes) -> Any:
+        try:
+            return deserialize(content)
+        except DecodeError:
+            return _MALFORMED
+
+    return read
 
 
 def _like(handler: Any, answer: Handler) -> Any:

@@ -1,6 +1,7 @@
 """ASGI middleware that admits HTTP requests by their client's scope and limits, and audits admin calls."""
 
 from dataclasses import dataclass
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
@@ -61,8 +62,8 @@ class Admission:
                     )
                 return await _answer(denied)(scope, receive, send)
         scope.setdefault("state", {})["client"] = client
-        if "/versions/" in scope["path"]:
-            # KServe knows these paths and answers 501.
+        if "/versions/" in scope["path"] or _asks_for_version(scope["query_string"]):
+            # KServe knows both ways to name one, and answers 501.
             return await _NO_VERSIONS(scope, receive, send)
         if need == "admin" and scope["path"].startswith("/v"):
             return await self._audited(scope, receive, send, client, f"{scope['method']} {call}")
@@ -83,8 +84,17 @@ class Admission:
             await self._guard.audit.note(client, call, outcome)
 
 
+def _asks_for_version(query: bytes) -> bool:
+    return b"model" in query and any(name == "model_version" for name, _ in parse_qsl(query.decode("latin-1")))
+
+
 _NO_VERSIONS = JSONResponse(
-    {"error": "a predictor serves one version", "fix": "leave /versions/... out of the path", "field": ""}, 404
+    {
+        "error": "a predictor serves one version",
+        "fix": "leave /versions/... and model_version out of the address",
+        "field": "",
+    },
+    404,
 )
 
 
