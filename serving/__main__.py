@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
@@ -114,7 +115,7 @@ def _serve(options: argparse.Namespace) -> None:
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
         model_threads=options.model_threads, max_pending=options.max_pending, inference_log=options.inference_log,
         rules=options.rules, exploration=_exploration(options),
-        shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
+        shadow=_shadow(options),
     ))  # fmt: skip
     model.load()
     server = _Server(options, tls, limits, guard)
@@ -170,6 +171,13 @@ def _exploration(options: argparse.Namespace) -> ExplorationConfig | None:
         )
     draw = ThompsonConfig() if options.explore_by == "thompson" else UniformConfig()
     return ExplorationConfig(share=options.explore, draw=draw, pool=options.explore_pool)
+
+
+def _shadow(options: argparse.Namespace) -> ShadowConfig | None:
+    if not options.shadow_url:
+        return None
+    # No option: the arguments of a process are open to everyone on the machine.
+    return ShadowConfig(url=options.shadow_url, model=options.model_name, key=os.environ.get("SHOPRANK_SHADOW_KEY", ""))
 
 
 def _check(options: argparse.Namespace) -> None:

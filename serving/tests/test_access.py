@@ -11,11 +11,14 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from prometheus_client import REGISTRY
 
 from components.shared.release.audit import AuditLog
 from components.shared.release.documents import FolderDocuments
 from components.shared.tests.waiting import eventually
 from components.validate_serving.predictor import PredictorConfig, running
+from serving.protocol import parse_instance
+from serving.shadow import Shadow, ShadowConfig
 from serving.tests.access_files import bearer, client, token_issuer, write_access
 
 PREDICT, EXPLAIN, INFER = "/v1/models/shoprank:predict", "/v1/models/shoprank:explain", "/v2/models/shoprank/infer"
@@ -298,6 +301,20 @@ def test_admin_calls_are_audited_with_client_and_outcome(http, stub, shop):
         ("admin", "client 1", "RepositoryModelLoad", "INVALID_ARGUMENT"),
     ]
     assert log.verify() == before + 3
+
+
+@pytest.mark.parametrize(("scope", "outcome"), [("ask", "same"), ("explain", "error"), ("", "error")])
+def test_a_shadow_needs_a_key_too(guarded, shop, engine, scope, outcome):
+    def count():
+        return REGISTRY.get_sample_value("shoprank_shadow_total", {"outcome": outcome}) or 0
+
+    before, instance = count(), parse_instance({"k": 1})
+    key = {"ask": shop.admin, "explain": shop.explainer}.get(scope, "")
+    shadow = Shadow(ShadowConfig(url=guarded.url, key=key, timeout_s=60), lambda _: None)
+    shadow.send(instance, engine.answer([instance], ["a"])[0])
+    # The candidate is the same version, which is told from its answer.
+    assert eventually(lambda: count() == before + 1)
+    shadow.close()
 
 
 def test_pages_of_named_origins_alone_may_call(http):
