@@ -68,7 +68,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving", parents=[kserve_parser], description=__doc__)
-    parser.set_defaults(model_name="shoprank", enable_latency_logging=False)
+    parser.set_defaults(
+        model_name="shoprank", enable_latency_logging=False, grpc_max_receive_message_length=MAX_BODY
+    )  # fmt: skip
     parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="Folder of the bundle.")
     parser.add_argument(
         "--public_key", type=Path, default=None, help="PEM public key to verify the bundle's signature."
@@ -136,9 +138,10 @@ class _Server(kserve.ModelServer):
         self.register_exception_handler(loop_error)
         self._tls, self._limits = tls, limits
         config = GrpcConfig(
-            port=options.grpc_port, register=self._add_services, guard=guard, statuses=_STATUSES, max_message=MAX_BODY,
+            port=options.grpc_port, register=self._add_services, guard=guard, statuses=_STATUSES,
+            max_message=options.grpc_max_receive_message_length, max_answer=options.grpc_max_send_message_length,
             credentials=tls.grpc_credentials() if tls else None, max_connections=limits.connections,
-            handshake_s=limits.arrival_s,
+            handshake_s=limits.arrival_s, threads=options.max_threads,
         )  # fmt: skip
         self._grpc_server = GrpcServer(config) if options.enable_grpc else None
 

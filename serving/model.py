@@ -29,6 +29,7 @@ from components.shared.telemetry.inference_log import LogWriter
 from serving.answers import V2_OUTPUTS, Answer, answer_columns
 from serving.config import ModelConfig
 from serving.engine import Engine
+from serving.envelope import check_envelope
 from serving.metrics import MODEL, PENDING, REFUSED, STAGE
 from serving.protocol import (
     V2_INPUTS,
@@ -225,7 +226,7 @@ class StrictDataPlane(DataPlane):
         """See DataPlane."""
         try:
             request = super().decode_inference_request(body, headers, model_name)
-            _check_envelope(request)
+            check_envelope(request)
             return request
         except InvalidInput:
             raise
@@ -243,21 +244,6 @@ class FixedRepository(ModelRepositoryExtension):
     async def unload(self, model_name: str) -> None:
         """Not supported."""
         raise RefusedRequest("models cannot be unloaded while serving", "stop the predictor instead")
-
-
-def _check_envelope(request: InferRequest) -> None:
-    """Types of what kserve reads only when it makes the answer.
-
-    Raises:
-        TypeError: names the field.
-    """
-    outputs = request.request_outputs or ()
-    for given in (request.parameters, *(output.parameters for output in outputs)):
-        if given is not None and not isinstance(given, dict):
-            raise TypeError("parameters is not an object")
-    for field, value in (("id", request.id or ""), *(("name of an output", output.name) for output in outputs)):
-        if not isinstance(value, str):
-            raise TypeError(f"{field} is not a string")
 
 
 def _request_id(payload: Any, headers: dict[str, str]) -> str:

@@ -39,7 +39,7 @@ class GrpcConfig:
     """TLS; None: none."""
     max_message: int = 1_000_000
     """Maximum bytes of a request."""
-    max_answer: int = 64_000_000
+    max_answer: int = 8_388_608
     """Maximum bytes of an answer."""
     max_connections: int = 10_000
     handshake_s: float = 30.0

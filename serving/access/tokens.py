@@ -40,6 +40,7 @@ class IssuerKeys:
         self._keys: list[_PublicKey] = []
         self._fetched, self._tried = -float("inf"), -float("inf")
         self._lock = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
 
     async def key(self, key_id: str | None, algorithm: str) -> Any:
         """The public key of a token, as an object of cryptography.
@@ -48,12 +49,12 @@ class IssuerKeys:
             InvalidToken: there is no such key, or the keys cannot be had.
         """
         found = self._find(key_id, algorithm)
-        if found is None or time.monotonic() - self._fetched > self._issuer.refresh_s:
-            async with self._lock:
-                if time.monotonic() - self._tried >= self._issuer.refetch_s:
-                    self._tried = time.monotonic()
-                    await self._fetch()
+        if found is None:
+            await self._refetch()
             found = self._find(key_id, algorithm)
+        elif time.monotonic() - self._fetched > self._issuer.refresh_s and not self._lock.locked():
+            # Nobody waits for it: the issuer may be slow or away.
+            self._refreshing = asyncio.create_task(self._refetch())
         if found is None:
             raise InvalidToken("the issuer has no such key")
         return found.key
@@ -63,6 +64,13 @@ class IssuerKeys:
         named = [key for key in usable if key.key_id == key_id] if key_id is not None else usable
         # Which of several keys a token without an id means is not guessed.
         return named[0] if len(named) == 1 else None
+
+    async def _refetch(self) -> None:
+        """Fetch the keys unless that was tried just now; one at a time."""
+        async with self._lock:
+            if time.monotonic() - self._tried >= self._issuer.refetch_s:
+                self._tried = time.monotonic()
+                await self._fetch()
 
     async def _fetch(self) -> None:
         """Replace the keys; those before stay if it fails."""
