@@ -57,7 +57,6 @@ def main(arguments: list[str] | None = None) -> int:
     if not options.enable_latency_logging:
         # kserve logs four lines per request regardless of its flag; /metrics has the same data as histograms.
         logging.getLogger("kserve.trace").setLevel(logging.WARNING)
-    quiet()
     try:
         _serve(options)
     except ShoprankError as error:
@@ -124,6 +123,7 @@ def _serve(options: argparse.Namespace) -> None:
     server.dataplane = StrictDataPlane(server.registered_models)
     server.model_repository_extension = FixedRepository(server.registered_models)
     install(app, options.drain_file, guard)
+    quiet()
     server.start([model])
 
 

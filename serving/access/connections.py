@@ -5,6 +5,8 @@ Without them, uvicorn waits without end for a first byte, the rest of a header o
 
 import asyncio
 import resource
+import socket
+import struct
 from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +14,8 @@ from typing import Any
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+_DROPPING = struct.pack("ii", 1, 0)
+"""SO_LINGER that drops what was not sent."""
 _SPARE_DESCRIPTORS = 256
 """Files and sockets of everything that is not an HTTP connection."""
 
@@ -63,7 +67,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     Args:
         limits: The bounds.
-        waiting: Connections without a request in progress, the longest idle first; shared by all.
+        waiting: Connections on which no whole request is in progress, the longest idle first; shared by all.
     """
 
     def __init__(
@@ -89,7 +93,7 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.connections) > self._limits.connections:
             # The newest is last among the idle, so it goes itself if all others are busy.
             oldest, _ = self._waiting.popitem(last=False)
-            oldest.transport.abort()
+            oldest.cut()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
@@ -115,12 +119,13 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         super().on_message_begin()
-        self._waiting.pop(self, None)
         self._in_headers, self._header_bytes = True, 0
         self._arrives_within(self._limits.arrival_s)
 
     def on_headers_complete(self) -> None:
         """All headers are there."""
+        if self._refused:
+            return
         self._in_headers = False
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self._limits.header_bytes or len(self.headers) > self._limits.headers:
@@ -142,18 +147,20 @@ class BoundedHttp(HttpToolsProtocol):
         if self.cycle.response_complete:
             # It was refused before it had arrived, and uvicorn waits no more for another one.
             self._arrives_within(self.timeout_keep_alive)
+        else:
+            self._waiting.pop(self, None)
 
     def on_response_complete(self) -> None:
-        """Idle again, unless another request of the pipeline follows."""
+        """Idle again, unless another request came behind that one."""
         super().on_response_complete()
-        if not self.pipeline and not self.transport.is_closing():
+        if self.cycle.response_complete and not self.transport.is_closing():
             self._waiting[self] = None
             self._waiting.move_to_end(self)
 
     def pause_writing(self) -> None:
         """The client reads slower than answers come."""
         super().pause_writing()
-        self._reading = self.loop.call_later(self._limits.reading_s, self.transport.abort)
+        self._reading = self.loop.call_later(self._limits.reading_s, self.cut)
 
     def resume_writing(self) -> None:
         """The client reads."""
@@ -165,11 +172,18 @@ class BoundedHttp(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, by force if its client does not take the rest of an answer."""
         super().timeout_keep_alive_handler()
-        self._reading = self.loop.call_later(self._limits.reading_s, self.transport.abort)
+        self._reading = self.loop.call_later(self._limits.reading_s, self.cut)
+
+    def cut(self) -> None:
+        """End the connection at once, and what the kernel holds for a client that does not take it."""
+        plain = self.transport.get_extra_info("socket")
+        if plain is not None and not self.transport.is_closing():
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROPPING)
+        self.transport.abort()
 
     def _arrives_within(self, seconds: float) -> None:
         self._arrived()
-        self._arrival = self.loop.call_later(seconds, self.transport.abort)
+        self._arrival = self.loop.call_later(seconds, self.cut)
 
     def _arrived(self) -> None:
         if self._arrival:
@@ -183,7 +197,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if self.cycle is not None and not self.cycle.response_complete:
             # An answer to a request before it is under way, which no other may interrupt.
-            self.transport.abort()
+            self.cut()
             return
         lines = [STATUS_LINE[431], *(b"%b: %b\r\n" % header for header in self.server_state.default_headers)]
         text = b"the request's line and headers are too large"
@@ -191,4 +205,4 @@ class BoundedHttp(HttpToolsProtocol):
                   b"content-length: %d\r\n\r\n" % len(text), text]  # fmt: skip
         self.transport.write(b"".join(lines))
         self.transport.close()
-        self._reading = self.loop.call_later(self._limits.reading_s, self.transport.abort)
+        self._reading = self.loop.call_later(self._limits.reading_s, self.cut)

@@ -93,7 +93,7 @@ def _options(config: GrpcConfig) -> list[tuple[str, Any]]:
         ("grpc.max_metadata_size", 16_384),
         ("grpc.absolute_max_metadata_size", 32_768),
         # A connection that says nothing: before the first frames, and 5 min between calls.
-        ("grpc.server_handshake_timeout_ms", int(1_000 * config.handshake_s)),
+        ("grpc.server_handshake_timeout_ms", max(1_000, int(1_000 * config.handshake_s))),
         ("grpc.max_connection_idle_ms", 300_000),
         # A peer that is gone is noticed.
         ("grpc.keepalive_time_ms", 60_000),

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import gzip
-import json
 import socket
 import struct
 import threading
@@ -80,7 +79,7 @@ def silent(port, most_s, sent=b""):
         return time.monotonic() - started
 
 
-def not_reading(port, body, requests, most_s):
+def not_reading(port, request, times, most_s):
     """Seconds until a server gives up a client that asks and reads nothing; None: it never did."""
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -90,8 +89,7 @@ def not_reading(port, body, requests, most_s):
 
         def ask():
             with contextlib.suppress(OSError):
-                for _ in range(requests):
-                    client.sendall(post(body=body))
+                client.sendall(request * times)
 
         asking = threading.Thread(target=ask, daemon=True)
         asking.start()
@@ -128,7 +126,3 @@ def idle(port, count):
 def packed(size):
     """A gzip bomb: this many zeros, about a thousandth as large."""
     return gzip.compress(b'{"instances": [' + b" " * size + b"{}]}", 9)
-
-
-def large_request(instances=64):
-    return json.dumps({"instances": [{"user_id": "ann", "k": 500}] * instances}).encode()
