@@ -122,13 +122,25 @@ class BoundedHttp(HttpToolsProtocol):
         self._in_headers, self._header_bytes = True, 0
         self._arrives_within(self._limits.arrival_s)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; a flood of them is not even parsed to its end."""
+        super().on_header(name, value)
+        if len(self.headers) > self._limits.headers:
+            self._refuse()
+            raise ValueError("too many headers")
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless it was answered with 431."""
+        if not self._refused:
+            super().send_400_response(msg)
+
     def on_headers_complete(self) -> None:
         """All headers are there."""
         if self._refused:
             return
         self._in_headers = False
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self._limits.header_bytes or len(self.headers) > self._limits.headers:
+        if size > self._limits.header_bytes:
             self._refuse()
             return
         super().on_headers_complete()
