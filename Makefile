@@ -9,12 +9,12 @@ TORCH_INDEX ?=
 
 CONTEXT ?=
 DATA ?= ../shared/data
-# Of `make fuzz`.
+# Of `make fuzz` and `make fuzz-server`.
 CASES ?= 20000
 # Of the tests, a file at a time; each needs about 2 GB. One thread of torch each: more would spin against each other.
 TEST_PROCESSES ?= 2
 
-.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures fuzz bench throughput benchmark quality test-benchmarks clean
+.PHONY: demo test test-containers test-cluster kind-up kind-demo kind-down lint pictures fuzz fuzz-server bench throughput benchmark quality test-benchmarks clean
 
 demo: .venv/ready            ## run training on a real shop, serve it, ask it, write out/report.html
 	$(BIN)/shoprank demo --size $(SIZE) --out $(OUT)
@@ -60,6 +60,9 @@ pictures: .venv/ready        ## draw the pictures of the READMEs (needs chromium
 
 fuzz: .venv/ready            ## damaged files as a shop's data: each is refused or read without losing a row (half an hour)
 	$(BIN)/python -m components.ingest_events.tests.fuzzing --cases $(CASES)
+
+fuzz-server: .venv/ready     ## hostile inputs for the predictor: no server error, crash or hang (half an hour)
+	$(BIN)/python -m serving.tests.fuzzing --cases $(CASES)
 
 bench: .venv/ready           ## speed and memory beside plain baselines, written to tests/benchmarks/*/results
 	$(BIN)/python -m tests.benchmarks.speed.bench

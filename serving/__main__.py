@@ -1,27 +1,55 @@
 """`python -m serving --model_dir BUNDLE`: the predictor process with REST and gRPC ports on all interfaces."""
 
 import argparse
+import asyncio
 import logging
+import os
 import socket
 import sys
 from pathlib import Path
 from typing import get_args
 
+import grpc
 import kserve
+from kserve.errors import (
+    InvalidInput,
+    ModelNotFound,
+    ModelNotReady,
+    ServerNotLive,
+    ServerNotReady,
+    UnsupportedProtocol,
+)
 from kserve.logging import configure_logging
 from kserve.model_server import app
 from kserve.model_server import parser as kserve_parser
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
+from kserve.protocol.grpc.servicer import InferenceServicer
 
 from components.shared.errors import InputError, ShoprankError
 from components.shared.recommender.runtime import RuntimeRecord
+from serving.access.connections import ConnectionLimits
+from serving.access.grpc_server import GrpcConfig, GrpcServer, Statuses
+from serving.access.http_server import secure
+from serving.access.options import add_options, connection_limits, guard_of, tls_of
+from serving.access.quiet_logs import loop_error, quiet
+from serving.access.rest import Guard
+from serving.access.tls import TlsFiles
+from serving.batching import DeadlineExceeded, Overloaded
 from serving.clock import RECENT_DAYS, ClockOption
 from serving.config import ModelConfig, default_threads
 from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
-from serving.limits import install
+from serving.limits import MAX_BODY, install
 from serving.model import FixedRepository, ShoprankModel, StrictDataPlane
 from serving.shadow import ShadowConfig
 
 logger = logging.getLogger("kserve.shoprank")
+
+_STATUSES: Statuses = {
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT, UnsupportedProtocol: grpc.StatusCode.INVALID_ARGUMENT,
+    ModelNotFound: grpc.StatusCode.NOT_FOUND, ModelNotReady: grpc.StatusCode.UNAVAILABLE,
+    Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED, DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
+    ServerNotReady: grpc.StatusCode.UNAVAILABLE, ServerNotLive: grpc.StatusCode.UNAVAILABLE,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m serving", parents=[kserve_parser], description=__doc__)
-    parser.set_defaults(model_name="shoprank", enable_latency_logging=False)
+    parser.set_defaults(
+        model_name="shoprank", enable_latency_logging=False, grpc_max_receive_message_length=MAX_BODY
+    )  # fmt: skip
     parser.add_argument("--model_dir", type=Path, default=Path("/mnt/models"), help="Folder of the bundle.")
     parser.add_argument(
         "--public_key", type=Path, default=None, help="PEM public key to verify the bundle's signature."
@@ -79,11 +109,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shadow_url", default="", help=shadow)
     drain = "While this file exists, connections are closed after each answer; a preStop hook makes it. Default: none."
     parser.add_argument("--drain_file", type=Path, default=None, help=drain)
+    add_options(parser)
     return parser
 
 
 def _serve(options: argparse.Namespace) -> None:
     _check(options)
+    tls, limits, guard = tls_of(options), connection_limits(options), guard_of(options)
     if options.public_key is None:
         _check_unsigned(options)
         logger.warning("no --public_key: the bundle's checksums are verified, its signature is not")
@@ -92,17 +124,44 @@ def _serve(options: argparse.Namespace) -> None:
         model_threads=options.model_threads, max_batch=options.max_batch, max_pending=options.max_pending,
         deadline_ms=options.deadline_ms, cache_mb=options.cache_mb, rules=options.rules,
         inference_log=options.inference_log, exploration=_exploration(options),
-        shadow=ShadowConfig(url=options.shadow_url, model=options.model_name) if options.shadow_url else None,
+        shadow=_shadow(options),
     ))  # fmt: skip
     model.load()
-    server = kserve.ModelServer(
-        http_port=options.http_port, grpc_port=options.grpc_port, workers=1, enable_grpc=options.enable_grpc,
-        access_log_format=options.access_log_format,
-    )  # fmt: skip
+    server = _Server(options, tls, limits, guard)
     server.dataplane = StrictDataPlane(server.registered_models)
     server.model_repository_extension = FixedRepository(server.registered_models)
-    install(app, options.drain_file)
+    install(app, options.drain_file, guard)
+    quiet()
     server.start([model])
+
+
+class _Server(kserve.ModelServer):
+    """kserve's server with TLS of clients, bounded connections and a gRPC server of our own."""
+
+    def __init__(self, options: argparse.Namespace, tls: TlsFiles | None, limits: ConnectionLimits, guard: Guard):
+        super().__init__(
+            http_port=options.http_port, grpc_port=options.grpc_port, workers=1, enable_grpc=False,
+            access_log_format=options.access_log_format, ssl_certfile=None, ssl_keyfile=None,
+        )  # fmt: skip
+        self.register_exception_handler(loop_error)
+        self._tls, self._limits = tls, limits
+        config = GrpcConfig(
+            port=options.grpc_port, register=self._add_services, guard=guard, statuses=_STATUSES,
+            max_message=options.grpc_max_receive_message_length, max_answer=options.grpc_max_send_message_length,
+            credentials=tls.grpc_credentials() if tls else None, max_connections=limits.connections,
+            handshake_s=limits.arrival_s, threads=options.max_threads,
+        )  # fmt: skip
+        self._grpc_server = GrpcServer(config) if options.enable_grpc else None
+
+    def _add_services(self, server: grpc.aio.Server) -> None:
+        servicer = InferenceServicer(self.dataplane, self.model_repository_extension)
+        add_GRPCInferenceServiceServicer_to_server(servicer, server)
+
+    async def _serve(self) -> None:
+        """Start what kserve has prepared, with the settings that it does not take."""
+        assert self._rest_server is not None
+        secure(self._rest_server.config, self._tls, self._limits)
+        await asyncio.gather(*self.servers, *([self._grpc_server.start()] if self._grpc_server else []))
 
 
 def _check_unsigned(options: argparse.Namespace) -> None:
@@ -123,6 +182,13 @@ def _exploration(options: argparse.Namespace) -> ExplorationConfig | None:
         )
     draw = ThompsonConfig() if options.explore_by == "thompson" else UniformConfig()
     return ExplorationConfig(share=options.explore, draw=draw, pool=options.explore_pool)
+
+
+def _shadow(options: argparse.Namespace) -> ShadowConfig | None:
+    if not options.shadow_url:
+        return None
+    # No option: the arguments of a process are open to everyone on the machine.
+    return ShadowConfig(url=options.shadow_url, model=options.model_name, key=os.environ.get("SHOPRANK_SHADOW_KEY", ""))
 
 
 def _check(options: argparse.Namespace) -> None:

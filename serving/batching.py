@@ -12,29 +12,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from grpc import StatusCode
-from grpc_interceptor.exceptions import GrpcException
-
 from serving.metrics import BATCH_ROWS, LATE, PENDING, REFUSED, STAGE
 from serving.protocol import Instance
 
 
-class Overloaded(GrpcException):
+class Overloaded(Exception):
     """The queue is full: HTTP 429 with Retry-After, gRPC RESOURCE_EXHAUSTED."""
 
     def __init__(self, pending: int, retry_after_s: int):
-        super().__init__(
-            f"{pending} requests are waiting; try again in {retry_after_s} s, or add replicas",
-            StatusCode.RESOURCE_EXHAUSTED,
-        )
+        super().__init__(f"{pending} requests are waiting; try again in {retry_after_s} s, or add replicas")
         self.retry_after_s = retry_after_s
 
 
-class DeadlineExceeded(GrpcException):
+class DeadlineExceeded(Exception):
     """There is no answer within the time that the request had: HTTP 504, gRPC DEADLINE_EXCEEDED."""
 
     def __init__(self, deadline_ms: float):
-        super().__init__(f"no answer within {deadline_ms:,.0f} ms", StatusCode.DEADLINE_EXCEEDED)
+        super().__init__(f"no answer within {deadline_ms:,.0f} ms")
 
 
 @dataclass(eq=False)

@@ -15,7 +15,9 @@ STAGE = Histogram(
 )
 REQUESTS = Counter("shoprank_requests_total", "Questions answered, by kind: search, recommend or cold", ["kind"])
 EMPTY = Counter("shoprank_empty_answers_total", "Answers without items")
-REFUSED = Counter("shoprank_refused_total", "Questions rejected, by reason: field, body, busy", ["reason"])
+REFUSED = Counter(
+    "shoprank_refused_total", "Questions rejected, by reason: field, body, busy, key, scope, rate, quota", ["reason"]
+)
 ITEMS = Histogram("shoprank_answer_items", "Items in an answer", buckets=(0, 1, 2, 5, 10, 20, 50, 100, 200, 500))
 MODEL = Gauge(
     "shoprank_model_info", "1 for the served bundle, with its version and model runtime", ["name", "version", "runtime"]
@@ -54,6 +56,7 @@ RULES_REFUSED = Gauge("shoprank_rules_refused", "1 while the file of rules is re
 RULES_ACTED = Counter("shoprank_rules_acted_total", "Answers that a rule did something to", ["rule"])
 LATE = Counter("shoprank_late_total", "Requests without an answer before their deadline")
 BATCH_ROWS = Histogram("shoprank_batch_rows", "Instances answered together", buckets=(1, 2, 4, 8, 16, 32, 64))
+ACCESS_REFUSED = Gauge("shoprank_access_refused", "1 while the access file is refused and the one before it stays")
 LOG_DROPPED = Gauge("shoprank_inference_log_dropped", "Records dropped by the inference log")
 PENDING = Gauge("shoprank_pending_requests", "Requests waiting for a thread or running")
 

@@ -29,6 +29,7 @@ from serving.batching import Batcher, DeadlineExceeded, Job, Overloaded
 from serving.config import ModelConfig
 from serving.deadlines import DEADLINE_HEADER, parse_deadline
 from serving.engine import Engine
+from serving.envelope import check_envelope
 from serving.metrics import MODEL, REFUSED, STAGE
 from serving.protocol import (
     V2_INPUTS,
@@ -217,7 +218,9 @@ class StrictDataPlane(DataPlane):
     def decode_inference_request(self, body: Any, headers: dict[str, str], model_name: str) -> InferRequest:
         """See DataPlane."""
         try:
-            return super().decode_inference_request(body, headers, model_name)
+            request = super().decode_inference_request(body, headers, model_name)
+            check_envelope(request)
+            return request
         except InvalidInput:
             raise
         except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:

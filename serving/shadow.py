@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -37,6 +37,8 @@ class ShadowConfig:
     """Maximum number of waiting copies; further ones are dropped."""
     timeout_s: float = 5.0
     """Timeout of one copy."""
+    key: str = field(default="", repr=False)
+    """Key of the candidate; '' sends none."""
     pause_s: float = 5.0
     """Seconds before an unreachable candidate is tried again."""
 
@@ -79,8 +81,9 @@ class Shadow:
         self._thread.join(self._config.timeout_s)
 
     def _run(self) -> None:
+        key = {"authorization": f"Bearer {self._config.key}"} if self._config.key else {}
         with httpx.Client(
-            base_url=self._config.url, trust_env=False, timeout=self._config.timeout_s, headers={HEADER: "1"}
+            base_url=self._config.url, trust_env=False, timeout=self._config.timeout_s, headers={HEADER: "1", **key}
         ) as client:
             while (waiting := self._waiting.get()) is not None:
                 self._compare(client, *waiting)

@@ -8,6 +8,7 @@ import typer
 from components.shared.errors import InputError, ShoprankError
 from components.shared.version import VERSION
 from pipelines.cli import (
+    access,
     cluster,
     configuring,
     counterfactual,
@@ -44,6 +45,7 @@ app.command("encode-text")(search_training.encode_text)
 app.command("search-train")(search_training.search_train)
 app.command("synonyms")(synonyms.synonyms)
 app.command("rules")(merchandising.rules)
+app.command("access-key")(access.access_key)
 app.add_typer(registry.versions, name="registry")
 app.add_typer(keys.keys, name="keys")
 app.add_typer(registry.bundle, name="bundle")

@@ -26,6 +26,9 @@ def serve(
     ] = "auto",
     public_key: Annotated[Path | None, typer.Option(help="Public key to verify the bundle's signature.")] = None,
     rules: Annotated[Path | None, typer.Option(help="File of rules, which is followed (see `shoprank rules`).")] = None,
+    access: Annotated[
+        Path | None, typer.Option(help="File of clients with keys (see `shoprank access-key`). Default: open to all.")
+    ] = None,
 ) -> None:
     """Serve a bundle until stopped."""
     folder, key = bundle or existing_output(out), public_key
@@ -41,7 +44,7 @@ def serve(
         )
     command = [sys.executable, "-m", "serving", "--model_dir", str(folder), "--http_port", str(port),
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
-    for flag, path in (("--public_key", key), ("--rules", rules)):
+    for flag, path in (("--public_key", key), ("--rules", rules), ("--access", access)):
         command += [flag, str(path)] if path else []
     raise typer.Exit(run_until_stopped(command))
 
@@ -65,6 +68,9 @@ def ask(
     suggest: Annotated[str, typer.Option(help="What was typed so far: suggestions instead of items.")] = "",
     url: Annotated[str, typer.Option(help="Address of the predictor.")] = "http://127.0.0.1:8080",
     model: Annotated[str, typer.Option(help="Name of the model in the predictor's URLs.")] = "shoprank",
+    key: Annotated[
+        str, typer.Option(envvar="SHOPRANK_KEY", help="Key or token; better in the variable than on a command line.")
+    ] = "",
     explain: Annotated[bool, typer.Option("--explain", help="Print the full explanation as JSON.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -76,7 +82,7 @@ def ask(
              "diversity": diversity, "facets": facet, "cursor": cursor, "suggest": suggest}  # fmt: skip
     request |= {name: value for name, value in given.items() if value}
     request |= {"sort": sort} if sort != "relevance" else {}
-    answer = send(url, request, model, explain=explain)
+    answer = send(url, request, model, explain=explain, key=key)
     if explain or as_json:
         return emit(answer)
     if suggest:

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 import pytest
-from grpc_interceptor.exceptions import GrpcException
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
@@ -115,7 +114,7 @@ def test_a_deadline_ends_what_waits_and_what_runs():
         for task in (running_, waiting):
             with pytest.raises(DeadlineExceeded) as error:
                 await task
-            assert error.value.details == "no answer within 50 ms"
+            assert str(error.value) == "no answer within 50 ms"
         held.let_go.release(2)
         return await patient
 
@@ -136,7 +135,7 @@ def test_a_full_queue_refuses_and_takes_requests_again_when_it_has_room():
         return error.value, await batcher.answered(job("e"), LONG)
 
     error, later = batching(scenario, held, max_pending=3)
-    assert error.retry_after_s >= 1 and "3 requests are waiting" in error.details and later == ["E"]
+    assert error.retry_after_s >= 1 and "3 requests are waiting" in str(error) and later == ["E"]
 
 
 def test_an_error_fails_its_own_request_only():
@@ -223,7 +222,6 @@ def test_grpc_has_the_same_deadline_and_limit(narrow):
         with ThreadPoolExecutor(8) as pool:
             codes = set(pool.map(code, range(8)))
     assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
-    assert issubclass(Overloaded, GrpcException), "kserve answers these with their own code"
 
 
 def _metric(http, name):

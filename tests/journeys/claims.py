@@ -45,6 +45,7 @@ CHECKED_ONLY: dict[str, str] = {
     "components/evaluate_search/README.md#evaluate_search:sh": "needs judgments; test_search_eval.py makes some",
     "pipelines/README.md#tune:sh": HOURS,
     "serving/README.md#rules:sh": "needs a file of rules; pipelines/tests/test_rules.py writes some",
+    "serving/README.md#access:sh": "prints a key; serving/tests/test_access_file.py reads what it prints",
     "serving/README.md#exploration:sh": "needs the logs of two predictors under traffic; test_logged.py makes such",
     "tests/README.md#tests:sh": f"runs the tests, this one among them; {DOCKER}; {CLUSTER}",
     "tests/benchmarks/README.md#run:sh": HOURS,
