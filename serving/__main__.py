@@ -12,6 +12,7 @@ from typing import get_args
 import grpc
 import kserve
 from kserve.errors import (
+    InferenceError,
     InvalidInput,
     ModelNotFound,
     ModelNotReady,
@@ -44,7 +45,8 @@ from serving.shadow import ShadowConfig
 logger = logging.getLogger("kserve.shoprank")
 
 _STATUSES: Statuses = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT, UnsupportedProtocol: grpc.StatusCode.INVALID_ARGUMENT,
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT, InferenceError: grpc.StatusCode.INVALID_ARGUMENT,
+    UnsupportedProtocol: grpc.StatusCode.INVALID_ARGUMENT,
     ModelNotFound: grpc.StatusCode.NOT_FOUND, ModelNotReady: grpc.StatusCode.UNAVAILABLE,
     ServerNotReady: grpc.StatusCode.UNAVAILABLE, ServerNotLive: grpc.StatusCode.UNAVAILABLE,
 }  # fmt: skip
