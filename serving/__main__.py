@@ -12,6 +12,7 @@ from typing import get_args
 import grpc
 import kserve
 from kserve.errors import (
+    InferenceError,
     InvalidInput,
     ModelNotFound,
     ModelNotReady,
@@ -45,7 +46,8 @@ from serving.shadow import ShadowConfig
 logger = logging.getLogger("kserve.shoprank")
 
 _STATUSES: Statuses = {
-    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT, UnsupportedProtocol: grpc.StatusCode.INVALID_ARGUMENT,
+    InvalidInput: grpc.StatusCode.INVALID_ARGUMENT, InferenceError: grpc.StatusCode.INVALID_ARGUMENT,
+    UnsupportedProtocol: grpc.StatusCode.INVALID_ARGUMENT,
     ModelNotFound: grpc.StatusCode.NOT_FOUND, ModelNotReady: grpc.StatusCode.UNAVAILABLE,
     Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED, DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     ServerNotReady: grpc.StatusCode.UNAVAILABLE, ServerNotLive: grpc.StatusCode.UNAVAILABLE,

@@ -15,7 +15,7 @@ from typing import Any
 import kserve
 import numpy as np
 import orjson
-from kserve.errors import InvalidInput, ServerNotReady
+from kserve.errors import InferenceError, InvalidInput, ServerNotReady
 from kserve.protocol.dataplane import DataPlane
 from kserve.protocol.infer_type import InferInput, InferOutput, InferRequest, InferResponse
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
@@ -223,7 +223,7 @@ class StrictDataPlane(DataPlane):
             return request
         except InvalidInput:
             raise
-        except (KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
+        except (InferenceError, KeyError, ValueError, TypeError, AttributeError, struct.error) as error:
             raise RefusedRequest(f"the V2 body is malformed: {error}", "see the Open Inference Protocol") from error
 
 

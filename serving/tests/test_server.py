@@ -2,6 +2,7 @@
 
 import json
 import statistics
+import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -274,3 +275,24 @@ def test_probes_do_not_wait_for_earlier_requests(predictor, http):
             one.result()
     # Answered in the thread of the probes, seven or eight answers come first.
     assert statistics.median(answered_first) <= 4, answered_first
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        ({"shape": [1, None]}, "inputs"), ({"shape": ["a"]}, "inputs"), ({"shape": {}}, "inputs"),
+        ({"name": 5}, "inputs"),
+        ({"shape": [-7]}, "inputs"), ({"datatype": []}, "inputs"), ({"parameters": "x"}, ""), ({"id": 5}, ""),
+        ({"outputs": [{"name": []}]}, ""), ({"outputs": [{"name": "item_id", "parameters": "x"}]}, ""),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_binary_body_whose_header_has_wrong_types_returns_400(http, part, field):
+    raw = struct.pack("<I", 3) + b"ann"
+    tensor = {"name": "user_id", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": len(raw)}}
+    header = {"inputs": [{**tensor, **part}]} if field else {"inputs": [tensor], **part}
+    for content in (raw, struct.pack("<I", 3) + b"\xff\xfe\xfd"):
+        body = json.dumps(header).encode()
+        headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(body))}
+        answer = http.post(INFER, content=body + content, headers=headers)
+        assert answer.status_code == 400 and answer.json()["error"], answer.text
