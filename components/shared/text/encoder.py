@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import onnxruntime
@@ -63,7 +64,7 @@ class TextEncoder:
         self._cached = functools.lru_cache(_CACHED)(self._query)
 
     @classmethod
-    def load(cls, folder: Path, threads: int = 1) -> "TextEncoder":
+    def load(cls, folder: Path, threads: int = 1) -> Self:
         """Open the encoder in a folder.
 
         Raises:

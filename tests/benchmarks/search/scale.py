@@ -119,6 +119,7 @@ def measure(folder: Path, encoder: Path, count: int, queries: Sequence[str]) -> 
     before, started = psutil.Process().memory_info().rss, time.perf_counter()
     search = opened(folder, encoder, count)
     opening = time.perf_counter() - started
+    assert search.dense is not None
     allowed = np.random.default_rng(1).random(count) < 0.95
     times, answered = np.zeros((len(queries), len(STEPS))), 0
     for at, query in enumerate(queries):
