@@ -187,10 +187,16 @@ class SearchIndex:
 
     def holding(self, words: Sequence[Word], within: int) -> np.ndarray:
         """Rows of the items that hold the first alternative of every word in one of some fields, ascending."""
-        terms = [term for word in words for term in word.alternatives[0].terms]
-        rows = self.postings.items_of(terms[0], within) if terms else np.zeros(0, np.int64)
-        for term in terms[1:]:
-            rows = np.intersect1d(rows, self.postings.items_of(term, within), assume_unique=True)
+        return self._holding_all([term for word in words for term in word.alternatives[0].terms], within)
+
+    def _holding_all(self, terms: Sequence[str], within: int) -> np.ndarray:
+        """Rows of the items that hold every term in one of some fields, ascending; none for no term."""
+        if not terms:
+            return np.zeros(0, np.int64)
+        rarest, *others = sorted(set(terms), key=self.postings.frequency)
+        rows = self.postings.items_of(rarest, within)
+        for term in others:
+            rows = rows[(self.postings.fields_of(term, rows) & np.uint8(within)) > 0]
         return rows
 
     def holding_term(self, term: str) -> np.ndarray:
@@ -199,8 +205,7 @@ class SearchIndex:
 
     def together(self, terms: Sequence[str]) -> int:
         """Number of items that hold all terms."""
-        rows = [self.postings.items_of(term, 0xFF) for term in terms]
-        return len(functools.reduce(lambda a, b: np.intersect1d(a, b, assume_unique=True), rows)) if rows else 0
+        return len(self._holding_all(terms, 0xFF))
 
     def exact(self, query: str) -> np.ndarray:
         """Rows of the items whose code (id, SKU, EAN ...) or whole title a query is."""

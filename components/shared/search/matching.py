@@ -40,7 +40,7 @@ class Matching:
 
     def __init__(self, search: CatalogSearch, query: Understanding):
         self._search, self._query = search, query
-        self._coverage = _coverage(search, query)
+        self._rows, self._coverage = _coverage(search, query)
         self._exact = search.index.exact(query.query)
 
     def within(self, allowed: np.ndarray) -> Matched:
@@ -51,17 +51,19 @@ class Matching:
         return matched
 
     def _within(self, allowed: np.ndarray) -> Matched:
-        coverage = np.where(allowed, self._coverage, np.float32(0))
+        kept = allowed[self._rows]
+        rows, coverage = self._rows[kept], self._coverage[kept]
         best = coverage.max(initial=np.float32(0))
-        mask = (coverage > 0) & (coverage >= LEAST_COVERAGE * best)
-        rank_class = ((coverage > 0) & (coverage >= AS_ASKED * best)).astype(np.int8)
+        mask, rank_class = np.zeros(len(allowed), bool), np.zeros(len(allowed), np.int8)
+        mask[rows[coverage >= LEAST_COVERAGE * best]] = True
+        rank_class[rows[coverage >= AS_ASKED * best]] = 1
         exact = self._exact[allowed[self._exact]]
         mask[exact], rank_class[exact] = True, 2
         return Matched(mask, rank_class)
 
 
-def _coverage(search: CatalogSearch, query: Understanding) -> np.ndarray:
-    """Share of the query's idf that every item covers, float32 [items]: SearchIndex.coverage of all of them.
+def _coverage(search: CatalogSearch, query: Understanding) -> tuple[np.ndarray, np.ndarray]:
+    """Share of the query's idf that items cover: rows, ascending, and float32 above 0, SearchIndex.coverage of them.
 
     The arithmetic is that of SearchIndex.coverage, in its order, so that both agree to the last bit.
     """
@@ -69,18 +71,25 @@ def _coverage(search: CatalogSearch, query: Understanding) -> np.ndarray:
     covered, total = np.zeros(index.postings.documents), 0.0
     for word in query.words:
         idf = index.idf(word) * word.weight
-        covered += idf * _matched(search, word)
+        _add(covered, idf, search, word)
         total += idf
-    return (covered / total if total else covered).astype(np.float32)
+    rows = np.flatnonzero(covered > 0)
+    coverage = (covered[rows] / total).astype(np.float32) if total else covered[rows].astype(np.float32)
+    return rows[coverage > 0], coverage[coverage > 0]
 
 
-def _matched(search: CatalogSearch, word: Word) -> np.ndarray:
-    """Weight of the best alternative that every item holds, float64 [items]."""
-    best = np.zeros(search.index.postings.documents)
+def _add(covered: np.ndarray, idf: float, search: CatalogSearch, word: Word) -> None:
+    """Add the idf of a word, times the weight of the best alternative that an item holds, to every item."""
+    if len(word.alternatives) == 1:
+        (alternative,) = word.alternatives
+        covered[_holding(search, alternative)] += idf * alternative.weight
+        return
+    best = np.zeros(len(covered))
     for alternative in word.alternatives:
         rows = _holding(search, alternative)
         best[rows] = np.maximum(best[rows], alternative.weight)
-    return best
+    rows = np.flatnonzero(best > 0)
+    covered[rows] += idf * best[rows]
 
 
 def _holding(search: CatalogSearch, alternative: Alternative) -> np.ndarray:
@@ -88,6 +97,8 @@ def _holding(search: CatalogSearch, alternative: Alternative) -> np.ndarray:
     postings = search.index.postings
     first, *others = sorted(alternative.terms, key=postings.frequency)
     rows = postings.items_of(first, 0xFF)
+    if not others:
+        return rows
     fields = postings.fields_of(first, rows)
     for term in others:
         fields = fields & postings.fields_of(term, rows)
