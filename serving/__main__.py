@@ -42,6 +42,8 @@ from serving.exploring import ExplorationConfig, ThompsonConfig, UniformConfig
 from serving.limits import MAX_BODY, install
 from serving.model import FixedRepository, ShoprankModel, StrictDataPlane
 from serving.shadow import ShadowConfig
+from serving.state.options import add_state_options, store_of
+from serving.state.rest import install_events
 
 logger = logging.getLogger("kserve.shoprank")
 
@@ -112,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     drain = "While this file exists, connections are closed after each answer; a preStop hook makes it. Default: none."
     parser.add_argument("--drain_file", type=Path, default=None, help=drain)
     add_options(parser)
+    add_state_options(parser)
     return parser
 
 
@@ -121,20 +124,23 @@ def _serve(options: argparse.Namespace) -> None:
     if options.public_key is None:
         _check_unsigned(options)
         logger.warning("no --public_key: the bundle's checksums are verified, its signature is not")
+    state = store_of(options)
     model = ShoprankModel(options.model_name, ModelConfig(
         folder=options.model_dir, public_key=options.public_key, clock=options.clock, threads=options.threads,
         model_threads=options.model_threads, max_batch=options.max_batch, max_pending=options.max_pending,
         deadline_ms=options.deadline_ms, cache_mb=options.cache_mb, rules=options.rules,
-        inference_log=options.inference_log, exploration=_exploration(options),
+        inference_log=options.inference_log, exploration=_exploration(options), state=state,
         shadow=_shadow(options),
     ))  # fmt: skip
     model.load()
     server = _Server(options, tls, limits, guard)
     server.dataplane = StrictDataPlane(server.registered_models)
     server.model_repository_extension = FixedRepository(server.registered_models)
+    install_events(app, state, lambda: model.loaded().now(), lambda item: model.loaded().knows(item))
     install(app, options.drain_file, guard)
     quiet()
     server.start([model])
+    state.close()
 
 
 class _Server(kserve.ModelServer):

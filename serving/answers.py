@@ -28,7 +28,7 @@ class Suggested(BaseModel):
     """Whether it is a category or brand of the shopper's latest events."""
 
 
-_LEFT_OUT_IF_EMPTY = ("search", "facets", "rules", "redirect")
+_LEFT_OUT_IF_EMPTY = ("search", "facets", "rules", "redirect", "stale")
 
 
 class Answer(BaseModel):
@@ -57,6 +57,8 @@ class Answer(BaseModel):
     facets: dict[str, Any] = {}
     """By the facets that were asked for: {values: [{value, count}], others, missing}; price: {bands: [{min, max,
     count}], missing}."""
+    stale: bool = False
+    """Whether online events of the shopper may be missing, as their store did not answer."""
     suggestions: list[Suggested] | None = None
     """Only of an instance with `suggest`, best first."""
     propensities: tuple[float, ...] = Field((), exclude=True)
@@ -86,7 +88,7 @@ class Answer(BaseModel):
 V2_OUTPUTS = {
     "item_id": "BYTES", "title": "BYTES", "price": "FP32", "score": "FP32", "reasons": "BYTES", "count": "INT32",
     "note": "BYTES", "warnings": "BYTES", "as_of": "BYTES", "search": "BYTES", "total": "INT32", "cursor": "BYTES",
-    "facets": "BYTES", "suggestions": "BYTES", "rules": "BYTES", "redirect": "BYTES",
+    "facets": "BYTES", "suggestions": "BYTES", "rules": "BYTES", "redirect": "BYTES", "stale": "BOOL",
 }  # fmt: skip
 """V2 output tensors: [n, width] up to `reasons` (joined by '; '), [n] after it; `search`, `facets`, `suggestions` and
 `rules` are JSON. Rows are padded to the longest answer; only the first `count` positions of a row are items. An unknown
@@ -111,6 +113,7 @@ def answer_columns(answers: Sequence[Answer]) -> tuple[int, dict[str, list[Any]]
         "search": [json.dumps(answer.search, ensure_ascii=False) for answer in answers],
         "rules": [json.dumps(answer.rules, ensure_ascii=False) for answer in answers],
         "redirect": [answer.redirect for answer in answers],
+        "stale": [answer.stale for answer in answers],
         "total": [answer.total for answer in answers],
         "cursor": [answer.cursor for answer in answers],
         "facets": [json.dumps(answer.facets, ensure_ascii=False) for answer in answers],

@@ -7,6 +7,7 @@ from components.shared.cgroup import usable_cpus
 from serving.clock import ClockOption
 from serving.exploring import ExplorationConfig
 from serving.shadow import ShadowConfig
+from serving.state.store import StateStore
 
 
 def default_threads() -> int:
@@ -40,6 +41,8 @@ class ModelConfig:
     """Folder of the inference log; None disables it."""
     rules: Path | None = None
     """File of rules, which is followed; None: no rules."""
+    state: StateStore | None = None
+    """Online events of shoppers; None: none."""
     exploration: ExplorationConfig | None = None
     """Exploration; None disables it."""
     shadow: ShadowConfig | None = None

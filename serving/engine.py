@@ -20,11 +20,12 @@ from serving.candidate_cache import CandidateCache
 from serving.clock import Clock, ClockOption, choose_clock, iso
 from serving.explain import MAX_REASONS, Case, Explainer, PairInputs
 from serving.exploring import ExplorationConfig
-from serving.metrics import EMPTY, ITEMS, REQUESTS, RULES_ACTED, observe
+from serving.metrics import EMPTY, ITEMS, REQUESTS, RULES_ACTED, STATE_READS, observe
 from serving.protocol import Instance, parse_instance
 from serving.ranking import InstanceRanker, Ranked
 from serving.rules import RulesFile, rules_for
 from serving.shoppers import Shoppers
+from serving.state.store import NO_STATE, State, StateStore
 from serving.suggesting import Suggester
 
 CACHE_BYTES = 64_000_000
@@ -42,15 +43,16 @@ class Engine:
         clock: See Shoppers.
         exploration: How some recommendations explore, or None; searches never do.
         cache_bytes: See CandidateCache.
+        state: Online events of shoppers, or None.
     """
 
     def __init__(
         self, recommender: Recommender, version: str, clock: Clock, exploration: ExplorationConfig | None = None,
-        cache_bytes: int = CACHE_BYTES,
+        cache_bytes: int = CACHE_BYTES, state: StateStore | None = None,
     ):  # fmt: skip
-        self.version, self._recommender = version, recommender
+        self.version, self._recommender, self._state = version, recommender, state
         catalog = recommender.catalog
-        shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
+        self._shoppers = shoppers = Shoppers(recommender.spec, catalog, recommender.store, recommender.user_row, clock)
         self._ranker = InstanceRanker(recommender, shoppers, exploration, CandidateCache(cache_bytes))
         assert recommender.search is not None
         self._suggester = Suggester(recommender.search.suggestions, catalog, shoppers)
@@ -63,6 +65,7 @@ class Engine:
     def open(
         cls, folder: Path, manifest: Manifest, threads: int, clock: ClockOption,
         exploration: ExplorationConfig | None = None, cache_bytes: int = CACHE_BYTES,
+        state: StateStore | None = None,
     ) -> "Engine":  # fmt: skip
         """Open a verified bundle and check its golden instances.
 
@@ -72,7 +75,7 @@ class Engine:
         recommender = Recommender.open(folder, threads)
         chosen = choose_clock(clock, recommender.spec.as_of, time.time())
         logger.info("clock: %s, because %s", chosen.clock, chosen.reason)
-        engine = cls(recommender, manifest.version, chosen.clock, exploration, cache_bytes)
+        engine = cls(recommender, manifest.version, chosen.clock, exploration, cache_bytes, state)
         engine.check_golden(folder)
         return engine
 
@@ -127,25 +130,26 @@ class Engine:
             request_ids: One each.
             copies: Whether each is of a copy sent to a shadow, which never explores; () for none.
         """
-        copies = copies or [False] * len(instances)
+        copies, state = copies or [False] * len(instances), self._read(instances)
         suggested = [at for at, instance in enumerate(instances) if instance.suggest is not None]
         ranked = [at for at, instance in enumerate(instances) if instance.suggest is None]
-        answers = {at: self._suggested(instances[at], request_ids[at]) for at in suggested}
+        answers = {at: self._suggested(instances[at], request_ids[at], state) for at in suggested}
         if ranked:
             keys = ["" if copies[at] else request_ids[at] for at in ranked]
-            found = self._ranked([instances[at] for at in ranked], [request_ids[at] for at in ranked], keys)
+            found = self._ranked([instances[at] for at in ranked], [request_ids[at] for at in ranked], keys, state)
             answers |= dict(zip(ranked, found, strict=True))
         return [answers[at] for at in range(len(instances))]
 
     def _ranked(
-        self, instances: Sequence[Instance], request_ids: Sequence[str], exploration_keys: Sequence[str]
+        self, instances: Sequence[Instance], request_ids: Sequence[str], exploration_keys: Sequence[str], state: State
     ) -> list[Answer]:
         times = StageTimes()
-        found = self._ranker.rank(instances, exploration_keys, times)
+        found = self._ranker.rank(instances, exploration_keys, times, state)
         with times.stage("explain"):
             answers = [self._answer(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
         observe(times)
-        for ranked, answer in zip(found, answers, strict=True):
+        for instance, ranked, answer in zip(instances, found, answers, strict=True):
+            answer.stale = state.stale and _reads_state(instance)
             REQUESTS.labels(_kind(ranked.case)).inc()
             ITEMS.observe(len(answer.items))
             if not answer.items:
@@ -154,9 +158,26 @@ class Engine:
                 RULES_ACTED.labels(rule).inc()
         return answers
 
-    def _suggested(self, instance: Instance, request_id: str) -> Answer:
+    def _suggested(self, instance: Instance, request_id: str, state: State) -> Answer:
         REQUESTS.labels("suggest").inc()
-        return self._suggester.answer(instance, self.version, request_id)
+        return self._suggester.answer(instance, self.version, request_id, state)
+
+    def _read(self, instances: Sequence[Instance]) -> State:
+        """Online events of the shoppers of a batch, in one exchange with their store."""
+        names = [instance.user_id for instance in instances if instance.user_id and _reads_state(instance)]
+        if self._state is None or not names:
+            return NO_STATE
+        state = self._state.read(names)
+        STATE_READS.labels("stale" if state.stale else "read").inc()
+        return state
+
+    def now(self) -> int:
+        """Epoch seconds by the clock of requests without a timestamp."""
+        return self._shoppers.now()
+
+    def knows(self, item_id: str) -> bool:
+        """Whether the catalog has an item."""
+        return item_id in self._recommender.catalog.row_of
 
     def explain(self, instances: Sequence[Instance], request_ids: Sequence[str]) -> list[dict[str, Any]]:
         """The answers as JSON, with a detailed explanation of every item (see Explainer.account).
@@ -167,7 +188,7 @@ class Engine:
             copies = [True] * len(instances)
             return [answer.model_dump() for answer in self.answer(instances, request_ids, copies)]
         times = StageTimes()
-        found = self._ranker.rank(instances, request_ids, times)
+        found = self._ranker.rank(instances, request_ids, times, self._read(instances))
         with times.stage("explain"):
             answers = [self._explained(ranked, name) for ranked, name in zip(found, request_ids, strict=True)]
         observe(times)
@@ -208,3 +229,8 @@ def _kind(case: Case) -> str:
     if case.query:
         return "search"
     return "recommend" if case.known else "cold"
+
+
+def _reads_state(instance: Instance) -> bool:
+    """Whether online events count: an inline history replaces them."""
+    return instance.user_id is not None and instance.history is None

@@ -103,8 +103,9 @@ class ShoprankModel(kserve.Model):
         key = load_public_key(config.public_key) if config.public_key else None
         manifest = verify(config.folder, key)
         self._engine = Engine.open(
-            config.folder, manifest, config.model_threads, config.clock, config.exploration, config.cache_mb * 1_000_000
-        )
+            config.folder, manifest, config.model_threads, config.clock, config.exploration,
+            config.cache_mb * 1_000_000, config.state,
+        )  # fmt: skip
         if config.rules:
             self._rules = self._engine.follow_rules(config.rules, config.folder)
         log = LogWriter(config.inference_log, socket.gethostname()) if config.inference_log else None
@@ -158,7 +159,7 @@ class ShoprankModel(kserve.Model):
             answers = await self._batcher.answered(job, payload.deadline_ms)
         self._watch.answered(payload.instances, answers, time.perf_counter() - started, payload.copy)
         if payload.v2 is not None:
-            return _v2_response(payload.v2, self.name, self._loaded().version, payload.request_id, answers)
+            return _v2_response(payload.v2, self.name, self.loaded().version, payload.request_id, answers)
         predictions = {"predictions": [answer.as_json() for answer in answers]}
         if not payload.as_bytes or response_headers is None:
             return predictions
@@ -172,7 +173,7 @@ class ShoprankModel(kserve.Model):
         if headers is not None:
             # kserve 0.21 would return the request's headers, credentials included, in the response.
             headers.clear()
-        job = Job(payload.instances, payload.request_ids, alone=self._loaded().explain)
+        job = Job(payload.instances, payload.request_ids, alone=self.loaded().explain)
         return {"explanations": await self._batcher.answered(job, payload.deadline_ms)}
 
     def get_input_types(self) -> list[dict[str, Any]]:
@@ -188,14 +189,15 @@ class ShoprankModel(kserve.Model):
     @property
     def served_version(self) -> str:
         """Version of the served bundle; it ends with the first digits of its digest."""
-        return self._loaded().version
+        return self.loaded().version
 
     def _checked(self, instances: list[Instance], of: str) -> list[Instance]:
         for position, instance in enumerate(instances):
-            self._loaded().check(instance, f"{of}[{position}]." if of == "instances" or len(instances) > 1 else "")
+            self.loaded().check(instance, f"{of}[{position}]." if of == "instances" or len(instances) > 1 else "")
         return instances
 
-    def _loaded(self) -> Engine:
+    def loaded(self) -> Engine:
+        """The served bundle."""
         if self._engine is None:
             raise ServerNotReady("The bundle is not loaded.")
         return self._engine
@@ -203,7 +205,7 @@ class ShoprankModel(kserve.Model):
     def _answered(
         self, instances: Sequence[Instance], request_ids: Sequence[str], copies: Sequence[bool]
     ) -> list[Answer]:  # fmt: skip
-        return self._loaded().answer(instances, request_ids, copies)
+        return self.loaded().answer(instances, request_ids, copies)
 
 
 class StrictDataPlane(DataPlane):
@@ -280,7 +282,7 @@ def _v2_response(
     request: InferRequest, name: str, version: str, request_id: str, answers: list[Answer]
 ) -> InferResponse:
     width, columns = answer_columns(answers)
-    dtypes = {"BYTES": np.object_, "FP32": np.float32, "INT32": np.int32}
+    dtypes = {"BYTES": np.object_, "FP32": np.float32, "INT32": np.int32, "BOOL": np.bool_}
     outputs = []
     for output, datatype in V2_OUTPUTS.items():
         values = columns[output]

@@ -170,11 +170,11 @@ def parse_instance(raw: object, where: str = "") -> Instance:
     """
     if not isinstance(raw, dict):
         name = where.rstrip(".") or "request"
-        raise RequestError(f"{name} is {_shown(raw)}, not an object", "send {} or {'user_id': ...}", name)
+        raise RequestError(f"{name} is {shown(raw)}, not an object", "send {} or {'user_id': ...}", name)
     try:
         return Instance.model_validate(raw)
     except ValidationError as error:
-        raise _refusal(error.errors(include_url=False, include_context=False)[0], where) from error
+        raise refusal(error.errors(include_url=False, include_context=False)[0], where) from error
 
 
 def parse_v1(body: object) -> list[Instance]:
@@ -187,7 +187,7 @@ def parse_v1(body: object) -> list[Instance]:
         raise RequestError("the body is not {'instances': [...]}", "send {'instances': [{'user_id': ..., 'k': 10}]}")
     instances = body["instances"]
     if not isinstance(instances, list):
-        raise RequestError(f"instances is {_shown(instances)}, not a list", "send a list of requests", "instances")
+        raise RequestError(f"instances is {shown(instances)}, not a list", "send a list of requests", "instances")
     _check_count(len(instances), "instances")
     return [parse_instance(one, f"instances[{position}].") for position, one in enumerate(instances)]
 
@@ -256,7 +256,7 @@ def _set_field(raw: dict[str, Any], name: str, value: Any) -> None:
         return
     if name in _JSON_INPUTS:
         if not isinstance(value, str):
-            raise RequestError(f"input '{name}' is {_shown(value)}", "send JSON strings in a BYTES tensor", name)
+            raise RequestError(f"input '{name}' is {shown(value)}", "send JSON strings in a BYTES tensor", name)
         value = decode_json(value.encode("utf-8", "surrogatepass"))
     if name == "timestamp":
         raw["context"] = {"timestamp": value}
@@ -269,20 +269,20 @@ def _check_count(count: int, field: str) -> None:
         raise RequestError(f"{field} has {count} requests", f"send 1 to {MAX_INSTANCES} per call", field)
 
 
-def _refusal(error: Any, where: str) -> RequestError:
-    """Convert a pydantic error."""
+def refusal(error: Any, where: str, whole: "type[BaseModel] | None" = None) -> RequestError:
+    """Convert a pydantic error of an `Instance`, or of another `whole`."""
     field = where + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
     if error["type"] == "extra_forbidden":
         owner: type[BaseModel] = {"filters": Filters, "context": Context, "history": Event}.get(
             error["loc"][0], Instance
         )
-        owner = owner if len(error["loc"]) > 1 else Instance
+        owner = owner if len(error["loc"]) > 1 and whole is None else whole or Instance
         return RequestError(f"unknown field '{field}'", f"the fields are: {', '.join(owner.model_fields)}", field)
     message = error["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    return RequestError(f"field '{field}' is {_shown(error['input'])}", message, field)
+    return RequestError(f"field '{field}' is {shown(error['input'])}", message, field)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value, shortened and escaped for a message."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)

@@ -24,6 +24,7 @@ from serving.listing import Listing, Page, Wanted
 from serving.protocol import Context, Instance
 from serving.reranking import Plan, Reranker
 from serving.shoppers import Shoppers
+from serving.state.store import NO_STATE, State
 from serving.understood import search_warnings, told
 
 
@@ -106,21 +107,27 @@ class InstanceRanker:
         self.reranker = Reranker(recommender, recommender.search)
         self.rules: Callable[[], Rulebook | None] = lambda: None
 
-    def rank(self, instances: Sequence[Instance], exploration_keys: Sequence[str], times: StageTimes) -> list[Ranked]:
+    def rank(
+        self, instances: Sequence[Instance], exploration_keys: Sequence[str], times: StageTimes,
+        state: State = NO_STATE,
+    ) -> list[Ranked]:  # fmt: skip
         """Rank instances, all in one call of the models if these treat rows alike.
 
         Args:
             instances: The instances.
             exploration_keys: Seeds exploration, '' for none; one each.
             times: Receives the seconds of the stages.
+            state: Online events of their shoppers.
         """
         with times.stage("features"):
-            prepared = [self._prepare(instance, key) for instance, key in zip(instances, exploration_keys, strict=True)]
+            prepared = [
+                self._prepare(instance, key, state) for instance, key in zip(instances, exploration_keys, strict=True)
+            ]
         if self._recommender.models.rows_independent:
             return self._together(prepared, times)
         return [ranked for one in prepared for ranked in self._together([one], times)]
 
-    def _prepare(self, instance: Instance, exploration_key: str) -> Prepared:
+    def _prepare(self, instance: Instance, exploration_key: str, state: State) -> Prepared:
         warnings: list[str] = []
         query = self._recommender.understood(instance.query or "", instance.verbatim)
         limits = None
@@ -131,7 +138,7 @@ class InstanceRanker:
         position = read_cursor(instance)
         if position is not None:
             instance = instance.model_copy(update={"context": Context(timestamp=position.as_of)})
-        histories = self._shoppers.histories(instance, warnings)
+        histories = self._shoppers.histories(instance, warnings, state.of(instance.user_id))
         wanted = self.listing.wanted(instance, query, limits, position, warnings)
         plan = self.reranker.plan(instance, query, wanted.allowed, self.rules(), warnings)
         closed = plan.related is not None

@@ -9,6 +9,7 @@ from serving.answers import Answer, Suggested
 from serving.clock import iso
 from serving.protocol import Instance
 from serving.shoppers import Shoppers
+from serving.state.store import NO_STATE, State
 
 _RECENT = 50
 """Latest events whose categories and brands are the shopper's own."""
@@ -27,10 +28,10 @@ class Suggester:
     def __init__(self, suggestions: Suggestions | None, catalog: Catalog, shoppers: Shoppers):
         self._suggestions, self._catalog, self._shoppers = suggestions, catalog, shoppers
 
-    def answer(self, instance: Instance, version: str, request_id: str) -> Answer:
+    def answer(self, instance: Instance, version: str, request_id: str, state: State = NO_STATE) -> Answer:
         """The suggestions of one instance; what it does not use is reported in `warnings`."""
         warnings = [f"{name}: not used with suggest" for name in _UNUSED if name in instance.model_fields_set]
-        histories = self._shoppers.histories(instance, warnings)
+        histories = self._shoppers.histories(instance, warnings, state.of(instance.user_id))
         found = []
         if self._suggestions is None:
             warnings.append("suggest: this model has no suggestions; compile it again with this shoprank version")
