@@ -29,6 +29,7 @@ def serve(
     access: Annotated[
         Path | None, typer.Option(help="File of clients with keys (see `shoprank access-key`). Default: open to all.")
     ] = None,
+    state_url: Annotated[str, typer.Option(help="Redis that keeps online events. Default: this process.")] = "",
 ) -> None:
     """Serve a bundle until stopped."""
     folder, key = bundle or existing_output(out), public_key
@@ -46,6 +47,7 @@ def serve(
                "--grpc_port", str(grpc_port), "--clock", clock]  # fmt: skip
     for flag, path in (("--public_key", key), ("--rules", rules), ("--access", access)):
         command += [flag, str(path)] if path else []
+    command += ["--state_url", state_url] if state_url else []
     raise typer.Exit(run_until_stopped(command))
 
 

@@ -17,6 +17,7 @@ JOURNEYS: dict[str, tuple[str, ...]] = {
         "serving/README.md#answer:sh2",
         "serving/README.md#answer:python",
         "serving/README.md#facets-sorts-and-pages:sh",
+        "serving/README.md#events:sh",
         "serving/README.md#explain:sh",
         "serving/README.md#monitoring:sh",
     ),

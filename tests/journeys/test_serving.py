@@ -30,6 +30,9 @@ def test_requests_and_answers(demo, tmp_path):
         printed = journey.run(f"{README}#facets-sorts-and-pages:sh")
         assert "brand:" in printed and "price:" in printed and "next page: --cursor" in printed
 
+        taken = json.loads(journey.run(f"{README}#events:sh"))
+        assert taken == shown("events")
+
         explained, example = json.loads(journey.run(f"{README}#explain:sh")), shown("explain")
         assert all(one["explanations"][0]["items"][0].pop("features") for one in (explained, example))
         same_shape(explained, example)
