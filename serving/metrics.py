@@ -58,6 +58,7 @@ EVENTS = Counter("shoprank_events_total", "Online events: accepted, duplicate, o
 STATE_READS = Counter("shoprank_state_reads_total", "Batches whose online events were read, or stale", ["outcome"])
 STATE_AWAY = Gauge("shoprank_state_away", "1 while the store of online events does not answer")
 LATE = Counter("shoprank_late_total", "Requests without an answer before their deadline")
+CANCELLED = Counter("shoprank_cancelled_total", "Requests whose clients went away before their answer")
 BATCH_ROWS = Histogram("shoprank_batch_rows", "Instances answered together", buckets=(1, 2, 4, 8, 16, 32, 64))
 ACCESS_REFUSED = Gauge("shoprank_access_refused", "1 while the access file is refused and the one before it stays")
 LOG_DROPPED = Gauge("shoprank_inference_log_dropped", "Records dropped by the inference log")

@@ -1,12 +1,13 @@
 """Records every instance in metrics and the inference log, and sends copies to a shadow."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
 
 from components.shared.telemetry.inference_log import BUSY, EMPTY, ERROR, OK, Answered, LogWriter
 from serving.answers import Answer
-from serving.metrics import ANSWER_SECONDS, LOG_DROPPED, OUTCOMES
+from serving.metrics import ANSWER_SECONDS, CANCELLED, LOG_DROPPED, OUTCOMES
 from serving.protocol import Instance
 from serving.shadow import Shadow, ShadowConfig
 
@@ -26,11 +27,18 @@ class RequestObserver:
 
     @contextlib.contextmanager
     def counting_failures(self, request_id: str, copy: bool, busy: tuple[type[Exception], ...]) -> Iterator[None]:
-        """Count one failed instance if the body raises; `busy` are the errors of an overloaded model."""
+        """Count one failed instance if the body raises; `busy` are the errors of an overloaded model.
+
+        A client that goes away, as one does that types on, is no failure of the version.
+        """
         started, outcome = time.perf_counter(), ERROR
         try:
             yield
             outcome = ""
+        except asyncio.CancelledError:
+            outcome = ""
+            CANCELLED.inc()
+            raise
         except busy:
             outcome = BUSY
             raise

@@ -245,6 +245,9 @@ def test_a_closed_connection_takes_its_request_out_of_the_queue(narrow, http):
         assert slow.result().status_code == 200
     assert http.post(PREDICT, json={"instances": [{"k": 1}]}).status_code == 200
     assert _metric(http, ran) == before + 2, "the request of the closed connection never ran"
+    assert _metric(http, "shoprank_cancelled_total") == 1
+    lines = http.get("/metrics").text.splitlines()
+    assert not [line for line in lines if line.startswith("shoprank_outcomes_total") and 'outcome="error"' in line]
 
 
 def test_ending_the_process_loses_no_answer(signed, tmp_path):
