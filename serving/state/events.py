@@ -38,7 +38,7 @@ class ShopperEvent(BaseModel):
     """`request_id` of the answer that caused the event."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StoredEvent:
     """What is kept of an event with an item.
 

@@ -67,7 +67,12 @@ class StateLimits:
     max_events: int = 200
     """Latest events of a shopper that are kept; event ids are known as long."""
     max_shoppers: int = 100_000
-    """Shoppers in the memory of a process; those without an event for longest are forgotten."""
+    """Shoppers in the memory of a process, with five events each on average (some 200 MB for 100,000); beyond, those
+    without an event for longest are forgotten."""
+
+
+_ON_AVERAGE = 5
+"""Events of a shopper that the memory of a process has room for, if it keeps as many shoppers as it may."""
 
 
 class LocalStore:
@@ -81,21 +86,23 @@ class LocalStore:
     def __init__(self, limits: StateLimits, clock: Callable[[], float] = time.monotonic):
         self._limits, self._clock = limits, clock
         self._shoppers: OrderedDict[str, tuple[float, dict[str, StoredEvent]]] = OrderedDict()
+        self._count = 0
         self._lock = threading.Lock()
 
     def record(self, events: Events) -> int:
         """See StateStore."""
-        known = 0
+        known, most = 0, self._limits.max_shoppers
         with self._lock:
             now = self._clock()
             self._expire(now)
             for user_id, some in events.items():
-                _, held = self._shoppers.pop(user_id, (0.0, {}))
+                held = self._forget(user_id) if user_id in self._shoppers else {}
                 known += sum(event.event_id in held for event in some)
-                merged = {event.event_id: event for event in some} | held
-                self._shoppers[user_id] = now, _latest(merged, self._limits.max_events)
-            while len(self._shoppers) > self._limits.max_shoppers:
-                self._shoppers.popitem(last=False)
+                merged = _latest({event.event_id: event for event in some} | held, self._limits.max_events)
+                self._shoppers[user_id] = now, merged
+                self._count += len(merged)
+            while len(self._shoppers) > most or self._count > max(_ON_AVERAGE * most, self._limits.max_events):
+                self._forget(next(iter(self._shoppers)))
         return known
 
     def read(self, user_ids: Sequence[str]) -> State:
@@ -114,7 +121,12 @@ class LocalStore:
             name, (written, _) = next(iter(self._shoppers.items()))
             if now - written <= self._limits.ttl_s:
                 return
-            del self._shoppers[name]
+            self._forget(name)
+
+    def _forget(self, user_id: str) -> dict[str, StoredEvent]:
+        _, held = self._shoppers.pop(user_id)
+        self._count -= len(held)
+        return held
 
 
 def sorted_events(events: Iterable[StoredEvent]) -> list[StoredEvent]:

@@ -113,6 +113,14 @@ def test_shoppers_without_an_event_for_long_are_forgotten():
     assert sorted(store.read(["ann", "bob", "cid"]).events) == ["cid"]
 
 
+def test_the_memory_of_a_process_holds_five_events_a_shopper_on_average():
+    store = LocalStore(StateLimits(max_events=9, max_shoppers=4))
+    for name in ("ann", "bob", "cid"):
+        store.record({name: [bought(f"{name}{second}", second) for second in range(9)]})
+    found = store.read(["ann", "bob", "cid"]).events
+    assert sorted(found) == ["bob", "cid"] and len(found["cid"]) == 9
+
+
 def test_redis_forgets_shoppers_and_ids_are_not_in_its_keys(redis):
     store = redis.store(ttl_s=1)
     store.record({"short@example.com": [bought("x")]})
