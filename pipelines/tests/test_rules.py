@@ -93,7 +93,7 @@ def test_wrong_files_are_refused_with_line_and_fix(shoprank, shop, bundle):
 
 def test_the_example_of_the_readme_is_read():
     text = (Path(__file__).parents[2] / "serving" / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    example = re.findall(r"\n## Rules\n.*?```yaml\n(.*?)```", text, re.DOTALL)[0]
     assert [len(rule.actions) for rule in parse_rules(example, "README.md").rules] == [3]
 
 
