@@ -1,14 +1,11 @@
 """Keys, tokens, scopes and limits of a running predictor, over REST and gRPC; changes of its access file."""
 
-import json
 import re
 import time
 
 import grpc
 import httpx
-import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from prometheus_client import REGISTRY
@@ -20,6 +17,7 @@ from components.validate_serving.predictor import PredictorConfig, running
 from serving.protocol import parse_instance
 from serving.shadow import Shadow, ShadowConfig
 from serving.tests.access_files import bearer, client, token_issuer, write_access
+from serving.tests.forged_tokens import forged
 
 PREDICT, EXPLAIN, INFER = "/v1/models/shoprank:predict", "/v1/models/shoprank:explain", "/v2/models/shoprank/infer"
 BODY = {"instances": [{"user_id": "ann", "k": 1}]}
@@ -217,58 +215,12 @@ def test_tokens_of_an_issuer_are_accepted_over_rest_and_grpc(http, stub, issuer)
     assert http.post("/v2/repository/models/shoprank/load", headers=bearer(listed)).status_code == 403
 
 
-def _forged(issuer, kind):
-    """A token that must not be accepted."""
-    now, public = int(time.time()), issuer.keys["first"].public_key()
-    good = issuer.token("first")
-    header, payload, signature = good.split(".")
-    pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    match kind:
-        case "expired":
-            return issuer.token("first", exp=now - 100)
-        case "not yet":
-            return issuer.token("first", nbf=now + 1000)
-        case "no end":
-            return issuer.token("first", exp=None)
-        case "other audience":
-            return issuer.token("first", aud="another")
-        case "other issuer":
-            return issuer.token("first", iss="https://evil.example")
-        case "no client":
-            return issuer.token("first", sub=None)
-        case "none":
-            return jwt.encode(
-                {"iss": issuer.url, "aud": "shoprank-predictor", "exp": now + 100, "sub": "a"}, None, "none"
-            )
-        case "public key as secret":
-            # PyJWT itself refuses to sign so; an attacker would not.
-            import base64
-            import hashlib
-            import hmac
-
-            def coded(content):
-                return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
-
-            start = f"{coded(json.dumps({'alg': 'HS256', 'kid': 'first'}).encode())}.{payload}"
-            return f"{start}.{coded(hmac.new(pem, start.encode(), hashlib.sha256).digest())}"
-        case "algorithm that is not listed":
-            return issuer.token("first", algorithm="RS512")
-        case "changed payload":
-            changed = jwt.utils.base64url_encode(
-                json.dumps({**jwt.decode(good, options={"verify_signature": False}), "scope": "ask explain"}).encode()
-            )
-            return f"{header}.{changed.decode()}.{signature}"
-        case "garbage":
-            return "a.b.c"
-    raise AssertionError(kind)
-
-
 @pytest.mark.parametrize(
     "kind", ["expired", "not yet", "no end", "other audience", "other issuer", "no client", "none",
              "public key as secret", "algorithm that is not listed", "changed payload", "garbage"],
 )  # fmt: skip
 def test_forged_and_stale_tokens_get_401(http, issuer, kind):
-    answer = http.post(PREDICT, json=BODY, headers=bearer(_forged(issuer, kind)))
+    answer = http.post(PREDICT, json=BODY, headers=bearer(forged(issuer, kind)))
     assert answer.status_code == 401 and answer.json()["error"]
 
 

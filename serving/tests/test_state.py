@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from kserve.protocol.infer_type import InferResponse
 
 from components.shared.tests.waiting import eventually
 from components.validate_serving.predictor import PredictorConfig, running
@@ -176,7 +177,9 @@ def test_an_event_given_to_one_replica_changes_the_next_answer_of_the_other(pair
         found = GRPCInferenceServiceStub(channel).ModelInfer(
             pb.ModelInferRequest(model_name="shoprank", inputs=inputs), timeout=60
         )
-    assert "note" in [output.name for output in found.outputs]
+    columns = {output.name: output.as_numpy().tolist() for output in InferResponse.from_grpc(found).outputs}
+    assert columns["note"] == [b""] and columns["stale"] == [False]
+    assert any(reasons.startswith(b"bought once") for reasons in columns["reasons"][0])
 
 
 def test_events_add_to_the_stored_history_and_are_counted_once(pair):
